@@ -1,0 +1,314 @@
+"""The run directory: ``run.json`` and ``signals.sqlite`` (one writer, readers never block it). No torch, no pickle.
+
+SQLite has no NaN; a row with neither a value nor a vector is a NaN reading.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import struct
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeglass_diag.records import (
+    Finding,
+    ParameterOrigin,
+    ParameterWrite,
+    Reading,
+    Severity,
+    Site,
+    UsageError,
+    Window,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = "edgeglass-diag run"
+VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE windows (step INTEGER PRIMARY KEY, time REAL NOT NULL);
+CREATE TABLE readings (
+    id INTEGER PRIMARY KEY, step INTEGER NOT NULL, site INTEGER NOT NULL, signal INTEGER NOT NULL,
+    value REAL, vector BLOB);
+CREATE INDEX readings_by_signal ON readings (signal, site, step);
+CREATE TABLE sites (path TEXT NOT NULL, kind TEXT NOT NULL, position INTEGER, parents TEXT, label TEXT,
+    status TEXT, PRIMARY KEY (path, kind));
+CREATE TABLE origins (name TEXT PRIMARY KEY, shape TEXT, std REAL, writes TEXT);
+CREATE TABLE findings (
+    id INTEGER PRIMARY KEY, code TEXT NOT NULL, site TEXT NOT NULL, record TEXT NOT NULL, UNIQUE (code, site));
+"""
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """Run directories in ``folder``: itself, its children and grandchildren, oldest first."""
+    found = {p.parent for depth in ("", "*/", "*/*/") for p in folder.glob(f"{depth}run.json")}
+    return sorted((p for p in found if _is_run(p)), key=lambda p: (_header(p).get("created", 0.0), p.name))
+
+
+def load(path: str | Path) -> Run:
+    """Open a run directory for reading.
+
+    Raises:
+        UsageError: when there is no such folder, or it is not a run of this tool.
+    """
+    return Run(Path(path))
+
+
+def _header(folder: Path) -> dict[str, Any]:
+    file = folder / "run.json"
+    if not folder.exists():
+        raise UsageError(f"no such run: {folder} does not exist")
+    if not file.is_file():
+        raise UsageError(
+            f"not a run: {folder} has no run.json (expected a folder written by 'edgeglass-diag run')"
+        )
+    try:
+        header = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UsageError(f"not a run: {file} cannot be read as JSON ({error})") from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise UsageError(f"not a run: {file} is not of the format {FORMAT!r}")
+    if header.get("version") != VERSION:
+        raise UsageError(
+            f"{file} has version {header.get('version')}; this edgeglass-diag reads version {VERSION}"
+        )
+    return header
+
+
+def _is_run(folder: Path) -> bool:
+    try:
+        _header(folder)
+    except UsageError:
+        return False
+    return True
+
+
+def _encode(values: Sequence[float]) -> tuple[float | None, bytes | None]:
+    if len(values) == 1:
+        return (None if values[0] != values[0] else values[0]), None
+    return None, struct.pack(f"<{len(values)}f", *values)
+
+
+def _decode(value: float | None, vector: bytes | None) -> tuple[float, ...]:
+    if vector is not None:
+        return struct.unpack(f"<{len(vector) // 4}f", vector)
+    return (float("nan") if value is None else value,)
+
+
+class RunWriter:
+    """Creates a run directory and appends to it; to be used by one thread at a time.
+
+    Raises:
+        UsageError: when ``folder`` exists and is not empty (nothing is ever overwritten) or cannot be written.
+    """
+
+    def __init__(self, folder: Path, *, name: str, header: Mapping[str, object]) -> None:
+        self.folder = folder
+        self._names: dict[str, int] = {}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if any(folder.iterdir()):
+                raise UsageError(
+                    f"{folder} is not empty: a run needs a new folder, and nothing is overwritten"
+                )
+            self._header = {
+                "format": FORMAT, "version": VERSION, "name": name, "created": time.time(), "pid": os.getpid(),
+                "status": "running", **header,
+            }  # fmt: skip
+            self._write_header()
+        except OSError as error:
+            raise UsageError(f"cannot write a run to {folder}: {error.strerror or error}") from error
+        self._db = sqlite3.connect(folder / "signals.sqlite", check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.executescript(_SCHEMA)
+
+    def _write_header(self) -> None:
+        temporary = self.folder / "run.json.tmp"
+        temporary.write_text(json.dumps(self._header, indent=1, default=str), encoding="utf-8")
+        temporary.replace(self.folder / "run.json")
+
+    def _name(self, name: str) -> int:
+        if name not in self._names:
+            cursor = self._db.execute("INSERT INTO names (name) VALUES (?)", (name,))
+            self._names[name] = int(cursor.lastrowid or 0)
+        return self._names[name]
+
+    def write(self, window: Window, findings: Iterable[Finding] = ()) -> None:
+        """Append a window and the findings it led to in one transaction."""
+        with self._db:
+            self._db.execute("INSERT OR REPLACE INTO windows VALUES (?, ?)", (window.step, time.time()))
+            self._db.executemany(
+                "INSERT INTO readings (step, site, signal, value, vector) VALUES (?, ?, ?, ?, ?)",
+                [
+                    (r.step, self._name(r.site), self._name(r.signal), *_encode(r.values))
+                    for r in window.readings
+                ],
+            )
+            self._db.executemany(
+                "INSERT OR REPLACE INTO sites VALUES (?, ?, ?, ?, ?, ?)",
+                [(s.path, s.kind, s.order, json.dumps(s.parents), s.label, s.status) for s in window.sites],
+            )
+            self._db.executemany(
+                "INSERT OR REPLACE INTO origins VALUES (?, ?, ?, ?)",
+                [
+                    (o.name, json.dumps(o.shape), o.std, json.dumps([asdict(w) for w in o.writes]))
+                    for o in window.origins
+                ],
+            )
+            self._db.executemany(
+                "INSERT INTO findings (code, site, record) VALUES (?, ?, ?) "
+                "ON CONFLICT (code, site) DO UPDATE SET record = excluded.record",
+                [(f.code, f.site, json.dumps(asdict(f), default=str)) for f in findings],
+            )
+
+    def finish(self, status: str, result: Mapping[str, object]) -> None:
+        """Close the store and note how the run ended: ``finished``, ``stopped`` or ``failed``."""
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._db.close()
+        self._header |= {"status": status, "ended": time.time(), "result": dict(result)}
+        self._write_header()
+
+
+class Run:
+    """A run directory opened for reading, also while it is being written."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.header = _header(folder)
+        file = folder / "signals.sqlite"
+        if not file.is_file():
+            raise UsageError(f"not a whole run: {folder} has no signals.sqlite")
+        self._db = sqlite3.connect(f"file:{file.resolve()}?mode=ro", uri=True, check_same_thread=False)
+        try:
+            self._db.execute("SELECT COUNT(*) FROM windows").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise UsageError(f"{file} cannot be read as a store of signals ({error})") from error
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()
+
+    def refresh(self) -> None:
+        """Read ``run.json`` again."""
+        self.header = _header(self.folder)
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return str(self.header["name"])
+
+    @property
+    def status(self) -> str:
+        """``running``, ``finished``, ``stopped`` or ``failed`` (also when the process died without a word)."""
+        status = str(self.header["status"])
+        return "failed" if status == "running" and not _alive(int(self.header["pid"])) else status
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What the run reported at its end; empty before."""
+        return dict(self.header.get("result", {}))
+
+    @property
+    def last_step(self) -> int:
+        """The last recorded step, -1 when there is none."""
+        row = self._db.execute("SELECT MAX(step) FROM windows").fetchone()
+        return -1 if row[0] is None else int(row[0])
+
+    @property
+    def findings(self) -> list[Finding]:
+        """All findings, worst first, causes before what follows from them, then by step."""
+        rows = self._db.execute("SELECT record FROM findings ORDER BY id").fetchall()
+        found = [
+            Finding(**{**r, "severity": Severity(r["severity"])})
+            for r in (json.loads(row[0]) for row in rows)
+        ]
+        return sorted(found, key=lambda f: (-f.severity.rank, f.because_of is not None, f.step))
+
+    @property
+    def sites(self) -> list[Site]:
+        """All sites in their order of first execution."""
+        rows = self._db.execute("SELECT * FROM sites ORDER BY position, path").fetchall()
+        return [
+            Site(p, k, o, tuple(json.loads(parents)), label, status)
+            for p, k, o, parents, label, status in rows
+        ]
+
+    @property
+    def origins(self) -> list[ParameterOrigin]:
+        """Where each parameter's initial value comes from, as far as it was seen."""
+        rows = self._db.execute("SELECT name, shape, std, writes FROM origins ORDER BY rowid").fetchall()
+        nan = float("nan")
+        return [
+            ParameterOrigin(
+                name,
+                tuple(json.loads(shape)),
+                nan if std is None else std,
+                tuple(ParameterWrite(**w) for w in json.loads(writes)),
+            )
+            for name, shape, std, writes in rows
+        ]
+
+    @property
+    def signals(self) -> list[str]:
+        """The names of all recorded signals."""
+        rows = self._db.execute(
+            "SELECT name FROM names WHERE id IN (SELECT DISTINCT signal FROM readings) ORDER BY name"
+        )
+        return [row[0] for row in rows]
+
+    def readings(self, signal: str, *, site: str | None = None, after: int = 0) -> list[tuple[int, Reading]]:
+        """Readings of one signal with their row ids, by step; only rows with an id above ``after``."""
+        query = (
+            "SELECT r.id, r.step, s.name, r.value, r.vector FROM readings r JOIN names s ON s.id = r.site "
+            "WHERE r.signal = (SELECT id FROM names WHERE name = ?) AND r.id > ?"
+        )
+        arguments: list[object] = [signal, after]
+        if site is not None:
+            query += " AND r.site = (SELECT id FROM names WHERE name = ?)"
+            arguments.append(site)
+        rows = self._db.execute(query + " ORDER BY r.step, r.id", arguments)
+        return [(row, Reading(step, name, signal, _decode(v, b))) for row, step, name, v, b in rows]
+
+    def frame(self, signal: str, *, site: str | None = None) -> pd.DataFrame:
+        """Readings of one signal as a frame with columns step, site, component, value.
+
+        Raises:
+            UsageError: for a signal that this run has not recorded.
+        """
+        import pandas as pd
+
+        if signal not in self.signals:
+            raise UsageError(
+                f"{self.folder} has no signal {signal!r}; it has: {', '.join(self.signals) or 'none'}"
+            )
+        rows = [
+            (reading.step, reading.site, component, value)
+            for _, reading in self.readings(signal, site=site)
+            for component, value in enumerate(reading.values)
+        ]
+        return pd.DataFrame(rows, columns=["step", "site", "component", "value"])
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,1 @@
+"""Patients of edgeglass-diag: ordinary alignment models and an ordinary training loop."""
