@@ -58,12 +58,18 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class ParameterWrite:
-    """One write to a parameter before the first optimizer step."""
+    """One write to a parameter before the first optimizer step.
+
+    ``default`` marks the initialisation a torch layer gives itself; ``random`` a draw; ``partial`` a write to
+    a part of the parameter.
+    """
 
     op: str
     file: str
     line: int
     std: float
+    random: bool = False
+    default: bool = False
     partial: bool = False
 
 

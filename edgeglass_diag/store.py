@@ -67,9 +67,7 @@ def _header(folder: Path) -> dict[str, Any]:
     if not folder.exists():
         raise UsageError(f"no such run: {folder} does not exist")
     if not file.is_file():
-        raise UsageError(
-            f"not a run: {folder} has no run.json (expected a folder written by 'edgeglass-diag run')"
-        )
+        raise UsageError(f"not a run: {folder} has no run.json (expected a folder written by 'edgeglass-diag run')")
     try:
         header = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -77,9 +75,7 @@ def _header(folder: Path) -> dict[str, Any]:
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise UsageError(f"not a run: {file} is not of the format {FORMAT!r}")
     if header.get("version") != VERSION:
-        raise UsageError(
-            f"{file} has version {header.get('version')}; this edgeglass-diag reads version {VERSION}"
-        )
+        raise UsageError(f"{file} has version {header.get('version')}; this edgeglass-diag reads version {VERSION}")
     return header
 
 
@@ -116,9 +112,7 @@ class RunWriter:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if any(folder.iterdir()):
-                raise UsageError(
-                    f"{folder} is not empty: a run needs a new folder, and nothing is overwritten"
-                )
+                raise UsageError(f"{folder} is not empty: a run needs a new folder, and nothing is overwritten")
             self._header = {
                 "format": FORMAT, "version": VERSION, "name": name, "created": time.time(), "pid": os.getpid(),
                 "status": "running", **header,
@@ -148,10 +142,7 @@ class RunWriter:
             self._db.execute("INSERT OR REPLACE INTO windows VALUES (?, ?)", (window.step, time.time()))
             self._db.executemany(
                 "INSERT INTO readings (step, site, signal, value, vector) VALUES (?, ?, ?, ?, ?)",
-                [
-                    (r.step, self._name(r.site), self._name(r.signal), *_encode(r.values))
-                    for r in window.readings
-                ],
+                [(r.step, self._name(r.site), self._name(r.signal), *_encode(r.values)) for r in window.readings],
             )
             self._db.executemany(
                 "INSERT OR REPLACE INTO sites VALUES (?, ?, ?, ?, ?, ?)",
@@ -187,8 +178,9 @@ class Run:
         file = folder / "signals.sqlite"
         if not file.is_file():
             raise UsageError(f"not a whole run: {folder} has no signals.sqlite")
-        self._db = sqlite3.connect(f"file:{file.resolve()}?mode=ro", uri=True, check_same_thread=False)
         try:
+            address = f"{file.resolve().as_uri()}?mode=ro"
+            self._db = sqlite3.connect(address, uri=True, check_same_thread=False)
             self._db.execute("SELECT COUNT(*) FROM windows").fetchone()
         except sqlite3.DatabaseError as error:
             raise UsageError(f"{file} cannot be read as a store of signals ({error})") from error
@@ -233,20 +225,14 @@ class Run:
     def findings(self) -> list[Finding]:
         """All findings, worst first, causes before what follows from them, then by step."""
         rows = self._db.execute("SELECT record FROM findings ORDER BY id").fetchall()
-        found = [
-            Finding(**{**r, "severity": Severity(r["severity"])})
-            for r in (json.loads(row[0]) for row in rows)
-        ]
+        found = [Finding(**{**r, "severity": Severity(r["severity"])}) for r in (json.loads(row[0]) for row in rows)]
         return sorted(found, key=lambda f: (-f.severity.rank, f.because_of is not None, f.step))
 
     @property
     def sites(self) -> list[Site]:
         """All sites in their order of first execution."""
         rows = self._db.execute("SELECT * FROM sites ORDER BY position, path").fetchall()
-        return [
-            Site(p, k, o, tuple(json.loads(parents)), label, status)
-            for p, k, o, parents, label, status in rows
-        ]
+        return [Site(p, k, o, tuple(json.loads(parents)), label, status) for p, k, o, parents, label, status in rows]
 
     @property
     def origins(self) -> list[ParameterOrigin]:
@@ -293,9 +279,7 @@ class Run:
         import pandas as pd
 
         if signal not in self.signals:
-            raise UsageError(
-                f"{self.folder} has no signal {signal!r}; it has: {', '.join(self.signals) or 'none'}"
-            )
+            raise UsageError(f"{self.folder} has no signal {signal!r}; it has: {', '.join(self.signals) or 'none'}")
         rows = [
             (reading.step, reading.site, component, value)
             for _, reading in self.readings(signal, site=site)

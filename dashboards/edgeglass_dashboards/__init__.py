@@ -1,1 +1,1 @@
-"""The dashboard of edgeglass-diag."""
+"""The screen of edgeglass-diag: a Dash dashboard that reads run directories and never loads torch."""

@@ -1,0 +1,181 @@
+"""The dashboard's app factory: the frame around the pages, and which address shows what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import dash
+import dash_mantine_components as dmc
+from dash import ClientsideFunction, Input, Output, State, dcc, html
+
+from edgeglass_dashboards import figures
+from edgeglass_dashboards.cursor import Cursor
+from edgeglass_dashboards.findings_view import icon
+from edgeglass_dashboards.live import add_live_routes, run_options
+from edgeglass_dashboards.pages import overview
+from edgeglass_dashboards.runs import open_run, path_of
+from edgeglass_dashboards.security import protect
+from edgeglass_diag.records import UsageError
+
+_INDEX = """<!DOCTYPE html>
+<html lang="en">
+    <head>
+        {%metas%}
+        <title>{%title%}</title>
+        {%favicon%}
+        {%css%}
+    </head>
+    <body>
+        {%app_entry%}
+        <footer>
+            {%config%}
+            {%scripts%}
+            {%renderer%}
+        </footer>
+    </body>
+</html>
+"""
+
+
+def create_app(runs_dir: Path) -> dash.Dash:
+    """The dashboard of all runs below ``runs_dir``, which need not exist yet.
+
+    ``/`` shows the newest run and follows newer ones, ``/run/<path below runs_dir>`` shows that run.
+    """
+    app = dash.Dash(
+        __name__,
+        title="edgeglass-diag",
+        update_title="",
+        index_string=_INDEX,
+        assets_folder=str(Path(__file__).parent / "assets"),
+        serve_locally=True,
+        suppress_callback_exceptions=True,
+        meta_tags=[
+            {"name": "viewport", "content": "width=device-width, initial-scale=1"},
+            {"name": "color-scheme", "content": "light dark"},
+        ],
+    )
+    app.layout = _frame()
+    _add_callbacks(app, runs_dir)
+    add_live_routes(app.server, runs_dir)
+    protect(app.server, app.csp_hashes())
+    return app
+
+
+def draw_page(root: Path, place: dict[str, Any]) -> tuple[Any, list[dict[str, str]], str | None]:
+    """The page for an address, the runs to pick from, and the address of the run that is shown."""
+    options = run_options(root)
+    address = str(place.get("address", "/"))
+    if address == "/" and not options:
+        return _no_runs(), options, None
+    path = path_of(options[0]["value"] if address == "/" else address)
+    if path is None:
+        return _problem("No such page", f"There is no page at {address}."), options, None
+    try:
+        with open_run(root, path) as run:
+            scheme = "dark" if place.get("scheme") == "dark" else "light"
+            page = overview.layout(run, path, scheme)
+    except UsageError as error:
+        return _waiting(path, str(error)), options, None
+    shown = next((option["value"] for option in options if path_of(option["value"]) == path), None)
+    return page, options, shown
+
+
+def _frame() -> Any:
+    brand = dcc.Link("edgeglass-diag", href="/", className="brand", title="The newest run")
+    toggle = dmc.ColorSchemeToggle(
+        lightIcon=icon("light"),
+        darkIcon=icon("dark"),
+        size="lg",
+        variant="default",
+        id="scheme",
+        **{"aria-label": "Switch between dark and light"},
+    )
+    picker = dmc.Select(
+        id="picker",
+        data=[],
+        placeholder="no run yet",
+        searchable=True,
+        allowDeselect=False,
+        nothingFoundMessage="no run of that name",
+        className="picker",
+        **{"aria-label": "Run to show"},
+    )
+    return dmc.MantineProvider(
+        [
+            dcc.Location(id="url", refresh=False),
+            dcc.Store(id="place"),
+            dcc.Store(id="templates", data={k: v.to_plotly_json() for k, v in figures.TEMPLATES.items()}),
+            dcc.Interval(id="watch", interval=2000),
+            html.A("Skip to the content", href="#page", className="skip-link"),
+            html.Div([brand, picker, toggle, html.Div(id="connection", role="alert")], className="bar", role="banner"),
+            html.Main(id="page", tabIndex="-1"),
+        ],
+        defaultColorScheme="auto",
+    )
+
+
+def _add_callbacks(app: Any, root: Path) -> None:
+    def page(place: dict[str, Any] | None) -> tuple[Any, list[dict[str, str]], str | None]:
+        return draw_page(root, place or {})
+
+    app.callback(
+        Output("page", "children"), Output("picker", "data"), Output("picker", "value"), Input("place", "data")
+    )(page)
+    client = "edgeglass"
+    app.clientside_callback(
+        ClientsideFunction(client, "place"),
+        Output("place", "data"),
+        Input("url", "pathname"),
+        State("templates", "data"),
+    )
+    app.clientside_callback(
+        ClientsideFunction(client, "poll"),
+        Input("live", "n_intervals"),
+        State("cursor", "data"),
+        State("following", "checked"),
+        State("place", "data"),
+    )
+    app.clientside_callback(
+        ClientsideFunction(client, "watch"),
+        Input("watch", "n_intervals"),
+        State("picker", "data"),
+        State("place", "data"),
+    )
+    app.clientside_callback(
+        ClientsideFunction(client, "navigate"),
+        Input("picker", "value"),
+        State("picker", "data"),
+        State("url", "pathname"),
+    )
+
+
+def _no_runs() -> Any:
+    return html.Div(
+        [
+            dmc.Title("No runs yet", order=1, size="h3"),
+            html.P("This page shows a run as soon as there is one; it need not be reloaded."),
+            html.P(["Start one with ", html.Code("edgeglass-diag run"), " and let it write below this folder."]),
+        ],
+        className="overview",
+    )
+
+
+def _waiting(path: str, reason: str) -> Any:
+    """The page of a run that cannot be read (yet): it asks again each second."""
+    cursor = Cursor(path, uuid4().hex)
+    return html.Div(
+        [
+            dcc.Store(id="cursor", data=cursor.as_dict()),
+            dcc.Interval(id="live", interval=1000),
+            dmc.Switch(id="following", checked=True, style={"display": "none"}),
+            _problem("This run cannot be shown", f"{reason}. The page appears by itself once the run can be read."),
+        ],
+        **{"data-token": cursor.token},
+    )
+
+
+def _problem(title: str, text: str) -> Any:
+    return html.Div([dmc.Title(title, order=1, size="h3"), html.P(text)], className="overview")

@@ -1,0 +1,85 @@
+"""What a page on the screen has already been told, so that only what is new travels to it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from plotly.io.json import to_json_plotly
+
+from edgeglass_diag.records import Reading
+from edgeglass_diag.store import Run
+
+Change = tuple[str, dict[str, Any]]
+"""The id of a component and its properties that change."""
+
+Recent = dict[str, list[tuple[int, float]]]
+"""The last few (step, value) of each signal."""
+
+_RECENT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The state that the browser sends along with every poll.
+
+    ``rows`` holds the last row id per signal, ``recent`` its last values, ``seen`` a digest per section;
+    ``token`` tells one drawing of a page from the next.
+    """
+
+    path: str
+    token: str
+    rows: dict[str, int] = field(default_factory=dict)
+    recent: Recent = field(default_factory=dict)
+    seen: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor:
+        """Read a cursor that came from a browser.
+
+        Raises:
+            ValueError: when the text is not a cursor.
+        """
+        try:
+            data = json.loads(text)
+            return cls(
+                path=str(data["path"]),
+                token=str(data["token"]),
+                rows={str(signal): int(row) for signal, row in data["rows"].items()},
+                recent={str(signal): [_point(*pair) for pair in pairs] for signal, pairs in data["recent"].items()},
+                seen={str(section): str(digest) for section, digest in data["seen"].items()},
+            )
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"not a cursor: {text[:80]!r}") from error
+
+    def as_dict(self) -> dict[str, Any]:
+        """The cursor as JSON data."""
+        return asdict(self)
+
+    def advance(self, run: Run, signals: Sequence[str]) -> tuple[dict[str, list[Reading]], Cursor]:
+        """The readings of the run's own signals (site ``""``) after this cursor, and the cursor after them."""
+        fresh, rows, recent = {}, dict(self.rows), dict(self.recent)
+        for signal in signals:
+            found = run.readings(signal, site="", after=self.rows.get(signal, 0))
+            fresh[signal] = [reading for _, reading in found]
+            points = [(reading.step, reading.values[0]) for _, reading in found[-_RECENT:]]
+            rows[signal] = max([self.rows.get(signal, 0), *(row for row, _ in found)])
+            recent[signal] = [*self.recent.get(signal, []), *points][-_RECENT:]
+        return fresh, Cursor(self.path, self.token, rows, recent, self.seen)
+
+
+def _point(step: int, value: float | None) -> tuple[int, float]:
+    return int(step), float("nan") if value is None else float(value)  # JSON has no NaN
+
+
+def changed_sections(sections: dict[str, Any], seen: dict[str, str]) -> tuple[list[Change], dict[str, str]]:
+    """The sections (id -> children) whose content differs from what was seen, and the new digests."""
+    digests = {
+        name: hashlib.sha1(to_json_plotly(children).encode(), usedforsecurity=False).hexdigest()[:12]
+        for name, children in sections.items()
+    }
+    changes = [(name, {"children": children}) for name, children in sections.items() if digests[name] != seen.get(name)]
+    return changes, {**seen, **digests}

@@ -1,0 +1,139 @@
+"""Findings as components: severity in text, shape and colour; every foreign text stays text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import html
+
+from edgeglass_dashboards.verdict import Branch
+from edgeglass_diag.records import Finding
+
+_LONGEST = 8
+
+
+def severity_badge(severity: str) -> Any:
+    """An icon and the word, in the colour of the severity."""
+    return html.Span([icon(severity), severity], className=f"badge tone-{severity}")
+
+
+def icon(name: str) -> Any:
+    """A drawn sign for a severity, a tone or a status; the word beside it says the same."""
+    return html.Span(className=f"icon icon-{name}", **{"aria-hidden": "true"})
+
+
+def finding_card(branch: Branch, *, headline: bool = False) -> Any:
+    """A root finding with evidence and fix, and below it what follows from it."""
+    finding = branch.finding
+    children = [
+        html.Div([severity_badge(finding.severity), *_identity(finding)], className="finding-head"),
+        dmc.Title(finding.message, order=3, className="finding-message"),
+        *_details(finding),
+    ]
+    if branch.consequences:
+        children.append(_consequences(branch))
+    return dmc.Paper(
+        html.Article(children),
+        withBorder=True,
+        p="md",
+        radius="md",
+        className=f"finding edge-{finding.severity}" + (" headline" if headline else ""),
+    )
+
+
+def further_findings(branches: Sequence[Branch]) -> Any:
+    """The cards of the findings that have another cause than the headline; nothing when there are none."""
+    if not branches:
+        return None
+    cards = dmc.SimpleGrid([finding_card(branch) for branch in branches], cols={"base": 1, "md": 2})
+    return [dmc.Title("Other findings", order=2, size="h4", mb="sm"), cards]
+
+
+def findings_table(findings: Sequence[Finding]) -> Any:
+    """All findings, one row each; on a narrow screen each row is set as a block."""
+    columns = ("severity", "code", "name", "site", "step", "message", "fix")
+    head = html.Thead(html.Tr([html.Th(column, scope="col") for column in columns]))
+    rows = [
+        html.Tr(
+            [
+                html.Td(_cell(finding, column), className=f"column-{column}", **{"data-label": column})
+                for column in columns
+            ]
+        )
+        for finding in findings
+    ]
+    caption = html.Caption(f"{len(findings)} finding{'s' if len(findings) != 1 else ''}, worst first")
+    return html.Table([caption, head, html.Tbody(rows)], className="findings-table")
+
+
+def say(value: object) -> str:
+    """A value of the evidence in few characters.
+
+    >>> say(0.000123456), say([1.0, 2.5]), say({"min": 0.25})
+    ('0.0001235', '1, 2.5', 'min 0.25')
+    """
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {say(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        shown = ", ".join(say(item) for item in value[:_LONGEST])
+        return shown + (f", ... ({len(value)} in all)" if len(value) > _LONGEST else "")
+    return str(value)
+
+
+def _cell(finding: Finding, column: str) -> Any:
+    if column == "severity":
+        return severity_badge(finding.severity)
+    if column == "site":
+        return _site(finding.site)
+    return str(getattr(finding, column))
+
+
+def _site(site: str) -> Any:
+    return html.Code(site) if site else "whole model"
+
+
+def _identity(finding: Finding) -> list[Any]:
+    return [
+        html.Span(f"{finding.code} {finding.name}", className="finding-code"),
+        html.Span(["at ", _site(finding.site), f", step {finding.step}"], className="finding-place"),
+    ]
+
+
+def _details(finding: Finding) -> list[Any]:
+    parts = []
+    if finding.fix:
+        parts.append(html.P([html.Strong("What to change: "), finding.fix], className="finding-fix"))
+    if finding.evidence:
+        pairs = [
+            html.Div([html.Dt(str(key).replace("_", " ")), html.Dd(say(value))])
+            for key, value in finding.evidence.items()
+        ]
+        parts.append(html.Dl(pairs, className="evidence", **{"aria-label": "evidence"}))
+    return parts
+
+
+def _consequences(branch: Branch) -> Any:
+    items = [_consequence(item) for item in branch.consequences]
+    count = len(items)
+    title = f"Follows from {branch.finding.code} ({count} finding{'s' if count != 1 else ''})"
+    return html.Section([dmc.Title(title, order=4), html.Ul(items)], className="consequences")
+
+
+def _consequence(branch: Branch) -> Any:
+    finding = branch.finding
+    children = [
+        html.Div([severity_badge(finding.severity), *_identity(finding)], className="finding-head"),
+        html.P(finding.message, className="consequence-message"),
+    ]
+    details = _details(finding)
+    if details:
+        summary = html.Summary(f"Evidence and fix of {finding.code}")
+        key = f"{finding.code} {finding.site}"
+        children.append(html.Details([summary, *details], **{"data-finding": key}))
+    if branch.consequences:
+        children.append(_consequences(branch))
+    return html.Li(children)

@@ -1,0 +1,112 @@
+"""Findings and losses put into words: is it learning, and if not, what is wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from edgeglass_diag.records import Finding, Severity
+
+_MARGIN = 0.05  # of chance: a loss this much below chance has left it for good, and noise does not reach it
+_RECENT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A finding and those that follow from it."""
+
+    finding: Finding
+    consequences: tuple[Branch, ...] = ()
+
+    @property
+    def rank(self) -> int:
+        """The rank of the worst severity in the branch."""
+        return max([self.finding.severity.rank, *(branch.rank for branch in self.consequences)])
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One sentence about a run and its tone: ``critical``, ``warning``, ``good`` or ``neutral``."""
+
+    tone: str
+    text: str
+
+
+def nest(findings: Sequence[Finding]) -> list[Branch]:
+    """Hang each finding under its cause; roots come worst first, otherwise in the given order.
+
+    A finding whose cause is not among ``findings`` (or that would cause itself) is a root.
+    """
+    first: dict[str, int] = {}
+    for index, finding in enumerate(findings):
+        first.setdefault(finding.code, index)
+    causes = [first.get(finding.because_of or "") for finding in findings]
+
+    def leads_back(index: int) -> bool:
+        passed: set[int] = set()
+        at = causes[index]
+        while at is not None and at not in passed:
+            passed.add(at)
+            at = causes[at]
+        return index in passed
+
+    def grow(index: int) -> Branch:
+        below = [i for i, cause in enumerate(causes) if cause == index]
+        return Branch(findings[index], tuple(grow(i) for i in below))
+
+    causes = [None if leads_back(index) else cause for index, cause in enumerate(causes)]
+    roots = [grow(index) for index, cause in enumerate(causes) if cause is None]
+    return sorted(roots, key=lambda branch: -branch.rank)
+
+
+def compare_loss(losses: Sequence[float], chance: float | None) -> tuple[bool | None, str]:
+    """Whether the recent loss (median of the last 5) is below chance, and that in words; None: cannot be told.
+
+    >>> compare_loss([5.0, 2.1], 4.852)
+    (True, 'loss 3.55 is 1.3 below chance 4.85')
+    >>> compare_loss([4.86], 4.852)
+    (False, 'loss 4.86 is at chance 4.85')
+    """
+    if not losses:
+        return None, "no loss has been recorded"
+    if not math.isfinite(losses[-1]):
+        return False, "the loss is no longer a finite number"
+    loss = median(value for value in losses[-_RECENT:] if math.isfinite(value))
+    if chance is None or not math.isfinite(chance) or chance <= 0:
+        return None, f"loss {loss:.3g}, chance not known"
+    gap = chance - loss
+    if abs(gap) <= _MARGIN * chance:
+        return False, f"loss {loss:.3g} is at chance {chance:.3g}"
+    return gap > 0, f"loss {loss:.3g} is {abs(gap):.2g} {'below' if gap > 0 else 'above'} chance {chance:.3g}"
+
+
+def judge(findings: Sequence[Finding], losses: Sequence[float], chance: float | None, status: str) -> Verdict:
+    """The verdict on a run from its findings, its losses by step, the chance level and its status."""
+    learning, words = compare_loss(losses, chance)
+    roots = nest(findings)
+    headline = roots[0].finding.message if roots else ""
+    worst = roots[0].rank if roots else -1
+    if worst == Severity.CRITICAL.rank:
+        return Verdict("critical", f"{'Learning, but' if learning else 'Does not learn'}: {headline}")
+    if losses and not math.isfinite(losses[-1]):
+        return Verdict("critical", f"Does not learn: {words}")
+    if worst == Severity.WARNING.rank:
+        start = {True: "Learning, with a warning", False: "Not learning yet", None: "Warning"}[learning]
+        return Verdict("warning", f"{start}: {headline}")
+    return _without_findings(learning, words, status)
+
+
+def _without_findings(learning: bool | None, words: str, status: str) -> Verdict:
+    if learning:
+        return Verdict("good", f"Learning: {words}")
+    if status == "running":
+        return Verdict("neutral", f"No findings so far: {words}")
+    if status != "finished":
+        return Verdict(
+            "warning", f"The run {'failed' if status == 'failed' else 'was stopped'}: {words}, and no rule fired"
+        )
+    if learning is None:
+        return Verdict("neutral", f"No findings: {words}")
+    return Verdict("warning", f"Did not learn: {words}, and no rule tells why")

@@ -1,0 +1,267 @@
+"""The command line. Each verb's work lives in ``edgeglass_diag.verbs``; everything heavy is imported where used."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgeglass_diag.rules import Rule
+    from edgeglass_diag.store import Run
+
+app = typer.Typer(
+    help="Why does my vision-text alignment model not learn, and what do I change?",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")]
+Select = Annotated[list[str], typer.Option("--select", help="Codes or prefixes of the rules that run.")]
+Ignore = Annotated[list[str], typer.Option("--ignore", help="Codes or prefixes of rules that do not run.")]
+FailOn = Annotated[str | None, typer.Option("--fail-on", help="warning or critical: exit status 1 from there on.")]
+
+
+def main() -> None:
+    """Run the command line; wrong use ends with exit status 2 and one line on stderr."""
+    from edgeglass_diag.records import UsageError
+
+    try:
+        app()
+    except UsageError as error:
+        print(f"edgeglass-diag: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise SystemExit(1) from None
+
+
+@app.command()
+def run(
+    target: Annotated[str, typer.Argument(help="Recipe name or YAML file.")] = "incident",
+    watch: Annotated[bool, typer.Option("--watch", help="Serve the dashboard beside the run.")] = False,
+    port: Annotated[int, typer.Option(help="Port of the dashboard; the next free one if taken.")] = 8050,
+    every: Annotated[int, typer.Option(min=1, help="Distance of recorded windows in optimizer steps.")] = 10,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; below runs/ if not given.")] = None,
+    settings: Annotated[list[str], typer.Option("--set", help="section.key=value, e.g. optim.lr=2e-4.")] = [],  # noqa: B006
+    stop_on: Annotated[list[str], typer.Option("--stop-on", help="Code of a finding that ends the run.")] = [],  # noqa: B006
+    select: Select = [],  # noqa: B006
+    ignore: Ignore = [],  # noqa: B006
+    fail_on: FailOn = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train under observation and flag faults as they appear."""
+    from edgeglass_diag.records import UsageError
+    from edgeglass_diag.targets import provider
+    from edgeglass_diag.verbs.run import Interrupted, Options, check_folders, default_folder
+
+    _check_severity(fail_on)
+    _check_codes(stop_on)
+    try:
+        jobs = provider().plan(target, settings)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    options = Options(every=every, rules=_rules(select, ignore), stop_on=tuple(stop_on))
+    folder = out if out is not None else default_folder(target, Path("runs"))
+    check_folders(jobs, folder)
+    console = _console(stderr=as_json)
+    interrupted = False
+    runs: list[Run] = []
+    try:
+        runs = _run_watched(jobs, folder, options, console, port=port if watch else None, silent=as_json)
+    except Interrupted:
+        interrupted = True
+        runs = _finished(folder)
+    if as_json:
+        from edgeglass_diag.verbs.summary import run_summary
+
+        _print_json({"runs": [run_summary(done) for done in runs]})
+    elif len(runs) > 1:
+        _print_comparison(runs, console)
+    if interrupted:
+        raise SystemExit(130)
+    _exit_on([f for done in runs for f in done.findings], fail_on)
+
+
+@app.command()
+def findings(
+    folder: Annotated[Path, typer.Argument(help="Run folder.")], as_json: AsJson = False, fail_on: FailOn = None
+) -> None:
+    """What was found in a run: code, severity, where, when, evidence, what to do."""
+    from edgeglass_diag.store import load
+    from edgeglass_diag.verbs.summary import finding_summary
+
+    _check_severity(fail_on)
+    with load(folder) as opened:
+        found = opened.findings
+        if as_json:
+            _print_json([finding_summary(finding) for finding in found])
+        else:
+            _print_findings(opened, _console())
+    _exit_on(found, fail_on)
+
+
+@app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(help="Two or more run folders.")], as_json: AsJson = False
+) -> None:
+    """The runs side by side: losses, recalls, findings, first divergence."""
+    from edgeglass_diag.records import UsageError
+    from edgeglass_diag.store import find_runs, load
+    from edgeglass_diag.verbs.compare import compare_runs
+
+    places = [p for folder in folders for p in (find_runs(folder) or [folder])]
+    if len(places) < 2:
+        raise UsageError(f"compare needs at least two runs, got {len(places)}")
+    runs = [load(place) for place in places]
+    if as_json:
+        _print_json(compare_runs(runs))
+    else:
+        _print_comparison(runs, _console())
+
+
+@app.command(name="eval")
+def evaluate(
+    path: Annotated[Path, typer.Argument(help="Run folder or checkpoint file.")],
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    as_json: AsJson = False,
+) -> None:
+    """Recall@1/5/10 both ways, by MRL prefix, and embedding geometry."""
+    from edgeglass_diag.records import UsageError
+    from edgeglass_diag.verbs.evaluate import evaluate as evaluate_path
+
+    if not path.exists():
+        raise UsageError(f"no such run or checkpoint: {path}")
+    result = evaluate_path(path, split)
+    if as_json:
+        _print_json(result)
+    else:
+        from edgeglass_diag.verbs.tables import evaluation_table
+
+        _console().print(evaluation_table(result))
+
+
+@app.command()
+def rules(
+    code: Annotated[str | None, typer.Argument(help="One code, e.g. EG301.")] = None, as_json: AsJson = False
+) -> None:
+    """The rule catalogue, each with its reason, threshold, source and fix."""
+    from edgeglass_diag.records import UsageError
+    from edgeglass_diag.verbs.catalogue import catalogue, page
+
+    entries = catalogue()
+    chosen = [entry for entry in entries if code is None or entry["code"] == code.upper()]
+    if not chosen:
+        raise UsageError(f"no rule {code!r}: expected one of {', '.join(entry['code'] for entry in entries)}")
+    if as_json:
+        _print_json(chosen)
+    elif code is not None:
+        print(page(chosen[0]["code"]))
+    else:
+        from edgeglass_diag.verbs.tables import catalogue_table
+
+        _console().print(catalogue_table(chosen))
+
+
+def _run_watched(
+    jobs: Any, folder: Path, options: Any, console: Console, *, port: int | None, silent: bool
+) -> list[Run]:
+    from contextlib import ExitStack
+
+    from edgeglass_diag.verbs.live import LiveView, Silent
+    from edgeglass_diag.verbs.run import run_jobs
+
+    with ExitStack() as stack:
+        if port is not None:
+            from edgeglass_diag.verbs.serve import dashboard
+
+            address = stack.enter_context(dashboard(folder, port))
+            console.print(f"dashboard: {address}", highlight=False)
+        if silent:
+            return run_jobs(jobs, folder, options, Silent())
+        with LiveView(console) as view:
+            done = run_jobs(jobs, folder, options, view)
+        if port is not None and console.is_terminal and sys.stdin.isatty():
+            _print_comparison(done, console)
+            console.print(f"dashboard: {address} (Ctrl-C ends it)", highlight=False)
+            _wait_for_interrupt()
+        return done
+
+
+def _wait_for_interrupt() -> None:
+    import threading
+
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        return
+
+
+def _finished(folder: Path) -> list[Run]:
+    from edgeglass_diag.store import find_runs, load
+
+    return [load(place) for place in find_runs(folder)]
+
+
+def _rules(select: list[str], ignore: list[str]) -> list[Rule]:
+    from edgeglass_diag.rules import CATALOGUE, configure, read_table
+
+    return configure(CATALOGUE, read_table(Path.cwd()), select=select, ignore=ignore)
+
+
+def _check_severity(fail_on: str | None) -> None:
+    from edgeglass_diag.records import UsageError
+
+    if fail_on not in (None, "warning", "critical"):
+        raise UsageError(f"--fail-on: expected warning or critical, got {fail_on!r}")
+
+
+def _check_codes(codes: list[str]) -> None:
+    from edgeglass_diag.records import UsageError
+    from edgeglass_diag.verbs.catalogue import catalogue
+
+    known = {entry["code"] for entry in catalogue()} if codes else set()
+    for code in codes:
+        if code not in known:
+            raise UsageError(f"--stop-on: no rule {code!r}; see 'edgeglass-diag rules'")
+
+
+def _exit_on(found: Any, fail_on: str | None) -> None:
+    from edgeglass_diag.records import Severity
+
+    if fail_on is not None and any(f.severity.rank >= Severity(fail_on).rank for f in found):
+        raise SystemExit(1)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, soft_wrap=True)
+
+
+def _print_json(value: Any) -> None:
+    from edgeglass_diag.verbs.summary import plain
+
+    print(json.dumps(plain(value), indent=1, allow_nan=False))
+
+
+def _print_findings(run: Run, console: Console) -> None:
+    from edgeglass_diag.verbs.tables import findings_text
+
+    for line in findings_text(run):
+        console.print(line, highlight=False)
+
+
+def _print_comparison(runs: list[Run], console: Console) -> None:
+    from edgeglass_diag.verbs.compare import compare_runs
+    from edgeglass_diag.verbs.tables import comparison_table
+
+    for part in comparison_table(compare_runs(runs)):
+        console.print(part, highlight=False)

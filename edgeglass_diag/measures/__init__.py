@@ -1,0 +1,1 @@
+"""Pure functions from tensors (or plain numbers) to numbers; one family per file."""

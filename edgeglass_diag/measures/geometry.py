@@ -1,0 +1,121 @@
+"""Geometry of embeddings and activations. All inputs are floating tensors, all results 0-d tensors on their device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+
+def sample_signal(values: Tensor, *, dim: int = 0) -> Tensor:
+    """Share of the energy that depends on the sample: mean_b |y_b - y_mean|^2 / mean_b |y_b|^2, in [0, 1].
+
+    0 where every sample of the batch gives the same output, and for an all-zero output.
+
+    Args:
+        values: activations with the batch along ``dim``, at least two samples.
+        dim: the batch dimension.
+
+    Raises:
+        ValueError: for fewer than two samples.
+    """
+    if values.dim() == 0 or values.shape[dim] < 2:
+        raise ValueError(f"sample signal needs at least 2 samples along dim {dim}, got shape {tuple(values.shape)}")
+    variance, mean = torch.var_mean(_full(values), dim=dim, correction=0)
+    spread = variance.sum()
+    energy = spread + mean.square().sum()
+    return torch.where(energy == 0, torch.zeros_like(energy), spread / energy)
+
+
+def effective_rank(values: Tensor) -> Tensor:
+    """exp of the entropy of the singular values divided by their sum, in [1, min(N, D)]; 1 for an all-zero matrix.
+
+    Source: Roy & Vetterli, The effective rank: a measure of effective dimensionality,
+    https://infoscience.epfl.ch/handle/20.500.14299/13006; as RankMe: https://arxiv.org/abs/2210.02885.
+
+    Args:
+        values: (N, D), not centred.
+    """
+    matrix = values.double()
+    gram = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
+    if not torch.isfinite(gram).all():
+        return torch.full((), float("nan"), dtype=torch.float64, device=values.device)
+    singular = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt()
+    total = singular.sum()
+    share = singular / torch.where(total == 0, torch.ones_like(total), total)
+    return torch.exp(torch.special.entr(share).sum())
+
+
+def mean_cosine(values: Tensor) -> Tensor:
+    """Mean cosine of all N (N-1) pairs of different rows of (N, D): (|sum_i u_i|^2 - N) / (N (N-1)).
+
+    Raises:
+        ValueError: for fewer than two rows.
+    """
+    count = values.shape[0]
+    if count < 2:
+        raise ValueError(f"mean cosine needs at least 2 rows, got {count}")
+    unit = normalize(_full(values), dim=-1)
+    return (unit.sum(dim=0).square().sum() - unit.square().sum()) / (count * (count - 1))
+
+
+def modality_gap(image: Tensor, text: Tensor) -> Tensor:
+    """Distance of the two sides' centroids on the unit sphere, |mean image - mean text|, in [0, 2].
+
+    Source: Mind the Gap, https://arxiv.org/abs/2203.02053. A gap alone is no fault.
+
+    Args:
+        image: (N, D).
+        text: (M, D).
+    """
+    return (normalize(_full(image), dim=-1).mean(0) - normalize(_full(text), dim=-1).mean(0)).norm()
+
+
+def alignment(image: Tensor, text: Tensor) -> Tensor:
+    """Mean squared distance of the unit-norm pairs, E |x - y|^2, in [0, 4].
+
+    Source: Understanding Contrastive Representation Learning through Alignment and Uniformity on the
+    Hypersphere, https://arxiv.org/abs/2005.10242.
+
+    Args:
+        image: (N, D).
+        text: (N, D), row i the pair of row i.
+    """
+    return (normalize(_full(image), dim=-1) - normalize(_full(text), dim=-1)).square().sum(-1).mean()
+
+
+def uniformity(values: Tensor) -> Tensor:
+    """ln E exp(-2 |x - x'|^2) over pairs of different unit-norm rows, in [-8, 0]; 0 when all are equal.
+
+    Source: as for alignment.
+
+    Args:
+        values: (N, D) with N at least 2.
+    """
+    unit = normalize(_full(values), dim=-1)
+    squared = (2 - 2 * (unit @ unit.T)).clamp(min=0)
+    count = unit.shape[0]
+    total = torch.exp(-2 * squared).sum() - torch.exp(-2 * squared.diagonal()).sum()
+    return torch.log(total / (count * (count - 1)))
+
+
+def distinct_rows(values: Tensor) -> Tensor:
+    """Effective number of distinct rows, L^2 / sum_ij cos_ij^2: 1 when all are parallel, L when orthogonal.
+
+    The participation ratio of the Gram matrix of the unit-norm rows.
+
+    Args:
+        values: (..., L, D).
+
+    Returns:
+        (...) with values in [1, L].
+    """
+    unit = normalize(_full(values), dim=-1)
+    length, width = unit.shape[-2:]
+    gram = unit @ unit.mT if length <= width else unit.mT @ unit
+    trace = unit.square().sum(dim=(-2, -1))
+    return trace.square() / gram.square().sum(dim=(-2, -1)).clamp(min=torch.finfo(unit.dtype).tiny)
+
+
+def _full(values: Tensor) -> Tensor:
+    return values if values.dtype in (torch.float32, torch.float64) else values.float()

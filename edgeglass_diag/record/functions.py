@@ -1,0 +1,100 @@
+"""Sees torch functions while a window is recorded: one mode, a table of observers, and the lineage of results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import FunctionType, TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import multi_head_attention_forward
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
+
+from edgeglass_diag.record.lineage import tensors_in
+from edgeglass_diag.record.session import Session
+
+Function = Callable[..., Any]
+Observer = Callable[[Function, tuple[Any, ...], dict[str, Any], Any], None]
+"""Called after the function with (function, args, kwargs, result), outside of the mode."""
+
+
+def _unchecked(function: FunctionType) -> FunctionType:
+    """The same function without its own dispatch to modes, which would call itself for ever inside of one."""
+    names = {**function.__globals__, "has_torch_function": lambda *_: False}
+    copy = FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
+
+
+_COMPOSITE: dict[Function, Function] = {multi_head_attention_forward: _unchecked(multi_head_attention_forward)}
+"""Python functions that call others worth seeing: run inside the mode, or what they call stays unseen."""
+
+
+class FunctionTap:
+    """Puts the mode below all modes of the user, so that theirs may come and go inside a window.
+
+    Args:
+        session: state of the watch.
+        observers: called for training-time calls, by function.
+        always: called for calls of any phase, by function (construction).
+    """
+
+    def __init__(self, session: Session, observers: Mapping[Function, Observer], always: Mapping[Function, Observer]):
+        self._mode = _Mode(session, observers, always)
+
+    def __enter__(self) -> FunctionTap:
+        _insert_at_bottom(self._mode)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _remove(self._mode)
+
+
+class _Mode(TorchFunctionMode):
+    def __init__(self, session: Session, observers: Mapping[Function, Observer], always: Mapping[Function, Observer]):
+        super().__init__()
+        self._session, self._observers, self._always = session, observers, always
+
+    def __torch_function__(
+        self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        keywords = kwargs or {}
+        if torch.compiler.is_compiling():
+            return func(*args, **keywords)
+        if func in _COMPOSITE:
+            with self:
+                return _COMPOSITE[func](*args, **keywords)
+        session = self._session
+        arguments = list(tensors_in([args, keywords])) if session.active else []
+        result = func(*args, **keywords)
+        if func in self._always:
+            self._always[func](func, args, keywords, result)
+        if session.active:
+            self._follow(arguments, result)
+            if func in self._observers:
+                self._observers[func](func, args, keywords, result)
+        return result
+
+    def _follow(self, arguments: list[Tensor], result: Any) -> None:
+        if isinstance(result, Tensor):
+            self._session.lineage.inherit(result, arguments)
+        elif isinstance(result, (tuple, list)):
+            for tensor in tensors_in(result):
+                self._session.lineage.inherit(tensor, arguments)
+
+
+def _insert_at_bottom(mode: TorchFunctionMode) -> None:
+    above = [_pop_mode() for _ in _get_current_function_mode_stack()]
+    _push_mode(mode)
+    for other in reversed(above):
+        _push_mode(other)
+
+
+def _remove(mode: TorchFunctionMode) -> None:
+    above = [_pop_mode() for _ in _get_current_function_mode_stack()]
+    for other in reversed(above):
+        if other is not mode:
+            _push_mode(other)

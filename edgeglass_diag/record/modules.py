@@ -1,0 +1,105 @@
+"""Watches module calls: who runs inside whom, where tensors come from, and statistics of each output."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils.hooks import RemovableHandle
+
+from edgeglass_diag.record.lineage import tensors_in
+from edgeglass_diag.record.session import Frame, Session
+
+
+class ModuleTap:
+    """Global forward hooks, in place only while inside ``with``."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._handles: list[RemovableHandle] = []
+
+    def __enter__(self) -> ModuleTap:
+        self._handles = [
+            register_module_forward_pre_hook(self._enter),
+            register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
+        ]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._session.stack.clear()
+
+    def _enter(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        session = self._session
+        if torch.compiler.is_compiling():
+            return
+        if session.stack:
+            outer = session.stack[-1]
+            active, batch = outer.active, outer.batch or _batch(arguments)
+        else:
+            session.calls.clear()
+            active, batch = torch.is_grad_enabled(), _batch(arguments)
+        site = session.occurrence(session.naming.path(module)) if active else ""
+        session.stack.append(Frame(module, site, active, batch))
+
+    def _leave(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
+        session = self._session
+        if torch.compiler.is_compiling():
+            return
+        while session.stack:
+            frame = session.stack.pop()
+            if frame.module is module:
+                break
+        else:
+            return
+        if not frame.active or output is None:
+            return
+        sources = session.lineage.sources(tensors_in([arguments, keywords]))
+        session.see(frame.site, "module", parents=sources, label=type(module).__name__)
+        given = {id(t) for t in tensors_in([arguments, keywords])}
+        made = [t for t in tensors_in(output) if t.is_floating_point() and id(t) not in given]
+        for position, tensor in enumerate(t for t in made if not session.lineage.is_output(t)):
+            if position == 0:
+                self._measure(frame, tensor)
+            session.lineage.set_output(tensor, frame.site)
+
+    def _measure(self, frame: Frame, tensor: Tensor) -> None:
+        session, site = self._session, frame.site
+        with session.measuring(site, "module", tensor):
+            values = tensor.detach()
+            if values.numel() == 0:
+                return
+            values = values if values.dtype in (torch.float32, torch.float64) else values.float()
+            add = session.buffer.add
+            axis = _batch_axis(values, frame.batch)
+            if axis is None:
+                add(site, "activation/rms", values.square().mean().sqrt())
+            else:
+                variance, mean = torch.var_mean(values, dim=axis, correction=0)
+                spread = variance.mean()
+                energy = spread + mean.square().mean()
+                add(site, "activation/rms", energy.sqrt())
+                add(site, "activation/sample_signal", torch.where(energy == 0, energy, spread / energy))
+            add(site, "activation/absmax", values.abs().amax())
+            add(site, "activation/zeros", (values == 0).float().mean())
+            add(site, "activation/nonfinite", (~torch.isfinite(values)).sum())
+
+
+def _batch(arguments: tuple[Any, ...]) -> int:
+    for tensor in tensors_in(arguments):
+        if tensor.dim() > 0:
+            return int(tensor.shape[0])
+    return 0
+
+
+def _batch_axis(values: Tensor, batch: int) -> int | None:
+    if batch < 2:
+        return None
+    return next((axis for axis in range(min(2, values.dim())) if values.shape[axis] == batch), None)

@@ -1,0 +1,89 @@
+"""Names modules and parameters by their path, without being told which objects are models."""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from weakref import WeakKeyDictionary
+
+from torch import Tensor, nn
+
+_WRAPPERS = {"_forward_module", "_original_module", "_orig_mod", "module"}
+_MAX_SCANS = 20
+
+
+class Naming:
+    """Paths below the models that are alive.
+
+    A model is a module that no other module holds. Modules of the first model with parameters are named by
+    their path alone, those of others behind the class name of their model. Wrappers such as DDP's ``module.``
+    leave no trace in the names.
+    """
+
+    def __init__(self) -> None:
+        self._paths: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
+        self._parameters: dict[int, str] = {}
+        self._roots: list[nn.Module] = []
+        self._classes: Counter[str] = Counter()
+        self._scans = 0
+
+    def path(self, module: nn.Module) -> str:
+        """Path of a module; empty for the first model itself."""
+        known = self._paths.get(module)
+        if known is None:
+            self.adopt(self._root_of(module))
+            known = self._paths[module]
+        return known
+
+    def parameter(self, parameter: Tensor) -> str:
+        """Path of a parameter; ``unnamed`` where no living model holds it."""
+        if id(parameter) not in self._parameters and self._scans < _MAX_SCANS:
+            for root in self._living_roots():
+                if any(parameter is p for p in root.parameters()):
+                    self.adopt(root)
+        return self._parameters.get(id(parameter), "unnamed")
+
+    @property
+    def named_parameters(self) -> list[tuple[str, Tensor]]:
+        """All parameters of the models known, with their paths."""
+        return [(self._parameters[id(p)], p) for root in self._roots for p in root.parameters()]
+
+    def adopt(self, root: nn.Module) -> None:
+        """Name all modules and parameters below a model."""
+        named = list(root.named_modules())
+        if any(root is known for known in self._roots):
+            prefix = self._paths[root]
+        else:
+            prefix = self._prefix(root)
+            self._roots.append(root)
+        for name, module in named:
+            self._paths.setdefault(module, _join(prefix, name))
+        for name, parameter in root.named_parameters():
+            self._parameters.setdefault(id(parameter), _join(prefix, name))
+
+    def _prefix(self, root: nn.Module) -> str:
+        has_parameters = next(root.parameters(), None) is not None
+        if has_parameters and "" not in (self._paths.get(known) for known in self._roots):
+            return ""
+        kind = type(root).__name__
+        self._classes[kind] += 1
+        return kind if self._classes[kind] == 1 else f"{kind}_{self._classes[kind]}"
+
+    def _root_of(self, module: nn.Module) -> nn.Module:
+        if self._scans >= _MAX_SCANS:
+            return module
+        holders = [root for root in self._living_roots() if any(module is m for m in root.modules())]
+        return max(holders, key=lambda root: sum(1 for _ in root.modules()), default=module)
+
+    def _living_roots(self) -> list[nn.Module]:
+        self._scans += 1
+        alive = [o for o in gc.get_objects() if issubclass(type(o), nn.Module) and "_modules" in o.__dict__]
+        held = {id(child) for module in alive for child in module._modules.values()}
+        return [module for module in alive if id(module) not in held]
+
+
+def _join(prefix: str, name: str) -> str:
+    parts = [part for part in name.split(".") if part]
+    while parts and parts[0] in _WRAPPERS:
+        parts.pop(0)
+    return ".".join([prefix, *parts] if prefix else parts)

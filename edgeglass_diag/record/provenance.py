@@ -1,0 +1,147 @@
+"""Where initial values come from: every write to a parameter before the first optimizer step, with file and line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+
+from edgeglass_diag.record.functions import Function, Observer
+from edgeglass_diag.record.naming import Naming
+from edgeglass_diag.records import ParameterOrigin, ParameterWrite
+
+_TORCH = os.path.dirname(torch.__file__) + os.sep
+_HERE = os.path.dirname(__file__) + os.sep
+_RANDOM_FACTORIES: tuple[Function, ...] = (torch.randn, torch.rand, torch.normal, torch.randn_like, torch.rand_like)
+_FACTORIES: tuple[Function, ...] = (
+    torch.empty, torch.zeros, torch.ones, torch.full, torch.eye, torch.zeros_like, torch.ones_like, torch.empty_like,
+)  # fmt: skip
+_CONSTANT_INITS = {"constant_", "zeros_", "ones_", "eye_", "dirac_"}
+_INITS: tuple[Function, ...] = tuple(
+    value for name, value in vars(nn.init).items() if name.endswith("_") and callable(value) and name[0] != "_"
+)
+_RANDOM_FILLS: tuple[Function, ...] = (
+    Tensor.normal_, Tensor.uniform_, *(f for f in _INITS if f.__name__ not in _CONSTANT_INITS),
+)  # fmt: skip
+_FILLS: tuple[Function, ...] = (
+    Tensor.zero_, Tensor.fill_, Tensor.copy_, Tensor.mul_, Tensor.div_, Tensor.add_, Tensor.sub_, Tensor.erfinv_,
+    Tensor.clamp_, Tensor.__imul__, Tensor.__itruediv__, Tensor.__iadd__,
+    *(f for f in _INITS if f.__name__ in _CONSTANT_INITS),
+)  # fmt: skip
+_DERIVED: tuple[Function, ...] = (
+    torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, Tensor.div, Tensor.__truediv__, Tensor.to, Tensor.clone,
+    Tensor.detach, Tensor.float, Tensor.half, Tensor.bfloat16, Tensor.contiguous, Tensor.cuda,
+)  # fmt: skip
+_MAX_ELEMENTS = 2**24
+
+
+class Provenance:
+    """Follows storages from the call that made them to the parameters they become.
+
+    Args:
+        building: tells whether no module is running, so that arithmetic on weights is construction.
+    """
+
+    def __init__(self, building: Callable[[], bool]) -> None:
+        self._building = building
+        self._histories: dict[int, tuple[StorageWeakRef, list[ParameterWrite]]] = {}
+
+    @property
+    def observers(self) -> Mapping[Function, Observer]:
+        """The functions observed, in any phase, until the first step."""
+        table: dict[Function, Observer] = dict.fromkeys(_RANDOM_FACTORIES + _FACTORIES, self._made)
+        table |= dict.fromkeys(_RANDOM_FILLS + _FILLS, self._written)
+        return table | dict.fromkeys(_DERIVED, self._derived)
+
+    def origins(self, naming: Naming) -> tuple[ParameterOrigin, ...]:
+        """The history of every parameter of the models known."""
+        found = []
+        for name, parameter in naming.named_parameters:
+            writes = tuple(self._history(parameter) or ())
+            std = writes[-1].std if writes else _std(parameter)
+            found.append(ParameterOrigin(name, tuple(parameter.shape), std, writes))
+        return tuple(found)
+
+    def clear(self) -> None:
+        """Forget all histories."""
+        self._histories.clear()
+
+    def _history(self, tensor: Tensor) -> list[ParameterWrite] | None:
+        entry = self._histories.get(tensor.untyped_storage()._cdata)
+        return None if entry is None or entry[0].expired() else entry[1]
+
+    def _begin(self, tensor: Tensor, writes: list[ParameterWrite]) -> None:
+        storage = tensor.untyped_storage()
+        if len(self._histories) > 4096:
+            self._histories = {k: v for k, v in self._histories.items() if not v[0].expired()}
+        self._histories[storage._cdata] = (StorageWeakRef(storage), writes)
+
+    def _made(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        if isinstance(result, Tensor) and result.is_floating_point() and self._building():
+            self._begin(result, [_write(func, result, random=func in _RANDOM_FACTORIES)])
+
+    def _written(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        target = args[0] if args else kwargs["tensor"]
+        history = self._history(target) if target.is_floating_point() else None
+        if history is None:
+            if target.is_floating_point() and func in _RANDOM_FILLS and self._building():
+                self._begin(target, [_write(func, target, random=True)])
+            return
+        source = self._history(args[1]) if func is Tensor.copy_ and isinstance(args[1], Tensor) else None
+        random = func in _RANDOM_FILLS or bool(source and source[-1].random)
+        write = _write(func, target, random=random)
+        last = history[-1]
+        if (write.op, write.file, write.line) == (last.op, last.file, last.line):
+            history[-1] = _merged(last, write)
+        else:
+            history.append(write)
+
+    def _derived(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        if not self._histories or not self._building() or not isinstance(result, Tensor):
+            return
+        for source in args[:2]:
+            history = self._history(source) if isinstance(source, Tensor) else None
+            if history is not None and self._history(result) is not history:
+                last = history[-1]
+                scaled = ParameterWrite(last.op, last.file, last.line, _std(result), last.random, last.default)
+                self._begin(result, [*history[:-1], scaled])
+                return
+
+
+def _merged(last: ParameterWrite, write: ParameterWrite) -> ParameterWrite:
+    return ParameterWrite(
+        write.op, write.file, write.line, write.std, last.random or write.random, write.default, write.partial
+    )
+
+
+def _write(func: Function, tensor: Tensor, *, random: bool) -> ParameterWrite:
+    frame: FrameType | None = sys._getframe(1)
+    op, default = func.__name__, False
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file == _TORCH + "nn/init.py" and not frame.f_code.co_name.startswith("_"):
+            op = frame.f_code.co_name
+        elif file.startswith(_TORCH + "nn/modules/"):
+            default = True
+            if frame.f_code.co_name in ("load_state_dict", "_load_from_state_dict"):
+                op = "load_state_dict"
+        if not file.startswith((_TORCH, _HERE)) and not file.startswith("<"):
+            break
+        frame = frame.f_back
+    place = (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("unknown", 0)
+    partial = tensor.numel() * tensor.element_size() < tensor.untyped_storage().nbytes()
+    return ParameterWrite(op, *place, _std(tensor), random, default, partial)
+
+
+def _std(tensor: Tensor) -> float:
+    """Standard deviation about zero mean or not, of at most 2^24 entries; 0 for one entry, NaN on the meta device."""
+    if tensor.device.type == "meta" or not tensor.is_floating_point() or tensor.numel() == 0:
+        return float("nan")
+    flat = tensor.detach().reshape(-1)[:_MAX_ELEMENTS].float()
+    return float(flat.std(correction=0))

@@ -1,0 +1,91 @@
+"""What the taps of one watch share: the window's buffer, the lineage, the sites, the stack of running modules."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from edgeglass_diag.record.buffer import WindowBuffer
+from edgeglass_diag.record.lineage import Lineage
+from edgeglass_diag.record.naming import Naming
+from edgeglass_diag.records import Site
+
+
+@dataclass(slots=True)
+class Frame:
+    """A module that is running. ``batch`` is the number of samples of its outermost call, 0 where unknown."""
+
+    module: nn.Module
+    site: str
+    active: bool
+    batch: int
+
+
+@dataclass
+class Session:
+    """State of one watch. ``calls`` counts the occurrences of a site in one outermost forward pass."""
+
+    naming: Naming = field(default_factory=Naming)
+    buffer: WindowBuffer = field(default_factory=WindowBuffer)
+    lineage: Lineage = field(default_factory=Lineage)
+    stack: list[Frame] = field(default_factory=list)
+    calls: Counter[str] = field(default_factory=Counter)
+    parents: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _sites: dict[tuple[str, str], Site] = field(default_factory=dict)
+    _new_sites: dict[tuple[str, str], Site] = field(default_factory=dict)
+
+    @property
+    def active(self) -> bool:
+        """Whether what happens now belongs to training: evaluation passes are not recorded."""
+        return self.stack[-1].active if self.stack else torch.is_grad_enabled()
+
+    def occurrence(self, path: str) -> str:
+        """``path`` for its first occurrence in a forward pass, ``path#k`` for the k-th after it."""
+        count = self.calls[path]
+        self.calls[path] += 1
+        return f"{path}#{count}" if count else path
+
+    def see(self, path: str, kind: str, *, parents: tuple[str, ...] = (), label: str = "") -> None:
+        """Note that a site exists; its first order of execution and its last parents are kept."""
+        key = (path, kind)
+        known = self._sites.get(key)
+        if kind == "module":
+            self.parents[path] = parents
+        if known is None or (parents and known.parents != parents):
+            order = len(self._sites) if known is None else known.order
+            self._sites[key] = self._new_sites[key] = Site(path, kind, order, parents, label)
+
+    def cannot_observe(self, path: str, kind: str, reason: str) -> None:
+        """Note why a site is not observed; said once per site."""
+        known = self._sites.get((path, kind), Site(path, kind, len(self._sites)))
+        if known.status != reason:
+            self._sites[path, kind] = self._new_sites[path, kind] = replace(known, status=reason)
+
+    def take_new_sites(self) -> tuple[Site, ...]:
+        """Sites seen or changed since the last call."""
+        taken = tuple(self._new_sites.values())
+        self._new_sites.clear()
+        return taken
+
+    @contextmanager
+    def measuring(self, site: str, kind: str, tensor: Tensor) -> Iterator[None]:
+        """Compute statistics apart from the user's graph and autocast; a failure is noted, never raised.
+
+        A fault of the recorder must not end somebody's training: it is written into the coverage instead.
+        """
+        try:
+            with torch.no_grad(), torch.autocast(tensor.device.type, enabled=False):
+                yield
+        except Exception as error:
+            self.cannot_observe(site, kind, f"recorder failed: {type(error).__name__}: {error}")
+
+    def end_window(self) -> None:
+        """Drop what belongs to the window only."""
+        self.lineage.clear()
+        self.calls.clear()
+        self.parents.clear()

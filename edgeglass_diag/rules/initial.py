@@ -1,0 +1,114 @@
+"""EG0xx: setup and initialisation."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from edgeglass_diag.records import Finding, ParameterOrigin, ParameterWrite, Severity
+from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.history import History, held
+
+
+@dataclass(frozen=True)
+class OverwrittenInit(Rule):
+    """A parameter is drawn at random by the model's own code and then drawn again, so that the first draw is lost.
+
+    Why: two places decide on one initial value and only the last one counts; whoever reads the first is misled.
+    The defaults of torch's layers, placeholders (empty, zeros, ones) and loaded checkpoints are meant to be
+    overwritten and are silent. Whether the surviving scale matters is another question, to be answered by the
+    attention logits: behind a norm it does not.
+
+    Formula: a whole write by a random operation, followed by another one at another place, both outside of
+    torch, whose standard deviations differ by more than a factor of ``factor``.
+    """
+
+    factor: float = 1.5
+
+    code = "EG001"
+    name = "overwritten-init"
+    severity = Severity.INFO
+    source = "derived: two draws of about one scale are equal in distribution; 1.5 is beyond sampling error from 16 values on"
+    fix = "Delete the write that is lost, and keep the scale you want in one place."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """One finding per pair of places, however many parameters pass through it."""
+        places: defaultdict[tuple[ParameterWrite, ParameterWrite], list[ParameterOrigin]] = defaultdict(list)
+        for origin in history.origins:
+            pair = self._lost(origin.writes)
+            if pair is not None:
+                key = next((k for k in places if _places(k) == _places(pair)), pair)
+                places[key].append(origin)
+        for (first, last), origins in places.items():
+            name, others = origins[0].name, len(origins) - 1
+            yield self.finding(
+                history,
+                f"{name}{f' and {others} more' if others else ''}: drawn by {first.op} with std {first.std:.3g} at "
+                f"{first.file}:{first.line}, then overwritten by {last.op} with std {last.std:.3g} at "
+                f"{last.file}:{last.line}",
+                site=name,
+                evidence={
+                    "parameters": [o.name for o in origins],
+                    "first": _as_evidence(first),
+                    "last": _as_evidence(last),
+                },
+            )
+
+    def _lost(self, writes: tuple[ParameterWrite, ...]) -> tuple[ParameterWrite, ParameterWrite] | None:
+        own = [w for w in writes if w.random and not w.default and not w.partial and w.std > 0]
+        if len(own) < 2 or any(w.op == "load_state_dict" for w in writes):
+            return None
+        first, last = own[0], own[-1]
+        apart = abs(math.log(first.std / last.std)) > math.log(self.factor)
+        return (first, last) if apart and _place(first) != _place(last) else None
+
+
+@dataclass(frozen=True)
+class IdenticalRows(Rule):
+    """All rows of a weight are equal and stay so under training, as with latents that all start alike.
+
+    Why: units that start equal and receive equal gradients stay equal for ever; K latents act as one.
+
+    Formula: share of the weight's energy that differs between rows, sum |w_i - mean|^2 / sum |w_i|^2, at most
+    ``share`` in every recorded window over at least ``steps`` optimizer steps, while the weight is not zero and
+    moves. A zero-initialised matrix gets different rows with its first update and is silent.
+    """
+
+    share: float = 1e-10
+    steps: float = 3
+
+    code = "EG002"
+    name = "identical-rows"
+    severity = Severity.CRITICAL
+    source = "derived: rounding of float32 leaves (6e-8)^2 = 4e-15 per entry; the symmetry is exact or broken"
+    fix = "Break the symmetry: draw the rows independently, e.g. nn.init.trunc_normal_(weight, std=0.02)."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """One finding per weight."""
+        for site, series in history.of("weight/row_signal"):
+            alike = held(series, lambda _, value: value <= self.share)
+            moving = history.series("update/ratio", site)
+            size = history.series("weight/norm", site)
+            if alike is None or alike.span < self.steps or not len(moving) or moving.last == 0 or size.last == 0:
+                continue
+            shape = history.sites[site, "parameter"].label if (site, "parameter") in history.sites else "?"
+            yield self.finding(
+                history,
+                f"{site} ({shape}): all rows are equal since step {alike.since} although it is trained",
+                site=site,
+                evidence={"row_signal": series.last, "since": alike.since, "shape": shape},
+            )
+
+
+def _place(write: ParameterWrite) -> tuple[str, int]:
+    return write.file, write.line
+
+
+def _places(pair: tuple[ParameterWrite, ParameterWrite]) -> tuple[tuple[str, int], tuple[str, int]]:
+    return _place(pair[0]), _place(pair[1])
+
+
+def _as_evidence(write: ParameterWrite) -> dict[str, object]:
+    return {"op": write.op, "file": write.file, "line": write.line, "std": write.std}

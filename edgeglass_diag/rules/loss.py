@@ -1,0 +1,157 @@
+"""EG4xx: the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import sqrt
+
+from edgeglass_diag.measures.chance import contrastive_floor, wrong_answers_floor
+from edgeglass_diag.records import Finding, Severity
+from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.history import History, Series, held
+from edgeglass_diag.rules.learning import MOVED, at_chance, cumulated_update, relative_loss
+
+
+@dataclass(frozen=True)
+class LossAtChance(Rule):
+    """The loss stays where knowing nothing puts it: the weighted sum of ln B over its cross-entropies.
+
+    Why: 4.852 at batch 128 looks like a number and is ln 128. The weight of each term is read off its gradient
+    and its candidates off its logits, so accumulation, term weights and partial batches are counted in.
+
+    Formula: |loss - sum w ln B| <= ``tolerance`` x sum w ln B in every recorded window over at least ``steps``
+    steps and ``windows`` windows, and the weights have moved by a fifth meanwhile. Critical where the logits do
+    not vary (their std within a row at most ``flat``, worth flat^2 / 2 nats: a uniform softmax). Where they vary
+    it takes ``long`` steps and an in-batch accuracy that is not significantly above 1/B, as with mispaired
+    data, and is a warning.
+    """
+
+    tolerance: float = 0.01
+    steps: float = 20
+    windows: float = 4
+    flat: float = 0.1
+    long: float = 200
+
+    code = "EG401"
+    name = "loss-at-chance"
+    severity = Severity.CRITICAL
+    source = "derived: uniform softmax; https://github.com/mlfoundations/open_clip/issues/17 (4.8xxx at batch 128)"
+    fix = "Find what makes the logits uninformative (see the finding this follows from); lower the learning rate by 10."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """At most one finding for the whole loss."""
+        state = at_chance(history, self.tolerance)
+        if state is None or not state.lasting(steps=int(self.steps), windows=int(self.windows)):
+            return
+        losses = relative_loss(history)
+        uniform = held(_spread(history), lambda _, value: value <= self.flat)
+        flat = uniform is not None and uniform.lasting(steps=int(self.steps), windows=int(self.windows))
+        moved = cumulated_update(history, since=state.since)
+        collapsed = max(_spread(history).values, default=0.0) > 3 * self.flat
+        if flat and not (moved >= MOVED or collapsed):
+            return
+        if not flat and (state.span < self.long or moved < MOVED or not _no_better_than_chance(history, state.since)):
+            return
+        total, chance = history.series("loss/total").last, history.series("loss/chance").last
+        how = "the softmax is uniform" if flat else "the in-batch accuracy is that of guessing"
+        yield self.finding(
+            history,
+            f"the loss {total:.4f} is its chance level {chance:.4f} ({_terms(history)}) since step {state.since}: {how}",
+            severity=Severity.CRITICAL if flat else Severity.WARNING,
+            evidence={
+                "loss": total, "chance": chance, "relative": losses.last, "since": state.since,
+                "logit_std": _spread(history).last, "accuracy": _accuracy(history, state.since)[0],
+            },
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LossBelowPossible(Rule):
+    """A logged loss is lower than any model could make it beside the scale or the recall that goes with it.
+
+    Why: such a value was never computed (a term that exists only in training mode and is averaged as 0), or
+    another thing was computed under its name.
+
+    Formula: a wrong answer costs at least ln 2. With R@10 = r over N pairs at most the share
+    r + (1-r) (1 - 10/(N-1))^(B-1) is answered right within batches of B, so loss >= (1 - share) ln 2; and with
+    cosines as logits loss >= ln(1 + (B-1) exp(-s B/(B-1))). Below ``share`` of the larger bound is flagged.
+    """
+
+    share: float = 0.5
+
+    code = "EG402"
+    name = "loss-below-possible"
+    severity = Severity.CRITICAL
+    source = "derived: softmax arithmetic; a validation loss of 0.0 beside R@5 = 78 % in the Edge Glass report"
+    fix = "Look at how this value is made: is the term computed in evaluation mode, and averaged over what it counted?"
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """One finding per logged loss."""
+        bound, why = self._bound(history)
+        for signal in history.signals("metric/"):
+            if not signal.endswith("loss"):
+                continue
+            series = history.series(signal)
+            if len(series) and series.last < self.share * bound:
+                name = signal.removeprefix("metric/")
+                yield self.finding(
+                    history,
+                    f"{name} = {series.last:.4g} at step {series.steps[-1]} cannot be: {why} allows {bound:.3g} at least",
+                    site=name,
+                    evidence={"value": series.last, "bound": bound, "step": series.steps[-1]},
+                )
+
+    def _bound(self, history: History) -> tuple[float, str]:
+        batch = max((int(series.last) for _, series in history.of("loss/candidates")), default=0)
+        if batch < 2:
+            return 0.0, ""
+        scale = max((series.last for _, series in history.of("embedding/scale")), default=100.0)
+        bounds = [(contrastive_floor(scale, batch), f"a logit scale of {scale:.3g} over {batch} candidates")]
+        gallery = history.series("metric/n")
+        for way in ("i2t", "t2i"):
+            recall = history.series(f"metric/{way}/R@10")
+            if len(recall) and len(gallery) and gallery.last > 20:
+                outside = max(0.0, 1 - 10 / (gallery.last - 1)) ** (batch - 1)
+                right = recall.last + (1 - recall.last) * outside
+                why = f"{way} R@10 = {recall.last:.3f} over {gallery.last:.0f} pairs"
+                bounds.append((wrong_answers_floor(min(1.0, right)), why))
+        return max(bounds)
+
+
+def _spread(history: History) -> Series:
+    """Largest std within a row of logits over all losses, by step."""
+    by_step: dict[int, float] = {}
+    for _, series in history.of("loss/logit_std"):
+        for step, value in zip(series.steps, series.values, strict=True):
+            by_step[step] = max(by_step.get(step, 0.0), value)
+    return Series(sorted(by_step), [by_step[step] for step in sorted(by_step)])
+
+
+def _accuracy(history: History, since: int) -> tuple[float, float, float]:
+    """Mean in-batch accuracy since a step, its chance level, and the number of answers."""
+    hits = answers = expected = 0.0
+    for site, series in history.of("loss/accuracy"):
+        rows, candidates = history.series("loss/rows", site), history.series("loss/candidates", site)
+        for step, value in zip(series.steps, series.values, strict=True):
+            if step >= since:
+                hits += value * rows.at(step)
+                answers += rows.at(step)
+                expected += rows.at(step) / candidates.at(step)
+    return (hits / answers, expected / answers, answers) if answers else (0.0, 0.0, 0.0)
+
+
+def _no_better_than_chance(history: History, since: int) -> bool:
+    """Whether the hits lie within three standard deviations of what guessing gives (binomial)."""
+    accuracy, chance, answers = _accuracy(history, since)
+    return bool(answers) and accuracy <= chance + 3 * sqrt(chance * (1 - chance) / answers)
+
+
+def _terms(history: History) -> str:
+    """The chance level in words, e.g. '1.25 ln 128'."""
+    weights: dict[int, float] = {}
+    for site, series in history.of("loss/weight"):
+        candidates = int(history.series("loss/candidates", site).last)
+        if series.steps[-1] == history.series("loss/total").steps[-1]:
+            weights[candidates] = weights.get(candidates, 0.0) + series.last
+    return " + ".join(f"{weight:.4g} ln {candidates}" for candidates, weight in weights.items())

@@ -1,0 +1,113 @@
+"""EG2xx: optimisation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from edgeglass_diag.records import Finding, Severity
+from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.history import History, Series
+from edgeglass_diag.rules.learning import median_update_ratio, weight_matrices
+
+
+@dataclass(frozen=True)
+class UpdateTooLarge(Rule):
+    """Each optimizer step changes the weights by a large part of themselves.
+
+    Why: about 1e-3 is usual. Above 0.1 ten steps replace a weight, and what was learned from a batch is gone
+    with the next ones.
+
+    Formula: median over the weight matrices of |delta w| / |w| > ``ratio`` in at least ``windows`` of the newest
+    2 x ``windows`` - 1 recorded windows. Matrices that start at zero are left out.
+    """
+
+    ratio: float = 0.1
+    windows: float = 6
+
+    code = "EG202"
+    name = "update-too-large"
+    severity = Severity.WARNING
+    source = (
+        "TheDeepChecker: log10 ratio within [-4, -1]; https://cs231n.github.io/neural-networks-3/#ratio: about 1e-3"
+    )
+    fix = "Lower the learning rate by 10 (published rates hold for their width: with Adam scale them by width ratio)."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """At most one finding for the whole model, at its most changed matrix."""
+        series = median_update_ratio(history)
+        recent = list(zip(series.steps, series.values, strict=True))[-(2 * int(self.windows) - 1) :]
+        large = [(step, value) for step, value in recent if value > self.ratio]
+        if len(large) < self.windows:
+            return
+        step = large[-1][0]
+        worst = max(weight_matrices(history), key=lambda site: history.series("update/ratio", site).at(step))
+        rate = max((s.at(step) for _, s in history.of("optimizer/lr")), default=float("nan"))
+        yield self.finding(
+            history,
+            f"a step changes the median weight matrix by {large[-1][1]:.0%} of its norm (step {step}, lr {rate:.3g}), "
+            f"most of all {worst}",
+            site=worst,
+            evidence={"median_ratio": large[-1][1], "lr": rate, "since": large[0][0], "windows": len(large)},
+        )
+
+
+@dataclass(frozen=True)
+class ScheduleOverrun(Rule):
+    """The learning rate rises again at the end of a cosine decay: training runs past the schedule's horizon.
+
+    Why: 0.5 (1 + cos(pi p)) grows again for p > 1; the end of the training undoes the annealing.
+
+    Formula: after its peak the rate fell to at most ``low`` of it and then rose in at least ``points`` recorded
+    windows without a jump, closer to c (t - t0)^2 than to c (t - t0). A warm restart jumps, a triangular cycle
+    rises linearly; both are silent.
+    """
+
+    low: float = 0.05
+    points: float = 3
+
+    code = "EG203"
+    name = "schedule-overrun"
+    severity = Severity.WARNING
+    source = "derived: expansion of the cosine at p = 1; the Edge Glass history rises quadratically from 5e-10"
+    fix = "Set the schedule's number of steps to the number of optimizer steps that the run really takes."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """One finding per parameter group whose rate differs."""
+        seen: set[tuple[float, ...]] = set()
+        for group, series in history.of("optimizer/lr"):
+            shape = tuple(series.values)
+            lowest = None if shape in seen else self._turn(series)
+            seen.add(shape)
+            if lowest is None:
+                continue
+            step, rate = series.steps[lowest], series.values[lowest]
+            yield self.finding(
+                history,
+                f"{group}: the learning rate fell to {rate:.2g} at step {step} and rises again, to {series.last:.2g} "
+                f"at step {series.steps[-1]}: the cosine's horizon is about step {step}",
+                site=group,
+                evidence={"lowest": rate, "at": step, "now": series.last, "peak": max(series.values)},
+            )
+
+    def _turn(self, series: Series) -> int | None:
+        """Index of the lowest rate, if the rate overran there."""
+        values, steps = series.values, series.steps
+        peak = values.index(max(values)) if values else 0
+        after = range(peak, len(values))
+        lowest = min(after, key=lambda i: values[i], default=0)
+        rising = values[lowest:]
+        if len(rising) <= self.points or values[lowest] > self.low * values[peak]:
+            return None
+        if any(b <= a for a, b in zip(rising, rising[1:], strict=False)) or rising[-1] > values[peak]:
+            return None
+        times = [step - steps[lowest] for step in steps[lowest:]]
+        lifted = [value - rising[0] for value in rising]
+        return lowest if _misfit(times, lifted, 2) < _misfit(times, lifted, 1) else None
+
+
+def _misfit(times: list[int], values: list[float], power: int) -> float:
+    """Squared error of the best c t^power."""
+    basis = [float(t) ** power for t in times]
+    factor = sum(b * v for b, v in zip(basis, values, strict=True)) / sum(b * b for b in basis)
+    return sum((v - factor * b) ** 2 for b, v in zip(basis, values, strict=True))

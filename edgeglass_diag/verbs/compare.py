@@ -1,0 +1,58 @@
+"""The verb ``compare``: runs side by side, and where they part."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from edgeglass_diag.store import Run
+from edgeglass_diag.verbs.summary import plain, run_summary
+
+APART = 0.05
+
+
+def compare_runs(runs: Sequence[Run]) -> dict[str, Any]:
+    """Summaries, differing settings and first divergence of two or more runs.
+
+    The first divergence is the first step that all have recorded at which the losses, each divided by its own
+    chance level, lie more than 0.05 apart; None where they never do.
+    """
+    return {
+        "runs": [run_summary(run) for run in runs],
+        "differing_settings": _differing([run.header.get("settings", {}) for run in runs]),
+        "first_divergence": _divergence(runs),
+    }
+
+
+def _relative_losses(run: Run) -> dict[int, float]:
+    chance = {reading.step: reading.values[0] for _, reading in run.readings("loss/chance", site="")}
+    total = {reading.step: reading.values[0] for _, reading in run.readings("loss/total", site="")}
+    return {step: total[step] / chance[step] for step in total if chance.get(step, 0.0) > 0}
+
+
+def _divergence(runs: Sequence[Run]) -> dict[str, Any] | None:
+    losses = [_relative_losses(run) for run in runs]
+    for step in sorted(set.intersection(*(set(series) for series in losses))):
+        values = [series[step] for series in losses]
+        # A NaN is far from everything: the negated comparison counts it as apart.
+        if not max(values) - min(values) <= APART:
+            return {"step": step, "loss_over_chance": plain(dict(zip((r.name for r in runs), values, strict=True)))}
+    return None
+
+
+def _differing(settings: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    flat = [_flatten(setting) for setting in settings]
+    keys = sorted(set().union(*flat))
+    rows = {key: [values.get(key) for values in flat] for key in keys if key not in ("name", "description")}
+    return {key: values for key, values in rows.items() if len({json.dumps(v, sort_keys=True) for v in values}) > 1}
+
+
+def _flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            found |= _flatten(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found

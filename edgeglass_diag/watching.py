@@ -1,0 +1,168 @@
+"""Wires recorder, rules and store: watches whatever trains inside ``with``."""
+
+from __future__ import annotations
+
+import platform
+import queue
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from edgeglass_diag.record import Recorder
+from edgeglass_diag.record.buffer import PendingWindow
+from edgeglass_diag.records import Finding, Reading, Window
+from edgeglass_diag.rules import CATALOGUE, Engine, Rule, configure, read_table
+from edgeglass_diag.schedule import Schedule
+from edgeglass_diag.store import RunWriter
+
+OnWindow = Callable[[Window, list[Finding]], None]
+_QUEUE = 64
+
+
+class StopTraining(BaseException):
+    """Raised in the training thread when a finding was made on which to stop; not an error of the training."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(f"stopped on {finding.code} {finding.name}: {finding.message}")
+        self.finding = finding
+
+
+class Watch:
+    """A context manager that records training into a run folder and judges it as it goes.
+
+    Windows are handed to one thread, which resolves, judges and writes them; the training waits for it only
+    when it is more than 64 windows ahead.
+
+    Args:
+        out: run folder, new or empty.
+        name: name of the run, the folder's where None.
+        every: distance of recorded windows in optimizer steps.
+        rules: rules that run; the catalogue as configured in pyproject.toml where None.
+        header: further content for ``run.json``, e.g. the settings.
+        stop_on: codes of findings on which the training is stopped by StopTraining.
+        on_window: told each window and the findings that came with it, in the writing thread.
+
+    Raises:
+        UsageError: when ``out`` is not empty or cannot be written.
+
+    Attributes:
+        result: what the run reports at its end; may be set at any time.
+    """
+
+    def __init__(
+        self,
+        out: str | Path,
+        *,
+        name: str | None = None,
+        every: int = 10,
+        rules: Sequence[Rule] | None = None,
+        header: Mapping[str, object] | None = None,
+        stop_on: Sequence[str] = (),
+        on_window: OnWindow | None = None,
+    ) -> None:
+        self.folder = Path(out)
+        self.result: dict[str, object] = {}
+        chosen = configure(CATALOGUE, read_table(Path.cwd())) if rules is None else rules
+        self._engine = Engine(chosen)
+        self._recorder = Recorder(Schedule(every=every), self._take)
+        self._stop_on, self._on_window = tuple(stop_on), on_window
+        self._queue: queue.Queue[PendingWindow | Window | None] = queue.Queue(maxsize=_QUEUE)
+        self._stop: Finding | None = None
+        self._failure: Exception | None = None
+        about = {"every": every, "environment": _environment(), "git": _git(), "command": sys.argv, **(header or {})}
+        self._writer = RunWriter(self.folder, name=name or self.folder.name, header=about)
+        self._thread = threading.Thread(target=self._consume, name="edgeglass-diag writer", daemon=True)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Findings so far."""
+        return self._engine.findings
+
+    def name_model(self, model: nn.Module) -> None:
+        """Name a model's modules before it runs."""
+        self._recorder.name_model(model)
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Record metrics that the training itself reports, as signals ``metric/NAME``."""
+        readings = tuple(Reading(step, "", f"metric/{name}", (float(value),)) for name, value in metrics.items())
+        self._queue.put(Window(step, readings))
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        self._recorder.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._recorder.__exit__(kind, error, trace)
+        self._queue.put(None)
+        self._thread.join()
+        status = "finished" if kind is None else "failed" if issubclass(kind, Exception) else "stopped"
+        if kind is SystemExit and isinstance(error, SystemExit):
+            status = "failed" if error.code else "finished"
+        if error is not None:
+            self.result.setdefault("error", f"{type(error).__name__}: {error}")
+        self._writer.finish(status, self.result)
+
+    def _take(self, window: PendingWindow) -> None:
+        self._queue.put(window)
+        if self._stop is not None:
+            raise StopTraining(self._stop)
+
+    def _consume(self) -> None:
+        while (item := self._queue.get()) is not None:
+            if self._failure is not None:
+                continue
+            try:
+                self._process(item.resolve() if isinstance(item, PendingWindow) else item)
+            except Exception as failure:
+                self._failure = failure
+                warnings.warn(f"edgeglass-diag records no more: {type(failure).__name__}: {failure}", stacklevel=1)
+
+    def _process(self, window: Window) -> None:
+        fresh = self._engine.feed(window)
+        self._writer.write(window, self._engine.findings)
+        if self._on_window is not None:
+            self._on_window(window, fresh)
+        self._stop = self._stop or next((f for f in fresh if f.code in self._stop_on), None)
+
+
+def watch(
+    model: nn.Module | None = None, optimizer: Optimizer | None = None, *, out: str | Path, every: int = 10
+) -> Watch:
+    """Watch the training inside ``with``: the only line a training loop needs.
+
+    Model and optimizer are found as they run; giving the model names its modules at once.
+
+    Args:
+        model: names are paths below it.
+        optimizer: taken for readability of the call; every optimizer that steps is seen.
+        out: run folder, new or empty.
+        every: distance of recorded windows in optimizer steps; the first eleven are always recorded.
+    """
+    watching = Watch(out, every=every)
+    if model is not None:
+        watching.name_model(model)
+    return watching
+
+
+def _environment() -> dict[str, str]:
+    return {"python": platform.python_version(), "torch": torch.__version__, "platform": platform.platform()}
+
+
+def _git() -> dict[str, object]:
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+        dirty = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"commit": commit.stdout.strip(), "dirty": bool(dirty.stdout.strip())}

@@ -1,0 +1,1 @@
+"""Shipped recipes and their settings."""

@@ -1,0 +1,141 @@
+"""Reads recipes: shipped by name, or from a YAML file, with ``key=value`` overrides; errors name key, file and line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from edgeglass_models.recipes.settings import Comparison, Recipe
+
+SHIPPED = Path(__file__).parent
+
+Place = tuple[str | int, ...]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def shipped_names() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+
+
+def load_recipes(target: str, overrides: Iterable[str] = ()) -> list[Recipe]:
+    """The recipes that a shipped name or a YAML file stands for, in order.
+
+    Args:
+        target: shipped name, or path of a ``.yaml`` / ``.yml`` file.
+        overrides: ``section.key=value``, values in YAML.
+
+    Raises:
+        ValueError: for an unknown name, unreadable YAML, or an unknown or ill-typed key, in one line.
+    """
+    path = _path_of(target)
+    content, lines = _read(path)
+    if "recipes" in content:
+        comparison = _validated(Comparison, content, path, lines, {})
+        overrides = list(overrides)
+        return [recipe for name in comparison.recipes for recipe in load_recipes(_beside(path, name), overrides)]
+    given: dict[Place, str] = {}
+    for override in overrides:
+        _apply(content, override, given)
+    return [_validated(Recipe, content, path, lines, given)]
+
+
+def _beside(path: Path, name: str) -> str:
+    candidate = path.parent / name
+    return str(candidate) if name.endswith((".yaml", ".yml")) and candidate.is_file() else name
+
+
+def _path_of(target: str) -> Path:
+    if target.endswith((".yaml", ".yml")):
+        path = Path(target)
+        if not path.is_file():
+            raise ValueError(f"no such recipe file: {target}")
+        return path
+    if target in shipped_names():
+        return SHIPPED / f"{target}.yaml"
+    close = difflib.get_close_matches(target, shipped_names(), n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"unknown recipe {target!r}: expected one of {', '.join(shipped_names())}, or a .yaml file{hint}")
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[Place, int]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark is not None else ""
+        raise ValueError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: a recipe is a mapping of settings, got {type(content).__name__}")
+    lines: dict[Place, int] = {}
+    _collect_lines(node, (), lines)
+    return content, lines
+
+
+def _collect_lines(node: yaml.Node | None, place: Place, lines: dict[Place, int]) -> None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            lines[(*place, str(key.value))] = key.start_mark.line + 1
+            _collect_lines(value, (*place, str(key.value)), lines)
+
+
+def _apply(content: dict[str, Any], override: str, given: dict[Place, str]) -> None:
+    key, separator, value = override.partition("=")
+    parts = key.strip().split(".")
+    if not separator or not all(parts):
+        raise ValueError(f"--set {override}: expected section.key=value")
+    section: Any = content
+    for part in parts[:-1]:
+        section = section.setdefault(part, {})
+        if not isinstance(section, dict):
+            raise ValueError(f"--set {override}: {part!r} is a value, not a section")
+    try:
+        section[parts[-1]] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ValueError(f"--set {override}: the value is not valid YAML") from error
+    given[tuple(parts)] = override
+
+
+def _validated(
+    kind: type[Model], content: Mapping[str, Any], path: Path, lines: Mapping[Place, int], given: Mapping[Place, str]
+) -> Model:
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise ValueError("; ".join(_explain(e, kind, path, lines, given) for e in error.errors())) from error
+
+
+def _explain(
+    error: Any, kind: type[BaseModel], path: Path, lines: Mapping[Place, int], given: Mapping[Place, str]
+) -> str:
+    place: Place = tuple(error["loc"])
+    key = ".".join(str(part) for part in place)
+    named = next((p for n in range(len(place), 0, -1) if (p := place[:n]) in given or p in lines), ())
+    where = f"--set {given[named]}" if named in given else f"{path}:{lines[named]}" if named in lines else str(path)
+    if error["type"] == "extra_forbidden":
+        fields = list(_section(kind, place[:-1]).model_fields)
+        close = difflib.get_close_matches(str(place[-1]), fields, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(fields)}"
+        return f"{where}: unknown key {key!r}; {hint}"
+    if error["type"] == "missing":
+        return f"{where}: key {key!r} is missing"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    got = "" if error["type"] == "value_error" else f", got {error['input']!r}"
+    return f"{where}: {key or 'recipe'}: {message[:1].lower()}{message[1:]}{got}"
+
+
+def _section(kind: type[BaseModel], place: Place) -> type[BaseModel]:
+    for part in place:
+        annotation = kind.model_fields[str(part)].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            kind = annotation
+    return kind

@@ -1,0 +1,205 @@
+import re
+import threading
+
+import pytest
+from dashboard_runs import AT_CHANCE, CHANCE, COLLAPSED, CONSTANT, start, window, write_collapsed, write_healthy
+
+from edgeglass_diag.records import Finding, Severity
+
+pytestmark = pytest.mark.browser
+
+
+PLOT = "document.querySelector('#{} .js-plotly-plot')"
+
+
+def has_text(page, selector, text):
+    page.locator(selector, has_text=text).first.wait_for()
+
+
+def xs(page, graph="loss", trace=0):
+    return page.evaluate(f"Array.from({PLOT.format(graph)}?.data?.[{trace}]?.x ?? [])")
+
+
+def eventually(page, condition):
+    """Like ``page.wait_for_function``, which the page's security policy (no eval) does not let work."""
+    for _ in range(300):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(50)
+    pytest.fail(f"never came true: {condition}")
+
+
+def wait_for_points(page, count, graph="loss"):
+    eventually(page, f"({PLOT.format(graph)}?.data?.[0]?.x?.length ?? 0) >= {count}")
+
+
+def start_training(folder, fails, ends):
+    """A training in a thread: six steps, then a fault, then the end, each when its event is set."""
+
+    def train():
+        writer = start(folder, total_steps=40)
+        for number in range(6):
+            writer.write(window(number, recall=1 / 512 if number % 2 else None))
+        fails.wait(20)
+        writer.write(window(20), [CONSTANT, AT_CHANCE])
+        ends.wait(20)
+        writer.write(window(39), COLLAPSED)
+        writer.finish("finished", {"train_loss": CHANCE, "val_loss": CHANCE})
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    return thread
+
+
+@pytest.fixture
+def training(tmp_path):
+    """Starts a training and gives the events that move it on; waits for its end."""
+    fails, ends = threading.Event(), threading.Event()
+    threads = []
+
+    def begin():
+        threads.append(start_training(tmp_path / "perceiver", fails, ends))
+        return fails, ends
+
+    yield begin
+    fails.set()
+    ends.set()
+    for thread in threads:
+        thread.join()
+
+
+def test_a_live_run_appears_learns_and_fails_without_a_reload(serve, open_page, tmp_path, training):
+    page = open_page(serve(tmp_path).url)
+    has_text(page, "h1", "No runs yet")
+    page.evaluate("window.sameDocument = true")
+    fails, ends = training()
+    has_text(page, "#verdict", "No findings so far: loss 4.85 is at chance 4.85")
+    wait_for_points(page, 6)
+    page.evaluate(f"Plotly.relayout({PLOT.format('loss')}, {{'xaxis.range': [1, 4]}})")
+    fails.set()
+    has_text(page, "#verdict", "Does not learn: the image embeddings are the same")
+    has_text(page, "#headline", "Follows from EG301 (1 finding)")
+    wait_for_points(page, 7)
+    page.locator("#headline summary").first.click()
+    ends.set()
+    has_text(page, "#progress", "finished")
+    wait_for_points(page, 8)
+    assert xs(page) == xs(page, trace=1) == [0, 1, 2, 3, 4, 5, 20, 39]
+    assert page.evaluate(f"{PLOT.format('loss')}.layout.xaxis.range") == [1, 4]
+    has_text(page, "#headline", "EG601")
+    assert page.locator("#headline details[open]").count() == 1
+    assert page.evaluate("document.activeElement.textContent") == "Evidence and fix of EG401"
+    assert page.evaluate("window.sameDocument")
+    has_text(page, "#table caption", "6 findings")
+
+
+def test_pausing_holds_the_page_still(serve, open_page, tmp_path):
+    writer = start(tmp_path / "x")
+    for number in range(3):
+        writer.write(window(number))
+    page = open_page(serve(tmp_path).url)
+    wait_for_points(page, 3)
+    page.get_by_label("Update this page while the run goes on").press("Space")
+    page.wait_for_timeout(300)
+    writer.write(window(3))
+    page.wait_for_timeout(1800)
+    assert xs(page) == [0, 1, 2]
+    page.get_by_label("Update this page while the run goes on").press("Space")
+    wait_for_points(page, 4)
+    writer.finish("finished", {})
+
+
+def test_a_lost_connection_is_told_and_mends_itself(serve, open_page, tmp_path):
+    writer = start(tmp_path / "x")
+    for number in range(3):
+        writer.write(window(number))
+    dashboard = serve(tmp_path)
+    page = open_page(dashboard.url)
+    wait_for_points(page, 3)
+    dashboard.stop()
+    has_text(page, "#connection", "Connection lost")
+    writer.write(window(3))
+    dashboard.start()
+    wait_for_points(page, 4)
+    eventually(page, "document.getElementById('connection').textContent === ''")
+    writer.finish("finished", {})
+    network = [text for text in open_page.complaints if text.startswith("Failed to load resource: net::ERR_")]
+    assert network == open_page.complaints  # the browser's own lines about the server that was gone
+    open_page.complaints.clear()
+
+
+def test_deep_links_and_the_picker(serve, open_page, tmp_path):
+    write_healthy(tmp_path / "incident" / "base line ü", steps=60)
+    write_collapsed(tmp_path / "incident" / "perceiver")
+    url = serve(tmp_path).url
+    page = open_page(f"{url}/run/incident/base%20line%20%C3%BC")
+    has_text(page, "h1", "base line ü")
+    picker = page.get_by_label("Run to show").first
+    assert picker.input_value() == "incident/base line ü"
+    picker.click()
+    page.get_by_role("option", name="incident/perceiver").click()
+    has_text(page, "h1", "perceiver")
+    assert page.url == f"{url}/run/incident/perceiver"
+    assert page.title() == "incident/perceiver - edgeglass-diag"
+    page.go_back()
+    has_text(page, "h1", "base line ü")
+    page.goto(f"{url}/run/incident/%2e%2e/%2e%2e/etc")
+    has_text(page, "h1", re.compile("No such page|cannot be shown"))
+
+
+COLOURS = {"light": "#343a40", "dark": "#ced4da"}
+
+
+def test_an_ended_run_in_every_width_and_scheme(serve, open_page, tmp_path):
+    write_collapsed(tmp_path / "perceiver-with-a-very-long-name-that-has-to-be-broken-somewhere-on-a-phone")
+    page = open_page(serve(tmp_path).url, width=390, scheme="dark")
+    wait_for_points(page, 11)
+    wait_for_points(page, 3, "recall")
+    polls = []
+    page.on("request", lambda request: polls.append(request.url) if "_live" in request.url else None)
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        eventually(page, f"document.documentElement.dataset.mantineColorScheme === '{scheme}'")
+        eventually(page, f"{PLOT.format('loss')}._fullLayout.font.color === '{COLOURS[scheme]}'")
+        for width in (390, 768, 1400):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.wait_for_timeout(200)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for severity in ("critical", "warning", "info"):
+        assert page.locator(f".badge.tone-{severity}", has_text=severity).first.locator(".icon").count() == 1
+    assert polls == []
+    walk_with_the_keyboard(page)
+
+
+def walk_with_the_keyboard(page):
+    seen = []
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        seen.append(page.evaluate("document.activeElement.ariaLabel || document.activeElement.textContent"))
+    assert seen[0] == "Skip to the content"
+    assert "Switch between dark and light" in seen
+    assert "Evidence and fix of EG401" in seen
+
+
+def test_the_scheme_is_switched_by_keyboard_and_remembered(serve, open_page, tmp_path):
+    write_healthy(tmp_path / "baseline", steps=60)
+    page = open_page(serve(tmp_path).url, scheme="light")
+    wait_for_points(page, 6)
+    page.get_by_role("button", name="Switch between dark and light").press("Enter")
+    page.wait_for_function("document.querySelector('#loss .js-plotly-plot')._fullLayout.font.color === '#ced4da'")
+    page.reload()
+    wait_for_points(page, 6)
+    assert page.evaluate("document.documentElement.dataset.mantineColorScheme") == "dark"
+    assert page.evaluate(f"{PLOT.format('loss')}._fullLayout.font.color") == "#ced4da"
+
+
+def test_markup_is_shown_as_text(serve, open_page, tmp_path):
+    text = "<img src=x onerror='window.injected=1'><b>bold</b>"
+    writer = start(tmp_path / "x", name=text)
+    writer.write(window(0), [Finding("EG999", text, Severity.CRITICAL, text, 0, text, {text: text}, text)])
+    writer.finish("finished", {"train_loss": text})
+    page = open_page(serve(tmp_path).url)
+    has_text(page, "#headline", text)
+    wait_for_points(page, 1)
+    assert page.locator("img[src='x']").count() == 0
+    assert page.evaluate("window.injected") is None

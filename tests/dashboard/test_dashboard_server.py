@@ -1,0 +1,70 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from edgeglass_dashboards.__main__ import listen
+
+ROOT = Path(__file__).parents[2]
+
+
+def fetch(url):
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return answer.status, answer.read()
+
+
+def test_importing_takes_no_torch_and_no_pandas():
+    code = (
+        "import sys, edgeglass_dashboards.app, edgeglass_diag.store;"
+        "print([name for name in ('torch', 'open_clip', 'pandas') if name in sys.modules])"
+    )
+    path = os.pathsep.join([str(ROOT), str(ROOT / "dashboards")])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
+    )
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_one_line_then_quiet_until_a_signal(serve, tmp_path, number):
+    dashboard = serve(tmp_path / "not" / "yet")
+    assert dashboard.url == f"http://127.0.0.1:{dashboard.port}"
+    assert fetch(dashboard.url)[0] == 200
+    assert fetch(f"{dashboard.url}/_runs") == (200, b"[]")
+    dashboard.process.send_signal(number)
+    out, err = dashboard.process.communicate(timeout=10)
+    assert (dashboard.process.returncode, out, err) == (0, "", "")
+
+
+def test_a_port_in_use_is_passed_over():
+    with listen(8500) as first:
+        port = first.getsockname()[1]
+        with listen(port) as second:
+            assert second.getsockname()[1] > port
+            assert second.getsockname()[0] == "127.0.0.1"
+
+
+def test_no_free_port_is_told(monkeypatch):
+    def refuse(self, address):
+        raise OSError("in use")
+
+    monkeypatch.setattr(socket, "socket", lambda: type("S", (), {
+        "setsockopt": lambda *_: None, "bind": refuse, "close": lambda _: None})())  # fmt: skip
+    with pytest.raises(OSError, match="no free port from 8050 to 8149"):
+        listen(8050)
+
+
+def test_it_ends_with_the_process_it_serves(serve, tmp_path):
+    owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    dashboard = serve(tmp_path, "--parent-pid", str(owner.pid))
+    time.sleep(0.2)
+    assert dashboard.process.poll() is None
+    owner.kill()
+    owner.wait()
+    assert dashboard.process.wait(timeout=5) == 0
