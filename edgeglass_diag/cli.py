@@ -60,7 +60,7 @@ def run(
     """Train under observation and flag faults as they appear."""
     from edgeglass_diag.records import UsageError
     from edgeglass_diag.targets import provider
-    from edgeglass_diag.verbs.run import Interrupted, Options, check_folders, default_folder
+    from edgeglass_diag.verbs.run import InterruptedRunError, Options, check_folders, default_folder
 
     _check_severity(fail_on)
     _check_codes(stop_on)
@@ -76,7 +76,7 @@ def run(
     runs: list[Run] = []
     try:
         runs = _run_watched(jobs, folder, options, console, port=port if watch else None, silent=as_json)
-    except Interrupted:
+    except InterruptedRunError:
         interrupted = True
         runs = _finished(folder)
     if as_json:

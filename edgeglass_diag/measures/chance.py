@@ -1,4 +1,4 @@
-"""What a contrastive loss and a recall are when nothing is known, and what they cannot be. Plain arithmetic, in nats."""
+"""What a contrastive loss and a recall are when nothing is known, and what they cannot be; in nats."""
 
 from __future__ import annotations
 

@@ -68,7 +68,8 @@ def modality_gap(image: Tensor, text: Tensor) -> Tensor:
         image: (N, D).
         text: (M, D).
     """
-    return (normalize(_full(image), dim=-1).mean(0) - normalize(_full(text), dim=-1).mean(0)).norm()
+    gap = normalize(_full(image), dim=-1).mean(0) - normalize(_full(text), dim=-1).mean(0)
+    return torch.linalg.vector_norm(gap)
 
 
 def alignment(image: Tensor, text: Tensor) -> Tensor:

@@ -60,9 +60,8 @@ def _recall(queries: Tensor, gallery: Tensor, ks: Sequence[int], block: int) -> 
 
 def _validate(queries: Tensor, gallery: Tensor, ks: Sequence[int], dims: Sequence[int] | None) -> None:
     if queries.dim() != 2 or queries.shape != gallery.shape:
-        raise ValueError(
-            f"queries and gallery must be two (N, D) of one shape, got {tuple(queries.shape)} and {tuple(gallery.shape)}"
-        )
+        shapes = f"{tuple(queries.shape)} and {tuple(gallery.shape)}"
+        raise ValueError(f"queries and gallery must be two (N, D) of one shape, got {shapes}")
     if len(queries) == 0:
         raise ValueError("queries must not be empty")
     if min(ks) < 1:

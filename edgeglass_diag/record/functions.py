@@ -19,7 +19,7 @@ Observer = Callable[[Function, tuple[Any, ...], dict[str, Any], Any], None]
 """Called after the function with (function, args, kwargs, result), outside of the mode."""
 
 
-def _unchecked(function: FunctionType) -> FunctionType:
+def _unchecked(function: Any) -> Function:
     """The same function without its own dispatch to modes, which would call itself for ever inside of one."""
     names = {**function.__globals__, "has_torch_function": lambda *_: False}
     copy = FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)

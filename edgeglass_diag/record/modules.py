@@ -49,7 +49,9 @@ class ModuleTap:
         site = session.occurrence(session.naming.path(module)) if active else ""
         session.stack.append(Frame(module, site, active, batch))
 
-    def _leave(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
+    def _leave(self, module: nn.Module, arguments: tuple[Any, ...], *rest: Any) -> None:
+        # After an exception torch calls this without the keywords and with no output.
+        keywords, output = rest if len(rest) == 2 else ({}, None)
         session = self._session
         if torch.compiler.is_compiling():
             return
@@ -61,14 +63,17 @@ class ModuleTap:
             return
         if not frame.active or output is None:
             return
-        sources = session.lineage.sources(tensors_in([arguments, keywords]))
-        session.see(frame.site, "module", parents=sources, label=type(module).__name__)
-        given = {id(t) for t in tensors_in([arguments, keywords])}
-        made = [t for t in tensors_in(output) if t.is_floating_point() and id(t) not in given]
+        given = list(tensors_in([arguments, keywords]))
+        made = [t for t in tensors_in(output) if t.is_floating_point() and all(t is not other for other in given)]
+        inner = session.lineage.sources(made)
+        parents = tuple(dict.fromkeys((*session.lineage.sources(given), *inner)))
+        session.see(frame.site, "module", parents=parents, label=type(module).__name__)
         for position, tensor in enumerate(t for t in made if not session.lineage.is_output(t)):
             if position == 0:
                 self._measure(frame, tensor)
-            session.lineage.set_output(tensor, frame.site)
+            # The outputs of a whole model keep the sources they have inside, one side apart from the other.
+            if session.stack or not session.lineage.sources([tensor]):
+                session.lineage.set_output(tensor, frame.site)
 
     def _measure(self, frame: Frame, tensor: Tensor) -> None:
         session, site = self._session, frame.site

@@ -75,10 +75,13 @@ class Recorder:
             self._flush()
 
     def _attach(self) -> None:
-        observers = {**self._losses.observers, **self._parameters.observers}
+        observers = dict(self._losses.observers)
         for function, observer in self._attention.observers.items():
             observers[function] = _both(observers[function], observer) if function in observers else observer
-        always = self._provenance.observers if self._provenance is not None else {}
+        # Clipping runs without gradients, as evaluation does, and must be seen nevertheless.
+        always = dict(self._parameters.observers)
+        if self._provenance is not None:
+            always |= self._provenance.observers
         self._taps.enter_context(ModuleTap(self._session))
         self._taps.enter_context(FunctionTap(self._session, observers, always))
 

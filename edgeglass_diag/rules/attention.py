@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History, held
-from edgeglass_diag.rules.learning import MOVED, at_chance, cumulated_update
+from edgeglass_diag.rules.learning import MOVED, cumulated_update, no_better_than_chance
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class AttentionStaysUniform(Rule):
     may learn well through it; it is a fault only where it persists while nothing is learned.
 
     Formula: softmax entropy / ln(valid keys) >= ``entropy``, averaged over heads, in every recorded window over
-    at least ``steps`` steps and ``windows`` windows, during which the loss lies within 1 % of chance and the
-    weights have moved by a fifth.
+    at least ``steps`` steps and ``windows`` windows, during which the loss is not 1 % better than
+    chance and the weights have moved by a fifth.
     """
 
     entropy: float = 0.98
@@ -37,7 +37,7 @@ class AttentionStaysUniform(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """One finding per attention site."""
-        stuck = at_chance(history, 0.01)
+        stuck = no_better_than_chance(history, 0.01)
         if stuck is None or not stuck.lasting(steps=int(self.steps), windows=int(self.windows)):
             return
         if cumulated_update(history, since=stuck.since) < MOVED:
@@ -64,7 +64,8 @@ class QueriesAlike(Rule):
 
     Formula: effective number of distinct outputs L^2 / sum_ij cos_ij^2 <= 1 + ``excess`` for L >= 4 queries in
     every recorded window over at least ``steps`` steps and ``windows`` windows, although the weights have moved
-    by a fifth, while the loss is at chance.
+    by a fifth, while the loss is no better
+    than chance.
     """
 
     excess: float = 1e-4
@@ -83,7 +84,7 @@ class QueriesAlike(Rule):
             alike = held(series, lambda _, value: value <= 1 + self.excess)
             if alike is None or not alike.lasting(steps=int(self.steps), windows=int(self.windows)):
                 continue
-            stuck = at_chance(history, 0.01)
+            stuck = no_better_than_chance(history, 0.01)
             if max(series.values) <= 1 + 1e-9 or stuck is None or cumulated_update(history, since=alike.since) < MOVED:
                 continue
             yield self.finding(

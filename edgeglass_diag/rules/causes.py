@@ -22,7 +22,7 @@ BROUGHT_BY: dict[str, tuple[str, ...]] = {
 def nest(findings: Iterable[Finding]) -> list[Finding]:
     """Set ``because_of`` of each finding to the most direct cause that was found no later than itself."""
     present = list(findings)
-    first = {}
+    first: dict[str, int] = {}
     for finding in present:
         first[finding.code] = min(finding.step, first.get(finding.code, finding.step))
     nested = []

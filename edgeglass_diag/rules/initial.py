@@ -30,7 +30,7 @@ class OverwrittenInit(Rule):
     code = "EG001"
     name = "overwritten-init"
     severity = Severity.INFO
-    source = "derived: two draws of about one scale are equal in distribution; 1.5 is beyond sampling error from 16 values on"
+    source = "derived: draws of one scale are equal in distribution; 1.5 is beyond sampling error from 16 values on"
     fix = "Delete the write that is lost, and keep the scale you want in one place."
 
     def check(self, history: History) -> Iterable[Finding]:

@@ -27,9 +27,12 @@ def relative_loss(history: History) -> Series:
     return result
 
 
-def at_chance(history: History, tolerance: float) -> Held | None:
-    """Since when the whole loss lies within ``tolerance`` (relative) of its chance level."""
-    return held(relative_loss(history), lambda _, value: abs(value) <= tolerance)
+def no_better_than_chance(history: History, tolerance: float) -> Held | None:
+    """Since when the whole loss has been no lower than ``tolerance`` (relative) below its chance level.
+
+    A loss above chance knows as little: it is a uniform guess plus the cost of being sure of it.
+    """
+    return held(relative_loss(history), lambda _, value: value >= -tolerance)
 
 
 def weight_matrices(history: History) -> list[str]:

@@ -9,8 +9,9 @@ from math import sqrt
 from edgeglass_diag.measures.chance import contrastive_floor, wrong_answers_floor
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.embeddings import ConstantEmbeddings, constant_since
 from edgeglass_diag.rules.history import History, Series, held
-from edgeglass_diag.rules.learning import MOVED, at_chance, cumulated_update, relative_loss
+from edgeglass_diag.rules.learning import MOVED, cumulated_update, no_better_than_chance, relative_loss
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,11 @@ class LossAtChance(Rule):
     Why: 4.852 at batch 128 looks like a number and is ln 128. The weight of each term is read off its gradient
     and its candidates off its logits, so accumulation, term weights and partial batches are counted in.
 
-    Formula: |loss - sum w ln B| <= ``tolerance`` x sum w ln B in every recorded window over at least ``steps``
-    steps and ``windows`` windows, and the weights have moved by a fifth meanwhile. Critical where the logits do
-    not vary (their std within a row at most ``flat``, worth flat^2 / 2 nats: a uniform softmax). Where they vary
-    it takes ``long`` steps and an in-batch accuracy that is not significantly above 1/B, as with mispaired
-    data, and is a warning.
+    Formula: loss >= (1 - ``tolerance``) x sum w ln B in every recorded window over at least ``steps`` steps and
+    ``windows`` windows, and the weights have moved by a fifth meanwhile, or the logits lost their spread.
+    Critical where the logits cannot tell pairs apart: they do not vary (std within a row at most ``flat``, worth
+    flat^2 / 2 nats), or one side of them is constant (EG301). Otherwise it takes ``long`` steps and an in-batch
+    accuracy that is not significantly above 1/B, as with mispaired data, and is a warning.
     """
 
     tolerance: float = 0.01
@@ -41,29 +42,37 @@ class LossAtChance(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """At most one finding for the whole loss."""
-        state = at_chance(history, self.tolerance)
+        state = no_better_than_chance(history, self.tolerance)
         if state is None or not state.lasting(steps=int(self.steps), windows=int(self.windows)):
             return
-        losses = relative_loss(history)
-        uniform = held(_spread(history), lambda _, value: value <= self.flat)
-        flat = uniform is not None and uniform.lasting(steps=int(self.steps), windows=int(self.windows))
-        moved = cumulated_update(history, since=state.since)
-        collapsed = max(_spread(history).values, default=0.0) > 3 * self.flat
-        if flat and not (moved >= MOVED or collapsed):
+        how = self._uninformed(history)
+        moved = cumulated_update(history, since=state.since) >= MOVED
+        if how and not (moved or max(_spread(history).values, default=0.0) > 3 * self.flat):
             return
-        if not flat and (state.span < self.long or moved < MOVED or not _no_better_than_chance(history, state.since)):
+        guessing = state.span >= self.long and moved and _guessing(history, state.since)
+        if not how and not guessing:
             return
         total, chance = history.series("loss/total").last, history.series("loss/chance").last
-        how = "the softmax is uniform" if flat else "the in-batch accuracy is that of guessing"
         yield self.finding(
             history,
-            f"the loss {total:.4f} is its chance level {chance:.4f} ({_terms(history)}) since step {state.since}: {how}",
-            severity=Severity.CRITICAL if flat else Severity.WARNING,
+            f"the loss {total:.4f} is no better than its chance level {chance:.4f} ({_terms(history)}) since step "
+            f"{state.since}: {how or 'the in-batch accuracy is that of guessing'}",
+            severity=Severity.CRITICAL if how else Severity.WARNING,
             evidence={
-                "loss": total, "chance": chance, "relative": losses.last, "since": state.since,
+                "loss": total, "chance": chance, "relative": relative_loss(history).last, "since": state.since,
                 "logit_std": _spread(history).last, "accuracy": _accuracy(history, state.since)[0],
             },
         )  # fmt: skip
+
+    def _uninformed(self, history: History) -> str:
+        """Why the logits cannot tell pairs apart, in words; empty where they might."""
+        uniform = held(_spread(history), lambda _, value: value <= self.flat)
+        if uniform is not None and uniform.lasting(steps=int(self.steps), windows=int(self.windows)):
+            return "the softmax is uniform"
+        constant = constant_since(history, ConstantEmbeddings.nats)
+        if constant is not None and constant.lasting(steps=int(self.steps), windows=int(self.windows)):
+            return "one side of the logits is constant"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +106,7 @@ class LossBelowPossible(Rule):
                 name = signal.removeprefix("metric/")
                 yield self.finding(
                     history,
-                    f"{name} = {series.last:.4g} at step {series.steps[-1]} cannot be: {why} allows {bound:.3g} at least",
+                    f"{name} = {series.last:.4g} at step {series.steps[-1]} cannot be: at least {bound:.3g} by {why}",
                     site=name,
                     evidence={"value": series.last, "bound": bound, "step": series.steps[-1]},
                 )
@@ -141,7 +150,7 @@ def _accuracy(history: History, since: int) -> tuple[float, float, float]:
     return (hits / answers, expected / answers, answers) if answers else (0.0, 0.0, 0.0)
 
 
-def _no_better_than_chance(history: History, since: int) -> bool:
+def _guessing(history: History, since: int) -> bool:
     """Whether the hits lie within three standard deviations of what guessing gives (binomial)."""
     accuracy, chance, answers = _accuracy(history, since)
     return bool(answers) and accuracy <= chance + 3 * sqrt(chance * (1 - chance) / answers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
@@ -99,7 +100,7 @@ class ScheduleOverrun(Rule):
         rising = values[lowest:]
         if len(rising) <= self.points or values[lowest] > self.low * values[peak]:
             return None
-        if any(b <= a for a, b in zip(rising, rising[1:], strict=False)) or rising[-1] > values[peak]:
+        if any(b <= a for a, b in pairwise(rising)) or rising[-1] > values[peak]:
             return None
         times = [step - steps[lowest] for step in steps[lowest:]]
         lifted = [value - rising[0] for value in rising]

@@ -40,7 +40,7 @@ class Options:
     stop_on: tuple[str, ...] = ()
 
 
-class Interrupted(Exception):
+class InterruptedRunError(Exception):
     """The user ended the jobs with Ctrl-C; what was recorded is whole."""
 
 
@@ -71,7 +71,7 @@ def run_jobs(jobs: Sequence[Job], out: Path, options: Options, listener: Listene
 
     Raises:
         UsageError: for what a job lacks (weights, data) and for folders that cannot be used.
-        Interrupted: after Ctrl-C, when the record is closed.
+        InterruptedRunError: after Ctrl-C, when the record is closed.
     """
     runs = []
     for job, folder in zip(jobs, check_folders(jobs, out), strict=True):
@@ -86,7 +86,7 @@ def run_jobs(jobs: Sequence[Job], out: Path, options: Options, listener: Listene
             pass
         except KeyboardInterrupt as error:
             listener.ends(load(folder))
-            raise Interrupted(str(folder)) from error
+            raise InterruptedRunError(str(folder)) from error
         runs.append(load(folder))
         listener.ends(runs[-1])
     return runs

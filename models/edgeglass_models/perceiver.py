@@ -53,7 +53,8 @@ class CrossAttention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        batch, length, width = x.shape
+        return x.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
 
     def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
         """Attend from (B, K, D) to (B, L, D); returns (B, K, D)."""

@@ -28,4 +28,5 @@ class AttentionPooling(nn.Module):
         normed = self.norm(tokens)
         scores = normed @ self.query / math.sqrt(normed.shape[-1])
         weights = scores.softmax(dim=-1)
-        return (weights.unsqueeze(1) @ normed).squeeze(1)
+        pooled: Tensor = (weights.unsqueeze(1) @ normed).squeeze(1)
+        return pooled

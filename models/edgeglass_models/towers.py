@@ -57,9 +57,10 @@ class Tower(nn.Module):
         return super().train(False)
 
     def image_tokens(self, images: Tensor) -> Tensor:
-        """All tokens of the last block after the final norm, class token first, before pooling and projection.
+        """All tokens as they leave the last block, before the final norm, class token first.
 
-        Where the final norm sits behind an attention pool (CoCa), the tokens come without it.
+        These are what transformers calls ``last_hidden_state`` of a CLIPVisionModel, the usual input of
+        resamplers and projectors.
 
         Shapes: (B, 3, H, W) -> (B, L, D).
         """
@@ -67,7 +68,7 @@ class Tower(nn.Module):
         output = visual.forward_intermediates(
             images,
             indices=1,
-            normalize_intermediates=getattr(visual, "attn_pool", None) is None,
+            normalize_intermediates=False,
             intermediates_only=True,
             output_fmt="NLC",
             output_extra_tokens=True,

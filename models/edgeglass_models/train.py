@@ -93,14 +93,15 @@ def train(
             losses.append(output["loss"].detach())
             fabric.backward(output["loss"] / recipe.train.accumulate)
         if recipe.optim.max_grad_norm is not None:
-            fabric.clip_gradients(network, optimizer, max_norm=recipe.optim.max_grad_norm)
+            fabric.clip_gradients(network, optimizer, max_norm=recipe.optim.max_grad_norm, error_if_nonfinite=False)
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()
         history.train_loss(torch.stack(losses).mean(), step)
         if (step + 1) % recipe.train.validate_every == 0 or step + 1 == length:
             history.write(_validate(network, splits.val, recipe, fabric), step)
-        if recipe.train.checkpoint_every and (step + 1) % recipe.train.checkpoint_every == 0 or step + 1 == length:
+        every = recipe.train.checkpoint_every
+        if step + 1 == length or (every is not None and (step + 1) % every == 0):
             file = out / "checkpoints" / f"step-{step + 1:06d}.safetensors"
             save_checkpoint(file, model, optimizer, step=step + 1, recipe=recipe.model_dump(mode="json"))
 

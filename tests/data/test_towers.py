@@ -13,7 +13,7 @@ from edgeglass_models.data.scenes import ScenePairs
 from edgeglass_models.tiny_clip import WEIGHTS
 from edgeglass_models.towers import load_tower
 
-TINY_VIT = "ViT-S-32-alt"
+SMALL_ARCHITECTURE = "ViT-S-32-alt"
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,11 @@ def test_shapes(tower, batch):
     assert tower.text_features(token_ids).shape == (8, tower.text_width)
 
 
-def test_first_token_projected_is_open_clips_own_image_embedding(tower, batch):
+def test_tokens_pooled_and_projected_are_open_clips_own_image_embedding(tower, batch):
+    visual = tower.model.visual
     tokens = tower.image_tokens(batch[0])
-    torch.testing.assert_close(tokens[:, 0] @ tower.model.visual.proj, tower.model.encode_image(batch[0]))
+    pooled = {"tok": tokens[:, 0], "avg": tokens[:, 1:].mean(1)}[visual.pool_type]
+    torch.testing.assert_close(pooled @ visual.proj, tower.model.encode_image(batch[0]))
 
 
 def test_shipped_weights_match_pictures_with_their_captions(tower, batch):
@@ -81,7 +83,7 @@ def test_fingerprint_follows_the_preprocessing(tower, tmp_path):
 def test_random_weights_follow_the_seed_and_leave_the_global_stream_alone(caplog):
     state = torch.get_rng_state()
     with caplog.at_level(logging.WARNING):
-        towers = [load_tower(TINY_VIT, seed=seed) for seed in (0, 0, 1)]
+        towers = [load_tower(SMALL_ARCHITECTURE, seed=seed) for seed in (0, 0, 1)]
     assert "initialized randomly" in caplog.text
     assert towers[0].fingerprint == towers[1].fingerprint != towers[2].fingerprint
     assert torch.equal(torch.get_rng_state(), state)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,7 +17,8 @@ from edgeglass_models.data.scenes import ScenePairs
 from edgeglass_models.recipes.settings import DataSettings, TowerSettings
 from edgeglass_models.towers import load_tower
 
-SPLITS = ("train", "val", "test")
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class FeatureSet:
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All pairs in order; the last batch may be short."""
-        for part in torch.arange(len(self)).split(size):
-            yield self[part]
+        for start in range(0, len(self), size):
+            yield self[torch.arange(start, min(start + size, len(self)))]
 
 
 @dataclass(frozen=True)

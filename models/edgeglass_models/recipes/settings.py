@@ -58,8 +58,8 @@ class ModelSettings(_Section):
 class LossSettings(_Section):
     """loss = clip_weight x CLIP + mrl_weight x mean CLIP loss over prefixes, or one prefix drawn per batch."""
 
-    clip_weight: float = Field(0.25, ge=0)
-    mrl_weight: float = Field(1.0, ge=0)
+    clip_weight: float = Field(default=0.25, ge=0)
+    mrl_weight: float = Field(default=1.0, ge=0)
     sample_single_mrl_dim: bool = False
 
 
@@ -67,9 +67,9 @@ class OptimSettings(_Section):
     """AdamW with linear warm-up and cosine decay to zero at ``horizon`` steps (the run's length where None)."""
 
     lr: PositiveFloat
-    weight_decay: float = Field(0.01, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0)
     betas: tuple[float, float] = (0.9, 0.95)
-    warmup_steps: int = Field(0, ge=0)
+    warmup_steps: int = Field(default=0, ge=0)
     horizon: PositiveInt | None = None
     max_grad_norm: PositiveFloat | None = 1.0
 

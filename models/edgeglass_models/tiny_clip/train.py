@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from edgeglass_models.data.scenes import caption, draw, sample_look_alike, sample_scene
+from edgeglass_models.data.scenes import Scene, caption, draw, sample_look_alike, sample_scene
 from edgeglass_models.torchvision_operators import define_missing_operators
 
 define_missing_operators()
@@ -29,7 +29,15 @@ from open_clip.transform import PreprocessCfg, image_transform_v2  # noqa: E402
 CONFIG: dict[str, Any] = {
     "model_cfg": {
         "embed_dim": 128,
-        "vision_cfg": {"image_size": 64, "patch_size": 8, "width": 128, "head_width": 32, "layers": 4},
+        "vision_cfg": {
+            "image_size": 64,
+            "patch_size": 8,
+            "width": 128,
+            "head_width": 32,
+            "layers": 4,
+            "pos_embed_type": "sin_cos_2d",
+            "pool_type": "avg",
+        },
         "text_cfg": {"context_length": 48, "vocab_size": 49408, "width": 96, "heads": 4, "layers": 3},
     },
     "preprocess_cfg": {
@@ -40,9 +48,10 @@ CONFIG: dict[str, Any] = {
         "resize_mode": "shortest",
     },
 }
+_FIRST_LESSON = 0.2  # of the training: scenes of a single object
 _LOOK_ALIKES = 4  # scenes of the same colours and sizes, side by side in a batch
 _MOST_OBJECTS = 4
-_LR = 1.5e-3
+_LR = 1e-3
 _WARMUP = 100
 _WEIGHT_DECAY = 0.1
 _MAX_LOGIT_SCALE = math.log(100)
@@ -51,7 +60,7 @@ _REPORT_EVERY = 50
 
 
 class _Stream(Dataset[tuple[Tensor, Tensor]]):
-    """The first `n` pairs of a stream of train scenes, in groups of look-alikes, as model input."""
+    """The lessons of a training, `n` pairs of train scenes, as model input."""
 
     def __init__(self, n: int, seed: int) -> None:
         self._transform = image_transform_v2(PreprocessCfg(**CONFIG["preprocess_cfg"]), is_train=False)
@@ -62,18 +71,22 @@ class _Stream(Dataset[tuple[Tensor, Tensor]]):
         return self._n
 
     def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
+        scene = self._scene(i)
+        return self._transform(draw(scene)), self._tokenizer(caption(scene, self._seed))[0]
+
+    def _scene(self, i: int) -> Scene:
+        if i < _FIRST_LESSON * self._n:
+            return sample_scene("train", i, self._seed, count=1)
         group, member = divmod(i, _LOOK_ALIKES)
         scene = sample_scene("train", group, self._seed, count=1 + group % _MOST_OBJECTS)
-        if member:
-            scene = sample_look_alike(scene, member, self._seed)
-        return self._transform(draw(scene)), self._tokenizer(caption(scene, self._seed))[0]
+        return sample_look_alike(scene, member, self._seed) if member else scene
 
 
 def train(out: Path, *, steps: int, seed: int, batch_size: int = 128) -> None:
     """Train for `steps` batches of new train scenes; weights are saved every 200 steps and at the end.
 
-    Every batch holds groups of four look-alikes, so that shapes and places are needed to tell its scenes apart, and
-    as many scenes of one object, from which places are learned first, as of two, three and four.
+    The first fifth shows single objects, which cannot be told apart without their places. The rest shows one to four
+    objects in groups of look-alikes; without either, the model stops at colours and sizes.
     Contrastive loss of CLIP ("Learning Transferable Visual Models From Natural Language Supervision",
     https://arxiv.org/abs/2103.00020), AdamW, linear warm-up and cosine decay.
     """

@@ -1,0 +1,31 @@
+"""What several tests share."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture
+def command():
+    """Run the installed command line in a process of its own."""
+
+    def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+        line = [str(Path(sys.executable).parent / "edgeglass-diag"), *map(str, arguments)]
+        return subprocess.run(line, capture_output=True, text=True, timeout=300, **options)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def feature_cache(tmp_path_factory):
+    """One cache of frozen features for the whole session, also for child processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEGLASS_CACHE", str(tmp_path_factory.mktemp("features")))
+        yield
