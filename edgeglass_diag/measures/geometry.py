@@ -69,7 +69,8 @@ def modality_gap(image: Tensor, text: Tensor) -> Tensor:
         text: (M, D).
     """
     gap = normalize(_full(image), dim=-1).mean(0) - normalize(_full(text), dim=-1).mean(0)
-    return torch.linalg.vector_norm(gap)
+    distance: Tensor = torch.linalg.vector_norm(gap)
+    return distance
 
 
 def alignment(image: Tensor, text: Tensor) -> Tensor:

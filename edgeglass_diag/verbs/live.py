@@ -56,7 +56,7 @@ class LiveView:
     def preparing(self, job: Job) -> None:
         """Say what is awaited; the features' own bar takes the terminal."""
         self._progress.stop()
-        self._console.print(f"{job.name}: preparing frozen features")
+        Console(stderr=True).print(f"{job.name}: preparing frozen features", highlight=False)
 
     def begins(self, job: Job, folder: Path, total_steps: int) -> None:
         """Start the bar of a job."""

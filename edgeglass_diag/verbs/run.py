@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ def check_folders(jobs: Sequence[Job], out: Path) -> list[Path]:
     """The run folder of each job: ``out`` itself for one, its children for several.
 
     Raises:
-        UsageError: when one of them exists and is not empty.
+        UsageError: when one of them exists and is not empty, or cannot be made.
     """
     names = [job.name for job in jobs]
     unique = [name if names.count(name) == 1 else f"{name}-{index + 1}" for index, name in enumerate(names)]
@@ -63,6 +64,9 @@ def check_folders(jobs: Sequence[Job], out: Path) -> list[Path]:
     for folder in folders:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError(f"{folder} exists and is not empty: a run needs a new folder, and nothing is overwritten")
+        standing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        if not standing.is_dir() or not os.access(standing, os.W_OK):
+            raise UsageError(f"cannot write a run to {folder}: {standing} is not a folder that can be written")
     return folders
 
 

@@ -35,7 +35,7 @@ def test_shapes(tower, batch):
 
 def test_tokens_pooled_and_projected_are_open_clips_own_image_embedding(tower, batch):
     visual = tower.model.visual
-    tokens = tower.image_tokens(batch[0])
+    tokens = visual.ln_post(tower.image_tokens(batch[0]))
     pooled = {"tok": tokens[:, 0], "avg": tokens[:, 1:].mean(1)}[visual.pool_type]
     torch.testing.assert_close(pooled @ visual.proj, tower.model.encode_image(batch[0]))
 

@@ -32,6 +32,7 @@ from edgeglass_models.towers import Tower
 _META = "meta.json"
 _FILES = ("tokens.npy", "text.npy")
 _CHUNK = 1 << 22
+_CONTENT = "last block before the final norm, projected text"  # to be changed with what Tower gives; part of the key
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def cached_features(
     if not len(pairs):
         raise ValueError("pairs: expected at least one pair; got none")
     folder = Path(cache_dir) if cache_dir is not None else default_cache_dir()
-    key = hashlib.sha256(repr((tower.fingerprint, pairs.fingerprint, dtype)).encode()).hexdigest()
+    key = hashlib.sha256(repr((_CONTENT, tower.fingerprint, pairs.fingerprint, dtype)).encode()).hexdigest()
     entry = folder / key[:32]
     if entry.exists():
         fault = _fault(entry, key)

@@ -86,7 +86,8 @@ def train(out: Path, *, steps: int, seed: int, batch_size: int = 128) -> None:
     """Train for `steps` batches of new train scenes; weights are saved every 200 steps and at the end.
 
     The first fifth shows single objects, which cannot be told apart without their places. The rest shows one to four
-    objects in groups of look-alikes; without either, the model stops at colours and sizes.
+    objects in groups of look-alikes. Without these lessons colours and sizes suffice for a low loss, and the model
+    learns little else.
     Contrastive loss of CLIP ("Learning Transferable Visual Models From Natural Language Supervision",
     https://arxiv.org/abs/2103.00020), AdamW, linear warm-up and cosine decay.
     """

@@ -1,0 +1,101 @@
+"""The ordinary loop: exact resume, accumulation, precision, watched and unwatched alike."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from edgeglass_diag.watching import Watch
+from edgeglass_models.checkpoint import latest_checkpoint, read_checkpoint
+from edgeglass_models.data.features import Features
+from edgeglass_models.data.splits import FeatureSet, FeatureSplits
+from edgeglass_models.recipes.settings import Recipe
+from edgeglass_models.train import train
+
+
+def features(count, seed):
+    random = np.random.default_rng(seed)
+    shared = random.normal(size=(count, 6))
+    tokens = random.normal(size=(count, 5, 12)) * 0.3
+    tokens[:, :, :6] += shared[:, None]
+    text = np.concatenate([shared, random.normal(size=(count, 4)) * 0.1], axis=1)
+    return FeatureSet(Features(tokens.astype(np.float16), text.astype(np.float32), f"{count}-{seed}"))
+
+
+@pytest.fixture
+def splits():
+    return FeatureSplits(features(96, 0), features(40, 1), features(50, 2))
+
+
+def recipe(**sections):
+    content = {
+        "name": "test",
+        "model": {
+            "pooling": "perceiver", "width": 16, "mrl_dims": [16, 8], "latent_width": 8, "latents": 3, "layers": 1,
+            "heads": 2, "learned_scale": True,
+        },
+        "loss": {"sample_single_mrl_dim": True},
+        "optim": {"lr": 3e-3, "warmup_steps": 2},
+        "train": {"batch_size": 32, "epochs": 4, "validate_every": 3, "checkpoint_every": 5},
+    }  # fmt: skip
+    for section, values in sections.items():
+        content[section] = {**content[section], **values}
+    return Recipe.model_validate(content)
+
+
+def weights(folder):
+    return {k: v for k, v in read_checkpoint(latest_checkpoint(folder))[0].items() if k.startswith("model.")}
+
+
+def assert_equal(one, other):
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_resumed_run_ends_exactly_as_an_uninterrupted_one(splits, tmp_path, precision):
+    settings = recipe(train={"precision": precision})
+    whole = train(settings, splits, tmp_path / "whole")
+    train(recipe(train={"precision": precision, "max_steps": 5}, optim={"horizon": 12}), splits, tmp_path / "part")
+    checkpoint = tmp_path / "part" / "checkpoints" / "step-000005.safetensors"
+    resumed = train(settings, splits, tmp_path / "resumed", resume=checkpoint)
+    assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "resumed"))
+    assert resumed.val_loss == whole.val_loss
+    assert resumed.i2t == whole.i2t
+
+
+@pytest.mark.parametrize("sections", [{}, {"train": {"accumulate": 2}}, {"train": {"precision": "bf16-mixed"}}])
+def test_watched_and_unwatched_training_are_bit_identical(splits, tmp_path, sections):
+    settings = recipe(**sections)
+    plain = train(settings, splits, tmp_path / "plain")
+    with Watch(tmp_path / "run", every=1) as watch:
+        watched = train(settings, splits, tmp_path / "run", log=watch.log)
+    assert watched == plain
+    assert_equal(weights(tmp_path / "plain"), weights(tmp_path / "run"))
+    lines = [(tmp_path / name / "history.jsonl").read_text() for name in ("plain", "run")]
+    assert lines[0] == lines[1]
+
+
+def test_the_history_holds_losses_and_recalls(splits, tmp_path):
+    result = train(recipe(), splits, tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "val/loss" in row] == [2, 5, 8, 11]
+    assert rows[-1]["i2t/R@1"] == result.i2t["R@1"]
+    assert result.n == 50
+
+
+def test_a_set_smaller_than_a_batch_is_refused(splits, tmp_path):
+    with pytest.raises(ValueError, match="96 training pairs do not fill one batch of 128"):
+        train(recipe(train={"batch_size": 128}), splits, tmp_path)
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no such checkpoint"):
+        read_checkpoint(tmp_path / "x.safetensors")
+    (tmp_path / "x.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="is not a checkpoint of this training loop"):
+        read_checkpoint(tmp_path / "x.safetensors")
+    with pytest.raises(ValueError, match="has no checkpoint"):
+        latest_checkpoint(tmp_path)

@@ -1,0 +1,94 @@
+"""The run directory: round trips, concurrent reading, refusals."""
+
+import math
+
+import pytest
+
+from edgeglass_diag.records import Finding, ParameterOrigin, ParameterWrite, Reading, Severity, Site, UsageError, Window
+from edgeglass_diag.store import RunWriter, find_runs, load
+
+
+def finding(code="EG001", step=3, **more):
+    return Finding(code, "name", Severity.WARNING, "a.b", step, "says <b>ü</b>", {"x": 1.5}, "do", **more)
+
+
+def test_everything_comes_back_as_it_was(tmp_path):
+    writer = RunWriter(tmp_path / "a%2F #?b", name="üñ", header={"settings": {"lr": 1}})
+    readings = (
+        Reading(0, "a.b", "x/nan", (math.nan,)),
+        Reading(0, "a.b", "x/inf", (-math.inf,)),
+        Reading(0, "", "x/heads", (1.0, math.nan, math.inf)),
+        Reading(0, "ü", "x/scalar", (0.1,)),
+    )
+    sites = (Site("a.b", "module", 0, ("ü",), "Linear"),)
+    origins = (ParameterOrigin("w", (2, 3), math.nan, (ParameterWrite("randn", "f.py", 3, 0.5, random=True),)),)
+    writer.write(Window(0, readings, sites, origins), [finding()])
+    writer.write(Window(1, (Reading(1, "ü", "x/scalar", (0.2,)),)), [finding(step=9, because_of="EG301")])
+    writer.finish("finished", {"train_loss": 1.0})
+    with load(tmp_path / "a%2F #?b") as run:
+        assert (run.name, run.status, run.last_step) == ("üñ", "finished", 1)
+        assert math.isnan(run.readings("x/nan")[0][1].values[0])
+        assert run.readings("x/inf")[0][1].values == (-math.inf,)
+        heads = run.readings("x/heads")[0][1].values
+        assert heads[0] == 1.0
+        assert math.isnan(heads[1])
+        assert heads[2] == math.inf
+        assert run.frame("x/scalar").value.tolist() == [0.1, 0.2]
+        assert run.sites == list(sites)
+        assert run.origins[0].writes == origins[0].writes
+        assert run.findings == [finding(step=9, because_of="EG301")]
+        assert run.result == {"train_loss": 1.0}
+        with pytest.raises(UsageError, match="has no signal 'y'; it has: x/heads, x/inf, x/nan, x/scalar"):
+            run.frame("y")
+
+
+def test_a_reader_sees_each_window_as_it_is_written_and_only_what_is_new(tmp_path):
+    writer = RunWriter(tmp_path / "run", name="r", header={})
+    with load(tmp_path / "run") as run:
+        assert (run.status, run.last_step) == ("running", -1)
+        seen = 0
+        for step in range(5):
+            writer.write(Window(step, (Reading(step, "", "s", (float(step),)),)))
+            fresh = run.readings("s", after=seen)
+            assert [reading.step for _, reading in fresh] == [step]
+            seen = fresh[-1][0]
+    writer.finish("finished", {})
+
+
+def test_a_folder_in_use_is_refused_and_untouched(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="is not empty: a run needs a new folder"):
+        RunWriter(tmp_path, name="r", header={})
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_runs_are_found_to_the_second_level_and_foreign_folders_left_out(tmp_path):
+    for name in ("one", "group/two"):
+        RunWriter(tmp_path / name, name=name, header={}).finish("finished", {})
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "run.json").write_text("{}")
+    assert [p.name for p in find_runs(tmp_path)] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "has no run.json"),
+        ("{", "cannot be read as JSON"),
+        ("[]", "is not of the format"),
+        ('{"format": "edgeglass-diag run", "version": 99}', "has version 99; this edgeglass-diag reads version 1"),
+        ('{"format": "edgeglass-diag run", "version": 1}', "has no signals.sqlite"),
+    ],
+)
+def test_foreign_folders_are_refused_in_one_line(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "run.json").write_text(content)
+    with pytest.raises(UsageError, match=message):
+        load(tmp_path)
+
+
+def test_a_broken_database_is_refused(tmp_path):
+    RunWriter(tmp_path / "run", name="r", header={}).finish("finished", {})
+    (tmp_path / "run" / "signals.sqlite").write_bytes(b"no database" * 500)
+    with pytest.raises(UsageError, match="cannot be read as a store of signals"):
+        load(tmp_path / "run")
