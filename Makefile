@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test check install clean
+.PHONY: demo test acceptance check install clean
 
 install: $(STAMP)
 
@@ -24,7 +24,11 @@ check: $(STAMP)
 
 test: $(STAMP) check
 	tests/install_chromium.sh
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore=tests/acceptance
+
+# The incident in full, three seeds: some ten minutes.
+acceptance: $(STAMP)
+	$(BIN)/python -m pytest tests/acceptance -s
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

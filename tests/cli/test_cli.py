@@ -77,8 +77,7 @@ def test_importing_stays_light(module):
 
 
 def test_a_run_reports_what_the_agreement_says(finished):
-    folder, report = finished
-    (run,) = report["runs"]
+    (run,) = finished[1]["runs"]
     assert {
         "name",
         "out",
