@@ -76,7 +76,7 @@ class Watch:
         self._stop_on, self._on_window = tuple(stop_on), on_window
         self._queue: queue.Queue[PendingWindow | Window | None] = queue.Queue(maxsize=_QUEUE)
         self._stop: Finding | None = None
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
         about = {"every": every, "environment": _environment(), "git": _git(), "command": sys.argv, **(header or {})}
         self._writer = RunWriter(self.folder, name=name or self.folder.name, header=about)
         self._thread = threading.Thread(target=self._consume, name="edgeglass-diag writer", daemon=True)
@@ -93,7 +93,8 @@ class Watch:
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Record metrics that the training itself reports, as signals ``metric/NAME``."""
         readings = tuple(Reading(step, "", f"metric/{name}", (float(value),)) for name, value in metrics.items())
-        self._queue.put(Window(step, readings))
+        if self._failure is None:
+            self._queue.put(Window(step, readings))
 
     def __enter__(self) -> Watch:
         self._thread.start()
@@ -109,12 +110,17 @@ class Watch:
         status = "finished" if kind is None else "failed" if issubclass(kind, Exception) else "stopped"
         if kind is SystemExit and isinstance(error, SystemExit):
             status = "failed" if error.code else "finished"
+        if self._failure is not None:
+            problem = f"{type(self._failure).__name__}: {self._failure}"
+            self.result["recording"] = problem
+            warnings.warn(f"edgeglass-diag stopped recording: {problem}", stacklevel=2)
         if error is not None:
             self.result.setdefault("error", f"{type(error).__name__}: {error}")
         self._writer.finish(status, self.result)
 
     def _take(self, window: PendingWindow) -> None:
-        self._queue.put(window)
+        if self._failure is None:
+            self._queue.put(window)
         if self._stop is not None:
             raise StopTraining(self._stop)
 
@@ -124,9 +130,8 @@ class Watch:
                 continue
             try:
                 self._process(item.resolve() if isinstance(item, PendingWindow) else item)
-            except Exception as failure:
+            except BaseException as failure:  # the training goes on; said at the end, in its own thread
                 self._failure = failure
-                warnings.warn(f"edgeglass-diag records no more: {type(failure).__name__}: {failure}", stacklevel=1)
 
     def _process(self, window: Window) -> None:
         fresh = self._engine.feed(window)

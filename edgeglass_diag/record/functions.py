@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping
 from types import FunctionType, TracebackType
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn.functional import multi_head_attention_forward
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
 
 from edgeglass_diag.record.lineage import tensors_in
-from edgeglass_diag.record.session import Session
+from edgeglass_diag.record.session import Session, unobservable
 
 Function = Callable[..., Any]
 Observer = Callable[[Function, tuple[Any, ...], dict[str, Any], Any], None]
@@ -62,21 +61,28 @@ class _Mode(TorchFunctionMode):
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         keywords = kwargs or {}
-        if torch.compiler.is_compiling():
+        if unobservable():
             return func(*args, **keywords)
-        if func in _COMPOSITE:
+        if isinstance(func, FunctionType) and func in _COMPOSITE:
             with self:
                 return _COMPOSITE[func](*args, **keywords)
-        session = self._session
-        arguments = list(tensors_in([args, keywords])) if session.active else []
+        active = self._session.active
         result = func(*args, **keywords)
+        try:
+            self._observe(func, args, keywords, result, active=active)
+        except Exception as error:
+            self._session.failed(error, "functions", "recorder")
+        return result
+
+    def _observe(
+        self, func: Function, args: tuple[Any, ...], keywords: dict[str, Any], result: Any, *, active: bool
+    ) -> None:
         if func in self._always:
             self._always[func](func, args, keywords, result)
-        if session.active:
-            self._follow(arguments, result)
+        if active:
+            self._follow(list(tensors_in([args, keywords])), result)
             if func in self._observers:
                 self._observers[func](func, args, keywords, result)
-        return result
 
     def _follow(self, arguments: list[Tensor], result: Any) -> None:
         if isinstance(result, Tensor):

@@ -11,7 +11,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils.hooks import RemovableHandle
 
 from edgeglass_diag.record.lineage import tensors_in
-from edgeglass_diag.record.session import Frame, Session
+from edgeglass_diag.record.session import Frame, Session, unobservable
 
 
 class ModuleTap:
@@ -38,22 +38,25 @@ class ModuleTap:
 
     def _enter(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         session = self._session
-        if torch.compiler.is_compiling():
+        if unobservable():
             return
-        if session.stack:
-            outer = session.stack[-1]
-            active, batch = outer.active, outer.batch or _batch(arguments)
-        else:
+        outer = session.stack[-1] if session.stack else None
+        if outer is None:
             session.calls.clear()
-            active, batch = torch.is_grad_enabled(), _batch(arguments)
-        site = session.occurrence(session.naming.path(module)) if active else ""
-        session.stack.append(Frame(module, site, active, batch))
+        frame = Frame(module, "", torch.is_grad_enabled() if outer is None else outer.active, 0)
+        session.stack.append(frame)
+        try:
+            frame.batch = (outer.batch if outer is not None else 0) or _batch(arguments)
+            frame.site = session.occurrence(session.naming.path(module)) if frame.active else ""
+        except Exception as error:
+            frame.active = False
+            session.failed(error, type(module).__name__, "module")
 
     def _leave(self, module: nn.Module, arguments: tuple[Any, ...], *rest: Any) -> None:
         # After an exception torch calls this without the keywords and with no output.
         keywords, output = rest if len(rest) == 2 else ({}, None)
         session = self._session
-        if torch.compiler.is_compiling():
+        if unobservable():
             return
         while session.stack:
             frame = session.stack.pop()
@@ -61,8 +64,16 @@ class ModuleTap:
                 break
         else:
             return
-        if not frame.active or output is None:
-            return
+        if frame.active and output is not None:
+            try:
+                self._observe(frame, module, arguments, keywords, output)
+            except Exception as error:
+                session.failed(error, frame.site, "module")
+
+    def _observe(
+        self, frame: Frame, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any
+    ) -> None:
+        session = self._session
         given = list(tensors_in([arguments, keywords]))
         made = [t for t in tensors_in(output) if t.is_floating_point() and all(t is not other for other in given)]
         inner = session.lineage.sources(made)

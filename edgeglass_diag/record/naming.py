@@ -46,6 +46,8 @@ class Naming:
     @property
     def named_parameters(self) -> list[tuple[str, Tensor]]:
         """All parameters of the models known, with their paths."""
+        for root in self._roots:
+            self.adopt(root)
         return [(self._parameters[id(p)], p) for root in self._roots for p in root.parameters()]
 
     def adopt(self, root: nn.Module) -> None:

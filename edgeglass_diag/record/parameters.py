@@ -54,8 +54,9 @@ class ParameterTap:
             self._before[id(optimizer)] = (with_gradient, [p.detach().clone() for p in with_gradient])
         for index, group in enumerate(optimizer.param_groups):
             site = f"group{index}"
-            session.buffer.add(site, "optimizer/lr", float(group["lr"]))
-            session.buffer.add(site, "optimizer/weight_decay", float(group.get("weight_decay", 0.0)))
+            for signal in ("lr", "weight_decay"):
+                if isinstance(group.get(signal), (int, float, Tensor)):
+                    session.buffer.add(site, f"optimizer/{signal}", float(group[signal]))
 
     def after_step(self, optimizer: Optimizer) -> None:
         """Record the true update of each parameter, and whether its rows differ."""
@@ -79,6 +80,8 @@ class ParameterTap:
 
     def _scaled(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """Note a coefficient that scales gradients: clip_grad_norm_ does this and nothing else of a usual loop."""
+        if len(args) < 2:
+            return
         tensors, factor = args[0], args[1]
         if isinstance(factor, Tensor) and factor.numel() == 1 and not tensors[0].requires_grad:
             gradients = {id(p.grad) for _, p in self._session.naming.named_parameters if p.grad is not None}

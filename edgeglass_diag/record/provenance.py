@@ -93,7 +93,8 @@ class Provenance:
             if target.is_floating_point() and func in _RANDOM_FILLS and self._building():
                 self._begin(target, [_write(func, target, random=True)])
             return
-        source = self._history(args[1]) if func is Tensor.copy_ and isinstance(args[1], Tensor) else None
+        copied = args[1] if func is Tensor.copy_ and len(args) > 1 else None
+        source = self._history(copied) if isinstance(copied, Tensor) else None
         random = func in _RANDOM_FILLS or bool(source and source[-1].random)
         write = _write(func, target, random=random)
         last = history[-1]

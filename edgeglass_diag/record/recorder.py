@@ -19,6 +19,7 @@ from edgeglass_diag.record.modules import ModuleTap
 from edgeglass_diag.record.parameters import ParameterTap
 from edgeglass_diag.record.provenance import Provenance
 from edgeglass_diag.record.session import Session
+from edgeglass_diag.records import ParameterOrigin
 
 
 class Recorder:
@@ -91,12 +92,14 @@ class Recorder:
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if self._schedule(self.step):
             self._detach()
-            self._parameters.before_step(optimizer)
+            with self._session.measuring("optimizer", "optimizer"):
+                self._parameters.before_step(optimizer)
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         recorded = self._schedule(self.step)
         if recorded:
-            self._parameters.after_step(optimizer)
+            with self._session.measuring("optimizer", "optimizer"):
+                self._parameters.after_step(optimizer)
         self._lead = id(optimizer) if self._lead is None else self._lead
         if id(optimizer) == self._lead:
             if recorded:
@@ -107,8 +110,15 @@ class Recorder:
             self._attach()
 
     def _flush(self) -> None:
-        origins = self._provenance.origins(self._session.naming) if self._provenance is not None else ()
-        self._sink(self._session.buffer.flush(self.step, self._session.take_new_sites(), origins))
+        origins: tuple[ParameterOrigin, ...] = ()
+        window: PendingWindow | None = None
+        with self._session.measuring("provenance", "recorder"):
+            origins = self._provenance.origins(self._session.naming) if self._provenance is not None else ()
+        with self._session.measuring("window", "recorder"):
+            window = self._session.buffer.flush(self.step, self._session.take_new_sites(), origins)
+        if window is not None:
+            self._sink(window)
+        self._session.buffer.clear()
         self._attention.end_window()
         self._losses.end_window()
         self._parameters.end_window()

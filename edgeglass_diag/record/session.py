@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from types import TracebackType
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,32 @@ from edgeglass_diag.record.naming import Naming
 from edgeglass_diag.records import Site
 
 
+class Measuring:
+    """A block in which the recorder works: no gradients, no autocast, and no exception leaves it.
+
+    A fault of the recorder must not end somebody's training: it is written into the coverage instead.
+    """
+
+    def __init__(self, session: Session, site: str, kind: str, tensor: Tensor | None) -> None:
+        self._session, self._site, self._kind = session, site, kind
+        self._stack = ExitStack()
+        self._device = None if tensor is None else tensor.device.type
+
+    def __enter__(self) -> None:
+        self._stack.enter_context(torch.no_grad())
+        if self._device is not None and torch.amp.is_autocast_available(self._device):
+            self._stack.enter_context(torch.autocast(self._device, enabled=False))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self._stack.close()
+        if error is None or not isinstance(error, Exception):
+            return False
+        self._session.failed(error, self._site, self._kind)
+        return True
+
+
 @dataclass(slots=True)
 class Frame:
     """A module that is running. ``batch`` is the number of samples of its outermost call, 0 where unknown."""
@@ -24,6 +50,15 @@ class Frame:
     site: str
     active: bool
     batch: int
+
+
+def unobservable() -> bool:
+    """Whether torch is tracing or transforming a function, so that tensors are stand-ins without values."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or torch._C._functorch.peek_interpreter_stack() is not None
+    )
 
 
 @dataclass
@@ -72,17 +107,14 @@ class Session:
         self._new_sites.clear()
         return taken
 
-    @contextmanager
-    def measuring(self, site: str, kind: str, tensor: Tensor) -> Iterator[None]:
-        """Compute statistics apart from the user's graph and autocast; a failure is noted, never raised.
+    def failed(self, error: Exception, site: str, kind: str) -> None:
+        """Note a failure of the recorder itself."""
+        reason = " ".join(f"recorder failed: {type(error).__name__}: {error}".split())
+        self.cannot_observe(site, kind, reason[:300])
 
-        A fault of the recorder must not end somebody's training: it is written into the coverage instead.
-        """
-        try:
-            with torch.no_grad(), torch.autocast(tensor.device.type, enabled=False):
-                yield
-        except Exception as error:
-            self.cannot_observe(site, kind, f"recorder failed: {type(error).__name__}: {error}")
+    def measuring(self, site: str, kind: str, tensor: Tensor | None = None) -> Measuring:
+        """Compute statistics apart from the user's graph and autocast; a failure is noted, never raised."""
+        return Measuring(self, site, kind, tensor)
 
     def end_window(self) -> None:
         """Drop what belongs to the window only."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import Held, History, held
-from edgeglass_diag.rules.learning import MOVED, cumulated_update, upstream
+from edgeglass_diag.rules.learning import MOVED, cumulated_update
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class ConstantEmbeddings(Rule):
     A cosine of 0.99 between random-init embeddings is normal; so the side must also have had its chance: its
     signal fell to a tenth of what it was (a collapse), or the weights have moved by a fifth since.
 
-    The place is the first module, in order of execution, whose inputs depend on the sample and whose output
-    does not any more.
+    The place is found by walking upstream from the embedding through modules without signal to the one whose
+    inputs still depend on the sample. Where the raw output of the side varies in length only, there is none.
     """
 
     nats: float = 0.005
@@ -62,7 +63,7 @@ class ConstantEmbeddings(Rule):
                 history,
                 f"{name} gives the same embedding for every sample since step {constant.since}: sample signal "
                 f"{signal.last:.1e}, {scale * scale * signal.last / 2:.1e} nats at scale {scale:.3g}{place}",
-                site=where[0] if where else side,
+                site=side,
                 evidence={
                     "side": label, "embedding": site, "sample_signal": signal.last, "largest_before": before,
                     "scale": scale, "since": constant.since, "first_dead_module": where[0] if where else None,
@@ -70,21 +71,22 @@ class ConstantEmbeddings(Rule):
             )  # fmt: skip
 
     def _where_it_dies(self, history: History, side: str) -> tuple[str, float] | None:
-        for path in upstream(history, side):
-            series = history.series("activation/sample_signal", path)
-            parents = [history.series("activation/sample_signal", p) for p in history.sites[path, "module"].parents]
-            fed = max((p.at(series.steps[-1]) for p in parents if len(p) and len(series)), default=None)
-            # A module without recorded inputs reads the batch itself, unless it is fed by parameters alone.
-            alive = fed is None or fed > self.dead_signal
-            if len(series) and series.last <= self.dead_signal and alive and (fed is not None or not parents):
-                if fed is None and self._is_parameter_branch(history, path):
-                    continue
-                return path, series.last
-        return None
-
-    def _is_parameter_branch(self, history: History, path: str) -> bool:
-        """A module that never gave a sample-dependent output, such as a norm over learned latents."""
-        return max(history.series("activation/sample_signal", path).values) <= self.dead_signal
+        """Walk upstream from the side through modules without signal, up to the one that is still fed some."""
+        found, path = None, side
+        for _ in range(len(history.sites)):
+            signal = history.series("activation/sample_signal", path)
+            if not len(signal) or not signal.last <= self.dead_signal:
+                return found
+            found = (path, signal.last)
+            parents = [
+                (parent, history.series("activation/sample_signal", parent))
+                for parent in history.sites[path, "module"].parents
+            ]
+            fed = {parent: series.last for parent, series in parents if len(series)}
+            if not fed or any(value > self.dead_signal for value in fed.values()):
+                return found
+            path = max(fed, key=lambda parent: history.sites[parent, "module"].order)
+        return found
 
 
 @dataclass(frozen=True)
@@ -151,5 +153,7 @@ def _width(site: str) -> int:
 
 def _scale(history: History, site: str) -> float:
     """The largest recent logit scale of the products in which an embedding takes part."""
-    scales = [series.last for pair, series in history.of("embedding/scale") if site in pair.split(" x ")]
-    return max(scales, default=1.0)
+    pairs = [series for pair, series in history.of("embedding/scale") if site in pair.split(" x ")]
+    # Where all embeddings are zero there is no scale to read; the last one that was read holds.
+    finite = [next((v for v in reversed(series.values) if math.isfinite(v)), 1.0) for series in pairs]
+    return max(finite, default=1.0)

@@ -1,4 +1,4 @@
-"""Questions that several rules ask: is the loss at chance, has the optimizer had its chance, who is upstream."""
+"""Questions that several rules ask: is the loss at chance, has the optimizer had its chance."""
 
 from __future__ import annotations
 
@@ -73,16 +73,3 @@ def cumulated_update(history: History, *, since: int = 0) -> float:
             total += value * (step - last)
             last = step
     return total
-
-
-def upstream(history: History, site: str) -> list[str]:
-    """Modules whose outputs flow into ``site``, itself included, in their order of execution."""
-    found: dict[str, int] = {}
-    level = [site]
-    while level:
-        path = level.pop()
-        known = history.sites.get((path, "module"))
-        if known is not None and path not in found:
-            found[path] = known.order
-            level.extend(known.parents)
-    return sorted(found, key=lambda path: found[path])

@@ -75,6 +75,10 @@ class LossAtChance(Rule):
         return ""
 
 
+CONTRASTIVE_VALIDATION = {f"metric/{name}" for name in ("val/loss", "val_loss", "eval/loss", "eval_loss", "val/clip")}
+"""Names under which loops log the contrastive loss on held-out pairs, the set that recalls are measured on."""
+
+
 @dataclass(frozen=True)
 class LossBelowPossible(Rule):
     """A logged loss is lower than any model could make it beside the scale or the recall that goes with it.
@@ -99,7 +103,7 @@ class LossBelowPossible(Rule):
         """One finding per logged loss."""
         bound, why = self._bound(history)
         for signal in history.signals("metric/"):
-            if not signal.endswith("loss"):
+            if signal not in CONTRASTIVE_VALIDATION:
                 continue
             series = history.series(signal)
             if len(series) and series.last < self.share * bound:

@@ -35,7 +35,7 @@ class UpdateTooLarge(Rule):
     fix = "Lower the learning rate by 10 (published rates hold for their width: with Adam scale them by width ratio)."
 
     def check(self, history: History) -> Iterable[Finding]:
-        """At most one finding for the whole model, at its most changed matrix."""
+        """At most one finding for the whole model."""
         series = median_update_ratio(history)
         recent = list(zip(series.steps, series.values, strict=True))[-(2 * int(self.windows) - 1) :]
         large = [(step, value) for step, value in recent if value > self.ratio]
@@ -48,8 +48,13 @@ class UpdateTooLarge(Rule):
             history,
             f"a step changes the median weight matrix by {large[-1][1]:.0%} of its norm (step {step}, lr {rate:.3g}), "
             f"most of all {worst}",
-            site=worst,
-            evidence={"median_ratio": large[-1][1], "lr": rate, "since": large[0][0], "windows": len(large)},
+            evidence={
+                "median_ratio": large[-1][1],
+                "most_changed": worst,
+                "lr": rate,
+                "since": large[0][0],
+                "windows": len(large),
+            },
         )
 
 

@@ -106,7 +106,8 @@ def train(
             save_checkpoint(file, model, optimizer, step=step + 1, recipe=recipe.model_dump(mode="json"))
 
     recalls = evaluate(model, splits.test)
-    history.write({f"{way}/{name}": v for way in ("i2t", "t2i") for name, v in recalls[way].items()}, length - 1)
+    metrics = {f"{way}/{name}": value for way in ("i2t", "t2i") for name, value in recalls[way].items()}
+    history.write({**metrics, "n": len(splits.test)}, length - 1)
     last_epoch = min(length, steps_per_epoch(recipe, len(splits.train)))
     return TrainResult(
         train_loss=history.mean_train_loss(last_epoch),
@@ -118,8 +119,13 @@ def train(
 
 
 def evaluate(model: AlignmentModel, test: FeatureSet) -> dict[str, dict[str, float]]:
-    """R@1/5/10 of both directions at full width: ``{"i2t": {"R@1": ...}, "t2i": {...}}``."""
+    """R@1/5/10 of both directions at full width: ``{"i2t": {"R@1": ...}, "t2i": {...}}``.
+
+    NaN where an embedding is not finite: such a model ranks nothing.
+    """
     image, text = embed(model, test)
+    if not (torch.isfinite(image).all() and torch.isfinite(text).all()):
+        return {way: {f"R@{k}": math.nan for k in KS} for way in ("i2t", "t2i")}
     ways = {"i2t": (image, text), "t2i": (text, image)}
     return {
         way: {f"R@{k}": v for k, v in recall_at_k(*sides, KS)[image.shape[1]].items()} for way, sides in ways.items()

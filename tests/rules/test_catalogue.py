@@ -127,7 +127,7 @@ def test_identical_rows_that_train_stay_identical():
 
 def test_updates_that_replace_the_weights():
     found, _ = judge(learning(**{"w|update/ratio": constant(0.3)}))
-    assert found["EG202"].site == "w"
+    assert found["EG202"].evidence["most_changed"] == "w"
     assert found["EG202"].step == 5
 
 

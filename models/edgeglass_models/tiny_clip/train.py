@@ -1,4 +1,4 @@
-"""Train tiny_clip on scenes drawn on the fly: python -m edgeglass_models.tiny_clip.train --out DIR --steps 1200.
+"""Train tiny_clip on scenes drawn on the fly: python -m edgeglass_models.tiny_clip.train --out DIR --steps 1300.
 
 Writes open_clip_config.json and open_clip_model.safetensors (half precision), which open_clip loads as
 local-dir:DIR. Takes about half an hour on two CPU cores.
@@ -148,7 +148,7 @@ def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(prog="python -m edgeglass_models.tiny_clip.train", description="Train tiny_clip.")
     parser.add_argument("--out", type=Path, required=True, help="folder for configuration and weights")
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=1300)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     started = time.perf_counter()
