@@ -9,9 +9,10 @@ from typing import Any
 from torch import Tensor
 from torch.nn.functional import multi_head_attention_forward
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
+from torch.utils._device import DeviceContext
 
 from edgeglass_diag.record.lineage import tensors_in
-from edgeglass_diag.record.session import Session, unobservable
+from edgeglass_diag.record.session import Session
 
 Function = Callable[..., Any]
 Observer = Callable[[Function, tuple[Any, ...], dict[str, Any], Any], None]
@@ -40,10 +41,13 @@ class FunctionTap:
     """
 
     def __init__(self, session: Session, observers: Mapping[Function, Observer], always: Mapping[Function, Observer]):
+        self._session = session
         self._mode = _Mode(session, observers, always)
 
     def __enter__(self) -> FunctionTap:
         _insert_at_bottom(self._mode)
+        self._session.pause = lambda: _remove(self._mode)
+        self._session.resume = lambda: _insert_at_bottom(self._mode)
         return self
 
     def __exit__(
@@ -61,7 +65,7 @@ class _Mode(TorchFunctionMode):
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         keywords = kwargs or {}
-        if unobservable():
+        if self._session.blind:
             return func(*args, **keywords)
         if isinstance(func, FunctionType) and func in _COMPOSITE:
             with self:
@@ -94,6 +98,8 @@ class _Mode(TorchFunctionMode):
 
 def _insert_at_bottom(mode: TorchFunctionMode) -> None:
     above = [_pop_mode() for _ in _get_current_function_mode_stack()]
+    if above and isinstance(above[-1], DeviceContext):
+        _push_mode(above.pop())  # torch.set_default_device insists on the lowest place
     _push_mode(mode)
     for other in reversed(above):
         _push_mode(other)

@@ -11,7 +11,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils.hooks import RemovableHandle
 
 from edgeglass_diag.record.lineage import tensors_in
-from edgeglass_diag.record.session import Frame, Session, unobservable
+from edgeglass_diag.record.session import Frame, Session
 
 
 class ModuleTap:
@@ -38,13 +38,16 @@ class ModuleTap:
 
     def _enter(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         session = self._session
-        if unobservable():
+        if session.blind:
             return
         outer = session.stack[-1] if session.stack else None
         if outer is None:
             session.calls.clear()
         frame = Frame(module, "", torch.is_grad_enabled() if outer is None else outer.active, 0)
         session.stack.append(frame)
+        if not torch.is_grad_enabled() and not any(other.paused for other in session.stack):
+            session.pause()
+            frame.paused = True
         try:
             frame.batch = (outer.batch if outer is not None else 0) or _batch(arguments)
             frame.site = session.occurrence(session.naming.path(module)) if frame.active else ""
@@ -56,10 +59,12 @@ class ModuleTap:
         # After an exception torch calls this without the keywords and with no output.
         keywords, output = rest if len(rest) == 2 else ({}, None)
         session = self._session
-        if unobservable():
+        if session.blind:
             return
         while session.stack:
             frame = session.stack.pop()
+            if frame.paused:
+                session.resume()
             if frame.module is module:
                 break
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections import Counter
 from weakref import WeakKeyDictionary
 
@@ -23,7 +24,7 @@ class Naming:
     def __init__(self) -> None:
         self._paths: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
         self._parameters: dict[int, str] = {}
-        self._roots: list[nn.Module] = []
+        self._known_roots: list[weakref.ref[nn.Module]] = []
         self._classes: Counter[str] = Counter()
         self._scans = 0
 
@@ -50,6 +51,11 @@ class Naming:
             self.adopt(root)
         return [(self._parameters[id(p)], p) for root in self._roots for p in root.parameters()]
 
+    @property
+    def _roots(self) -> list[nn.Module]:
+        self._known_roots = [known for known in self._known_roots if known() is not None]
+        return [root for known in self._known_roots if (root := known()) is not None]
+
     def adopt(self, root: nn.Module) -> None:
         """Name all modules and parameters below a model."""
         named = list(root.named_modules())
@@ -57,7 +63,7 @@ class Naming:
             prefix = self._paths[root]
         else:
             prefix = self._prefix(root)
-            self._roots.append(root)
+            self._known_roots.append(weakref.ref(root))
         for name, module in named:
             self._paths.setdefault(module, _join(prefix, name))
         for name, parameter in root.named_parameters():
@@ -68,6 +74,8 @@ class Naming:
         if has_parameters and "" not in (self._paths.get(known) for known in self._roots):
             return ""
         kind = type(root).__name__
+        if not has_parameters:
+            return kind
         self._classes[kind] += 1
         return kind if self._classes[kind] == 1 else f"{kind}_{self._classes[kind]}"
 

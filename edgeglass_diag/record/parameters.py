@@ -22,6 +22,7 @@ class ParameterTap:
         self._session = session
         self._before: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
         self._clip: list[Tensor] = []
+        self._numbers: dict[int, int] = {}
 
     @property
     def observers(self) -> Mapping[Function, Observer]:
@@ -52,8 +53,9 @@ class ParameterTap:
             session.buffer.add("", "gradient/clip_factor", factor)
             session.buffer.add("", "gradient/norm", total / factor)
             self._before[id(optimizer)] = (with_gradient, [p.detach().clone() for p in with_gradient])
+        number = self._numbers.setdefault(id(optimizer), len(self._numbers))
         for index, group in enumerate(optimizer.param_groups):
-            site = f"group{index}"
+            site = f"group{index}" if number == 0 else f"optimizer{number}.group{index}"
             for signal in ("lr", "weight_decay"):
                 if isinstance(group.get(signal), (int, float, Tensor)):
                     session.buffer.add(site, f"optimizer/{signal}", float(group[signal]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
@@ -51,7 +53,8 @@ class Recorder:
         self._provenance: Provenance | None = Provenance(lambda: not self._session.stack)
         self._taps = ExitStack()
         self._hooks = ExitStack()
-        self._lead: int | None = None
+        self._lead: weakref.ref[Optimizer] | None = None
+        self._others: Counter[int] = Counter()
         self.step = 0
 
     def name_model(self, model: nn.Module) -> None:
@@ -100,14 +103,23 @@ class Recorder:
         if recorded:
             with self._session.measuring("optimizer", "optimizer"):
                 self._parameters.after_step(optimizer)
-        self._lead = id(optimizer) if self._lead is None else self._lead
-        if id(optimizer) == self._lead:
+        if self._leads(optimizer):
             if recorded:
                 self._flush()
             self._provenance = None
             self.step += 1
         if self._schedule(self.step):
             self._attach()
+
+    def _leads(self, optimizer: Optimizer) -> bool:
+        """Whether this optimizer's step ends the window; the lead passes on when it is gone or steps no more."""
+        lead = None if self._lead is None else self._lead()
+        self._others[id(optimizer)] += 1
+        if lead is None or optimizer is lead or self._others[id(optimizer)] > 1:
+            self._lead = weakref.ref(optimizer)
+            self._others.clear()
+            return True
+        return False
 
     def _flush(self) -> None:
         origins: tuple[ParameterOrigin, ...] = ()

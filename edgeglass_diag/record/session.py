@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -50,9 +52,10 @@ class Frame:
     site: str
     active: bool
     batch: int
+    paused: bool = False
 
 
-def unobservable() -> bool:
+def _transforming() -> bool:
     """Whether torch is tracing or transforming a function, so that tensors are stand-ins without values."""
     return (
         torch.compiler.is_compiling()
@@ -61,9 +64,17 @@ def unobservable() -> bool:
     )
 
 
+def _nothing() -> None:
+    return
+
+
 @dataclass
 class Session:
-    """State of one watch. ``calls`` counts the occurrences of a site in one outermost forward pass."""
+    """State of one watch. ``calls`` counts the occurrences of a site in one outermost forward pass.
+
+    ``pause`` and ``resume`` take the function mode off and put it back: modules that run without gradients may
+    choose a fused path only where no mode is active, and must choose it as they would unwatched.
+    """
 
     naming: Naming = field(default_factory=Naming)
     buffer: WindowBuffer = field(default_factory=WindowBuffer)
@@ -71,8 +82,16 @@ class Session:
     stack: list[Frame] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
     parents: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    pause: Callable[[], None] = _nothing
+    resume: Callable[[], None] = _nothing
+    _process: int = field(default_factory=os.getpid)
     _sites: dict[tuple[str, str], Site] = field(default_factory=dict)
     _new_sites: dict[tuple[str, str], Site] = field(default_factory=dict)
+
+    @property
+    def blind(self) -> bool:
+        """Whether nothing can be observed now: under a transform, or in a forked worker that inherited the hooks."""
+        return _transforming() or os.getpid() != self._process
 
     @property
     def active(self) -> bool:

@@ -17,7 +17,8 @@ class RecallExactlyChance(Rule):
     Why: one constant side ranks all candidates alike for every query, and exactly K of N queries find their
     pair among the first K. Random but varied embeddings scatter around K/N instead.
 
-    Formula: R@K x N within ``slack`` of K for each logged K of 1, 5 and 10, in one direction, N at least ``least``.
+    Formula: R@K x N within ``slack`` of K for each logged K of 1, 5 and 10, N at least ``least``. Critical in both
+    directions, a warning in one of them.
     """
 
     slack: float = 1e-3
@@ -35,15 +36,20 @@ class RecallExactlyChance(Rule):
         if not len(gallery) or gallery.last < self.least:
             return
         size = gallery.last
-        for way in ("i2t", "t2i"):
-            recalls = {k: history.series(f"metric/{way}/R@{k}") for k in (1, 5, 10)}
-            if not all(len(series) for series in recalls.values()):
-                continue
-            if all(abs(series.last * size - k) <= self.slack * k for k, series in recalls.items()):
-                yield self.finding(
-                    history,
-                    f"{way} R@1, R@5, R@10 are exactly 1/{size:.0f}, 5/{size:.0f}, 10/{size:.0f}: "
-                    "every query got the same ranking",
-                    site=way,
-                    evidence={"n": size, **{f"R@{k}": series.last for k, series in recalls.items()}},
-                )
+        exact = {way: recalls for way in ("i2t", "t2i") if (recalls := self._exact(history, way, size))}
+        for way, recalls in exact.items():
+            yield self.finding(
+                history,
+                f"{way} R@1, R@5, R@10 are exactly 1/{size:.0f}, 5/{size:.0f}, 10/{size:.0f}: "
+                "every query got the same ranking",
+                site=way,
+                severity=Severity.CRITICAL if len(exact) == 2 else Severity.WARNING,
+                evidence={"n": size, **recalls},
+            )
+
+    def _exact(self, history: History, way: str, size: float) -> dict[str, float]:
+        """The recalls of one direction, where each is exactly K/N; empty otherwise."""
+        series = {k: history.series(f"metric/{way}/R@{k}") for k in (1, 5, 10)}
+        if not all(len(s) and abs(s.last * size - k) <= self.slack * k for k, s in series.items()):
+            return {}
+        return {f"R@{k}": s.last for k, s in series.items()}
