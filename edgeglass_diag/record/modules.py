@@ -100,15 +100,18 @@ class ModuleTap:
             values = values if values.dtype in (torch.float32, torch.float64) else values.float()
             add = session.buffer.add
             axis = _batch_axis(values, frame.batch)
+            absmax = values.abs().amax()
+            # Divided by the largest, squares of large but finite activations do not overflow.
+            unit = torch.where((absmax > 0) & torch.isfinite(absmax), absmax, torch.ones_like(absmax))
             if axis is None:
-                add(site, "activation/rms", values.square().mean().sqrt())
+                add(site, "activation/rms", (values / unit).square().mean().sqrt() * unit)
             else:
-                variance, mean = torch.var_mean(values, dim=axis, correction=0)
+                variance, mean = torch.var_mean(values / unit, dim=axis, correction=0)
                 spread = variance.mean()
                 energy = spread + mean.square().mean()
-                add(site, "activation/rms", energy.sqrt())
+                add(site, "activation/rms", energy.sqrt() * unit)
                 add(site, "activation/sample_signal", torch.where(energy == 0, energy, spread / energy))
-            add(site, "activation/absmax", values.abs().amax())
+            add(site, "activation/absmax", absmax)
             add(site, "activation/zeros", (values == 0).float().mean())
             add(site, "activation/nonfinite", (~torch.isfinite(values)).sum())
 

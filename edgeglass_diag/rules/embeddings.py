@@ -57,6 +57,10 @@ class ConstantEmbeddings(Rule):
                 continue
             where = self._where_it_dies(history, side)
             place = f"; the first module that loses it is {where[0]} (sample signal {where[1]:.1e})" if where else ""
+            raw = history.series("activation/sample_signal", side)
+            if where is None and len(raw):
+                size = history.series("activation/rms", side).last
+                place = f"; before normalisation it still varies, at rms {size:.1e} (sample signal {raw.last:.1e})"
             label = history.sites[site, "embedding"].label
             name = f"the {label} side ({side})" if label in ("image", "text") else side
             yield self.finding(
