@@ -56,7 +56,8 @@ class LiveView:
     def preparing(self, job: Job) -> None:
         """Say what is awaited; the features' own bar takes the terminal."""
         self._progress.stop()
-        Console(stderr=True).print(f"{job.name}: preparing frozen features", highlight=False)
+        if self._console.is_terminal:
+            self._console.print(f"{job.name}: preparing frozen features", highlight=False)
 
     def begins(self, job: Job, folder: Path, total_steps: int) -> None:
         """Start the bar of a job."""
