@@ -18,15 +18,18 @@ BROUGHT_BY: dict[str, tuple[str, ...]] = {
 }
 """For each code the codes that can bring it, the most direct first."""
 
+LATENCY = 20
+"""Steps that the rules about lasting states wait before they speak; the order within is no evidence."""
+
 
 def nest(findings: Iterable[Finding]) -> list[Finding]:
-    """Set ``because_of`` of each finding to the most direct cause that was found no later than itself."""
+    """Set ``because_of`` of each finding to the most direct cause found before it, or within ``LATENCY`` after it."""
     present = list(findings)
     first: dict[str, int] = {}
     for finding in present:
         first[finding.code] = min(finding.step, first.get(finding.code, finding.step))
     nested = []
     for finding in present:
-        causes = [c for c in BROUGHT_BY.get(finding.code, ()) if c in first and first[c] <= finding.step]
+        causes = [c for c in BROUGHT_BY.get(finding.code, ()) if c in first and first[c] <= finding.step + LATENCY]
         nested.append(replace(finding, because_of=causes[0] if causes else None))
     return nested

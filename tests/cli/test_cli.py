@@ -242,7 +242,7 @@ def start(recipe, out, **options):
 
 
 def test_a_killed_run_can_be_read(recipe, tmp_path, command):
-    process = start(recipe(train={"epochs": 500}), tmp_path / "run")
+    process = start(recipe(train={"epochs": 20000}), tmp_path / "run")
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     found = json.loads(command("findings", tmp_path / "run", "--json").stdout)
@@ -251,7 +251,7 @@ def test_a_killed_run_can_be_read(recipe, tmp_path, command):
 
 
 def test_ctrl_c_ends_a_run_cleanly(recipe, tmp_path):
-    process = start(recipe(train={"epochs": 500}), tmp_path / "run")
+    process = start(recipe(train={"epochs": 20000}), tmp_path / "run")
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -8,7 +8,8 @@ import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("feature_cache")]
 
-SHORT = ["--set", "data.train=1920", "--set", "data.val=128", "--set", "data.test=300", "--set", "train.max_steps=64"]
+SHORT = ["--set", "data.train=1920", "--set", "data.val=128", "--set", "data.test=300"]
+SHORT += ["--set", "train.epochs=6", "--set", "train.max_steps=64"]
 
 
 def test_the_ill_one_is_named_and_the_healthy_one_is_silent(command, tmp_path):
