@@ -225,7 +225,15 @@ def test_a_run_can_stop_and_fail_on_a_finding(command, recipe, tmp_path):
 
 def start(recipe, out, **options):
     line = [str(Path(sys.executable).parent / "edgeglass-diag"), "run", str(recipe), "--out", str(out), "--json"]
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    process = subprocess.Popen(
+        line,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A test run in the background of a shell ignores SIGINT, and its children would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **options,
+    )
     from edgeglass_diag.records import UsageError
     from edgeglass_diag.store import load
 
@@ -253,7 +261,10 @@ def test_a_killed_run_can_be_read(recipe, tmp_path, command):
 def test_ctrl_c_ends_a_run_cleanly(recipe, tmp_path):
     process = start(recipe(train={"epochs": 20000}), tmp_path / "run")
     process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=60)
+    try:
+        out, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "Traceback" not in errors
     (run,) = json.loads(out)["runs"]
