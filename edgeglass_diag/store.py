@@ -208,7 +208,7 @@ class Run:
     def status(self) -> str:
         """``running``, ``finished``, ``stopped`` or ``failed`` (also when the process died without a word)."""
         status = str(self.header["status"])
-        return "failed" if status == "running" and not _alive(int(self.header["pid"])) else status
+        return "failed" if status == "running" and not is_alive(int(self.header["pid"])) else status
 
     @property
     def result(self) -> dict[str, Any]:
@@ -288,7 +288,8 @@ class Run:
         return pd.DataFrame(rows, columns=["step", "site", "component", "value"])
 
 
-def _alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

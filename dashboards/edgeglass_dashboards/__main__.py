@@ -16,6 +16,8 @@ from typing import Any
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from edgeglass_diag.store import is_alive
+
 _HOST = "127.0.0.1"
 _TRIES = 100
 
@@ -78,19 +80,9 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 def _watch_parent(pid: int) -> None:
     is_parent = os.getppid() == pid
-    while os.getppid() == pid if is_parent else _alive(pid):
+    while os.getppid() == pid if is_parent else is_alive(pid):
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 if __name__ == "__main__":
