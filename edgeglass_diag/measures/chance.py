@@ -33,6 +33,24 @@ def mean_chance_loss(batch_sizes: Sequence[int]) -> float:
     return sum(chance_loss(size) for size in batch_sizes) / len(batch_sizes)
 
 
+def binary_entropy(share: float) -> float:
+    """Entropy -p ln p - (1 - p) ln(1 - p) of a yes or no: the loss of a sigmoid that knows only the share of yes.
+
+    Times B it is the loss per row of SigLIP (https://arxiv.org/abs/2303.15343) where nothing is known,
+    ln B + (B-1) ln(B / (B-1)).
+
+    Args:
+        share: p, in (0, 1).
+
+    Example:
+        >>> round(128 * binary_entropy(1 / 128), 3)
+        5.848
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"share must be in (0, 1), got {share}")
+    return -share * math.log(share) - (1 - share) * math.log1p(-share)
+
+
 def contrastive_floor(scale: float, candidates: int) -> float:
     """Least loss with cosines as logits: ln(1 + (B-1) exp(-s B / (B-1))).
 

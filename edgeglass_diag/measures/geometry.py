@@ -36,11 +36,20 @@ def effective_rank(values: Tensor) -> Tensor:
     Args:
         values: (N, D), not centred.
     """
+    return rank_of_gram(gram(values))
+
+
+def gram(values: Tensor) -> Tensor:
+    """The smaller of the two Gram matrices of (N, D), in float64: its eigenvalues are the squared singular values."""
     matrix = values.double()
-    gram = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
-    if not torch.isfinite(gram).all():
-        return torch.full((), float("nan"), dtype=torch.float64, device=values.device)
-    singular = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt()
+    return matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
+
+
+def rank_of_gram(matrix: Tensor) -> Tensor:
+    """Effective rank from a Gram matrix (n, n); NaN where it is not finite. Waits for an accelerator: use the host."""
+    if not torch.isfinite(matrix).all():
+        return torch.full((), float("nan"), dtype=torch.float64, device=matrix.device)
+    singular = torch.linalg.eigvalsh(matrix).clamp(min=0).sqrt()
     total = singular.sum()
     share = singular / torch.where(total == 0, torch.ones_like(total), total)
     return torch.exp(torch.special.entr(share).sum())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,27 +10,55 @@ from torch import Tensor
 
 from edgeglass_diag.records import ParameterOrigin, Reading, Site, Window
 
-_SUMMED = {"loss/total", "loss/chance", "loss/explained", "loss/weight", "activation/nonfinite", "gradient/nonfinite"}
+_SUMMED = {
+    "loss/total", "loss/chance", "loss/explained", "loss/weight", "activation/nonfinite", "gradient/nonfinite",
+    "optimizer/skipped",
+}  # fmt: skip
 _MAXIMUM = {"attention/logit_max", "activation/absmax"}
+
+Deferred = Callable[[Tensor], Tensor]
+"""What the writing thread makes of a small tensor, on the host."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Occurrences of one signal: at one site with one or more components, or at many sites with one each."""
+
+    sites: tuple[str, ...]
+    signal: str
+    values: list[Tensor]
+    finish: Deferred | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PendingWindow:
-    """A window whose values are still tensors; ``resolve`` is for the thread that writes."""
+    """A window whose values are on their way to the host, one tensor per device and dtype.
+
+    ``resolve`` is for the thread that writes.
+    """
 
     step: int
-    layout: tuple[tuple[str, str, int], ...]
-    values: Tensor
+    entries: tuple[tuple[tuple[str, ...], str, torch.Size, Deferred | None], ...]
+    packs: tuple[Tensor, ...]
+    ready: tuple[torch.Event, ...]
     sites: tuple[Site, ...]
     origins: tuple[ParameterOrigin, ...]
 
     def resolve(self) -> Window:
         """The same window as plain readings."""
-        numbers = self.values.tolist()
+        for event in self.ready:
+            event.synchronize()
+        values = torch.cat([pack.double() for pack in self.packs]) if self.packs else torch.empty(0)
         readings, start = [], 0
-        for site, signal, size in self.layout:
-            readings.append(Reading(self.step, site, signal, tuple(numbers[start : start + size])))
-            start += size
+        for sites, signal, shape, finish in self.entries:
+            part = values[start : start + shape.numel()]
+            start += shape.numel()
+            numbers = (part if finish is None else finish(part.reshape(shape)).reshape(-1)).tolist()
+            if len(sites) == 1:
+                readings.append(Reading(self.step, sites[0], signal, tuple(numbers)))
+            else:
+                pairs = zip(sites, numbers, strict=True)
+                readings.extend(Reading(self.step, site, signal, (number,)) for site, number in pairs)
         return Window(self.step, tuple(readings), self.sites, self.origins)
 
 
@@ -42,37 +70,56 @@ class WindowBuffer:
     """
 
     def __init__(self) -> None:
-        self._values: defaultdict[tuple[str, str], list[Tensor]] = defaultdict(list)
+        self._entries: dict[tuple[tuple[str, ...], str], _Entry] = {}
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self._entries)
 
     def add(self, site: str, signal: str, value: Tensor | float) -> None:
-        """Add a 0-d or 1-d statistic."""
+        """Add a statistic of one site: a number, or one number per component."""
         tensor = value.detach() if isinstance(value, Tensor) else torch.tensor(float(value), dtype=torch.float64)
-        self._values[site, signal].append(tensor.reshape(-1))
+        self._put((site,), signal, tensor.reshape(-1))
+
+    def add_each(self, sites: Sequence[str], signal: str, values: Tensor) -> None:
+        """Add one number for each of several sites: (len(sites),)."""
+        if len(sites) != values.numel():
+            raise ValueError(f"{signal}: {len(sites)} sites but {values.numel()} values")
+        if sites:
+            self._put(tuple(sites), signal, values.detach())
+
+    def defer(self, site: str, signal: str, value: Tensor, finish: Deferred) -> None:
+        """Add a small tensor from which the writing thread computes the statistic, where the device would wait."""
+        self._put((site,), signal, value.detach(), finish)
+
+    def _put(self, sites: tuple[str, ...], signal: str, value: Tensor, finish: Deferred | None = None) -> None:
+        entry = self._entries.get((sites, signal))
+        if entry is None:
+            entry = self._entries[sites, signal] = _Entry(sites, signal, [], finish)
+        if finish is None or not entry.values:
+            entry.values.append(value)
 
     def flush(self, step: int, sites: tuple[Site, ...], origins: tuple[ParameterOrigin, ...]) -> PendingWindow:
-        """Reduce, pack into one tensor, copy it to the host, and begin anew."""
-        layout, parts = [], []
-        for (site, signal), occurrences in self._values.items():
-            value = _reduce(signal, occurrences)
-            layout.append((site, signal, value.numel()))
-            parts.append(value)
-        self._values.clear()
-        packed = torch.cat(_on_one_device(parts)).cpu() if parts else torch.empty(0)
-        return PendingWindow(step, tuple(layout), packed, sites, origins)
+        """Reduce, pack into one tensor, begin its copy to the host, and begin anew."""
+        groups: dict[tuple[torch.device, torch.dtype], list[tuple[_Entry, Tensor]]] = {}
+        for entry in self._entries.values():
+            value = _reduce(entry.signal, entry.values)
+            groups.setdefault((value.device, value.dtype), []).append((entry, value))
+        self._entries.clear()
+        layout = [(e.sites, e.signal, v.shape, e.finish) for group in groups.values() for e, v in group]
+        ready: list[torch.Event] = []
+        packs = tuple(_to_host([value for _, value in group], ready) for group in groups.values())
+        return PendingWindow(step, tuple(layout), packs, tuple(ready), sites, origins)
 
     def clear(self) -> None:
         """Forget the window."""
-        self._values.clear()
+        self._entries.clear()
 
 
 def _reduce(signal: str, occurrences: list[Tensor]) -> Tensor:
-    if len({len(value) for value in occurrences}) > 1:
-        occurrences = [value.mean().reshape(1) for value in occurrences]
     if len(occurrences) == 1:
         return occurrences[0]
+    if len({value.shape for value in occurrences}) > 1:
+        occurrences = [value.mean().reshape(1) for value in occurrences]
     stacked = torch.stack(_on_one_device(occurrences))
     if signal in _SUMMED:
         return stacked.sum(0)
@@ -83,3 +130,16 @@ def _on_one_device(parts: list[Tensor]) -> list[Tensor]:
     device = next((part.device for part in parts if part.device.type != "cpu"), torch.device("cpu"))
     exact = torch.float32 if device.type == "mps" else torch.float64
     return [part.to(device, exact, non_blocking=True) for part in parts]
+
+
+def _to_host(parts: list[Tensor], ready: list[torch.Event]) -> Tensor:
+    """All parts in one tensor in host memory, filled once the event added to ``ready`` has passed."""
+    packed = torch.cat([part.reshape(-1) for part in parts])
+    if packed.device.type != "cuda":
+        return packed.cpu()
+    host = torch.empty(packed.shape, dtype=packed.dtype, pin_memory=True)
+    host.copy_(packed, non_blocking=True)
+    event = torch.Event(packed.device)
+    event.record()
+    ready.append(event)
+    return host

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import FunctionType, TracebackType
+from types import FunctionType
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn.functional import multi_head_attention_forward
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
-from torch.utils._device import DeviceContext
 
 from edgeglass_diag.record.lineage import tensors_in
 from edgeglass_diag.record.session import Session
@@ -31,6 +31,23 @@ _COMPOSITE: dict[Function, Function] = {multi_head_attention_forward: _unchecked
 """Python functions that call others worth seeing: run inside the mode, or what they call stays unseen."""
 
 
+def merged(*tables: Mapping[Function, Observer]) -> dict[Function, Observer]:
+    """One table of observers; a function in several tables is told to each, in their order."""
+    result: dict[Function, Observer] = {}
+    for table in tables:
+        for function, observer in table.items():
+            result[function] = _both(result[function], observer) if function in result else observer
+    return result
+
+
+def _both(first: Observer, second: Observer) -> Observer:
+    def observe(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        first(func, args, kwargs, result)
+        second(func, args, kwargs, result)
+
+    return observe
+
+
 class FunctionTap:
     """Puts the mode below all modes of the user, so that theirs may come and go inside a window.
 
@@ -41,19 +58,20 @@ class FunctionTap:
     """
 
     def __init__(self, session: Session, observers: Mapping[Function, Observer], always: Mapping[Function, Observer]):
-        self._session = session
         self._mode = _Mode(session, observers, always)
+        self._attached = False
 
-    def __enter__(self) -> FunctionTap:
-        _insert_at_bottom(self._mode)
-        self._session.pause = lambda: _remove(self._mode)
-        self._session.resume = lambda: _insert_at_bottom(self._mode)
-        return self
+    def attach(self) -> None:
+        """Put the mode in place: always the same object, or torch.compile would compile anew for each window."""
+        if not self._attached:
+            _insert_at_bottom(self._mode)
+            self._attached = True
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        _remove(self._mode)
+    def detach(self) -> None:
+        """Take the mode away."""
+        if self._attached:
+            _remove(self._mode)
+            self._attached = False
 
 
 class _Mode(TorchFunctionMode):
@@ -98,7 +116,7 @@ class _Mode(TorchFunctionMode):
 
 def _insert_at_bottom(mode: TorchFunctionMode) -> None:
     above = [_pop_mode() for _ in _get_current_function_mode_stack()]
-    if above and isinstance(above[-1], DeviceContext):
+    if above and above[-1] is getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None):
         _push_mode(above.pop())  # torch.set_default_device insists on the lowest place
     _push_mode(mode)
     for other in reversed(above):

@@ -1,185 +1,186 @@
-"""Observes the loss at its function, the embeddings behind its logits, and the scalar that goes backward."""
+"""Observes the loss at its function, and the scalar that goes backward."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter, functional
-from torch.nn.functional import normalize
+from torch.nn import functional
 
-from edgeglass_diag.measures.geometry import alignment, effective_rank, mean_cosine, modality_gap, sample_signal
+from edgeglass_diag.measures.chance import binary_entropy
+from edgeglass_diag.measures.contrast import accuracy, logit_statistics, some_rows
+from edgeglass_diag.record.embeddings import EmbeddingTap
 from edgeglass_diag.record.functions import Function, Observer
-from edgeglass_diag.record.lineage import Product
+from edgeglass_diag.record.patching import Patch
 from edgeglass_diag.record.session import Session
 
-MATMULS: tuple[Function, ...] = (torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__)
-_CROSS_ENTROPY = (
+_TARGETED = (
     "input", "target", "weight", "size_average", "ignore_index", "reduce", "reduction", "label_smoothing"
 )  # fmt: skip
+_BINARY = ("input", "target", "weight", "size_average", "reduce", "reduction", "pos_weight")
+LOG_SOFTMAX: tuple[Function, ...] = (functional.log_softmax, torch.log_softmax, Tensor.log_softmax)
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """What a loss function returns where nothing is known, for one entry of its result, and for a row of logits."""
+
+    entry: float | Tensor
+    row: float | Tensor
 
 
 class LossTap:
-    """Observers that write ``loss/*`` and ``embedding/*``.
+    """Observers that write ``loss/*``.
 
-    The weight of each cross-entropy in the whole loss is read off the gradient that reaches it, so that the
-    chance level of the whole, the sum of weight x ln(candidates), needs no knowledge of the training code.
+    The weight of each loss function in the whole loss is read off the gradient that reaches its result, so that
+    the chance level of the whole, the sum of weight x chance level of each, needs no knowledge of the training
+    code. Known are cross-entropy, ``nll_loss`` of a log-softmax, and the sigmoid losses of SigLIP
+    (``logsigmoid``, binary cross-entropy with logits).
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._products: dict[int, Product] = {}
+    def __init__(self, session: Session, embeddings: EmbeddingTap) -> None:
+        self._session, self._embeddings = session, embeddings
+        self._logits: dict[int, tuple[weakref.ref[Tensor], Tensor]] = {}
+        self._going_back = False
 
     @property
     def observers(self) -> Mapping[Function, Observer]:
         """The functions observed."""
         table: dict[Function, Observer] = {
             functional.cross_entropy: self._cross_entropy,
-            functional.linear: self._linear,
-            torch.einsum: self._einsum,
-            Tensor.backward: self._backward,
+            functional.nll_loss: self._nll_loss,
+            functional.logsigmoid: self._logsigmoid,
+            functional.binary_cross_entropy_with_logits: self._binary,
         }
-        return table | dict.fromkeys(MATMULS, self._matmul)
+        return table | dict.fromkeys(LOG_SOFTMAX, self._log_softmax)
+
+    @property
+    def patches(self) -> list[Patch]:
+        """What is replaced while a window is recorded: the start of a backward pass."""
+        return [Patch(torch.autograd, "backward", self._backward)]
 
     def end_window(self) -> None:
-        """Release the embeddings of the window."""
-        self._products.clear()
+        """Release the logits of the window."""
+        self._logits.clear()
 
-    def _matmul(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        given = dict(zip(("left", "right"), args, strict=False)) | kwargs
-        left, right = given.get("left", given.get("input")), given.get("right", given.get("other", given.get("mat2")))
-        if isinstance(left, Tensor) and isinstance(right, Tensor) and right.dim() == 2:
-            self._note_product(left, right.mT, result)
-
-    def _linear(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        if len(args) >= 2 and args[1].dim() == 2:
-            self._note_product(args[0], args[1], result)
-
-    def _einsum(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        if len(args) == 3 and isinstance(args[1], Tensor) and isinstance(args[2], Tensor):
-            inputs = str(args[0]).replace(" ", "").split("->")[0].split(",")
-            if len(inputs) == 2 and len(inputs[0]) == len(inputs[1]) == 2 and inputs[0][1] == inputs[1][1]:
-                self._note_product(args[1], args[2], result)
-
-    def _note_product(self, left: Tensor, right: Tensor, result: Any) -> None:
-        if left.dim() != 2 or isinstance(left, Parameter) or isinstance(right, Parameter) or len(left) < 2:
-            return
-        base = right._base if right._base is not None else right
-        if isinstance(base, Parameter) or not isinstance(result, Tensor):
-            return
-        lineage = self._session.lineage
-        sources = lineage.sources([left]), lineage.sources([right, base])
-        if all(sources):
-            lineage.set_product(result, Product(left.detach(), right.detach(), *sources))
-
-    def _backward(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+    def _backward(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         session = self._session
+        if self._going_back:  # torch calls it again for each function mode
+            return original(*args, **kwargs)
+        tensors = args[0] if args else kwargs.get("tensors", ())
+        for tensor in (tensors,) if isinstance(tensors, Tensor) else tensors:
+            with session.measuring("", "loss", tensor):
+                if tensor.numel() == 1:
+                    session.buffer.add("", "loss/total", session.unscaled(tensor.detach().double()))
         session.calls.clear()
-        with session.measuring("", "loss", args[0]):
-            session.buffer.add("", "loss/total", args[0].detach().double().sum())
+        self._going_back = True
+        try:
+            return original(*args, **kwargs)
+        finally:
+            self._going_back = False
 
     def _cross_entropy(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        session = self._session
-        given = dict(zip(_CROSS_ENTROPY, args, strict=False)) | kwargs
-        logits, target = given["input"], given["target"]
-        path = session.stack[-1].site if session.stack else ""
-        site = session.occurrence(f"{path}.cross_entropy" if path else "cross_entropy")
-        if logits.dim() != 2:
-            session.cannot_observe(site, "loss", f"cross-entropy of {logits.dim()}-D logits is not a contrastive loss")
-            return
-        reduction = given.get("reduction", "mean")
+        given = dict(zip(_TARGETED, args, strict=False)) | kwargs
+        self._classified("cross_entropy", given, given["input"], result)
+
+    def _log_softmax(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        logits = args[0] if args else kwargs["input"]
+        if isinstance(result, Tensor):
+            self._logits[id(result)] = (weakref.ref(result), logits)
+
+    def _nll_loss(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        given = dict(zip(_TARGETED, args, strict=False)) | kwargs
+        known = self._logits.get(id(given["input"]))
+        logits = known[1] if known is not None and known[0]() is given["input"] else given["input"]
+        self._classified("nll_loss", given, logits, result)
+
+    def _classified(self, kind: str, given: Mapping[str, Any], logits: Tensor, result: Tensor) -> None:
+        """A loss over classes: logits (N, C) or (N, C, ...), targets as indices or as probabilities."""
+        session, target = self._session, given["target"]
+        site = self._site(kind)
         with session.measuring(site, "loss", logits):
-            rows, candidates = logits.shape
-            count = rows if reduction == "sum" else 1
-            session.see(site, "loss", label=reduction)
+            candidates = logits.shape[1] if logits.dim() > 1 else logits.shape[0]
+            rows = logits.detach().movedim(1, -1).reshape(-1, candidates) if logits.dim() > 2 else logits.detach()
+            rows = rows.reshape(-1, candidates)
+            indices = None if target.is_floating_point() else target.reshape(-1)
+            if indices is None:
+                counted = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+            else:
+                counted = indices != given.get("ignore_index", -100)
+            count = counted.sum().double() if given.get("reduction", "mean") == "sum" else 1
+            self._logits_of(site, logits, some_rows(rows), counted.sum())
+            session.see(site, "loss", label=str(given.get("reduction", "mean")))
             add = partial(session.buffer.add, site)
             add("loss/value", result.detach().double().mean() / count)
-            add("loss/rows", float(rows))
-            add("loss/candidates", float(candidates))
-            values = logits.detach().float()
-            add("loss/logit_std", values.var(dim=-1, correction=0).mean().sqrt())
-            add("loss/logit_max", values.abs().amax())
-            add("loss/is_probability", _is_probability(values))
-            if not target.is_floating_point():
-                add("loss/accuracy", (values.argmax(-1) == target).double().mean())
-                square = rows == candidates
-                add(
-                    "loss/labels_ordered", (target == torch.arange(rows, device=target.device)).all() if square else 0.0
-                )
             add("loss/label_smoothing", float(given.get("label_smoothing", 0.0)))
-            if result.requires_grad:
-                result.register_hook(partial(self._weigh, site, result.detach(), math.log(candidates) * count))
-            product = session.lineage.product(logits)
-            if product is not None and id(product) not in self._products:
-                self._products[id(product)] = product
-                self._embeddings(product, values, first=len(self._products) == 1)
+            if indices is not None:
+                part = some_rows(rows)
+                step = max(1, math.ceil(len(rows) / len(part)))
+                add("loss/accuracy", accuracy(part, indices[::step], counted[::step]))
+                if len(rows) == candidates:
+                    ordered = indices == torch.arange(len(indices), device=indices.device)
+                    add("loss/labels_ordered", ordered.all())
+                else:
+                    add("loss/labels_ordered", 0.0)
+            self._follow(site, result, _Level(math.log(candidates) * count, math.log(candidates)))
 
-    def _weigh(self, site: str, value: Tensor, chance: float, gradient: Tensor) -> None:
+    def _logsigmoid(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """SigLIP: labels x logits (B, N) with one positive in each row, https://arxiv.org/abs/2303.15343."""
+        logits = args[0] if args else kwargs["input"]
+        site = self._site("logsigmoid")
+        if logits.dim() != 2 or logits.shape[1] < 2:
+            self._session.cannot_observe(site, "loss", f"logsigmoid of {logits.dim()}-D logits is no contrastive loss")
+            return
+        with self._session.measuring(site, "loss", logits):
+            self._session.see(site, "loss", label="sigmoid")
+            self._logits_of(site, logits, some_rows(logits.detach()), logits.shape[0])
+            self._session.buffer.add(site, "loss/value", -result.detach().double().sum() / logits.shape[0])
+            entropy = binary_entropy(1 / logits.shape[1])
+            self._follow(site, result, _Level(-entropy, entropy * logits.shape[1]))
+
+    def _binary(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        given = dict(zip(_BINARY, args, strict=False)) | kwargs
+        logits, target = given["input"], given["target"]
+        site = self._site("binary_cross_entropy")
+        if logits.dim() != 2 or given.get("pos_weight") is not None or given.get("weight") is not None:
+            self._session.cannot_observe(site, "loss", "binary cross-entropy of other than 2-D logits, or weighted")
+            return
+        with self._session.measuring(site, "loss", logits):
+            count = logits.numel() if given.get("reduction", "mean") == "sum" else 1
+            self._session.see(site, "loss", label="sigmoid")
+            self._logits_of(site, logits, some_rows(logits.detach()), logits.shape[0])
+            self._session.buffer.add(site, "loss/value", result.detach().double().mean() / count)
+            share = target.detach().double().mean()
+            entropy = torch.special.entr(share) + torch.special.entr(1 - share)
+            self._follow(site, result, _Level(entropy * count, entropy))
+
+    def _site(self, kind: str) -> str:
+        path = self._session.stack[-1].site if self._session.stack else ""
+        return self._session.occurrence(f"{path}.{kind}" if path else kind)
+
+    def _logits_of(self, site: str, logits: Tensor, rows: Tensor, count: Tensor | int) -> None:
+        add = partial(self._session.buffer.add, site)
+        add("loss/rows", count)
+        add("loss/candidates", float(rows.shape[1]))
+        values = rows if rows.dtype == torch.float64 else rows.float()
+        for name, value in logit_statistics(values)._asdict().items():
+            add(f"loss/{name}", value)
+        self._embeddings.reached(logits)
+
+    def _follow(self, site: str, result: Tensor, level: _Level) -> None:
+        if result.requires_grad:
+            result.register_hook(partial(self._weigh, site, result.detach(), level))
+
+    def _weigh(self, site: str, value: Tensor, level: _Level, gradient: Tensor) -> None:
         with self._session.measuring(site, "loss", gradient):
-            weight = gradient.detach().double()
-            self._session.buffer.add(site, "loss/weight", weight.sum())
-            self._session.buffer.add("", "loss/chance", (weight * chance).sum())
+            weight = self._session.unscaled(gradient.detach().double())
+            chance = (weight * level.entry).sum()
+            self._session.buffer.add(site, "loss/weight", chance / level.row)
+            self._session.buffer.add("", "loss/chance", chance)
             self._session.buffer.add("", "loss/explained", (weight * value.double()).sum())
-
-    def _embeddings(self, product: Product, logits: Tensor, *, first: bool) -> None:
-        session = self._session
-        left, right = product.left.float(), product.right.float()
-        names = self._side_names(product)
-        pair = f"{names[0]} x {names[1]}"
-        for name, values in zip(names, (left, right), strict=True):
-            session.see(name, "embedding", parents=(name.rsplit("[", 1)[0],), label=_side(name))
-            lengths = values.norm(dim=-1)
-            unit = normalize(values, dim=-1)
-            session.buffer.add(name, "embedding/norm", lengths.mean())
-            session.buffer.add(name, "embedding/norm_spread", lengths.std(correction=0) / lengths.mean())
-            session.buffer.add(name, "embedding/sample_signal", sample_signal(unit))
-            session.buffer.add(name, "embedding/mean_cosine", mean_cosine(values))
-            if first:
-                session.buffer.add(name, "embedding/effective_rank", effective_rank(values))
-        cosines = normalize(left, dim=-1) @ normalize(right, dim=-1).mT
-        size = cosines.square().sum()
-        session.see(pair, "pairs", parents=names)
-        session.buffer.add(pair, "embedding/scale", (logits.square().sum() / size).sqrt())
-        session.buffer.add(pair, "embedding/gap", modality_gap(left, right))
-        if left.shape == right.shape:
-            session.buffer.add(pair, "embedding/alignment", alignment(left, right))
-
-    def _side_names(self, product: Product) -> tuple[str, str]:
-        left, right = self._ancestors(product.left_sources), self._ancestors(product.right_sources)
-        width = product.left.shape[1]
-        names = []
-        for own, other, fallback in ((left, right, "left"), (right, left, "right")):
-            shared = {site.split("#")[0] for site in other}
-            mine = [site for site in own if site.split("#")[0] not in shared]
-            names.append(f"{mine[0] if mine else fallback}[:{width}]")
-        return names[0], names[1]
-
-    def _ancestors(self, sources: tuple[str, ...]) -> list[str]:
-        """Sites behind a tensor, nearest first."""
-        found: dict[str, None] = {}
-        level = list(reversed(sources))
-        while level:
-            found |= dict.fromkeys(level)
-            level = [p for site in level for p in reversed(self._session.parents.get(site, ())) if p not in found]
-        return list(found)
-
-
-def _is_probability(values: Tensor) -> Tensor:
-    """1 where every row is a distribution already, as after a softmax; logits of that kind are softmaxed twice."""
-    sums_to_one = ((values.sum(-1) - 1).abs() < 1e-3).all()
-    return ((values >= 0).all() & sums_to_one).float()
-
-
-_IMAGE_WORDS = ("image", "visual", "vision", "img", "pixel", "picture")
-_TEXT_WORDS = ("text", "txt", "caption", "language", "token", "word", "sentence")
-
-
-def _side(name: str) -> str:
-    lowered = name.lower()
-    if any(word in lowered for word in _IMAGE_WORDS):
-        return "image"
-    return "text" if any(word in lowered for word in _TEXT_WORDS) else "side"

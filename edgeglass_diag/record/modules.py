@@ -2,52 +2,71 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as hooks
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.utils.hooks import RemovableHandle
 
+from edgeglass_diag.measures.activations import activation_statistics
+from edgeglass_diag.record.batches import observe_batch
 from edgeglass_diag.record.lineage import tensors_in
 from edgeglass_diag.record.session import Frame, Session
 
+_FAST_PATHS = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
+"""Modules that choose another kernel where no function mode is active, and must choose it as they would unwatched."""
+
+_MAX_FORWARDS = 256
+"""Outermost forward passes of one window that are recorded; a loop that never steps would fill the memory."""
+
 
 class ModuleTap:
-    """Global forward hooks, in place only while inside ``with``."""
+    """Global forward hooks. They keep their ids over all windows, or torch.compile would compile anew for each."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._handles: list[RemovableHandle] = []
+        self._before = register_module_forward_pre_hook(self._enter)
+        self._after = register_module_forward_hook(self._leave, with_kwargs=True, always_call=True)
+        self._attached = True
+        self.detach()
 
-    def __enter__(self) -> ModuleTap:
-        self._handles = [
-            register_module_forward_pre_hook(self._enter),
-            register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
-        ]
-        return self
+    def attach(self) -> None:
+        """Put the hooks in place."""
+        if not self._attached:
+            _set_hooks(self._before.id, self._enter, self._after.id, self._leave)
+            self._attached = True
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
-        self._session.stack.clear()
+    def detach(self) -> None:
+        """Take the hooks away."""
+        if self._attached:
+            self._before.remove()
+            self._after.remove()
+            self._attached = False
 
     def _enter(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        if not self._session.blind:
+            self.enter(module, arguments)
+
+    def _leave(self, module: nn.Module, arguments: tuple[Any, ...], *rest: Any) -> None:
+        # After an exception torch calls this without the keywords and with no output.
+        keywords, output = rest if len(rest) == 2 else ({}, None)
+        if not self._session.blind:
+            self.leave(module, arguments, keywords, output)
+
+    def enter(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        """A module begins to run."""
         session = self._session
-        if session.blind:
-            return
         outer = session.stack[-1] if session.stack else None
         if outer is None:
             session.calls.clear()
-        frame = Frame(module, "", torch.is_grad_enabled() if outer is None else outer.active, 0)
+            session.forwards += 1
+        training = torch.is_grad_enabled() if outer is None else outer.active
+        frame = Frame(module, "", training and session.forwards <= _MAX_FORWARDS, 0)
         session.stack.append(frame)
-        if not torch.is_grad_enabled() and not any(other.paused for other in session.stack):
-            session.pause()
-            frame.paused = True
+        if _may_be_fused(module) and session.functions is not None and not any(f.hidden for f in session.stack):
+            session.functions.detach()
+            frame.hidden = True
         try:
             frame.batch = (outer.batch if outer is not None else 0) or _batch(arguments)
             frame.site = session.occurrence(session.naming.path(module)) if frame.active else ""
@@ -55,22 +74,21 @@ class ModuleTap:
             frame.active = False
             session.failed(error, type(module).__name__, "module")
 
-    def _leave(self, module: nn.Module, arguments: tuple[Any, ...], *rest: Any) -> None:
-        # After an exception torch calls this without the keywords and with no output.
-        keywords, output = rest if len(rest) == 2 else ({}, None)
+    def leave(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
+        """A module has run; ``output`` is None where it raised."""
         session = self._session
-        if session.blind:
+        if not any(frame.module is module for frame in session.stack):
             return
         while session.stack:
             frame = session.stack.pop()
-            if frame.paused:
-                session.resume()
+            if frame.hidden and session.functions is not None:
+                session.functions.attach()
             if frame.module is module:
                 break
-        else:
-            return
         if frame.active and output is not None:
             try:
+                if not session.stack:
+                    observe_batch(session, frame.site, arguments, keywords)
                 self._observe(frame, module, arguments, keywords, output)
             except Exception as error:
                 session.failed(error, frame.site, "module")
@@ -92,28 +110,28 @@ class ModuleTap:
                 session.lineage.set_output(tensor, frame.site)
 
     def _measure(self, frame: Frame, tensor: Tensor) -> None:
-        session, site = self._session, frame.site
-        with session.measuring(site, "module", tensor):
+        site = frame.site
+        with self._session.measuring(site, "module", tensor):
             values = tensor.detach()
             if values.numel() == 0:
                 return
-            values = values if values.dtype in (torch.float32, torch.float64) else values.float()
-            add = session.buffer.add
-            axis = _batch_axis(values, frame.batch)
-            absmax = values.abs().amax()
-            # Divided by the largest, squares of large but finite activations do not overflow.
-            unit = torch.where((absmax > 0) & torch.isfinite(absmax), absmax, torch.ones_like(absmax))
-            if axis is None:
-                add(site, "activation/rms", (values / unit).square().mean().sqrt() * unit)
-            else:
-                variance, mean = torch.var_mean(values / unit, dim=axis, correction=0)
-                spread = variance.mean()
-                energy = spread + mean.square().mean()
-                add(site, "activation/rms", energy.sqrt() * unit)
-                add(site, "activation/sample_signal", torch.where(energy == 0, energy, spread / energy))
-            add(site, "activation/absmax", absmax)
-            add(site, "activation/zeros", (values == 0).float().mean())
-            add(site, "activation/nonfinite", (~torch.isfinite(values)).sum())
+            axes = range(min(2, values.dim())) if frame.batch > 1 else ()
+            axis = next((axis for axis in axes if values.shape[axis] == frame.batch), None)
+            for name, value in activation_statistics(values, axis)._asdict().items():
+                if value is not None:
+                    self._session.buffer.add(site, f"activation/{name}", value)
+
+
+def _may_be_fused(module: nn.Module) -> bool:
+    return not torch.is_grad_enabled() and isinstance(module, _FAST_PATHS) and not module.training
+
+
+def _set_hooks(before: int, enter: Any, after: int, leave: Any) -> None:
+    """Put global hooks back under ids that they had before, for which torch has no function."""
+    hooks.__dict__["_global_forward_pre_hooks"][before] = enter
+    hooks.__dict__["_global_forward_hooks"][after] = leave
+    hooks.__dict__["_global_forward_hooks_with_kwargs"][after] = True
+    hooks.__dict__["_global_forward_hooks_always_called"][after] = True
 
 
 def _batch(arguments: tuple[Any, ...]) -> int:
@@ -121,9 +139,3 @@ def _batch(arguments: tuple[Any, ...]) -> int:
         if tensor.dim() > 0:
             return int(tensor.shape[0])
     return 0
-
-
-def _batch_axis(values: Tensor, batch: int) -> int | None:
-    if batch < 2:
-        return None
-    return next((axis for axis in range(min(2, values.dim())) if values.shape[axis] == batch), None)

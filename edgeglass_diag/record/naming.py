@@ -51,6 +51,14 @@ class Naming:
             self.adopt(root)
         return [(self._parameters[id(p)], p) for root in self._roots for p in root.parameters()]
 
+    def modules(self) -> list[tuple[str, nn.Module]]:
+        """All modules of the models known, with their paths; a shared module once."""
+        return [(self._paths[m], m) for root in self._roots for m in root.modules() if m in self._paths]
+
+    def gradients(self) -> set[int]:
+        """Identities of the gradients that the parameters of the models hold now."""
+        return {id(p.grad) for root in self._roots for p in root.parameters() if p.grad is not None}
+
     @property
     def _roots(self) -> list[nn.Module]:
         self._known_roots = [known for known in self._known_roots if known() is not None]

@@ -3,93 +3,130 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from edgeglass_diag.measures.geometry import sample_signal
-from edgeglass_diag.measures.gradients import nonfinite_count, norms, update_ratios
+from edgeglass_diag.measures.gradients import norms, row_signal, sample, update_ratios
+from edgeglass_diag.record.clipping import ClipTap
 from edgeglass_diag.record.functions import Function, Observer
 from edgeglass_diag.record.session import Session
 
+_SETTINGS = ("lr", "weight_decay", "momentum", "eps")
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What is kept of an optimizer's parameters over its step."""
+
+    names: list[str]
+    tensors: list[Tensor]
+    samples: list[Tensor]
+
 
 class ParameterTap:
-    """Reads parameters around an optimizer step of a recorded window."""
+    """Reads parameters around an optimizer step of a recorded window.
+
+    Of sharded parameters (FSDP2, DTensor) each process reads its own shard, without communication: a recorder
+    that waits for other ranks could hang them. The store puts the norms together when it is read.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._before: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
-        self._clip: list[Tensor] = []
+        self._before: dict[int, _Held] = {}
+        self._clip = ClipTap(session)
         self._numbers: dict[int, int] = {}
 
     @property
     def observers(self) -> Mapping[Function, Observer]:
-        """The functions observed: clipping is a fused multiplication of the gradients by one coefficient."""
-        return {torch._foreach_mul_: self._scaled}
+        """The functions observed, with and without gradients."""
+        return self._clip.observers
 
     def before_step(self, optimizer: Optimizer) -> None:
-        """Record gradients and learning rates, and keep the weights for comparison."""
-        parameters = _held(optimizer)
-        with_gradient = [p for p in parameters if p.grad is not None]
-        if not with_gradient:
-            self._session.cannot_observe("optimizer", "optimizer", "no parameter has a gradient")
+        """Record gradients and settings, and keep a sample of the weights for comparison."""
+        number = self._numbers.setdefault(id(optimizer), len(self._numbers))
+        self._settings(optimizer, number)
+        held = [p for group in optimizer.param_groups for p in group["params"]]
+        self._say_what_is_missing(held)
+        moving = [p for p in held if p.grad is not None]
+        if not moving:
             return
         session = self._session
-        with session.measuring("optimizer", "optimizer", with_gradient[0]):
-            gradients = [p.grad for p in with_gradient if p.grad is not None]
-            lengths, weights = norms(gradients), norms(with_gradient)
-            bad = nonfinite_count(gradients)
-            for position, parameter in enumerate(with_gradient):
-                name = session.naming.parameter(parameter)
-                session.see(name, "parameter", label="x".join(map(str, parameter.shape)))
-                session.buffer.add(name, "gradient/norm", lengths[position])
-                session.buffer.add(name, "gradient/nonfinite", bad[position])
-                session.buffer.add(name, "weight/norm", weights[position])
+        names = [session.naming.parameter(p) for p in moving]
+        for name, parameter in zip(names, moving, strict=True):
+            session.see(name, "parameter", label=_shape(parameter))
+        with session.measuring("optimizer", "optimizer", moving[0]):
+            weights = [_local(p) for p in moving]
+            gradients = [_local(p.grad) for p in moving if p.grad is not None]
+            lengths = norms(gradients)
+            scale = getattr(optimizer, "grad_scale", None)  # a fused optimizer unscales within its kernel
+            lengths = lengths if scale is None else lengths / scale.to(lengths)
+            add = session.buffer.add_each
+            add(names, "gradient/norm", lengths)
+            add(names, "gradient/nonfinite", (~torch.isfinite(lengths)).float())
+            add(names, "weight/norm", norms(weights))
+            site = f"optimizer{number}" if number else ""
             total = lengths.square().sum().sqrt()
-            session.buffer.add("", "gradient/norm_clipped", total)
-            factor = torch.stack([c.to(total) for c in self._clip]).prod() if self._clip else torch.ones_like(total)
-            session.buffer.add("", "gradient/clip_factor", factor)
-            session.buffer.add("", "gradient/norm", total / factor)
-            self._before[id(optimizer)] = (with_gradient, [p.detach().clone() for p in with_gradient])
-        number = self._numbers.setdefault(id(optimizer), len(self._numbers))
-        for index, group in enumerate(optimizer.param_groups):
-            site = f"group{index}" if number == 0 else f"optimizer{number}.group{index}"
-            for signal in ("lr", "weight_decay"):
-                if isinstance(group.get(signal), (int, float, Tensor)):
-                    session.buffer.add(site, f"optimizer/{signal}", float(group[signal]))
+            factor = self._clip.factor({id(p.grad) for p in moving}).to(total)
+            session.buffer.add(site, "gradient/norm_clipped", total)
+            session.buffer.add(site, "gradient/clip_factor", factor)
+            session.buffer.add(site, "gradient/norm", total / factor)
+            self._before[id(optimizer)] = _Held(names, weights, [sample(w) for w in weights])
 
     def after_step(self, optimizer: Optimizer) -> None:
         """Record the true update of each parameter, and whether its rows differ."""
         held = self._before.pop(id(optimizer), None)
         if held is None:
             return
-        parameters, before = held
         session = self._session
-        with session.measuring("optimizer", "optimizer", parameters[0]):
-            ratios = update_ratios(before, [p.detach() for p in parameters])
-            for parameter, ratio in zip(parameters, ratios, strict=True):
-                name = session.naming.parameter(parameter)
-                session.buffer.add(name, "update/ratio", ratio)
-                if parameter.dim() >= 2 and parameter.shape[0] > 1:
-                    session.buffer.add(name, "weight/row_signal", sample_signal(parameter.detach()))
+        with session.measuring("optimizer", "optimizer", held.tensors[0]):
+            after = [sample(w) for w in held.tensors]
+            session.buffer.add_each(held.names, "update/ratio", update_ratios(held.samples, after))
+            rows = [(n, w) for n, w in zip(held.names, held.tensors, strict=True) if _rows(w) > 1]
+            if rows:
+                signals = torch.stack([row_signal(w) for _, w in rows])
+                session.buffer.add_each([name for name, _ in rows], "weight/row_signal", signals)
 
     def end_window(self) -> None:
-        """Release the copies of the weights."""
+        """Release the samples of the weights."""
         self._before.clear()
-        self._clip.clear()
+        self._clip.end_window()
 
-    def _scaled(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        """Note a coefficient that scales gradients: clip_grad_norm_ does this and nothing else of a usual loop."""
-        if len(args) < 2:
-            return
-        tensors, factor = args[0], args[1]
-        if isinstance(factor, Tensor) and factor.numel() == 1 and not tensors[0].requires_grad:
-            gradients = {id(p.grad) for _, p in self._session.naming.named_parameters if p.grad is not None}
-            if id(tensors[0]) in gradients:
-                self._clip.append(factor.detach().clone())
+    def _settings(self, optimizer: Optimizer, number: int) -> None:
+        for index, group in enumerate(optimizer.param_groups):
+            site = f"optimizer{number}.group{index}" if number else f"group{index}"
+            betas = group.get("betas")
+            settings = {"beta1": betas[0], "beta2": betas[1]} if isinstance(betas, tuple) and len(betas) == 2 else {}
+            settings |= {name: group[name] for name in _SETTINGS if name in group}
+            for name, value in settings.items():
+                if isinstance(value, (int, float, Tensor)):
+                    self._session.buffer.add(site, f"optimizer/{name}", value)
+
+    def _say_what_is_missing(self, held: list[Tensor]) -> None:
+        for parameter in held:
+            if parameter.grad is None:
+                name = self._session.naming.parameter(parameter)
+                frozen = "" if parameter.requires_grad else " (it is frozen)"
+                self._session.cannot_observe(name, "parameter", f"held by an optimizer, but without gradient{frozen}")
 
 
-def _held(optimizer: Optimizer) -> list[Tensor]:
-    return [p for group in optimizer.param_groups for p in group["params"]]
+def _rows(weight: Tensor) -> int:
+    sizes = [size for size in weight.shape if size > 1]
+    return sizes[0] if len(sizes) > 1 else 1
+
+
+def _shape(parameter: Tensor) -> str:
+    """``64x512``, and what a process holds of it where it is sharded."""
+    whole = "x".join(map(str, parameter.shape))
+    local = _local(parameter)
+    return whole if local is parameter else f"{whole} sharded, here {'x'.join(map(str, local.shape))}"
+
+
+def _local(tensor: Tensor) -> Tensor:
+    """The values in this process: the shard of a DTensor, the stored values of a sparse gradient."""
+    if tensor.is_sparse:
+        return tensor.detach().coalesce().values()
+    to_local = getattr(tensor, "to_local", None)
+    return tensor.detach() if to_local is None else to_local().detach()

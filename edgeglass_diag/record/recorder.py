@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import weakref
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 from torch import nn
@@ -15,13 +17,25 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from edgeglass_diag.record.attention import AttentionTap
 from edgeglass_diag.record.buffer import PendingWindow
-from edgeglass_diag.record.functions import FunctionTap
+from edgeglass_diag.record.compiled import CompiledTap
+from edgeglass_diag.record.coverage import note_unobserved
+from edgeglass_diag.record.embeddings import EmbeddingTap
+from edgeglass_diag.record.functions import FunctionTap, merged
 from edgeglass_diag.record.losses import LossTap
 from edgeglass_diag.record.modules import ModuleTap
 from edgeglass_diag.record.parameters import ParameterTap
 from edgeglass_diag.record.provenance import Provenance
+from edgeglass_diag.record.scaling import ScalerTap
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.records import ParameterOrigin
+
+
+_COVERAGE_WINDOWS = 4
+"""Windows after which is said what was not observed; every window would cost a walk over all modules."""
+
+
+_STEP_CODE = Optimizer.profile_hook_step(len).__code__
+"""Code of the wrapper that torch puts around the step of every optimizer, and in which it calls the hooks."""
 
 
 class Recorder:
@@ -36,8 +50,10 @@ class Recorder:
                 optimizer.step()                #   gradients before, updates after; window goes to the sink
                                                 # the next window begins: taps attached or not
 
-    Steps are those of the optimizer that steps first; others fall into its windows. No random number is drawn
-    and nothing that training computes is changed.
+    Steps are those of the optimizer that steps first; others fall into its windows. A step that a GradScaler
+    skips ends a window too. With a closure the forward pass belongs to the step itself, and gradients are read when
+    the closure has returned for the first time. No random number is drawn and nothing that training computes is
+    changed.
 
     Args:
         schedule: step -> whether its window is recorded.
@@ -46,15 +62,25 @@ class Recorder:
 
     def __init__(self, schedule: Callable[[int], bool], sink: Callable[[PendingWindow], None]) -> None:
         self._schedule, self._sink = schedule, sink
-        self._session = Session()
-        self._attention = AttentionTap(self._session)
-        self._losses = LossTap(self._session)
-        self._parameters = ParameterTap(self._session)
-        self._provenance: Provenance | None = Provenance(lambda: not self._session.stack)
-        self._taps = ExitStack()
+        session = self._session = Session()
+        self._attention = AttentionTap(session)
+        self._embeddings = EmbeddingTap(session)
+        self._losses = LossTap(session, self._embeddings)
+        self._parameters = ParameterTap(session)
+        self._provenance: Provenance | None = Provenance(lambda: not session.stack)
+        self._scaler = ScalerTap(session, self._after_skipped_step, lambda o: self._steps[id(o)])
+        observers = merged(self._losses.observers, self._embeddings.observers, self._attention.observers)
+        # Clipping runs without gradients, as evaluation does, and must be seen nevertheless.
+        self._always = merged(self._parameters.observers, self._provenance.observers)
+        session.functions = FunctionTap(session, observers, self._always)
+        modules = ModuleTap(session)
+        session.taps = [modules, session.functions, *self._losses.patches, self._scaler.while_recorded]
+        self._compiled = CompiledTap(session, modules)
         self._hooks = ExitStack()
         self._lead: weakref.ref[Optimizer] | None = None
-        self._others: Counter[int] = Counter()
+        self._steps: Counter[int] = Counter()
+        self._since_lead: Counter[int] = Counter()
+        self._flushed = 0
         self.step = 0
 
     def name_model(self, model: nn.Module) -> None:
@@ -67,79 +93,122 @@ class Recorder:
             (register_optimizer_step_post_hook, self._after_step),
         ):
             self._hooks.callback(register(hook).remove)
-        self._attach()
+        self._scaler.always.attach()
+        self._hooks.callback(self._scaler.always.detach)
+        self._hooks.enter_context(self._compiled)
+        if self._schedule(self.step):
+            self._session.attach()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._detach()
+        self._session.detach()
         self._hooks.close()
         if self.step == 0 and len(self._session.buffer):
             self._flush()
 
-    def _attach(self) -> None:
-        observers = dict(self._losses.observers)
-        for function, observer in self._attention.observers.items():
-            observers[function] = _both(observers[function], observer) if function in observers else observer
-        # Clipping runs without gradients, as evaluation does, and must be seen nevertheless.
-        always = dict(self._parameters.observers)
-        if self._provenance is not None:
-            always |= self._provenance.observers
-        self._taps.enter_context(ModuleTap(self._session))
-        self._taps.enter_context(FunctionTap(self._session, observers, always))
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        if self._foreign or not self._schedule(self.step) or _is_nested(optimizer):
+            return None
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        if callable(closure):
+            watched = self._watched_closure(optimizer, closure)
+            return ((args[0], watched, *args[2:]), kwargs) if len(args) > 1 else (args, {**kwargs, "closure": watched})
+        self._read_gradients(optimizer)
+        return None
 
-    def _detach(self) -> None:
-        self._taps.close()
+    def _read_gradients(self, optimizer: Optimizer) -> None:
+        self._session.detach()
+        with self._session.measuring("optimizer", "optimizer"):
+            self._parameters.before_step(optimizer)
 
-    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if self._schedule(self.step):
-            self._detach()
-            with self._session.measuring("optimizer", "optimizer"):
-                self._parameters.before_step(optimizer)
+    def _watched_closure(self, optimizer: Optimizer, closure: Callable[..., Any]) -> Callable[..., Any]:
+        calls = 0
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            result = closure(*args, **kwargs)
+            calls += 1
+            if calls == 1:
+                self._read_gradients(optimizer)
+            return result
+
+        return watched
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        recorded = self._schedule(self.step)
-        if recorded:
+        if self._foreign or _is_nested(optimizer):
+            return
+        self._steps[id(optimizer)] += 1
+        if self._schedule(self.step):
+            self._session.detach()
             with self._session.measuring("optimizer", "optimizer"):
                 self._parameters.after_step(optimizer)
+        self._end_step(optimizer)
+
+    def _after_skipped_step(self, optimizer: Optimizer) -> None:
+        if self._foreign:
+            return
+        if self._schedule(self.step):
+            self._session.detach()
+            self._session.buffer.add("", "optimizer/skipped", 1.0)
+        self._end_step(optimizer)
+
+    def _end_step(self, optimizer: Optimizer) -> None:
         if self._leads(optimizer):
-            if recorded:
+            if self._schedule(self.step):
                 self._flush()
-            self._provenance = None
+            self._forget_construction()
             self.step += 1
         if self._schedule(self.step):
-            self._attach()
+            self._session.attach()
+
+    @property
+    def _foreign(self) -> bool:
+        """Whether this is a forked copy of the process that is watched."""
+        return os.getpid() != self._session.process
 
     def _leads(self, optimizer: Optimizer) -> bool:
         """Whether this optimizer's step ends the window; the lead passes on when it is gone or steps no more."""
         lead = None if self._lead is None else self._lead()
-        self._others[id(optimizer)] += 1
-        if lead is None or optimizer is lead or self._others[id(optimizer)] > 1:
+        self._since_lead[id(optimizer)] += 1
+        if lead is None or optimizer is lead or self._since_lead[id(optimizer)] > 1:
             self._lead = weakref.ref(optimizer)
-            self._others.clear()
+            self._since_lead.clear()
             return True
         return False
 
+    def _forget_construction(self) -> None:
+        if self._provenance is not None:
+            self._always.clear()
+            self._always.update(self._parameters.observers)
+            self._provenance = None
+
     def _flush(self) -> None:
+        session = self._session
         origins: tuple[ParameterOrigin, ...] = ()
         window: PendingWindow | None = None
-        with self._session.measuring("provenance", "recorder"):
-            origins = self._provenance.origins(self._session.naming) if self._provenance is not None else ()
-        with self._session.measuring("window", "recorder"):
-            window = self._session.buffer.flush(self.step, self._session.take_new_sites(), origins)
+        with session.measuring("provenance", "recorder"):
+            origins = self._provenance.origins(session.naming) if self._provenance is not None else ()
+        if self._flushed < _COVERAGE_WINDOWS:
+            with session.measuring("coverage", "recorder"):
+                note_unobserved(session)
+        self._flushed += 1
+        with session.measuring("window", "recorder"):
+            window = session.buffer.flush(self.step, session.take_new_sites(), origins)
         if window is not None:
             self._sink(window)
-        self._session.buffer.clear()
-        self._attention.end_window()
-        self._losses.end_window()
-        self._parameters.end_window()
-        self._session.end_window()
+        session.buffer.clear()
+        for tap in (self._attention, self._losses, self._embeddings, self._parameters, session):
+            tap.end_window()
 
 
-def _both(first: Callable[..., None], second: Callable[..., None]) -> Callable[..., None]:
-    def observe(*arguments: Any) -> None:
-        first(*arguments)
-        second(*arguments)
-
-    return observe
+def _is_nested(optimizer: Optimizer) -> bool:
+    """Whether this step was called by another step of the same optimizer, as a subclass calls ``super().step()``."""
+    steps = 0
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code is _STEP_CODE and frame.f_locals.get("self") is optimizer:
+            steps += 1
+        frame = frame.f_back
+    return steps > 1

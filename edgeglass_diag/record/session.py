@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from types import TracebackType
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,11 @@ from edgeglass_diag.record.lineage import Lineage
 from edgeglass_diag.record.naming import Naming
 from edgeglass_diag.records import Site
 
+_FAILED = "recorder failed"
+
 
 class Measuring:
-    """A block in which the recorder works: no gradients, no autocast, and no exception leaves it.
+    """A block in which the recorder works: no gradients, no autocast, no modes, and no exception leaves it.
 
     A fault of the recorder must not end somebody's training: it is written into the coverage instead.
     """
@@ -31,6 +34,7 @@ class Measuring:
 
     def __enter__(self) -> None:
         self._stack.enter_context(torch.no_grad())
+        self._stack.enter_context(torch._C.DisableTorchFunction())
         if self._device is not None and torch.amp.is_autocast_available(self._device):
             self._stack.enter_context(torch.autocast(self._device, enabled=False))
 
@@ -52,7 +56,7 @@ class Frame:
     site: str
     active: bool
     batch: int
-    paused: bool = False
+    hidden: bool = False
 
 
 def _transforming() -> bool:
@@ -64,16 +68,26 @@ def _transforming() -> bool:
     )
 
 
-def _nothing() -> None:
-    return
+class Tap(Protocol):
+    """Something in place while a window is recorded."""
+
+    def attach(self) -> None:
+        """Begin to observe; does nothing where it observes already."""
+
+    def detach(self) -> None:
+        """Cease to observe; does nothing where it does not observe."""
 
 
 @dataclass
 class Session:
-    """State of one watch. ``calls`` counts the occurrences of a site in one outermost forward pass.
+    """State of one watch.
 
-    ``pause`` and ``resume`` take the function mode off and put it back: modules that run without gradients may
-    choose a fused path only where no mode is active, and must choose it as they would unwatched.
+    Attributes:
+        calls: occurrences of a site in one outermost forward pass.
+        taps: what is in place while a window is recorded, put in place and taken away together.
+        functions: the one of them that watches functions.
+        loss_scale: factor on the loss that goes backward (GradScaler), by which readings are divided.
+        forwards: outermost forward passes of the window.
     """
 
     naming: Naming = field(default_factory=Naming)
@@ -82,21 +96,53 @@ class Session:
     stack: list[Frame] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
     parents: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    pause: Callable[[], None] = _nothing
-    resume: Callable[[], None] = _nothing
-    _process: int = field(default_factory=os.getpid)
+    taps: list[Tap] = field(default_factory=list)
+    functions: Tap | None = None
+    attached: bool = False
+    loss_scale: Tensor | None = None
+    forwards: int = 0
+    process: int = field(default_factory=os.getpid)
     _sites: dict[tuple[str, str], Site] = field(default_factory=dict)
     _new_sites: dict[tuple[str, str], Site] = field(default_factory=dict)
 
     @property
     def blind(self) -> bool:
-        """Whether nothing can be observed now: under a transform, or in a forked worker that inherited the hooks."""
-        return _transforming() or os.getpid() != self._process
+        """Whether nothing can be observed now.
+
+        So it is under a transform, in a forked worker that inherited the hooks, and inside a backward pass,
+        where checkpointed modules run a second time.
+        """
+        return _transforming() or os.getpid() != self.process or torch._C._current_graph_task_id() != -1
 
     @property
     def active(self) -> bool:
         """Whether what happens now belongs to training: evaluation passes are not recorded."""
         return self.stack[-1].active if self.stack else torch.is_grad_enabled()
+
+    def attach(self) -> None:
+        """Put all taps in place."""
+        self.attached = True
+        for tap in self.taps:
+            tap.attach()
+
+    def detach(self) -> None:
+        """Take all taps away."""
+        self.attached = False
+        for tap in self.taps:
+            tap.detach()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """A block in which no tap is in place."""
+        self.detach()
+        try:
+            yield
+        finally:
+            self.attach()
+
+    def unscaled(self, value: Tensor) -> Tensor:
+        """A loss, or a gradient of it, without the factor that mixed precision puts on it."""
+        return value if self.loss_scale is None else value / self.loss_scale.to(value)
 
     def occurrence(self, path: str) -> str:
         """``path`` for its first occurrence in a forward pass, ``path#k`` for the k-th after it."""
@@ -110,15 +156,20 @@ class Session:
         known = self._sites.get(key)
         if kind == "module":
             self.parents[path] = parents
-        if known is None or (parents and known.parents != parents):
+        unseen = known is None or not known.status.startswith(("observed", _FAILED))
+        if known is None or unseen or (parents and known.parents != parents):
             order = len(self._sites) if known is None else known.order
             self._sites[key] = self._new_sites[key] = Site(path, kind, order, parents, label)
 
     def cannot_observe(self, path: str, kind: str, reason: str) -> None:
-        """Note why a site is not observed; said once per site."""
+        """Note why a site is not observed; said once per site and reason."""
         known = self._sites.get((path, kind), Site(path, kind, len(self._sites)))
         if known.status != reason:
             self._sites[path, kind] = self._new_sites[path, kind] = replace(known, status=reason)
+
+    def knows(self, path: str, kind: str) -> bool:
+        """Whether a site was seen or spoken of."""
+        return (path, kind) in self._sites
 
     def take_new_sites(self) -> tuple[Site, ...]:
         """Sites seen or changed since the last call."""
@@ -128,7 +179,7 @@ class Session:
 
     def failed(self, error: Exception, site: str, kind: str) -> None:
         """Note a failure of the recorder itself."""
-        reason = " ".join(f"recorder failed: {type(error).__name__}: {error}".split())
+        reason = " ".join(f"{_FAILED}: {type(error).__name__}: {error}".split())
         self.cannot_observe(site, kind, reason[:300])
 
     def measuring(self, site: str, kind: str, tensor: Tensor | None = None) -> Measuring:
@@ -140,3 +191,5 @@ class Session:
         self.lineage.clear()
         self.calls.clear()
         self.parents.clear()
+        self.loss_scale = None
+        self.forwards = 0

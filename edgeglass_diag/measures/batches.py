@@ -1,0 +1,58 @@
+"""What a batch looks like: fingerprints, repeated samples, the range of images, padding of texts."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from edgeglass_diag.measures.activations import subset
+
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+def row_fingerprints(batch: Tensor) -> Tensor:
+    """One number for each sample, equal for equal samples and almost surely different for others: (B,) in float64.
+
+    A sum of at most 4096 evenly strided entries, weighted with the fractional parts of multiples of the golden ratio.
+
+    Args:
+        batch: (B, ...), any dtype.
+    """
+    rows = subset(batch.flatten(1) if batch.dim() > 1 else batch.unsqueeze(1), 0, limit=4096 * batch.shape[0])
+    position = torch.arange(1, rows.shape[1] + 1, device=batch.device, dtype=torch.float64)
+    return rows.double() @ (position * _GOLDEN).frac()
+
+
+def fingerprint(rows: Tensor) -> Tensor:
+    """One number for a batch, equal for equal batches in equal order: 0-d in float64.
+
+    Args:
+        rows: row fingerprints (B,).
+    """
+    position = torch.arange(1, len(rows) + 1, device=rows.device, dtype=torch.float64)
+    return (rows * (1 + (position * _GOLDEN).frac())).sum()
+
+
+def repeated(rows: Tensor) -> Tensor:
+    """Share of the samples that equal an earlier one of the batch, in [0, 1): 0-d.
+
+    Args:
+        rows: row fingerprints (B,).
+    """
+    ordered = rows.sort().values
+    return (ordered[1:] == ordered[:-1]).sum().double() / len(rows)
+
+
+def padding(tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Share of padding among the tokens, and share of texts without any, which may have been cut: 0-d each.
+
+    Padding is the run of one and the same token at the end of a text, if it is longer than one.
+
+    Args:
+        tokens: (B, L) integers.
+    """
+    same = (tokens == tokens[:, -1:]).flip(-1).cumprod(-1).sum(-1)
+    run = torch.where(same > 1, same, torch.zeros_like(same))
+    return run.double().mean() / tokens.shape[1], (run == 0).double().mean()

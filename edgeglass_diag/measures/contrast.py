@@ -1,0 +1,76 @@
+"""Statistics of a loss's logits and of the two sets of embeddings that they come from."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+ROWS_BUDGET = 2**20
+"""Logits that are looked at in one window; of more than that evenly strided rows are taken."""
+
+
+class LogitStatistics(NamedTuple):
+    """0-d tensors.
+
+    Attributes:
+        logit_std: root of the mean over rows of the variance within the row.
+        logit_max: largest magnitude.
+        is_probability: 1 where every row is a distribution already, as after a softmax; 0 else.
+    """
+
+    logit_std: Tensor
+    logit_max: Tensor
+    is_probability: Tensor
+
+
+def some_rows(values: Tensor) -> Tensor:
+    """A view of evenly strided rows of (N, C), of at most ``ROWS_BUDGET`` entries."""
+    keep = max(1, ROWS_BUDGET // max(1, values.shape[-1]))
+    return values[:: max(1, math.ceil(values.shape[0] / keep))]
+
+
+def logit_statistics(logits: Tensor) -> LogitStatistics:
+    """Statistics of the rows of logits (N, C)."""
+    low, high = torch.aminmax(logits)
+    return LogitStatistics(
+        logit_std=logits.var(dim=-1, correction=0).mean().sqrt(),
+        logit_max=torch.maximum(low.abs(), high.abs()),
+        is_probability=((low >= 0) & ((logits.sum(-1) - 1).abs() < 1e-3).all()).float(),
+    )
+
+
+def accuracy(logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
+    """Share of the counted rows whose largest logit is the target's, in [0, 1]; NaN where no row counts.
+
+    Args:
+        logits: (N, C).
+        target: (N,) class indices.
+        counted: (N,) bool.
+    """
+    right = (logits.argmax(-1) == target) & counted
+    return right.sum().double() / counted.sum()
+
+
+def logit_scale(logits: Tensor, cosines: Tensor) -> Tensor:
+    """Factor s of logits = s x cosines + bias, of either orientation: the ratio of their standard deviations.
+
+    Where the cosines hardly vary (collapsed embeddings) it is the ratio of their root mean squares, as without a bias.
+
+    Args:
+        logits: (B, N) or (N, B).
+        cosines: (B, N).
+    """
+    spread = cosines.var(correction=0)
+    energy = cosines.square().mean()
+    slope = (logits.var(correction=0) / spread).sqrt()
+    ratio = (logits.square().mean() / energy).sqrt()
+    return torch.where(spread > 1e-6 * energy, slope, ratio)
+
+
+def cosines(left: Tensor, right: Tensor) -> Tensor:
+    """Cosines of all rows of (B, D) with all rows of (N, D): (B, N)."""
+    return normalize(left, dim=-1) @ normalize(right, dim=-1).mT

@@ -1,0 +1,50 @@
+"""Observes what the outermost modules are called with: the batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edgeglass_diag.measures.activations import subset
+from edgeglass_diag.measures.batches import fingerprint, padding, repeated, row_fingerprints
+from edgeglass_diag.record.session import Session
+
+
+def observe_batch(session: Session, site: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    """Write ``data/*`` for each tensor that a model is called with in training.
+
+    Args:
+        session: state of the watch.
+        site: path of the model.
+        arguments: as called; the site of the first is ``input0``.
+        keywords: as called; their names are the names of the sites.
+    """
+    for name, value in [*((f"input{i}", v) for i, v in enumerate(arguments)), *keywords.items()]:
+        if isinstance(value, Tensor) and value.dim() > 1 and len(value) > 1 and not value.requires_grad:
+            path = f"{site}.{name}" if site else name
+            with session.measuring(path, "data", value):
+                session.see(path, "data", label=f"{'x'.join(map(str, value.shape[1:]))} {_dtype(value)}")
+                _measure(session, path, value.detach())
+
+
+def _measure(session: Session, path: str, value: Tensor) -> None:
+    add = session.buffer.add
+    rows = row_fingerprints(value)
+    add(path, "data/samples", float(len(value)))
+    add(path, "data/fingerprint", fingerprint(rows))
+    add(path, "data/repeated", repeated(rows))
+    if value.is_floating_point():
+        low, high = torch.aminmax(value)
+        deviation, mean = torch.std_mean(subset(value).float(), correction=0)
+        for name, number in (("mean", mean), ("std", deviation), ("min", low), ("max", high)):
+            add(path, f"data/{name}", number)
+    elif value.dim() == 2 and value.dtype != torch.bool:
+        padded, full = padding(value)
+        add(path, "data/padding", padded)
+        add(path, "data/unpadded_texts", full)
+
+
+def _dtype(value: Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")

@@ -1,0 +1,65 @@
+"""Sees gradients being scaled down: clipping is a multiplication of the gradients by one coefficient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edgeglass_diag.record.functions import Function, Observer
+from edgeglass_diag.record.session import Session
+
+
+@dataclass(slots=True)
+class _Clip:
+    """One pass over gradients, in one call or in one per device and dtype."""
+
+    factor: Tensor
+    gradients: set[int] = field(default_factory=set)
+
+
+class ClipTap:
+    """Notes the coefficients of ``clip_grad_norm_`` however it is spelled."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._clips: list[_Clip] = []
+
+    @property
+    def observers(self) -> Mapping[Function, Observer]:
+        """The functions observed."""
+        return {torch._foreach_mul_: self._many, Tensor.mul_: self._one}
+
+    def factor(self, gradients: set[int]) -> Tensor:
+        """Product of the coefficients by which these gradients (by identity) were multiplied; 1 where none was."""
+        factors = [clip.factor for clip in self._clips if clip.gradients & gradients]
+        return torch.stack(factors).prod() if factors else torch.ones(())
+
+    def end_window(self) -> None:
+        """Forget the window's clipping."""
+        self._clips.clear()
+
+    def _many(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        if len(args) > 1 and args[0]:
+            self._note(args[0], args[1])
+
+    def _one(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        if len(args) > 1:
+            self._note([args[0]], args[1])
+
+    def _note(self, tensors: list[Tensor], factor: Any) -> None:
+        if not isinstance(factor, Tensor) or factor.numel() != 1 or tensors[0].requires_grad:
+            return
+        known = self._session.naming.gradients()
+        found = {id(tensor) for tensor in tensors} & known
+        if not found:
+            return
+        with self._session.measuring("optimizer", "optimizer", factor):
+            if not self._clips or self._clips[-1].gradients & found:
+                local = getattr(factor, "to_local", None)
+                value = factor if local is None else local()
+                self._clips.append(_Clip(value.detach().clone().reshape(())))
+            self._clips[-1].gradients |= found

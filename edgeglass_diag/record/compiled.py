@@ -1,0 +1,69 @@
+"""What torch.compile hides: taps step aside before a compiled module runs, and its inside is said to be unseen."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgeglass_diag.record.modules import ModuleTap
+from edgeglass_diag.record.patching import Patch
+from edgeglass_diag.record.session import Session
+
+INSIDE = "inside a region compiled by torch.compile, which hooks cannot enter; its inputs and outputs are observed"
+
+
+class CompiledTap:
+    """While a module wrapped by ``torch.compile`` runs no other tap is in place, so that nothing recompiles.
+
+    Its own inputs and outputs are measured at the border. Functions compiled alone and ``module.compile()`` have
+    no such border; they are compiled a second time, with taps that pass everything through.
+    ``torch._dynamo`` is not imported before the user's code does.
+    """
+
+    def __init__(self, session: Session, modules: ModuleTap) -> None:
+        self._session, self._modules = session, modules
+        self._compiling = Patch(torch, "compile", self._compile)
+        self._calling: Patch | None = None
+
+    def __enter__(self) -> CompiledTap:
+        self._install()
+        self._compiling.attach()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._compiling.detach()
+        if self._calling is not None:
+            self._calling.detach()
+            self._calling = None
+
+    def _install(self) -> None:
+        dynamo = sys.modules.get("torch._dynamo.eval_frame")
+        if dynamo is not None and self._calling is None:
+            self._calling = Patch(dynamo.OptimizedModule, "__call__", self._call)
+            self._calling.attach()
+
+    def _compile(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        compiled = original(*args, **kwargs)
+        self._install()
+        return compiled
+
+    def _call(self, original: Callable[..., Any], module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if not self._session.attached or self._session.blind:
+            return original(module, *args, **kwargs)
+        self._modules.enter(module, args)
+        output = None
+        with self._session.aside():
+            try:
+                output = original(module, *args, **kwargs)
+            finally:
+                self._modules.leave(module, args, kwargs, output)
+        return output
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether calls of this module run compiled code."""
+    return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None

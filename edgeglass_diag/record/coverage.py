@@ -1,0 +1,35 @@
+"""What was not observed, and why: no blank panel without a reason."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from edgeglass_diag.record.compiled import INSIDE, is_compiled
+from edgeglass_diag.record.session import Session
+
+NOT_CALLED = "not called in the recorded windows"
+NOT_HELD = "trainable, but held by no optimizer that has stepped"
+
+
+def note_unobserved(session: Session) -> None:
+    """Give each module and trainable parameter of the models that nothing was heard of a reason."""
+    compiled = _compiled_paths(session)
+    for path, module in session.naming.modules():
+        if session.knows(path, "module"):
+            continue
+        inside = any(path == outer or path.startswith(f"{outer}." if outer else "") for outer in compiled)
+        if inside:
+            session.cannot_observe(path, "module", INSIDE)
+        elif _can_be_called(module):
+            session.cannot_observe(path, "module", NOT_CALLED)
+    for name, parameter in session.naming.named_parameters:
+        if parameter.requires_grad and not session.knows(name, "parameter"):
+            session.cannot_observe(name, "parameter", NOT_HELD)
+
+
+def _compiled_paths(session: Session) -> list[str]:
+    return [path for path, module in session.naming.modules() if is_compiled(module)]
+
+
+def _can_be_called(module: nn.Module) -> bool:
+    return type(module).forward is not nn.Module.forward

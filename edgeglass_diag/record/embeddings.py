@@ -1,0 +1,121 @@
+"""Observes the embeddings: the two operands of the matrix product whose result reaches a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter, functional
+from torch.nn.functional import normalize
+
+from edgeglass_diag.measures.contrast import cosines, logit_scale
+from edgeglass_diag.measures.geometry import alignment, gram, mean_cosine, modality_gap, rank_of_gram, sample_signal
+from edgeglass_diag.record.functions import Function, Observer
+from edgeglass_diag.record.lineage import Product
+from edgeglass_diag.record.session import Session
+
+MATMULS: tuple[Function, ...] = (torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__)
+
+
+class EmbeddingTap:
+    """Observers that follow products of two sets of row vectors, and write ``embedding/*`` when a loss takes them."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._products: dict[int, Product] = {}
+
+    @property
+    def observers(self) -> Mapping[Function, Observer]:
+        """The functions observed."""
+        table: dict[Function, Observer] = {functional.linear: self._linear, torch.einsum: self._einsum}
+        return table | dict.fromkeys(MATMULS, self._matmul)
+
+    def end_window(self) -> None:
+        """Release the embeddings of the window."""
+        self._products.clear()
+
+    def reached(self, logits: Tensor) -> None:
+        """A loss takes these logits: measure the embeddings behind them, once for each product of a window."""
+        product = self._session.lineage.product(logits)
+        if product is not None and id(product) not in self._products:
+            self._products[id(product)] = product
+            self._measure(product, logits.detach(), first=len(self._products) == 1)
+
+    def _matmul(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        given = dict(zip(("left", "right"), args, strict=False)) | kwargs
+        left, right = given.get("left", given.get("input")), given.get("right", given.get("other", given.get("mat2")))
+        if isinstance(left, Tensor) and isinstance(right, Tensor) and right.dim() == 2:
+            self._note(left, right.mT, result)
+
+    def _linear(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        if len(args) >= 2 and args[1].dim() == 2:
+            self._note(args[0], args[1], result)
+
+    def _einsum(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        if len(args) == 3 and isinstance(args[1], Tensor) and isinstance(args[2], Tensor):
+            inputs = str(args[0]).replace(" ", "").split("->")[0].split(",")
+            if len(inputs) == 2 and len(inputs[0]) == len(inputs[1]) == 2 and inputs[0][1] == inputs[1][1]:
+                self._note(args[1], args[2], result)
+
+    def _note(self, left: Tensor, right: Tensor, result: Any) -> None:
+        if left.dim() != 2 or len(left) < 2 or not isinstance(result, Tensor):
+            return
+        base = right._base if right._base is not None else right
+        if any(isinstance(operand, Parameter) for operand in (left, right, base)):
+            return
+        lineage = self._session.lineage
+        sources = lineage.sources([left]), lineage.sources([right, base])
+        if any(sources):  # what a gather of other ranks returned has none
+            lineage.set_product(result, Product(left.detach(), right.detach(), *sources))
+
+    def _measure(self, product: Product, logits: Tensor, *, first: bool) -> None:
+        session = self._session
+        left, right = product.left.float(), product.right.float()
+        names = self._side_names(product)
+        pair = f"{names[0]} x {names[1]}"
+        for name, values in zip(names, (left, right), strict=True):
+            session.see(name, "embedding", parents=(name.rsplit("[", 1)[0],), label=_side(name))
+            lengths = values.norm(dim=-1)
+            session.buffer.add(name, "embedding/norm", lengths.mean())
+            session.buffer.add(name, "embedding/norm_spread", lengths.std(correction=0) / lengths.mean())
+            session.buffer.add(name, "embedding/sample_signal", sample_signal(normalize(values, dim=-1)))
+            session.buffer.add(name, "embedding/mean_cosine", mean_cosine(values))
+            if first:
+                session.buffer.defer(name, "embedding/effective_rank", gram(values), rank_of_gram)
+        session.see(pair, "pairs", parents=names)
+        session.buffer.add(pair, "embedding/scale", logit_scale(logits.float(), cosines(left, right)))
+        session.buffer.add(pair, "embedding/gap", modality_gap(left, right))
+        if left.shape == right.shape:
+            session.buffer.add(pair, "embedding/alignment", alignment(left, right))
+
+    def _side_names(self, product: Product) -> tuple[str, str]:
+        left, right = self._ancestors(product.left_sources), self._ancestors(product.right_sources)
+        width = product.left.shape[1]
+        names = []
+        for own, other, fallback in ((left, right, "left"), (right, left, "right")):
+            shared = {site.split("#")[0] for site in other}
+            mine = [site for site in own if site.split("#")[0] not in shared]
+            names.append(f"{mine[0] if mine else fallback}[:{width}]")
+        return names[0], names[1]
+
+    def _ancestors(self, sources: tuple[str, ...]) -> list[str]:
+        """Sites behind a tensor, nearest first."""
+        found: dict[str, None] = {}
+        level = list(reversed(sources))
+        while level:
+            found |= dict.fromkeys(level)
+            level = [p for site in level for p in reversed(self._session.parents.get(site, ())) if p not in found]
+        return list(found)
+
+
+_IMAGE_WORDS = ("image", "visual", "vision", "img", "pixel", "picture")
+_TEXT_WORDS = ("text", "txt", "caption", "language", "token", "word", "sentence")
+
+
+def _side(name: str) -> str:
+    lowered = name.lower()
+    if any(word in lowered for word in _IMAGE_WORDS):
+        return "image"
+    return "text" if any(word in lowered for word in _TEXT_WORDS) else "side"

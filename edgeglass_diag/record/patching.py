@@ -1,0 +1,43 @@
+"""Puts a function of ours in the place of one of torch's, for what no hook of torch tells, and puts it back."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+Around = Callable[..., Any]
+"""Called as ``around(original, *args, **kwargs)`` in place of the original."""
+
+
+class Patch:
+    """``owner.name`` calls ``around`` while attached; afterwards it is the original again.
+
+    Where somebody else has put his own function on top meanwhile it is left there, and ours passes calls through.
+    """
+
+    def __init__(self, owner: Any, name: str, around: Around) -> None:
+        self._owner, self._name, self._around = owner, name, around
+        self._original: Callable[..., Any] | None = None
+        self._replacement: Callable[..., Any] | None = None
+
+    def attach(self) -> None:
+        """Put the replacement in place; does nothing where it is."""
+        if self._original is not None:
+            return
+        original = self._original = getattr(self._owner, self._name)
+
+        @functools.wraps(original)
+        def replacement(*args: Any, **kwargs: Any) -> Any:
+            if self._original is None:
+                return original(*args, **kwargs)
+            return self._around(original, *args, **kwargs)
+
+        self._replacement = replacement
+        setattr(self._owner, self._name, replacement)
+
+    def detach(self) -> None:
+        """Put the original back."""
+        if self._original is not None and getattr(self._owner, self._name) is self._replacement:
+            setattr(self._owner, self._name, self._original)
+        self._original = self._replacement = None
