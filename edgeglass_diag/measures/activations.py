@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 SAMPLED = 2**14
-"""Entries of which the means are taken at most: the relative standard error of an rms of Gaussian values is then 0.6 %."""
+"""Entries of which means are taken at most: the relative standard error of an rms of Gaussian values is then 0.6 %."""
 
 
 class ActivationStatistics(NamedTuple):

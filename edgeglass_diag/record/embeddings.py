@@ -25,6 +25,7 @@ class EmbeddingTap:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._products: dict[int, Product] = {}
+        self._pairs: set[tuple[str, str]] = set()
 
     @property
     def observers(self) -> Mapping[Function, Observer]:
@@ -35,6 +36,7 @@ class EmbeddingTap:
     def end_window(self) -> None:
         """Release the embeddings of the window."""
         self._products.clear()
+        self._pairs.clear()
 
     def reached(self, logits: Tensor) -> None:
         """A loss takes these logits: measure the embeddings behind them, once for each product of a window."""
@@ -74,9 +76,13 @@ class EmbeddingTap:
         session = self._session
         left, right = product.left.float(), product.right.float()
         names = self._side_names(product)
+        if names[::-1] in self._pairs:
+            return  # the other direction of a pair that is measured already
+        self._pairs.add(names)
         pair = f"{names[0]} x {names[1]}"
-        for name, values in zip(names, (left, right), strict=True):
-            session.see(name, "embedding", parents=(name.rsplit("[", 1)[0],), label=_side(name))
+        sources = product.left_sources, product.right_sources
+        for name, values, origin in zip(names, (left, right), sources, strict=True):
+            session.see(name, "embedding", parents=(name.rsplit("[", 1)[0],), label=self._side(name, origin))
             lengths = values.norm(dim=-1)
             session.buffer.add(name, "embedding/norm", lengths.mean())
             session.buffer.add(name, "embedding/norm_spread", lengths.std(correction=0) / lengths.mean())
@@ -100,6 +106,17 @@ class EmbeddingTap:
             names.append(f"{mine[0] if mine else fallback}[:{width}]")
         return names[0], names[1]
 
+    def _side(self, name: str, sources: tuple[str, ...]) -> str:
+        """``image`` or ``text`` by the names on the way or by what is at its beginning; else ``side``."""
+        path = [name.lower(), *(site.lower() for site in sources)]
+        for side, words in (("image", _IMAGE_WORDS), ("text", _TEXT_WORDS)):
+            if any(word in part for part in path for word in words):
+                return side
+        kinds = {self._session.label(site) for site in self._ancestors(sources)}
+        if "Embedding" in kinds:
+            return "text"
+        return "image" if "Conv2d" in kinds else "side"
+
     def _ancestors(self, sources: tuple[str, ...]) -> list[str]:
         """Sites behind a tensor, nearest first."""
         found: dict[str, None] = {}
@@ -112,10 +129,3 @@ class EmbeddingTap:
 
 _IMAGE_WORDS = ("image", "visual", "vision", "img", "pixel", "picture")
 _TEXT_WORDS = ("text", "txt", "caption", "language", "token", "word", "sentence")
-
-
-def _side(name: str) -> str:
-    lowered = name.lower()
-    if any(word in lowered for word in _IMAGE_WORDS):
-        return "image"
-    return "text" if any(word in lowered for word in _TEXT_WORDS) else "side"

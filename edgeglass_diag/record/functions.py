@@ -59,31 +59,35 @@ class FunctionTap:
 
     def __init__(self, session: Session, observers: Mapping[Function, Observer], always: Mapping[Function, Observer]):
         self._mode = _Mode(session, observers, always)
-        self._attached = False
 
     def attach(self) -> None:
-        """Put the mode in place: always the same object, or torch.compile would compile anew for each window."""
-        if not self._attached:
-            _insert_at_bottom(self._mode)
-            self._attached = True
+        """Put the mode in place: always the same object, or torch.compile would compile anew for each window.
+
+        Modes belong to a thread: training in another thread than the one that began the watch is seen from its
+        second window on.
+        """
+        if not self._mode.observing:
+            self._mode.observing = True
+            if self._mode not in _get_current_function_mode_stack():
+                _insert_at_bottom(self._mode)
 
     def detach(self) -> None:
-        """Take the mode away."""
-        if self._attached:
-            _remove(self._mode)
-            self._attached = False
+        """Take the mode away; where another thread put it in place, it only passes calls through."""
+        self._mode.observing = False
+        _remove(self._mode)
 
 
 class _Mode(TorchFunctionMode):
     def __init__(self, session: Session, observers: Mapping[Function, Observer], always: Mapping[Function, Observer]):
         super().__init__()
+        self.observing = False
         self._session, self._observers, self._always = session, observers, always
 
     def __torch_function__(
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         keywords = kwargs or {}
-        if self._session.blind:
+        if not self.observing or self._session.blind:
             return func(*args, **keywords)
         if isinstance(func, FunctionType) and func in _COMPOSITE:
             with self:

@@ -68,8 +68,11 @@ class Lineage:
         self._entries[id(tensor)] = _Entry(weakref.ref(tensor), sources, product, is_output=False)
 
     def inherit(self, result: Tensor, arguments: list[Tensor]) -> None:
-        """A function's result comes from wherever its arguments come from; logits stay logits when reshaped."""
-        sources = self.sources(arguments)
+        """A function's result comes from wherever its arguments come from; logits stay logits when reshaped.
+
+        A number that scales a tensor, as a temperature does, is not where the tensor comes from.
+        """
+        sources = self.sources(a for a in arguments if a.numel() > 1 or result.numel() <= 1)
         product = next(
             (p for a in arguments if a.numel() == result.numel() and (p := self.product(a)) is not None), None
         )

@@ -26,22 +26,30 @@ class ModuleTap:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._before = register_module_forward_pre_hook(self._enter)
-        self._after = register_module_forward_hook(self._leave, with_kwargs=True, always_call=True)
+        before = register_module_forward_pre_hook(self._enter).id
+        after = register_module_forward_hook(self._leave, with_kwargs=True, always_call=True).id
+        # torch has no function that puts a hook back under its old id, and its own removal forgets the keywords' entry.
+        self._entries: dict[tuple[str, int], Any] = {
+            ("_global_forward_pre_hooks", before): self._enter,
+            ("_global_forward_hooks", after): self._leave,
+            ("_global_forward_hooks_with_kwargs", after): True,
+            ("_global_forward_hooks_always_called", after): True,
+        }
         self._attached = True
         self.detach()
 
     def attach(self) -> None:
         """Put the hooks in place."""
         if not self._attached:
-            _set_hooks(self._before.id, self._enter, self._after.id, self._leave)
+            for (name, identity), value in self._entries.items():
+                hooks.__dict__[name][identity] = value
             self._attached = True
 
     def detach(self) -> None:
         """Take the hooks away."""
         if self._attached:
-            self._before.remove()
-            self._after.remove()
+            for name, identity in self._entries:
+                hooks.__dict__[name].pop(identity, None)
             self._attached = False
 
     def _enter(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
@@ -61,8 +69,11 @@ class ModuleTap:
         if outer is None:
             session.calls.clear()
             session.forwards += 1
+            if session.forwards > _MAX_FORWARDS:
+                session.detach()
+                return
         training = torch.is_grad_enabled() if outer is None else outer.active
-        frame = Frame(module, "", training and session.forwards <= _MAX_FORWARDS, 0)
+        frame = Frame(module, "", training, 0)
         session.stack.append(frame)
         if _may_be_fused(module) and session.functions is not None and not any(f.hidden for f in session.stack):
             session.functions.detach()
@@ -124,14 +135,6 @@ class ModuleTap:
 
 def _may_be_fused(module: nn.Module) -> bool:
     return not torch.is_grad_enabled() and isinstance(module, _FAST_PATHS) and not module.training
-
-
-def _set_hooks(before: int, enter: Any, after: int, leave: Any) -> None:
-    """Put global hooks back under ids that they had before, for which torch has no function."""
-    hooks.__dict__["_global_forward_pre_hooks"][before] = enter
-    hooks.__dict__["_global_forward_hooks"][after] = leave
-    hooks.__dict__["_global_forward_hooks_with_kwargs"][after] = True
-    hooks.__dict__["_global_forward_hooks_always_called"][after] = True
 
 
 def _batch(arguments: tuple[Any, ...]) -> int:

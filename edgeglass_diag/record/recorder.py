@@ -29,7 +29,6 @@ from edgeglass_diag.record.scaling import ScalerTap
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.records import ParameterOrigin
 
-
 _COVERAGE_WINDOWS = 4
 """Windows after which is said what was not observed; every window would cost a walk over all modules."""
 
@@ -88,17 +87,21 @@ class Recorder:
         self._session.naming.adopt(model)
 
     def __enter__(self) -> Recorder:
-        for register, hook in (
-            (register_optimizer_step_pre_hook, self._before_step),
-            (register_optimizer_step_post_hook, self._after_step),
-        ):
-            self._hooks.callback(register(hook).remove)
+        before: Any = self._before_step  # torch lets it return other arguments, and does not say so in its types
+        self._hooks.callback(register_optimizer_step_pre_hook(before).remove)
+        self._hooks.callback(register_optimizer_step_post_hook(self._after_step).remove)
         self._scaler.always.attach()
         self._hooks.callback(self._scaler.always.detach)
         self._hooks.enter_context(self._compiled)
         if self._schedule(self.step):
             self._session.attach()
         return self
+
+    def abandon(self) -> None:
+        """Cease to observe and forget the window that has begun."""
+        self._session.detach()
+        self._hooks.close()
+        self._session.buffer.clear()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -161,6 +161,11 @@ class Session:
             order = len(self._sites) if known is None else known.order
             self._sites[key] = self._new_sites[key] = Site(path, kind, order, parents, label)
 
+    def label(self, path: str) -> str:
+        """Class of a module that has run, empty where unknown."""
+        site = self._sites.get((path, "module"))
+        return "" if site is None else site.label
+
     def cannot_observe(self, path: str, kind: str, reason: str) -> None:
         """Note why a site is not observed; said once per site and reason."""
         known = self._sites.get((path, kind), Site(path, kind, len(self._sites)))

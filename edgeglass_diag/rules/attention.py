@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History, held
-from edgeglass_diag.rules.learning import MOVED, cumulated_update, no_better_than_chance
+from edgeglass_diag.rules.learning import MOVED, no_better_than_chance
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class AttentionStaysUniform(Rule):
         stuck = no_better_than_chance(history, 0.01)
         if stuck is None or not stuck.lasting(steps=int(self.steps), windows=int(self.windows)):
             return
-        if cumulated_update(history, since=stuck.since) < MOVED:
+        if history.cumulated_update(stuck.since) < MOVED:
             return
         for site, series in history.of("attention/entropy"):
             flat = held(series, lambda step, value: value >= self.entropy and step >= stuck.since)
@@ -80,12 +80,14 @@ class QueriesAlike(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """One finding per attention site."""
+        stuck = no_better_than_chance(history, 0.01)
+        if stuck is None:
+            return
         for site, series in history.of("attention/distinct"):
             alike = held(series, lambda _, value: value <= 1 + self.excess)
             if alike is None or not alike.lasting(steps=int(self.steps), windows=int(self.windows)):
                 continue
-            stuck = no_better_than_chance(history, 0.01)
-            if max(series.values) <= 1 + 1e-9 or stuck is None or cumulated_update(history, since=alike.since) < MOVED:
+            if max(series.values) <= 1 + 1e-9 or history.cumulated_update(alike.since) < MOVED:
                 continue
             yield self.finding(
                 history,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import Held, History, held
-from edgeglass_diag.rules.learning import MOVED, cumulated_update
+from edgeglass_diag.rules.learning import MOVED
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class ConstantEmbeddings(Rule):
             if constant is None or not constant.lasting(steps=int(self.steps), windows=int(self.windows)):
                 continue
             before = max(signal.values)
-            if not (before >= 10 * signal.last or cumulated_update(history, since=constant.since) >= MOVED):
+            if not (before >= 10 * signal.last or history.cumulated_update(constant.since) >= MOVED):
                 continue
             where = self._where_it_dies(history, side)
             place = f"; the first module that loses it is {where[0]} (sample signal {where[1]:.1e})" if where else ""
@@ -122,7 +122,7 @@ class RankCollapse(Rule):
             low = held(series, lambda _, value: value <= self.rank)
             if rows < 16 or low is None or not low.lasting(steps=int(self.steps), windows=int(self.windows)):
                 continue
-            if cumulated_update(history, since=0) < MOVED:
+            if history.cumulated_update(0) < MOVED:
                 continue
             side = site.rsplit("[", 1)[0]
             yield self.finding(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from statistics import median
 
 from edgeglass_diag.records import ParameterOrigin, Reading, Site, Window
 
@@ -19,8 +21,15 @@ class Series:
 
     def add(self, reading: Reading) -> None:
         """Append a reading."""
-        self.steps.append(reading.step)
-        self.values.append(sum(reading.values) / len(reading.values))
+        self.append(reading.step, sum(reading.values) / len(reading.values))
+
+    def append(self, step: int, value: float) -> None:
+        """Append a value; one of the newest step takes its place."""
+        if self.steps and self.steps[-1] == step:
+            self.values[-1] = value
+            return
+        self.steps.append(step)
+        self.values.append(value)
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -32,8 +41,6 @@ class Series:
 
     def at(self, step: int) -> float:
         """Value at exactly this step, NaN where it was not recorded."""
-        from bisect import bisect_left
-
         index = bisect_left(self.steps, step)
         found = index < len(self.steps) and self.steps[index] == step
         return self.values[index] if found else math.nan
@@ -53,9 +60,17 @@ class Held:
 
 
 class History:
-    """All that the rules may look at."""
+    """All that the rules may look at. Series that several rules need are derived once, window by window.
+
+    Attributes:
+        relative_loss: (whole loss - its chance level) / chance level, where the known losses explain the whole.
+        updates: median over the weight matrices of |delta w| / |w|; see ``weight_matrices`` in learning.
+        logit_spread: largest std within a row of logits over all losses.
+    """
 
     def __init__(self) -> None:
+        self.relative_loss, self.updates, self.logit_spread = Series(), Series(), Series()
+        self._cumulated: list[float] = []
         self._series: defaultdict[str, dict[str, Series]] = defaultdict(dict)
         self.sites: dict[tuple[str, str], Site] = {}
         self.origins: list[ParameterOrigin] = []
@@ -66,9 +81,47 @@ class History:
         self.last_step = max(self.last_step, window.step)
         for reading in window.readings:
             self._series[reading.signal].setdefault(reading.site, Series()).add(reading)
+        self._derive(window.step)
         for site in window.sites:
             self.sites[site.path, site.kind] = site
         self.origins.extend(window.origins)
+
+    def cumulated_update(self, since: int) -> float:
+        """Sum over steps of the median relative update from ``since`` on, between recorded windows interpolated."""
+        first = bisect_left(self.updates.steps, since)
+        if first == len(self.updates):
+            return 0.0
+        before = self._cumulated[first - 1] if first else 0.0
+        reach = self.updates.steps[first - 1] if first else -1
+        # The first window's value stands for the steps since the one before it, of which some are before `since`.
+        surplus = max(0, since - 1 - reach) * self.updates.values[first]
+        return self._cumulated[-1] - before - surplus
+
+    def _derive(self, step: int) -> None:
+        now = {signal: self._at(signal, step) for signal in ("loss/total", "loss/chance", "loss/explained")}
+        total, chance, explained = (values.get("", math.nan) for values in now.values())
+        if chance > 0 and abs(explained - total) <= 0.01 * abs(chance):
+            self.relative_loss.append(step, (total - chance) / chance)
+        spread = self._at("loss/logit_std", step)
+        if spread:
+            self.logit_spread.append(step, max(spread.values()))
+        rows = self._series.get("weight/row_signal", {})
+        ratios = self._at("update/ratio", step)
+        matrices = [v for site, v in ratios.items() if site in rows and math.isfinite(v) and self.started(site)]
+        if matrices:
+            value = median(matrices)
+            reach = self.updates.steps[-1] if len(self.updates) else -1
+            self._cumulated.append((self._cumulated[-1] if self._cumulated else 0.0) + value * (step - reach))
+            self.updates.append(step, value)
+
+    def started(self, site: str) -> bool:
+        """Whether a parameter did not begin at (nearly) zero, where any update is large beside it."""
+        sizes = self.series("weight/norm", site)
+        return len(sizes) > 0 and sizes.values[0] > 0.02 * sizes.last
+
+    def _at(self, signal: str, step: int) -> dict[str, float]:
+        """Values of a signal by site, if its newest reading is of this step."""
+        return {site: series.last for site, series in self._series.get(signal, {}).items() if series.steps[-1] == step}
 
     def series(self, signal: str, site: str = "") -> Series:
         """One series, empty where nothing was recorded."""

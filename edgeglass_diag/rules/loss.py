@@ -10,8 +10,8 @@ from edgeglass_diag.measures.chance import contrastive_floor, wrong_answers_floo
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.embeddings import ConstantEmbeddings, constant_since
-from edgeglass_diag.rules.history import History, Series, held
-from edgeglass_diag.rules.learning import MOVED, cumulated_update, no_better_than_chance, relative_loss
+from edgeglass_diag.rules.history import History, held
+from edgeglass_diag.rules.learning import MOVED, no_better_than_chance
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class LossAtChance(Rule):
         if state is None or not state.lasting(steps=int(self.steps), windows=int(self.windows)):
             return
         how = self._uninformed(history)
-        moved = cumulated_update(history, since=state.since) >= MOVED
-        if how and not (moved or max(_spread(history).values, default=0.0) > 3 * self.flat):
+        moved = history.cumulated_update(state.since) >= MOVED
+        if how and not (moved or max(history.logit_spread.values, default=0.0) > 3 * self.flat):
             return
         guessing = state.span >= self.long and moved and _guessing(history, state.since)
         if not how and not guessing:
@@ -59,14 +59,14 @@ class LossAtChance(Rule):
             f"{state.since}: {how or 'the in-batch accuracy is that of guessing'}",
             severity=Severity.CRITICAL if how else Severity.WARNING,
             evidence={
-                "loss": total, "chance": chance, "relative": relative_loss(history).last, "since": state.since,
-                "logit_std": _spread(history).last, "accuracy": _accuracy(history, state.since)[0],
+                "loss": total, "chance": chance, "relative": history.relative_loss.last, "since": state.since,
+                "logit_std": history.logit_spread.last, "accuracy": _accuracy(history, state.since)[0],
             },
         )  # fmt: skip
 
     def _uninformed(self, history: History) -> str:
         """Why the logits cannot tell pairs apart, in words; empty where they might."""
-        uniform = held(_spread(history), lambda _, value: value <= self.flat)
+        uniform = held(history.logit_spread, lambda _, value: value <= self.flat)
         if uniform is not None and uniform.lasting(steps=int(self.steps), windows=int(self.windows)):
             return "the softmax is uniform"
         constant = constant_since(history, ConstantEmbeddings.nats)
@@ -132,15 +132,6 @@ class LossBelowPossible(Rule):
         return max(bounds)
 
 
-def _spread(history: History) -> Series:
-    """Largest std within a row of logits over all losses, by step."""
-    by_step: dict[int, float] = {}
-    for _, series in history.of("loss/logit_std"):
-        for step, value in zip(series.steps, series.values, strict=True):
-            by_step[step] = max(by_step.get(step, 0.0), value)
-    return Series(sorted(by_step), [by_step[step] for step in sorted(by_step)])
-
-
 def _accuracy(history: History, since: int) -> tuple[float, float, float]:
     """Mean in-batch accuracy since a step, its chance level, and the number of answers."""
     hits = answers = expected = 0.0
@@ -162,9 +153,12 @@ def _guessing(history: History, since: int) -> bool:
 
 def _terms(history: History) -> str:
     """The chance level in words, e.g. '1.25 ln 128'."""
-    weights: dict[int, float] = {}
+    weights: dict[str, float] = {}
     for site, series in history.of("loss/weight"):
         candidates = int(history.series("loss/candidates", site).last)
+        known = history.sites.get((site, "loss"))
+        sigmoid = known is not None and known.label == "sigmoid"
+        term = f"SigLIP's level at {candidates}" if sigmoid else f"ln {candidates}"
         if series.steps[-1] == history.series("loss/total").steps[-1]:
-            weights[candidates] = weights.get(candidates, 0.0) + series.last
-    return " + ".join(f"{weight:.4g} ln {candidates}" for candidates, weight in weights.items())
+            weights[term] = weights.get(term, 0.0) + series.last
+    return " + ".join(f"{weight:.4g} {term}" for term, weight in weights.items())

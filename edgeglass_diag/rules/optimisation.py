@@ -9,7 +9,7 @@ from itertools import pairwise
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History, Series
-from edgeglass_diag.rules.learning import median_update_ratio, weight_matrices
+from edgeglass_diag.rules.learning import weight_matrices
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class UpdateTooLarge(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """At most one finding for the whole model."""
-        series = median_update_ratio(history)
-        recent = list(zip(series.steps, series.values, strict=True))[-(2 * int(self.windows) - 1) :]
+        count = 2 * int(self.windows) - 1
+        recent = list(zip(history.updates.steps[-count:], history.updates.values[-count:], strict=True))
         large = [(step, value) for step, value in recent if value > self.ratio]
         if len(large) < self.windows:
             return

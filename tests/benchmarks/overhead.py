@@ -197,7 +197,7 @@ def cockpit_full(model: nn.Module, optimizer: torch.optim.Optimizer, batch: tupl
     yield step
 
 
-def tool(name: str, step: Step, model: nn.Module, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor]):  # type: ignore[no-untyped-def] # noqa: ANN201
+def tool(name: str, step: Step, model: nn.Module, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor]):  # type: ignore[no-untyped-def]
     match name:
         case "off":
             return watched(step, 10**9)

@@ -276,6 +276,7 @@ def test_the_recorder_reports_no_failure_of_its_own():
         assert [s for w in windows for s in w.sites if s.status.startswith("recorder failed")] == []
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 def test_a_frozen_encoder_takes_the_same_fused_path_as_unwatched():
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     encoder = nn.TransformerEncoder(layer, 1).eval().requires_grad_(False)
