@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
+from typer.core import TyperCommand
+
+from edgeglass_diag.records import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from edgeglass_diag.programs.target import Program
     from edgeglass_diag.rules import Rule
     from edgeglass_diag.store import Run
+    from edgeglass_diag.verbs.options import Options
 
 app = typer.Typer(
     help="Why does my vision-text alignment model not learn, and what do I change?",
@@ -31,8 +38,6 @@ FailOn = Annotated[str | None, typer.Option("--fail-on", help="warning or critic
 
 def main() -> None:
     """Run the command line; wrong use ends with exit status 2 and one line on stderr."""
-    from edgeglass_diag.records import UsageError
-
     try:
         app()
     except UsageError as error:
@@ -43,9 +48,27 @@ def main() -> None:
         raise SystemExit(1) from None
 
 
-@app.command()
+class _RunCommand(TyperCommand):
+    """``run``, whose user may have forgotten the ``--`` before a script's own options."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as ever, and say what to do about an option that is not ours."""
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            if type(error).__name__ != "NoSuchOption":  # typer brings its own copy of click, whose place changes
+                raise
+            hint = "the arguments of a script go behind --: edgeglass-diag run train.py -- --lr 2e-3"
+            raise UsageError(f"run: {' '.join(str(error).split())} ({hint})") from None
+
+
+@app.command(cls=_RunCommand)
 def run(
-    target: Annotated[str, typer.Argument(help="Recipe name or YAML file.")] = "incident",
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TARGET] [-- ARGS]", help="Recipe name, YAML file, or script with its arguments."),
+    ] = None,
+    module: Annotated[str | None, typer.Option("-m", help="Module to run, as behind python -m.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Serve the dashboard beside the run.")] = False,
     port: Annotated[int, typer.Option(help="Port of the dashboard; the next free one if taken.")] = 8050,
     every: Annotated[int, typer.Option(min=1, help="Distance of recorded windows in optimizer steps.")] = 10,
@@ -57,32 +80,93 @@ def run(
     fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train under observation and flag faults as they appear."""
-    from edgeglass_diag.records import UsageError
-    from edgeglass_diag.targets import provider
-    from edgeglass_diag.verbs.run import InterruptedRunError, Options, check_folders, default_folder
+    """Train under observation and flag faults as they appear.
+
+    The target is a recipe, or any training program, which needs no change: a script (train.py -- --lr 2e-3), a
+    module (-m pkg.train -- --lr 2e-3), a folder with a __main__.py. A program keeps its stdout and its exit status;
+    what we say goes to stderr. With --json its stdout goes to stderr, so that stdout is JSON alone. The processes
+    that it starts (torchrun, Fabric, accelerate) are watched as well, each rank into a folder of its own.
+    """
+    from edgeglass_diag.verbs.options import Options, default_folder
 
     _check_severity(fail_on)
     _check_codes(stop_on)
+    target, *arguments = words or ["incident"]
+    program = _program(target if words else None, arguments, module)
+    folder = out if out is not None else default_folder(program.name if program else Path(target).stem, Path("runs"))
+    options = Options(every=every, rules=_rules(select, ignore), stop_on=tuple(stop_on))
+    served = port if watch else None
+    if program is not None:
+        if settings:
+            raise UsageError(f"--set {settings[0]}: is for recipes; the arguments of a program go behind --")
+        _run_program(program, folder, options, served, fail_on, as_json=as_json)
+    elif arguments:
+        raise UsageError(f"the recipe {target!r} takes no arguments, got {arguments[0]!r}; --set is for its settings")
+    else:
+        _run_recipe(target, settings, folder, options, served, fail_on, as_json=as_json)
+
+
+def _program(target: str | None, arguments: list[str], module: str | None) -> Program | None:
+    from edgeglass_diag.programs.target import find_module, find_program
+
+    if module is not None:
+        return find_module(module, arguments if target is None else [target, *arguments])
+    return None if target is None else find_program(target, arguments)
+
+
+def _run_program(
+    program: Program, folder: Path, options: Options, port: int | None, fail_on: str | None, *, as_json: bool
+) -> None:
+    from edgeglass_diag.programs.children import Options as Told
+    from edgeglass_diag.programs.children import thresholds
+    from edgeglass_diag.verbs.options import check_folder
+    from edgeglass_diag.verbs.program import leaving, run_program, stdout_kept
+
+    check_folder(folder)
+    told = Told(str(folder.absolute()), options.every, thresholds(options.rules), options.stop_on, announce=not as_json)
+    console = _console(stderr=True)
+    with stdout_kept(as_json) as stdout, _served(folder, port, console):
+        record, error = run_program(program, told)
+        if as_json:
+            _print_runs([record], stdout)
+        else:
+            _print_findings(record, console)
+        _linger(port, console)
+    status = leaving(error)
+    if status:
+        raise SystemExit(status)
+    _exit_on(record.findings, fail_on)
+
+
+def _run_recipe(
+    target: str,
+    settings: list[str],
+    folder: Path,
+    options: Options,
+    port: int | None,
+    fail_on: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    from edgeglass_diag.targets import provider
+    from edgeglass_diag.verbs.run import InterruptedRunError, check_folders
+
     try:
         jobs = provider().plan(target, settings)
     except ValueError as error:
-        raise UsageError(str(error)) from error
-    options = Options(every=every, rules=_rules(select, ignore), stop_on=tuple(stop_on))
-    folder = out if out is not None else default_folder(target, Path("runs"))
+        others = "" if Path(target).suffix else "; a script ends in .py, a module goes behind -m"
+        raise UsageError(f"{error}{others}") from error
     check_folders(jobs, folder)
     console = _console(stderr=as_json)
     interrupted = False
     runs: list[Run] = []
     try:
-        runs = _run_watched(jobs, folder, options, console, port=port if watch else None, silent=as_json)
+        runs = _run_watched(jobs, folder, options, console, port=port, silent=as_json)
     except InterruptedRunError:
         interrupted = True
         runs = _finished(folder)
     if as_json:
-        from edgeglass_diag.verbs.summary import run_summary
-
-        _print_json({"runs": [run_summary(done) for done in runs]})
+        _print_runs(runs, sys.stdout)
     elif len(runs) > 1:
         _print_comparison(runs, console)
     if interrupted:
@@ -113,7 +197,6 @@ def compare(
     folders: Annotated[list[Path], typer.Argument(help="Two or more run folders.")], as_json: AsJson = False
 ) -> None:
     """The runs side by side: losses, recalls, findings, first divergence."""
-    from edgeglass_diag.records import UsageError
     from edgeglass_diag.store import find_runs, load
     from edgeglass_diag.verbs.compare import compare_runs
 
@@ -134,7 +217,6 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Recall@1/5/10 both ways, by MRL prefix, and embedding geometry."""
-    from edgeglass_diag.records import UsageError
     from edgeglass_diag.verbs.evaluate import evaluate as evaluate_path
 
     if not path.exists():
@@ -153,7 +235,6 @@ def rules(
     code: Annotated[str | None, typer.Argument(help="One code, e.g. EG301.")] = None, as_json: AsJson = False
 ) -> None:
     """The rule catalogue, each with its reason, threshold, source and fix."""
-    from edgeglass_diag.records import UsageError
     from edgeglass_diag.verbs.catalogue import catalogue, page
 
     entries = catalogue()
@@ -173,26 +254,40 @@ def rules(
 def _run_watched(
     jobs: Any, folder: Path, options: Any, console: Console, *, port: int | None, silent: bool
 ) -> list[Run]:
-    from contextlib import ExitStack
-
     from edgeglass_diag.verbs.live import LiveView, Silent
     from edgeglass_diag.verbs.run import run_jobs
 
-    with ExitStack() as stack:
-        if port is not None:
-            from edgeglass_diag.verbs.serve import dashboard
-
-            address = stack.enter_context(dashboard(folder, port))
-            console.print(f"dashboard: {address}", highlight=False)
+    with _served(folder, port, console):
         if silent:
             return run_jobs(jobs, folder, options, Silent())
         with LiveView(console) as view:
             done = run_jobs(jobs, folder, options, view)
-        if port is not None and console.is_terminal and sys.stdin.isatty():
+        if _stays(port, console):
             _print_comparison(done, console)
-            console.print(f"dashboard: {address} (Ctrl-C ends it)", highlight=False)
-            _wait_for_interrupt()
+        _linger(port, console)
         return done
+
+
+@contextmanager
+def _served(folder: Path, port: int | None, console: Console) -> Iterator[None]:
+    if port is None:
+        yield
+        return
+    from edgeglass_diag.verbs.serve import dashboard
+
+    with dashboard(folder, port) as address:
+        console.print(f"dashboard: {address}", highlight=False)
+        yield
+
+
+def _stays(port: int | None, console: Console) -> bool:
+    return port is not None and console.is_terminal and sys.stdin.isatty()
+
+
+def _linger(port: int | None, console: Console) -> None:
+    if _stays(port, console):
+        console.print("the dashboard stays until Ctrl-C", highlight=False)
+        _wait_for_interrupt()
 
 
 def _wait_for_interrupt() -> None:
@@ -217,14 +312,11 @@ def _rules(select: list[str], ignore: list[str]) -> list[Rule]:
 
 
 def _check_severity(fail_on: str | None) -> None:
-    from edgeglass_diag.records import UsageError
-
     if fail_on not in (None, "warning", "critical"):
         raise UsageError(f"--fail-on: expected warning or critical, got {fail_on!r}")
 
 
 def _check_codes(codes: list[str]) -> None:
-    from edgeglass_diag.records import UsageError
     from edgeglass_diag.verbs.catalogue import catalogue
 
     known = {entry["code"] for entry in catalogue()} if codes else set()
@@ -246,10 +338,16 @@ def _console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, soft_wrap=True)
 
 
-def _print_json(value: Any) -> None:
+def _print_json(value: Any, stream: TextIO | None = None) -> None:
     from edgeglass_diag.verbs.summary import plain
 
-    print(json.dumps(plain(value), indent=1, allow_nan=False))
+    print(json.dumps(plain(value), indent=1, allow_nan=False), file=stream, flush=True)
+
+
+def _print_runs(runs: list[Run], stream: TextIO) -> None:
+    from edgeglass_diag.verbs.summary import run_summary
+
+    _print_json({"runs": [run_summary(done) for done in runs]}, stream)
 
 
 def _print_findings(run: Run, console: Console) -> None:
