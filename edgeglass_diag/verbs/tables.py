@@ -17,12 +17,18 @@ from edgeglass_diag.verbs.live import finding_line
 def findings_text(run: Run) -> Iterator[str]:
     """Findings of a run, causes first, what follows from them indented below."""
     found = run.findings
-    steps = f"{run.last_step + 1} steps" if run.windows else "0 steps (no window was recorded)"
-    yield f"{escape(str(run.folder))}: {run.status}, {steps}, {len(found) or 'no'} findings"
+    yield f"{escape(str(run.folder))}: {run.status}, {_steps(run)}, {len(found) or 'no'} findings"
     codes = {finding.code for finding in found}
     for finding in found:
         if finding.because_of not in codes:
             yield from _nested(finding, found, depth=0, above=())
+
+
+def _steps(run: Run) -> str:
+    """A program notes its rank at its first step; before it there is at most the window that never ended."""
+    if "program" in run.header and not any("rank" in other.header for other in run.ranks.values()):
+        return f"no optimizer step (windows recorded: {run.windows})"
+    return f"{run.last_step + 1} steps"
 
 
 def _nested(finding: Finding, found: list[Finding], *, depth: int, above: tuple[str, ...]) -> Iterator[str]:
