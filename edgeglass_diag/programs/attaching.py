@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from multiprocessing import util
+from multiprocessing.process import BaseProcess
 from typing import Any, NoReturn
 
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -35,13 +36,14 @@ class Attachment:
         self._exit: SystemExit | None = None
         self._watch: Watch | None = self._begin()
         os.register_at_fork(after_in_child=self._after_fork)
-        util.register_after_fork(self, Attachment._in_worker)
 
     @classmethod
     def of_child(cls, options: Options) -> Attachment:
         """Watch a process that somebody else runs, up to its end."""
         attached = cls(options)
         attached._await_end()
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            _before_run(attached._leave_loader)
         return attached
 
     def close(self, error: BaseException | None, result: Mapping[str, object]) -> None:
@@ -68,6 +70,9 @@ class Attachment:
     def _open(self, stepped: bool) -> RunWriter | None:
         """The store, now that there is something to write; a child that only computed gets none."""
         rank = known_rank()
+        if multiprocessing.parent_process() is not None:
+            # Processes of multiprocessing may end without atexit, and forget at their start what was asked for before.
+            util.Finalize(None, self._end, exitpriority=0)
         self._announcer.silent = not (self._options.announce and rank in (None, 0))
         if self._writer is None:
             return open_rank_store(self._options, rank) if stepped else None
@@ -94,18 +99,14 @@ class Attachment:
         self._watch = self._begin()
         self._await_end()
 
-    def _in_worker(self) -> None:
-        """In a process of multiprocessing, forked or spawned, before its function runs."""
-        process = multiprocessing.current_process()
+    def _leave_loader(self, process: BaseProcess) -> None:
+        """A spawned loader never steps: it would for ever record its first window."""
         if getattr(getattr(process, "_target", None), "__module__", None) == _LOADER:
-            self.close(None, {})  # spawned: it has begun to record, and would for ever record its first window
-        elif self._watch is not None:
-            _before_end(self._end)
+            self.close(None, {})
 
     def _await_end(self) -> None:
         """End the record when the process ends."""
         atexit.register(self._end)
-        _before_end(self._end)
         leave = sys.exit
 
         def noting_exit(status: Any = None, /) -> NoReturn:
@@ -120,7 +121,12 @@ class Attachment:
         self.close(sys.exc_info()[1] or getattr(sys, "last_value", None) or self._exit, {})
 
 
-def _before_end(end: Callable[[], None]) -> None:
-    """Processes of multiprocessing may end without atexit, and forget what was asked for before their start."""
-    if multiprocessing.parent_process() is not None:
-        util.Finalize(None, end, exitpriority=0)
+def _before_run(tell: Callable[[BaseProcess], None]) -> None:
+    """Be told which function a spawned process is to run; nobody knows while its modules are still being imported."""
+    bootstrap = BaseProcess._bootstrap  # type: ignore[attr-defined]
+
+    def telling(process: BaseProcess, *arguments: Any, **keywords: Any) -> Any:
+        tell(process)
+        return bootstrap(process, *arguments, **keywords)
+
+    BaseProcess._bootstrap = telling  # type: ignore[attr-defined]

@@ -9,7 +9,8 @@ from edgeglass_diag.store import load
 IDENTITY = """
     import sys
     print(__name__, __file__, __package__, __doc__, getattr(__spec__, "name", None), __annotations__, __builtins__)
-    print(type(__loader__).__name__, sorted(globals()), sys.argv, sys.path[0], sys.modules["__main__"].__dict__ is globals())
+    print(type(__loader__).__name__, sorted(globals()), sys.argv, sys.path[0])
+    print(sys.modules["__main__"].__dict__ is globals())
 """
 SCRIPTS = {
     "identity": IDENTITY,

@@ -35,9 +35,7 @@ class AfterImport:
         """The spec of ``name`` as the other finders give it, None for every other module."""
         if name != self.name:
             return None
-        others = [finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec")]
-        specs = (finder.find_spec(name, path, target) for finder in others)
-        spec = next((spec for spec in specs if spec is not None), None)
+        spec = _find(name, [finder for finder in sys.meta_path if finder is not self], path, target)
         if spec is not None and spec.loader is not None:
             self._wrap(spec.loader)
         return spec
@@ -51,6 +49,13 @@ class AfterImport:
                 self.callback()
 
         loader.exec_module = exec_module
+
+
+def _find(
+    name: str, finders: Sequence[Any], path: Sequence[str] | None = None, target: ModuleType | None = None
+) -> ModuleSpec | None:
+    specs = (finder.find_spec(name, path, target) for finder in finders if hasattr(finder, "find_spec"))
+    return next((spec for spec in specs if spec is not None), None)
 
 
 def call_after_import(name: str, callback: Callable[[], None]) -> None:
@@ -75,12 +80,11 @@ def _give_way() -> None:
     """Leave sys.path, and run the sitecustomize that this one hides."""
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [place for place in sys.path if os.path.abspath(place) != here]
-    from importlib.machinery import PathFinder
-    from importlib.util import module_from_spec
-
-    spec = PathFinder.find_spec("sitecustomize")
+    spec = _find("sitecustomize", sys.meta_path)
     if spec is not None and spec.loader is not None:
-        module = sys.modules["sitecustomize"] = module_from_spec(spec)
+        import _frozen_importlib  # importlib.util would have to be read from disk
+
+        module = sys.modules["sitecustomize"] = _frozen_importlib.module_from_spec(spec)
         spec.loader.exec_module(module)
 
 
