@@ -87,8 +87,10 @@ def run(
     what we say goes to stderr. With --json its stdout goes to stderr, so that stdout is JSON alone. The processes
     that it starts (torchrun, Fabric, accelerate) are watched as well, each rank into a folder of its own.
     """
+    from edgeglass_diag.programs.bootstrap.sitecustomize import decline
     from edgeglass_diag.verbs.options import Options, default_folder
 
+    decline()
     _check_severity(fail_on)
     _check_codes(stop_on)
     target, *arguments = words or ["incident"]
@@ -127,15 +129,17 @@ def _run_program(
     console = _console(stderr=True)
     with stdout_kept(as_json) as stdout, _served(folder, port, console):
         record, error = run_program(program, told)
-        if as_json:
-            _print_runs([record], stdout)
-        else:
-            _print_findings(record, console)
+        with record:
+            found = record.findings
+            if as_json:
+                _print_runs([record], stdout)
+            else:
+                _print_findings(record, console)
         _linger(port, console)
     status = leaving(error)
     if status:
         raise SystemExit(status)
-    _exit_on(record.findings, fail_on)
+    _exit_on(found, fail_on)
 
 
 def _run_recipe(

@@ -30,8 +30,10 @@ def rank_folders(folder: Path) -> dict[int, Path]:
 
     A process that belongs to no group of ranks stands under its process id.
     """
-    # The header is written before the store: without the store the rank is just beginning.
-    stores = [file.parent for file in folder.glob("rank-*/signals.sqlite")]
+    # The header is written before the store: without the store the rank is just beginning. Links may lead out of here.
+    stores = [
+        file.parent for file in folder.glob("rank-*/signals.sqlite") if file.resolve().is_relative_to(folder.resolve())
+    ]
     places = {int(match[1]): p for p in stores if (match := _RANK.fullmatch(p.name)) and is_run(p)}
     return dict(sorted(places.items()))
 

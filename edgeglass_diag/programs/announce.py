@@ -17,11 +17,11 @@ def finding_text(finding: Finding) -> str:
 
 
 class Announcer:
-    """Told each window in the writing thread; prints what was found unless ``silent``."""
+    """Told each window in the writing thread; prints what was found to ``stream`` unless ``silent``."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self.silent = True
-        self._stream = sys.stderr
+        self._stream = stream
 
     def window(self, window: Window, findings: list[Finding]) -> None:
         """Print the findings of a window."""

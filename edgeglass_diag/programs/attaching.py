@@ -55,7 +55,7 @@ class Attachment:
 
     def _begin(self) -> Watch:
         options = self._options
-        self._announcer = Announcer()
+        self._announcer = Announcer(sys.stderr)
         watch = Watch(
             options.out,
             every=options.every,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import pytest
 
 from edgeglass_diag.store import load
@@ -155,3 +157,12 @@ def test_how_it_ended_is_in_the_record(programs):
 def test_the_environment_that_a_script_sets_before_torch_holds(programs):
     programs.write("train.py", "import sys; print('torch' in sys.modules, 'numpy' in sys.modules)")
     same(programs, "train.py")
+
+
+def test_an_archive_with_a_main_is_a_program(programs):
+    with zipfile.ZipFile(programs.folder / "train.pyz", "w") as archive:
+        archive.writestr("__main__.py", "import sys, beside\nprint(__name__, sys.argv, beside.VALUE)\nsys.exit(2)")
+        archive.writestr("beside.py", "VALUE = 1")
+    same(programs, "train.pyz", "--lr", "1")
+    (programs.folder / "train.zip").write_bytes(b"no archive")
+    assert programs.watched("train.zip").returncode == 2

@@ -155,9 +155,7 @@ def test_a_child_keeps_its_own_sitecustomize_and_its_path(tmp_path, monkeypatch)
     surroundings = environment(tmp_path, monkeypatch)
     place, *others = surroundings["PYTHONPATH"].split(os.pathsep)
     surroundings["PYTHONPATH"] = os.pathsep.join([place, str(tmp_path / "own"), *others])
-    code = (
-        "import sys; print(sys.mark); print([p for p in sys.path if 'bootstrap' in p]); print('torch' in sys.modules)"
-    )
+    code = "import sys; print(sys.mark, [p for p in sys.path if 'bootstrap' in p], 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], env=surroundings, capture_output=True, text=True, check=True)
     assert done.stdout == f"{tmp_path / 'own' / 'sitecustomize.py'} [] False\n"
 

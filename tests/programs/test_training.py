@@ -245,3 +245,12 @@ def test_wrong_use_is_said_in_one_line(programs, command):
         assert message in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
     assert not (programs.folder / "runs").exists()
+
+
+def test_watch_serves_the_dashboard_beside_a_script(programs):
+    source = TRAINS + "    import os; print('EDGEGLASS' in str([k for k in os.environ if k == 'EDGEGLASS_DIAG_RUN']))"
+    programs.write("train.py", source, clip=True)
+    watched = programs.watched("train.py", own=("--watch", "--port", "8960"))
+    assert "dashboard: http://127.0.0.1:89" in watched.stderr
+    assert watched.stdout.splitlines()[-1] == "True"
+    assert watched.returncode == 0

@@ -59,12 +59,17 @@ def _find(
 
 
 def call_after_import(name: str, callback: Callable[[], None]) -> None:
-    """Call ``callback`` after the first import of ``name``; takes the place of what was asked for before."""
-    sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ != AfterImport.__name__]
+    """Call ``callback`` after the first import of ``name``, or at once where that has been."""
     if name in sys.modules:
         callback()
     else:
         sys.meta_path.insert(0, AfterImport(name, callback))
+
+
+def decline() -> None:
+    """Take no part in the run that this process was invited to: it is to begin a run of its own."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ != AfterImport.__name__]
+    os.environ.pop(VARIABLE, None)
 
 
 def _join() -> None:
