@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -61,8 +63,7 @@ def find_module(name: str, arguments: Sequence[str]) -> Program:
         UsageError: when the first name is no module.
     """
     first = name.split(".")[0]
-    known = first in sys.builtin_module_names or PathFinder.find_spec(first, ["", *sys.path]) is not None
-    if not name or not known:
+    if not first or not (first in sys.modules or PathFinder.find_spec(first, [os.getcwd()]) or find_spec(first)):
         raise UsageError(f"-m {name}: no module named {first!r} here or installed (expected one as for python -m)")
     return Program("module", name, tuple(arguments))
 

@@ -120,6 +120,29 @@ def test_fabric_starts_the_other_ranks_from_the_script_that_is_rank_0(programs):
         assert run.ranks[1].folder.name == "rank-1"
 
 
+def test_accelerate_launches_a_script_that_is_recorded(programs):
+    source = """
+        import torch
+        from torch import nn
+        import torch.nn.functional as F
+        from accelerate import Accelerator
+        accelerator = Accelerator(cpu=True)
+        model = nn.Linear(6, 8)
+        model, optimizer = accelerator.prepare(model, torch.optim.SGD(model.parameters(), 0.1))
+        for step in range(3):
+            loss = F.cross_entropy(model(torch.randn(8, 6)), torch.arange(8))
+            optimizer.zero_grad(); accelerator.backward(loss); optimizer.step()
+        print("done")
+    """
+    programs.write("train.py", source)
+    words = "--cpu --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no train.py"
+    done = programs.watched("-m", "accelerate.commands.launch", *words.split())
+    assert (done.stdout, done.returncode) == ("done\n", 0), done.stderr
+    with load(programs.folder / "run") as run:
+        (child,) = run.ranks.values()
+        assert (child.status, child.windows, run.last_step) == ("finished", 3, 2)
+
+
 def test_a_program_started_by_the_script_prints_its_findings_once(programs):
     programs.write("launch.py", "import subprocess, sys; subprocess.run([sys.executable, 'train.py'], check=True)")
     source = """
@@ -139,6 +162,24 @@ def test_a_program_started_by_the_script_prints_its_findings_once(programs):
         assert child.header["command"] == ["train.py"]
         assert child.status == "finished"
         assert [f.code for f in run.findings] == [f.code for f in child.findings] != []
+
+
+def test_a_run_inside_of_a_run_is_one_of_its_own(programs):
+    words = [programs.command, "run", "--out", "inner", "train.py"]
+    programs.write("outer.py", f"import subprocess; subprocess.run({words})")
+    source = """
+        import torch
+        model = torch.nn.Linear(4, 4)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        for step in range(3):
+            model(torch.randn(8, 4)).square().mean().backward()
+            optimizer.step()
+    """
+    programs.write("train.py", source)
+    assert programs.watched("outer.py").returncode == 0
+    with load(programs.folder / "run") as outer, load(programs.folder / "inner") as inner:
+        assert (outer.windows, list(outer.ranks)) == (0, [0])
+        assert (inner.windows, inner.status) == (3, "finished")
 
 
 def environment(tmp_path, monkeypatch, **more):
