@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 from edgeglass_diag.records import UsageError
+from edgeglass_diag.verbs.printing import exit_on, print_comparison, print_findings, print_json, terminal
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from edgeglass_diag.programs.target import Program
     from edgeglass_diag.rules import Rule
-    from edgeglass_diag.store import Run
-    from edgeglass_diag.verbs.options import Options
 
 app = typer.Typer(
     help="Why does my vision-text alignment model not learn, and what do I change?",
@@ -66,7 +60,7 @@ class _RunCommand(TyperCommand):
 def run(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TARGET] [-- ARGS]", help="Recipe name, YAML file, or script with its arguments."),
+        typer.Argument(metavar="TARGET [-- ARGS]", help="Recipe (incident if none is given), YAML file, or program."),
     ] = None,
     module: Annotated[str | None, typer.Option("-m", help="Module to run, as behind python -m.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Serve the dashboard beside the run.")] = False,
@@ -89,6 +83,7 @@ def run(
     """
     from edgeglass_diag.programs.bootstrap.sitecustomize import decline
     from edgeglass_diag.verbs.options import Options, default_folder
+    from edgeglass_diag.verbs.running import Request, run_program, run_recipe
 
     decline()
     _check_severity(fail_on)
@@ -97,15 +92,15 @@ def run(
     program = _program(target if words else None, arguments, module)
     folder = out if out is not None else default_folder(program.name if program else Path(target).stem, Path("runs"))
     options = Options(every=every, rules=_rules(select, ignore), stop_on=tuple(stop_on))
-    served = port if watch else None
-    if program is not None:
+    request = Request(folder, options, port if watch else None, fail_on, as_json)
+    if program is None:
+        if arguments:
+            raise UsageError(f"the recipe {target!r} takes no arguments, got {arguments[0]!r}; --set is for settings")
+        run_recipe(target, settings, request)
+    else:
         if settings:
             raise UsageError(f"--set {settings[0]}: is for recipes; the arguments of a program go behind --")
-        _run_program(program, folder, options, served, fail_on, as_json=as_json)
-    elif arguments:
-        raise UsageError(f"the recipe {target!r} takes no arguments, got {arguments[0]!r}; --set is for its settings")
-    else:
-        _run_recipe(target, settings, folder, options, served, fail_on, as_json=as_json)
+        run_program(program, request)
 
 
 def _program(target: str | None, arguments: list[str], module: str | None) -> Program | None:
@@ -114,68 +109,6 @@ def _program(target: str | None, arguments: list[str], module: str | None) -> Pr
     if module is not None:
         return find_module(module, arguments if target is None else [target, *arguments])
     return None if target is None else find_program(target, arguments)
-
-
-def _run_program(
-    program: Program, folder: Path, options: Options, port: int | None, fail_on: str | None, *, as_json: bool
-) -> None:
-    from edgeglass_diag.programs.children import Options as Told
-    from edgeglass_diag.programs.children import thresholds
-    from edgeglass_diag.verbs.options import check_folder
-    from edgeglass_diag.verbs.program import leaving, run_program, stdout_kept
-
-    check_folder(folder)
-    told = Told(str(folder.absolute()), options.every, thresholds(options.rules), options.stop_on, announce=not as_json)
-    console = _console(stderr=True)
-    with stdout_kept(as_json) as stdout, _served(folder, port, console):
-        record, error = run_program(program, told)
-        with record:
-            found = record.findings
-            if as_json:
-                _print_runs([record], stdout)
-            else:
-                _print_findings(record, console)
-        _linger(port, console)
-    status = leaving(error)
-    if status:
-        raise SystemExit(status)
-    _exit_on(found, fail_on)
-
-
-def _run_recipe(
-    target: str,
-    settings: list[str],
-    folder: Path,
-    options: Options,
-    port: int | None,
-    fail_on: str | None,
-    *,
-    as_json: bool,
-) -> None:
-    from edgeglass_diag.targets import provider
-    from edgeglass_diag.verbs.run import InterruptedRunError, check_folders
-
-    try:
-        jobs = provider().plan(target, settings)
-    except ValueError as error:
-        others = "" if Path(target).suffix else "; a script ends in .py, a module goes behind -m"
-        raise UsageError(f"{error}{others}") from error
-    check_folders(jobs, folder)
-    console = _console(stderr=as_json)
-    interrupted = False
-    runs: list[Run] = []
-    try:
-        runs = _run_watched(jobs, folder, options, console, port=port, silent=as_json)
-    except InterruptedRunError:
-        interrupted = True
-        runs = _finished(folder)
-    if as_json:
-        _print_runs(runs, sys.stdout)
-    elif len(runs) > 1:
-        _print_comparison(runs, console)
-    if interrupted:
-        raise SystemExit(130)
-    _exit_on([f for done in runs for f in done.findings], fail_on)
 
 
 @app.command()
@@ -190,10 +123,10 @@ def findings(
     with load(folder) as opened:
         found = opened.findings
         if as_json:
-            _print_json([finding_summary(finding) for finding in found])
+            print_json([finding_summary(finding) for finding in found])
         else:
-            _print_findings(opened, _console())
-    _exit_on(found, fail_on)
+            print_findings(opened, terminal())
+    exit_on(found, fail_on)
 
 
 @app.command()
@@ -209,9 +142,9 @@ def compare(
         raise UsageError(f"compare needs at least two runs, got {len(places)}")
     runs = [load(place) for place in places]
     if as_json:
-        _print_json(compare_runs(runs))
+        print_json(compare_runs(runs))
     else:
-        _print_comparison(runs, _console())
+        print_comparison(runs, terminal())
 
 
 @app.command(name="eval")
@@ -227,11 +160,11 @@ def evaluate(
         raise UsageError(f"no such run or checkpoint: {path}")
     result = evaluate_path(path, split)
     if as_json:
-        _print_json(result)
+        print_json(result)
     else:
         from edgeglass_diag.verbs.tables import evaluation_table
 
-        _console().print(evaluation_table(result))
+        terminal().print(evaluation_table(result))
 
 
 @app.command()
@@ -246,67 +179,13 @@ def rules(
     if not chosen:
         raise UsageError(f"no rule {code!r}: expected one of {', '.join(entry['code'] for entry in entries)}")
     if as_json:
-        _print_json(chosen)
+        print_json(chosen)
     elif code is not None:
         print(page(chosen[0]["code"]))
     else:
         from edgeglass_diag.verbs.tables import catalogue_table
 
-        _console().print(catalogue_table(chosen))
-
-
-def _run_watched(
-    jobs: Any, folder: Path, options: Any, console: Console, *, port: int | None, silent: bool
-) -> list[Run]:
-    from edgeglass_diag.verbs.live import LiveView, Silent
-    from edgeglass_diag.verbs.run import run_jobs
-
-    with _served(folder, port, console):
-        if silent:
-            return run_jobs(jobs, folder, options, Silent())
-        with LiveView(console) as view:
-            done = run_jobs(jobs, folder, options, view)
-        if _stays(port, console):
-            _print_comparison(done, console)
-        _linger(port, console)
-        return done
-
-
-@contextmanager
-def _served(folder: Path, port: int | None, console: Console) -> Iterator[None]:
-    if port is None:
-        yield
-        return
-    from edgeglass_diag.verbs.serve import dashboard
-
-    with dashboard(folder, port) as address:
-        console.print(f"dashboard: {address}", highlight=False)
-        yield
-
-
-def _stays(port: int | None, console: Console) -> bool:
-    return port is not None and console.is_terminal and sys.stdin.isatty()
-
-
-def _linger(port: int | None, console: Console) -> None:
-    if _stays(port, console):
-        console.print("the dashboard stays until Ctrl-C", highlight=False)
-        _wait_for_interrupt()
-
-
-def _wait_for_interrupt() -> None:
-    import threading
-
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        return
-
-
-def _finished(folder: Path) -> list[Run]:
-    from edgeglass_diag.store import find_runs, load
-
-    return [load(place) for place in find_runs(folder)]
+        terminal().print(catalogue_table(chosen))
 
 
 def _rules(select: list[str], ignore: list[str]) -> list[Rule]:
@@ -327,43 +206,3 @@ def _check_codes(codes: list[str]) -> None:
     for code in codes:
         if code not in known:
             raise UsageError(f"--stop-on: no rule {code!r}; see 'edgeglass-diag rules'")
-
-
-def _exit_on(found: Any, fail_on: str | None) -> None:
-    from edgeglass_diag.records import Severity
-
-    if fail_on is not None and any(f.severity.rank >= Severity(fail_on).rank for f in found):
-        raise SystemExit(1)
-
-
-def _console(*, stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    return Console(stderr=stderr, soft_wrap=True)
-
-
-def _print_json(value: Any, stream: TextIO | None = None) -> None:
-    from edgeglass_diag.verbs.summary import plain
-
-    print(json.dumps(plain(value), indent=1, allow_nan=False), file=stream, flush=True)
-
-
-def _print_runs(runs: list[Run], stream: TextIO) -> None:
-    from edgeglass_diag.verbs.summary import run_summary
-
-    _print_json({"runs": [run_summary(done) for done in runs]}, stream)
-
-
-def _print_findings(run: Run, console: Console) -> None:
-    from edgeglass_diag.verbs.tables import findings_text
-
-    for line in findings_text(run):
-        console.print(line, highlight=False)
-
-
-def _print_comparison(runs: list[Run], console: Console) -> None:
-    from edgeglass_diag.verbs.compare import compare_runs
-    from edgeglass_diag.verbs.tables import comparison_table
-
-    for part in comparison_table(compare_runs(runs)):
-        console.print(part, highlight=False)

@@ -19,16 +19,7 @@ from edgeglass_diag.folders import FORMAT, VERSION, rank_folders, read_header
 from edgeglass_diag.folders import find_runs as find_runs
 from edgeglass_diag.folders import is_alive as is_alive
 from edgeglass_diag.ranks import merge_findings
-from edgeglass_diag.records import (
-    Finding,
-    ParameterOrigin,
-    ParameterWrite,
-    Reading,
-    Severity,
-    Site,
-    UsageError,
-    Window,
-)
+from edgeglass_diag.records import Finding, ParameterOrigin, ParameterWrite, Reading, Severity, Site, UsageError, Window
 
 if TYPE_CHECKING:
     import pandas as pd
