@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
+
+from edgeglass_diag.records import UsageError
+from edgeglass_diag.verbs.printing import exit_on, print_comparison, print_findings, print_json, terminal
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from edgeglass_diag.programs.target import Program
     from edgeglass_diag.rules import Rule
-    from edgeglass_diag.store import Run
 
 app = typer.Typer(
     help="Why does my vision-text alignment model not learn, and what do I change?",
@@ -31,8 +32,6 @@ FailOn = Annotated[str | None, typer.Option("--fail-on", help="warning or critic
 
 def main() -> None:
     """Run the command line; wrong use ends with exit status 2 and one line on stderr."""
-    from edgeglass_diag.records import UsageError
-
     try:
         app()
     except UsageError as error:
@@ -43,9 +42,27 @@ def main() -> None:
         raise SystemExit(1) from None
 
 
-@app.command()
+class _RunCommand(TyperCommand):
+    """``run``, whose user may have forgotten the ``--`` before a script's own options."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as ever, and say what to do about an option that is not ours."""
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            if type(error).__name__ != "NoSuchOption":  # typer brings its own copy of click, whose place changes
+                raise
+            hint = "the arguments of a script go behind --: edgeglass-diag run train.py -- --lr 2e-3"
+            raise UsageError(f"run: {' '.join(str(error).split())} ({hint})") from None
+
+
+@app.command(cls=_RunCommand)
 def run(
-    target: Annotated[str, typer.Argument(help="Recipe name or YAML file.")] = "incident",
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="TARGET [-- ARGS]", help="Recipe (incident if none is given), YAML file, or program."),
+    ] = None,
+    module: Annotated[str | None, typer.Option("-m", help="Module to run, as behind python -m.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Serve the dashboard beside the run.")] = False,
     port: Annotated[int, typer.Option(help="Port of the dashboard; the next free one if taken.")] = 8050,
     every: Annotated[int, typer.Option(min=1, help="Distance of recorded windows in optimizer steps.")] = 10,
@@ -57,37 +74,41 @@ def run(
     fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train under observation and flag faults as they appear."""
-    from edgeglass_diag.records import UsageError
-    from edgeglass_diag.targets import provider
-    from edgeglass_diag.verbs.run import InterruptedRunError, Options, check_folders, default_folder
+    """Train under observation and flag faults as they appear.
 
+    The target is a recipe, or any training program, which needs no change: a script (train.py -- --lr 2e-3), a
+    module (-m pkg.train -- --lr 2e-3), a folder with a __main__.py. A program keeps its stdout and its exit status;
+    what we say goes to stderr. With --json its stdout goes to stderr, so that stdout is JSON alone. The processes
+    that it starts (torchrun, Fabric, accelerate) are watched as well, each rank into a folder of its own.
+    """
+    from edgeglass_diag.programs.bootstrap.sitecustomize import decline
+    from edgeglass_diag.verbs.options import Options, default_folder
+    from edgeglass_diag.verbs.running import Request, run_program, run_recipe
+
+    decline()
     _check_severity(fail_on)
     _check_codes(stop_on)
-    try:
-        jobs = provider().plan(target, settings)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    target, *arguments = words or ["incident"]
+    program = _program(target if words else None, arguments, module)
+    folder = out if out is not None else default_folder(program.name if program else Path(target).stem, Path("runs"))
     options = Options(every=every, rules=_rules(select, ignore), stop_on=tuple(stop_on))
-    folder = out if out is not None else default_folder(target, Path("runs"))
-    check_folders(jobs, folder)
-    console = _console(stderr=as_json)
-    interrupted = False
-    runs: list[Run] = []
-    try:
-        runs = _run_watched(jobs, folder, options, console, port=port if watch else None, silent=as_json)
-    except InterruptedRunError:
-        interrupted = True
-        runs = _finished(folder)
-    if as_json:
-        from edgeglass_diag.verbs.summary import run_summary
+    request = Request(folder, options, port if watch else None, fail_on, as_json)
+    if program is None:
+        if arguments:
+            raise UsageError(f"the recipe {target!r} takes no arguments, got {arguments[0]!r}; --set is for settings")
+        run_recipe(target, settings, request)
+    else:
+        if settings:
+            raise UsageError(f"--set {settings[0]}: is for recipes; the arguments of a program go behind --")
+        run_program(program, request)
 
-        _print_json({"runs": [run_summary(done) for done in runs]})
-    elif len(runs) > 1:
-        _print_comparison(runs, console)
-    if interrupted:
-        raise SystemExit(130)
-    _exit_on([f for done in runs for f in done.findings], fail_on)
+
+def _program(target: str | None, arguments: list[str], module: str | None) -> Program | None:
+    from edgeglass_diag.programs.target import find_module, find_program
+
+    if module is not None:
+        return find_module(module, arguments if target is None else [target, *arguments])
+    return None if target is None else find_program(target, arguments)
 
 
 @app.command()
@@ -102,10 +123,10 @@ def findings(
     with load(folder) as opened:
         found = opened.findings
         if as_json:
-            _print_json([finding_summary(finding) for finding in found])
+            print_json([finding_summary(finding) for finding in found])
         else:
-            _print_findings(opened, _console())
-    _exit_on(found, fail_on)
+            print_findings(opened, terminal())
+    exit_on(found, fail_on)
 
 
 @app.command()
@@ -113,7 +134,6 @@ def compare(
     folders: Annotated[list[Path], typer.Argument(help="Two or more run folders.")], as_json: AsJson = False
 ) -> None:
     """The runs side by side: losses, recalls, findings, first divergence."""
-    from edgeglass_diag.records import UsageError
     from edgeglass_diag.store import find_runs, load
     from edgeglass_diag.verbs.compare import compare_runs
 
@@ -122,9 +142,9 @@ def compare(
         raise UsageError(f"compare needs at least two runs, got {len(places)}")
     runs = [load(place) for place in places]
     if as_json:
-        _print_json(compare_runs(runs))
+        print_json(compare_runs(runs))
     else:
-        _print_comparison(runs, _console())
+        print_comparison(runs, terminal())
 
 
 @app.command(name="eval")
@@ -134,18 +154,17 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Recall@1/5/10 both ways, by MRL prefix, and embedding geometry."""
-    from edgeglass_diag.records import UsageError
     from edgeglass_diag.verbs.evaluate import evaluate as evaluate_path
 
     if not path.exists():
         raise UsageError(f"no such run or checkpoint: {path}")
     result = evaluate_path(path, split)
     if as_json:
-        _print_json(result)
+        print_json(result)
     else:
         from edgeglass_diag.verbs.tables import evaluation_table
 
-        _console().print(evaluation_table(result))
+        terminal().print(evaluation_table(result))
 
 
 @app.command()
@@ -153,7 +172,6 @@ def rules(
     code: Annotated[str | None, typer.Argument(help="One code, e.g. EG301.")] = None, as_json: AsJson = False
 ) -> None:
     """The rule catalogue, each with its reason, threshold, source and fix."""
-    from edgeglass_diag.records import UsageError
     from edgeglass_diag.verbs.catalogue import catalogue, page
 
     entries = catalogue()
@@ -161,53 +179,13 @@ def rules(
     if not chosen:
         raise UsageError(f"no rule {code!r}: expected one of {', '.join(entry['code'] for entry in entries)}")
     if as_json:
-        _print_json(chosen)
+        print_json(chosen)
     elif code is not None:
         print(page(chosen[0]["code"]))
     else:
         from edgeglass_diag.verbs.tables import catalogue_table
 
-        _console().print(catalogue_table(chosen))
-
-
-def _run_watched(
-    jobs: Any, folder: Path, options: Any, console: Console, *, port: int | None, silent: bool
-) -> list[Run]:
-    from contextlib import ExitStack
-
-    from edgeglass_diag.verbs.live import LiveView, Silent
-    from edgeglass_diag.verbs.run import run_jobs
-
-    with ExitStack() as stack:
-        if port is not None:
-            from edgeglass_diag.verbs.serve import dashboard
-
-            address = stack.enter_context(dashboard(folder, port))
-            console.print(f"dashboard: {address}", highlight=False)
-        if silent:
-            return run_jobs(jobs, folder, options, Silent())
-        with LiveView(console) as view:
-            done = run_jobs(jobs, folder, options, view)
-        if port is not None and console.is_terminal and sys.stdin.isatty():
-            _print_comparison(done, console)
-            console.print(f"dashboard: {address} (Ctrl-C ends it)", highlight=False)
-            _wait_for_interrupt()
-        return done
-
-
-def _wait_for_interrupt() -> None:
-    import threading
-
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        return
-
-
-def _finished(folder: Path) -> list[Run]:
-    from edgeglass_diag.store import find_runs, load
-
-    return [load(place) for place in find_runs(folder)]
+        terminal().print(catalogue_table(chosen))
 
 
 def _rules(select: list[str], ignore: list[str]) -> list[Rule]:
@@ -217,51 +195,14 @@ def _rules(select: list[str], ignore: list[str]) -> list[Rule]:
 
 
 def _check_severity(fail_on: str | None) -> None:
-    from edgeglass_diag.records import UsageError
-
     if fail_on not in (None, "warning", "critical"):
         raise UsageError(f"--fail-on: expected warning or critical, got {fail_on!r}")
 
 
 def _check_codes(codes: list[str]) -> None:
-    from edgeglass_diag.records import UsageError
     from edgeglass_diag.verbs.catalogue import catalogue
 
     known = {entry["code"] for entry in catalogue()} if codes else set()
     for code in codes:
         if code not in known:
             raise UsageError(f"--stop-on: no rule {code!r}; see 'edgeglass-diag rules'")
-
-
-def _exit_on(found: Any, fail_on: str | None) -> None:
-    from edgeglass_diag.records import Severity
-
-    if fail_on is not None and any(f.severity.rank >= Severity(fail_on).rank for f in found):
-        raise SystemExit(1)
-
-
-def _console(*, stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    return Console(stderr=stderr, soft_wrap=True)
-
-
-def _print_json(value: Any) -> None:
-    from edgeglass_diag.verbs.summary import plain
-
-    print(json.dumps(plain(value), indent=1, allow_nan=False))
-
-
-def _print_findings(run: Run, console: Console) -> None:
-    from edgeglass_diag.verbs.tables import findings_text
-
-    for line in findings_text(run):
-        console.print(line, highlight=False)
-
-
-def _print_comparison(runs: list[Run], console: Console) -> None:
-    from edgeglass_diag.verbs.compare import compare_runs
-    from edgeglass_diag.verbs.tables import comparison_table
-
-    for part in comparison_table(compare_runs(runs)):
-        console.print(part, highlight=False)

@@ -15,22 +15,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeglass_diag.records import (
-    Finding,
-    ParameterOrigin,
-    ParameterWrite,
-    Reading,
-    Severity,
-    Site,
-    UsageError,
-    Window,
-)
+from edgeglass_diag.folders import FORMAT, VERSION, rank_folders, read_header
+from edgeglass_diag.folders import find_runs as find_runs
+from edgeglass_diag.folders import is_alive as is_alive
+from edgeglass_diag.ranks import merge_findings
+from edgeglass_diag.records import Finding, ParameterOrigin, ParameterWrite, Reading, Severity, Site, UsageError, Window
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FORMAT = "edgeglass-diag run"
-VERSION = 1
 
 _SCHEMA = """
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -47,12 +39,6 @@ CREATE TABLE findings (
 """
 
 
-def find_runs(folder: Path) -> list[Path]:
-    """Run directories in ``folder``: itself, its children and grandchildren, oldest first."""
-    found = {p.parent for depth in ("", "*/", "*/*/") for p in folder.glob(f"{depth}run.json")}
-    return sorted((p for p in found if _is_run(p)), key=lambda p: (_header(p).get("created", 0.0), p.name))
-
-
 def load(path: str | Path) -> Run:
     """Open a run directory for reading.
 
@@ -62,29 +48,16 @@ def load(path: str | Path) -> Run:
     return Run(Path(path))
 
 
-def _header(folder: Path) -> dict[str, Any]:
-    file = folder / "run.json"
-    if not folder.exists():
-        raise UsageError(f"no such run: {folder} does not exist")
+def _open(folder: Path) -> sqlite3.Connection:
+    file = folder / "signals.sqlite"
     if not file.is_file():
-        raise UsageError(f"not a run: {folder} has no run.json (expected a folder written by 'edgeglass-diag run')")
+        raise UsageError(f"not a whole run: {folder} has no signals.sqlite")
     try:
-        header = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UsageError(f"not a run: {file} cannot be read as JSON ({error})") from error
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise UsageError(f"not a run: {file} is not of the format {FORMAT!r}")
-    if header.get("version") != VERSION:
-        raise UsageError(f"{file} has version {header.get('version')}; this edgeglass-diag reads version {VERSION}")
-    return header
-
-
-def _is_run(folder: Path) -> bool:
-    try:
-        _header(folder)
-    except UsageError:
-        return False
-    return True
+        db = sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+        db.execute("SELECT COUNT(*) FROM windows").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise UsageError(f"{file} cannot be read as a store of signals ({error})") from error
+    return db
 
 
 def _encode(values: Sequence[float]) -> tuple[float | None, bytes | None]:
@@ -161,8 +134,15 @@ class RunWriter:
                 [(f.code, f.site, json.dumps(asdict(f), default=str)) for f in findings],
             )
 
+    def note(self, facts: Mapping[str, object]) -> None:
+        """Add facts to ``run.json`` that were not known at the beginning."""
+        self._header |= facts
+        self._write_header()
+
     def finish(self, status: str, result: Mapping[str, object]) -> None:
-        """Close the store and note how the run ended: ``finished``, ``stopped`` or ``failed``."""
+        """Close the store and note how the run ended: ``finished``, ``stopped`` or ``failed``; said once."""
+        if "ended" in self._header:
+            return
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
         self._header |= {"status": status, "ended": time.time(), "result": dict(result)}
@@ -170,20 +150,17 @@ class RunWriter:
 
 
 class Run:
-    """A run directory opened for reading, also while it is being written."""
+    """A run directory opened for reading, also while it is being written.
+
+    Where several processes trained, each has a store of its own. What is read here is the main process's, or that
+    of the lowest rank where the main process only launched the others; ``findings`` are those of all ranks.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.header = _header(folder)
-        file = folder / "signals.sqlite"
-        if not file.is_file():
-            raise UsageError(f"not a whole run: {folder} has no signals.sqlite")
-        try:
-            address = f"{file.resolve().as_uri()}?mode=ro"
-            self._db = sqlite3.connect(address, uri=True, check_same_thread=False)
-            self._db.execute("SELECT COUNT(*) FROM windows").fetchone()
-        except sqlite3.DatabaseError as error:
-            raise UsageError(f"{file} cannot be read as a store of signals ({error})") from error
+        self.header = read_header(folder)
+        self._others: dict[int, Run] = {}
+        self._db = self._connect()
 
     def __enter__(self) -> Run:
         return self
@@ -192,12 +169,29 @@ class Run:
         self.close()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connections."""
         self._db.close()
+        for other in self._others.values():
+            other.close()
 
     def refresh(self) -> None:
-        """Read ``run.json`` again."""
-        self.header = _header(self.folder)
+        """Read ``run.json`` again, and look for the ranks that have begun since."""
+        self.header = read_header(self.folder)
+        self._db.close()
+        self._db = self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        launched = {} if "rank" in self.header else rank_folders(self.folder)
+        return _open(next(iter(launched.values()), self.folder))
+
+    @property
+    def ranks(self) -> dict[int, Run]:
+        """The run of each process that trained, by rank, itself among them; a process without a rank by its id."""
+        folders = rank_folders(self.folder)
+        for rank in folders.keys() - self._others.keys():
+            self._others[rank] = Run(folders[rank])
+        own = {int(self.header.get("rank", 0)): self} if "rank" in self.header or not folders else {}
+        return dict(sorted((own | self._others).items()))
 
     @property
     def name(self) -> str:
@@ -222,11 +216,19 @@ class Run:
         return -1 if row[0] is None else int(row[0])
 
     @property
+    def windows(self) -> int:
+        """How many windows were recorded."""
+        return int(self._db.execute("SELECT COUNT(*) FROM windows").fetchone()[0])
+
+    @property
     def findings(self) -> list[Finding]:
-        """All findings, worst first, causes before what follows from them, then by step."""
-        rows = self._db.execute("SELECT record FROM findings ORDER BY id").fetchall()
-        found = [Finding(**{**r, "severity": Severity(r["severity"])}) for r in (json.loads(row[0]) for row in rows)]
+        """All findings of all ranks, worst first, causes before what follows from them, then by step."""
+        found = merge_findings({rank: run._own_findings() for rank, run in self.ranks.items()})
         return sorted(found, key=lambda f: (-f.severity.rank, f.because_of is not None, f.step))
+
+    def _own_findings(self) -> list[Finding]:
+        rows = self._db.execute("SELECT record FROM findings ORDER BY id").fetchall()
+        return [Finding(**{**r, "severity": Severity(r["severity"])}) for r in (json.loads(row[0]) for row in rows)]
 
     @property
     def sites(self) -> list[Site]:
@@ -271,29 +273,22 @@ class Run:
         return [(row, Reading(step, name, signal, _decode(v, b))) for row, step, name, v, b in rows]
 
     def frame(self, signal: str, *, site: str | None = None) -> pd.DataFrame:
-        """Readings of one signal as a frame with columns step, site, component, value.
+        """Readings of one signal as a frame with columns step, site, component, value; rank first where several are.
 
         Raises:
             UsageError: for a signal that this run has not recorded.
         """
         import pandas as pd
 
-        if signal not in self.signals:
-            raise UsageError(f"{self.folder} has no signal {signal!r}; it has: {', '.join(self.signals) or 'none'}")
+        ranks = self.ranks
+        known = sorted({name for run in ranks.values() for name in run.signals})
+        if signal not in known:
+            raise UsageError(f"{self.folder} has no signal {signal!r}; it has: {', '.join(known) or 'none'}")
         rows = [
-            (reading.step, reading.site, component, value)
-            for _, reading in self.readings(signal, site=site)
+            (rank, reading.step, reading.site, component, value)
+            for rank, run in ranks.items()
+            for _, reading in run.readings(signal, site=site)
             for component, value in enumerate(reading.values)
         ]
-        return pd.DataFrame(rows, columns=["step", "site", "component", "value"])
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process of this machine exists."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        frame = pd.DataFrame(rows, columns=["rank", "step", "site", "component", "value"])
+        return frame if len(ranks) > 1 else frame.drop(columns="rank")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import platform
+import os
 import queue
-import subprocess
 import sys
 import threading
 import warnings
@@ -12,10 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from edgeglass_diag.process import StopTraining as StopTraining
+from edgeglass_diag.process import ending, environment, git
 from edgeglass_diag.record import Recorder
 from edgeglass_diag.record.buffer import PendingWindow
 from edgeglass_diag.records import Finding, Reading, Window
@@ -27,19 +27,11 @@ OnWindow = Callable[[Window, list[Finding]], None]
 _QUEUE = 64
 
 
-class StopTraining(BaseException):
-    """Raised in the training thread when a finding was made on which to stop; not an error of the training."""
-
-    def __init__(self, finding: Finding) -> None:
-        super().__init__(f"stopped on {finding.code} {finding.name}: {finding.message}")
-        self.finding = finding
-
-
 class Watch:
     """A context manager that records training into a run folder and judges it as it goes.
 
     Windows are handed to one thread, which resolves, judges and writes them; the training waits for it only
-    when it is more than 64 windows ahead.
+    when it is more than 64 windows ahead. A forked copy of the process is not watched: in it the watch does nothing.
 
     Args:
         out: run folder, new or empty.
@@ -49,6 +41,9 @@ class Watch:
         header: further content for ``run.json``, e.g. the settings.
         stop_on: codes of findings on which the training is stopped by StopTraining.
         on_window: told each window and the findings that came with it, in the writing thread.
+        store: gives the store when the first window is handed over, in the training thread. It is told whether
+            an optimizer has stepped, and may give None for a process that trained nothing. Where there is no
+            such function, the store is made in ``out`` at once.
 
     Raises:
         UsageError: when ``out`` is not empty or cannot be written.
@@ -67,6 +62,7 @@ class Watch:
         header: Mapping[str, object] | None = None,
         stop_on: Sequence[str] = (),
         on_window: OnWindow | None = None,
+        store: Callable[[bool], RunWriter | None] | None = None,
     ) -> None:
         self.folder = Path(out)
         self.result: dict[str, object] = {}
@@ -77,8 +73,12 @@ class Watch:
         self._queue: queue.Queue[PendingWindow | Window | None] = queue.Queue(maxsize=_QUEUE)
         self._stop: Finding | None = None
         self._failure: BaseException | None = None
-        about = {"every": every, "environment": _environment(), "git": _git(), "command": sys.argv, **(header or {})}
-        self._writer = RunWriter(self.folder, name=name or self.folder.name, header=about)
+        self._process, self._closing = os.getpid(), False
+        self._make_store = store
+        self._writer: RunWriter | None = None
+        if store is None:
+            about = {"every": every, "environment": environment(), "git": git(), "command": sys.argv, **(header or {})}
+            self._writer = RunWriter(self.folder, name=name or self.folder.name, header=about)
         self._thread = threading.Thread(target=self._consume, name="edgeglass-diag writer", daemon=True)
 
     @property
@@ -93,49 +93,67 @@ class Watch:
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Record metrics that the training itself reports, as signals ``metric/NAME``."""
         readings = tuple(Reading(step, "", f"metric/{name}", (float(value),)) for name, value in metrics.items())
-        if self._failure is None:
-            self._queue.put(Window(step, readings))
+        self._hand_over(Window(step, readings))
+
+    def abandon(self) -> None:
+        """Leave a forked copy of the process alone: hooks are removed, the store belongs to the parent."""
+        self._recorder.step = -1  # the recorder hands over an unfinished first window, and this one is not ours
+        self._recorder.__exit__(None, None, None)
 
     def __enter__(self) -> Watch:
-        self._thread.start()
+        if self._writer is not None:
+            self._thread.start()
         self._recorder.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if os.getpid() != self._process:
+            return
+        self._closing = True
         self._recorder.__exit__(kind, error, trace)
+        if self._writer is None:
+            return
         self._queue.put(None)
         self._thread.join()
-        status = "finished" if kind is None else "failed" if issubclass(kind, Exception) else "stopped"
-        if kind is SystemExit and isinstance(error, SystemExit):
-            status = "failed" if error.code else "finished"
+        status, said = ending(error)
         if self._failure is not None:
             problem = f"{type(self._failure).__name__}: {self._failure}"
             self.result["recording"] = problem
             warnings.warn(f"edgeglass-diag stopped recording: {problem}", stacklevel=2)
-        if error is not None:
-            self.result.setdefault("error", f"{type(error).__name__}: {error}")
+        if said is not None:
+            self.result.setdefault("error", said)
         self._writer.finish(status, self.result)
 
     def _take(self, window: PendingWindow) -> None:
-        if self._failure is None:
-            self._queue.put(window)
+        self._hand_over(window)
         if self._stop is not None:
             raise StopTraining(self._stop)
+
+    def _hand_over(self, window: PendingWindow | Window) -> None:
+        if os.getpid() != self._process or self._failure is not None:
+            return
+        if self._writer is None:
+            self._writer = self._make_store(not self._closing) if self._make_store is not None else None
+            if self._writer is None:
+                return
+            self._thread.start()
+        self._queue.put(window)
 
     def _consume(self) -> None:
         while (item := self._queue.get()) is not None:
             if self._failure is not None:
                 continue
             try:
-                self._process(item.resolve() if isinstance(item, PendingWindow) else item)
+                self._judge(item.resolve() if isinstance(item, PendingWindow) else item)
             except BaseException as failure:  # the training goes on; said at the end, in its own thread
                 self._failure = failure
 
-    def _process(self, window: Window) -> None:
+    def _judge(self, window: Window) -> None:
         fresh = self._engine.feed(window)
-        self._writer.write(window, self._engine.findings)
+        if self._writer is not None:
+            self._writer.write(window, self._engine.findings)
         if self._on_window is not None:
             self._on_window(window, fresh)
         self._stop = self._stop or next((f for f in fresh if f.code in self._stop_on), None)
@@ -158,16 +176,3 @@ def watch(
     if model is not None:
         watching.name_model(model)
     return watching
-
-
-def _environment() -> dict[str, str]:
-    return {"python": platform.python_version(), "torch": torch.__version__, "platform": platform.platform()}
-
-
-def _git() -> dict[str, object]:
-    try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
-        dirty = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=5, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return {}
-    return {"commit": commit.stdout.strip(), "dirty": bool(dirty.stdout.strip())}

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from edgeglass_diag.records import Finding, UsageError, Window
-from edgeglass_diag.rules import Rule
 from edgeglass_diag.store import Run, load
 from edgeglass_diag.targets import Job
+from edgeglass_diag.verbs.options import Options, check_folder
 from edgeglass_diag.watching import StopTraining, Watch
 
 
@@ -32,24 +29,8 @@ class Listener(Protocol):
         """A job has ended."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the user chose for all jobs."""
-
-    every: int
-    rules: Sequence[Rule]
-    stop_on: tuple[str, ...] = ()
-
-
 class InterruptedRunError(Exception):
     """The user ended the jobs with Ctrl-C; what was recorded is whole."""
-
-
-def default_folder(target: str, root: Path) -> Path:
-    """A new folder below ``root``, named after the target and the time."""
-    stem = f"{Path(target).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-    names = [stem, *(f"{stem}-{count}" for count in range(2, 100))]
-    return next(folder for name in names if not (folder := root / name).exists())
 
 
 def check_folders(jobs: Sequence[Job], out: Path) -> list[Path]:
@@ -62,11 +43,7 @@ def check_folders(jobs: Sequence[Job], out: Path) -> list[Path]:
     unique = [name if names.count(name) == 1 else f"{name}-{index + 1}" for index, name in enumerate(names)]
     folders = [out] if len(jobs) == 1 else [out / name for name in unique]
     for folder in folders:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UsageError(f"{folder} exists and is not empty: a run needs a new folder, and nothing is overwritten")
-        standing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-        if not standing.is_dir() or not os.access(standing, os.W_OK):
-            raise UsageError(f"cannot write a run to {folder}: {standing} is not a folder that can be written")
+        check_folder(folder)
     return folders
 
 

@@ -16,20 +16,35 @@ def finding_summary(finding: Finding) -> dict[str, Any]:
 
 
 def run_summary(run: Run) -> dict[str, Any]:
-    """A run as plain values: losses, recalls, findings, how it ended."""
-    result, header = run.result, run.header
+    """A run as plain values: how it ended, losses, findings; recalls and validation loss of a recipe's run."""
+    header = run.header
     values = {
         "name": run.name,
         "out": str(run.folder),
         "status": run.status,
         "seconds": round(header["ended"] - header["created"], 2) if "ended" in header else None,
         "last_step": run.last_step,
-        **{key: result.get(key) for key in ("train_loss", "val_loss", "i2t", "t2i", "n", "chance")},
+        **(_of_program(run) if "program" in header else _of_recipe(run)),
         "findings": [finding_summary(finding) for finding in run.findings],
     }
-    if "error" in result:
-        values["error"] = result["error"]
+    if "error" in run.result:
+        values["error"] = run.result["error"]
     return plain(values)  # type: ignore[no-any-return]
+
+
+def _of_recipe(run: Run) -> dict[str, Any]:
+    return {key: run.result.get(key) for key in ("train_loss", "val_loss", "i2t", "t2i", "n", "chance")}
+
+
+def _of_program(run: Run) -> dict[str, Any]:
+    """The training loss is the mean of ``loss/total`` over the last ten recorded windows, None where none was seen."""
+    losses = [reading.values[0] for _, reading in run.readings("loss/total", site="")][-10:]
+    return {
+        "train_loss": sum(losses) / len(losses) if losses else None,
+        "windows": run.windows,
+        "exit_status": run.result.get("exit_status"),
+        "ranks": list(run.ranks),
+    }
 
 
 def plain(value: Any) -> Any:

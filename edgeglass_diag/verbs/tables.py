@@ -17,11 +17,18 @@ from edgeglass_diag.verbs.live import finding_line
 def findings_text(run: Run) -> Iterator[str]:
     """Findings of a run, causes first, what follows from them indented below."""
     found = run.findings
-    yield f"{escape(str(run.folder))}: {run.status}, {run.last_step + 1} steps, {len(found) or 'no'} findings"
+    yield f"{escape(str(run.folder))}: {run.status}, {_steps(run)}, {len(found) or 'no'} findings"
     codes = {finding.code for finding in found}
     for finding in found:
         if finding.because_of not in codes:
             yield from _nested(finding, found, depth=0, above=())
+
+
+def _steps(run: Run) -> str:
+    """A program notes its rank at its first step; before it there is at most the window that never ended."""
+    if "program" in run.header and not any("rank" in other.header for other in run.ranks.values()):
+        return f"no optimizer step (windows recorded: {run.windows})"
+    return f"{run.last_step + 1} steps"
 
 
 def _nested(finding: Finding, found: list[Finding], *, depth: int, above: tuple[str, ...]) -> Iterator[str]:
@@ -56,11 +63,11 @@ def comparison_table(comparison: dict[str, Any]) -> Iterator[RenderableType]:
 def _comparison_rows(runs: list[dict[str, Any]]) -> Iterator[tuple[str, list[str]]]:
     yield "status", [run["status"] for run in runs]
     for key in ("train_loss", "val_loss"):
-        yield key.replace("_", " "), [_number(run[key]) for run in runs]
+        yield key.replace("_", " "), [_number(run.get(key)) for run in runs]
     for way in ("i2t", "t2i"):
         for k in ("R@1", "R@5", "R@10"):
-            yield f"{way} {k}", [_number((run[way] or {}).get(k)) for run in runs]
-    yield "chance R@1", [_number((run["chance"] or {}).get("R@1")) for run in runs]
+            yield f"{way} {k}", [_number((run.get(way) or {}).get(k)) for run in runs]
+    yield "chance R@1", [_number((run.get("chance") or {}).get("R@1")) for run in runs]
     for severity in ("critical", "warning", "info"):
         yield severity, [str(sum(f["severity"] == severity for f in run["findings"])) for run in runs]
 

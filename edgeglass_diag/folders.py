@@ -1,0 +1,80 @@
+"""Which folders are runs, and which of them hold the ranks of another. No torch, no database."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from edgeglass_diag.records import UsageError
+
+FORMAT = "edgeglass-diag run"
+VERSION = 1
+_RANK = re.compile(r"rank-(\d+)")
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """Run directories in ``folder``: itself, its children and grandchildren, oldest first.
+
+    A run within a run is a rank of it and none of its own; it is listed where ``folder`` is the rank itself.
+    """
+    found = {p.parent for depth in ("", "*/", "*/*/") for p in folder.glob(f"{depth}run.json") if is_run(p.parent)}
+    own = [place for place in found if place.parent not in found]
+    return sorted(own, key=lambda p: (read_header(p).get("created", 0.0), p.name))
+
+
+def rank_folders(folder: Path) -> dict[int, Path]:
+    """The ranks whose records lie inside of a run, in rising order.
+
+    A process that belongs to no group of ranks stands under its process id.
+    """
+    # The header is written before the store: without the store the rank is just beginning. Links may lead out of here.
+    stores = [
+        file.parent for file in folder.glob("rank-*/signals.sqlite") if file.resolve().is_relative_to(folder.resolve())
+    ]
+    places = {int(match[1]): p for p in stores if (match := _RANK.fullmatch(p.name)) and is_run(p)}
+    return dict(sorted(places.items()))
+
+
+def read_header(folder: Path) -> dict[str, Any]:
+    """The content of ``run.json``.
+
+    Raises:
+        UsageError: when there is none, or it is not of this format and version.
+    """
+    file = folder / "run.json"
+    if not folder.exists():
+        raise UsageError(f"no such run: {folder} does not exist")
+    if not file.is_file():
+        raise UsageError(f"not a run: {folder} has no run.json (expected a folder written by 'edgeglass-diag run')")
+    try:
+        header = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UsageError(f"not a run: {file} cannot be read as JSON ({error})") from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise UsageError(f"not a run: {file} is not of the format {FORMAT!r}")
+    if header.get("version") != VERSION:
+        raise UsageError(f"{file} has version {header.get('version')}; this edgeglass-diag reads version {VERSION}")
+    return header
+
+
+def is_run(folder: Path) -> bool:
+    """Whether the folder is a run of this format and version."""
+    try:
+        read_header(folder)
+    except UsageError:
+        return False
+    return True
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine exists."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,54 @@
+"""What is known of a process that trains: where it runs, from which code, and how it ended. No torch."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+
+from edgeglass_diag.records import Finding
+
+
+class StopTraining(BaseException):
+    """Raised in the training thread when a finding was made on which to stop; not an error of the training."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(f"stopped on {finding.code} {finding.name}: {finding.message}")
+        self.finding = finding
+
+
+def environment() -> dict[str, str]:
+    """Versions of Python and torch, and the platform; torch is not imported for it."""
+    try:
+        torch = version("torch")
+    except PackageNotFoundError:  # built from source and found on the path alone
+        torch = "unknown"
+    return {"python": platform.python_version(), "torch": torch, "platform": platform.platform()}
+
+
+def git() -> dict[str, object]:
+    """Commit of the working directory, and whether anything is changed; empty outside of a repository."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+        dirty = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"commit": commit.stdout.strip(), "dirty": bool(dirty.stdout.strip())}
+
+
+def ending(error: BaseException | None) -> tuple[str, str | None]:
+    """How a training ended, and what is to be said of it.
+
+    ``finished``: without an exception, or by ``sys.exit`` with success. ``failed``: by an error or an exit status
+    other than 0. ``stopped``: from outside, by Ctrl-C or on a finding.
+
+    Example:
+        >>> ending(None), ending(SystemExit(0)), ending(SystemExit(3)), ending(KeyboardInterrupt())
+        (('finished', None), ('finished', None), ('failed', 'SystemExit: 3'), ('stopped', 'KeyboardInterrupt'))
+    """
+    if error is None or (isinstance(error, SystemExit) and not error.code):
+        return "finished", None
+    # An exit that answers an error, as the workers of torch.multiprocessing make it, is that error's.
+    cause = error.__context__ if isinstance(error, SystemExit) and error.__context__ is not None else error
+    status = "failed" if isinstance(cause, Exception | SystemExit) else "stopped"
+    return status, f"{type(cause).__name__}: {cause}".removesuffix(": ")

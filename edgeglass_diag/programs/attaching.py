@@ -1,0 +1,132 @@
+"""The watch of one process of a program: from the import of torch to the end of the process or of its ``main``."""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Mapping
+from multiprocessing import util
+from multiprocessing.process import BaseProcess
+from typing import Any, NoReturn
+
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from edgeglass_diag.folders import rank_folders
+from edgeglass_diag.programs.announce import Announcer
+from edgeglass_diag.programs.children import Options, known_rank, open_rank_store
+from edgeglass_diag.store import RunWriter
+from edgeglass_diag.watching import Watch
+
+_LOADER = "torch.utils.data._utils.worker"
+
+
+class Attachment:
+    """Watches this process, and the copies that are forked from it as soon as they train themselves.
+
+    Args:
+        options: of the run.
+        writer: the store of the main process, which is there from the beginning; None in a child.
+    """
+
+    def __init__(self, options: Options, writer: RunWriter | None = None) -> None:
+        self._options, self._writer = options, writer
+        self._left: list[Watch] = []  # of the process that this one was forked from; it must not be finalised here
+        self._exit: SystemExit | None = None
+        self._watch: Watch | None = self._begin()
+        os.register_at_fork(after_in_child=self._after_fork)
+
+    @classmethod
+    def of_child(cls, options: Options) -> Attachment:
+        """Watch a process that somebody else runs, up to its end."""
+        attached = cls(options)
+        attached._await_end()
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            _before_run(attached._leave_loader)
+        return attached
+
+    def close(self, error: BaseException | None, result: Mapping[str, object]) -> None:
+        """End the record; does nothing when it has ended."""
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.result |= result
+            watch.__exit__(None if error is None else type(error), error, None)
+
+    def _begin(self) -> Watch:
+        options = self._options
+        self._announcer = Announcer(sys.stderr)
+        watch = Watch(
+            options.out,
+            every=options.every,
+            rules=options.chosen_rules(),
+            stop_on=options.stop_on,
+            on_window=self._announcer.window,
+            store=self._open,
+        )
+        watch.__enter__()
+        return watch
+
+    def _open(self, stepped: bool) -> RunWriter | None:
+        """The store, now that there is something to write; a child that only computed gets none."""
+        rank = known_rank()
+        if multiprocessing.parent_process() is not None:
+            # Processes of multiprocessing may end without atexit, and forget at their start what was asked for before.
+            util.Finalize(None, self._end, exitpriority=0)
+        self._announcer.silent = not (self._options.announce and rank in (None, 0))
+        if self._writer is None:
+            return open_rank_store(self._options, rank) if stepped else None
+        if stepped:
+            number = rank or 0
+            taken = number in rank_folders(self._writer.folder)
+            self._writer.note({"rank": os.getpid() if taken else number})
+        return self._writer
+
+    def _after_fork(self) -> None:
+        """In a forked copy: leave the parent's record alone, and begin one of its own after its first step.
+
+        Most copies load data and never step; recording from the start would cost them time for nothing.
+        """
+        if self._watch is None:
+            return
+        self._left.append(self._watch)
+        self._watch.abandon()
+        self._watch, self._writer = None, None
+        handle = register_optimizer_step_post_hook(lambda *_: self._first_step(handle))
+
+    def _first_step(self, handle: Any) -> None:
+        handle.remove()
+        self._watch = self._begin()
+        self._await_end()
+
+    def _leave_loader(self, process: BaseProcess) -> None:
+        """A spawned loader never steps: it would for ever record its first window."""
+        if getattr(getattr(process, "_target", None), "__module__", None) == _LOADER:
+            self.close(None, {})
+
+    def _await_end(self) -> None:
+        """End the record when the process ends."""
+        atexit.register(self._end)
+        leave = sys.exit
+
+        def noting_exit(status: Any = None, /) -> NoReturn:
+            self._exit = SystemExit(status)
+            leave(status)
+
+        sys.exit = noting_exit
+
+    def _end(self) -> None:
+        # Under multiprocessing the error is on its way; that of a script is kept by the interpreter; the status
+        # given to sys.exit is nowhere to be read.
+        self.close(sys.exc_info()[1] or getattr(sys, "last_value", None) or self._exit, {})
+
+
+def _before_run(tell: Callable[[BaseProcess], None]) -> None:
+    """Be told which function a spawned process is to run; nobody knows while its modules are still being imported."""
+    bootstrap = BaseProcess._bootstrap  # type: ignore[attr-defined]
+
+    def telling(process: BaseProcess, *arguments: Any, **keywords: Any) -> Any:
+        tell(process)
+        return bootstrap(process, *arguments, **keywords)
+
+    BaseProcess._bootstrap = telling  # type: ignore[attr-defined]

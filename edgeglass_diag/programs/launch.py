@@ -1,0 +1,87 @@
+"""Runs a program as ``__main__`` of this process, as ``python program`` does, and says how it ended."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType, TracebackType
+
+from edgeglass_diag.programs.target import Program
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+def launch(program: Program) -> BaseException | None:
+    """Run a program to its end; gives what it raised, with a traceback free of our frames.
+
+    An error is printed as Python prints it, through ``sys.excepthook``, which the program may have replaced.
+    """
+    main = ModuleType("__main__")
+    main.__dict__.update(__annotations__={}, __builtins__=sys.modules["builtins"])
+    sys.modules["__main__"] = main
+    try:
+        if program.kind == "script":
+            _run_script(program, main)
+        else:
+            _run_package(program)
+    except SystemExit as error:
+        return error
+    except BaseException as error:
+        _clean(error)
+        return error
+    return None
+
+
+def show(error: BaseException) -> None:
+    """Print an error as the interpreter does that dies of it."""
+    sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
+    sys.excepthook(type(error), error, error.__traceback__)
+
+
+def _run_script(program: Program, main: ModuleType) -> None:
+    path = os.path.abspath(program.target)
+    _set_path(os.path.dirname(os.path.realpath(path)))
+    sys.argv[:] = [program.target, *program.arguments]
+    main.__dict__.update(__file__=path, __loader__=SourceFileLoader("__main__", path), __cached__=None)
+    exec(compile(Path(path).read_bytes(), path, "exec", dont_inherit=True), main.__dict__)
+
+
+def _run_package(program: Program) -> None:
+    """A module, folder or archive, by the function with which Python itself runs them."""
+    is_module = program.kind == "module"
+    _set_path(os.getcwd() if is_module else os.path.abspath(program.target))
+    sys.argv[:] = ["-m" if is_module else program.target, *program.arguments]
+    run_module_as_main = runpy._run_module_as_main  # type: ignore[attr-defined]
+    run_module_as_main(program.target if is_module else "__main__", alter_argv=is_module)
+
+
+def _set_path(first: str) -> None:
+    """Put the program's place where our own was: first on sys.path, unless Python was told to put none there."""
+    if sys.flags.safe_path:
+        return
+    sys.path[0] = first
+
+
+def _clean(error: BaseException, seen: frozenset[int] = frozenset()) -> None:
+    """Take our frames out of the tracebacks of an error and of those it came from."""
+    if id(error) in seen:
+        return
+    error.__traceback__ = _without_ours(error.__traceback__)
+    for other in (error.__cause__, error.__context__):
+        if other is not None:
+            _clean(other, seen | {id(error)})
+
+
+def _without_ours(trace: TracebackType | None) -> TracebackType | None:
+    entries = []
+    while trace is not None:
+        if not trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+            entries.append(trace)
+        trace = trace.tb_next
+    cleaned: TracebackType | None = None
+    for entry in reversed(entries):
+        cleaned = TracebackType(cleaned, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return cleaned

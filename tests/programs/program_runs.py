@@ -1,0 +1,74 @@
+"""Programs are run twice: by Python alone, and under observation."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+
+CLIP = """
+    import torch
+    from torch import nn
+    import torch.nn.functional as F
+
+    class Clip(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.image, self.text = nn.Linear(6, 8), nn.Linear(5, 8)
+
+        def forward(self, images, texts):
+            return F.normalize(self.image(images), dim=-1), F.normalize(self.text(texts), dim=-1)
+
+    def contrastive(model, images, texts):
+        left, right = model(images, texts)
+        logits = 10 * left @ right.T
+        labels = torch.arange(len(logits))
+        return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+
+    def train(model, steps, batches=None):
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        for step, (images, texts) in zip(range(steps), batches or iter(random_batch, None)):
+            loss = contrastive(model, images, texts)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            print(step, loss.item(), flush=True)
+
+    def random_batch():
+        return torch.randn(8, 6), torch.randn(8, 5)
+"""
+
+
+@dataclass(frozen=True)
+class Programs:
+    """A folder with programs, which can be run as Python runs them and as we do."""
+
+    folder: Path
+    command: str = str(Path(sys.executable).parent / "edgeglass-diag")
+
+    def write(self, name: str, source: str, *, clip: bool = False) -> None:
+        """Write a program; with ``clip`` it finds a small model and its training in ``clip_parts``."""
+        place = self.folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(dedent(source))
+        if clip:
+            (place.parent / "clip_parts.py").write_text(dedent(CLIP))
+
+    def plain(self, *words: str, **options: object) -> subprocess.CompletedProcess[str]:
+        """``python words``."""
+        return self._run([sys.executable, *words], options)
+
+    def watched(self, *words: str, own: tuple[str, ...] = (), **options: object) -> subprocess.CompletedProcess[str]:
+        """``edgeglass-diag run own words``, its record in the folder ``run``."""
+        count = 2 if words[0] == "-m" else 1
+        line = [self.command, "run", "--out", str(self.folder / "run"), *own, *words[:count], "--", *words[count:]]
+        return self._run(line, options)
+
+    def _run(self, line: list[str], options: dict[str, object]) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
+        return subprocess.run(
+            line, cwd=self.folder, capture_output=True, text=True, timeout=120, env=environment, **options
+        )
