@@ -126,12 +126,13 @@ class Recorder:
         window: PendingWindow | None = None
         with self._session.measuring("provenance", "recorder"):
             origins = self._provenance.origins(self._session.naming) if self._provenance is not None else ()
+        with self._session.measuring("attention", "recorder"):
+            self._attention.end_window()  # what it says about coverage belongs to this window
         with self._session.measuring("window", "recorder"):
             window = self._session.buffer.flush(self.step, self._session.take_new_sites(), origins)
         if window is not None:
             self._sink(window)
         self._session.buffer.clear()
-        self._attention.end_window()
         self._losses.end_window()
         self._parameters.end_window()
         self._session.end_window()
