@@ -82,7 +82,7 @@ def masked_by_size(logits: Tensor) -> QueryStatistics:
     own.sub_(maximum)
     # Compared in this direction NaN stays valid, and is seen.
     valid = (own <= EXCLUDED - maximum - _SPREAD * maximum.clamp_min(0)).logical_not_().to(own.dtype)
-    weights = own.exp().mul_(valid)
+    weights = own.exp()  # 0 where invalid, unless all are: then finite, and not counted
     own.mul_(valid)
     return _rows(own, weights, maximum.squeeze(-1), valid.sum(-1), None)
 

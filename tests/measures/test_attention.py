@@ -187,6 +187,7 @@ def test_a_causal_mask_hides_no_padding():
 def test_masked_entries_of_materialised_logits_are_told_by_their_size(seed, fill, dtype, added):
     logits = 20 * random(seed, 2, 3, 5, 7)
     allowed = random(seed + 1, 2, 1, 5, 7) > -0.5 if fill != "none" else torch.ones(2, 1, 5, 7, dtype=torch.bool)
+    allowed[0, :, 0] = fill == "none"
     value = max(FILLS.get(fill, 0.0), torch.finfo(dtype).min) if fill != "-inf" else -math.inf
     masked = torch.where(allowed, logits, value + logits if added and value > -1e6 else value).to(dtype)
     assert_matches(softmax_statistics(masked), of_logits(masked, allowed.expand(masked.shape)))
