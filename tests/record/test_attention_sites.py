@@ -12,6 +12,9 @@ from torch.nn.attention.bias import causal_lower_right
 
 from edgeglass_diag.measures.attention import AttentionStatistics
 from edgeglass_diag.record import Recorder
+from edgeglass_diag.record.attention import AttentionTap
+from edgeglass_diag.record.functions import FunctionTap
+from edgeglass_diag.record.session import Session
 
 B, H, L, S, E = 3, 2, 5, 7, 4
 TINY = torch.finfo(torch.float32).min
@@ -360,6 +363,21 @@ def test_a_large_attention_is_sampled_and_says_how_well():
         assert (error < 4 * found["entropy_se"]).all()
         assert (found["entropy_se"] < 0.1).all()
     assert "entropy_se" not in attention_in(window_of(Net(write), q[:2], k[:2]))["inner.attention"]
+
+
+def test_no_bound_on_the_logits_means_exact():
+    q, k = normal(0, 16, 2, 40, E), normal(1, 16, 2, 30, E)
+    session = Session()
+    for logits, exact in ((None, True), (2000, False)):
+        tap = AttentionTap(session, logits=logits)
+        with FunctionTap(session, tap.observers, {}):
+            (q @ k.mT).softmax(-1) @ k
+            F.scaled_dot_product_attention(q, k, k, scale=1.0)
+        sites = attention_in(session.buffer.flush(0, (), ()).resolve())
+        session.end_window()
+        assert [("entropy_se" not in found) for found in sites.values()] == [exact] * 2
+        errors = [(found["entropy"] - reference(q, k, scale=1.0)["entropy"]).abs().max() for found in sites.values()]
+        assert [float(error) < 1e-6 for error in errors] == [exact] * 2
 
 
 def test_frozen_attentions_say_why_they_are_not_observed():
