@@ -117,6 +117,23 @@ def softmax_statistics(logits: Tensor, *, subset: Subset | None = None, taken: b
     return _summary(_joined(parts, part.shape[0]), chosen)
 
 
+def masked_statistics(logits: Tensor, mask: Tensor, *, subset: Subset) -> AttentionStatistics:
+    """Statistics of softmax(logits + mask), where the mask is known apart from the logits.
+
+    Args:
+        logits: (b, H, n, S), the subset alone.
+        mask: as for ``attention_statistics``, of the whole.
+        subset: which batch elements and queries the logits are.
+
+    Returns:
+        Statistics with shape (H,).
+    """
+    rule = Mask.of(mask, is_causal=False, query=logits, keys=logits.shape[3], subset=subset)
+    blocks = _blocks(logits, logits.shape[3])
+    parts = [rule.statistics(full(logits[b, :, q]).clone(), b, q) for b, q in blocks]
+    return _summary(_joined(parts, logits.shape[0]), subset)
+
+
 def _blocks(query: Tensor, keys: int) -> Iterator[tuple[slice, slice]]:
     """Slices of batch elements and queries: several whole elements at once, or a part of one's queries."""
     size = _BLOCK_ON_CPU if query.device.type == "cpu" else _BLOCK_ELSEWHERE

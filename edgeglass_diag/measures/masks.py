@@ -39,11 +39,9 @@ class Mask:
         positions = torch.arange(query.shape[2], device=query.device)[subset.queries, None] if is_causal else None
         if mask is None:
             return Mask(None, None, positions)
-        values = mask[(None,) * (4 - mask.dim())]
+        values = narrowed(mask)[(None,) * (4 - mask.dim())]
         values = _taken(values.expand(*values.shape[:3], keys), 0, subset.batch)
-        # One query stands for all where the mask is the same for them.
-        queries = values[:, :, :1] if values.stride(2) == 0 else values
-        seen = queries.any(2, keepdim=True) if values.dtype == torch.bool else _allowed(queries.amax(2, keepdim=True))
+        seen = values.any(2, keepdim=True) if values.dtype == torch.bool else _allowed(values.amax(2, keepdim=True))
         return Mask(_taken(values, 2, subset.queries), ~seen, positions)
 
     def statistics(self, logits: Tensor, elements: slice, rows: slice) -> QueryStatistics:
@@ -62,6 +60,13 @@ class Mask:
             padding=_taken(self.padding, 0, elements).to(logits.dtype),
             bias=None if part.dtype == torch.bool else part.to(logits.dtype).clamp_min(EXCLUDED),
         )
+
+
+def narrowed(mask: Tensor) -> Tensor:
+    """The same mask with each dimension that merely repeats one value, as ``expand`` makes them, of size 1."""
+    for dim, stride in enumerate(mask.stride()):
+        mask = mask.narrow(dim, 0, 1) if stride == 0 and mask.shape[dim] > 1 else mask
+    return mask
 
 
 def _taken(values: Tensor, dim: int, chosen: slice) -> Tensor:

@@ -19,6 +19,7 @@ from edgeglass_diag.measures.geometry import distinct_rows
 from edgeglass_diag.measures.sampling import Subset, strided_subset
 from edgeglass_diag.record.functions import Function, Observer
 from edgeglass_diag.record.lineage import tensors_in
+from edgeglass_diag.record.masking import Masking
 from edgeglass_diag.record.mixing import by_heads, four_dims, four_dims_mask, outputs_by_heads
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.unseen import unseen_attention
@@ -33,7 +34,8 @@ latents, 321 tokens and a batch of 32 trains 590 ms per layer on that core: 1 %.
 _MT: Function = Tensor.mT.__get__  # type: ignore[attr-defined]
 SOFTMAX: tuple[Function, ...] = (functional.softmax, torch.softmax, Tensor.softmax, torch.special.softmax)
 PRODUCTS: tuple[Function, ...] = (
-    torch.matmul, torch.bmm, torch.einsum, Tensor.matmul, Tensor.bmm, Tensor.__matmul__, Tensor.__rmatmul__,
+    torch.matmul, torch.bmm, torch.baddbmm, torch.einsum, Tensor.matmul, Tensor.bmm, Tensor.baddbmm,
+    Tensor.__matmul__, Tensor.__rmatmul__,
 )  # fmt: skip
 SCALING: tuple[Function, ...] = (torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__)
 CARRYING: tuple[Function, ...] = (
@@ -58,17 +60,6 @@ class _Softmax:
     derived: list[int]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Biased:
-    """Logits made as bias + scale q k^T, (N, L, S): here the mask is known apart from them."""
-
-    logits: weakref.ref[Tensor]
-    bias: Tensor
-    query: Tensor
-    key: Tensor
-    scale: float
-
-
 class AttentionTap:
     """Observers that write ``attention/*`` statistics of each attention of a training forward pass.
 
@@ -84,7 +75,7 @@ class AttentionTap:
     def __init__(self, session: Session, *, logits: int | None = LOGITS) -> None:
         self._session, self._budget = session, logits
         self._pending: dict[int, _Softmax] = {}
-        self._biased: _Biased | None = None
+        self._masking = Masking(session, self._laid_out)
         self._seen: set[str] = set()
 
     @property
@@ -95,7 +86,8 @@ class AttentionTap:
         table |= dict.fromkeys(SOFTMAX, self._softmax)
         table |= dict.fromkeys(CARRYING, self._carry)
         table |= dict.fromkeys((*PRODUCTS, *SCALING), self._mix)
-        table |= dict.fromkeys((torch.baddbmm, Tensor.baddbmm), self._biased_product)
+        for function, observer in self._masking.observers.items():
+            table[function] = _both(table[function], observer) if function in table else observer
         return table
 
     def end_window(self) -> None:
@@ -105,7 +97,7 @@ class AttentionTap:
             session.cannot_observe(site, "attention", reason)
         self._pending.clear()
         self._seen.clear()
-        self._biased = None
+        self._masking.forget()
 
     def _path(self) -> str:
         return self._session.stack[-1].site if self._session.stack else ""
@@ -165,27 +157,15 @@ class AttentionTap:
             return
         path = self._path()
         with self._session.measuring(path, "attention", logits):
-            laid_out, folded = by_heads(logits.detach(), dim, self._heads())
-            subset = self._subset(tuple(laid_out.shape), laid_out.shape[3], folded=folded)
-            statistics = self._of_operands(logits, subset) or softmax_statistics(laid_out, subset=subset)
+            laid_out, subset = self._laid_out(logits.detach(), dim)
+            statistics = self._masking.statistics(logits) or softmax_statistics(laid_out, subset=subset)
             last = dim % logits.dim() == logits.dim() - 1
             rows = (laid_out.shape[0], laid_out.shape[1], laid_out.shape[2]) if last else None
             self._wait(result, _Softmax(weakref.ref(result), path, statistics, subset, rows, []))
 
-    def _biased_product(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        self._mix(func, args, kwargs, result)
-        if len(args) == 3 and kwargs.get("beta", 1) == 1:
-            bias, query, key = args
-            # Kept until the next one only: autograd keeps them longer.
-            self._biased = _Biased(weakref.ref(result), bias, query, key.mT, kwargs.get("alpha", 1))
-
-    def _of_operands(self, logits: Tensor, subset: Subset) -> AttentionStatistics | None:
-        """Statistics that know the mask apart from the logits, as nn.MultiheadAttention with weights makes them."""
-        made, self._biased = self._biased, None
-        if made is None or made.logits() is not logits or made.bias.dim() != 3:
-            return None
-        query, key, bias = (by_heads(t.detach(), -1, self._heads())[0] for t in (made.query, made.key, made.bias))
-        return attention_statistics(query, key, mask=bias, scale=made.scale, subset=subset)
+    def _laid_out(self, logits: Tensor, dim: int = -1) -> tuple[Tensor, Subset]:
+        laid_out, folded = by_heads(logits, dim, self._heads())
+        return laid_out, self._subset(tuple(laid_out.shape), laid_out.shape[3], folded=folded)
 
     def _heads(self) -> int:
         """Heads that nn.MultiheadAttention folds into the batch where weights are wanted."""
@@ -238,3 +218,11 @@ class AttentionTap:
                 add(site, f"attention/{name}", value)
         if outputs is not None and outputs.shape[2] > 1:
             add(site, "attention/distinct", distinct_rows(outputs[subset.batch]).mean(0))
+
+
+def _both(first: Observer, second: Observer) -> Observer:
+    def observe(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        first(func, args, kwargs, result)
+        second(func, args, kwargs, result)
+
+    return observe

@@ -48,6 +48,15 @@ def test_statistics_equal_the_reference(seed, heads, shape, kind, masked, is_cau
     assert_matches(attention_statistics(query, key, **arguments), reference(query, key, **arguments))
 
 
+@pytest.mark.parametrize("fill", ["bool", *FILLS])
+@pytest.mark.parametrize("masked", list(SHAPES))
+def test_a_mask_that_is_expanded_is_the_same_mask(fill, masked):
+    query, key = random(0, 2, 3, 4, 8), random(1, 2, 3, 5, 8)
+    mask = random(2, *SHAPES[masked](2, 3, 4, 5)) > 0
+    mask = mask if fill == "bool" else torch.zeros(mask.shape).masked_fill(~mask, FILLS[fill])
+    assert_matches(attention_statistics(query, key, mask=mask.expand(2, 3, 4, 5)), reference(query, key, mask))
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
 @pytest.mark.parametrize("spread", [0.01, 1.0, 30.0])
 def test_the_error_is_below_1e_4_whatever_the_dtype_and_the_spread(dtype, spread):

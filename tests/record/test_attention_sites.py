@@ -10,9 +10,10 @@ from torch.nn import functional as F
 from torch.nn.attention import flex_attention as flex
 from torch.nn.attention.bias import causal_lower_right
 
-from edgeglass_diag.measures.attention import AttentionStatistics
+from edgeglass_diag.measures.attention import AttentionStatistics, attention_statistics
+from edgeglass_diag.measures.sampling import strided_subset
 from edgeglass_diag.record import Recorder
-from edgeglass_diag.record.attention import AttentionTap
+from edgeglass_diag.record.attention import LOGITS, AttentionTap
 from edgeglass_diag.record.functions import FunctionTap
 from edgeglass_diag.record.session import Session
 
@@ -182,18 +183,49 @@ def test_outputs_of_an_einsum_are_told_apart_by_head():
     torch.testing.assert_close(found[summed_by_einsum]["distinct"], found[scaled_before]["distinct"], atol=1e-5, rtol=0)
 
 
+def fills(logits, keep, fill):
+    return logits.masked_fill(~keep, fill)
+
+
+def adds(logits, keep, fill):
+    return logits + torch.zeros(keep.shape).masked_fill(~keep, fill)
+
+
+def adds_to(logits, keep, fill):
+    return torch.add(torch.zeros(keep.shape).masked_fill(~keep, fill), logits)
+
+
+def chooses(logits, keep, fill):
+    return torch.where(keep, logits, fill)
+
+
 @pytest.mark.parametrize("fill", [-math.inf, TINY, -1e4])
-@pytest.mark.parametrize("added", [False, True])
-def test_explicit_attention_with_a_mask(fill, added):
+@pytest.mark.parametrize("masks", [fills, adds, adds_to, chooses])
+@pytest.mark.parametrize("keep", [KEEP, PAIRS])
+def test_explicit_attention_with_a_mask(fill, masks, keep):
     q, k = normal(0, B, H, L, E), normal(1, B, H, S, E)
-    bias = torch.zeros(KEEP.shape).masked_fill(~KEEP, fill)
+    write = Net(lambda q, k: masks(q @ k.mT / math.sqrt(E), keep, fill).softmax(-1).nan_to_num() @ k)
+    # What torch.where leaves out is gone before anybody can see it.
+    check(window_of(write, q, k), reference(q, k, keep), unknown=("padding_mass",) if masks is chooses else ())
 
-    def write(q, k):
-        logits = q @ k.mT / math.sqrt(E)
-        logits = logits + bias if added else logits.masked_fill(~KEEP, fill)
-        return logits.softmax(-1) @ k
 
-    check(window_of(Net(write), q, k), reference(q, k, KEEP), unknown=("padding_mass",))
+@pytest.mark.parametrize("masks", [fills, adds])
+def test_pooling_with_a_mask(masks):
+    scores, x, keep = normal(0, B, S), normal(1, B, S, E), KEEP[:, 0, 0]
+    window = window_of(Net(lambda s, x: (masks(s, keep, -1e4).softmax(-1)[..., None] * x).sum(1)), scores, x)
+    rows = scores[:, None, None].double()
+    expected = of_logits(rows, KEEP, rows, ~KEEP)
+    check(window, expected, unknown=() if masks is fills else ("padding_mass",))
+
+
+def test_large_masked_logits_are_sampled():
+    q, k, keep = normal(0, 32, 2, 150, 8), normal(1, 32, 2, 150, 8), normal(2, 32, 1, 1, 150) > 0
+    subset = strided_subset(32, 150, 300, LOGITS)
+    assert subset.size != subset.population
+    expected = attention_statistics(q, k, mask=keep, scale=1.0, subset=subset)._asdict()
+    for masks in (fills, adds):
+        window = window_of(Net(lambda q, k, masks=masks: masks(q @ k.mT, keep, -math.inf).softmax(-1) @ k), q, k)
+        check(window, {name: value.double() for name, value in expected.items()})
 
 
 @pytest.mark.parametrize("product", ["bmm", "baddbmm"])
