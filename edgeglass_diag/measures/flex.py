@@ -32,7 +32,7 @@ def flex_logits(
     """
     heads, keys = query.shape[1], key.shape[2]
     chosen = full(query[subset.batch, :, subset.queries]) * scale
-    own = full(key[subset.batch]).repeat_interleave(heads // key.shape[1], dim=1)
+    own = full(key.expand(query.shape[0], -1, -1, -1)[subset.batch]).repeat_interleave(heads // key.shape[1], dim=1)
     scores = chosen @ own.mT
     device = query.device
     positions = (

@@ -46,6 +46,7 @@ def strided_subset(
     Batch elements are thinned first, since they are the independent ones, down to 8; then queries, down to 8.
     Steps above 4 share no factor with 2, 3 and 7: the sides of image grids (14, 16, 24, 27 ...) are multiples of
     these, and a step that divides the side would look at few columns of the image only.
+    Where queries are thinned the first of them, a class token maybe, is left out rather than counted manifold.
 
     Args:
         batch: number of batch elements B.

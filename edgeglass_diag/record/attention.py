@@ -57,7 +57,7 @@ class _Softmax:
     statistics: AttentionStatistics
     subset: Subset
     rows: tuple[int, int, int] | None
-    derived: list[int]
+    origin: object
 
 
 class AttentionTap:
@@ -161,7 +161,7 @@ class AttentionTap:
             statistics = self._masking.statistics(logits) or softmax_statistics(laid_out, subset=subset)
             last = dim % logits.dim() == logits.dim() - 1
             rows = (laid_out.shape[0], laid_out.shape[1], laid_out.shape[2]) if last else None
-            self._wait(result, _Softmax(weakref.ref(result), path, statistics, subset, rows, []))
+            self._wait(result, _Softmax(weakref.ref(result), path, statistics, subset, rows, object()))
 
     def _laid_out(self, logits: Tensor, dim: int = -1) -> tuple[Tensor, Subset]:
         laid_out, folded = by_heads(logits, dim, self._heads())
@@ -174,7 +174,6 @@ class AttentionTap:
 
     def _wait(self, tensor: Tensor, softmax: _Softmax) -> None:
         self._pending[id(tensor)] = replace(softmax, weights=weakref.ref(tensor))
-        softmax.derived.append(id(tensor))
 
     def _waiting(self, tensor: Tensor) -> _Softmax | None:
         entry = self._pending.get(id(tensor))
@@ -203,8 +202,8 @@ class AttentionTap:
                 return
 
     def _mixed(self, softmax: _Softmax, args: tuple[Any, ...], weights: Tensor, result: Tensor) -> None:
-        for key in softmax.derived:
-            self._pending.pop(key, None)
+        # By identity: the id of a tensor that is gone may belong to another softmax by now.
+        self._pending = {i: entry for i, entry in self._pending.items() if entry.origin is not softmax.origin}
         self._seen.add(softmax.path)  # perhaps a module of its own, nn.Softmax
         site = self._site(self._path())
         with self._session.measuring(site, "attention", result):

@@ -24,9 +24,9 @@ _Statistics = Callable[[], AttentionStatistics]
 class Masking:
     """Observers of what makes masked logits, and statistics of the latest that was made.
 
-    A product with a bias (``baddbmm``) keeps its operands, which autograd keeps as well; ``masked_fill`` and the
-    sum of logits and a smaller tensor without gradient keep a copy of the subset that is looked at. All of it is
-    let go by the next one.
+    A product with a bias (``baddbmm``) keeps its operands, which autograd keeps as well; ``masked_fill``, ``where``
+    and the sum of logits and a smaller tensor without gradient keep a copy of the subset that is looked at. All of
+    it is let go by the next one.
 
     Args:
         session: state of the watch.
@@ -42,6 +42,7 @@ class Masking:
         """The functions observed."""
         table: dict[Function, Observer] = dict.fromkeys((torch.baddbmm, Tensor.baddbmm), self._product)
         table |= dict.fromkeys((torch.masked_fill, Tensor.masked_fill), self._filled)
+        table[torch.where] = self._chosen
         return table | dict.fromkeys((torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__), self._added)
 
     def forget(self) -> None:
@@ -71,6 +72,10 @@ class Masking:
     def _filled(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         if len(args) == 3 and isinstance(args[2], (int, float)) and args[2] <= EXCLUDED:
             self._keep(result, args[0], ~narrowed(args[1]))
+
+    def _chosen(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        if len(args) == 3 and isinstance(args[2], (int, float)) and args[2] <= EXCLUDED and isinstance(args[1], Tensor):
+            self._keep(result, args[1], narrowed(args[0]))
 
     def _added(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         if len(args) != 2 or kwargs or not (isinstance(args[0], Tensor) and isinstance(args[1], Tensor)):

@@ -1,5 +1,6 @@
 """Every way of writing attention, run under the recorder and compared with a float64 reference."""
 
+import contextlib
 import math
 
 import pytest
@@ -205,8 +206,20 @@ def chooses(logits, keep, fill):
 def test_explicit_attention_with_a_mask(fill, masks, keep):
     q, k = normal(0, B, H, L, E), normal(1, B, H, S, E)
     write = Net(lambda q, k: masks(q @ k.mT / math.sqrt(E), keep, fill).softmax(-1).nan_to_num() @ k)
-    # What torch.where leaves out is gone before anybody can see it.
-    check(window_of(write, q, k), reference(q, k, keep), unknown=("padding_mass",) if masks is chooses else ())
+    check(window_of(write, q, k), reference(q, k, keep))
+
+
+@pytest.mark.parametrize("fill", [-math.inf, TINY, -1e4])
+def test_a_mask_put_in_place_is_told_by_its_size(fill):
+    q, k = normal(0, B, H, L, E), normal(1, B, H, S, E)
+
+    def write(q, k):
+        logits = q @ k.mT / math.sqrt(E)
+        logits.masked_fill_(~KEEP, fill)
+        return logits.softmax(-1) @ k
+
+    # What it hides was gone before anybody could see it.
+    check(window_of(Net(write), q, k), reference(q, k, KEEP), unknown=("padding_mass",))
 
 
 @pytest.mark.parametrize("masks", [fills, adds])
@@ -216,6 +229,32 @@ def test_pooling_with_a_mask(masks):
     rows = scores[:, None, None].double()
     expected = of_logits(rows, KEEP, rows, ~KEEP)
     check(window, expected, unknown=() if masks is fills else ("padding_mass",))
+
+
+def test_two_attentions_whose_weights_wait_at_the_same_time_keep_apart():
+    q, k = normal(0, B, H, L, E), normal(1, B, H, S, E)
+
+    def write(q, k):
+        one, other = (q @ k.mT).softmax(-1), (3 * q @ k.mT).softmax(-1)
+        return (one * 1.0).clone() @ k + other @ k
+
+    found = attention_in(window_of(Net(write), q, k))
+    for site, scale in (("inner.attention", 1.0), ("inner.attention#1", 3.0)):
+        torch.testing.assert_close(found[site]["entropy"], reference(q, k, scale=scale)["entropy"], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("write", [scaled_before, summed_by_einsum, in_a_lower_precision_after])
+def test_watched_gradients_are_bit_identical(write):
+    q, k, v = normal(0, 32, H, 40, E), normal(1, 32, H, 40, E), normal(2, 32, H, 40, E)
+    keep = normal(3, 32, 1, 1, 40) > 0
+    gradients = []
+    for watched in (False, True):
+        torch.manual_seed(0)
+        model = Net(lambda q, k, v: write(q, k, v) + (q @ k.mT).masked_fill(~keep, TINY).softmax(-1).sum())
+        with Recorder(lambda step: True, lambda w: None) if watched else contextlib.nullcontext():
+            model(q, k, v).square().sum().backward()
+        gradients.append(model.gain.grad)
+    assert torch.equal(*gradients)
 
 
 def test_large_masked_logits_are_sampled():
