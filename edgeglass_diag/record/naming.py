@@ -45,6 +45,11 @@ class Naming:
         return self._parameters.get(id(parameter), "unnamed")
 
     @property
+    def modules(self) -> list[tuple[str, nn.Module]]:
+        """All modules named so far that are alive, with their paths."""
+        return [(path, module) for module, path in self._paths.items()]
+
+    @property
     def named_parameters(self) -> list[tuple[str, Tensor]]:
         """All parameters of the models known, with their paths."""
         for root in self._roots:

@@ -193,6 +193,8 @@ class Recorder:
         window: PendingWindow | None = None
         with session.measuring("provenance", "recorder"):
             origins = self._provenance.origins(session.naming) if self._provenance is not None else ()
+        with session.measuring("attention", "recorder"):
+            self._attention.end_window()  # what it says about coverage belongs to this window
         if self._flushed < _COVERAGE_WINDOWS:
             with session.measuring("coverage", "recorder"):
                 note_unobserved(session)
@@ -202,7 +204,7 @@ class Recorder:
         if window is not None:
             self._sink(window)
         session.buffer.clear()
-        for tap in (self._attention, self._losses, self._embeddings, self._parameters, session):
+        for tap in (self._losses, self._embeddings, self._parameters, session):
             tap.end_window()
 
 

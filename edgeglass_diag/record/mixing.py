@@ -1,0 +1,75 @@
+"""How an explicit softmax lays out batch, heads, queries and keys, and where the values it mixes end up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+
+def four_dims(values: Tensor) -> Tensor:
+    """(..., H, L, E) with leading dims folded; (B, L, E) has one head."""
+    if values.dim() < 4:
+        return values.unsqueeze(1)
+    return values if values.dim() == 4 else values.flatten(0, -4)
+
+
+def four_dims_mask(mask: Tensor | None, query: Tensor) -> Tensor | None:
+    """The mask of attention with ``query`` (..., L, E), fit for ``four_dims(query)``."""
+    if mask is None or mask.dim() < 3 or query.dim() == 4:
+        return mask
+    if query.dim() == 3:
+        return mask.unsqueeze(1)
+    return mask.expand(*query.shape[:-2], -1, -1).flatten(0, -4)
+
+
+def by_heads(logits: Tensor, dim: int, heads: int) -> tuple[Tensor, bool]:
+    """Logits of a softmax over ``dim`` as (B, H, L, S), and whether the batch dimension holds heads as well.
+
+    (B, H, L, S) with the softmax last is the one layout whose second dimension is known to be heads, and so are
+    (B H, L, S) where ``heads`` are known. All others give one component: 2-D pooling scores (B, S), scores (B, S, K)
+    over dim 1 with the rest as queries, (B, L, S), (B H, L, S) and what has more dims.
+    """
+    last = dim % logits.dim() == logits.dim() - 1
+    moved = logits if last else logits.movedim(dim, -1)
+    if moved.dim() == 2:
+        return moved[:, None, None, :], False
+    if moved.dim() == 3 and last and heads > 1 and moved.shape[0] % heads == 0:
+        return moved.view(-1, heads, *moved.shape[1:]), False
+    if moved.dim() == 3:
+        return moved.unsqueeze(1), last
+    return (moved, False) if moved.dim() == 4 and last else (moved.flatten(0, -3).unsqueeze(1), True)
+
+
+def outputs_by_heads(
+    operands: Sequence[Any], weights: Tensor, result: Tensor, rows: tuple[int, int, int]
+) -> Tensor | None:
+    """What the queries got, (B, H, L, D), where that is clear; None elsewhere.
+
+    Args:
+        operands: positional arguments of the function that mixed values, an einsum's equation first.
+        weights: the operand that derives from a softmax over its last dimension.
+        result: what the function gave.
+        rows: (B, H, L).
+    """
+    outputs: Tensor | None = result
+    if operands and isinstance(operands[0], str):
+        flat = list(operands[1]) if len(operands) == 2 and isinstance(operands[1], (list, tuple)) else operands[1:]
+        outputs = _rows_first(operands[0], next(i for i, o in enumerate(flat) if o is weights), result)
+    elif not operands or operands[0] is not weights or weights.dim() < 3:
+        return None
+    if outputs is None or outputs.shape[-2] != rows[2] or math.prod(outputs.shape[:-1]) != math.prod(rows):
+        return None
+    return outputs.reshape(*rows, outputs.shape[-1])
+
+
+def _rows_first(equation: str, position: int, result: Tensor) -> Tensor | None:
+    """An einsum's result with the dimensions that it shares with the weights in their order and one other last."""
+    inputs, _, output = equation.replace(" ", "").partition("->")
+    order = [output.find(label) for label in inputs.split(",")[position][:-1]]
+    rest = [i for i in range(len(output)) if i not in order]
+    if "." in equation or -1 in order or len(rest) != 1 or len(order) < 2:
+        return None
+    return result.permute(*order, *rest)
