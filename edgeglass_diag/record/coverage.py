@@ -14,7 +14,7 @@ NOT_HELD = "trainable, but held by no optimizer that has stepped"
 def note_unobserved(session: Session) -> None:
     """Give each module and trainable parameter of the models that nothing was heard of a reason."""
     compiled = _compiled_paths(session)
-    for path, module in session.naming.modules():
+    for path, module in session.naming.modules:
         if session.knows(path, "module"):
             continue
         inside = any(path == outer or path.startswith(f"{outer}." if outer else "") for outer in compiled)
@@ -28,7 +28,7 @@ def note_unobserved(session: Session) -> None:
 
 
 def _compiled_paths(session: Session) -> list[str]:
-    return [path for path, module in session.naming.modules() if is_compiled(module)]
+    return [path for path, module in session.naming.modules if is_compiled(module)]
 
 
 def _can_be_called(module: nn.Module) -> bool:

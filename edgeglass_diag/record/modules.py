@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule
 from torch.nn.modules import module as hooks
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
@@ -72,7 +73,7 @@ class ModuleTap:
             if session.forwards > _MAX_FORWARDS:
                 session.detach()
                 return
-        training = torch.is_grad_enabled() if outer is None else outer.active
+        training = (torch.is_grad_enabled() if outer is None else outer.active) and not _is_compiled_code(module)
         frame = Frame(module, "", training, 0)
         session.stack.append(frame)
         if _may_be_fused(module) and session.functions is not None and not any(f.hidden for f in session.stack):
@@ -131,6 +132,13 @@ class ModuleTap:
             for name, value in activation_statistics(values, axis)._asdict().items():
                 if value is not None:
                     self._session.buffer.add(site, f"activation/{name}", value)
+
+
+def _is_compiled_code(module: nn.Module) -> bool:
+    """Whether a module is what torch.compile made of somebody's code, run by a compiler that keeps Python."""
+    return isinstance(module, GraphModule) and (
+        type(module).__name__ == "<lambda>" or "dynamo_compile_id" in module.meta
+    )
 
 
 def _may_be_fused(module: nn.Module) -> bool:

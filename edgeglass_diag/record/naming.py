@@ -46,7 +46,7 @@ class Naming:
 
     @property
     def modules(self) -> list[tuple[str, nn.Module]]:
-        """All modules named so far that are alive, with their paths."""
+        """All modules named so far that are alive, with their paths; a shared module once."""
         return [(path, module) for module, path in self._paths.items()]
 
     @property
@@ -55,10 +55,6 @@ class Naming:
         for root in self._roots:
             self.adopt(root)
         return [(self._parameters[id(p)], p) for root in self._roots for p in root.parameters()]
-
-    def modules(self) -> list[tuple[str, nn.Module]]:
-        """All modules of the models known, with their paths; a shared module once."""
-        return [(self._paths[m], m) for root in self._roots for m in root.modules() if m in self._paths]
 
     def gradients(self) -> set[int]:
         """Identities of the gradients that the parameters of the models hold now."""
