@@ -11,6 +11,7 @@ from torch import Tensor
 
 from edgeglass_diag.record.functions import Function, Observer
 from edgeglass_diag.record.session import Session
+from edgeglass_diag.record.shards import local_part
 
 
 @dataclass(slots=True)
@@ -59,7 +60,5 @@ class ClipTap:
             return
         with self._session.measuring("optimizer", "optimizer", factor):
             if not self._clips or self._clips[-1].gradients & found:
-                local = getattr(factor, "to_local", None)
-                value = factor if local is None else local()
-                self._clips.append(_Clip(value.detach().clone().reshape(())))
+                self._clips.append(_Clip(local_part(factor).clone().reshape(())))
             self._clips[-1].gradients |= found

@@ -12,7 +12,11 @@ NOT_HELD = "trainable, but held by no optimizer that has stepped"
 
 
 def note_unobserved(session: Session) -> None:
-    """Give each module and trainable parameter of the models that nothing was heard of a reason."""
+    """Give each module and trainable parameter of the models that nothing was heard of a reason.
+
+    A module whose weights get gradients although it is never called, as the output projection of
+    ``nn.MultiheadAttention``, serves its parent by its weights alone and is no place of its own.
+    """
     compiled = _compiled_paths(session)
     for path, module in session.naming.modules:
         if session.knows(path, "module"):
@@ -20,7 +24,7 @@ def note_unobserved(session: Session) -> None:
         inside = any(path == outer or path.startswith(f"{outer}." if outer else "") for outer in compiled)
         if inside:
             session.cannot_observe(path, "module", INSIDE)
-        elif _can_be_called(module):
+        elif _can_be_called(module) and not _serves_by_weights(session, path, module):
             session.cannot_observe(path, "module", NOT_CALLED)
     for name, parameter in session.naming.named_parameters:
         if parameter.requires_grad and not session.knows(name, "parameter"):
@@ -29,6 +33,11 @@ def note_unobserved(session: Session) -> None:
 
 def _compiled_paths(session: Session) -> list[str]:
     return [path for path, module in session.naming.modules if is_compiled(module)]
+
+
+def _serves_by_weights(session: Session, path: str, module: nn.Module) -> bool:
+    own = [name for name, _ in module.named_parameters(recurse=False)]
+    return any(session.observed(f"{path}.{name}" if path else name, "parameter") for name in own)
 
 
 def _can_be_called(module: nn.Module) -> bool:

@@ -13,6 +13,7 @@ from edgeglass_diag.measures.gradients import norms, row_signal, sample, update_
 from edgeglass_diag.record.clipping import ClipTap
 from edgeglass_diag.record.functions import Function, Observer
 from edgeglass_diag.record.session import Session
+from edgeglass_diag.record.shards import is_sharded, local_part
 
 _SETTINGS = ("lr", "weight_decay", "momentum", "eps")
 
@@ -58,8 +59,8 @@ class ParameterTap:
         for name, parameter in zip(names, moving, strict=True):
             session.see(name, "parameter", label=_shape(parameter))
         with session.measuring("optimizer", "optimizer", moving[0]):
-            weights = [_local(p) for p in moving]
-            gradients = [_local(p.grad) for p in moving if p.grad is not None]
+            weights = [local_part(p) for p in moving]
+            gradients = [local_part(p.grad) for p in moving if p.grad is not None]
             lengths = norms(gradients)
             scale = getattr(optimizer, "grad_scale", None)  # a fused optimizer unscales within its kernel
             lengths = lengths if scale is None else lengths / scale.to(lengths)
@@ -118,15 +119,7 @@ def _rows(weight: Tensor) -> int:
 
 
 def _shape(parameter: Tensor) -> str:
-    """``64x512``, and what a process holds of it where it is sharded."""
+    """``64x512``, and what this process holds of it where it is sharded."""
     whole = "x".join(map(str, parameter.shape))
-    local = _local(parameter)
-    return whole if local is parameter else f"{whole} sharded, here {'x'.join(map(str, local.shape))}"
-
-
-def _local(tensor: Tensor) -> Tensor:
-    """The values in this process: the shard of a DTensor, the stored values of a sparse gradient."""
-    if tensor.is_sparse:
-        return tensor.detach().coalesce().values()
-    to_local = getattr(tensor, "to_local", None)
-    return tensor.detach() if to_local is None else to_local().detach()
+    local = local_part(parameter)
+    return f"{whole} sharded, here {'x'.join(map(str, local.shape))}" if is_sharded(parameter) else whole

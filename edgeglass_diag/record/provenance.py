@@ -14,6 +14,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from edgeglass_diag.record.functions import Function, Observer
 from edgeglass_diag.record.naming import Naming
+from edgeglass_diag.record.shards import local_part
 from edgeglass_diag.records import ParameterOrigin, ParameterWrite
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
@@ -144,5 +145,5 @@ def _std(tensor: Tensor) -> float:
     """Standard deviation about zero mean or not, of at most 2^24 entries; 0 for one entry, NaN on the meta device."""
     if tensor.device.type == "meta" or not tensor.is_floating_point() or tensor.numel() == 0:
         return float("nan")
-    flat = tensor.detach().reshape(-1)[:_MAX_ELEMENTS].float()
+    flat = local_part(tensor).reshape(-1)[:_MAX_ELEMENTS].float()
     return float(flat.std(correction=0))

@@ -161,6 +161,11 @@ class Session:
             order = len(self._sites) if known is None else known.order
             self._sites[key] = self._new_sites[key] = Site(path, kind, order, parents, label)
 
+    def observed(self, path: str, kind: str) -> bool:
+        """Whether a site was seen."""
+        site = self._sites.get((path, kind))
+        return site is not None and site.status == "observed"
+
     def label(self, path: str) -> str:
         """Class of a module that has run, empty where unknown."""
         site = self._sites.get((path, "module"))

@@ -249,6 +249,5 @@ def test_open_clips_own_training(open_clip_run):
     )
 
 
-@pytest.mark.xfail(reason="the scale that open_clip's model returns has the whole model as its source")
 def test_open_clips_sides_are_told_apart(open_clip_run):
     assert sides(open_clip_run[0]) == ["image", "text"]

@@ -1,0 +1,53 @@
+"""Two processes that train together, with DDP and with FSDP2, and the same training in one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("ranks.py")
+
+
+def run(kind, world, folder):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    line = [sys.executable, "-W", "ignore", str(SCRIPT), kind]
+    processes = [
+        subprocess.Popen([*line, str(rank), str(world), str(folder)], env=environment, stderr=subprocess.PIPE)
+        for rank in range(world)
+    ]
+    for process in processes:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said.decode()[-2000:]
+    return [json.loads((folder / f"{kind}-{rank}.json").read_text()) for rank in range(world)]
+
+
+def norms(content, signal="gradient/norm"):
+    return {(step, site): value[0] for step, site, name, value in content["readings"] if name == signal}
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory):
+    return run("plain", 1, tmp_path_factory.mktemp("single"))[0]
+
+
+def test_ddp_gradients_are_those_of_the_whole_batch_on_every_rank(single, tmp_path):
+    ranks = run("ddp", 2, tmp_path)
+    for content in ranks:
+        assert [site for site in content["sites"] if site[3] != "observed"] == []
+        for signal in ("gradient/norm", "gradient/norm_clipped", "gradient/clip_factor", "weight/norm"):
+            assert norms(content, signal) == pytest.approx(norms(single, signal), rel=1e-5), signal
+
+
+def test_fsdp_shards_make_up_the_whole_norm_without_communication(single, tmp_path):
+    ranks = run("fsdp", 2, tmp_path)
+    for content in ranks:
+        assert [site for site in content["sites"] if site[3] != "observed"] == []
+    for signal in ("gradient/norm", "gradient/norm_clipped", "weight/norm"):
+        first, second = (norms(content, signal) for content in ranks)
+        whole = {key: (value**2 + second[key] ** 2) ** 0.5 for key, value in first.items()}
+        assert whole == pytest.approx(norms(single, signal), rel=1e-5), signal
+    labels = {path: label for path, kind, label, _ in ranks[0]["sites"] if kind == "parameter"}
+    assert labels["3.weight"] == "5x16 sharded, here 3x16"
