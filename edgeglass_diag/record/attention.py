@@ -17,7 +17,7 @@ from edgeglass_diag.measures.attention import AttentionStatistics, attention_sta
 from edgeglass_diag.measures.flex import flex_logits
 from edgeglass_diag.measures.geometry import distinct_rows
 from edgeglass_diag.measures.sampling import Subset, strided_subset
-from edgeglass_diag.record.functions import Function, Observer
+from edgeglass_diag.record.functions import Function, Observer, merged
 from edgeglass_diag.record.lineage import tensors_in
 from edgeglass_diag.record.masking import Masking
 from edgeglass_diag.record.mixing import by_heads, four_dims, four_dims_mask, outputs_by_heads
@@ -86,9 +86,7 @@ class AttentionTap:
         table |= dict.fromkeys(SOFTMAX, self._softmax)
         table |= dict.fromkeys(CARRYING, self._carry)
         table |= dict.fromkeys((*PRODUCTS, *SCALING), self._mix)
-        for function, observer in self._masking.observers.items():
-            table[function] = _both(table[function], observer) if function in table else observer
-        return table
+        return merged(table, self._masking.observers)
 
     def end_window(self) -> None:
         """Forget softmax results that were never used; say which attentions ran unseen."""
@@ -217,11 +215,3 @@ class AttentionTap:
                 add(site, f"attention/{name}", value)
         if outputs is not None and outputs.shape[2] > 1:
             add(site, "attention/distinct", distinct_rows(outputs[subset.batch]).mean(0))
-
-
-def _both(first: Observer, second: Observer) -> Observer:
-    def observe(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        first(func, args, kwargs, result)
-        second(func, args, kwargs, result)
-
-    return observe

@@ -7,16 +7,19 @@ from torch import nn
 from edgeglass_diag.record.compiled import INSIDE, is_compiled
 from edgeglass_diag.record.session import Session
 
-NOT_CALLED = "not called in the recorded windows"
+NOT_CALLED = "not called with gradients in the recorded windows"
 NOT_HELD = "trainable, but held by no optimizer that has stepped"
 
 
 def note_unobserved(session: Session) -> None:
     """Give each module and trainable parameter of the models that nothing was heard of a reason.
 
-    A module whose weights get gradients although it is never called, as the output projection of
-    ``nn.MultiheadAttention``, serves its parent by its weights alone and is no place of its own.
+    A module whose weights get gradients although only its parent is called, as the output projection of
+    ``nn.MultiheadAttention``, serves its parent by its weights and is no place of its own.
     """
+    for module in list(session.without_gradients):
+        session.naming.path(module)
+    session.without_gradients.clear()
     compiled = _compiled_paths(session)
     for path, module in session.naming.modules:
         if session.knows(path, "module"):
@@ -36,6 +39,8 @@ def _compiled_paths(session: Session) -> list[str]:
 
 
 def _serves_by_weights(session: Session, path: str, module: nn.Module) -> bool:
+    if not session.observed(path.rpartition(".")[0], "module"):
+        return False
     own = [name for name, _ in module.named_parameters(recurse=False)]
     return any(session.observed(f"{path}.{name}" if path else name, "parameter") for name in own)
 

@@ -69,9 +69,9 @@ class ModuleTap:
         outer = session.stack[-1] if session.stack else None
         if outer is None:
             session.calls.clear()
-            session.forwards += 1
-            if session.forwards > _MAX_FORWARDS:
-                session.detach()
+            if not torch.is_grad_enabled():
+                session.without_gradients.add(module)
+            elif self._too_many():
                 return
         training = (torch.is_grad_enabled() if outer is None else outer.active) and not _is_compiled_code(module)
         frame = Frame(module, "", training, 0)
@@ -85,6 +85,14 @@ class ModuleTap:
         except Exception as error:
             frame.active = False
             session.failed(error, type(module).__name__, "module")
+
+    def _too_many(self) -> bool:
+        """Count an outermost forward pass; from the limit on the rest of the window goes unrecorded."""
+        session = self._session
+        session.forwards += 1
+        if session.forwards > _MAX_FORWARDS:
+            session.detach()
+        return session.forwards > _MAX_FORWARDS
 
     def leave(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
         """A module has run; ``output`` is None where it raised."""

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Protocol
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -88,6 +89,7 @@ class Session:
         functions: the one of them that watches functions.
         loss_scale: factor on the loss that goes backward (GradScaler), by which readings are divided.
         forwards: outermost forward passes of the window.
+        without_gradients: modules that were called outermost without gradients, as in evaluation: not recorded.
     """
 
     naming: Naming = field(default_factory=Naming)
@@ -101,6 +103,7 @@ class Session:
     attached: bool = False
     loss_scale: Tensor | None = None
     forwards: int = 0
+    without_gradients: WeakSet[nn.Module] = field(default_factory=WeakSet)
     process: int = field(default_factory=os.getpid)
     _sites: dict[tuple[str, str], Site] = field(default_factory=dict)
     _new_sites: dict[tuple[str, str], Site] = field(default_factory=dict)

@@ -298,7 +298,7 @@ def test_odd_models_are_observed_and_what_is_not_called_is_named():
     assert ("shared", "activation/rms") in got[0]
     assert ("shared#1", "activation/rms") in got[0]
     assert status["empty", "module"] == "observed"
-    assert status["unused", "module"] == "not called in the recorded windows"
+    assert status["unused", "module"] == "not called with gradients in the recorded windows"
     assert status["unused.weight", "parameter"] == "held by an optimizer, but without gradient"
     assert status["scale", "parameter"] == "trainable, but held by no optimizer that has stepped"
     assert status["x", "data"] == "observed"
@@ -342,3 +342,22 @@ def test_padding_and_full_texts_of_token_batches():
     _, got, _ = record(loop)
     assert got[0]["input0", "data/padding"][0] == pytest.approx((2 + 3) / 16)
     assert got[0]["input0", "data/unpadded_texts"][0] == 0.5
+
+
+def test_a_frozen_tower_called_on_its_own_is_named_as_not_recorded_and_does_not_use_up_the_window():
+    def loop():
+        tower, head = nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.Linear(4, 2)
+        optimizer = torch.optim.SGD(head.parameters(), lr=0.1)
+        for _ in range(2):
+            for _ in range(300):
+                with torch.no_grad():
+                    features = tower(torch.ones(3, 4))
+            head(features).square().sum().backward()
+            optimizer.step()
+
+    _, got, windows = record(loop)
+    assert all(("", "activation/rms") in window for window in got)
+    status = {s.path: s.status for s in windows[0].sites if s.kind == "module"}
+    assert status == {"": "observed"} | dict.fromkeys(
+        ("Sequential", "Sequential.0", "Sequential.1"), "not called with gradients in the recorded windows"
+    )
