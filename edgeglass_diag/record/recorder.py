@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from edgeglass_diag.record.attention import AttentionTap
+from edgeglass_diag.record.attention import LOGITS, AttentionTap
 from edgeglass_diag.record.buffer import PendingWindow
 from edgeglass_diag.record.compiled import CompiledTap
 from edgeglass_diag.record.coverage import note_unobserved
@@ -57,12 +57,19 @@ class Recorder:
     Args:
         schedule: step -> whether its window is recorded.
         sink: takes each recorded window, in the training thread.
+        attention_logits: the most logits that are looked at per attention and call; all where None.
     """
 
-    def __init__(self, schedule: Callable[[int], bool], sink: Callable[[PendingWindow], None]) -> None:
+    def __init__(
+        self,
+        schedule: Callable[[int], bool],
+        sink: Callable[[PendingWindow], None],
+        *,
+        attention_logits: int | None = LOGITS,
+    ) -> None:
         self._schedule, self._sink = schedule, sink
         session = self._session = Session()
-        self._attention = AttentionTap(session)
+        self._attention = AttentionTap(session, logits=attention_logits)
         self._embeddings = EmbeddingTap(session)
         self._losses = LossTap(session, self._embeddings)
         self._parameters = ParameterTap(session)
