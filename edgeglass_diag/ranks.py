@@ -1,11 +1,18 @@
-"""What several ranks found, told once."""
+"""What several ranks found and measured, put together."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from edgeglass_diag.records import Finding
+from edgeglass_diag.records import Finding, Site
+
+NORMS = ("gradient/norm", "gradient/norm_clipped", "weight/norm")
+"""Signals of which a rank knows only its shard's part, where parameters are sharded."""
+
+Row = tuple[int, int, str, int, float]
+"""Rank, step, site, component, value."""
 
 
 def merge_findings(found: Mapping[int, Sequence[Finding]]) -> list[Finding]:
@@ -37,3 +44,26 @@ def _merged(by_rank: Mapping[int, Finding], *, total: int) -> Finding:
         word = "rank" if len(by_rank) == 1 else "ranks"
         message += f" ({word} {', '.join(map(str, by_rank))} only)"
     return replace(worst, step=min(f.step for f in by_rank.values()), message=message)
+
+
+def sharded_sites(sites: Collection[Site]) -> set[str]:
+    """Parameters of which each rank holds a part, and with them the norm over all ("")."""
+    found = {site.path for site in sites if site.kind == "parameter" and " sharded" in site.label}
+    return found | {""} if found else found
+
+
+def whole_norms(rows: Sequence[Row], sharded: Collection[str]) -> list[Row]:
+    """The same rows, with the norm of the whole parameter on every rank: the root of the sum of the shards' squares.
+
+    Example:
+        >>> whole_norms([(0, 5, "weight", 0, 3.0), (1, 5, "weight", 0, 4.0), (0, 5, "bias", 0, 1.0)], {"weight"})
+        [(0, 5, 'weight', 0, 5.0), (1, 5, 'weight', 0, 5.0), (0, 5, 'bias', 0, 1.0)]
+    """
+    squares: dict[tuple[int, str, int], float] = {}
+    for _, step, site, component, value in rows:
+        key = (step, site, component)
+        squares[key] = squares.get(key, 0.0) + value * value
+    return [
+        (rank, step, site, component, math.sqrt(squares[step, site, component]) if site in sharded else value)
+        for rank, step, site, component, value in rows
+    ]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from edgeglass_diag.folders import FORMAT, VERSION, rank_folders, read_header
 from edgeglass_diag.folders import find_runs as find_runs
 from edgeglass_diag.folders import is_alive as is_alive
-from edgeglass_diag.ranks import merge_findings
+from edgeglass_diag.ranks import NORMS, merge_findings, sharded_sites, whole_norms
 from edgeglass_diag.records import Finding, ParameterOrigin, ParameterWrite, Reading, Severity, Site, UsageError, Window
 
 if TYPE_CHECKING:
@@ -275,6 +275,8 @@ class Run:
     def frame(self, signal: str, *, site: str | None = None) -> pd.DataFrame:
         """Readings of one signal as a frame with columns step, site, component, value; rank first where several are.
 
+        Norms of parameters that are sharded over the ranks (FSDP2) are those of the whole parameters.
+
         Raises:
             UsageError: for a signal that this run has not recorded.
         """
@@ -290,5 +292,7 @@ class Run:
             for _, reading in run.readings(signal, site=site)
             for component, value in enumerate(reading.values)
         ]
+        if len(ranks) > 1 and signal in NORMS:
+            rows = whole_norms(rows, sharded_sites(next(iter(ranks.values())).sites))
         frame = pd.DataFrame(rows, columns=["rank", "step", "site", "component", "value"])
         return frame if len(ranks) > 1 else frame.drop(columns="rank")

@@ -11,6 +11,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn import functional as F
 
 from edgeglass_diag.record import Recorder
+from edgeglass_diag.store import RunWriter
 
 
 def model_of():
@@ -50,6 +51,11 @@ def main(kind, rank, world, folder):
         "sites": [[s.path, s.kind, s.label, s.status] for w in windows for s in w.sites],
     }
     (Path(folder) / f"{kind}-{rank}.json").write_text(json.dumps(content))
+    out = Path(folder) / kind
+    writer = RunWriter(out / f"rank-{rank}" if rank else out, name=kind, header={"rank": rank})
+    for window in windows:
+        writer.write(window, [])
+    writer.finish("finished", {})
     if world > 1:
         dist.destroy_process_group()
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from edgeglass_diag.store import load
+
 SCRIPT = Path(__file__).with_name("ranks.py")
 
 
@@ -49,5 +51,11 @@ def test_fsdp_shards_make_up_the_whole_norm_without_communication(single, tmp_pa
         first, second = (norms(content, signal) for content in ranks)
         whole = {key: (value**2 + second[key] ** 2) ** 0.5 for key, value in first.items()}
         assert whole == pytest.approx(norms(single, signal), rel=1e-5), signal
+    with load(tmp_path / "fsdp") as merged:
+        frame = merged.frame("gradient/norm")
+    assert set(frame["rank"]) == {0, 1}
+    for _, rows in frame.groupby("rank"):
+        whole = {(row.step, row.site): row.value for row in rows.itertuples()}
+        assert whole == pytest.approx(norms(single), rel=1e-5)
     labels = {path: label for path, kind, label, _ in ranks[0]["sites"] if kind == "parameter"}
     assert labels["3.weight"] == "5x16 sharded, here 3x16"
