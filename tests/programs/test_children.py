@@ -36,7 +36,7 @@ RANKS = """
             if rank == 1 and step > 20: model.module.weight.grad.fill_(float("nan"))
             optimizer.step()
         dist.destroy_process_group()
-        print("rank", rank, "is done")
+        print(f"rank {rank} is done\\n", end="")  # one write: the others print as well
         if rank == 1 and "fails" in sys.argv: sys.exit(3)
 """
 
@@ -74,6 +74,8 @@ def test_the_children_end_as_they_did(programs):
     done = torchrun(programs, "train.py", "fails")
     assert done.returncode == programs.plain("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port",
                                              "29733", "train.py", "fails").returncode == 1  # fmt: skip
+    # Both ranks find it; rank 0 tells.
+    assert done.stderr.count("edgeglass-diag: CRITICAL EG801") == 1
     with load(programs.folder / "run") as run:
         assert run.status == "failed"
         assert (run.ranks[1].status, run.ranks[1].result["error"]) == ("failed", "SystemExit: 3")
@@ -106,7 +108,7 @@ def test_fabric_starts_the_other_ranks_from_the_script_that_is_rank_0(programs):
         for step in range(3):
             loss = F.cross_entropy(model(torch.randn(8, 6)), torch.arange(8))
             optimizer.zero_grad(); fabric.backward(loss); optimizer.step()
-        print("rank", fabric.global_rank)
+        print(f"rank {fabric.global_rank}\\n", end="")
     """
     programs.write("train.py", source)
     done = programs.watched("train.py")
@@ -162,6 +164,36 @@ def test_a_program_started_by_the_script_prints_its_findings_once(programs):
         assert child.header["command"] == ["train.py"]
         assert child.status == "finished"
         assert [f.code for f in run.findings] == [f.code for f in child.findings] != []
+
+
+def test_a_child_stops_on_a_finding_and_its_errors_are_its_own(programs):
+    programs.write(
+        "launch.py", "import subprocess, sys; print(subprocess.run([sys.executable, 'train.py']).returncode)"
+    )
+    source = """
+        import sys, torch
+        from torch import nn
+        model = nn.Linear(4, 4)
+        optimizer = torch.optim.SGD(model.parameters(), float("inf"))
+        for step in range(300):
+            model(torch.randn(8, 4)).square().mean().backward()
+            optimizer.step()
+        model(torch.randn(8, 3))
+    """
+    programs.write("train.py", source)
+    done = programs.watched("launch.py", own=("--stop-on", "EG801"))
+    assert done.stdout == "1\n"
+    assert "edgeglass-diag: stopped on EG801" in done.stderr
+    assert "Traceback" not in done.stderr
+    with load(programs.folder / "run") as run:
+        assert [child.status for child in run.ranks.values()] == ["stopped"]
+    done = programs.watched("launch.py", own=("--out", "second", "--ignore", "EG801"))
+    plain = programs.plain("launch.py")
+    assert done.stdout == plain.stdout == "1\n"
+    assert [line for line in done.stderr.splitlines() if "train.py" in line] == [
+        line for line in plain.stderr.splitlines() if "train.py" in line
+    ]
+    assert "edgeglass_diag" not in done.stderr
 
 
 def test_a_run_inside_of_a_run_is_one_of_its_own(programs):
