@@ -34,7 +34,7 @@ LOADS = """
         torch.manual_seed(0)
         model = Clip()
         for epoch in range(2):
-            loader = DataLoader(Pairs(), 8, num_workers=2, multiprocessing_context=sys.argv[1])
+            loader = DataLoader(Pairs(), 8, num_workers=1, multiprocessing_context=sys.argv[1])
             train(model, 10, iter(loader))
 """
 ILL = """
