@@ -70,7 +70,8 @@ def hide_our_frames(error: BaseException, seen: frozenset[int] = frozenset()) ->
     if id(error) in seen:
         return
     error.__traceback__ = _without_ours(error.__traceback__)
-    for other in (error.__cause__, error.__context__):
+    members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    for other in (error.__cause__, error.__context__, *members):
         if other is not None:
             hide_our_frames(other, seen | {id(error)})
 
