@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 
@@ -22,7 +23,7 @@ RANKS = """
 
     def work(rank=None, world=None):
         if rank is not None:
-            os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": "29731", "WORLD_SIZE": str(world)}
+            os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": sys.argv[1], "WORLD_SIZE": str(world)}
             dist.init_process_group("gloo", rank=rank, world_size=world)
         else:
             dist.init_process_group("gloo")
@@ -42,7 +43,7 @@ RANKS = """
 
 
 def torchrun(programs, *words, own=()):
-    launcher = ("torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29732")
+    launcher = ("torch.distributed.run", "--nproc-per-node", "2", "--standalone")  # at a free port
     return programs.watched("-m", *launcher, *words, own=own)
 
 
@@ -87,7 +88,10 @@ def test_spawned_processes_of_torch_multiprocessing(programs):
     """
     programs.write("train.py", RANKS + source)
     # A RANK that is there for another reason must not make two processes one.
-    done = programs.watched("train.py", env={"RANK": "0", "LOCAL_RANK": "0"})
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    done = programs.watched("train.py", str(port), env={"RANK": "0", "LOCAL_RANK": "0"})
     assert done.returncode == 0, done.stderr
     with load(programs.folder / "run") as run:
         assert {rank: r.status for rank, r in run.ranks.items()} == {0: "finished", 1: "finished"}
