@@ -36,6 +36,7 @@ RANKS = """
             optimizer.zero_grad(); loss.backward()
             if rank == 1 and step > 20: model.module.weight.grad.fill_(float("nan"))
             optimizer.step()
+        del model  # or gloo ends its threads with the interpreter locked, and may wait for ever
         dist.destroy_process_group()
         print(f"rank {rank} is done\\n", end="")  # one write: the others print as well
         if rank == 1 and "fails" in sys.argv: sys.exit(3)
