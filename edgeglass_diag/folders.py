@@ -28,12 +28,11 @@ def find_runs(folder: Path) -> list[Path]:
 def rank_folders(folder: Path) -> dict[int, Path]:
     """The ranks whose records lie inside of a run, in rising order.
 
-    A process that belongs to no group of ranks stands under its process id.
+    A process that belongs to no group of ranks stands under its process id. Links that lead out of the run are left
+    out.
     """
-    # The header is written before the store: without the store the rank is just beginning. Links may lead out of here.
-    stores = [
-        file.parent for file in folder.glob("rank-*/signals.sqlite") if file.resolve().is_relative_to(folder.resolve())
-    ]
+    root = folder.resolve()
+    stores = [file.parent for file in folder.glob("rank-*/signals.sqlite") if file.resolve().is_relative_to(root)]
     places = {int(match[1]): p for p in stores if (match := _RANK.fullmatch(p.name)) and is_run(p)}
     return dict(sorted(places.items()))
 

@@ -90,13 +90,15 @@ class RunWriter:
                 "format": FORMAT, "version": VERSION, "name": name, "created": time.time(), "pid": os.getpid(),
                 "status": "running", **header,
             }  # fmt: skip
-            self._write_header()
+            self._db = sqlite3.connect(folder / "signals.sqlite", check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.executescript(_SCHEMA)
+            self._write_header()  # last: a folder with a header is a run that can be read
         except OSError as error:
             raise UsageError(f"cannot write a run to {folder}: {error.strerror or error}") from error
-        self._db = sqlite3.connect(folder / "signals.sqlite", check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.executescript(_SCHEMA)
+        except sqlite3.OperationalError as error:
+            raise UsageError(f"cannot write a run to {folder}: {error}") from error
 
     def _write_header(self) -> None:
         temporary = self.folder / "run.json.tmp"

@@ -118,13 +118,14 @@ class Watch:
         self._queue.put(None)
         self._thread.join()
         status, said = ending(error)
-        if self._failure is not None:
-            problem = f"{type(self._failure).__name__}: {self._failure}"
-            self.result["recording"] = problem
-            warnings.warn(f"edgeglass-diag stopped recording: {problem}", stacklevel=2)
         if said is not None:
             self.result.setdefault("error", said)
+        problem = None if self._failure is None else f"{type(self._failure).__name__}: {self._failure}"
+        if problem is not None:
+            self.result["recording"] = problem
         self._writer.finish(status, self.result)
+        if problem is not None:  # last, as a warning may be an error here
+            warnings.warn(f"edgeglass-diag stopped recording: {problem}", stacklevel=2)
 
     def _take(self, window: PendingWindow) -> None:
         self._hand_over(window)

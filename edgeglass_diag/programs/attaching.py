@@ -9,13 +9,16 @@ import sys
 from collections.abc import Callable, Mapping
 from multiprocessing import util
 from multiprocessing.process import BaseProcess
+from types import TracebackType
 from typing import Any, NoReturn
 
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from edgeglass_diag.folders import rank_folders
+from edgeglass_diag.process import StopTraining
 from edgeglass_diag.programs.announce import Announcer
 from edgeglass_diag.programs.children import Options, known_rank, open_rank_store
+from edgeglass_diag.programs.launch import hide_our_frames
 from edgeglass_diag.store import RunWriter
 from edgeglass_diag.watching import Watch
 
@@ -114,6 +117,16 @@ class Attachment:
             leave(status)
 
         sys.exit = noting_exit
+        show = sys.excepthook
+
+        def showing(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+            if isinstance(error, StopTraining):
+                print(f"edgeglass-diag: {error}", file=sys.stderr)
+                return
+            hide_our_frames(error)
+            show(kind, error, error.__traceback__)
+
+        sys.excepthook = showing
 
     def _end(self) -> None:
         # Under multiprocessing the error is on its way; that of a script is kept by the interpreter; the status

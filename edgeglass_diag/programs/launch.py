@@ -30,7 +30,7 @@ def launch(program: Program) -> BaseException | None:
     except SystemExit as error:
         return error
     except BaseException as error:
-        _clean(error)
+        hide_our_frames(error)
         return error
     return None
 
@@ -65,14 +65,15 @@ def _set_path(first: str) -> None:
     sys.path[0] = first
 
 
-def _clean(error: BaseException, seen: frozenset[int] = frozenset()) -> None:
+def hide_our_frames(error: BaseException, seen: frozenset[int] = frozenset()) -> None:
     """Take our frames out of the tracebacks of an error and of those it came from."""
     if id(error) in seen:
         return
     error.__traceback__ = _without_ours(error.__traceback__)
-    for other in (error.__cause__, error.__context__):
+    members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    for other in (error.__cause__, error.__context__, *members):
         if other is not None:
-            _clean(other, seen | {id(error)})
+            hide_our_frames(other, seen | {id(error)})
 
 
 def _without_ours(trace: TracebackType | None) -> TracebackType | None:

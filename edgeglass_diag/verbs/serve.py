@@ -27,6 +27,7 @@ def dashboard(runs: Path, port: int = 8050) -> Iterator[str]:
         raise UsageError(f"no dashboard is installed (entry-point group {GROUP!r} is empty)")
     command = [sys.executable, "-m", offered[0].value, str(runs), "--port", str(port), "--parent-pid", str(os.getpid())]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    owner = os.getpid()
     try:
         assert process.stdout is not None
         address = process.stdout.readline().strip()
@@ -34,7 +35,8 @@ def dashboard(runs: Path, port: int = 8050) -> Iterator[str]:
             raise UsageError(f"the dashboard did not start (exit status {process.wait()})")
         yield address
     finally:
-        process.terminate()
-        process.wait()
+        if os.getpid() == owner:  # a copy that a program forked passes here as well
+            process.terminate()
+            process.wait()
         if process.stdout is not None:
             process.stdout.close()

@@ -62,6 +62,21 @@ def test_a_folder_in_use_is_refused_and_untouched(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
+def test_a_run_within_a_run_is_a_rank_of_it(tmp_path):
+    for name in ("run", "run/rank-0", "run/rank-10", "run/rank-9", "run/checkpoints"):
+        (tmp_path / "made").mkdir()
+        RunWriter(tmp_path / "made", name=name, header={}).finish("finished", {})
+        (tmp_path / "made").rename(tmp_path / name)
+    RunWriter(tmp_path / "elsewhere", name="elsewhere", header={}).finish("finished", {})
+    (tmp_path / "run" / "rank-11").symlink_to(tmp_path / "elsewhere")
+    assert [p.name for p in find_runs(tmp_path)] == ["run", "elsewhere"]
+    assert [p.name for p in find_runs(tmp_path / "run" / "rank-9")] == ["rank-9"]
+    with load(tmp_path / "run") as run:
+        assert [(rank, other.name) for rank, other in run.ranks.items()] == [
+            (0, "run/rank-0"), (9, "run/rank-9"), (10, "run/rank-10"),
+        ]  # fmt: skip
+
+
 def test_runs_are_found_to_the_second_level_and_foreign_folders_left_out(tmp_path):
     for name in ("one", "group/two"):
         RunWriter(tmp_path / name, name=name, header={}).finish("finished", {})
