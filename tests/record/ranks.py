@@ -52,7 +52,11 @@ def main(kind, rank, world, folder):
     }
     (Path(folder) / f"{kind}-{rank}.json").write_text(json.dumps(content))
     out = Path(folder) / kind
+    if rank:
+        dist.barrier()  # the folder of the first rank holds those of the others
     writer = RunWriter(out / f"rank-{rank}" if rank else out, name=kind, header={"rank": rank})
+    if world > 1 and not rank:
+        dist.barrier()
     for window in windows:
         writer.write(window, [])
     writer.finish("finished", {})
