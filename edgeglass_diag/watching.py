@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from edgeglass_diag.process import StopTraining as StopTraining
 from edgeglass_diag.process import ending, environment, git
 from edgeglass_diag.record import Recorder
+from edgeglass_diag.record.attention import LOGITS
 from edgeglass_diag.record.buffer import PendingWindow
 from edgeglass_diag.records import Finding, Reading, Window
 from edgeglass_diag.rules import CATALOGUE, Engine, Rule, configure, read_table
@@ -37,6 +38,7 @@ class Watch:
         out: run folder, new or empty.
         name: name of the run, the folder's where None.
         every: distance of recorded windows in optimizer steps.
+        exact_attention: look at all logits of each attention instead of a strided subset with its standard error.
         rules: rules that run; the catalogue as configured in pyproject.toml where None.
         header: further content for ``run.json``, e.g. the settings.
         stop_on: codes of findings on which the training is stopped by StopTraining.
@@ -58,6 +60,7 @@ class Watch:
         *,
         name: str | None = None,
         every: int = 10,
+        exact_attention: bool = False,
         rules: Sequence[Rule] | None = None,
         header: Mapping[str, object] | None = None,
         stop_on: Sequence[str] = (),
@@ -68,7 +71,8 @@ class Watch:
         self.result: dict[str, object] = {}
         chosen = configure(CATALOGUE, read_table(Path.cwd())) if rules is None else rules
         self._engine = Engine(chosen)
-        self._recorder = Recorder(Schedule(every=every), self._take)
+        logits = None if exact_attention else LOGITS
+        self._recorder = Recorder(Schedule(every=every), self._take, attention_logits=logits)
         self._stop_on, self._on_window = tuple(stop_on), on_window
         self._queue: queue.Queue[PendingWindow | Window | None] = queue.Queue(maxsize=_QUEUE)
         self._stop: Finding | None = None
@@ -97,8 +101,7 @@ class Watch:
 
     def abandon(self) -> None:
         """Leave a forked copy of the process alone: hooks are removed, the store belongs to the parent."""
-        self._recorder.step = -1  # the recorder hands over an unfinished first window, and this one is not ours
-        self._recorder.__exit__(None, None, None)
+        self._recorder.abandon()
 
     def __enter__(self) -> Watch:
         if self._writer is not None:
@@ -161,7 +164,12 @@ class Watch:
 
 
 def watch(
-    model: nn.Module | None = None, optimizer: Optimizer | None = None, *, out: str | Path, every: int = 10
+    model: nn.Module | None = None,
+    optimizer: Optimizer | None = None,
+    *,
+    out: str | Path,
+    every: int = 10,
+    exact_attention: bool = False,
 ) -> Watch:
     """Watch the training inside ``with``: the only line a training loop needs.
 
@@ -172,8 +180,10 @@ def watch(
         optimizer: taken for readability of the call; every optimizer that steps is seen.
         out: run folder, new or empty.
         every: distance of recorded windows in optimizer steps; the first eleven are always recorded.
+        exact_attention: look at all logits of each attention, whatever it costs; otherwise at a strided subset
+            where there are more than 2^20, and ``attention/entropy_se`` has the standard error.
     """
-    watching = Watch(out, every=every)
+    watching = Watch(out, every=every, exact_attention=exact_attention)
     if model is not None:
         watching.name_model(model)
     return watching
