@@ -5,26 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from math import isfinite
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History, Series
-from edgeglass_diag.rules.learning import weight_matrices
+from edgeglass_diag.rules.learning import no_better_than_chance, weight_matrices
 
 
 @dataclass(frozen=True)
 class UpdateTooLarge(Rule):
-    """Each optimizer step changes the weights by a large part of themselves.
+    """Each optimizer step changes the weights by a large part of themselves, and the model does not learn.
 
     Why: about 1e-3 is usual. Above 0.1 ten steps replace a weight, and what was learned from a batch is gone
     with the next ones.
 
     Formula: median over the weight matrices of |delta w| / |w| > ``ratio`` in at least ``windows`` of the newest
-    2 x ``windows`` - 1 recorded windows. Matrices that start at zero are left out.
+    2 x ``windows`` - 1 recorded windows, while the loss has been no more than ``learned`` (relative) better than
+    chance for at least ``steps`` steps, or is not finite. Matrices that start at zero are left out. A model
+    that learns all the same takes no harm; where the loss has no chance level it is only a fact (info).
     """
 
     ratio: float = 0.1
     windows: float = 6
+    learned: float = 0.1
+    steps: float = 20
 
     code = "EG202"
     name = "update-too-large"
@@ -39,7 +44,8 @@ class UpdateTooLarge(Rule):
         count = 2 * int(self.windows) - 1
         recent = list(zip(history.updates.steps[-count:], history.updates.values[-count:], strict=True))
         large = [(step, value) for step, value in recent if value > self.ratio]
-        if len(large) < self.windows:
+        known = len(history.relative_loss) > 0
+        if len(large) < self.windows or (known and not self._harmed(history)):
             return
         step = large[-1][0]
         worst = max(weight_matrices(history), key=lambda site: history.series("update/ratio", site).at(step))
@@ -48,6 +54,7 @@ class UpdateTooLarge(Rule):
             history,
             f"a step changes the median weight matrix by {large[-1][1]:.0%} of its norm (step {step}, lr {rate:.3g}), "
             f"most of all {worst}",
+            severity=Severity.WARNING if known else Severity.INFO,
             evidence={
                 "median_ratio": large[-1][1],
                 "most_changed": worst,
@@ -56,6 +63,13 @@ class UpdateTooLarge(Rule):
                 "windows": len(large),
             },
         )
+
+    def _harmed(self, history: History) -> bool:
+        total = history.series("loss/total")
+        if len(total) and not isfinite(total.last):
+            return True
+        stuck = no_better_than_chance(history, self.learned)
+        return stuck is not None and stuck.span >= self.steps
 
 
 @dataclass(frozen=True)

@@ -125,16 +125,33 @@ def test_identical_rows_that_train_stay_identical():
     assert "EG002" not in still
 
 
-def test_updates_that_replace_the_weights():
-    found, _ = judge(learning(**{"w|update/ratio": constant(0.3)}))
+AT_CHANCE = {"|loss/total": constant(4.852), "|loss/explained": constant(4.852)}
+
+
+def test_updates_that_replace_the_weights_of_a_model_that_does_not_learn():
+    found, _ = judge(learning(**AT_CHANCE, **{"w|update/ratio": constant(0.3)}))
     assert found["EG202"].evidence["most_changed"] == "w"
-    assert found["EG202"].step == 5
+    assert found["EG202"].severity == "warning"
+    assert found["EG202"].step == 20
+
+
+def test_large_updates_of_a_model_that_learns_or_whose_loss_is_unknown_are_no_warning():
+    assert "EG202" not in judge(learning(**{"w|update/ratio": constant(0.3)}))[0]
+    found, _ = judge(learning(**{"w|update/ratio": constant(0.3), "|loss/chance": None}))
+    assert found["EG202"].severity == "info"
+
+
+def test_large_updates_that_end_in_nan_are_named_at_once():
+    broken = {"|loss/total": lambda t: 4.852 if t < 8 else math.nan}
+    found, _ = judge(learning(**broken, **{"w|update/ratio": constant(0.3)}))
+    assert found["EG202"].step == 8
+    assert found["EG801"].because_of == "EG202"
 
 
 def test_a_worse_fault_is_never_milder():
     ranks = []
     for ratio in (0.01, 0.09, 0.11, 1.0, 10.0):
-        found = judge(learning(**{"w|update/ratio": constant(ratio)}))[0]
+        found = judge(learning(**AT_CHANCE, **{"w|update/ratio": constant(ratio)}))[0]
         ranks.append(found["EG202"].severity.rank if "EG202" in found else -1)
     assert ranks == sorted(ranks)
 
@@ -238,7 +255,7 @@ def test_configuration_selects_ignores_and_sets_thresholds(tmp_path):
     [
         ({"selct": []}, "unknown key 'selct'; did you mean 'select'?"),
         ({"select": ["EG9"]}, "no rule has a code that begins with 'EG9'"),
-        ({"EG202": {"ration": 1}}, "no threshold 'ration'; it has: ratio, windows"),
+        ({"EG202": {"ration": 1}}, "no threshold 'ration'; it has: learned, ratio, steps, windows"),
         ({"EG202": {"ratio": "x"}}, "ratio: expected a number, got 'x'"),
         ({"select": "EG1"}, "expected a list of codes, got 'EG1'"),
     ],
