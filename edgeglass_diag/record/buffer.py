@@ -103,6 +103,8 @@ class WindowBuffer:
         groups: dict[tuple[torch.device, torch.dtype], list[tuple[_Entry, Tensor]]] = {}
         for entry in self._entries.values():
             value = _reduce(entry.signal, entry.values)
+            if not _has_values(value):
+                continue
             groups.setdefault((value.device, value.dtype), []).append((entry, value))
         self._entries.clear()
         layout = [(e.sites, e.signal, v.shape, e.finish) for group in groups.values() for e, v in group]
@@ -130,6 +132,10 @@ def _on_one_device(parts: list[Tensor]) -> list[Tensor]:
     device = next((part.device for part in parts if part.device.type != "cpu"), torch.device("cpu"))
     exact = torch.float32 if device.type == "mps" else torch.float64
     return [part.to(device, exact, non_blocking=True) for part in parts]
+
+
+def _has_values(tensor: Tensor) -> bool:
+    return tensor.device.type != "meta"
 
 
 def _to_host(parts: list[Tensor], ready: list[torch.Event]) -> Tensor:

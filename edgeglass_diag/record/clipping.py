@@ -16,8 +16,9 @@ from edgeglass_diag.record.shards import local_part
 
 @dataclass(slots=True)
 class _Clip:
-    """One pass over gradients, in one call or in one per device and dtype."""
+    """One multiplication of gradients by one number, in one call or in one for each dtype."""
 
+    given: Tensor
     factor: Tensor
     gradients: set[int] = field(default_factory=set)
 
@@ -34,10 +35,24 @@ class ClipTap:
         """The functions observed."""
         return {torch._foreach_mul_: self._many, Tensor.mul_: self._one}
 
-    def factor(self, gradients: set[int]) -> Tensor:
-        """Product of the coefficients by which these gradients (by identity) were multiplied; 1 where none was."""
-        factors = [clip.factor for clip in self._clips if clip.gradients & gradients]
-        return torch.stack(factors).prod() if factors else torch.ones(())
+    def norm_before(self, gradients: list[int], lengths: Tensor) -> Tensor:
+        """L2 norm over all gradients before they were clipped: 0-d.
+
+        Args:
+            gradients: their identities.
+            lengths: (len(gradients),) their norms now.
+        """
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for position, gradient in enumerate(gradients):
+            clips = tuple(i for i, clip in enumerate(self._clips) if gradient in clip.gradients)
+            groups.setdefault(clips, []).append(position)
+        squares = []
+        for clips, positions in groups.items():
+            part = lengths if len(groups) == 1 else torch.stack([lengths[p] for p in positions])
+            for clip in clips:
+                part = part / self._clips[clip].factor.to(part)
+            squares.append(part.square().sum())
+        return torch.stack(squares).sum().sqrt()
 
     def end_window(self) -> None:
         """Forget the window's clipping."""
@@ -59,6 +74,6 @@ class ClipTap:
         if not found:
             return
         with self._session.measuring("optimizer", "optimizer", factor):
-            if not self._clips or self._clips[-1].gradients & found:
-                self._clips.append(_Clip(local_part(factor).clone().reshape(())))
+            if not self._clips or self._clips[-1].given is not factor or self._clips[-1].gradients & found:
+                self._clips.append(_Clip(factor, local_part(factor).clone().reshape(())))
             self._clips[-1].gradients |= found

@@ -35,9 +35,9 @@ class CompiledTap:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._compiling.detach()
+        self._compiling.remove()
         if self._calling is not None:
-            self._calling.detach()
+            self._calling.remove()
             self._calling = None
 
     def _install(self) -> None:

@@ -41,9 +41,9 @@ class EmbeddingTap:
     def reached(self, logits: Tensor) -> None:
         """A loss takes these logits: measure the embeddings behind them, once for each product of a window."""
         product = self._session.lineage.product(logits)
-        if product is not None and id(product) not in self._products:
-            self._products[id(product)] = product
-            self._measure(product, logits.detach(), first=len(self._products) == 1)
+        if product is not None and product.key not in self._products:
+            self._products[product.key] = product
+            self._measure(product, first=len(self._products) == 1)
 
     def _matmul(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = dict(zip(("left", "right"), args, strict=False)) | kwargs
@@ -70,9 +70,9 @@ class EmbeddingTap:
         lineage = self._session.lineage
         sources = lineage.sources([left]), lineage.sources([right, base])
         if any(sources):  # what a gather of other ranks returned has none
-            lineage.set_product(result, Product(left.detach(), right.detach(), *sources))
+            lineage.set_product(result, Product(left.detach(), right.detach(), *sources, result.detach()))
 
-    def _measure(self, product: Product, logits: Tensor, *, first: bool) -> None:
+    def _measure(self, product: Product, *, first: bool) -> None:
         session = self._session
         left, right = product.left.float(), product.right.float()
         names = self._side_names(product)
@@ -91,7 +91,7 @@ class EmbeddingTap:
             if first:
                 session.buffer.defer(name, "embedding/effective_rank", gram(values), rank_of_gram)
         session.see(pair, "pairs", parents=names)
-        session.buffer.add(pair, "embedding/scale", logit_scale(logits.float(), cosines(left, right)))
+        session.buffer.add(pair, "embedding/scale", logit_scale(product.logits.float(), cosines(left, right)))
         session.buffer.add(pair, "embedding/gap", modality_gap(left, right))
         if left.shape == right.shape:
             session.buffer.add(pair, "embedding/alignment", alignment(left, right))

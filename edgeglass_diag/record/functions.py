@@ -87,8 +87,8 @@ class _Mode(TorchFunctionMode):
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         keywords = kwargs or {}
-        if not self.observing or self._session.blind:
-            return func(*args, **keywords)
+        if not self.observing or self._session.blind or any(not issubclass(kind, Tensor) for kind in types):
+            return func(*args, **keywords)  # others than tensors are the proxies of a tracer
         if isinstance(func, FunctionType) and func in _COMPOSITE:
             with self:
                 return _COMPOSITE[func](*args, **keywords)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -13,12 +13,31 @@ _MAX_SOURCES = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Product:
-    """A matrix product of two sets of row vectors, as contrastive logits are: left (B, D), right (N, D)."""
+    """A matrix product of two sets of row vectors, as contrastive logits are: left (B, D), right (N, D).
+
+    ``logits`` is what was made of the product by numbers alone (scale, bias, transposition), before labels, masks
+    or margins came in.
+    """
 
     left: Tensor
     right: Tensor
     left_sources: tuple[str, ...]
     right_sources: tuple[str, ...]
+    logits: Tensor
+    mixed: bool = False
+
+    @property
+    def key(self) -> int:
+        """The same for all that was made of one product."""
+        return id(self.left)
+
+    def carried(self, result: Tensor, others: Iterable[Tensor]) -> Product:
+        """The product behind ``result``, which a function made of these logits and of ``others``."""
+        if self.mixed:
+            return self
+        if any(other.numel() > 1 for other in others):
+            return replace(self, mixed=True)
+        return replace(self, logits=result.detach())
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +92,13 @@ class Lineage:
         A number that scales a tensor, as a temperature does, is not where the tensor comes from.
         """
         sources = self.sources(a for a in arguments if a.numel() > 1 or result.numel() <= 1)
-        product = next(
-            (p for a in arguments if a.numel() == result.numel() and (p := self.product(a)) is not None), None
-        )
-        if sources or product is not None:
-            kept = product if result.dim() == 2 else None
+        kept = None
+        if result.dim() == 2:
+            logits = next((a for a in arguments if a.numel() == result.numel() and self.product(a) is not None), None)
+            product = None if logits is None else self.product(logits)
+            if product is not None:
+                kept = product.carried(result, (a for a in arguments if a is not logits))
+        if sources or kept is not None:
             self._entries[id(result)] = _Entry(weakref.ref(result), sources, kept, is_output=False)
 
     def clear(self) -> None:

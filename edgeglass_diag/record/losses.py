@@ -48,6 +48,7 @@ class LossTap:
         self._session, self._embeddings = session, embeddings
         self._logits: dict[int, tuple[weakref.ref[Tensor], Tensor]] = {}
         self._going_back = False
+        self.backward = Patch(torch.autograd, "backward", self._backward)
 
     @property
     def observers(self) -> Mapping[Function, Observer]:
@@ -59,11 +60,6 @@ class LossTap:
             functional.binary_cross_entropy_with_logits: self._binary,
         }
         return table | dict.fromkeys(LOG_SOFTMAX, self._log_softmax)
-
-    @property
-    def patches(self) -> list[Patch]:
-        """What is replaced while a window is recorded: the start of a backward pass."""
-        return [Patch(torch.autograd, "backward", self._backward)]
 
     def end_window(self) -> None:
         """Release the logits of the window."""
@@ -139,7 +135,9 @@ class LossTap:
             return
         with self._session.measuring(site, "loss", logits):
             self._session.see(site, "loss", label="sigmoid")
-            self._logits_of(site, logits, some_rows(logits.detach()), logits.shape[0])
+            product = self._session.lineage.product(logits)
+            unlabelled = logits.detach() if product is None else product.logits
+            self._logits_of(site, logits, some_rows(unlabelled), logits.shape[0])
             self._session.buffer.add(site, "loss/value", -result.detach().double().sum() / logits.shape[0])
             entropy = binary_entropy(1 / logits.shape[1])
             self._follow(site, result, _Level(-entropy, entropy * logits.shape[1]))
@@ -175,9 +173,13 @@ class LossTap:
 
     def _follow(self, site: str, result: Tensor, level: _Level) -> None:
         if result.requires_grad:
-            result.register_hook(partial(self._weigh, site, result.detach(), level))
+            # A copy of a number: `loss /= k` would change it too.
+            value = result.detach().clone() if result.numel() == 1 else result.detach()
+            result.register_hook(partial(self._weigh, site, value, level))
 
     def _weigh(self, site: str, value: Tensor, level: _Level, gradient: Tensor) -> None:
+        if not self._going_back:
+            return  # a gradient taken aside by torch.autograd.grad
         with self._session.measuring(site, "loss", gradient):
             weight = self._session.unscaled(gradient.detach().double())
             chance = (weight * level.entry).sum()

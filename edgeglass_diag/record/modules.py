@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from edgeglass_diag.record.session import Frame, Session
 _FAST_PATHS = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
 """Modules that choose another kernel where no function mode is active, and must choose it as they would unwatched."""
 
-_MAX_FORWARDS = 256
+MAX_FORWARDS = 256
 """Outermost forward passes of one window that are recorded; a loop that never steps would fill the memory."""
 
 
@@ -27,6 +28,7 @@ class ModuleTap:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._models: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()  # transforms and losses are none
         before = register_module_forward_pre_hook(self._enter).id
         after = register_module_forward_hook(self._leave, with_kwargs=True, always_call=True).id
         # torch has no function that puts a hook back under its old id, and its own removal forgets the keywords' entry.
@@ -67,16 +69,14 @@ class ModuleTap:
         """A module begins to run."""
         session = self._session
         outer = session.stack[-1] if session.stack else None
-        if outer is None:
-            session.calls.clear()
-            if not torch.is_grad_enabled():
-                session.without_gradients.add(module)
-            elif self._too_many():
-                return
+        is_model = outer is not None or self._is_model(module)
+        if outer is None and not self._begin_pass(module, is_model=is_model):
+            return
         training = (torch.is_grad_enabled() if outer is None else outer.active) and not _is_compiled_code(module)
-        frame = Frame(module, "", training, 0)
+        frame = Frame(module, "", training, 0, is_model=is_model)
         session.stack.append(frame)
-        if _may_be_fused(module) and session.functions is not None and not any(f.hidden for f in session.stack):
+        hidden = session.functions is not None and any(f.hidden for f in session.stack)
+        if session.functions is not None and not hidden and _may_be_fused(module, arguments):
             session.functions.detach()
             frame.hidden = True
         try:
@@ -86,13 +86,23 @@ class ModuleTap:
             frame.active = False
             session.failed(error, type(module).__name__, "module")
 
-    def _too_many(self) -> bool:
-        """Count an outermost forward pass; from the limit on the rest of the window goes unrecorded."""
+    def _begin_pass(self, module: nn.Module, *, is_model: bool) -> bool:
+        """An outermost forward pass begins; from the limit on the window goes unrecorded and the answer is False."""
         session = self._session
-        session.forwards += 1
-        if session.forwards > _MAX_FORWARDS:
+        session.calls.clear()
+        if not torch.is_grad_enabled():
+            session.without_gradients.add(module)
+            return True
+        session.forwards += is_model
+        if session.forwards > MAX_FORWARDS:
             session.detach()
-        return session.forwards > _MAX_FORWARDS
+        return session.forwards <= MAX_FORWARDS
+
+    def _is_model(self, module: nn.Module) -> bool:
+        """Whether a module has parameters; transforms of pictures and losses have none."""
+        if module not in self._models:
+            self._models[module] = next(module.parameters(), None) is not None
+        return self._models[module]
 
     def leave(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
         """A module has run; ``output`` is None where it raised."""
@@ -105,19 +115,20 @@ class ModuleTap:
                 session.functions.attach()
             if frame.module is module:
                 break
-        if frame.active and output is not None:
-            try:
-                if not session.stack:
-                    observe_batch(session, frame.site, arguments, keywords)
-                self._observe(frame, module, arguments, keywords, output)
-            except Exception as error:
-                session.failed(error, frame.site, "module")
+        if not frame.active or output is None:
+            return
+        try:
+            given = list(tensors_in([arguments, keywords]))
+            if not frame.is_model and not any(tensor.requires_grad for tensor in given):
+                return
+            if frame.is_model and not session.stack:
+                observe_batch(session, frame.site, arguments, keywords)
+            self._observe(frame, module, given, output)
+        except Exception as error:
+            session.failed(error, frame.site, "module")
 
-    def _observe(
-        self, frame: Frame, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any
-    ) -> None:
+    def _observe(self, frame: Frame, module: nn.Module, given: list[Tensor], output: Any) -> None:
         session = self._session
-        given = list(tensors_in([arguments, keywords]))
         made = [t for t in tensors_in(output) if t.is_floating_point() and all(t is not other for other in given)]
         inner = session.lineage.sources(made)
         parents = tuple(dict.fromkeys((*session.lineage.sources(given), *inner)))
@@ -149,8 +160,12 @@ def _is_compiled_code(module: nn.Module) -> bool:
     )
 
 
-def _may_be_fused(module: nn.Module) -> bool:
-    return not torch.is_grad_enabled() and isinstance(module, _FAST_PATHS) and not module.training
+def _may_be_fused(module: nn.Module, arguments: tuple[Any, ...]) -> bool:
+    """torch's own condition for its fast path: evaluation, and nothing in it asks for a gradient."""
+    if module.training or not isinstance(module, _FAST_PATHS):
+        return False
+    involved = [*module.parameters(), *tensors_in(arguments)]
+    return not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in involved)
 
 
 def _batch(arguments: tuple[Any, ...]) -> int:

@@ -70,10 +70,10 @@ class ParameterTap:
             add(names, "weight/norm", norms(weights))
             site = f"optimizer{number}" if number else ""
             total = lengths.square().sum().sqrt()
-            factor = self._clip.factor({id(p.grad) for p in moving}).to(total)
+            before = self._clip.norm_before([id(p.grad) for p in moving], lengths)
+            session.buffer.add(site, "gradient/norm", before)
             session.buffer.add(site, "gradient/norm_clipped", total)
-            session.buffer.add(site, "gradient/clip_factor", factor)
-            session.buffer.add(site, "gradient/norm", total / factor)
+            session.buffer.add(site, "gradient/clip_factor", torch.where(before == 0, 1.0, total / before))
             self._before[id(optimizer)] = _Held(names, weights, [sample(w) for w in weights])
 
     def after_step(self, optimizer: Optimizer) -> None:

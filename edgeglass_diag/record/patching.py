@@ -11,25 +11,28 @@ Around = Callable[..., Any]
 
 
 class Patch:
-    """``owner.name`` calls ``around`` while attached; afterwards it is the original again.
+    """``owner.name`` calls ``around`` while attached, and passes calls through in between.
 
-    Where somebody else has put his own function on top meanwhile it is left there, and ours passes calls through.
+    It is put in place once and stays there until ``remove``, so that two watches that take turns do not pile up.
+    Where somebody else has put his own function on top meanwhile it is left there, and passes calls through.
     """
 
     def __init__(self, owner: Any, name: str, around: Around) -> None:
         self._owner, self._name, self._around = owner, name, around
         self._original: Callable[..., Any] | None = None
         self._replacement: Callable[..., Any] | None = None
+        self._active = False
 
     def attach(self) -> None:
-        """Put the replacement in place; does nothing where it is."""
-        if self._original is not None:
+        """Begin to call ``around``."""
+        self._active = True
+        if self._replacement is not None:
             return
         original = self._original = getattr(self._owner, self._name)
 
         @functools.wraps(original)
         def replacement(*args: Any, **kwargs: Any) -> Any:
-            if self._original is None:
+            if not self._active:
                 return original(*args, **kwargs)
             return self._around(original, *args, **kwargs)
 
@@ -37,7 +40,12 @@ class Patch:
         setattr(self._owner, self._name, replacement)
 
     def detach(self) -> None:
+        """Pass calls through."""
+        self._active = False
+
+    def remove(self) -> None:
         """Put the original back."""
-        if self._original is not None and getattr(self._owner, self._name) is self._replacement:
+        self._active = False
+        if self._replacement is not None and getattr(self._owner, self._name) is self._replacement:
             setattr(self._owner, self._name, self._original)
         self._original = self._replacement = None

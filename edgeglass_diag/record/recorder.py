@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from edgeglass_diag.record.coverage import note_unobserved
 from edgeglass_diag.record.embeddings import EmbeddingTap
 from edgeglass_diag.record.functions import FunctionTap, merged
 from edgeglass_diag.record.losses import LossTap
-from edgeglass_diag.record.modules import ModuleTap
+from edgeglass_diag.record.modules import MAX_FORWARDS, ModuleTap
 from edgeglass_diag.record.parameters import ParameterTap
 from edgeglass_diag.record.provenance import Provenance
 from edgeglass_diag.record.scaling import ScalerTap
@@ -80,7 +81,8 @@ class Recorder:
         self._always = merged(self._parameters.observers, self._provenance.observers)
         session.functions = FunctionTap(session, observers, self._always)
         modules = ModuleTap(session)
-        session.taps = [modules, session.functions, *self._losses.patches, self._scaler.while_recorded]
+        self._patches = [self._losses.backward, self._scaler.while_recorded, self._scaler.always]
+        session.taps = [modules, session.functions, *self._patches[:2]]
         self._compiled = CompiledTap(session, modules)
         self._hooks = ExitStack()
         self._lead: weakref.ref[Optimizer] | None = None
@@ -98,7 +100,8 @@ class Recorder:
         self._hooks.callback(register_optimizer_step_pre_hook(before).remove)
         self._hooks.callback(register_optimizer_step_post_hook(self._after_step).remove)
         self._scaler.always.attach()
-        self._hooks.callback(self._scaler.always.detach)
+        for patch in self._patches:
+            self._hooks.callback(patch.remove)
         self._hooks.enter_context(self._compiled)
         if self._schedule(self.step):
             self._session.attach()
@@ -150,6 +153,7 @@ class Recorder:
         if self._foreign or _is_nested(optimizer):
             return
         self._steps[id(optimizer)] += 1
+        self._session.thread = threading.get_ident()
         if self._schedule(self.step):
             self._session.detach()
             with self._session.measuring("optimizer", "optimizer"):
@@ -167,9 +171,11 @@ class Recorder:
     def _end_step(self, optimizer: Optimizer) -> None:
         if self._leads(optimizer):
             if self._schedule(self.step):
+                self._drop_if_cut_short()
                 self._flush()
             self._forget_construction()
             self.step += 1
+        self._session.stack.clear()  # what Ctrl-C in a forward pass has left there
         if self._schedule(self.step):
             self._session.attach()
 
@@ -187,6 +193,13 @@ class Recorder:
             self._since_lead.clear()
             return True
         return False
+
+    def _drop_if_cut_short(self) -> None:
+        """A window of which only the beginning was recorded would be summed up to an untrue loss."""
+        if self._session.forwards > MAX_FORWARDS:
+            self._session.buffer.clear()
+            reason = f"windows of more than {MAX_FORWARDS} forward passes are not recorded"
+            self._session.cannot_observe("window", "recorder", reason)
 
     def _forget_construction(self) -> None:
         if self._provenance is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,6 +14,8 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch.fx._symbolic_trace import is_fx_tracing
+from torch.utils._python_dispatch import _disable_current_modes
 
 from edgeglass_diag.record.buffer import WindowBuffer
 from edgeglass_diag.record.lineage import Lineage
@@ -36,6 +39,8 @@ class Measuring:
     def __enter__(self) -> None:
         self._stack.enter_context(torch.no_grad())
         self._stack.enter_context(torch._C.DisableTorchFunction())
+        if torch._C._len_torch_dispatch_stack():  # a FlopCounterMode counts the user's operations, not ours
+            self._stack.enter_context(_disable_current_modes())
         if self._device is not None and torch.amp.is_autocast_available(self._device):
             self._stack.enter_context(torch.autocast(self._device, enabled=False))
 
@@ -51,13 +56,18 @@ class Measuring:
 
 @dataclass(slots=True)
 class Frame:
-    """A module that is running. ``batch`` is the number of samples of its outermost call, 0 where unknown."""
+    """A module that is running.
+
+    ``batch`` is the number of samples of its outermost call, 0 where unknown; ``hidden`` says that the function mode
+    was taken off for it; ``is_model`` that it has parameters, asked of outermost modules only.
+    """
 
     module: nn.Module
     site: str
     active: bool
     batch: int
     hidden: bool = False
+    is_model: bool = True
 
 
 def _transforming() -> bool:
@@ -66,6 +76,8 @@ def _transforming() -> bool:
         torch.compiler.is_compiling()
         or torch._C._get_tracing_state() is not None
         or torch._C._functorch.peek_interpreter_stack() is not None
+        or torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
+        or is_fx_tracing()
     )
 
 
@@ -89,6 +101,7 @@ class Session:
         functions: the one of them that watches functions.
         loss_scale: factor on the loss that goes backward (GradScaler), by which readings are divided.
         forwards: outermost forward passes of the window.
+        thread: the one that stepped last, None before the first step.
         without_gradients: modules that were called outermost without gradients, as in evaluation: not recorded.
     """
 
@@ -104,6 +117,7 @@ class Session:
     loss_scale: Tensor | None = None
     forwards: int = 0
     without_gradients: WeakSet[nn.Module] = field(default_factory=WeakSet)
+    thread: int | None = None
     process: int = field(default_factory=os.getpid)
     _sites: dict[tuple[str, str], Site] = field(default_factory=dict)
     _new_sites: dict[tuple[str, str], Site] = field(default_factory=dict)
@@ -112,10 +126,13 @@ class Session:
     def blind(self) -> bool:
         """Whether nothing can be observed now.
 
-        So it is under a transform, in a forked worker that inherited the hooks, and inside a backward pass,
-        where checkpointed modules run a second time.
+        So it is under a transform, in a forked worker that inherited the hooks, in another thread than the one
+        that trains, and inside a backward pass, where checkpointed modules run a second time.
         """
-        return _transforming() or os.getpid() != self.process or torch._C._current_graph_task_id() != -1
+        if _transforming():  # asked first: torch.compile follows these lines no further
+            return True
+        elsewhere = os.getpid() != self.process or self.thread not in (None, threading.get_ident())
+        return elsewhere or torch._C._current_graph_task_id() != -1
 
     @property
     def active(self) -> bool:
