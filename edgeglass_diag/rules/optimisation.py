@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
@@ -20,10 +20,11 @@ class UpdateTooLarge(Rule):
     Why: about 1e-3 is usual. Above 0.1 ten steps replace a weight, and what was learned from a batch is gone
     with the next ones.
 
-    Formula: median over the weight matrices of |delta w| / |w| > ``ratio`` in at least ``windows`` of the newest
-    2 x ``windows`` - 1 recorded windows, while the loss has been no more than ``learned`` (relative) better than
-    chance for at least ``steps`` steps, or is not finite. Matrices that start at zero are left out. A model
-    that learns all the same takes no harm; where the loss has no chance level it is only a fact (info).
+    Formula: median over the weight matrices of |delta w| / |w| > ``ratio`` in at least ``windows`` of
+    2 x ``windows`` - 1 recorded windows in a row, and since then, and for at least ``steps`` steps, the loss has
+    been no more than ``learned`` (relative) better than chance, or it is not finite. Matrices that start at zero
+    are left out. A model that learns all the same takes no harm; where the loss has no chance level it is only a
+    fact (info).
     """
 
     ratio: float = 0.1
@@ -41,35 +42,35 @@ class UpdateTooLarge(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """At most one finding for the whole model."""
-        count = 2 * int(self.windows) - 1
-        recent = list(zip(history.updates.steps[-count:], history.updates.values[-count:], strict=True))
-        large = [(step, value) for step, value in recent if value > self.ratio]
+        newest = self._newest_stretch(history.updates.values)
         known = len(history.relative_loss) > 0
-        if len(large) < self.windows or (known and not self._harmed(history)):
+        if newest is None or (known and not self._harmed(history, history.updates.steps[newest])):
             return
-        step = large[-1][0]
+        step, value = history.updates.steps[newest], history.updates.values[newest]
         worst = max(weight_matrices(history), key=lambda site: history.series("update/ratio", site).at(step))
         rate = max((s.at(step) for _, s in history.of("optimizer/lr")), default=float("nan"))
         yield self.finding(
             history,
-            f"a step changes the median weight matrix by {large[-1][1]:.0%} of its norm (step {step}, lr {rate:.3g}), "
+            f"a step changes the median weight matrix by {value:.0%} of its norm (step {step}, lr {rate:.3g}), "
             f"most of all {worst}",
             severity=Severity.WARNING if known else Severity.INFO,
-            evidence={
-                "median_ratio": large[-1][1],
-                "most_changed": worst,
-                "lr": rate,
-                "since": large[0][0],
-                "windows": len(large),
-            },
+            evidence={"median_ratio": value, "most_changed": worst, "lr": rate, "step": step},
         )
 
-    def _harmed(self, history: History) -> bool:
+    def _newest_stretch(self, ratios: Sequence[float]) -> int | None:
+        """Index of the newest window that ends a stretch of large updates."""
+        large = [index for index, value in enumerate(ratios) if value > self.ratio]
+        count = int(self.windows)
+        ends = (last for first, last in zip(large, large[count - 1 :], strict=False) if last - first < 2 * count - 1)
+        return max(ends, default=None)
+
+    def _harmed(self, history: History, step: int) -> bool:
+        """Whether the loss is broken, or was no better than chance at that step and has not been since."""
         total = history.series("loss/total")
         if len(total) and not isfinite(total.last):
             return True
         stuck = no_better_than_chance(history, self.learned)
-        return stuck is not None and stuck.span >= self.steps
+        return stuck is not None and stuck.span >= self.steps and stuck.since <= step
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,13 @@ def test_updates_that_replace_the_weights_of_a_model_that_does_not_learn():
     assert found["EG202"].step == 20
 
 
+def test_large_updates_that_ended_with_a_collapse_remain_its_cause():
+    at_first = {"w|update/ratio": lambda t: 0.3 if t < 9 else 0.0}
+    found, _ = judge(learning(**AT_CHANCE, **at_first))
+    assert found["EG202"].step == 20
+    assert found["EG202"].evidence["step"] == 8
+
+
 def test_large_updates_of_a_model_that_learns_or_whose_loss_is_unknown_are_no_warning():
     assert "EG202" not in judge(learning(**{"w|update/ratio": constant(0.3)}))[0]
     found, _ = judge(learning(**{"w|update/ratio": constant(0.3), "|loss/chance": None}))
