@@ -19,7 +19,7 @@ from edgeglass_diag.process import ending, environment, git
 from edgeglass_diag.record import Recorder
 from edgeglass_diag.record.attention import LOGITS
 from edgeglass_diag.record.buffer import PendingWindow
-from edgeglass_diag.records import Finding, Reading, Window
+from edgeglass_diag.records import Finding, Reading, UsageError, Window
 from edgeglass_diag.rules import CATALOGUE, Engine, Rule, configure, read_table
 from edgeglass_diag.schedule import Schedule
 from edgeglass_diag.store import RunWriter
@@ -77,7 +77,7 @@ class Watch:
         self._queue: queue.Queue[PendingWindow | Window | None] = queue.Queue(maxsize=_QUEUE)
         self._stop: Finding | None = None
         self._failure: BaseException | None = None
-        self._process, self._closing = os.getpid(), False
+        self._process, self._closing, self._open = os.getpid(), False, False
         self._make_store = store
         self._writer: RunWriter | None = None
         if store is None:
@@ -95,7 +95,13 @@ class Watch:
         self._recorder.name_model(model)
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Record metrics that the training itself reports, as signals ``metric/NAME``."""
+        """Record metrics that the training itself reports, as signals ``metric/NAME``.
+
+        Raises:
+            UsageError: outside of the ``with`` block.
+        """
+        if not self._open:
+            raise UsageError("log: expected inside of the watch's with block, where the record is open")
         readings = tuple(Reading(step, "", f"metric/{name}", (float(value),)) for name, value in metrics.items())
         self._hand_over(Window(step, readings))
 
@@ -104,6 +110,7 @@ class Watch:
         self._recorder.abandon()
 
     def __enter__(self) -> Watch:
+        self._open = True
         if self._writer is not None:
             self._thread.start()
         self._recorder.__enter__()
@@ -114,7 +121,7 @@ class Watch:
     ) -> None:
         if os.getpid() != self._process:
             return
-        self._closing = True
+        self._closing, self._open = True, False
         self._recorder.__exit__(kind, error, trace)
         if self._writer is None:
             return

@@ -20,6 +20,7 @@ def row_fingerprints(batch: Tensor) -> Tensor:
     Args:
         batch: (B, ...), any dtype.
     """
+    batch = torch.view_as_real(batch) if batch.is_complex() else batch
     rows = subset(batch.flatten(1) if batch.dim() > 1 else batch.unsqueeze(1), 0, limit=4096 * batch.shape[0])
     position = torch.arange(1, rows.shape[1] + 1, device=batch.device, dtype=torch.float64)
     return rows.double() @ (position * _GOLDEN).frac()
@@ -48,11 +49,15 @@ def repeated(rows: Tensor) -> Tensor:
 def padding(tokens: Tensor) -> tuple[Tensor, Tensor]:
     """Share of padding among the tokens, and share of texts without any, which may have been cut: 0-d each.
 
-    Padding is the run of one and the same token at the end of a text, if it is longer than one.
+    Padding is the run of one and the same token at one end of a text, the longer one, if it is longer than one.
+    NaN for tokens of 0 and 1 only, which are a mask.
 
     Args:
         tokens: (B, L) integers.
     """
-    same = (tokens == tokens[:, -1:]).flip(-1).cumprod(-1).sum(-1)
-    run = torch.where(same > 1, same, torch.zeros_like(same))
-    return run.double().mean() / tokens.shape[1], (run == 0).double().mean()
+    ends = (tokens == tokens[:, -1:]).flip(-1), tokens == tokens[:, :1]
+    same = torch.stack([end.cumprod(-1).sum(-1) for end in ends]).amax(0)
+    run = torch.where(same > 1, same, 0).double()
+    is_mask = (tokens >= 0).all() & (tokens <= 1).all()
+    unknown = torch.where(is_mask, torch.nan, 0.0).double()
+    return run.mean() / tokens.shape[1] + unknown, (run == 0).double().mean() + unknown

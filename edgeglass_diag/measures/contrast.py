@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from edgeglass_diag.measures.logits import EXCLUDED
+
 ROWS_BUDGET = 2**20
 """Logits that are looked at in one window; of more than that evenly strided rows are taken."""
 
@@ -33,11 +35,22 @@ def some_rows(values: Tensor) -> Tensor:
     return values[:: max(1, math.ceil(values.shape[0] / keep))]
 
 
-def logit_statistics(logits: Tensor) -> LogitStatistics:
-    """Statistics of the rows of logits (N, C)."""
-    low, high = torch.aminmax(logits)
+def valid_logits(logits: Tensor) -> Tensor:
+    """Which logits of (N, C) take part: not those masked out, a thousand or more below the largest of their row.
+
+    exp(-745) is zero in float64 already.
+    """
+    return logits > logits.amax(-1, keepdim=True) + EXCLUDED
+
+
+def logit_statistics(logits: Tensor, valid: Tensor) -> LogitStatistics:
+    """Statistics of the valid entries of the rows of logits (N, C)."""
+    count = valid.sum(-1)
+    kept = torch.where(valid, logits, 0.0)
+    deviation = torch.where(valid, logits - (kept.sum(-1) / count).unsqueeze(-1), 0.0)
+    low, high = torch.aminmax(kept)
     return LogitStatistics(
-        logit_std=logits.var(dim=-1, correction=0).mean().sqrt(),
+        logit_std=(deviation.square().sum(-1) / count).mean().sqrt(),
         logit_max=torch.maximum(low.abs(), high.abs()),
         is_probability=((low >= 0) & ((logits.sum(-1) - 1).abs() < 1e-3).all()).float(),
     )

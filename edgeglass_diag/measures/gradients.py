@@ -14,10 +14,16 @@ large one. The relative standard error of a norm from n entries with Gaussian va
 
 
 def norms(tensors: Sequence[Tensor]) -> Tensor:
-    """L2 norm of each tensor, stacked in float32: (len(tensors),)."""
-    if not tensors:
-        return torch.empty(0)
-    return torch.stack([norm.float() for norm in torch._foreach_norm(list(tensors))])
+    """L2 norm of each tensor, stacked in float32: (len(tensors),).
+
+    Sums of squares are taken in float32 at least: in float16 they overflow, in bfloat16 they are rough.
+    """
+    found: dict[int, Tensor] = {}
+    for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+        places = [place for place, tensor in enumerate(tensors) if tensor.dtype == dtype]
+        wider = torch.float32 if dtype in (torch.float16, torch.bfloat16) else None
+        found |= zip(places, torch._foreach_norm([tensors[place] for place in places], 2, dtype=wider), strict=True)
+    return torch.stack([found[place].float() for place in range(len(tensors))]) if tensors else torch.empty(0)
 
 
 def sample(parameter: Tensor) -> Tensor:
@@ -51,6 +57,7 @@ def update_ratios(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
 def row_signal(parameter: Tensor) -> Tensor:
     """Share of a weight's energy by which its rows differ from their mean, in [0, 1]; 0 when all are equal.
 
+    NaN where all entries that are looked at are zero, as in a table of which few rows were ever drawn.
     Taken over at most 64 rows and 256 columns, evenly strided.
 
     Args:
@@ -63,4 +70,4 @@ def row_signal(parameter: Tensor) -> Tensor:
     rows = rows[:, :: math.ceil(rows.shape[1] / 256)].float()
     variance, mean = torch.var_mean(rows, dim=0, correction=0)
     energy = variance.sum() + mean.square().sum()
-    return torch.where(energy == 0, torch.zeros_like(energy), variance.sum() / energy)
+    return variance.sum() / energy

@@ -10,6 +10,7 @@ from torch import Tensor
 from edgeglass_diag.measures.activations import subset
 from edgeglass_diag.measures.batches import fingerprint, padding, repeated, row_fingerprints
 from edgeglass_diag.record.session import Session
+from edgeglass_diag.record.shards import is_measurable
 
 
 def observe_batch(session: Session, site: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
@@ -22,11 +23,21 @@ def observe_batch(session: Session, site: str, arguments: tuple[Any, ...], keywo
         keywords: as called; their names are the names of the sites.
     """
     for name, value in [*((f"input{i}", v) for i, v in enumerate(arguments)), *keywords.items()]:
-        if isinstance(value, Tensor) and value.dim() > 1 and len(value) > 1 and not value.requires_grad:
+        if (
+            isinstance(value, Tensor)
+            and value.dim() > 1
+            and len(value) > 1
+            and is_measurable(value)
+            and not value.requires_grad
+        ):
             path = f"{site}.{name}" if site else name
             with session.measuring(path, "data", value):
                 session.see(path, "data", label=f"{'x'.join(map(str, value.shape[1:]))} {_dtype(value)}")
                 _measure(session, path, value.detach())
+
+
+def _is_batch(value: Tensor) -> bool:
+    return value.dim() > 1 and len(value) > 1 and is_measurable(value) and not value.requires_grad
 
 
 def _measure(session: Session, path: str, value: Tensor) -> None:
@@ -40,7 +51,7 @@ def _measure(session: Session, path: str, value: Tensor) -> None:
         deviation, mean = torch.std_mean(subset(value).float(), correction=0)
         for name, number in (("mean", mean), ("std", deviation), ("min", low), ("max", high)):
             add(path, f"data/{name}", number)
-    elif value.dim() == 2 and value.dtype != torch.bool:
+    elif value.dim() == 2 and not (value.dtype == torch.bool or value.is_complex() or "mask" in path.lower()):
         padded, full = padding(value)
         add(path, "data/padding", padded)
         add(path, "data/unpadded_texts", full)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,12 @@ class _Clip:
 
     given: Tensor
     factor: Tensor
-    gradients: set[int] = field(default_factory=set)
+    gradients: dict[int, weakref.ref[Tensor]] = field(default_factory=dict)
+
+    def of(self, gradient: Tensor) -> bool:
+        """Whether this gradient was multiplied."""
+        reference = self.gradients.get(id(gradient))
+        return reference is not None and reference() is gradient
 
 
 class ClipTap:
@@ -35,16 +41,16 @@ class ClipTap:
         """The functions observed."""
         return {torch._foreach_mul_: self._many, Tensor.mul_: self._one}
 
-    def norm_before(self, gradients: list[int], lengths: Tensor) -> Tensor:
+    def norm_before(self, gradients: list[Tensor], lengths: Tensor) -> Tensor:
         """L2 norm over all gradients before they were clipped: 0-d.
 
         Args:
-            gradients: their identities.
+            gradients: as the parameters hold them.
             lengths: (len(gradients),) their norms now.
         """
         groups: dict[tuple[int, ...], list[int]] = {}
         for position, gradient in enumerate(gradients):
-            clips = tuple(i for i, clip in enumerate(self._clips) if gradient in clip.gradients)
+            clips = tuple(i for i, clip in enumerate(self._clips) if clip.of(gradient))
             groups.setdefault(clips, []).append(position)
         squares = []
         for clips, positions in groups.items():
@@ -55,8 +61,9 @@ class ClipTap:
         return torch.stack(squares).sum().sqrt()
 
     def end_window(self) -> None:
-        """Forget the window's clipping."""
-        self._clips.clear()
+        """Forget the clipping of gradients that are gone; another optimizer may still step with the others."""
+        alive = (clip for clip in self._clips if any(ref() is not None for ref in clip.gradients.values()))
+        self._clips = list(alive)
 
     def _many(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         if len(args) > 1 and args[0]:
@@ -70,10 +77,12 @@ class ClipTap:
         if not isinstance(factor, Tensor) or factor.numel() != 1 or tensors[0].requires_grad:
             return
         known = self._session.naming.gradients()
-        found = {id(tensor) for tensor in tensors} & known
+        found = {i: weakref.ref(known[i]) for tensor in tensors if (i := id(tensor)) in known and known[i] is tensor}
         if not found:
             return
         with self._session.measuring("optimizer", "optimizer", factor):
-            if not self._clips or self._clips[-1].given is not factor or self._clips[-1].gradients & found:
-                self._clips.append(_Clip(factor, local_part(factor).clone().reshape(())))
-            self._clips[-1].gradients |= found
+            newest = self._clips[-1] if self._clips else None
+            if newest is None or newest.given is not factor or any(newest.of(known[i]) for i in found):
+                newest = _Clip(factor, local_part(factor).clone().reshape(()))
+                self._clips.append(newest)
+            newest.gradients |= found

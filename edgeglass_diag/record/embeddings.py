@@ -43,6 +43,7 @@ class EmbeddingTap:
         product = self._session.lineage.product(logits)
         if product is not None and product.key not in self._products:
             self._products[product.key] = product
+            self._session.rows = len(product.left)
             self._measure(product, first=len(self._products) == 1)
 
     def _matmul(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 _MAX_SOURCES = 8
 
@@ -91,6 +92,7 @@ class Lineage:
 
         A number that scales a tensor, as a temperature does, is not where the tensor comes from.
         """
+        arguments = [argument for argument in arguments if not is_lazy(argument)]
         sources = self.sources(a for a in arguments if a.numel() > 1 or result.numel() <= 1)
         kept = None
         if result.dim() == 2:

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edgeglass_diag.measures.chance import binary_entropy
-from edgeglass_diag.measures.contrast import accuracy, logit_statistics, some_rows
+from edgeglass_diag.measures.contrast import accuracy, logit_statistics, some_rows, valid_logits
 from edgeglass_diag.record.embeddings import EmbeddingTap
 from edgeglass_diag.record.functions import Function, Observer
 from edgeglass_diag.record.patching import Patch
@@ -24,6 +23,9 @@ _TARGETED = (
     "input", "target", "weight", "size_average", "ignore_index", "reduce", "reduction", "label_smoothing"
 )  # fmt: skip
 _BINARY = ("input", "target", "weight", "size_average", "reduce", "reduction", "pos_weight")
+_KEPT_LOGITS = 2**22
+"""Logits that are kept beside their log-softmax; of more, as captioners have, the log-softmax must do."""
+
 LOG_SOFTMAX: tuple[Function, ...] = (functional.log_softmax, torch.log_softmax, Tensor.log_softmax)
 
 
@@ -47,6 +49,7 @@ class LossTap:
     def __init__(self, session: Session, embeddings: EmbeddingTap) -> None:
         self._session, self._embeddings = session, embeddings
         self._logits: dict[int, tuple[weakref.ref[Tensor], Tensor]] = {}
+        self._pairs: list[tuple[Tensor, int]] = []  # positives and entries of each sigmoid loss
         self._going_back = False
         self.backward = Patch(torch.autograd, "backward", self._backward)
 
@@ -64,16 +67,21 @@ class LossTap:
     def end_window(self) -> None:
         """Release the logits of the window."""
         self._logits.clear()
+        self._pairs.clear()
 
     def _backward(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         session = self._session
         if self._going_back:  # torch calls it again for each function mode
             return original(*args, **kwargs)
         tensors = args[0] if args else kwargs.get("tensors", ())
-        for tensor in (tensors,) if isinstance(tensors, Tensor) else tensors:
+        given = args[1] if len(args) > 1 else kwargs.get("grad_tensors")
+        whole = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+        factors = [given] * len(whole) if given is None or isinstance(given, Tensor) else list(given)
+        for tensor, factor in zip(whole, factors, strict=False):
             with session.measuring("", "loss", tensor):
                 if tensor.numel() == 1:
-                    session.buffer.add("", "loss/total", session.unscaled(tensor.detach().double()))
+                    value = tensor.detach().double() * (1 if factor is None else factor.detach().double())
+                    session.buffer.add("", "loss/total", session.unscaled(value))
         session.calls.clear()
         self._going_back = True
         try:
@@ -87,7 +95,8 @@ class LossTap:
 
     def _log_softmax(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         logits = args[0] if args else kwargs["input"]
-        if isinstance(result, Tensor):
+        if isinstance(result, Tensor) and result.numel() <= _KEPT_LOGITS:
+            self._logits = {key: entry for key, entry in self._logits.items() if entry[0]() is not None}
             self._logits[id(result)] = (weakref.ref(result), logits)
 
     def _nll_loss(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
@@ -99,32 +108,38 @@ class LossTap:
     def _classified(self, kind: str, given: Mapping[str, Any], logits: Tensor, result: Tensor) -> None:
         """A loss over classes: logits (N, C) or (N, C, ...), targets as indices or as probabilities."""
         session, target = self._session, given["target"]
-        site = self._site(kind)
+        if logits.numel() == 0:
+            return
+        site, reduction = self._site(kind), str(given.get("reduction", "mean"))
         with session.measuring(site, "loss", logits):
-            candidates = logits.shape[1] if logits.dim() > 1 else logits.shape[0]
-            rows = logits.detach().movedim(1, -1).reshape(-1, candidates) if logits.dim() > 2 else logits.detach()
-            rows = rows.reshape(-1, candidates)
+            rows = _as_rows(logits.detach())
             indices = None if target.is_floating_point() else target.reshape(-1)
-            if indices is None:
-                counted = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
-            else:
-                counted = indices != given.get("ignore_index", -100)
-            count = counted.sum().double() if given.get("reduction", "mean") == "sum" else 1
-            self._logits_of(site, logits, some_rows(rows), counted.sum())
-            session.see(site, "loss", label=str(given.get("reduction", "mean")))
+            everyone = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+            counted = everyone if indices is None else indices != given.get("ignore_index", -100)
+            chance = self._logits_of(site, logits, rows, counted.sum())
+            session.see(site, "loss", label=reduction)
             add = partial(session.buffer.add, site)
-            add("loss/value", result.detach().double().mean() / count)
+            number = counted.sum().double()
+            share = counted.double()
+            if given.get("weight") is not None and indices is not None:
+                share = share * given["weight"].double()[indices.clamp(min=0)]
+            count = {"mean": share.new_ones(()), "sum": share.sum(), "none": share}[reduction]
+            count = count.reshape(result.shape)
+            total = result.detach().double().sum()
+            add("loss/value", total if reduction == "mean" else total / number)
             add("loss/label_smoothing", float(given.get("label_smoothing", 0.0)))
             if indices is not None:
-                part = some_rows(rows)
-                step = max(1, math.ceil(len(rows) / len(part)))
-                add("loss/accuracy", accuracy(part, indices[::step], counted[::step]))
-                if len(rows) == candidates:
-                    ordered = indices == torch.arange(len(indices), device=indices.device)
-                    add("loss/labels_ordered", ordered.all())
-                else:
-                    add("loss/labels_ordered", 0.0)
-            self._follow(site, result, _Level(math.log(candidates) * count, math.log(candidates)))
+                self._answers(site, rows, indices, counted)
+            level = _Level(chance * count, chance)
+            self._follow(site, result, lambda: level)
+
+    def _answers(self, site: str, rows: Tensor, indices: Tensor, counted: Tensor) -> None:
+        part = some_rows(rows)
+        step = math.ceil(len(rows) / len(part))
+        self._session.buffer.add(site, "loss/accuracy", accuracy(part, indices[::step], counted[::step]))
+        square = len(rows) == rows.shape[1]
+        ordered = (indices == torch.arange(len(indices), device=indices.device)).all() if square else 0.0
+        self._session.buffer.add(site, "loss/labels_ordered", ordered)
 
     def _logsigmoid(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """SigLIP: labels x logits (B, N) with one positive in each row, https://arxiv.org/abs/2303.15343."""
@@ -137,10 +152,17 @@ class LossTap:
             self._session.see(site, "loss", label="sigmoid")
             product = self._session.lineage.product(logits)
             unlabelled = logits.detach() if product is None else product.logits
-            self._logits_of(site, logits, some_rows(unlabelled), logits.shape[0])
+            self._logits_of(site, logits, unlabelled, logits.shape[0])
             self._session.buffer.add(site, "loss/value", -result.detach().double().sum() / logits.shape[0])
-            entropy = binary_entropy(1 / logits.shape[1])
-            self._follow(site, result, _Level(-entropy, entropy * logits.shape[1]))
+            positives = (logits.detach() * unlabelled > 0).sum().double() if product is not None else len(logits)
+            self._pairs.append((torch.as_tensor(positives), logits.numel()))
+            self._follow(site, result, partial(self._sigmoid_level, logits.shape[1]))
+
+    def _sigmoid_level(self, candidates: int) -> _Level:
+        """Given the share of positives among all entries of the window, whether they came in chunks or not."""
+        share = torch.stack([positives for positives, _ in self._pairs]).sum() / sum(count for _, count in self._pairs)
+        entropy = torch.special.entr(share) + torch.special.entr(1 - share)
+        return _Level(-entropy, entropy * candidates)
 
     def _binary(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = dict(zip(_BINARY, args, strict=False)) | kwargs
@@ -152,37 +174,51 @@ class LossTap:
         with self._session.measuring(site, "loss", logits):
             count = logits.numel() if given.get("reduction", "mean") == "sum" else 1
             self._session.see(site, "loss", label="sigmoid")
-            self._logits_of(site, logits, some_rows(logits.detach()), logits.shape[0])
+            self._logits_of(site, logits, logits.detach(), logits.shape[0])
             self._session.buffer.add(site, "loss/value", result.detach().double().mean() / count)
             share = target.detach().double().mean()
             entropy = torch.special.entr(share) + torch.special.entr(1 - share)
-            self._follow(site, result, _Level(entropy * count, entropy))
+            level = _Level(entropy * count, entropy * logits.shape[1])
+            self._follow(site, result, lambda: level)
 
     def _site(self, kind: str) -> str:
         path = self._session.stack[-1].site if self._session.stack else ""
         return self._session.occurrence(f"{path}.{kind}" if path else kind)
 
-    def _logits_of(self, site: str, logits: Tensor, rows: Tensor, count: Tensor | int) -> None:
+    def _logits_of(self, site: str, logits: Tensor, rows: Tensor, count: Tensor | int) -> Tensor:
+        """Write what the logits tell; returns the mean over rows of ln(candidates): 0-d."""
         add = partial(self._session.buffer.add, site)
+        part = some_rows(rows)
+        values = part if part.dtype == torch.float64 else part.float()
+        valid = valid_logits(values)
+        candidates = valid.sum(-1).double()
         add("loss/rows", count)
-        add("loss/candidates", float(rows.shape[1]))
-        values = rows if rows.dtype == torch.float64 else rows.float()
-        for name, value in logit_statistics(values)._asdict().items():
+        add("loss/candidates", candidates.mean())
+        for name, value in logit_statistics(values, valid)._asdict().items():
             add(f"loss/{name}", value)
         self._embeddings.reached(logits)
+        return candidates.log().mean()
 
-    def _follow(self, site: str, result: Tensor, level: _Level) -> None:
+    def _follow(self, site: str, result: Tensor, level: Callable[[], _Level]) -> None:
         if result.requires_grad:
             # A copy of a number: `loss /= k` would change it too.
             value = result.detach().clone() if result.numel() == 1 else result.detach()
             result.register_hook(partial(self._weigh, site, value, level))
 
-    def _weigh(self, site: str, value: Tensor, level: _Level, gradient: Tensor) -> None:
+    def _weigh(self, site: str, value: Tensor, level: Callable[[], _Level], gradient: Tensor) -> None:
         if not self._going_back:
             return  # a gradient taken aside by torch.autograd.grad
         with self._session.measuring(site, "loss", gradient):
             weight = self._session.unscaled(gradient.detach().double())
-            chance = (weight * level.entry).sum()
-            self._session.buffer.add(site, "loss/weight", chance / level.row)
+            known = level()
+            chance = (weight * known.entry).sum()
+            self._session.buffer.add(site, "loss/weight", chance / known.row)
             self._session.buffer.add("", "loss/chance", chance)
             self._session.buffer.add("", "loss/explained", (weight * value.double()).sum())
+
+
+def _as_rows(logits: Tensor) -> Tensor:
+    """(N, C) and (N, C, ...) as rows of C logits each; (C,) as one row."""
+    if logits.dim() > 2:
+        return logits.movedim(1, -1).reshape(-1, logits.shape[1])
+    return logits.reshape(-1, logits.shape[-1])

@@ -15,6 +15,7 @@ from edgeglass_diag.measures.activations import activation_statistics
 from edgeglass_diag.record.batches import observe_batch
 from edgeglass_diag.record.lineage import tensors_in
 from edgeglass_diag.record.session import Frame, Session
+from edgeglass_diag.record.shards import is_measurable
 
 _FAST_PATHS = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
 """Modules that choose another kernel where no function mode is active, and must choose it as they would unwatched."""
@@ -80,7 +81,9 @@ class ModuleTap:
             session.functions.detach()
             frame.hidden = True
         try:
-            frame.batch = (outer.batch if outer is not None else 0) or _batch(arguments)
+            frame.batch = (outer.batch if outer is not None else 0) or _batch(arguments, session.rows)
+            for other in session.stack:  # called by keyword the outermost module does not tell
+                other.batch = other.batch or frame.batch
             frame.site = session.occurrence(session.naming.path(module)) if frame.active else ""
         except Exception as error:
             frame.active = False
@@ -144,7 +147,7 @@ class ModuleTap:
         site = frame.site
         with self._session.measuring(site, "module", tensor):
             values = tensor.detach()
-            if values.numel() == 0:
+            if not is_measurable(values):
                 return
             axes = range(min(2, values.dim())) if frame.batch > 1 else ()
             axis = next((axis for axis in axes if values.shape[axis] == frame.batch), None)
@@ -168,8 +171,9 @@ def _may_be_fused(module: nn.Module, arguments: tuple[Any, ...]) -> bool:
     return not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in involved)
 
 
-def _batch(arguments: tuple[Any, ...]) -> int:
-    for tensor in tensors_in(arguments):
-        if tensor.dim() > 0:
-            return int(tensor.shape[0])
-    return 0
+def _batch(arguments: tuple[Any, ...], rows: int) -> int:
+    """Number of samples: that of the last contrastive loss where a tensor has it, else the first axis."""
+    shapes = [tensor.shape for tensor in tensors_in(arguments) if tensor.dim() > 0]
+    if rows and any(rows in shape[:2] for shape in shapes):
+        return rows
+    return int(shapes[0][0]) if shapes else 0

@@ -23,7 +23,7 @@ class Naming:
 
     def __init__(self) -> None:
         self._paths: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
-        self._parameters: dict[int, str] = {}
+        self._parameters: dict[int, tuple[weakref.ref[Tensor], str]] = {}  # ids of the dead are given again
         self._known_roots: list[weakref.ref[nn.Module]] = []
         self._classes: Counter[str] = Counter()
         self._scans = 0
@@ -31,6 +31,9 @@ class Naming:
     def path(self, module: nn.Module) -> str:
         """Path of a module; empty for the first model itself."""
         known = self._paths.get(module)
+        if known is None and next(module.parameters(), None) is None:
+            # Made on the way (`nn.GELU()(x)`) or a transform: not worth a search for its model.
+            known = self._paths[module] = type(module).__name__
         if known is None:
             self.adopt(self._root_of(module))
             known = self._paths[module]
@@ -38,11 +41,17 @@ class Naming:
 
     def parameter(self, parameter: Tensor) -> str:
         """Path of a parameter; ``unnamed`` where no living model holds it."""
-        if id(parameter) not in self._parameters and self._scans < _MAX_SCANS:
+        known = self._known(parameter)
+        if known is None and self._scans < _MAX_SCANS:
             for root in self._living_roots():
                 if any(parameter is p for p in root.parameters()):
                     self.adopt(root)
-        return self._parameters.get(id(parameter), "unnamed")
+            known = self._known(parameter)
+        return "unnamed" if known is None else known
+
+    def _known(self, parameter: Tensor) -> str | None:
+        reference, name = self._parameters.get(id(parameter), (None, ""))
+        return name if reference is not None and reference() is parameter else None
 
     @property
     def modules(self) -> list[tuple[str, nn.Module]]:
@@ -54,11 +63,11 @@ class Naming:
         """All parameters of the models known, with their paths."""
         for root in self._roots:
             self.adopt(root)
-        return [(self._parameters[id(p)], p) for root in self._roots for p in root.parameters()]
+        return [(self.parameter(p), p) for root in self._roots for p in root.parameters()]
 
-    def gradients(self) -> set[int]:
-        """Identities of the gradients that the parameters of the models hold now."""
-        return {id(p.grad) for root in self._roots for p in root.parameters() if p.grad is not None}
+    def gradients(self) -> dict[int, Tensor]:
+        """The gradients that the parameters of the models hold now, by identity."""
+        return {id(p.grad): p.grad for root in self._roots for p in root.parameters() if p.grad is not None}
 
     @property
     def _roots(self) -> list[nn.Module]:
@@ -76,7 +85,8 @@ class Naming:
         for name, module in named:
             self._paths.setdefault(module, _join(prefix, name))
         for name, parameter in root.named_parameters():
-            self._parameters.setdefault(id(parameter), _join(prefix, name))
+            if self._known(parameter) is None:
+                self._parameters[id(parameter)] = weakref.ref(parameter), _join(prefix, name)
 
     def _prefix(self, root: nn.Module) -> str:
         has_parameters = next(root.parameters(), None) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -38,7 +39,7 @@ class ParameterTap:
         self._session = session
         self._before: dict[int, _Held] = {}
         self._clip = ClipTap(session)
-        self._numbers: dict[int, int] = {}
+        self._optimizers: list[weakref.ref[Optimizer]] = []
 
     @property
     def observers(self) -> Mapping[Function, Observer]:
@@ -47,7 +48,7 @@ class ParameterTap:
 
     def before_step(self, optimizer: Optimizer) -> None:
         """Record gradients and settings, and keep a sample of the weights for comparison."""
-        number = self._numbers.setdefault(id(optimizer), len(self._numbers))
+        number = self._number(optimizer)
         self._settings(optimizer, number)
         held = [p for group in optimizer.param_groups for p in group["params"]]
         self._say_what_is_missing(held)
@@ -70,7 +71,7 @@ class ParameterTap:
             add(names, "weight/norm", norms(weights))
             site = f"optimizer{number}" if number else ""
             total = lengths.square().sum().sqrt()
-            before = self._clip.norm_before([id(p.grad) for p in moving], lengths)
+            before = self._clip.norm_before([p.grad for p in moving if p.grad is not None], lengths)
             session.buffer.add(site, "gradient/norm", before)
             session.buffer.add(site, "gradient/norm_clipped", total)
             session.buffer.add(site, "gradient/clip_factor", torch.where(before == 0, 1.0, total / before))
@@ -94,6 +95,16 @@ class ParameterTap:
         """Release the samples of the weights."""
         self._before.clear()
         self._clip.end_window()
+
+    def _number(self, optimizer: Optimizer) -> int:
+        """0 for the first; one that comes when another is gone takes its number."""
+        known = [reference() for reference in self._optimizers]
+        for number, other in enumerate(known):
+            if other is optimizer:
+                return number
+        number = known.index(None) if None in known else len(known)
+        self._optimizers[number : number + 1] = [weakref.ref(optimizer)]
+        return number
 
     def _settings(self, optimizer: Optimizer, number: int) -> None:
         for index, group in enumerate(optimizer.param_groups):

@@ -14,7 +14,6 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
-from torch.fx._symbolic_trace import is_fx_tracing
 from torch.utils._python_dispatch import _disable_current_modes
 
 from edgeglass_diag.record.buffer import WindowBuffer
@@ -77,7 +76,6 @@ def _transforming() -> bool:
         or torch._C._get_tracing_state() is not None
         or torch._C._functorch.peek_interpreter_stack() is not None
         or torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
-        or is_fx_tracing()
     )
 
 
@@ -101,6 +99,7 @@ class Session:
         functions: the one of them that watches functions.
         loss_scale: factor on the loss that goes backward (GradScaler), by which readings are divided.
         forwards: outermost forward passes of the window.
+        rows: samples of the last contrastive loss, 0 before the first.
         thread: the one that stepped last, None before the first step.
         without_gradients: modules that were called outermost without gradients, as in evaluation: not recorded.
     """
@@ -117,6 +116,7 @@ class Session:
     loss_scale: Tensor | None = None
     forwards: int = 0
     without_gradients: WeakSet[nn.Module] = field(default_factory=WeakSet)
+    rows: int = 0
     thread: int | None = None
     process: int = field(default_factory=os.getpid)
     _sites: dict[tuple[str, str], Site] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from edgeglass_diag.rules.embeddings import ConstantEmbeddings, RankCollapse
 from edgeglass_diag.rules.engine import Engine
 from edgeglass_diag.rules.evaluation import RecallExactlyChance
 from edgeglass_diag.rules.initial import IdenticalRows, OverwrittenInit
-from edgeglass_diag.rules.loss import LossAtChance, LossBelowPossible
+from edgeglass_diag.rules.loss import LossAtChance, LossBelowPossible, TemperatureMissing
 from edgeglass_diag.rules.numerics import NonFinite
 from edgeglass_diag.rules.optimisation import ScheduleOverrun, UpdateTooLarge
 
@@ -22,6 +22,7 @@ CATALOGUE: tuple[type[Rule], ...] = (
     RankCollapse,
     LossAtChance,
     LossBelowPossible,
+    TemperatureMissing,
     RecallExactlyChance,
     NonFinite,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from edgeglass_diag.records import Finding, Severity
@@ -23,13 +23,15 @@ class ConstantEmbeddings(Rule):
     of logits, and by expansion lower the loss by about half of that: s^2 x signal / 2 <= ``nats``, in every
     recorded window over at least ``steps`` steps and ``windows`` windows. Signal is mean_b |u_b - mean|^2.
     A cosine of 0.99 between random-init embeddings is normal; so the side must also have had its chance: its
-    signal fell to a tenth of what it was (a collapse), or the weights have moved by a fifth since.
+    signal fell to a tenth of what it was (a collapse), or the weights have moved by a fifth since. And the signal
+    itself must be at most ``signal``: where it is not, the scale is too small (EG403).
 
     The place is found by walking upstream from the embedding through modules without signal to the one whose
     inputs still depend on the sample. Where the raw output of the side varies in length only, there is none.
     """
 
     nats: float = 0.005
+    signal: float = 0.01
     steps: float = 20
     windows: float = 4
     dead_signal: float = 1e-4
@@ -49,7 +51,7 @@ class ConstantEmbeddings(Rule):
             site = max(sites, key=_width)
             signal = history.series("embedding/sample_signal", site)
             scale = _scale(history, site)
-            constant = held(signal, lambda _, value, s=scale: s * s * value / 2 <= self.nats)  # type: ignore[misc]
+            constant = held(signal, self._is_constant(scale))
             if constant is None or not constant.lasting(steps=int(self.steps), windows=int(self.windows)):
                 continue
             before = max(signal.values)
@@ -73,6 +75,10 @@ class ConstantEmbeddings(Rule):
                     "scale": scale, "since": constant.since, "first_dead_module": where[0] if where else None,
                 },
             )  # fmt: skip
+
+    def _is_constant(self, scale: float) -> Callable[[int, float], bool]:
+        limit = min(self.signal, 2 * self.nats / (scale * scale))
+        return lambda _, value: value <= limit
 
     def _where_it_dies(self, history: History, side: str) -> tuple[str, float] | None:
         """Walk upstream from the side through modules without signal, up to the one that is still fed some."""
@@ -101,8 +107,8 @@ class RankCollapse(Rule):
     ranking or its reverse.
 
     Formula: effective rank (exp of the entropy of the normalised singular values, Roy & Vetterli) at most
-    ``rank`` with a batch of at least 16, over at least ``steps`` steps and ``windows`` windows, while the side
-    is not (yet) constant and the weights have moved by a fifth.
+    ``rank`` and half of the width, with a batch of at least 16, over at least ``steps`` steps and ``windows``
+    windows, while the side is not (yet) constant and the weights have moved by a fifth.
     """
 
     rank: float = 2.0
@@ -119,7 +125,8 @@ class RankCollapse(Rule):
         """One finding per side."""
         rows = max((series.last for _, series in history.of("loss/rows") if len(series)), default=0.0)
         for site, series in history.of("embedding/effective_rank"):
-            low = held(series, lambda _, value: value <= self.rank)
+            limit = min(self.rank, _width(site) / 2)  # two dimensions have no more than two
+            low = held(series, lambda _, value, limit=limit: value <= limit)  # type: ignore[misc]
             if rows < 16 or low is None or not low.lasting(steps=int(self.steps), windows=int(self.windows)):
                 continue
             if history.cumulated_update(0) < MOVED:
@@ -133,12 +140,11 @@ class RankCollapse(Rule):
             )
 
 
-def constant_since(history: History, nats: float) -> Held | None:
+def constant_since(history: History) -> Held | None:
     """Since when some side is constant, whatever else is asked of a finding."""
-    found = []
+    rule, found = ConstantEmbeddings(), []
     for site, signal in history.of("embedding/sample_signal"):
-        scale = _scale(history, site)
-        state = held(signal, lambda _, value, s=scale: s * s * value / 2 <= nats)  # type: ignore[misc]
+        state = held(signal, rule._is_constant(_scale(history, site)))
         if state is not None:
             found.append(state)
     return max(found, key=lambda state: state.span, default=None)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from edgeglass_diag.records import Finding, ParameterOrigin, ParameterWrite, Severity
 from edgeglass_diag.rules.base import Rule
-from edgeglass_diag.rules.history import History, held
+from edgeglass_diag.rules.history import History, Series, held
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,14 @@ class IdenticalRows(Rule):
 
     Formula: share of the weight's energy that differs between rows, sum |w_i - mean|^2 / sum |w_i|^2, at most
     ``share`` in every recorded window over at least ``steps`` optimizer steps, while the weight is not zero and
-    moves. A zero-initialised matrix gets different rows with its first update and is silent.
+    moves. A zero-initialised matrix gets different rows with its first update and is silent. Rows that began
+    equal by design, as gains of ones, may move by less than a float's rounding under warm-up: the weight must have
+    moved by at least ``moved`` of itself, after which broken symmetry shows as about ``moved``^2.
     """
 
     share: float = 1e-10
     steps: float = 3
+    moved: float = 1e-3
 
     code = "EG002"
     name = "identical-rows"
@@ -93,6 +96,8 @@ class IdenticalRows(Rule):
             size = history.series("weight/norm", site)
             if alike is None or alike.span < self.steps or not len(moving) or moving.last == 0 or size.last == 0:
                 continue
+            if _way(moving) < self.moved:
+                continue
             shape = history.sites[site, "parameter"].label if (site, "parameter") in history.sites else "?"
             yield self.finding(
                 history,
@@ -100,6 +105,13 @@ class IdenticalRows(Rule):
                 site=site,
                 evidence={"row_signal": series.last, "since": alike.since, "shape": shape},
             )
+
+
+def _way(ratios: Series) -> float:
+    """Sum over steps of the relative updates of one weight, between recorded windows interpolated."""
+    reach = [-1, *ratios.steps[:-1]]
+    gaps = zip(ratios.steps, reach, ratios.values, strict=True)
+    return sum(value * (step - before) for step, before, value in gaps if math.isfinite(value))
 
 
 def _place(write: ParameterWrite) -> tuple[str, int]:

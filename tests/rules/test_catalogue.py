@@ -271,3 +271,29 @@ def test_wrong_configuration_is_named(table, message):
     with pytest.raises(UsageError) as caught:
         configure(CATALOGUE, table)
     assert message in str(caught.value)
+
+
+def test_gains_of_ones_that_hardly_move_under_warm_up_are_no_identical_rows():
+    warm = {"w|weight/row_signal": constant(1e-13), "w|update/ratio": lambda t: 1e-7}
+    assert "EG002" not in judge(learning(**warm))[0]
+    moved = warm | {"w|update/ratio": constant(1e-3)}
+    assert judge(learning(**moved))[0]["EG002"].severity == "critical"
+
+
+def test_a_scale_that_is_too_small_is_named_instead_of_constant_embeddings():
+    small = {"image[:64] x text[:64]|embedding/scale": constant(0.07), **AT_CHANCE, "w|update/ratio": constant(0.02)}
+    varied = {"image[:64]|embedding/sample_signal": constant(0.98), "cross_entropy|loss/logit_std": constant(0.01)}
+    found, _ = judge(learning(**small, **varied))
+    assert "EG301" not in found
+    assert found["EG403"].evidence["floor"] == pytest.approx(4.78, abs=0.01)
+    assert found["EG401"].because_of == "EG403"
+    for scale in (10.0, 14.3, 100.0):
+        healthy = {"image[:64] x text[:64]|embedding/scale": constant(scale)}
+        assert "EG403" not in judge(learning(**healthy))[0]
+
+
+def test_two_dimensions_have_no_more_than_two():
+    low = {"image[:64]|embedding/effective_rank": constant(1.9), "w|update/ratio": constant(0.02)}
+    assert "EG302" in judge(learning(**low))[0]
+    narrow = {"image[:2]|embedding/effective_rank": constant(1.9), "w|update/ratio": constant(0.02)}
+    assert "EG302" not in judge(learning(**narrow))[0]

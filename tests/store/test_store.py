@@ -107,3 +107,13 @@ def test_a_broken_database_is_refused(tmp_path):
     (tmp_path / "run" / "signals.sqlite").write_bytes(b"no database" * 500)
     with pytest.raises(UsageError, match="cannot be read as a store of signals"):
         load(tmp_path / "run")
+
+
+def test_metrics_are_logged_inside_of_the_watch_only(tmp_path):
+    import edgeglass_diag as eg
+
+    with eg.watch(out=tmp_path / "run") as watch:
+        watch.log({"val/loss": 1.0}, 0)
+    with pytest.raises(UsageError, match="log: expected inside of the watch's with block"):
+        watch.log({"val/loss": 1.0}, 1)
+    assert load(tmp_path / "run").frame("metric/val/loss").value.tolist() == [1.0]
