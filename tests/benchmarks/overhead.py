@@ -240,7 +240,8 @@ def measure(model_name: str, tool_name: str, pairs: int, device: str) -> dict[st
     model, optimizer, batch = build(model_name, device)
     step = plain_step(model, optimizer, batch)
     step()
-    steps, pairs = (CADENCE, max(3, pairs // 2)) if tool_name == "default" else (2, pairs)
+    # The smallest ratio needs the most pairs, and the cadence its whole length.
+    steps, pairs = {"default": (CADENCE, max(3, pairs // 2)), "off": (1, 4 * pairs)}.get(tool_name, (2, pairs))
     ratios, plain_times = [], []
     for pair in range(pairs):
         times = {}
