@@ -120,7 +120,8 @@ def test_findings_compare_and_eval_read_the_run(finished, command):
     compared = json.loads(command("compare", folder, folder, "--json").stdout)
     assert compared["first_divergence"] is None
     result = json.loads(command("eval", folder, "--json").stdout)
-    assert result["i2t"] == report["runs"][0]["i2t"]
+    assert {k: result["i2t"][k] for k in ("R@1", "R@5", "R@10")} == report["runs"][0]["i2t"]
+    assert result["split"] == "test"
     assert set(result["mrl"]) == {"16", "8"}
     assert set(result["geometry"]["effective_rank"]) == {"image", "text"}
 
