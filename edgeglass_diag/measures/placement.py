@@ -83,6 +83,6 @@ def chance_of_hit(k: int, gallery: int, matches: Tensor) -> float:
         >>> round(chance_of_hit(5, 1000, torch.tensor([1, 1])), 12)
         0.005
     """
-    relevant, counts = torch.unique(matches.double(), return_counts=True)
+    relevant, counts = torch.unique(matches.double().cpu(), return_counts=True)
     tied = Placement(torch.zeros(1, len(relevant)), gallery - relevant[None], relevant[None], torch.empty(0))
     return math.fsum((hits(tied, k)[0] * counts).tolist()) / len(matches)
