@@ -68,43 +68,43 @@ def place_pairs(
 def unit_rows(values: Tensor, *, block: int = 1024) -> Tensor:
     """Rows divided by their norm, in float32; all zeros stay zeros, and a row that is not finite becomes NaN.
 
-    Through float64, since the squares of activations of 1e21 have no place in float32.
+    Through rows whose largest value is 1, since the squares of activations of 1e21 have no place in float32.
 
     Args:
         values: (N, D), of any floating type.
         block: rows taken at once.
     """
-    unit = torch.empty(values.shape, dtype=torch.float32, device=values.device)
-    for start in range(0, len(values), block):
-        unit[start : start + block] = _unit(values[start : start + block])
-    return unit
-
-
-def _unit(values: Tensor) -> Tensor:
-    rows = values.double()
-    norm = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    return torch.where(torch.isfinite(norm), rows / _positive(norm), torch.nan)
+    side = _side(values, torch.arange(len(values), device=values.device), values.shape[1:], block)
+    return side.rows.mul_(side.factor[0, :, None])
 
 
 @dataclass(frozen=True)
 class _Side:
-    """Unit rows (N, D), and for each prefix the factor (P, N) that makes its rows unit again."""
+    """Rows (N, D) scaled to a largest value of 1, and for each prefix the factor (P, N) that makes them unit."""
 
-    unit: Tensor
+    rows: Tensor
     factor: Tensor
     ends: tuple[int, ...]
 
 
 def _side(values: Tensor, order: Tensor, ends: Sequence[int], block: int) -> _Side:
     """Rows in ``order``. The NaN of a row that is not finite wins no comparison."""
-    unit = torch.empty(len(values), ends[-1], dtype=torch.float32, device=values.device)
+    scaled = torch.empty(len(values), ends[-1], dtype=torch.float32, device=values.device)
     factor = torch.empty(len(ends), len(values), dtype=torch.float32, device=values.device)
-    for start in range(0, len(values), block):
-        part = _unit(values[order[start : start + block]])[:, : ends[-1]]
-        energies = [part[:, low:high].square().sum(1) for low, high in pairwise((0, *ends))]
-        unit[start : start + block] = part
-        factor[:, start : start + block] = _positive(torch.stack(energies).cumsum(0).sqrt()).reciprocal()
-    return _Side(unit, factor, tuple(ends))
+    for part in _slices(len(values), block):
+        rows = values[order[part]].to(torch.promote_types(values.dtype, torch.float32))
+        peak = torch.maximum(rows.amax(1, keepdim=True), -rows.amin(1, keepdim=True))
+        peak = torch.where(torch.isfinite(peak), _positive(peak), torch.nan)
+        torch.div(rows[:, : ends[-1]], peak, out=scaled[part])
+        energies = [_energy(scaled[part, low:high]) for low, high in pairwise((0, *ends))]
+        factor[:, part] = _positive(torch.stack(energies).cumsum(0).sqrt()).reciprocal()
+    return _Side(scaled, factor, tuple(ends))
+
+
+def _energy(rows: Tensor) -> Tensor:
+    """Sum of squares of each row in float64, of pieces short enough for float32: a tie leaves no room for more."""
+    norms = [torch.linalg.vector_norm(piece, dim=1) for piece in torch.split(rows, 256, 1)]
+    return torch.stack(norms).double().square().sum(0)
 
 
 def _positive(norm: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ def _own(images: _Side, texts: _Side, owner: Tensor, block: int) -> Tensor:
     own = torch.empty_like(texts.factor)
     for start in range(0, len(owner), block):
         rows, part = owner[start : start + block], slice(start, start + block)
-        products = images.unit[rows] * texts.unit[part]
+        products = images.rows[rows].mul_(texts.rows[part])
         sums = torch.stack([products[:, low:high].sum(1) for low, high in pairwise((0, *texts.ends))]).cumsum(0)
         own[:, part] = sums * images.factor[:, rows] * texts.factor[:, part]
     return own
@@ -152,16 +152,16 @@ class _Tally:
 
 def _count(images: _Side, texts: _Side, own: Tensor, owner: Tensor, tallies: tuple[_Tally, _Tally], block: int) -> None:
     """Compare every image with every caption, block by block."""
-    starts = torch.searchsorted(owner, torch.arange(len(images.unit) + 1, device=owner.device)).tolist()
+    starts = torch.searchsorted(owner, torch.arange(len(images.rows) + 1, device=owner.device)).tolist()
     position = torch.arange(len(owner), device=owner.device)
-    buffers = own.new_empty(3, min(block, len(images.unit)), min(block, len(owner)))
-    for rows in _slices(len(images.unit), block):
+    buffers = own.new_empty(3, min(block, len(images.rows)), min(block, len(owner)))
+    for rows in _slices(len(images.rows), block):
         for columns in _slices(len(owner), block):
             raw, cosines, flags = buffers[:, : rows.stop - rows.start, : columns.stop - columns.start]
             mine = slice(max(columns.start, starts[rows.start]), min(columns.stop, starts[rows.stop]))
             places = owner[mine] - rows.start, position[mine] - columns.start
             for width, (low, high) in enumerate(pairwise((0, *images.ends))):
-                left, right = images.unit[rows, low:high], texts.unit[columns, low:high]
+                left, right = images.rows[rows, low:high], texts.rows[columns, low:high]
                 torch.addmm(raw, left, right.T, beta=float(width > 0), out=raw)
                 torch.mul(raw, images.factor[width, rows, None], out=cosines)
                 cosines.mul_(texts.factor[width, columns])

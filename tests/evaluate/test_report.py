@@ -9,7 +9,7 @@ from edgeglass_diag.evaluate.curve import curve
 from edgeglass_diag.evaluate.embeddings import make_embeddings
 from edgeglass_diag.evaluate.geometry import geometry
 from edgeglass_diag.evaluate.report import report
-from edgeglass_diag.measures.geometry import alignment, effective_rank, modality_gap, uniformity
+from edgeglass_diag.measures.geometry import alignment, effective_rank, modality_gap
 from edgeglass_diag.measures.retrieval import place_pairs
 
 
@@ -83,7 +83,8 @@ def test_geometry_is_that_of_the_measures():
     assert got["modality_gap"] == pytest.approx(float(modality_gap(image, text)))
     assert got["alignment"] == pytest.approx(float(alignment(image[embeddings.image_of_text], text)))
     for name, side in (("image", image), ("text", text)):
-        assert got["uniformity"][name] == pytest.approx(float(uniformity(side)), rel=1e-5)
+        distances = torch.pdist(torch.nn.functional.normalize(side)).square()
+        assert got["uniformity"][name] == pytest.approx(float((-2 * distances).exp().mean().log()), rel=1e-5)
         assert got["effective_rank"][name] == pytest.approx(float(effective_rank(side)))
 
 

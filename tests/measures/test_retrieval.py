@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from retrieval_reference import both_ways, recall
 
 from edgeglass_diag.measures.placement import chance_of_hit, expected_rank, hits, mean_reciprocal_rank, median_rank
-from edgeglass_diag.measures.retrieval import place_pairs
+from edgeglass_diag.measures.retrieval import place_pairs, unit_rows
 
 quick = settings(deadline=None, max_examples=40, derandomize=True)  # a score may fall on the edge of a tie
 
@@ -105,7 +105,9 @@ def test_queries_keep_their_order():
 @pytest.mark.parametrize("width", [16, 4096])
 @pytest.mark.parametrize("constant", ["image", "text"])
 def test_a_constant_side_gives_exactly_k_over_n(constant, width):
-    varied, same = torch.randn(200, width), torch.randn(width).expand(200, width) * torch.rand(200, 1)
+    generator = torch.Generator().manual_seed(0)
+    same = torch.randn(width, generator=generator) * torch.logspace(-9, 9, 200).unsqueeze(1)
+    varied = torch.randn(200, width, generator=generator)
     sides = (same, varied) if constant == "image" else (varied, same)
     for placed in place_pairs(*sides, dims=[width, width // 2], block=64):
         assert recalls(placed, (1, 5, 10)) == pytest.approx(np.array([[k / 200] * 2 for k in (1, 5, 10)]), abs=1e-12)
@@ -141,6 +143,19 @@ def test_what_is_not_finite_is_a_miss_and_stands_behind_all():
     several = place_pairs(torch.eye(2), torch.tensor([[torch.nan, 0], [1, 0], [0, 1]]), torch.tensor([0, 0, 1]))
     assert hits(several[0], 1)[0].tolist() == [1, 1]
     assert hits(several[1], 1)[0].tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_unit_rows_lose_nothing_but_float32(kind):
+    values = torch.randn(20, 33, generator=torch.Generator().manual_seed(0)).to(kind)
+    values[3] = 0
+    if kind == torch.float64:
+        values[1:3] *= torch.tensor([[1e200], [1e-200]], dtype=kind)
+    expected = values.double() / torch.linalg.vector_norm(values.double(), dim=1, keepdim=True).clamp(min=1e-300)
+    if kind == torch.float64:
+        expected[1:3] = torch.nn.functional.normalize(values[1:3] * torch.tensor([[1e-200], [1e200]], dtype=kind))
+    assert unit_rows(values, block=7).dtype == torch.float32
+    assert torch.allclose(unit_rows(values, block=7).double(), expected, rtol=0, atol=2e-7)
 
 
 def test_half_precision_is_read_as_it_is():
