@@ -93,13 +93,13 @@ def _parquet(path: Path) -> dict[str, Tensor]:
 
 def _matrix(key: str, column: Any) -> Array:
     """A column of lists as (rows, D); an element that is missing becomes NaN."""
-    import pyarrow
+    from pyarrow import compute, types
 
-    if not (pyarrow.types.is_list(column.type) or pyarrow.types.is_fixed_size_list(column.type)):
+    if not (types.is_list(column.type) or types.is_fixed_size_list(column.type)):
         raise ValueError(f"{key}: expected a column of lists of floats, got {column.type}")
     if column.null_count:
         raise ValueError(f"{key}: expected a list in each row, got none in {column.null_count} of {len(column)}")
-    lengths = pyarrow.compute.list_value_length(column).to_numpy()
+    lengths = compute.list_value_length(column).to_numpy()
     if lengths.min() != lengths.max():
         raise ValueError(f"{key}: expected lists of one length, got {lengths.min()} to {lengths.max()}")
     flat = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]

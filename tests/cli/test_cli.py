@@ -126,6 +126,15 @@ def test_findings_compare_and_eval_read_the_run(finished, command):
     assert set(result["geometry"]["effective_rank"]) == {"image", "text"}
 
 
+def test_a_checkpoint_is_evaluated_as_its_run(finished, command):
+    folder, _ = finished
+    (file,) = folder.glob("checkpoints/*.safetensors")
+    of_run = json.loads(command("eval", folder, "--json", "--split", "val").stdout)
+    assert of_run["split"] == "val"
+    assert of_run["n_images"] == 40
+    assert json.loads(command("eval", file, "--json", "--split", "val").stdout) == of_run
+
+
 def test_rules_are_listed_and_explained(command):
     listed = json.loads(command("rules", "--json").stdout)
     assert {"code", "name", "severity", "summary", "threshold", "source", "fix"} == set(listed[0])
