@@ -149,22 +149,36 @@ def compare(
 
 @app.command(name="eval")
 def evaluate(
-    path: Annotated[Path, typer.Argument(help="Run folder or checkpoint file.")],
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    path: Annotated[
+        Path, typer.Argument(help="Run folder, checkpoint, or embeddings: npy, npz, safetensors, parquet.")
+    ],
+    split: Annotated[str | None, typer.Option(help="train, val or test (default), of a run or checkpoint.")] = None,
+    dims: Annotated[str | None, typer.Option(help="Prefix widths, e.g. 512,256,64.")] = None,
+    curve: Annotated[bool, typer.Option(help="The MRL curve with its controls: five more passes.")] = True,
+    device: Annotated[str | None, typer.Option(help="torch device; CUDA by default where there is one.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Recall@1/5/10 both ways, by MRL prefix, and embedding geometry."""
+    """Recall@1/5/10 both ways with chance and interval, the MRL curve, and embedding geometry."""
+    if not path.exists():
+        raise UsageError(f"no such run, checkpoint or file of embeddings: {path}")
+    widths = _widths(dims)
     from edgeglass_diag.verbs.evaluate import evaluate as evaluate_path
 
-    if not path.exists():
-        raise UsageError(f"no such run or checkpoint: {path}")
-    result = evaluate_path(path, split)
+    result = evaluate_path(path, split=split, dims=widths, with_curve=curve, device=device)
     if as_json:
         print_json(result)
     else:
-        from edgeglass_diag.verbs.tables import evaluation_table
+        from edgeglass_diag.verbs.evaluation_tables import evaluation_tables
 
-        terminal().print(evaluation_table(result))
+        for part in evaluation_tables(result):
+            terminal().print(part, highlight=False)
+
+
+def _widths(dims: str | None) -> list[int]:
+    words = [] if dims is None else dims.split(",")
+    if not all(word.strip().isdecimal() for word in words):
+        raise UsageError(f"--dims: expected widths as 512,256,64, got {dims!r}")
+    return [int(word) for word in words]
 
 
 @app.command()

@@ -95,19 +95,23 @@ def alignment(image: Tensor, text: Tensor) -> Tensor:
     return (normalize(_full(image), dim=-1) - normalize(_full(text), dim=-1)).square().sum(-1).mean()
 
 
-def uniformity(values: Tensor) -> Tensor:
+def uniformity(values: Tensor, *, block: int = 1024) -> Tensor:
     """ln E exp(-2 |x - x'|^2) over pairs of different unit-norm rows, in [-8, 0]; 0 when all are equal.
 
     Source: as for alignment.
 
     Args:
         values: (N, D) with N at least 2.
+        block: rows compared with as many others at once; memory grows with its square and not with N.
     """
-    unit = normalize(_full(values), dim=-1)
-    squared = (2 - 2 * (unit @ unit.T)).clamp(min=0)
-    count = unit.shape[0]
-    total = torch.exp(-2 * squared).sum() - torch.exp(-2 * squared.diagonal()).sum()
-    return torch.log(total / (count * (count - 1)))
+    parts = torch.split(normalize(_full(values), dim=-1), block)
+    total = torch.zeros((), dtype=torch.float64, device=values.device)
+    for index, left in enumerate(parts):
+        total += torch.exp(4 * (left @ left.T).clamp(max=1) - 4).triu(1).sum()
+        for right in parts[index + 1 :]:
+            total += torch.exp(4 * (left @ right.T).clamp(max=1) - 4).sum()
+    count = len(values)
+    return torch.log(2 * total / (count * (count - 1)))
 
 
 def distinct_rows(values: Tensor) -> Tensor:

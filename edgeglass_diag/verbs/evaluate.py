@@ -1,60 +1,61 @@
-"""The verb ``eval``: retrieval both ways, by MRL prefix, and the geometry of the embeddings."""
+"""The verb ``eval``: retrieval both ways, by MRL prefix, and geometry, of a run, a checkpoint or a file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from edgeglass_diag.measures.chance import chance_recall
-from edgeglass_diag.measures.geometry import alignment, effective_rank, modality_gap, uniformity
-from edgeglass_diag.measures.retrieval import recall_at_k
+import torch
+
+from edgeglass_diag.evaluate.embeddings import Embeddings, make_embeddings
+from edgeglass_diag.evaluate.report import report
+from edgeglass_diag.evaluate.sources import holds_embeddings, read_embeddings
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.targets import provider
 
-if TYPE_CHECKING:
-    from torch import Tensor
 
-KS = (1, 5, 10)
+def evaluate(
+    path: Path,
+    *,
+    split: str | None = None,
+    dims: Sequence[int] = (),
+    with_curve: bool = True,
+    device: str | None = None,
+) -> dict[str, Any]:
+    """What ``eval --json`` prints.
 
-
-def evaluate(path: Path, split: str) -> dict[str, Any]:
-    """Recalls, MRL table and geometry of a run or checkpoint.
+    Args:
+        path: run folder, checkpoint, or file of embeddings (npy, npz, safetensors, parquet).
+        split: of a run or checkpoint; test where None.
+        dims: prefix widths; the model's own, or halvings down to 32, where empty.
+        with_curve: also the MRL curve with its controls.
+        device: a torch device; CUDA where None and there is one.
 
     Raises:
-        UsageError: when there is nothing to evaluate at ``path``.
+        UsageError: when there is nothing to evaluate at ``path``, or it does not fit the options.
     """
     try:
-        image, text, dims = provider().embed(path, split)
-        return {"split": split, **evaluate_embeddings(image, text, dims)}
+        embeddings, of_what = _embeddings(path, split)
+        return {**of_what, **report(embeddings.to(_device(device)), dims, with_curve=with_curve)}
     except ValueError as error:
         raise UsageError(str(error)) from error
 
 
-def evaluate_embeddings(image: Tensor, text: Tensor, dims: Sequence[int]) -> dict[str, Any]:
-    """The same for embeddings (N, D) of both sides.
+def _device(name: str | None) -> torch.device:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
+        raise UsageError(f"--device {name}: {str(error).splitlines()[0]}") from error
 
-    Raises:
-        ValueError: see recall_at_k.
-    """
-    count, width = image.shape
-    widths = sorted({width, *dims}, reverse=True)
-    ways = {"i2t": recall_at_k(image, text, KS, dims=widths), "t2i": recall_at_k(text, image, KS, dims=widths)}
-    mrl = {
-        str(dim): {way: {f"R@{k}": recall for k, recall in table[dim].items()} for way, table in ways.items()}
-        for dim in widths
-    }
-    geometry = {
-        "modality_gap": float(modality_gap(image, text)),
-        "alignment": float(alignment(image, text)),
-        "uniformity": {"image": float(uniformity(image)), "text": float(uniformity(text))},
-        "effective_rank": {"image": float(effective_rank(image)), "text": float(effective_rank(text))},
-    }
-    return {
-        "n_images": count,
-        "n_texts": count,
-        "chance": {f"R@{k}": chance_recall(k, count) for k in KS},
-        **mrl[str(width)],
-        "mrl": mrl,
-        "geometry": geometry,
-    }
+
+def _embeddings(path: Path, split: str | None) -> tuple[Embeddings, dict[str, str]]:
+    if path.is_file() and holds_embeddings(path):
+        if split is not None:
+            raise UsageError(f"--split {split}: is for runs and checkpoints; {path} holds embeddings")
+        return read_embeddings(path), {}
+    split = split or "test"
+    image, text, dims = provider().embed(path, split)
+    return make_embeddings(image, text, dims=tuple(dims)), {"split": split}

@@ -76,19 +76,6 @@ def _number(value: float | str | None) -> str:
     return "-" if value is None else value if isinstance(value, str) else f"{value:.4f}"
 
 
-def evaluation_table(result: dict[str, Any]) -> Table:
-    """Recalls by prefix width, both directions."""
-    chance = result["chance"]["R@1"]
-    title = f"{result['n_images']} {result.get('split', '')} pairs, chance R@1 {chance:.4f}"
-    names = [f"{way} {k}" for way in ("i2t", "t2i") for k in ("R@1", "R@5", "R@10")]
-    table = Table("dims", "share", *names, title=title)
-    full = max(int(dim) for dim in result["mrl"])
-    for dim, ways in result["mrl"].items():
-        cells = [f"{ways[way][k]:.3f}" for way in ("i2t", "t2i") for k in ("R@1", "R@5", "R@10")]
-        table.add_row(dim, f"1/{full / int(dim):g}", *cells)
-    return table
-
-
 def catalogue_table(entries: list[dict[str, Any]]) -> Table:
     """All rules in short."""
     table = Table("code", "name", "severity", "what")

@@ -14,7 +14,8 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from edgeglass_diag.measures.chance import chance_recall
-from edgeglass_diag.measures.retrieval import recall_at_k
+from edgeglass_diag.measures.placement import hits
+from edgeglass_diag.measures.retrieval import place_pairs
 from edgeglass_models.align import AlignmentModel
 from edgeglass_models.build import build_model
 from edgeglass_models.checkpoint import read_checkpoint, restore, save_checkpoint
@@ -126,10 +127,8 @@ def evaluate(model: AlignmentModel, test: FeatureSet) -> dict[str, dict[str, flo
     image, text = embed(model, test)
     if not (torch.isfinite(image).all() and torch.isfinite(text).all()):
         return {way: {f"R@{k}": math.nan for k in KS} for way in ("i2t", "t2i")}
-    ways = {"i2t": (image, text), "t2i": (text, image)}
-    return {
-        way: {f"R@{k}": v for k, v in recall_at_k(*sides, KS)[image.shape[1]].items()} for way, sides in ways.items()
-    }
+    ways = zip(("i2t", "t2i"), place_pairs(image, text), strict=True)
+    return {way: {f"R@{k}": float(hits(placed, k).mean()) for k in KS} for way, placed in ways}
 
 
 @torch.no_grad()

@@ -120,9 +120,19 @@ def test_findings_compare_and_eval_read_the_run(finished, command):
     compared = json.loads(command("compare", folder, folder, "--json").stdout)
     assert compared["first_divergence"] is None
     result = json.loads(command("eval", folder, "--json").stdout)
-    assert result["i2t"] == report["runs"][0]["i2t"]
+    assert {k: result["i2t"][k] for k in ("R@1", "R@5", "R@10")} == report["runs"][0]["i2t"]
+    assert result["split"] == "test"
     assert set(result["mrl"]) == {"16", "8"}
     assert set(result["geometry"]["effective_rank"]) == {"image", "text"}
+
+
+def test_a_checkpoint_is_evaluated_as_its_run(finished, command):
+    folder, _ = finished
+    (file,) = folder.glob("checkpoints/*.safetensors")
+    of_run = json.loads(command("eval", folder, "--json", "--split", "val").stdout)
+    assert of_run["split"] == "val"
+    assert of_run["n_images"] == 40
+    assert json.loads(command("eval", file, "--json", "--split", "val").stdout) == of_run
 
 
 def test_rules_are_listed_and_explained(command):

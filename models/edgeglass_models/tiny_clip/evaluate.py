@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
+from edgeglass_diag.measures.placement import hits
+from edgeglass_diag.measures.retrieval import place_pairs
 from edgeglass_models.data.scenes import ScenePairs
 from edgeglass_models.tiny_clip import WEIGHTS
 from edgeglass_models.torchvision_operators import define_missing_operators
@@ -33,14 +33,8 @@ def evaluate(folder: Path = WEIGHTS, *, n: int = 1000) -> dict[str, dict[str, fl
         batch = [pairs[i] for i in range(start, min(start + _BATCH_SIZE, n))]
         images.append(model.encode_image(torch.stack([transform(image) for image, _ in batch])))
         texts.append(model.encode_text(tokenizer([text for _, text in batch])))
-    similarity = F.normalize(torch.cat(images), dim=-1) @ F.normalize(torch.cat(texts), dim=-1).T
-    return {"i2t": _recalls(similarity), "t2i": _recalls(similarity.T)}
-
-
-def _recalls(similarity_NN: Tensor) -> dict[str, float]:  # noqa: N803
-    """Share of rows whose diagonal entry is among the row's k largest."""
-    rank = (similarity_NN > similarity_NN.diagonal()[:, None]).sum(1)
-    return {f"R@{k}": (rank < k).float().mean().item() for k in (1, 5, 10)}
+    ways = zip(("i2t", "t2i"), place_pairs(torch.cat(images), torch.cat(texts)), strict=True)
+    return {way: {f"R@{k}": float(hits(placed, k).mean()) for k in (1, 5, 10)} for way, placed in ways}
 
 
 def main() -> None:

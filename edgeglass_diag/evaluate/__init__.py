@@ -1,0 +1,1 @@
+"""Evaluation of embeddings: where they come from, how they retrieve, what a prefix of them keeps."""
