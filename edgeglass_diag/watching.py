@@ -188,7 +188,7 @@ def watch(
         out: run folder, new or empty.
         every: distance of recorded windows in optimizer steps; the first eleven are always recorded.
         exact_attention: look at all logits of each attention, whatever it costs; otherwise at a strided subset
-            where there are more than 2^20, and ``attention/entropy_se`` has the standard error.
+            where there are more than 2^18, and ``attention/entropy_se`` has the standard error.
     """
     watching = Watch(out, every=every, exact_attention=exact_attention)
     if model is not None:

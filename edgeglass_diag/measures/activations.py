@@ -1,4 +1,4 @@
-"""Statistics of a module's output, in two cheap passes."""
+"""Statistics of a module's output, from evenly strided samples of it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ SAMPLED = 2**14
 """Entries of which means are taken at most: the relative standard error of an rms of Gaussian values is then 0.6 %."""
 
 
+EXTREMES = 2**20
+"""Entries among which the largest and what is not finite are looked for."""
+
+
 class ActivationStatistics(NamedTuple):
     """0-d tensors on the device of the activation.
 
     Attributes:
         rms: root of the mean square.
-        absmax: largest magnitude, NaN where there is a NaN. Over all entries, as ``nonfinite``.
+        absmax: largest magnitude, NaN where there is a NaN; over at most ``EXTREMES`` entries.
         zeros: share of zeros, in [0, 1].
-        nonfinite: number of NaN and infinite entries; extrapolated from the sample, and at least 1 if there is any.
+        nonfinite: number of NaN and infinite entries, extrapolated; at least 1 if ``absmax`` is not finite.
         sample_signal: share of the energy that depends on the sample, in [0, 1]; None without a batch axis.
     """
 
@@ -39,7 +43,7 @@ def activation_statistics(values: Tensor, batch_axis: int | None) -> ActivationS
         values: any floating tensor that is not empty.
         batch_axis: axis of the samples, of at least two; None where unknown.
     """
-    low, high = torch.aminmax(values)
+    low, high = torch.aminmax(subset(values, batch_axis, EXTREMES))
     absmax = torch.maximum(low.abs(), high.abs())
     absmax = absmax if absmax.dtype == torch.float64 else absmax.float()
     some = subset(values, batch_axis)
@@ -50,8 +54,8 @@ def activation_statistics(values: Tensor, batch_axis: int | None) -> ActivationS
     if batch_axis is None:
         energy, signal = scaled.square().mean(), None
     else:
-        variance, mean = torch.var_mean(scaled, dim=batch_axis, correction=0)
-        spread = variance.mean()
+        mean = scaled.mean(batch_axis, keepdim=True)  # torch.var_mean over a leading axis is many times slower
+        spread = (scaled - mean).square().mean()
         energy = spread + mean.square().mean()
         signal = torch.where(energy == 0, energy, spread / energy)
     share = (~torch.isfinite(part)).float().mean()

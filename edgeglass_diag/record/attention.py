@@ -24,11 +24,12 @@ from edgeglass_diag.record.mixing import by_heads, four_dims, four_dims_mask, ou
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.unseen import unseen_attention
 
-LOGITS = 2**20
+LOGITS = 2**18
 """Logits looked at per attention and call, unless told otherwise.
 
-About 5 ms of one CPU core at width 64 per head, whatever the attention's size. A resampler of width 512 with 64
-latents, 321 tokens and a batch of 32 trains 590 ms per layer on that core: 1 %.
+A fortieth of an attention of 64 latents over 321 tokens in 8 heads at batch 64: what is read then costs well below 1 %
+of a step of the resampler around it. Independent samples come first, so that the standard error stays small: with 8
+samples whose mean entropies differ by 0.01 it is 0.004.
 """
 
 _MT: Function = Tensor.mT.__get__  # type: ignore[attr-defined]

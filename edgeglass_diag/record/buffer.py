@@ -49,11 +49,14 @@ class PendingWindow:
         for event in self.ready:
             event.synchronize()
         values = torch.cat([pack.double() for pack in self.packs]) if self.packs else torch.empty(0)
+        everything: list[float] = values.tolist()
         readings, start = [], 0
         for sites, signal, shape, finish in self.entries:
-            part = values[start : start + shape.numel()]
-            start += shape.numel()
-            numbers = (part if finish is None else finish(part.reshape(shape)).reshape(-1)).tolist()
+            stop = start + shape.numel()
+            numbers = everything[start:stop]
+            if finish is not None:
+                numbers = finish(values[start:stop].reshape(shape)).reshape(-1).tolist()
+            start = stop
             if len(sites) == 1:
                 readings.append(Reading(self.step, sites[0], signal, tuple(numbers)))
             else:
