@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from edgeglass_diag.measures.chance import chance_recall
 from edgeglass_diag.measures.placement import hits
@@ -127,6 +128,8 @@ def evaluate(model: AlignmentModel, test: FeatureSet) -> dict[str, dict[str, flo
     image, text = embed(model, test)
     if not (torch.isfinite(image).all() and torch.isfinite(text).all()):
         return {way: {f"R@{k}": math.nan for k in KS} for way in ("i2t", "t2i")}
+    # As the loss compares them: where a norm overflows the model's own normalisation gives zero, a constant side.
+    image, text = normalize(image, dim=-1), normalize(text, dim=-1)
     ways = zip(("i2t", "t2i"), place_pairs(image, text), strict=True)
     return {way: {f"R@{k}": float(hits(placed, k).mean()) for k in KS} for way, placed in ways}
 
