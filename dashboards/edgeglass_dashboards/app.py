@@ -10,13 +10,13 @@ import dash
 import dash_mantine_components as dmc
 from dash import ClientsideFunction, Input, Output, State, dcc, html
 
-from edgeglass_dashboards import figures
 from edgeglass_dashboards.cursor import Cursor
 from edgeglass_dashboards.findings_view import icon
 from edgeglass_dashboards.live import add_live_routes, run_options
 from edgeglass_dashboards.pages import overview
 from edgeglass_dashboards.runs import open_run, path_of
 from edgeglass_dashboards.security import protect
+from edgeglass_diag.figures.style import TEMPLATES
 from edgeglass_diag.records import UsageError
 
 _INDEX = """<!DOCTYPE html>
@@ -107,7 +107,7 @@ def _frame() -> Any:
         [
             dcc.Location(id="url", refresh=False),
             dcc.Store(id="place"),
-            dcc.Store(id="templates", data={k: v.to_plotly_json() for k, v in figures.TEMPLATES.items()}),
+            dcc.Store(id="templates", data={k: v.to_plotly_json() for k, v in TEMPLATES.items()}),
             dcc.Interval(id="watch", interval=2000),
             html.A("Skip to the content", href="#page", className="skip-link"),
             html.Div([brand, picker, toggle, html.Div(id="connection", role="alert")], className="bar", role="banner"),

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from edgeglass_dashboards.figures import TEMPLATES, loss_figure, loss_points, recall_figure, recall_points, thin
+from edgeglass_diag.figures.lines import loss_figure, loss_points, recall_figure, recall_points, thin
+from edgeglass_diag.figures.style import TEMPLATES
 
 
 def frame(steps, values):

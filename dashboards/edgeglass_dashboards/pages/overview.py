@@ -10,11 +10,12 @@ from uuid import uuid4
 import dash_mantine_components as dmc
 from dash import dcc, html
 
-from edgeglass_dashboards import figures
 from edgeglass_dashboards.cursor import Change, Cursor, Recent, changed_sections
 from edgeglass_dashboards.findings_view import finding_card, findings_table, further_findings, icon
 from edgeglass_dashboards.pages.summary import announcement, progress, recall_words, result_table
 from edgeglass_dashboards.verdict import compare_loss, judge, nest
+from edgeglass_diag.figures.lines import Points, loss_figure, loss_points, recall_figure, recall_points
+from edgeglass_diag.figures.style import TEMPLATES
 from edgeglass_diag.records import Reading
 from edgeglass_diag.store import Run
 
@@ -26,21 +27,21 @@ if TYPE_CHECKING:
 class _Panel:
     signals: tuple[str, ...]
     figure: Callable[..., Any]
-    points: Callable[..., figures.Points]
+    points: Callable[..., Points]
     empty: str
 
 
 _PANELS = {
     "loss": _Panel(
         ("loss/total", "loss/chance"),
-        figures.loss_figure,
-        figures.loss_points,
+        loss_figure,
+        loss_points,
         "No loss yet. The curve appears with the first training step whose loss is recorded.",
     ),
     "recall": _Panel(
         ("metric/i2t/R@1", "metric/t2i/R@1", "metric/n"),
-        figures.recall_figure,
-        figures.recall_points,
+        recall_figure,
+        recall_points,
         "No recall yet. It appears when the run evaluates for the first time.",
     ),
 }
@@ -162,7 +163,7 @@ def _draw(
     known = fresh if not before.rows else {signal: _until(run, signal, after) for signal in panel.signals}
     graph = dcc.Graph(
         id=name,
-        figure=panel.figure(*(_frame(known[signal]) for signal in panel.signals), figures.TEMPLATES[scheme]),
+        figure=panel.figure(*(_frame(known[signal]) for signal in panel.signals), TEMPLATES[scheme]),
         config={"displaylogo": False, "responsive": True},
         style={"height": "20rem"},
     )
