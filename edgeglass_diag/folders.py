@@ -11,7 +11,10 @@ from typing import Any
 from edgeglass_diag.records import UsageError
 
 FORMAT = "edgeglass-diag run"
-VERSION = 1
+VERSION = 2
+"""What is written; version 1 had a row for each reading and is still read."""
+
+READABLE = (1, VERSION)
 _RANK = re.compile(r"rank-(\d+)")
 
 
@@ -54,8 +57,9 @@ def read_header(folder: Path) -> dict[str, Any]:
         raise UsageError(f"not a run: {file} cannot be read as JSON ({error})") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise UsageError(f"not a run: {file} is not of the format {FORMAT!r}")
-    if header.get("version") != VERSION:
-        raise UsageError(f"{file} has version {header.get('version')}; this edgeglass-diag reads version {VERSION}")
+    if header.get("version") not in READABLE:
+        versions = " and ".join(map(str, READABLE))
+        raise UsageError(f"{file} has version {header.get('version')}; this edgeglass-diag reads versions {versions}")
     return header
 
 
