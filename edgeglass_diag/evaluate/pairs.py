@@ -64,8 +64,7 @@ def sample_pairs(
         raise ValueError(f"image and text must be (N, D) and (M, D), got {image.shape} and {text.shape}")
     if owner.shape != text.shape[:1] or (len(owner) and not 0 <= owner.min() <= owner.max() < len(image)):
         raise ValueError(f"image_of_text must name one of {len(image)} images for each of {len(text)} captions")
-    shown: Array = np.isfinite(image).all(1)
-    finite = np.isfinite(text).all(1) & shown[owner]
+    finite = np.isfinite(text).all(1) & np.take(np.isfinite(image).all(1), owner)
     kept = np.flatnonzero(finite)
     if len(kept) > limit:
         kept = np.sort(np.random.default_rng(seed).choice(kept, limit, replace=False))
