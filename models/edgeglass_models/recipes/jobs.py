@@ -67,6 +67,8 @@ class RecipeJob:
 def embed(path: Path, split: str = "test") -> tuple[Tensor, Tensor, list[int]]:
     """Image and text embeddings (N, W) of a trained run or checkpoint file, and its MRL dims.
 
+    A row whose norm overflows is zero, as the model's own normalisation makes it for its loss.
+
     Args:
         path: run folder (its latest checkpoint is taken) or checkpoint file.
         split: ``train``, ``val`` or ``test``.
@@ -77,6 +79,7 @@ def embed(path: Path, split: str = "test") -> tuple[Tensor, Tensor, list[int]]:
     from edgeglass_models.build import build_model
     from edgeglass_models.checkpoint import latest_checkpoint, read_checkpoint, restore
     from edgeglass_models.data.splits import SPLITS
+    from edgeglass_models.train import as_compared
     from edgeglass_models.train import embed as embed_pairs
 
     if split not in SPLITS:
@@ -86,7 +89,8 @@ def embed(path: Path, split: str = "test") -> tuple[Tensor, Tensor, list[int]]:
     pairs = getattr(_splits(recipe.data, recipe.tower), split)
     model = build_model(recipe.model, recipe.loss, image_width=pairs.image_width, text_width=pairs.text_width)
     restore(tensors, model)
-    return *embed_pairs(model, pairs), list(model.head.dims)
+    image, text = (as_compared(side) for side in embed_pairs(model, pairs))
+    return image, text, list(model.head.dims)
 
 
 @lru_cache(maxsize=2)
