@@ -233,7 +233,10 @@ class Run:
         return snapshot_steps(self._place)
 
     def embeddings(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Image and text embeddings of up to 256 pairs of a step, (pairs, dims) each, as the loss compared them.
+        """Image and text embeddings of up to 256 pairs of a step, (pairs, dims) each.
+
+        They are the operands of the loss's matrix product: a scale that was multiplied onto one side before it is in
+        them, so compare them by cosine. Where no name told the sides apart, the left one stands for the image.
 
         Raises:
             UsageError: when none were kept at this step, or the file cannot be read.
