@@ -11,15 +11,14 @@ from dash import dcc
 
 from edgeglass_dashboards.context import Context, frame_of
 from edgeglass_dashboards.cursor import Change, Cursor, digest
-from edgeglass_dashboards.matrices import read_heads, read_matrix
 from edgeglass_diag.figures.heads import heads_figure, heads_points
 from edgeglass_diag.figures.heatmaps import broken_cells, color_values, shown_values, site_heatmap
 from edgeglass_diag.figures.lines import Points
+from edgeglass_diag.figures.of_run import BINS, read_heads, read_matrix
 from edgeglass_diag.figures.scales import SCALES
 from edgeglass_diag.figures.style import TEMPLATES
 from edgeglass_diag.records import Reading
 
-BINS = 600
 _FEW = 2  # fewer readings than this are drawn as points, more as a line
 _HEIGHT = 320
 

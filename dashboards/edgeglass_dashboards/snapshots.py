@@ -78,7 +78,7 @@ def widest_sides(run: Run, signal: str) -> dict[str, pd.DataFrame]:
     """A signal of the widest embedding of each side by step, by the side's label."""
     if signal not in run.signals:
         return {}
-    from edgeglass_dashboards.matrices import width_of
+    from edgeglass_diag.figures.of_run import width_of
 
     sites = sorted((site for site in run.sites if site.kind == "embedding"), key=lambda site: width_of(site.path))
     frame = run.frame(signal)

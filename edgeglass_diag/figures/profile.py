@@ -87,8 +87,8 @@ def signal_profile(stages: Sequence[Stage], template: go.layout.Template) -> go.
     figure.add_vline(x=limit, line={"dash": "dash", "width": 1.5, "color": "#888888"}, layer="below")
     if lost is not None:
         figure.add_annotation(
-            x=math.log10(_place(lost.signal)), y=lost.site, text="<b>lost here</b>", showarrow=True, arrowhead=2, ax=60, ay=0,
-            xanchor="left",
+            x=math.log10(_place(lost.signal)), y=lost.site, text="<b>lost here</b>", showarrow=True, arrowhead=2,
+            ax=60, ay=0, xanchor="left",
         )  # fmt: skip
     return figure
 

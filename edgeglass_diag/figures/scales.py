@@ -69,8 +69,8 @@ _CONSTANT, _RANK = ConstantEmbeddings(), RankCollapse()
 SCALES: dict[str, Scale] = {
     "attention/entropy": Scale(
         "Entropy", "share of ln(valid keys), mean over heads", SHARE,
-        f"above {_UNIFORM.entropy:g} attention is uniform (EG101): normal at the start, a fault where it stays so while "
-        "nothing is learned",
+        f"above {_UNIFORM.entropy:g} attention is uniform (EG101): normal at the start, a fault where it stays so "
+        "while nothing is learned",
         "1: every key gets the same weight; 0: one key gets all",
         high=_UNIFORM.entropy, extent=(0, 1), extreme="low",
     ),

@@ -91,8 +91,8 @@ def _width_words(context: Context, step: int | None) -> str:
     full, least = max(recalls), min(recalls)
     mean = {width: sum(both) / 2 for width, both in recalls.items()}
     return (
-        f"Among {pairs} pairs of the training kept at step {step}: {say(mean[full])} at {full} dims, {say(mean[least])} at "
-        f"{least}; chance {1 / pairs:.2g}. The whole curve on unseen pairs: edgeglass-diag eval."
+        f"Among {pairs} pairs of the training kept at step {step}: {say(mean[full])} at {full} dims, "
+        f"{say(mean[least])} at {least}; chance {1 / pairs:.2g}. The whole curve on unseen pairs: edgeglass-diag eval."
     )
 
 

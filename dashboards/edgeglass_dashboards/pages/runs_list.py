@@ -96,13 +96,20 @@ def _row(run: RunSummary, view: View) -> Any:
     tags = [html.A(tag, href=view.link(page="overview", query=tag), className="tag") for tag in run.tags]
     cells = (
         html.Span([icon(run.status), run.status], className=f"badge status-{run.status}"),
-        html.Span([icon(run.verdict.tone), html.Span(_shortened(run.verdict.text))], className=f"line tone-text-{run.verdict.tone}"),
+        html.Span(
+            [icon(run.verdict.tone), html.Span(_shortened(run.verdict.text))],
+            className=f"line tone-text-{run.verdict.tone}",
+        ),
         str(run.last_step + 1),
         loss,
         "" if run.recall is None else say(run.recall),
         time.strftime("%Y-%m-%d %H:%M", time.localtime(run.created)) if run.created else "",
         "" if run.seconds is None else _duration(run.seconds),
-        html.A("Compare", href="/compare" + View(runs=(run.entry.path,)).link(), **{"aria-label": f"Compare {run.entry.label}"}),
+        html.A(
+            "Compare",
+            href="/compare" + View(runs=(run.entry.path,)).link(),
+            **{"aria-label": f"Compare {run.entry.label}"},
+        ),
     )  # fmt: skip
     name = html.Th([html.A(run.entry.label, href=run.entry.address), *tags], scope="row", className="column-run")
     data = [

@@ -11,9 +11,9 @@ from dash import html
 from edgeglass_dashboards.answer import answer, concerning
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.findings_view import say
-from edgeglass_dashboards.matrices import profile_at
 from edgeglass_dashboards.pages.heat import history_card, history_panel, picked_words, scale_words
 from edgeglass_dashboards.panels import HeatPanel, Panel, StillPanel, slot
+from edgeglass_diag.figures.of_run import profile_at
 from edgeglass_diag.figures.profile import Stage, first_that_loses, signal_profile
 from edgeglass_diag.figures.scales import SCALES
 from edgeglass_diag.store import Run
@@ -84,7 +84,8 @@ def profile_words(step: int | None, stages: Sequence[Stage]) -> str:
         lowest = min((stage for stage in stages if not stage.is_dead), key=lambda s: s.signal, default=None)
         if lowest is None:
             return f"At step {step} no output depends on the sample."
-        return f"At step {step} no module loses the sample; the least is {say(lowest.signal)} at {lowest.site or '(model)'}."
+        place = lowest.site or "(model)"
+        return f"At step {step} no module loses the sample; the least is {say(lowest.signal)} at {place}."
     fed = max(stage.signal for stage in stages if stage.site in lost.parents and not stage.is_dead)
     return (
         f"At step {step} the first module that loses the sample is {lost.site}: {say(lost.signal)} of its energy "
