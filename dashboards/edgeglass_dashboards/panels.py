@@ -116,7 +116,7 @@ class HeatPanel:
             changes: list[Change] = [(self.name, {"addColumns": self._columns(matrix)})]
         else:
             columns = 0
-            matrix = read_matrix(context.run, self.signal, component=scale.component, bins=BINS)
+            matrix = read_matrix(context.run, self.signal, component=scale.component, bins=BINS) or matrix
             figure = site_heatmap(matrix, scale, TEMPLATES[context.scheme])
             figure.layout.uirevision = shows
             changes = [whole(self.name, figure)]
@@ -162,7 +162,8 @@ class HeadsPanel:
             ]
         else:
             columns = 0
-            frame = read_heads(context.run, self.signal, self.site, bins=BINS)
+            whole_frame = read_heads(context.run, self.signal, self.site, bins=BINS)
+            frame = frame if whole_frame is None else whole_frame
             figure = heads_figure(frame, SCALES[self.signal], TEMPLATES[context.scheme])
             figure.layout.uirevision = shows
             changes, added = [whole(self.name, figure)], frame["step"].nunique()

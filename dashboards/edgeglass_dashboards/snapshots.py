@@ -20,8 +20,9 @@ _LEAST_WIDTH = 8
 def step_at(run: Run, step: int | None) -> int | None:
     """The newest step at or before ``step`` of which embeddings were kept; the first where all are later."""
     steps = run.embedding_steps()
-    before = [kept for kept in steps if step is None or kept <= step]
-    return (before or steps[:1] or [None])[-1]
+    before = [at for at in steps if step is None or at <= step]
+    kept = before or steps[:1]
+    return kept[-1] if kept else None
 
 
 def sample_at(run: Run, step: int) -> PairSample | None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from edgeglass_diag.rules import AttentionStaysUniform, ConstantEmbeddings, QueriesAlike, RankCollapse, UpdateTooLarge
+from edgeglass_diag.rules.attention import AttentionStaysUniform, QueriesAlike
+from edgeglass_diag.rules.embeddings import ConstantEmbeddings, RankCollapse
+from edgeglass_diag.rules.optimisation import UpdateTooLarge
 
 SHARE = [
     [0.0, "#00224e"], [0.17, "#213b6e"], [0.33, "#4c556c"], [0.5, "#7c7b78"], [0.67, "#a69d75"], [0.83, "#d3c164"],

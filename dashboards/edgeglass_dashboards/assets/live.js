@@ -178,6 +178,8 @@
   function listen(graph) {
     if (listening.has(graph) || !graph.on || !graph.layout) return;
     listening.add(graph);
+    graph.on("plotly_afterplot", () => narrow(graph));
+    narrow(graph);
     graph.on("plotly_click", ({ points }) => {
       const pick = graph.layout.meta && graph.layout.meta.pick;
       if (!pick || !points.length) return;
@@ -185,6 +187,19 @@
       const history = document.getElementById("history");
       if (history && pick.site) history.scrollIntoView({ block: "nearest", behavior: "smooth" });
     });
+  }
+
+  /* On a phone the names of places keep their ends, and the scale of colours lies below. */
+  function narrow(graph) {
+    const meta = graph.layout.meta;
+    if (!meta || !meta.pick || meta.narrow || graph.clientWidth > 520) return;
+    meta.narrow = true;
+    const names = graph.layout.yaxis.ticktext.map((name) => (name.length > 15 ? `…${name.slice(-14)}` : name));
+    window.Plotly.relayout(graph, { "yaxis.ticktext": names, "yaxis.tickfont.size": 10 });
+    if (graph.data[0].colorbar) {
+      const below = { orientation: "h", y: 1.02, yanchor: "bottom", thickness: 10, len: 1, tickangle: 0, tickfont: { size: 10 } };
+      window.Plotly.restyle(graph, { colorbar: { ...graph.data[0].colorbar, ...below } }, [0]);
+    }
   }
 
   new MutationObserver(() => {

@@ -38,6 +38,7 @@ class Embeddings:
             "answer": answer(found, self._words(context, step), recorded=step is not None),
             "choices": _choices(context),
             "steps": stepper(context, run.embedding_steps(), step),
+            "density-words": _separation(context, step),
         }
 
     def panels(self, context: Context) -> Sequence[Panel]:
@@ -91,7 +92,8 @@ class Embeddings:
 
         steps = html.Div(content["steps"], id="steps")
         choices = html.Div(content["choices"], id="choices")
-        small = [card("Cosines of pairs and non-pairs", "density"), card("Singular values", "spectrum")]
+        words = html.P(content["density-words"], id="density-words", className="caption")
+        small = [card("Cosines of pairs and non-pairs", "density", words), card("Singular values", "spectrum")]
         return html.Div(
             [
                 html.Section(content["answer"], id="answer", **{"aria-label": "Answer"}),
@@ -120,7 +122,19 @@ def _choices(context: Context) -> Any:
 def _density(sample: Any, template: Any) -> Any:
     from edgeglass_diag.evaluate.frames import density_frame
 
-    return density_figure(density_frame(sample), template)
+    figure = density_figure(density_frame(sample), template)
+    return figure.update_layout(annotations=[], margin_b=8)  # its note is said above it
+
+
+def _separation(context: Context, step: int | None) -> str:
+    """How often a pair is above a non-pair, in a sentence."""
+    from edgeglass_diag.evaluate.frames import density_frame
+
+    sample = None if step is None else sample_at(context.run, step)
+    if sample is None or len(sample) < 2:
+        return ""
+    chance = float(density_frame(sample).attrs["separation"])
+    return f"At step {step} a pair is above a non-pair with probability {chance:.3f}; 0.5 is chance."
 
 
 def _spectrum(sample: Any, template: Any) -> Any:

@@ -12,11 +12,21 @@ from edgeglass_dashboards.panels import Panel
 class Page(Protocol):
     """One page; ``body`` arranges the places (ids) that ``sections`` and ``panels`` fill."""
 
-    name: str
-    title: str
-    question: str
-    signals: tuple[str, ...]
-    """Signals of the whole run of which the sections want the last readings."""
+    @property
+    def name(self) -> str:
+        """What the address calls it."""
+
+    @property
+    def title(self) -> str:
+        """What its tab says."""
+
+    @property
+    def question(self) -> str:
+        """What it answers."""
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """Signals of the whole run of which the sections want the last readings."""
 
     def sections(self, context: Context) -> dict[str, Any]:
         """The parts that are words, by id; each travels again only when it changed."""

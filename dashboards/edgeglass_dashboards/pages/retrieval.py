@@ -105,7 +105,7 @@ def _by_width(context: Context, step: int | None, template: Any) -> Any:
     full = max(recalls)
     rows = [("prefix", width, full / width, *both, sum(both) / 2) for width, both in recalls.items()]
     curve = pd.DataFrame(rows, columns=["way", "dims", "saved", "i2t", "t2i", "mean"])
-    return mrl_figure(curve, template, chance=1 / pairs)
+    return mrl_figure(curve, template, chance=1 / pairs).update_layout(margin_r=100)
 
 
 PAGE = Retrieval()
