@@ -6,8 +6,8 @@ import pytest
 from dashboard_runs import start, window, write_collapsed, write_healthy
 
 from edgeglass_dashboards.app import create_app
-from edgeglass_dashboards.cursor import Cursor
 from edgeglass_dashboards.context import Context
+from edgeglass_dashboards.cursor import Cursor
 from edgeglass_dashboards.live import news
 from edgeglass_dashboards.pages.catalogue import RUN_PAGES
 from edgeglass_dashboards.pages.frame import layout
