@@ -23,9 +23,13 @@ def find_runs(folder: Path) -> list[Path]:
 
     A run within a run is a rank of it and none of its own; it is listed where ``folder`` is the rank itself.
     """
-    found = {p.parent for depth in ("", "*/", "*/*/") for p in folder.glob(f"{depth}run.json") if is_run(p.parent)}
-    own = [place for place in found if place.parent not in found]
-    return sorted(own, key=lambda p: (read_header(p).get("created", 0.0), p.name))
+    found: dict[Path, tuple[float, str]] = {}
+    for place in (file.parent for depth in ("", "*/", "*/*/") for file in folder.glob(f"{depth}run.json")):
+        try:
+            found[place] = read_header(place).get("created", 0.0), place.name
+        except UsageError:
+            continue
+    return sorted((place for place in found if place.parent not in found), key=lambda place: found[place])
 
 
 def rank_folders(folder: Path) -> dict[int, Path]:

@@ -30,8 +30,13 @@ def write_embeddings(run: Path, step: int, image: Embeddings, text: Embeddings) 
 
 
 def snapshot_steps(run: Path) -> list[int]:
-    """The steps of which there are embeddings, in rising order."""
-    return sorted(int(match[1]) for file in (run / _FOLDER).glob("*") if (match := _NAME.fullmatch(file.name)))
+    """The steps of which there are embeddings, in rising order; links that lead out of the run are left out."""
+    files = (file for file in (run / _FOLDER).glob("*") if _is_inside(file, run))
+    return sorted(int(match[1]) for file in files if (match := _NAME.fullmatch(file.name)))
+
+
+def _is_inside(file: Path, run: Path) -> bool:
+    return file.is_file() and file.resolve().is_relative_to(run.resolve())
 
 
 def read_embeddings(run: Path, step: int) -> tuple[Embeddings, Embeddings]:
@@ -44,7 +49,7 @@ def read_embeddings(run: Path, step: int) -> tuple[Embeddings, Embeddings]:
     from safetensors.numpy import load_file
 
     file = run / _FOLDER / f"step-{step}.safetensors"
-    if not file.is_file():
+    if not _is_inside(file, run):
         kept = ", ".join(map(str, snapshot_steps(run))) or "none"
         raise UsageError(f"{run} has no embeddings of step {step}; it has those of: {kept}")
     try:

@@ -1,6 +1,5 @@
 """Who may look, the verb, the page that is sent around."""
 
-import os
 import re
 import signal
 import subprocess
@@ -51,7 +50,9 @@ def test_the_token_is_taken_out_of_the_address_and_kept_from_scripts(open_to_all
 
 
 def test_a_redirect_stays_on_this_host(open_to_all):
-    assert get(open_to_all, f"//elsewhere.example?token={TOKEN}").headers["Location"].startswith("/elsewhere")
+    environ = {"HTTP_HOST": "192.0.2.7:8050", "SERVER_PORT": "8050", "PATH_INFO": "//elsewhere.example"}
+    answer = open_to_all.get("/", query_string={"token": TOKEN}, environ_overrides=environ)
+    assert answer.headers["Location"] == "/elsewhere.example"
 
 
 @pytest.mark.parametrize("host", ["rebound.example:8050", "192.0.2.7:8051", "192.0.2.7", ""])
@@ -69,7 +70,7 @@ def test_beyond_this_machine_a_token_is_made_where_none_is_given():
 
 
 def test_a_host_that_is_not_of_this_machine_is_told():
-    with pytest.raises(UsageError, match="'192.0.2.7' is no address of this machine"):
+    with pytest.raises(UsageError, match="is no address of this machine"):
         listen(8700, "192.0.2.7")
 
 
@@ -78,8 +79,7 @@ def test_the_verb_takes_the_next_port_and_says_so(tmp_path, command):
         port = taken.getsockname()[1]
         line = [str(Path(sys.executable).parent / "edgeglass-diag"), "dashboard", str(tmp_path), "--port", str(port)]
         process = subprocess.Popen(
-            line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
-        )
+            line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         address = process.stdout.readline().strip()
         assert int(address.rpartition(":")[2]) > port
         with urllib.request.urlopen(address, timeout=10) as answer:

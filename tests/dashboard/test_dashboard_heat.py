@@ -122,8 +122,14 @@ def test_a_profile_is_of_the_step_at_or_before(run):
 
 
 def test_what_is_fed_no_sample_loses_nothing():
-    stages = [Stage("tokens", 0.6), Stage("latents", 0.0), Stage("query", 0.0, ("latents",)),
-              Stage("mix", 0.3, ("tokens", "query")), Stage("mean", math.nan, ("mix",)), Stage("head", 0.0, ("mean",))]  # fmt: skip
+    stages = [
+        Stage("tokens", 0.6),
+        Stage("latents", 0.0),
+        Stage("query", 0.0, ("latents",)),
+        Stage("mix", 0.3, ("tokens", "query")),
+        Stage("mean", math.nan, ("mix",)),
+        Stage("head", 0.0, ("mean",)),
+    ]
     assert first_that_loses(stages).site == "mean"
     assert fed_sites(stages) == {"mix", "mean", "head"}
     figure = signal_profile(stages, TEMPLATES["light"])

@@ -97,6 +97,10 @@ def test_a_watched_run_has_them_in_its_folder(tmp_path):
         assert text.tolist() == seen[12][1].tolist()
         with pytest.raises(UsageError, match="has no embeddings of step 11; it has those of: 0, 10, 12"):
             run.embeddings(11)
+        elsewhere = (tmp_path / "run" / "embeddings" / "step-0.safetensors").rename(tmp_path / "mine.safetensors")
+        (tmp_path / "run" / "embeddings" / "step-0.safetensors").symlink_to(elsewhere)
+        with pytest.raises(UsageError, match="has no embeddings of step 0; it has those of: 10, 12"):
+            run.embeddings(0)
         (tmp_path / "run" / "embeddings" / "step-10.safetensors").write_bytes(b"broken")
         with pytest.raises(UsageError, match=r"step-10.safetensors cannot be read as embeddings"):
             run.embeddings(10)
