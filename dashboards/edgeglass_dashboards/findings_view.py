@@ -8,8 +8,8 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
-from edgeglass_dashboards.verdict import Branch
 from edgeglass_diag.records import Finding
+from edgeglass_diag.verdict import Branch
 
 _LONGEST = 8
 
