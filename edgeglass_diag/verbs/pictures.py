@@ -46,7 +46,7 @@ def draw(result: dict[str, Any], embeddings: Embeddings, wanted: Pictures) -> li
     """
     from edgeglass_diag.evaluate.pictures import pictures
 
-    figures = pictures(result, numpy_sample(embeddings), TEMPLATES[wanted.theme])
+    figures = pictures(result, numpy_sample(embeddings), {wanted.theme: TEMPLATES[wanted.theme]})[wanted.theme]
     for figure in figures.values():
         figure.update_layout(paper_bgcolor=PAPER[wanted.theme])
     try:
