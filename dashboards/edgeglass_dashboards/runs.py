@@ -8,9 +8,9 @@ from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
 
 from edgeglass_dashboards.jobs import Jobs
-from edgeglass_dashboards.verdict import Verdict, judge
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.store import Run, find_runs, load
+from edgeglass_diag.verdict import Verdict, judge
 
 _PREFIX = "/run/"
 

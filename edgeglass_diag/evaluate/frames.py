@@ -58,8 +58,7 @@ def spectrum_frame(sample: PairSample) -> pd.DataFrame:
     rows = []
     for name, side in (("image", sample.image), ("text", sample.text)):
         values = singular_values(side) if len(side) else np.zeros(0)
-        values = values[:1] if is_constant(side) else values
-        values = values[values > 0]
+        values = values[values > 0][: 1 if is_constant(side) else None]
         share = values / values.sum() if len(values) else values
         rank = float(np.exp(-(share * np.log(share)).sum())) if len(values) else np.nan
         rows += [(name, index + 1, float(value / values[0]), rank) for index, value in enumerate(values)]

@@ -130,7 +130,8 @@ def hubness_figure(found: pd.DataFrame, template: go.layout.Template) -> go.Figu
     """
     if found.empty:
         return empty_figure(template, "fewer than 2 pairs with finite sides")
-    figure = _figure(template)
+    tied = bool(np.ptp(found["occurrence"]) < 1e-9)
+    figure = _figure(template, "all candidates tie: none is told from another" if tied else "")
     names = {"i2t": ("captions, found by images", SIDES["text"]), "t2i": ("images, found by captions", SIDES["image"])}
     for way, (name, (color, _, dash)) in names.items():
         ordered = np.sort(found.loc[found["way"] == way, "occurrence"].to_numpy())[::-1]

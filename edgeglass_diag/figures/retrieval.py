@@ -79,8 +79,7 @@ def recall_bars(recalls: pd.DataFrame, template: go.layout.Template) -> go.Figur
     figure = _figure(template)
     runs = recalls if "run" in recalls else recalls.assign(run="recall")
     for index, (run, rows) in enumerate(runs.groupby("run", sort=False)):
-        # two rows of categories: the direction, and K within it
-        x = [rows["way"].map({"i2t": "image to text", "t2i": "text to image"}).tolist(), rows["k"].tolist()]
+        x = (rows["way"] + " " + rows["k"]).tolist()
         spread = {
             "type": "data", "symmetric": False, "thickness": 1.2, "width": 3,
             "array": (rows["high"] - rows["recall"]).to_numpy(),
@@ -93,8 +92,14 @@ def recall_bars(recalls: pd.DataFrame, template: go.layout.Template) -> go.Figur
             customdata=rows["chance"].to_numpy(),
             hovertemplate="%{y:.4f}, chance %{customdata:.4f}<extra>%{fullData.name}</extra>",
         )  # fmt: skip
-    figure.update_yaxes(title_text="recall", range=[0, 1])
-    figure.update_layout(barmode="group", hovermode="closest", showlegend="run" in recalls)
+    first = runs[runs["run"] == runs["run"].iloc[0]]
+    tick = {"symbol": "line-ew-open", "size": 70, "line": {"width": 2}, "color": template.layout.font.color}
+    figure.add_scatter(
+        x=(first["way"] + " " + first["k"]).tolist(), y=first["chance"].to_numpy(), mode="markers", marker=tick,
+        name="chance", hoverinfo="skip",
+    )  # fmt: skip
+    figure.update_yaxes(title_text="recall, 95 % interval", range=[0, 1.03])
+    figure.update_layout(barmode="group", hovermode="closest", showlegend=True, margin_r=16)
     return figure
 
 
@@ -125,7 +130,7 @@ def _figure(template: go.layout.Template) -> go.Figure:
         layout={
             "template": template,
             "uirevision": "kept",
-            "margin": {"l": 8, "r": 90, "t": 36, "b": 8},
+            "margin": {"l": 8, "r": 110, "t": 36, "b": 8},
             "hovermode": "x unified",
             "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         }

@@ -78,8 +78,7 @@ def test_the_verb_takes_the_next_port_and_says_so(tmp_path, command):
     with listen(8600) as taken:
         port = taken.getsockname()[1]
         line = [str(Path(sys.executable).parent / "edgeglass-diag"), "dashboard", str(tmp_path), "--port", str(port)]
-        process = subprocess.Popen(
-            line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         address = process.stdout.readline().strip()
         assert int(address.rpartition(":")[2]) > port
         with urllib.request.urlopen(address, timeout=10) as answer:

@@ -11,10 +11,11 @@ from dash import html
 
 from edgeglass_dashboards.answer import answer, concerning
 from edgeglass_dashboards.context import Context
-from edgeglass_dashboards.findings_view import icon, say
+from edgeglass_dashboards.findings_view import icon
 from edgeglass_dashboards.panels import Panel, empty
 from edgeglass_dashboards.view import View
 from edgeglass_diag.records import ParameterOrigin, Site
+from edgeglass_diag.verdict import say
 
 _KINDS = {
     "attention": ("attentions", "attention"),

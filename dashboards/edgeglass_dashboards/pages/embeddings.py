@@ -10,13 +10,13 @@ from dash import html
 
 from edgeglass_dashboards.answer import answer, concerning
 from edgeglass_dashboards.context import Context
-from edgeglass_dashboards.findings_view import say
 from edgeglass_dashboards.panels import Panel, StillPanel, slot
 from edgeglass_dashboards.snapshots import METHODS, is_pending, projection, sample_at, step_at, widest_sides
 from edgeglass_dashboards.stepper import stepper
 from edgeglass_diag.figures.embeddings import density_figure, projection_figure, spectrum_figure
 from edgeglass_diag.figures.ranks import sides_figure
 from edgeglass_diag.figures.scales import SCALES
+from edgeglass_diag.verdict import say
 
 _KEEPS = "No embeddings were kept of this run. They are kept at some steps of a training whose loss compares two sides."
 _RANK = "embedding/effective_rank"

@@ -16,7 +16,7 @@ from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.cursor import Change, Cursor, changed_sections
 from edgeglass_dashboards.pages.page import Page
 from edgeglass_dashboards.pages.summary import announcement
-from edgeglass_dashboards.verdict import nest
+from edgeglass_diag.verdict import nest
 
 
 def layout(page: Page, pages: Sequence[Page], context: Context, path: str, address: str) -> Any:

@@ -12,11 +12,11 @@ from dash import html
 
 from edgeglass_dashboards.answer import answer, concerning
 from edgeglass_dashboards.context import Context
-from edgeglass_dashboards.findings_view import say
 from edgeglass_dashboards.panels import HeadsPanel, HeatPanel, Panel, slot
 from edgeglass_diag.figures.heatmaps import shown_values
 from edgeglass_diag.figures.of_run import read_matrix
 from edgeglass_diag.figures.scales import SCALES, Scale
+from edgeglass_diag.verdict import say
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.findings_view import finding_card, findings_table, further_findings, icon
 from edgeglass_dashboards.pages.summary import progress, recall_words, result_table
 from edgeglass_dashboards.panels import LinePanel, Panel, empty, slot
-from edgeglass_dashboards.verdict import compare_loss, judge, nest
 from edgeglass_diag.figures.lines import loss_figure, loss_points, recall_figure, recall_points
+from edgeglass_diag.verdict import compare_loss, judge, nest
 
 LOSS = LinePanel(
     "loss",

@@ -10,7 +10,6 @@ from dash import html
 
 from edgeglass_dashboards.answer import answer, concerning
 from edgeglass_dashboards.context import Context
-from edgeglass_dashboards.findings_view import say
 from edgeglass_dashboards.pages.overview import RECALL
 from edgeglass_dashboards.pages.summary import recall_words, result_table
 from edgeglass_dashboards.panels import Panel, StillPanel, slot
@@ -18,6 +17,7 @@ from edgeglass_dashboards.snapshots import sample_at, step_at, widths
 from edgeglass_dashboards.stepper import stepper
 from edgeglass_diag.figures.retrieval import mrl_figure
 from edgeglass_diag.measures.snapshot import recall_at
+from edgeglass_diag.verdict import say
 
 _FILLS = "No embeddings were kept of this run. They are kept at some steps of a training whose loss compares two sides."
 

@@ -11,10 +11,11 @@ import dash_mantine_components as dmc
 from dash import html
 
 from edgeglass_dashboards.context import Context
-from edgeglass_dashboards.findings_view import icon, say
+from edgeglass_dashboards.findings_view import icon
 from edgeglass_dashboards.panels import Panel, empty
 from edgeglass_dashboards.runs import RunSummary
 from edgeglass_dashboards.view import View
+from edgeglass_diag.verdict import say
 
 _STATUSES = ("running", "finished", "stopped", "failed")
 _MOST = 200

@@ -10,13 +10,13 @@ from dash import html
 
 from edgeglass_dashboards.answer import answer, concerning
 from edgeglass_dashboards.context import Context
-from edgeglass_dashboards.findings_view import say
 from edgeglass_dashboards.pages.heat import history_card, history_panel, picked_words, scale_words
 from edgeglass_dashboards.panels import HeatPanel, Panel, StillPanel, slot
 from edgeglass_diag.figures.of_run import profile_at
 from edgeglass_diag.figures.profile import Stage, first_that_loses, signal_profile
 from edgeglass_diag.figures.scales import SCALES
 from edgeglass_diag.store import Run
+from edgeglass_diag.verdict import say
 
 _SIGNAL = "activation/sample_signal"
 _FILLS = "No sample signal yet. It appears with the first recorded step whose modules see a batch of at least two."
