@@ -96,9 +96,10 @@ def audit(logged: Logged, told: Mapping[str, Role | None] | None = None) -> Audi
     found, states, n = _chance(case, made, list(dict.fromkeys(known.values())))
     implied = dict(inferred(states))
     gallery = n or next((c.n for c in counted.values()), None)
+    pairs = gallery or next(iter(known.values()), None)
     batch = _batch(case, implied)
-    found += loss_below_possible(case, n=gallery or next(iter(known.values()), None), batch=batch)
-    found += recall_beside_chance(case, states, gallery)
+    found += loss_below_possible(case, n=pairs, batch=batch)
+    found += recall_beside_chance(case, states, pairs)
     found += impossible_recalls(case, counted)
     flagged = {f"{f.evidence['column']}" for f in found if f.code == "EG402"}
     found += never_computed(case, flagged)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 LARGEST_BATCH = 65536
 RATIONALS = tuple(sorted({p / q for q in (1, 2, 4, 5, 10) for p in range(1, 4 * q + 1)}))
 """Sums of loss weights that are tried where none are known: multiples of 1, 1/2, 1/4, 1/5, 1/10 up to 4."""
-_POWERS = tuple(2**e for e in range(1, 17))
+_POWERS = 2 ** np.arange(1, 17)
 _WINDOW = 0.05
 
 
@@ -76,7 +76,7 @@ def fingerprint(
         return None
     hypotheses, expected = 0, 0.0
     for family in _families(weights, sizes):
-        predicted, describe = family
+        predicted = family.predicted()
         near = np.abs(predicted - value)
         hypotheses += len(predicted)
         window = max(_WINDOW * value, 2 * tolerance)
@@ -86,64 +86,59 @@ def fingerprint(
             continue
         if expected > limit:
             return None
-        return describe[best](float(predicted[best]), tolerance, hypotheses, expected)
+        return family.describe(best, tolerance, hypotheses, expected)
     return None
 
 
-class _Maker:
-    """The fields of a hypothesis, completed by what the search found out."""
+@dataclass(frozen=True)
+class _Family:
+    """Hypotheses weight x level of each batch: all batches for the first weight, then for the next."""
 
-    def __init__(self, *fields: object) -> None:
-        self.fields = fields
+    weights: Sequence[float]
+    batches: NDArray[np.int64]
+    levels: NDArray[np.float64]
+    n: int | None = None
+    mean: str = "batches"
+    grid: str = ""
 
-    def __call__(self, predicted: float, tolerance: float, hypotheses: int, coincidence: float) -> Fingerprint:
-        weight, batch, n, batches, rest, mean, grid = self.fields
+    def predicted(self) -> NDArray[np.float64]:
+        """All predictions."""
+        return np.outer(self.weights, self.levels).ravel()
+
+    def describe(self, index: int, tolerance: float, hypotheses: int, coincidence: float) -> Fingerprint:
+        """One hypothesis in full."""
+        row, column = divmod(index, len(self.batches))
+        batch = int(self.batches[column])
+        whole, rest = divmod(self.n, batch) if self.n is not None else (0, 0)
+        level = float(self.weights[row] * self.levels[column])
         return Fingerprint(
-            predicted, weight, batch, n, batches, rest, mean, grid, tolerance, hypotheses, coincidence  # type: ignore[arg-type]
+            level, self.weights[row], batch, self.n, whole, rest, self.mean, self.grid,
+            tolerance, hypotheses, coincidence,
         )  # fmt: skip
-
-
-_Family = tuple[NDArray[np.float64], Sequence[_Maker]]
 
 
 def _families(weights: Sequence[float], sizes: Sequence[int]) -> Iterator[_Family]:
     yield _whole(weights, _POWERS)
-    yield _rounded(weights)
+    for grid, bits in (("fp16", 11), ("bf16", 8)):
+        levels = np.array([round_to(math.log(batch), bits) for batch in _POWERS])
+        yield _Family(weights, _POWERS, levels, grid=grid)
     for every in (False, True):
         for n in sizes:
-            yield _over(weights, n, range(2, min(n, LARGEST_BATCH) + 1) if every else _POWERS)
-    yield _whole(weights, range(2, LARGEST_BATCH + 1))
+            yield from _over(weights, n, np.arange(2, min(n, LARGEST_BATCH) + 1) if every else _POWERS)
+    yield _whole(weights, np.arange(2, LARGEST_BATCH + 1))
 
 
-def _whole(weights: Sequence[float], batches: Sequence[int]) -> _Family:
-    logs = np.log(np.asarray(batches, dtype=np.float64))
-    predicted = np.concatenate([weight * logs for weight in weights])
-    return predicted, _Lazy(weights, batches)
+def _whole(weights: Sequence[float], batches: NDArray[np.int64]) -> _Family:
+    return _Family(weights, batches, np.log(batches))
 
 
-class _Lazy(Sequence[_Maker]):
-    """Hypotheses of ``_whole``, made where asked for: there are many."""
-
-    def __init__(self, weights: Sequence[float], batches: Sequence[int]) -> None:
-        self._weights, self._batches = weights, batches
-
-    def __len__(self) -> int:
-        return len(self._weights) * len(self._batches)
-
-    def __getitem__(self, index: int) -> _Maker:  # type: ignore[override]
-        weight, batch = divmod(index, len(self._batches))
-        return _Maker(self._weights[weight], self._batches[batch], None, 0, 0, "batches", "")
-
-
-def _rounded(weights: Sequence[float]) -> _Family:
-    """Each batch's loss was rounded to fp16 or bf16 before it was weighted and averaged."""
-    makers, values = [], []
-    for weight in weights:
-        for batch in _POWERS:
-            for grid, bits in (("fp16", 11), ("bf16", 8)):
-                values.append(weight * round_to(math.log(batch), bits))
-                makers.append(_Maker(weight, batch, None, 0, 0, "batches", grid))
-    return np.array(values), makers
+def _over(weights: Sequence[float], n: int, batches: NDArray[np.int64]) -> Iterator[_Family]:
+    """Batches that do not divide n, the last one short; averaged over batches or over pairs."""
+    batches = batches[(batches <= n) & (n % batches != 0)]
+    whole, rest = n // batches, n % batches
+    logs, last = np.log(batches), np.log(rest)
+    yield _Family(weights, batches, (whole * logs + last) / (whole + 1), n)
+    yield _Family(weights, batches, (whole * batches * logs + rest * last) / n, n, "pairs")
 
 
 def round_to(value: float, bits: int) -> float:
@@ -155,23 +150,6 @@ def round_to(value: float, bits: int) -> float:
     """
     step = 2.0 ** (math.frexp(value)[1] - bits)
     return round(value / step) * step
-
-
-def _over(weights: Sequence[float], n: int, batches: Sequence[int]) -> _Family:
-    makers, values = [], []
-    for batch in batches:
-        whole, rest = divmod(n, batch)
-        if not whole or not rest:
-            continue
-        means = {
-            "batches": (whole * math.log(batch) + math.log(rest)) / (whole + 1),
-            "pairs": (whole * batch * math.log(batch) + rest * math.log(rest)) / n,
-        }
-        for weight in weights:
-            for mean, value in means.items():
-                values.append(weight * value)
-                makers.append(_Maker(weight, batch, n, whole, rest, mean, ""))
-    return np.array(values), makers
 
 
 def grid_mean(value: float, *, largest: int = 2000) -> tuple[int, float] | None:

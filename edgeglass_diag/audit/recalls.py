@@ -50,7 +50,7 @@ def counts(case: Case) -> dict[str, Count]:
     found: dict[str, Count] = {}
     for way in dict.fromkeys(s.role.way for s in case.of("recall")):
         for tolerance in sorted({s.tolerance for s in case.of("recall", way=way)}):
-            values = [v for s in case.of("recall", way=way) if s.tolerance == tolerance for v in s.values[-10:]]
+            values = [v for s in case.of("recall", way=way) if s.tolerance == tolerance for v in s.values[-3:]]
             count = infer_count(values, tolerance)
             if count is not None:
                 found[way] = count
@@ -76,12 +76,12 @@ _SIZES = {"val", "test", "validation", "n_val", "n_test", "val_size", "test_size
 def exactly_chance(case: Case, n: int) -> list[tuple[Recalls, float]]:
     """Directions whose recalls are exactly K/N for at least two K, with the probability of that for random ranks.
 
-    Of several tables that one of each direction is taken that tells most. Hits of random ranks in disjoint bands of
+    A recall is a whole number of hits, so digits that leave less than half a hit open tell it. Of several tables that one of each direction is taken that tells most. Hits of random ranks in disjoint bands of
     K are nearly independent Poisson counts with the widths as means.
     """
     found: dict[str, tuple[Recalls, float]] = {}
     for _, recalls in last_recalls(case):
-        told = {k: v for k, v in recalls.values.items() if recalls.by_k[k].tolerance * n <= 0.05}
+        told = {k: v for k, v in recalls.values.items() if recalls.by_k[k].tolerance * n <= 0.5}
         exact = [abs(v * n - k) <= recalls.by_k[k].tolerance * n + 4 * FLOAT32 * k for k, v in told.items()]
         if len(told) >= 2 and all(exact) and n >= RecallExactlyChance.least:
             edges = [0, *sorted(told)]
