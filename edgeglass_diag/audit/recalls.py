@@ -76,8 +76,9 @@ _SIZES = {"val", "test", "validation", "n_val", "n_test", "val_size", "test_size
 def exactly_chance(case: Case, n: int) -> list[tuple[Recalls, float]]:
     """Directions whose recalls are exactly K/N for at least two K, with the probability of that for random ranks.
 
-    A recall is a whole number of hits, so digits that leave less than half a hit open tell it. Of several tables that one of each direction is taken that tells most. Hits of random ranks in disjoint bands of
-    K are nearly independent Poisson counts with the widths as means.
+    A recall is a whole number of hits, so digits that leave less than half a hit open tell it. Of several tables that
+    one of each direction is taken that tells most. Hits of random ranks in disjoint bands of K are nearly independent
+    Poisson counts with the widths as means.
     """
     found: dict[str, tuple[Recalls, float]] = {}
     for _, recalls in last_recalls(case):
