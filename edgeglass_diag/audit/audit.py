@@ -30,6 +30,7 @@ from edgeglass_diag.audit.recalls import (
     exactly_chance,
     exactly_chance_finding,
     impossible_recalls,
+    logged_count,
     sizes,
 )
 from edgeglass_diag.audit.understand import understand
@@ -95,7 +96,8 @@ def audit(logged: Logged, told: Mapping[str, Role | None] | None = None) -> Audi
     known = sizes(case, counted)
     found, states, n = _chance(case, made, list(dict.fromkeys(known.values())))
     implied = dict(inferred(states))
-    gallery = n or next((c.n for c in counted.values()), None)
+    # The digits tell the least N only; it may be a divisor of the one that was logged.
+    gallery = n or logged_count(case) or next((c.n for c in counted.values()), None)
     pairs = gallery or next(iter(known.values()), None)
     batch = _batch(case, implied)
     found += loss_below_possible(case, n=pairs, batch=batch)

@@ -73,6 +73,11 @@ def sizes(case: Case, counted: Mapping[str, Count]) -> dict[str, int]:
 _SIZES = {"val", "test", "validation", "n_val", "n_test", "val_size", "test_size", "gallery", "gallery_size", "n"}
 
 
+def logged_count(case: Case) -> int | None:
+    """The number of pairs as a column tells it."""
+    return next((int(s.last) for s in case.of("n") if math.isfinite(s.last) and s.last >= 2), None)
+
+
 def exactly_chance(case: Case, n: int) -> list[tuple[Recalls, float]]:
     """Directions whose recalls are exactly K/N for at least two K, with the probability of that for random ranks.
 
@@ -122,7 +127,7 @@ def impossible_recalls(case: Case, counted: Mapping[str, Count]) -> Iterator[Fin
                 evidence={"value": outside[0]},
             )  # fmt: skip
     yield from _falling(case)
-    logged = next((int(s.last) for s in case.of("n") if s.last >= 2), None)
+    logged = logged_count(case)
     for _, recalls in last_recalls(case):
         for k, one in recalls.by_k.items():
             room = one.open_by(one.last) * (logged or 1)

@@ -120,6 +120,12 @@ def test_recalls_tell_how_many_queries_there_are():
     assert infer_count([0.84, 0.99], 5e-3) is None
 
 
+def test_a_logged_number_of_queries_goes_before_the_least_that_fits():
+    recalls = {"i2t_R@1": 4 / 15, "i2t_R@5": 11 / 15, "i2t_R@10": 13 / 15}
+    assert one_history([recalls]).inferred["n"] == 15
+    assert one_history([{**recalls, "n": 60}]).inferred["n"] == 60
+
+
 def test_the_share_of_wrong_answers_is_a_lower_bound_on_what_ranking_gives():
     import numpy as np
 
