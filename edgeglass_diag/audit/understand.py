@@ -32,10 +32,10 @@ def understand(logged: Logged, told: Mapping[str, Role | None]) -> Understood:
             elif role is not None:
                 roles[name] = role
         series += _table_series(table, roles)
-    percent = _in_percent(series)
-    if percent:
+    unit = _unit(series)
+    if unit.startswith("percent"):
         series = [_as_fraction(s) if s.role.kind == "recall" else s for s in series]
-    return Understood(Case(logged.name, logged.source, tuple(series), logged.settings), undecided, percent)
+    return Understood(Case(logged.name, logged.source, tuple(series), logged.settings), undecided, unit)
 
 
 def _label(table: Table, name: str) -> str:
@@ -67,14 +67,22 @@ def _clock(table: Table, clock: str | None, row: int) -> int:
     return row if value is None or not math.isfinite(value) else int(value)
 
 
-def _in_percent(series: Sequence[Series]) -> str:
-    """Why the recalls are percent; empty where they are fractions. All of a history's are one or the other."""
+def _unit(series: Sequence[Series]) -> str:
+    """Whether the recalls are percent or fractions, and why; all of a history's are one or the other."""
     recalls = [s for s in series if s.role.kind == "recall"]
+    if not recalls:
+        return ""
     named = next((s.label for s in recalls if s.role.percent), None)
     if named is not None:
         return f"percent: {named} says so"
     above = next((s for s in recalls if any(1 < v <= 100 for v in s.values)), None)
-    return f"percent: {above.label} has values above 1" if above is not None else ""
+    if above is not None:
+        return f"percent: {above.label} has values above 1"
+    n = next((s.last for s in series if s.role.kind == "n" and s.last >= 2), None)
+    exact = {s.role.k for s in recalls if n and abs(s.last * n / 100 - s.role.k) <= 1e-3 * s.role.k}
+    if n and len(exact) >= 2:
+        return f"percent: as percent they are exactly K / {n:.0f}"
+    return "fraction: no value is above 1"
 
 
 def _as_fraction(series: Series) -> Series:

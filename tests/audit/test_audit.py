@@ -165,6 +165,15 @@ def test_percent_is_told_from_fractions():
     assert codes(one) == ["EG402"]
 
 
+def test_percent_of_a_collapsed_model_has_no_value_above_one():
+    recalls = {"i2t_R@1": 0.1, "i2t_R@5": 0.5, "i2t_R@10": 1.0}
+    rows = [{"epoch": e, "val_loss": 4.85203, **recalls, "n": 1000} for e in range(4)]
+    one = one_history(rows)
+    assert one.inferred["recall_unit"] == "percent: as percent they are exactly K / 1000"
+    assert "EG301" in codes(one)
+    assert one_history([recalls]).inferred["recall_unit"] == "fraction: no value is above 1"
+
+
 def test_uniform_softmax_beside_a_perfect_recall():
     rows = [{"epoch": e, "val_loss": math.log(128), "i2t_R@1": 1.0, "i2t_R@5": 1.0, "n": 1280} for e in range(4)]
     assert codes(one_history(rows, batch_size=128), least=Severity.WARNING) == ["EG401", "EG653"]
