@@ -101,19 +101,28 @@ def broken_cells(matrix: SiteSteps) -> tuple[list[int], list[str]]:
 
 
 def short_names(sites: Sequence[str], *, longest: int = _LABEL) -> list[str]:
-    """Site paths as labels: without what all of them begin with, and of long ones the end, which tells them apart.
+    """Site paths as labels: without what all of them begin or end with, and of long ones the end.
 
     >>> short_names(["image.layers.0.attention", "image.layers.1.attention"])
-    ['0.attention', '1.attention']
+    ['layers.0', 'layers.1']
     >>> short_names(["image.layers.0.attention"], longest=14)
     ['….0.attention']
     """
     parts = [site.split(".") for site in sites]
-    shared = 0
     if len(set(sites)) > 1:
-        while all(len(path) > shared + 1 and path[shared] == parts[0][shared] for path in parts):
-            shared += 1
-    return [_ending(path[shared:], longest) or "(model)" for path in parts]
+        shared, ending = _shared(parts), _shared([path[::-1] for path in parts])
+        ending = min(ending, min(len(path) for path in parts) - shared - 1)
+        digits = shared > 0 and all(path[shared].isdigit() for path in parts)
+        parts = [path[shared - digits : len(path) - max(ending, 0)] for path in parts]
+    return [_ending(path, longest) or "(model)" for path in parts]
+
+
+def _shared(parts: Sequence[Sequence[str]]) -> int:
+    """How many parts all paths begin with; of each at least one is left."""
+    shared = 0
+    while all(len(path) > shared + 1 and path[shared] == parts[0][shared] for path in parts):
+        shared += 1
+    return shared
 
 
 def _ending(path: Sequence[str], longest: int) -> str:

@@ -189,7 +189,7 @@
     });
   }
 
-  /* On a phone the names of places keep their ends, and the scale of colours lies below. */
+  /* On a phone the names of places keep their ends, and the scale of colours is narrow. */
   function narrow(graph) {
     const meta = graph.layout.meta;
     if (!meta || !meta.pick || meta.narrow || graph.clientWidth > 520) return;
@@ -197,8 +197,7 @@
     const names = graph.layout.yaxis.ticktext.map((name) => (name.length > 15 ? `…${name.slice(-14)}` : name));
     window.Plotly.relayout(graph, { "yaxis.ticktext": names, "yaxis.tickfont.size": 10 });
     if (graph.data[0].colorbar) {
-      const below = { orientation: "h", y: 1.02, yanchor: "bottom", thickness: 10, len: 1, tickangle: 0, tickfont: { size: 10 } };
-      window.Plotly.restyle(graph, { colorbar: { ...graph.data[0].colorbar, ...below } }, [0]);
+      window.Plotly.restyle(graph, { "colorbar.thickness": 7, "colorbar.tickfont.size": 9, "colorbar.xpad": 4 }, [0]);
     }
   }
 
