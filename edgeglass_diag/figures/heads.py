@@ -75,12 +75,15 @@ def _layout(scale: Scale, template: go.layout.Template) -> dict[str, Any]:
 
 
 def _draw_bounds(figure: go.Figure, scale: Scale) -> None:
-    """A dashed line at each bound, named; the side that is not healthy is said."""
-    for bound, words, anchor in ((scale.low, "healthy above", "top"), (scale.high, "healthy below", "bottom")):
+    """The healthy range shaded where it has two ends; a dashed line at each bound, which says its healthy side."""
+    if scale.low is not None and scale.high is not None:
+        figure.add_hrect(y0=scale.low, y1=scale.high, fillcolor="#009E73", opacity=0.08, line_width=0, layer="below")
+    for bound, words, anchor in ((scale.low, "healthy above", "bottom"), (scale.high, "healthy below", "top")):
         if bound is None:
             continue
-        figure.add_hline(
-            y=bound, line={"dash": "dash", "width": 1.5, "color": "#888888"}, layer="below",
-            annotation={"text": f"{words} {bound:.4g}", "xanchor": "right", "yanchor": anchor, "font": {"size": 11}},
-            annotation_position="top right" if anchor == "bottom" else "bottom right",
+        figure.add_hline(y=bound, line={"dash": "dash", "width": 1.5, "color": "#888888"}, layer="below")
+        place = math.log10(bound) if scale.logarithmic else bound  # annotations count in powers of ten
+        figure.add_annotation(
+            text=f"{words} {bound:.4g}", x=1, xref="x domain", xanchor="right", y=place, yanchor=anchor,
+            showarrow=False, font={"size": 11},
         )  # fmt: skip

@@ -67,10 +67,11 @@ def signal_profile(stages: Sequence[Stage], template: go.layout.Template) -> go.
     figure = go.Figure(layout=_layout(stages, template))
     fed = fed_sites(stages)
     unfed = [stage for stage in stages if stage.is_dead and stage.site not in fed]
+    colors = template.layout.colorway
     groups = (
-        ([s for s in stages if not s.is_dead], "depends on the sample", "#0072B2", "circle"),
-        ([s for s in stages if s.is_dead and s.site in fed], "does not, although it should", "#D55E00", "x"),
-        (unfed, "is fed no sample", "#888888", "circle-open"),
+        ([s for s in stages if not s.is_dead], "depends on the sample", colors[0], "circle"),
+        ([s for s in stages if s.is_dead and s.site in fed], "does not, although it should", colors[2], "x"),
+        (unfed, "is fed no sample", colors[1], "circle-open"),
     )
     for group, name, color, symbol in groups:
         figure.add_scatter(
