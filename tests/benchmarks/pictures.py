@@ -20,7 +20,7 @@ PICTURES = {
     "overview": (ILL, 900),
     "attention": (f"{ILL}?page=attention&signal=attention/logit_max&site={HEAD}", 980),
     "gradients": (f"{ILL}?page=gradients", 1120),
-    "signal": (f"{ILL}?page=signal", 1260),
+    "signal": (f"{ILL}?page=signal", 1440),
     "embeddings": (f"{ILL}?page=embeddings", 900),
     "embeddings-healthy": (f"{HEALTHY}?page=embeddings&signal=tsne", 900),
     "retrieval": (f"{HEALTHY}?page=retrieval", 980),
