@@ -2,8 +2,8 @@
 
 import picture_files
 import pytest
-from PIL import Image
 from picture_files import CAPTIONS, FORMATS, png, write_coco, write_csv, write_parquet_of_bytes, write_pictures
+from PIL import Image
 
 from edgeglass_models.data.splits import pair_splits
 from edgeglass_models.recipes.settings import DataSettings

@@ -7,6 +7,8 @@ import io
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from edgeglass_models.data.rows import one_line
+
 _SIXTEEN_BITS = 257  # 65535 / 255
 
 
@@ -31,7 +33,7 @@ def decode(data: bytes) -> Image.Image:
         try:
             image = ImageOps.exif_transpose(opened)
         except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's readers raise for damage
-            raise ValueError(f"not a whole picture ({_line(error)})") from error
+            raise ValueError(f"not a whole picture ({one_line(error)})") from error
         if image.mode == "F":
             raise ValueError("floating-point pixels, of which nothing says what is white")
         if image.mode.startswith("I"):
@@ -50,8 +52,4 @@ def _open(data: bytes) -> Image.Image:
     except UnidentifiedImageError:
         raise ValueError("not a picture" if data else "an empty file") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"not a usable picture ({_line(error)})") from error
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"not a usable picture ({one_line(error)})") from error

@@ -31,6 +31,11 @@ class Fault:
 Rows = Iterator[Row | Fault]
 
 
+def one_line(error: Exception) -> str:
+    """What an error says, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 @dataclass
 class Account:
     """How much was read and what of it could not be used, by kind, with the first of each."""

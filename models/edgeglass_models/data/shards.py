@@ -6,7 +6,7 @@ import json
 import tarfile
 from pathlib import Path, PurePosixPath
 
-from edgeglass_models.data.rows import Fault, Row, Rows
+from edgeglass_models.data.rows import Fault, Row, Rows, one_line
 
 _PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm")
 _TEXTS = ("txt", "caption", "text")
@@ -44,8 +44,8 @@ def shard_rows(path: Path, caption_key: str | None = None) -> Rows:
         raise ValueError(f"{path}: no such file") from None
     except (tarfile.TarError, OSError, EOFError) as error:
         if not done and not _begins_as_tar(path):
-            raise ValueError(f"{path}: expected a tar file; got {error}") from error
-        yield Fault("cut-off or damaged shard", str(path), f"after {done} whole samples: {error}")
+            raise ValueError(f"{path}: expected a tar file; got {one_line(error)}") from error
+        yield Fault("cut-off or damaged shard", str(path), f"after {done} whole samples: {one_line(error)}")
 
 
 def _parts(name: str) -> tuple[str, str]:

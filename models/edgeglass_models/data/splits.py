@@ -65,13 +65,13 @@ class FeatureSet:
 
     @cached_property
     def _counts(self) -> NDArray[Any]:
-        counts: NDArray[Any] = torch.bincount(self.image_index, minlength=len(self)).numpy()
-        return counts
+        """How many captions each picture has, (N,)."""
+        return np.bincount(self.image_index.numpy(), minlength=len(self))
 
     @cached_property
     def _first(self) -> NDArray[Any]:
-        ends: NDArray[Any] = self._counts.cumsum()
-        return ends - self._counts
+        """The row of each picture's first caption, (N,)."""
+        return np.concatenate([[0], np.cumsum(self._counts[:-1])])
 
     @property
     def image_width(self) -> int:

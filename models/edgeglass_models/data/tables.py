@@ -9,13 +9,14 @@ from __future__ import annotations
 import csv
 import glob
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeglass_models.data.rows import Fault, Row, Rows
+from edgeglass_models.data.rows import Fault, Row, Rows, one_line
 
 IMAGE_COLUMNS = ("image", "image_path", "filepath", "file_name", "filename", "path")
 CAPTION_COLUMNS = ("caption", "captions", "text", "title")
@@ -138,11 +139,16 @@ def _arrow(path: Path, columns: Columns) -> Iterator[tuple[str, Cells]]:
 
 @contextmanager
 def _reading(path: Path, kind: str, where: str) -> Iterator[None]:
-    """Name file and place of whatever `datasets` and pyarrow raise for a damaged file: ArrowInvalid, OSError, others."""
+    """Name file and place of whatever `datasets` and pyarrow raise for a damaged file."""
+    logger = logging.getLogger("datasets")  # says on stderr what it then raises
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
     try:
         yield
     except Exception as error:
-        raise ValueError(f"{path}: expected a whole {kind} file; got, {where}: {_line(error)}") from error
+        raise ValueError(f"{path}: expected a whole {kind} file; got, {where}: {one_line(error)}") from error
+    finally:
+        logger.setLevel(level)
 
 
 def _chosen(what: str, name: str | None, known: tuple[str, ...], have: list[str], where: Path) -> str:
@@ -159,10 +165,6 @@ def _chosen(what: str, name: str | None, known: tuple[str, ...], have: list[str]
     address = f"; {NOT_DOWNLOADED}" if what == "image" and any("url" in column.lower() for column in have) else ""
     expected = f"a column {known[0]}, or another named by data.{what}_column"
     raise ValueError(f"{where}: expected {expected}; got {got}{address}")
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 _READERS: Mapping[str, Any] = {
