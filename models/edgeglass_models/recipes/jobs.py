@@ -14,7 +14,7 @@ from edgeglass_models.recipes.settings import DataSettings, Recipe, TowerSetting
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from edgeglass_models.data.splits import FeatureSet, FeatureSplits
+    from edgeglass_models.data.splits import FeatureSplits
 
 
 def names() -> list[str]:
@@ -88,7 +88,7 @@ def embed(path: Path, split: str = "test", *, data: Path | None = None, override
     """
     from edgeglass_models.build import build_model
     from edgeglass_models.checkpoint import latest_checkpoint, read_checkpoint, restore
-    from edgeglass_models.data.splits import ALL, SPLITS
+    from edgeglass_models.data.splits import ALL, SPLITS, load_splits, load_whole
     from edgeglass_models.train import embed as embed_pairs
 
     if split not in (*SPLITS, ALL):
@@ -101,7 +101,9 @@ def embed(path: Path, split: str = "test", *, data: Path | None = None, override
         if not override.startswith("data."):
             raise ValueError(f"--set {override}: only settings of data can be changed for a trained model")
     recipe = changed_recipe(content, overrides, file)
-    pairs = _whole(recipe.data, recipe.tower) if split == ALL else getattr(_splits(recipe.data, recipe.tower), split)
+    # Read anew each time: between two calls of one process the data may have changed.
+    whole = split == ALL
+    pairs = load_whole(recipe.data, recipe.tower) if whole else getattr(load_splits(recipe.data, recipe.tower), split)
     model = build_model(recipe.model, recipe.loss, image_width=pairs.image_width, text_width=pairs.text_width)
     restore(tensors, model)
     return Embedded(*embed_pairs(model, pairs), pairs.image_index, list(model.head.dims))
@@ -112,10 +114,3 @@ def _splits(data: DataSettings, tower: TowerSettings) -> FeatureSplits:
     from edgeglass_models.data.splits import load_splits
 
     return load_splits(data, tower)
-
-
-@lru_cache(maxsize=2)
-def _whole(data: DataSettings, tower: TowerSettings) -> FeatureSet:
-    from edgeglass_models.data.splits import load_whole
-
-    return load_whole(data, tower)
