@@ -42,6 +42,12 @@ class Provider(Protocol):
     def plan(self, target: str, overrides: Iterable[str] = ()) -> list[Job]:
         """The jobs of a recipe name or file."""
 
+    def replay(self, settings: Mapping[str, Any], *, steps: int, seed: int) -> Job:
+        """The first ``steps`` steps of the run with these settings, from another seed."""
+
+    def changes(self, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Single changes worth trying on a run that is ill: name -> settings as ``section.key`` -> value."""
+
     def embed(self, path: Path, split: str = "test") -> tuple[Tensor, Tensor, list[int]]:
         """Image and text embeddings of a run or checkpoint, and its MRL dims."""
 

@@ -8,6 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from edgeglass_models.recipes.loading import load_recipes, shipped_names
 from edgeglass_models.recipes.settings import DataSettings, Recipe, TowerSettings
 
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from edgeglass_models.data.splits import FeatureSplits
+
+
+_MANY = 10**6
 
 
 def names() -> list[str]:
@@ -29,6 +34,41 @@ def plan(target: str, overrides: Iterable[str] = ()) -> list[RecipeJob]:
         ValueError: in one line, for anything wrong with the recipe.
     """
     return [RecipeJob(recipe) for recipe in load_recipes(target, overrides)]
+
+
+def replay(settings: Mapping[str, Any], *, steps: int, seed: int) -> RecipeJob:
+    """The first ``steps`` optimizer steps of the run that these settings describe, from another seed.
+
+    The learning rate goes on the way that it goes in the whole run: a horizon that is the run's length stays that.
+
+    Args:
+        settings: as a run's header has them, with ``total_steps`` where the whole length is known.
+        steps: number of steps.
+        seed: of weights and batches.
+
+    Raises:
+        ValueError: for settings that are no recipe or do not fit together.
+    """
+    content = {name: value for name, value in settings.items() if name != "total_steps"}
+    try:
+        recipe = Recipe.model_validate({**content, "seed": seed})
+    except ValidationError as error:
+        raise ValueError("; ".join(" ".join(each["msg"].split()) for each in error.errors())) from error
+    whole = recipe.optim.horizon or settings.get("total_steps")
+    optim = recipe.optim.model_copy(update={"horizon": whole})
+    train = recipe.train.model_copy(update={"max_steps": steps, "epochs": _MANY, "validate_every": _MANY})
+    return RecipeJob(recipe.model_copy(update={"optim": optim, "train": train}))
+
+
+def changes(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Single changes worth trying on the run that these settings describe.
+
+    Raises:
+        ValueError: for settings that are no recipe.
+    """
+    from edgeglass_models.recipes.changes import changes as changes_of
+
+    return changes_of(replay(settings, steps=settings.get("total_steps") or 100, seed=0).recipe)
 
 
 @dataclass(frozen=True)
