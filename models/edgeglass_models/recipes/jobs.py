@@ -117,6 +117,8 @@ class Embedded:
 def embed(path: Path, split: str = "test", *, data: Path | None = None, overrides: Iterable[str] = ()) -> Embedded:
     """Embeddings by a trained run or checkpoint file.
 
+    A row whose norm overflows is zero, as the model's own normalisation makes it for its loss.
+
     Args:
         path: run folder (its latest checkpoint is taken) or checkpoint file.
         split: ``train``, ``val``, ``test``, or ``all`` that data of one's own have.
@@ -129,6 +131,7 @@ def embed(path: Path, split: str = "test", *, data: Path | None = None, override
     from edgeglass_models.build import build_model
     from edgeglass_models.checkpoint import latest_checkpoint, read_checkpoint, restore
     from edgeglass_models.data.splits import ALL, SPLITS, load_splits, load_whole
+    from edgeglass_models.train import as_compared
     from edgeglass_models.train import embed as embed_pairs
 
     if split not in (*SPLITS, ALL):
@@ -146,7 +149,8 @@ def embed(path: Path, split: str = "test", *, data: Path | None = None, override
     pairs = load_whole(recipe.data, recipe.tower) if whole else getattr(load_splits(recipe.data, recipe.tower), split)
     model = build_model(recipe.model, recipe.loss, image_width=pairs.image_width, text_width=pairs.text_width)
     restore(tensors, model)
-    return Embedded(*embed_pairs(model, pairs), pairs.image_index, list(model.head.dims))
+    image, text = (as_compared(side) for side in embed_pairs(model, pairs))
+    return Embedded(image, text, pairs.image_index, list(model.head.dims))
 
 
 @lru_cache(maxsize=2)
