@@ -122,7 +122,7 @@ def _principal(rows: Array) -> tuple[Array, Array]:
 
 def _pca(rows: Array, _: int) -> tuple[Array, tuple[str, str], str]:
     places, shares = _principal(rows)
-    axes = tuple(f"principal axis {n + 1} ({shares[n]:.0%} of the variance)" for n in range(2))
+    axes = tuple(f"axis {n + 1}: {shares[n]:.0%} of the variance" for n in range(2))
     return places, (axes[0], axes[1]), "distances are kept as far as two axes can"
 
 

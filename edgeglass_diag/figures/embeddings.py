@@ -39,7 +39,7 @@ def projection_figure(
     """
     if points.empty:
         return empty_figure(template, empty or "no pairs")
-    figure = _figure(template, note)
+    figure = _figure(template, note, ticks=False)
     _add_pair_lines(figure, points, template)
     for side, (color, symbol, _) in SIDES.items():
         mine = points[points["side"] == side]
@@ -164,28 +164,29 @@ def _add_pair_lines(figure: go.Figure, points: pd.DataFrame, template: go.layout
     )  # fmt: skip
 
 
-def _figure(template: go.layout.Template, note: str = "") -> go.Figure:
+def _figure(template: go.layout.Template, note: str = "", *, ticks: bool = True) -> go.Figure:
     figure = go.Figure(
         layout={
             "template": template,
             "uirevision": "kept",
             "margin": {"l": 8, "r": 16, "t": 36, "b": 8},
             "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+            "showlegend": True,
         }
     )
     if note:
-        lines = [line for part in note.split("\n") for line in wrap(escape(part), 84)]
-        _note_below(figure, lines)
+        lines = [line for part in note.split("\n") for line in wrap(escape(part), 60)]
+        _note_below(figure, lines, 56 if ticks else 34)
     return figure
 
 
-def _note_below(figure: go.Figure, lines: list[str]) -> None:
-    """Small print under the axis; the margin makes room for it."""
+def _note_below(figure: go.Figure, lines: list[str], below: int) -> None:
+    """Small print under the axis and its title; the margin makes room for it."""
     style: dict[str, Any] = {"xref": "paper", "yref": "paper", "showarrow": False, "align": "left"}
     figure.add_annotation(
-        text="<br>".join(lines), x=0, y=0, xanchor="left", yanchor="top", yshift=-34, font={"size": 11}, **style
+        text="<br>".join(lines), x=0, y=0, xanchor="left", yanchor="top", yshift=-below, font={"size": 11}, **style
     )
-    figure.update_layout(margin_b=48 + 15 * len(lines))
+    figure.update_layout(margin_b=below + 12 + 15 * len(lines))
 
 
 def _label(text: object) -> str:

@@ -55,9 +55,14 @@ def mrl_figure(
     prefixes = curve[curve["way"] == "prefix"].sort_values("dims")
     ticks = [f"{int(d)}<br>{s:.3g}x" for d, s in zip(prefixes["dims"], prefixes["saved"], strict=True)]
     span = np.log10([prefixes["dims"].min() / 1.25, prefixes["dims"].max() * 1.25])
-    title = "width in dims, and how many times less storage in float32"
+    title = "dims, and storage saved"
     figure.update_xaxes(
-        type="log", tickvals=prefixes["dims"].to_numpy(), ticktext=ticks, range=span.tolist(), title_text=title
+        type="log",
+        tickvals=prefixes["dims"].to_numpy(),
+        ticktext=ticks,
+        tickangle=0,
+        range=span.tolist(),
+        title_text=title,
     )
     figure.update_yaxes(title_text=f"{measure}, mean of both directions", range=[0, _top(curve["mean"])])
     if chance is not None:
@@ -68,7 +73,7 @@ def mrl_figure(
 
 
 def recall_bars(recalls: pd.DataFrame, template: go.layout.Template) -> go.Figure:
-    """Recall@K of one or several runs with 95 % intervals, and chance as a tick across each bar.
+    """Recall@K of one or several runs with 95 % intervals, and chance as a short line.
 
     Args:
         recalls: columns ``way``, ``k``, ``recall``, ``low``, ``high``, ``chance``, and ``run`` where several are.

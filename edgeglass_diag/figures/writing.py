@@ -27,7 +27,8 @@ def check_format(form: str) -> None:
         return
     from choreographer.browsers.chromium import Chromium
 
-    if not Chromium.find_browser(skip_local=False):
+    browser = Chromium.find_browser(skip_local=False)
+    if not browser or not Path(browser).exists():  # a path in BROWSER_PATH is taken as it is
         raise ValueError(f"--format {form} needs a browser: {_INSTALL}")
 
 

@@ -91,7 +91,7 @@ def recalls_of(subjects: Sequence[Subject], album: Album) -> Drawn | None:
         return None
     frame = pd.concat(frames, ignore_index=True)
     themes = {name: recall_bars(frame, template) for name, template in TEMPLATES.items()}
-    return album.add("recall", "Recall at full width with 95 % intervals; a tick across each bar is chance.", themes)
+    return album.add("recall", "Recall at full width with 95 % intervals; the short lines are chance.", themes)
 
 
 def embeddings_of(subject: Subject, album: Album) -> Iterator[Drawn]:

@@ -152,7 +152,8 @@ def _hubness(found: Mapping[str, Any]) -> list[str]:
     for way, what in (("i2t", "captions"), ("t2i", "images")):
         if (hubs := found[way]) is not None:
             never = f"{hubs['never']:.0%} of the {what} are never among the first {hubs['k']}"
-            said.append(f"Hubness {WAYS[way]}: skew {hubs['skew']:.2f}; {never}, one is {hubs['largest']:.4g} times.")
+            most = f"the most found one is {hubs['largest']:.4g} times"
+            said.append(f"Hubness {WAYS[way]}: skew {hubs['skew']:.2f}; {never}, {most}.")
     return said
 
 

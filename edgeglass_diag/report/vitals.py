@@ -28,7 +28,7 @@ def vitals(run: Run) -> list[Row]:
             sites.add(reading.site)
         if windows:
             first, last = (_fold(windows[step], fold) for step in (min(windows), max(windows)))
-            where = "whole model" if fold is None else f"{len(sites)} sites"
+            where = "whole model" if fold is None else f"{len(sites)} site{'' if len(sites) == 1 else 's'}"
             rows.append((label, where, first, last))
     return rows + _sides(run)
 

@@ -58,7 +58,7 @@ def retrieval_sentence(name: str, result: Mapping[str, Any]) -> str:
     for way, words in WAYS.items():
         recall, chance = result[way]["R@1"], result["chance"][way]["R@1"]
         low, high = result["ci95"][way]["R@1"]
-        beyond = "not told from chance" if low <= chance <= high else f"{recall / chance:.0f} times chance"
+        beyond = "not told from chance" if _within(chance, low, high) else f"{recall / chance:.3g} times chance"
         parts.append(f"{words} {recall:.3f} (95 % interval {low:.3f} to {high:.3f}; {beyond}, which is {chance:.4f})")
     return f"{name}: R@1 {' and '.join(parts)}, over {result['n_images']} images and {result['n_texts']} captions."
 
@@ -99,7 +99,7 @@ def all_at_chance(result: Mapping[str, Any]) -> bool:
     """Whether at every width the intervals of R@1 of both directions hold chance."""
     chance = result["chance"]
     bounds = [(entry["ci95"][way]["R@1"], chance[way]["R@1"]) for entry in result["mrl"].values() for way in WAYS]
-    return all(low <= level <= high for (low, high), level in bounds)
+    return all(_within(level, low, high) for (low, high), level in bounds)
 
 
 def divergence_sentence(apart: Mapping[str, Any] | None, runs: int) -> str:
@@ -110,6 +110,11 @@ def divergence_sentence(apart: Mapping[str, Any] | None, runs: int) -> str:
         return "Each loss divided by its chance level, no two runs part by more than 0.05 at a step that all recorded."
     values = ", ".join(f"{name} {small(float(value))}" for name, value in apart["loss_over_chance"].items())
     return f"The losses part at step {apart['step']} (loss divided by chance: {values})."
+
+
+def _within(level: float, low: float, high: float) -> bool:
+    """Whether an interval holds a level; a constant side's interval is that level itself, up to rounding."""
+    return low - 1e-9 <= level <= high + 1e-9
 
 
 def _control(result: Mapping[str, Any], dims: int) -> list[str]:
