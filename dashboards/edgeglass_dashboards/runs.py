@@ -161,12 +161,14 @@ def path_of(address: str) -> str | None:
 
 
 def _is_below(root: Path, path: str) -> bool:
-    """Whether the folder and the two files in it lie below ``root``, also after following links."""
+    """Whether the folder and the files in it that are read lie below ``root``, also after following links."""
     if ".." in Path(path).parts or "\0" in path:
         return False
     folder, bound = root / path, root.resolve()
     try:
-        files = [file.resolve() for file in (folder, folder / "run.json", folder / "signals.sqlite")]
+        stores = [folder / f"signals.sqlite{ending}" for ending in ("", "-wal", "-shm")]
+        kept = [folder / "embeddings", *(folder / "embeddings").glob("step-*.safetensors")]
+        files = [file.resolve() for file in (folder, folder / "run.json", *stores, *kept)]
         return all(file.is_relative_to(bound) for file in files) and folder.exists()
     except (OSError, RuntimeError):  # a name that is too long, links in a circle
         return False

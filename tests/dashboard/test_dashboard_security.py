@@ -119,6 +119,16 @@ def test_a_run_whose_store_is_a_link_to_another_place_is_not_opened(client, tmp_
         open_run(tmp_path / "runs", "baseline")
 
 
+@pytest.mark.parametrize("name", ["embeddings", "embeddings/step-3.safetensors", "signals.sqlite-wal"])
+def test_a_run_of_which_a_part_is_a_link_to_another_place_is_not_opened(client, tmp_path, name):
+    link = tmp_path / "runs" / "baseline" / name
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(tmp_path / "secret")
+    with pytest.raises(UsageError, match="not a run below"):
+        open_run(tmp_path / "runs", "baseline")
+
+
 def test_the_live_address_opens_nothing_outside(tmp_path):
     write_healthy(tmp_path / "secret", steps=30)
     (tmp_path / "runs").mkdir()
