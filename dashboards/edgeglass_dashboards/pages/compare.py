@@ -38,7 +38,8 @@ class Compare:
             labels = _labels(list(runs))
             if len(runs) < 2:
                 words = "Choose at least two runs." if len(runs) else _no_runs(context)
-                return {"parting": empty(words), "sides": None, "compared-findings": None, "settings": None}
+                nothing = empty("Two runs are needed.")
+                return {"parting": empty(words), "sides": nothing, "compared-findings": nothing, "settings": nothing}
             compared = compare_runs(list(runs.values()))
             return {
                 "parting": _parting(compared["first_divergence"], labels),

@@ -13,7 +13,6 @@ from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.panels import Panel, StillPanel, slot
 from edgeglass_dashboards.snapshots import METHODS, is_pending, projection, sample_at, step_at, widest_sides
 from edgeglass_dashboards.stepper import stepper
-from edgeglass_diag.figures.embeddings import density_figure, projection_figure, spectrum_figure
 from edgeglass_diag.figures.ranks import sides_figure
 from edgeglass_diag.figures.scales import SCALES
 from edgeglass_diag.verdict import say
@@ -50,6 +49,8 @@ class Embeddings:
             made = None if step is None else projection(context, step, method)
             if made is None:
                 return None
+            from edgeglass_diag.figures.embeddings import projection_figure
+
             note = "\n".join([made.settings, *made.notes])
             figure = projection_figure(made.points, template, axes=made.axes, note=note, empty=made.empty)
             figure.layout.height = 520
@@ -121,6 +122,7 @@ def _choices(context: Context) -> Any:
 
 def _density(sample: Any, template: Any) -> Any:
     from edgeglass_diag.evaluate.frames import density_frame
+    from edgeglass_diag.figures.embeddings import density_figure
 
     figure = density_figure(density_frame(sample), template)
     return figure.update_layout(annotations=[], margin_b=8)  # its note is said above it
@@ -139,6 +141,7 @@ def _separation(context: Context, step: int | None) -> str:
 
 def _spectrum(sample: Any, template: Any) -> Any:
     from edgeglass_diag.evaluate.frames import spectrum_frame
+    from edgeglass_diag.figures.embeddings import spectrum_figure
 
     return spectrum_figure(spectrum_frame(sample), template)
 

@@ -15,8 +15,6 @@ from edgeglass_dashboards.pages.summary import recall_words, result_table
 from edgeglass_dashboards.panels import Panel, StillPanel, slot
 from edgeglass_dashboards.snapshots import sample_at, step_at, widths
 from edgeglass_dashboards.stepper import stepper
-from edgeglass_diag.figures.retrieval import mrl_figure
-from edgeglass_diag.measures.snapshot import recall_at
 from edgeglass_diag.verdict import say
 
 _FILLS = "No embeddings were kept of this run. They are kept at some steps of a training whose loss compares two sides."
@@ -78,6 +76,8 @@ class Retrieval:
 
 def _recalls(context: Context, step: int | None) -> tuple[int, dict[int, tuple[float, float]]]:
     """How many pairs were kept, and recall@1 among them by width."""
+    from edgeglass_diag.measures.snapshot import recall_at
+
     sample = None if step is None else sample_at(context.run, step)
     if sample is None or len(sample) < 2:
         return 0, {}
@@ -98,6 +98,8 @@ def _width_words(context: Context, step: int | None) -> str:
 
 def _by_width(context: Context, step: int | None, template: Any) -> Any:
     import pandas as pd
+
+    from edgeglass_diag.figures.retrieval import mrl_figure
 
     pairs, recalls = _recalls(context, step)
     if not recalls:
