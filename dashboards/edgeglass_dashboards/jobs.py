@@ -26,11 +26,23 @@ class Jobs:
         job = self._jobs.get(key)
         if job is None:
             job = self._jobs[key] = self._pool.submit(make)
-            while len(self._jobs) > _KEPT:
-                self._jobs.popitem(last=False)[1].cancel()
+            self._trim()
         return job.result() if job.done() else None
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """The result for a key, made at once where it was not made before."""
+        if key not in self._jobs:
+            made: Future[Any] = Future()
+            made.set_result(make())
+            self._jobs[key] = made
+            self._trim()
+        return self._jobs[key].result()
 
     def is_pending(self, key: Any) -> bool:
         """Whether a result was asked for and is not there yet."""
         job = self._jobs.get(key)
         return job is not None and not job.done()
+
+    def _trim(self) -> None:
+        while len(self._jobs) > _KEPT:
+            self._jobs.popitem(last=False)[1].cancel()

@@ -50,16 +50,17 @@ def projection(context: Context, step: int, method: str) -> Any | None:
 
     if method == "pca":
         return (make() or (None,))[0]
-    found = context.index.jobs.get(_key(context, step, method), make)
+    found = context.index.jobs.get(key_of(context, step, method), make)
     return None if found is None else found[0]
 
 
 def is_pending(context: Context, step: int, method: str) -> bool:
     """Whether a projection is being made."""
-    return context.index.jobs.is_pending(_key(context, step, method))
+    return context.index.jobs.is_pending(key_of(context, step, method))
 
 
-def _key(context: Context, step: int, method: str) -> tuple[str, float, int, str]:
+def key_of(context: Context, step: int, method: str) -> tuple[str, float, int, str]:
+    """What a picture of kept pairs is known by."""
     return str(context.run.folder), float(context.run.header.get("created", 0.0)), step, method
 
 

@@ -83,6 +83,7 @@ def series_of(run: Run, signal: str) -> pd.DataFrame:
 BINS = 600
 """Columns of a heatmap at most: more than a screen shows side by side."""
 _EXACT = 10**9
+_NEWEST = 8
 
 
 def read_matrix(run: Run, signal: str, *, component: str, bins: int = _EXACT, after: int = 0) -> Any | None:
@@ -91,6 +92,16 @@ def read_matrix(run: Run, signal: str, *, component: str, bins: int = _EXACT, af
         return None
     matrix = run.matrix(signal, bins=bins, component=component, after=after)
     return matrix if matrix.sites and matrix.edges else None
+
+
+def read_newest(run: Run, signal: str, *, component: str) -> Any | None:
+    """The matrix of the newest windows alone; the whole where they have nothing of the signal.
+
+    Rows count writes, of which there is one at least for each window: those above the number of windows less some hold
+    the newest windows.
+    """
+    newest = read_matrix(run, signal, component=component, after=max(0, run.windows - _NEWEST))
+    return newest if newest is not None else read_matrix(run, signal, component=component)
 
 
 def read_heads(run: Run, signal: str, site: str, *, bins: int = _EXACT, after: int = 0) -> pd.DataFrame | None:
@@ -123,7 +134,7 @@ def _column(run: Run, signal: str, step: int | None) -> tuple[int, dict[str, flo
     """The newest column of a signal at or before a step, by site."""
     import numpy as np
 
-    matrix = read_matrix(run, signal, component="mean")
+    matrix = (read_newest if step is None else read_matrix)(run, signal, component="mean")
     if matrix is None:
         return None
     last = len(matrix.edges) if step is None else int(np.searchsorted(matrix.edges, step, side="right"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from dash import html
 from edgeglass_dashboards.answer import answer, concerning
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.panels import Panel, StillPanel, slot
-from edgeglass_dashboards.snapshots import METHODS, is_pending, projection, sample_at, step_at, widest_sides
+from edgeglass_dashboards.snapshots import METHODS, is_pending, key_of, projection, sample_at, step_at, widest_sides
 from edgeglass_dashboards.stepper import stepper
 from edgeglass_diag.figures.ranks import sides_figure
 from edgeglass_diag.figures.scales import SCALES
@@ -132,10 +133,15 @@ def _separation(context: Context, step: int | None) -> str:
     """How often a pair is above a non-pair, in a sentence."""
     from edgeglass_diag.evaluate.frames import density_frame
 
-    sample = None if step is None else sample_at(context.run, step)
-    if sample is None or len(sample) < 2:
+    def separated() -> float:
+        sample = None if step is None else sample_at(context.run, step)
+        return float("nan") if sample is None else float(density_frame(sample).attrs["separation"])
+
+    if step is None:
         return ""
-    chance = float(density_frame(sample).attrs["separation"])
+    chance = context.index.jobs.once(key_of(context, step, "separation"), separated)
+    if math.isnan(chance):
+        return ""
     return f"At step {step} a pair is above a non-pair with probability {chance:.3f}; 0.5 is chance."
 
 

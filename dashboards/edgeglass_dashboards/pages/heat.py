@@ -14,7 +14,7 @@ from edgeglass_dashboards.answer import answer, concerning
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.panels import HeadsPanel, HeatPanel, Panel, slot
 from edgeglass_diag.figures.heatmaps import shown_values
-from edgeglass_diag.figures.of_run import read_matrix
+from edgeglass_diag.figures.of_run import read_matrix, read_newest
 from edgeglass_diag.figures.scales import SCALES, Scale
 from edgeglass_diag.verdict import say
 
@@ -40,8 +40,9 @@ class HeatPage:
     def sections(self, context: Context) -> dict[str, Any]:
         """The answer, the choice of signals, the words of the scale, the table where it is asked for."""
         signal = self.signal_of(context)
-        matrix = read_matrix(context.run, signal, component=SCALES[signal].component)
-        table = heat_table(matrix, signal, context) if context.view.table and matrix is not None else None
+        matrix = read_newest(context.run, signal, component=SCALES[signal].component)
+        whole = read_matrix(context.run, signal, component=SCALES[signal].component) if context.view.table else None
+        table = None if whole is None else heat_table(whole, signal, context)
         return {
             "answer": self._answer(context, signal, matrix),
             "choices": self._choices(context, signal),
@@ -91,7 +92,7 @@ class HeatPage:
         for other in self.choices:
             if other != signal and (SCALES[other].low is not None or SCALES[other].high is not None):
                 scale = SCALES[other]
-                fine, more = summary_words(read_matrix(context.run, other, component=scale.component), scale)
+                fine, more = summary_words(read_newest(context.run, other, component=scale.component), scale)
                 words, healthy = words if fine else f"{words} {more}", healthy and fine
         return answer(found, words, recorded=matrix is not None, healthy=healthy)
 
