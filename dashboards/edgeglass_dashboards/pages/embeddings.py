@@ -59,8 +59,8 @@ class Embeddings:
 
         def of_sample(draw: Any) -> Any:
             def make(template: Any) -> Any:
-                sample = None if step is None else sample_at(context.run, step)
-                return None if sample is None else draw(sample, template)
+                frames = None if step is None else _frames(context, step)
+                return None if frames is None else draw(frames, template)
 
             return make
 
@@ -121,35 +121,37 @@ def _choices(context: Context) -> Any:
     return html.Nav(html.Ul(links), className="choices", **{"aria-label": "Projection"})
 
 
-def _density(sample: Any, template: Any) -> Any:
-    from edgeglass_diag.evaluate.frames import density_frame
+def _frames(context: Context, step: int) -> tuple[Any, Any] | None:
+    """Densities of the cosines and spectra of a step's pairs, made once."""
+    from edgeglass_diag.evaluate.frames import density_frame, spectrum_frame
+
+    def make() -> tuple[Any, Any] | None:
+        sample = sample_at(context.run, step)
+        return None if sample is None else (density_frame(sample), spectrum_frame(sample))
+
+    frames: tuple[Any, Any] | None = context.index.jobs.once(key_of(context, step, "frames"), make)
+    return frames
+
+
+def _density(frames: tuple[Any, Any], template: Any) -> Any:
     from edgeglass_diag.figures.embeddings import density_figure
 
-    figure = density_figure(density_frame(sample), template)
-    return figure.update_layout(annotations=[], margin_b=8)  # its note is said above it
+    return density_figure(frames[0], template).update_layout(annotations=[], margin_b=8)  # its note is said above it
+
+
+def _spectrum(frames: tuple[Any, Any], template: Any) -> Any:
+    from edgeglass_diag.figures.embeddings import spectrum_figure
+
+    return spectrum_figure(frames[1], template)
 
 
 def _separation(context: Context, step: int | None) -> str:
     """How often a pair is above a non-pair, in a sentence."""
-    from edgeglass_diag.evaluate.frames import density_frame
-
-    def separated() -> float:
-        sample = None if step is None else sample_at(context.run, step)
-        return float("nan") if sample is None else float(density_frame(sample).attrs["separation"])
-
-    if step is None:
-        return ""
-    chance = context.index.jobs.once(key_of(context, step, "separation"), separated)
+    frames = None if step is None else _frames(context, step)
+    chance = math.nan if frames is None else float(frames[0].attrs["separation"])
     if math.isnan(chance):
         return ""
     return f"At step {step} a pair is above a non-pair with probability {chance:.3f}; 0.5 is chance."
-
-
-def _spectrum(sample: Any, template: Any) -> Any:
-    from edgeglass_diag.evaluate.frames import spectrum_frame
-    from edgeglass_diag.figures.embeddings import spectrum_figure
-
-    return spectrum_figure(spectrum_frame(sample), template)
 
 
 def _rank(context: Context, template: Any) -> Any:
