@@ -76,7 +76,7 @@ def _knee(knee: dict[str, Any] | None) -> str:
 
 def _geometry(result: dict[str, Any]) -> Table:
     """One row for each width."""
-    table = Table("dims", "gap", "alignment", "uniformity", "effective rank", title="geometry (image / text)")
+    table = Table("dims", "modality gap", "alignment", "uniformity", "effective rank", title="geometry (image / text)")
     for dim, entry in result["mrl"].items():
         shape = entry["geometry"]
         uniform, rank = (
