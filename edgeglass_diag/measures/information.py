@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from edgeglass_diag.measures.bootstrap import bootstrap_interval
-
 TIE = 2.0**-20
 """Cosines that are closer than this are ties, as in retrieval."""
 
@@ -41,13 +39,6 @@ def information(image: Tensor, text: Tensor) -> Tensor:
     own = cosines.diagonal()
     wins = [_sign(own[:, None] - others).sum(1) for others in (cosines, cosines.T)]
     return (wins[0] + wins[1]) / (2 * (len(image) - 1))
-
-
-def information_with_interval(image: Tensor, text: Tensor, *, seed: int = 0) -> dict[str, float | list[float]]:
-    """Mean information with its 95 % percentile bootstrap interval over the pairs."""
-    values = information(image, text)
-    bounds = bootstrap_interval(values[:, None], torch.arange(len(values)), seed=seed)[:, 0]
-    return {"information": float(values.mean()), "ci95": bounds.tolist()}
 
 
 def shuffled(count: int, *, seed: int = 0) -> Tensor:
