@@ -37,7 +37,7 @@ class Attribution:
     error: Tensor
 
 
-def attribute(
+def attribute(  # noqa: PLR0913  encoder, input and what it is compared with; the rest has defaults
     encode: Encode,
     inputs: Tensor,
     other: Tensor,
@@ -51,8 +51,8 @@ def attribute(
 ) -> Attribution:
     """Attribute the similarity of ``encode(inputs, *extra)`` and ``other`` to the units of the inputs.
 
-    Integrated gradients: ``(x - x0) . integral over a in [0, 1] of d similarity / d x at x0 + a (x - x0)``, by Gauss-Legendre
-    quadrature. Both are computed by captum.
+    Integrated gradients: ``(x - x0) . integral over a in [0, 1] of d similarity / d x at x0 + a (x - x0)``, by
+    Gauss-Legendre quadrature. Both are computed by captum.
 
     Source: Axiomatic Attribution for Deep Networks, https://arxiv.org/abs/1703.01365; Captum,
     https://arxiv.org/abs/2009.07896.

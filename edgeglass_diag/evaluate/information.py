@@ -20,8 +20,8 @@ def information_test(image: Tensor, text: Tensor, ablated: Mapping[str, Tensor] 
 
     ``information`` is the mean of ``measures.information`` (1: every pair beats every non-pair; 0: nothing of the score
     comes from the picture), ``score`` the mean cosine of the pairs, ``R@1`` the recall of
-    captions within these pairs, ``share`` the part of the information that is gone, 1 - information / that of the pairs as they are:
-    None where that one's interval reaches 0. All have 95 % bootstrap intervals over the pairs in ``ci95``, all from the
+    captions within these pairs, ``share`` the part of the information that is gone, 1 - information / that of the
+    pairs as they are: None where that one's interval reaches 0. All have 95 % bootstrap intervals over the pairs in ``ci95``, all from the
     same draws.
 
     Args:
@@ -64,7 +64,7 @@ def without(
     if gone is None:
         return encode(mean).expand(len(inputs), -1)
     replaced = torch.isin(units, gone)
-    return torch.cat([encode(torch.where(replaced, mean, part)) for part in inputs.split(rows)])
+    return torch.cat([encode(torch.where(replaced, mean, part)) for part in torch.split(inputs, rows)])
 
 
 def _entry(means: list[float], bounds: list[list[float]]) -> dict[str, Any]:

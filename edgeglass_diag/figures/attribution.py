@@ -40,7 +40,8 @@ def overlay(picture: NDArray[np.uint8], values: NDArray[np.floating[Any]], *, si
     colour = np.where(strength > 0, np.array(FOR), np.array(AGAINST))
     opacity = 0.85 * np.abs(strength)
     base = 60 + 0.75 * np.asarray(grey, dtype=np.float32)[..., None]
-    return np.clip(base * (1 - opacity) + colour * opacity, 0, 255).astype(np.uint8)
+    drawn: NDArray[np.uint8] = np.clip(base * (1 - opacity) + colour * opacity, 0, 255).astype(np.uint8)
+    return drawn
 
 
 def strip(

@@ -44,7 +44,9 @@ def attribute_run(
         views = provider().views(path, split, max(sample, pairs))
         image, text = (_embeddings(next(v for v in views.views if v.side == side)) for side in ("image", "text"))
         information = information_test(image, text, dict(_ablated(views)))
-        found = [(view, _attribution(view, text if view.side == "image" else image, pairs, steps)) for view in views.views]
+        found = [
+            (view, _attribution(view, text if view.side == "image" else image, pairs, steps)) for view in views.views
+        ]
     except ValueError as error:
         raise UsageError(str(error)) from error
     entries = [_pair(views, found, row) for row in range(min(pairs, len(views.captions)))]
@@ -62,7 +64,7 @@ def attribute_run(
 
 @torch.no_grad()
 def _embeddings(view: View) -> Tensor:
-    parts = [view.inputs.split(ROWS), *(part.split(ROWS) for part in view.extra)]
+    parts = [torch.split(part, ROWS) for part in (view.inputs, *view.extra)]
     return torch.cat([view.encode(*rows) for rows in zip(*parts, strict=True)])
 
 

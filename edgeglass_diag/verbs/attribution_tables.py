@@ -20,7 +20,8 @@ def attribution_tables(result: dict[str, Any]) -> Iterator[RenderableType]:
     yield f"{said}: information {test['pairs']['information']:.3f} ({low:.3f} to {high:.3f}) of at most 1"
     yield _information(test)
     yield _pairs(result)
-    yield f"largest error of an integral: {result['largest_error']:.1e} of cosine, {result['steps']} steps (more --steps make it smaller)"
+    error = f"{result['largest_error']:.1e} of cosine, {result['steps']} steps"
+    yield f"largest error of an integral: {error} (more --steps make it smaller)"
 
 
 def _information(test: dict[str, Any]) -> Table:

@@ -1,4 +1,4 @@
-"""Pairs as a trained model sees them on their way to the embeddings, for attribution: pixels, tokens, latents, words."""
+"""Pairs as a trained model sees them on their way to the embeddings: pixels, tokens, latents, words."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def image_views(tower: Tower, model: AlignmentModel | None, images: Tensor) -> l
         return [PairView("pixels", "image", images, units, tower.model.encode_image, grid=grid)]
     head, scaled = model.image_head, model.head
     with torch.no_grad():
-        tokens = torch.cat([tower.image_tokens(part) for part in images.split(64)])
+        tokens = torch.cat([tower.image_tokens(part) for part in torch.split(images, 64)])
     views = [
         PairView("pixels", "image", images, units, lambda x: scaled(head(tower.image_tokens(x))), grid=grid),
         PairView("tokens", "image", tokens, _along(tokens), lambda x: scaled(head(x)), grid=grid),
@@ -76,9 +76,7 @@ def image_views(tower: Tower, model: AlignmentModel | None, images: Tensor) -> l
     if isinstance(head, ResampledImageHead):
         with torch.no_grad():
             latents = head.resampler(head.project(tokens))
-        views.append(
-            PairView("latents", "image", latents, _along(latents), lambda x: scaled(head.out(x).mean(dim=1)))
-        )
+        views.append(PairView("latents", "image", latents, _along(latents), lambda x: scaled(head.out(x).mean(dim=1))))
     return views
 
 

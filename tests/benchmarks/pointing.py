@@ -4,8 +4,8 @@
     python tests/benchmarks/pointing.py runs/incident/baseline ...   # trained runs too
 
 A hit is a picture whose most positive patch has its centre in a named object's box. "all" gives each picture its own
-caption, which names every object; "one" a caption of one of its objects alone, while the others are distractors. Controls
-are other captions, counted on the same boxes: that of the next scene, and that of another object of the same picture.
+caption, which names every object; "one" a caption of one of its objects alone, while the others are distractors.
+Controls are other captions, counted on the same boxes: that of the next scene, and that of another object of the same picture.
 Chance is the share of the picture that the boxes cover. Intervals: 95 %, percentile bootstrap over scenes.
 
 Source: Top-down Neural Attention by Excitation Backprop (pointing game), https://arxiv.org/abs/1608.00507.
@@ -19,15 +19,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
+
+from edgeglass_diag.evaluate.attribution import attribute
+from edgeglass_diag.measures.bootstrap import bootstrap_interval
 from edgeglass_models.align import AlignmentModel
 from edgeglass_models.data.scenes import Scene, boxes, caption, draw, sample_scene
 from edgeglass_models.recipes.jobs import trained
 from edgeglass_models.towers import Tower, load_tower
 from edgeglass_models.views import make_views
-from torch import Tensor
-
-from edgeglass_diag.evaluate.attribution import attribute
-from edgeglass_diag.measures.bootstrap import bootstrap_interval
 
 SIZE = 64
 GAMES = {
@@ -81,7 +81,8 @@ def play(name: str, tower: Tower, model: AlignmentModel | None, scenes: list[Sce
             found = attribute(view.encode, view.inputs, texts[text], units=view.units, steps=steps)
             scores = [row(hits(m, view.grid, masks[boxed])) for m in (found.integrated_gradients, found.ablation)]
             chance = masks[boxed].double().mean()
-            yield f"| {name} | {view.name} | {game} | {scores[0]} | {scores[1]} | {chance:.3f} | {found.error.max():.0e} |"
+            numbers = [*scores, f"{chance:.3f}", f"{found.error.max():.0e}"]
+            yield f"| {' | '.join([name, view.name, game, *numbers])} |"
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 
 from edgeglass_models.data.features import Features, cached_features
 from edgeglass_models.data.pairs import CsvPairs, Pairs, PairsSubset, split_pairs
@@ -33,8 +34,9 @@ class FeatureSet:
     def __getitem__(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens and text of some pairs, in float32."""
         rows = indices.numpy()
-        tokens, text = np.asarray(self.features.tokens[rows]), np.asarray(self.features.text[rows])
-        return torch.from_numpy(tokens).float(), torch.from_numpy(text).float()
+        with record_function("data_wait"):  # reading a memory map waits for the disk; a profiler's trace shows it
+            tokens, text = np.asarray(self.features.tokens[rows]), np.asarray(self.features.text[rows])
+            return torch.from_numpy(tokens).float(), torch.from_numpy(text).float()
 
     @property
     def image_width(self) -> int:
