@@ -21,8 +21,8 @@ def information_test(image: Tensor, text: Tensor, ablated: Mapping[str, Tensor] 
     ``information`` is the mean of ``measures.information`` (1: every pair beats every non-pair; 0: nothing of the score
     comes from the picture), ``score`` the mean cosine of the pairs, ``R@1`` the recall of
     captions within these pairs, ``share`` the part of the information that is gone, 1 - information / that of the
-    pairs as they are: None where that one's interval reaches 0. All have 95 % bootstrap intervals over the pairs in ``ci95``, all from the
-    same draws.
+    pairs as they are: None where that one's interval reaches 0. All have 95 % bootstrap intervals over the pairs in
+    ``ci95``, all from the same draws.
 
     Args:
         image: (N, D) embeddings.

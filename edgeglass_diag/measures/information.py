@@ -14,8 +14,8 @@ def information(image: Tensor, text: Tensor) -> Tensor:
     """Information of each pair's score, (N,) in [-1, 1]: how surely the pair beats a non-pair.
 
     ``D_i = mean over j != i of (sign(s_ii - s_ij) + sign(s_ii - s_ji)) / 2`` with cosines s, where ties count 0:
-    Somers' D, that is 2 AUC - 1. Its mean is 1 where every pair beats every non-pair, and 0 for pairs that were shuffled and
-    wherever one side is constant, whatever the cosines themselves are.
+    Somers' D, that is 2 AUC - 1. Its mean is 1 where every pair beats every non-pair, and 0 for pairs that were
+    shuffled and wherever one side is constant, whatever the cosines themselves are.
 
     Source: Somers, A new asymmetric measure of association for ordinal variables, https://doi.org/10.2307/2090408.
 

@@ -33,8 +33,8 @@ def summarise(files: Sequence[Path]) -> dict[str, Any]:
     ``phases`` has for each of ``PHASES`` its mean seconds in a step and its share; they add up to the step. They are
     times of the thread that trains, on the host: a phase of work that a device does is as long as the host takes to ask
     for it. A moment belongs to the first of recorder, data wait, optimizer, backward and forward that holds it.
-    ``forward`` goes on to the backward pass that follows it, which takes in the loss; ``recorder`` is what edgeglass-diag itself
-    does in that thread, and its operators are not among ``operators``.
+    ``forward`` goes on to the backward pass that follows it, which takes in the loss; ``recorder`` is what
+    edgeglass-diag itself does in that thread, and its operators are not among ``operators``.
 
     Args:
         files: traces, ``*.pt.trace.json``.

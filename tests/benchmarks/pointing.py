@@ -5,8 +5,8 @@
 
 A hit is a picture whose most positive patch has its centre in a named object's box. "all" gives each picture its own
 caption, which names every object; "one" a caption of one of its objects alone, while the others are distractors.
-Controls are other captions, counted on the same boxes: that of the next scene, and that of another object of the same picture.
-Chance is the share of the picture that the boxes cover. Intervals: 95 %, percentile bootstrap over scenes.
+Controls are other captions, counted on the same boxes: that of the next scene, and that of another object of the
+same picture. Chance is the share of the picture that the boxes cover. Intervals: 95 %, percentile bootstrap.
 
 Source: Top-down Neural Attention by Excitation Backprop (pointing game), https://arxiv.org/abs/1608.00507.
 """
