@@ -61,7 +61,7 @@ class StepProfiler:
         if taken is None:
             return
         torch_profiler.record_function = self._marker  # type: ignore[misc]
-        if not self._done:
+        if not self._written:
             if taken.current_action not in (ProfilerAction.RECORD, ProfilerAction.RECORD_AND_SAVE):
                 taken.on_trace_ready = None  # warming up at most: there is no step to be written
             taken.stop()
@@ -87,16 +87,15 @@ class StepProfiler:
     def after_step(self) -> None:
         """An optimizer has stepped; one of several that share a window does not end the step."""
         now, taken = self._step(), self._profile
-        if now == self._seen or taken is None or self._done:
+        if now == self._seen or taken is None or self._written:
             return
         self._seen = now
         taken.step()
-        if self._done and self._options.stop:
-            raise StopTraining(f"stopped after {self._options.steps} profiled steps, as asked for")
+        self._stop_where_done()
 
-    @property
-    def _done(self) -> bool:
-        return self._written
+    def _stop_where_done(self) -> None:
+        if self._written and self._options.stop:
+            raise StopTraining(f"stopped after {self._options.steps} profiled steps, as asked for")
 
     def _write(self, taken: profile) -> None:
         self._written = True
