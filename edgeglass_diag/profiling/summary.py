@@ -139,7 +139,10 @@ def _read(file: Path) -> tuple[list[dict[str, float]], list[Event]]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{file} is not a trace of torch.profiler ({type(error).__name__}: {error})") from error
     mine = [span for span in spans if (span["pid"], span["tid"]) in threads]
-    return [_row(mark, mine) for mark in sorted(marks, key=lambda mark: mark["ts"])], _within(spans, marks)
+    ends = [_interval(span)[1] for span in mine if str(span["name"]).startswith("Optimizer.step#")]
+    # A program that ends early leaves a stretch behind its last step, which the profiler marks as a step too.
+    whole = [m for m in sorted(marks, key=lambda m: m["ts"]) if any(m["ts"] < e <= _interval(m)[1] for e in ends)]
+    return [_row(mark, mine) for mark in whole], _within(spans, whole)
 
 
 def _row(mark: Event, spans: Sequence[Event]) -> dict[str, float]:
