@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.verbs.attribute import attribute_run
+from edgeglass_diag.verbs.attribution_tables import attribution_tables
 from edgeglass_models.data.scenes import boxes, sample_scene
 from edgeglass_models.data.scenes.drawing import draw
 from edgeglass_models.recipes.jobs import plan
@@ -51,7 +54,8 @@ def test_patches_and_words_of_the_baseline_and_their_pictures(baseline, tmp_path
             assert view["error"] < 0.02 * abs(whole)
         assert " ".join(entry["words"]) == entry["caption"]
         assert entry["views"]["words"]["integrated_gradients"][0] == pytest.approx(0, abs=1e-6)
-        assert Image.open(entry["heatmap"]).size == (5 * 256 + 4 * 8, 256)
+        with Image.open(entry["heatmap"]) as drawn:
+            assert drawn.size == (5 * 256 + 4 * 8, 256)
     assert json.loads((out / "attribution.json").read_text()) == result
 
 
@@ -73,13 +77,23 @@ def test_the_score_of_a_collapsed_resampler_carries_no_visual_information(tmp_pa
     assert result["pairs"]["R@1"] == pytest.approx(1 / 64)
 
 
-def test_the_command_prints_tables_or_json(baseline, command, tmp_path):
-    printed = command("attribute", baseline, "--pairs", 1, "--sample", 32, "--steps", 4, env=None)
-    assert printed.returncode == 0, printed.stderr
-    assert "the pictures matter: information" in printed.stdout
-    assert "largest error of an integral" in printed.stdout
-    told = command("attribute", baseline, "--pairs", 1, "--sample", 32, "--steps", 4, "--json")
+def test_the_command_prints_json(baseline, command):
+    told = command("attribute", baseline, "--pairs", 1, "--sample", 16, "--steps", 2, "--json")
+    assert told.returncode == 0, told.stderr
     assert set(json.loads(told.stdout)) == {"split", "steps", "information", "largest_error", "pairs"}
+
+
+def test_the_tables_say_it_in_words(perceiver):
+    result = attribute_run(perceiver, pairs=1, sample=32, steps=2)
+    console = Console(width=200, record=True, file=StringIO())
+    for part in attribution_tables(result):
+        console.print(part)
+    printed = console.export_text()
+    assert "the pictures matter: information" in printed
+    assert printed.count("latents: without") == 1
+    assert " of 4, which costs most" in printed
+    assert "of 8 x 8" in printed
+    assert "largest error of an integral" in printed
 
 
 def test_bad_input_ends_with_one_line(command, baseline, tmp_path):
