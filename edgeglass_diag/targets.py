@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -33,6 +33,26 @@ class Job(Protocol):
         """Train into ``out``, telling ``log`` each mapping of metrics with its step; returns the result."""
 
 
+class Embedded(Protocol):
+    """Embeddings of N images and M captions, each of them of one width."""
+
+    @property
+    def image(self) -> Tensor:
+        """(N, W)."""
+
+    @property
+    def text(self) -> Tensor:
+        """(M, W)."""
+
+    @property
+    def image_index(self) -> Tensor:
+        """The image of each caption, (M,)."""
+
+    @property
+    def dims(self) -> Sequence[int]:
+        """The prefix widths it was trained for."""
+
+
 class Provider(Protocol):
     """A module that offers recipes. Wrong input raises ValueError with one line."""
 
@@ -42,8 +62,16 @@ class Provider(Protocol):
     def plan(self, target: str, overrides: Iterable[str] = ()) -> list[Job]:
         """The jobs of a recipe name or file."""
 
-    def embed(self, path: Path, split: str = "test") -> tuple[Tensor, Tensor, list[int]]:
-        """Image and text embeddings of a run or checkpoint, and its MRL dims."""
+    def replay(self, settings: Mapping[str, Any], *, steps: int, seed: int) -> Job:
+        """The first ``steps`` steps of the run with these settings, from another seed."""
+
+    def changes(self, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Single changes worth trying on a run that is ill: name -> settings as ``section.key`` -> value."""
+
+    def embed(
+        self, path: Path, split: str = "test", *, data: Path | None = None, overrides: Iterable[str] = ()
+    ) -> Embedded:
+        """Embeddings by a run or checkpoint of its own data, or of others, with settings of these changed."""
 
 
 def provider() -> Provider:

@@ -12,7 +12,7 @@ import torch
 torch.set_num_threads(1)  # the models of the tests are tiny
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def command():
     """Run the installed command line in a process of its own."""
 

@@ -53,7 +53,14 @@ def evaluate(
     path: Annotated[
         Path, typer.Argument(help="Run folder, checkpoint, or embeddings: npy, npz, safetensors, parquet.")
     ],
-    split: Annotated[str | None, typer.Option(help="train, val or test (default), of a run or checkpoint.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="train, val, test (default), all (default with --data): of a run or checkpoint."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Other pictures and captions for a run or checkpoint, as data.path takes them.")
+    ] = None,
+    settings: Annotated[list[str], typer.Option("--set", help="data.key=value, e.g. data.on_error=skip.")] = [],  # noqa: B006
     dims: Annotated[str | None, typer.Option(help="Prefix widths, e.g. 512,256,64.")] = None,
     curve: Annotated[bool, typer.Option(help="The MRL curve with its controls: five more passes.")] = True,
     device: Annotated[str | None, typer.Option(help="torch device; CUDA by default where there is one.")] = None,
@@ -65,7 +72,9 @@ def evaluate(
     widths = _widths(dims)
     from edgeglass_diag.verbs.evaluate import evaluate as evaluate_path
 
-    result = evaluate_path(path, split=split, dims=widths, with_curve=curve, device=device)
+    result = evaluate_path(
+        path, split=split, data=data, settings=settings, dims=widths, with_curve=curve, device=device
+    )
     if as_json:
         print_json(result)
     else:

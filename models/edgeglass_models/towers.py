@@ -38,7 +38,7 @@ class Tower(nn.Module):
 
     model: Any  # open_clip has no types
 
-    def __init__(self, model: Any, tokenizer: Callable[[list[str]], Tensor], architecture: object) -> None:
+    def __init__(self, model: Any, tokenizer: Any, architecture: object) -> None:
         super().__init__()
         self.model = model.requires_grad_(False).eval()
         self.tokenizer = tokenizer
@@ -85,6 +85,12 @@ class Tower(nn.Module):
         """
         features: Tensor = self.model.encode_text(token_ids, normalize=False)
         return features
+
+    def cuts(self, caption: str) -> bool:
+        """Whether the tokenizer leaves out the end of a caption because it is longer than the context."""
+        inner = getattr(self.tokenizer, "tokenizer", None)  # open_clip's wrapper of a transformers tokenizer
+        length = len(inner(caption).input_ids) if inner is not None else len(self.tokenizer.encode(caption)) + 2
+        return length > int(self.tokenizer.context_length)
 
 
 def load_tower(model: str, pretrained: str | None = None, *, seed: int = 0) -> Tower:
