@@ -32,7 +32,8 @@ def evaluation_tables(result: dict[str, Any]) -> Iterator[RenderableType]:
 def _recalls(result: dict[str, Any]) -> Table:
     """One row for each direction and K: recall, its interval, chance."""
     split = f", split {result['split']}" if "split" in result else ""
-    title = f"{result['n_images']} images, {result['n_texts']} captions{split}"
+    data = f" of {result['data']}" if "data" in result else ""
+    title = f"{result['n_images']} images, {result['n_texts']} captions{split}{data}"
     table = Table("", "recall", "95 % interval", "chance", title=title)
     for way in WAYS:
         for k in RECALLS:

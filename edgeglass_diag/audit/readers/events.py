@@ -41,7 +41,7 @@ def _scalars(path: Path, notes: list[str]) -> Iterator[tuple[int, str, float]]:
     except ImportError:
         raise UsageError(
             f"{path}: event files are read by TensorBoard, which is not installed: "
-            "pip install 'edgeglass-diag[tensorboard]'"
+            "pip install tensorboard"
         ) from None
     from google.protobuf.message import DecodeError
 
