@@ -92,6 +92,11 @@ class Watch:
         """Findings so far."""
         return self._engine.findings
 
+    @property
+    def step(self) -> int:
+        """The step whose window has begun: the number of optimizer steps so far."""
+        return self._recorder.step
+
     def name_model(self, model: nn.Module) -> None:
         """Name a model's modules before it runs."""
         self._recorder.name_model(model)
@@ -142,7 +147,7 @@ class Watch:
     def _take(self, window: PendingWindow) -> None:
         self._hand_over(window)
         if self._stop is not None:
-            raise StopTraining(self._stop)
+            raise StopTraining.on(self._stop)
 
     def _hand_over(self, window: PendingWindow | PendingEmbeddings | Window) -> None:
         if os.getpid() != self._process or self._failure is not None:

@@ -1,4 +1,4 @@
-"""Verbs that read what is there: ``findings``, ``compare``, ``eval``, ``rules``."""
+"""Verbs that read what is there: ``findings``, ``compare``, ``eval``, ``attribute``, ``rules``."""
 
 from __future__ import annotations
 
@@ -111,6 +111,31 @@ def _widths(dims: str | None) -> list[int]:
     if not all(word.strip().isdecimal() for word in words):
         raise UsageError(f"--dims: expected widths as 512,256,64, got {dims!r}")
     return [int(word) for word in words]
+
+
+@app.command()
+def attribute(
+    path: Annotated[Path, typer.Argument(help="Run folder or checkpoint of a recipe.")],
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    pairs: Annotated[int, typer.Option(min=1, help="Pairs that are attributed.")] = 8,
+    sample: Annotated[int, typer.Option(min=2, help="Pairs of the information test.")] = 256,
+    steps: Annotated[int, typer.Option(min=1, help="Points of the integral of the gradients.")] = 64,
+    out: Annotated[Path | None, typer.Option(help="New folder for heatmaps (PNG) and attribution.json.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Which patches, latents and words carry a pair's similarity, and whether the score tells pictures apart at all."""
+    if not path.exists():
+        raise UsageError(f"no such run or checkpoint: {path}")
+    from edgeglass_diag.verbs.attribute import attribute_run
+
+    result = attribute_run(path, split=split, pairs=pairs, sample=sample, steps=steps, out=out)
+    if as_json:
+        print_json(result)
+    else:
+        from edgeglass_diag.verbs.attribution_tables import attribution_tables
+
+        for part in attribution_tables(result):
+            terminal().print(part, highlight=False)
 
 
 @app.command()

@@ -77,7 +77,7 @@ def _knee(knee: dict[str, Any] | None) -> str:
 
 def _geometry(result: dict[str, Any]) -> Table:
     """One row for each width."""
-    table = Table("dims", "gap", "alignment", "uniformity", "effective rank", title="geometry (image / text)")
+    table = Table("dims", "modality gap", "alignment", "uniformity", "effective rank", title="geometry (image / text)")
     for dim, entry in result["mrl"].items():
         shape = entry["geometry"]
         uniform, rank = (
@@ -88,8 +88,14 @@ def _geometry(result: dict[str, Any]) -> Table:
     return table
 
 
-def _hubness(hubness: dict[str, Any]) -> Iterator[str]:
-    for way, what in (("i2t", "captions"), ("t2i", "images")):
-        if (found := hubness[way]) is not None:
-            never = f"{found['never']:.0%} of the {what} are never among the first {found['k']}"
-            yield f"hubness {way}: skew {found['skew']:.2f}; {never}, one is {found['largest']:.4g} times"
+def _hubness(hubness: dict[str, Any]) -> Iterator[Table]:
+    """One row for each direction that has candidates; none where neither has."""
+    rows = [(way, what, hubness[way]) for way, what in (("i2t", "captions"), ("t2i", "images")) if hubness[way]]
+    if not rows:
+        return
+    places = max(found["k"] for _, _, found in rows)
+    table = Table("", "skew", "never found", "most often", title=f"hubness: who stands among the first {places}")
+    for way, what, found in rows:
+        cells = f"{found['skew']:.2f}", f"{found['never']:.0%}", f"{found['largest']:.4g} times"
+        table.add_row(f"{way}, {what}", *cells)
+    yield table

@@ -14,7 +14,7 @@ def test_the_notebook_of_a_trained_run_executes_and_keeps_its_outputs(command, t
     write_collapsed(tmp_path / "foreign")
     file = tmp_path / "eval.ipynb"
     done = command("report", tmp_path, "--notebook", file, "--execute", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr  # the kernel has warnings of its own
     made = nbformat.read(file, as_version=4)
     nbformat.validate(made)
     code = [cell for cell in made.cells if cell.cell_type == "code"]
@@ -23,7 +23,7 @@ def test_the_notebook_of_a_trained_run_executes_and_keeps_its_outputs(command, t
     assert not [output for output in outputs if output.output_type == "error"]
     assert sum("application/vnd.plotly.v1+json" in output.get("data", {}) for output in outputs) == 2 + 1 + 6 + 1
     printed = "".join(output.text for output in outputs if output.output_type == "stream")
-    assert "foreign: no embeddings to evaluate" in printed or "perceiver: no embeddings to evaluate" in printed
+    assert "foreign: no embeddings to evaluate" in printed
     assert not (tmp_path / "report.html").exists()
 
 
