@@ -17,7 +17,7 @@ from edgeglass_diag.records import Finding, Severity, UsageError
 from edgeglass_diag.rules import CATALOGUE, Engine, configure, read_table
 
 
-class InitRegression(AssertionError):
+class InitRegressionError(AssertionError):
     """An initialisation that is ill or not what its certificate says."""
 
 
@@ -67,7 +67,7 @@ class InitGuard:
             What was observed, for assertions of your own.
 
         Raises:
-            InitRegression: naming site, measured, allowed, file and line, and what to do.
+            InitRegressionError: naming site, measured, allowed, file and line, and what to do.
             UsageError: for wrong arguments.
         """
         inspection = inspect_init(build, batch, loss=loss, seed=seed)
@@ -77,7 +77,7 @@ class InitGuard:
         self._tell(name, inspection, findings, moved)
         failing = [f for f in findings if f.severity.rank >= limit.rank]
         if failing or moved:
-            raise InitRegression(verdict(failing, moved, None if self.baseline is None else self.baseline.file))
+            raise InitRegressionError(verdict(failing, moved, None if self.baseline is None else self.baseline.file))
         return inspection
 
     def _judge(self, inspection: Inspection, ignore: Sequence[str]) -> list[Finding]:

@@ -14,7 +14,9 @@ import pytest
 if TYPE_CHECKING:
     from edgeglass_diag.guard.guarding import InitGuard
 
-_MARKER = "init_guard(fail_on='warning', ignore=[]): options of the fixture init_guard; every test that uses it has the marker"
+_MARKER = (
+    "init_guard(fail_on='warning', ignore=[]): options of the fixture init_guard, whose tests all have this marker"
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -75,7 +77,7 @@ def init_guard(request: pytest.FixtureRequest) -> InitGuard:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     """A failing guard is told in its own words, without a traceback through this package."""
     report = yield
-    if call.excinfo is not None and type(call.excinfo.value).__name__ == "InitRegression":
+    if call.excinfo is not None and type(call.excinfo.value).__name__ == "InitRegressionError":
         report.longrepr = f"{item.nodeid}: {call.excinfo.value}"
     return report
 

@@ -30,7 +30,7 @@ def paragraph(finding: Finding) -> str:
     rows = {
         "site": finding.site,
         "measured": measured,
-        "threshold": allowed,
+        "allowed": allowed,
         "init": place(finding.evidence),
         "because": finding.message,
         "fix": finding.fix,
