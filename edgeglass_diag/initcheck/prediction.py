@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-_SAMPLES = 64
+_DRAWN = 2**16
 _MAX_KEYS = 4096
 
 
@@ -62,7 +62,7 @@ def logit_std(query: Side, key: Side, *, head_width: int, scale: float | None = 
 def entropy(std: float, keys: int) -> float:
     """Softmax entropy of Gaussian logits divided by ln(keys), in [0, 1]; 0 for one key.
 
-    For small std it is 1 - std^2 / (2 ln n); here the mean over 64 fixed draws, which also holds for large ones.
+    For small std it is 1 - std^2 / (2 ln n); here the mean over 2^16 / n fixed draws, which also holds for large ones.
     Assumes logits that are Gaussian over the keys and equally spread for all queries; beyond 4096 keys the entropy's
     defect is scaled by ln n.
 
@@ -77,7 +77,9 @@ def entropy(std: float, keys: int) -> float:
     if keys < 2:
         return 0.0
     counted = min(keys, _MAX_KEYS)
-    logits = std * torch.randn(_SAMPLES, counted, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    logits = std * torch.randn(
+        _DRAWN // counted, counted, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     found = float(torch.special.entr(logits.softmax(-1)).sum(-1).mean())
     return min(1.0, 1 - (math.log(counted) - found) / math.log(keys))
 

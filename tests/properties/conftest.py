@@ -15,4 +15,5 @@ _COMMON = {
 }
 settings.register_profile("dev", max_examples=20, **_COMMON)
 settings.register_profile("ci", max_examples=100, **_COMMON)
+settings.register_profile("mutations", max_examples=20, **_COMMON, database=None)
 settings.load_profile(os.environ.get("EDGEGLASS_PROPERTIES", "dev"))
