@@ -29,7 +29,7 @@ FINDINGS = st.lists(
 
 
 def bits(values):
-    return [struct.pack("<f", v) if v == v else b"nan" for v in values]
+    return [struct.pack("<f", v + 0.0) if v == v else b"nan" for v in values]  # SQLite knows no negative zero
 
 
 def window(step, readings):
