@@ -96,7 +96,7 @@ def alignment(image: Tensor, text: Tensor) -> Tensor:
 
 
 def uniformity(values: Tensor, *, block: int = 1024) -> Tensor:
-    """ln E exp(-2 |x - x'|^2) over pairs of different unit-norm rows, in [-8, 0]; 0 when all are equal.
+    """ln E exp(-2 |x - x'|^2) over pairs of different unit-norm rows, in [-8, 0]; 0 when all are equal, zeros too.
 
     Source: as for alignment.
 
@@ -107,20 +107,28 @@ def uniformity(values: Tensor, *, block: int = 1024) -> Tensor:
     parts = torch.split(normalize(_full(values), dim=-1), block)
     total = torch.zeros((), dtype=torch.float64, device=values.device)
     for index, left in enumerate(parts):
-        total += torch.exp(4 * (left @ left.T).clamp(max=1) - 4).triu(1).sum()
+        total += _closeness(left, left).triu(1).sum()
         for right in parts[index + 1 :]:
-            total += torch.exp(4 * (left @ right.T).clamp(max=1) - 4).sum()
+            total += _closeness(left, right).sum()
     count = len(values)
     return torch.log(2 * total / (count * (count - 1)))
 
 
-def distinct_rows(values: Tensor) -> Tensor:
+def _closeness(left: Tensor, right: Tensor) -> Tensor:
+    """exp(-2 |x - y|^2) of all rows of both sides, whose norms are 1 or, for a row of zeros, 0."""
+    lengths = left.square().sum(-1).round()[:, None] + right.square().sum(-1).round()
+    return torch.exp(-2 * (lengths - 2 * (left @ right.T)).clamp(min=0))
+
+
+def distinct_rows(values: Tensor, *, population: int | None = None) -> Tensor:
     """Effective number of distinct rows, L^2 / sum_ij cos_ij^2: 1 when all are parallel, L when orthogonal.
 
-    The participation ratio of the Gram matrix of the unit-norm rows.
+    The participation ratio of the Gram matrix of the unit-norm rows. From n of L rows it is L / (1 + (L - 1) c), with
+    c the mean squared cosine of two different rows among the n.
 
     Args:
-        values: (..., L, D).
+        values: (..., n, D).
+        population: L, of which the rows are a sample of at least two; n where None.
 
     Returns:
         (...) with values in [1, L].
@@ -129,7 +137,11 @@ def distinct_rows(values: Tensor) -> Tensor:
     length, width = unit.shape[-2:]
     gram = unit @ unit.mT if length <= width else unit.mT @ unit
     trace = unit.square().sum(dim=(-2, -1))
-    return trace.square() / gram.square().sum(dim=(-2, -1)).clamp(min=torch.finfo(unit.dtype).tiny)
+    found = trace.square() / gram.square().sum(dim=(-2, -1)).clamp(min=torch.finfo(unit.dtype).tiny)
+    if population is None or population == length:
+        return found
+    cosine = ((length / found - 1) / (length - 1)).clamp(min=0)
+    return population / (1 + (population - 1) * cosine)
 
 
 def _full(values: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,11 +12,12 @@ from torch.fx import GraphModule
 from torch.nn.modules import module as hooks
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
-from edgeglass_diag.measures.activations import activation_statistics
+from edgeglass_diag.record.activations import Activations
 from edgeglass_diag.record.batches import observe_batch
 from edgeglass_diag.record.lineage import tensors_in
 from edgeglass_diag.record.session import Frame, Session
 from edgeglass_diag.record.shards import is_measurable
+from edgeglass_diag.record.spans import FORWARD, FORWARD_WITHOUT_GRADIENTS, span
 
 _FAST_PATHS = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
 """Modules that choose another kernel where no function mode is active, and must choose it as they would unwatched."""
@@ -29,6 +31,7 @@ class ModuleTap:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.activations = Activations(session)
         self._models: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()  # transforms and losses are none
         before = register_module_forward_pre_hook(self._enter).id
         after = register_module_forward_hook(self._leave, with_kwargs=True, always_call=True).id
@@ -76,6 +79,9 @@ class ModuleTap:
         training = (torch.is_grad_enabled() if outer is None else outer.active) and not _is_compiled_code(module)
         frame = Frame(module, "", training, 0, is_model=is_model)
         session.stack.append(frame)
+        if outer is None:
+            frame.mark = ExitStack()
+            frame.mark.enter_context(span(FORWARD if training else FORWARD_WITHOUT_GRADIENTS))
         hidden = session.functions is not None and any(f.hidden for f in session.stack)
         if session.functions is not None and not hidden and _may_be_fused(module, arguments):
             session.functions.detach()
@@ -116,6 +122,8 @@ class ModuleTap:
             frame = session.stack.pop()
             if frame.hidden and session.functions is not None:
                 session.functions.attach()
+            if frame.mark is not None:
+                frame.mark.close()
             if frame.module is module:
                 break
         if not frame.active or output is None:
@@ -151,9 +159,7 @@ class ModuleTap:
                 return
             axes = range(min(2, values.dim())) if frame.batch > 1 else ()
             axis = next((axis for axis in axes if values.shape[axis] == frame.batch), None)
-            for name, value in activation_statistics(values, axis)._asdict().items():
-                if value is not None:
-                    self._session.buffer.add(site, f"activation/{name}", value)
+            self.activations.take(site, values, axis)
 
 
 def _is_compiled_code(module: nn.Module) -> bool:

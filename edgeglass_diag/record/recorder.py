@@ -29,6 +29,7 @@ from edgeglass_diag.record.parameters import ParameterTap
 from edgeglass_diag.record.provenance import Provenance
 from edgeglass_diag.record.scaling import ScalerTap
 from edgeglass_diag.record.session import Session
+from edgeglass_diag.record.snapshots import PendingEmbeddings, Snapshots
 from edgeglass_diag.records import ParameterOrigin
 
 _COVERAGE_WINDOWS = 4
@@ -60,6 +61,7 @@ class Recorder:
         schedule: step -> whether its window is recorded.
         sink: takes each recorded window, in the training thread.
         attention_logits: the most logits that are looked at per attention and call; all where None.
+        embeddings: takes the embeddings of some pairs at a few steps; none are kept where None.
         operands: whether ``operands`` collects what attention logits are made of, for an inspection at init.
 
     Attributes:
@@ -72,9 +74,11 @@ class Recorder:
         sink: Callable[[PendingWindow], None],
         *,
         attention_logits: int | None = LOGITS,
+        embeddings: Callable[[PendingEmbeddings], None] | None = None,
         operands: bool = False,
     ) -> None:
         self._schedule, self._sink = schedule, sink
+        self._snapshots = Snapshots(embeddings)
         session = self._session = Session()
         self.operands = OperandTap(session) if operands else None
         self._attention = AttentionTap(session, logits=attention_logits, operands=self.operands)
@@ -89,6 +93,7 @@ class Recorder:
         self._always = merged(self._parameters.observers, self._provenance.observers)
         session.functions = FunctionTap(session, observers, self._always)
         modules = ModuleTap(session)
+        self._activations = modules.activations
         self._patches = [self._losses.backward, self._scaler.while_recorded, self._scaler.always]
         session.taps = [modules, session.functions, *self._patches[:2]]
         self._compiled = CompiledTap(session, modules)
@@ -128,6 +133,8 @@ class Recorder:
         self._hooks.close()
         if self.step == 0 and len(self._session.buffer):
             self._flush()
+        with self._session.measuring("embeddings", "recorder"):
+            self._snapshots.hand_over(last=True)
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
         if self._foreign or not self._schedule(self.step) or _is_nested(optimizer):
@@ -142,7 +149,7 @@ class Recorder:
     def _read_gradients(self, optimizer: Optimizer) -> None:
         self._session.detach()
         with self._session.measuring("optimizer", "optimizer"):
-            self._parameters.before_step(optimizer)
+            self._parameters.before_step(optimizer, self.step)
 
     def _watched_closure(self, optimizer: Optimizer, closure: Callable[..., Any]) -> Callable[..., Any]:
         calls = 0
@@ -205,6 +212,7 @@ class Recorder:
     def _drop_if_cut_short(self) -> None:
         """A window of which only the beginning was recorded would be summed up to an untrue loss."""
         if self._session.forwards > MAX_FORWARDS:
+            self._activations.forget()
             self._session.buffer.clear()
             reason = f"windows of more than {MAX_FORWARDS} forward passes are not recorded"
             self._session.cannot_observe("window", "recorder", reason)
@@ -223,6 +231,7 @@ class Recorder:
             origins = self._provenance.origins(session.naming) if self._provenance is not None else ()
         with session.measuring("attention", "recorder"):
             self._attention.end_window()  # what it says about coverage belongs to this window
+        self._activations.reduce()
         if self._flushed < _COVERAGE_WINDOWS:
             with session.measuring("coverage", "recorder"):
                 note_unobserved(session)
@@ -230,7 +239,10 @@ class Recorder:
         with session.measuring("window", "recorder"):
             window = session.buffer.flush(self.step, session.take_new_sites(), origins)
         if window is not None:
+            self._snapshots.note(self.step, self._embeddings.pairs)
             self._sink(window)
+            with session.measuring("embeddings", "recorder"):
+                self._snapshots.hand_over()
         session.buffer.clear()
         for tap in (self._losses, self._embeddings, self._parameters, session):
             tap.end_window()
