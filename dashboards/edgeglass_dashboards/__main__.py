@@ -18,8 +18,8 @@ from typing import Any
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from edgeglass_dashboards.security import Access, is_loopback
+from edgeglass_diag.folders import is_alive
 from edgeglass_diag.records import UsageError
-from edgeglass_diag.store import is_alive
 
 _TRIES = 100
 _TOKEN = "EDGEGLASS_DASHBOARD_TOKEN"
@@ -33,8 +33,10 @@ class _QuietHandler(WSGIRequestHandler):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until a signal or the end of the parent process; print the address once it is reachable."""
     options = _parse(arguments)
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, _leave)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):  # numpy's, before it is loaded: beside a training on all
+        os.environ.setdefault(name, "1")  # cores its threads wait for one another twenty times as long as they work
     access = access_for(options.host, os.environ.get(_TOKEN) or None)
     with listen(options.port, options.host) as listener:
         port = listener.getsockname()[1]

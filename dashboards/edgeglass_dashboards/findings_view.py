@@ -9,6 +9,7 @@ import dash_mantine_components as dmc
 from dash import html
 
 from edgeglass_dashboards.places import place_of
+from edgeglass_dashboards.plain import plain
 from edgeglass_diag.records import Finding
 from edgeglass_diag.verdict import Branch, say
 
@@ -64,7 +65,7 @@ def findings_table(findings: Sequence[Finding]) -> Any:
         for finding in findings
     ]
     caption = html.Caption(f"{len(findings)} finding{'s' if len(findings) != 1 else ''}, worst first")
-    return html.Table([caption, head, html.Tbody(rows)], className="findings-table")
+    return plain(html.Table([caption, head, html.Tbody(rows)], className="findings-table"))
 
 
 def _cell(finding: Finding, column: str) -> Any:

@@ -124,12 +124,13 @@ class HeatPanel:
         return changes, after.having(self.name, row=matrix.last_row, shows=shows, size=size)
 
     def _columns(self, matrix: Any) -> dict[str, Any]:
-        """Steps, by site what to show in them (colour and value), and the cells without a finite number."""
+        """Steps, by site what to show in them (colour, and the value where colours are logarithms), and the cells without a finite number."""
         scale = SCALES[self.signal]
         values = shown_values(matrix, scale)
         colors = color_values(values, scale)
         cells = {
-            site: {"z": _numbers(colors[row]), "value": _numbers(values[row])} for row, site in enumerate(matrix.sites)
+            site: {"z": _numbers(colors[row])} | ({"value": _numbers(values[row])} if scale.logarithmic else {})
+            for row, site in enumerate(matrix.sites)
         }
         return {"steps": list(matrix.edges), "sites": cells, "broken": list(zip(*broken_cells(matrix), strict=True))}
 

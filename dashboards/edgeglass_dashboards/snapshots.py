@@ -48,9 +48,8 @@ def projection(context: Context, step: int, method: str) -> Any | None:
             sample = sample_at(opened, step)
         return None if sample is None else (project(sample, method),)
 
-    if method == "pca":
-        return (make() or (None,))[0]
-    found = context.index.jobs.get(key_of(context, step, method), make)
+    jobs = context.index.jobs
+    found = (jobs.once if method == "pca" else jobs.get)(key_of(context, step, method), make)
     return None if found is None else found[0]
 
 

@@ -80,9 +80,13 @@ def _html(node: Any, figures: list[dict[str, Any]]) -> str:
         return ""
     if isinstance(node, (list, tuple)):
         return "".join(_html(item, figures) for item in node)
-    if not hasattr(node, "to_plotly_json"):
+    if hasattr(node, "to_plotly_json"):
+        node = node.to_plotly_json()
+    if not isinstance(node, dict):
         return escape(str(node))
-    kind, values = type(node).__name__, node.to_plotly_json()["props"]
+    kind, values = str(node["type"]), node["props"]
+    if "data-plain" in values:
+        return _html(json.loads(values["data-plain"]), figures)
     if values.get("id") in _SKIPPED:
         return ""
     if kind == "Graph":

@@ -59,12 +59,13 @@ def site_heatmap(matrix: SiteSteps, scale: Scale, template: go.layout.Template) 
     """
     shown = shown_values(matrix, scale)
     colors = color_values(shown, scale)
+    said = "%{customdata:.4g}" if scale.logarithmic else "%{z:.4g}"
     low, high = _extent(colors, scale)
     figure = go.Figure(
         go.Heatmap(
-            x=list(matrix.edges), y=list(matrix.sites), z=colors, customdata=shown, zmin=low, zmax=high,
+            x=list(matrix.edges), y=list(matrix.sites), z=colors, customdata=shown if scale.logarithmic else None, zmin=low, zmax=high,
             colorscale=scale.colors, colorbar=_colorbar(scale, low, high), hoverongaps=False, xgap=0, ygap=1,
-            hovertemplate="<b>%{y}</b><br>step %{x}<br>" + scale.label.lower() + " %{customdata:.4g}<extra></extra>",
+            hovertemplate=f"<b>%{{y}}</b><br>step %{{x}}<br>{scale.label.lower()} {said}<extra></extra>",
         ),
         layout=_layout(matrix.sites, template),
     )  # fmt: skip

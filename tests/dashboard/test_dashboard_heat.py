@@ -62,7 +62,7 @@ def test_only_new_columns_of_a_heatmap_travel(run):
     changes, cursor = news(root, cursor, view)
     added = changes["heat"]["addColumns"]
     assert added["steps"] == [4]
-    assert added["sites"]["layers.1.attention"] == {"z": [0.1875], "value": [0.1875]}
+    assert added["sites"]["layers.1.attention"] == {"z": [0.1875]}
     assert "heat-panel" not in changes
     assert len(json.dumps(changes["heat"])) < 600
 

@@ -130,7 +130,8 @@
     const [map, marks] = graph._fullData;
     const rows = Array.from(map.y, (site) => added.sites[site] || { z: [], value: [] });
     const grown = (matrix, key) => Array.from(matrix, (row, index) => [...row, ...added.steps.map((_, i) => rows[index][key][i] ?? null)]);
-    const changes = { x: [[...map.x, ...added.steps]], z: [grown(map.z, "z")], customdata: [grown(map.customdata, "value")] };
+    const changes = { x: [[...map.x, ...added.steps]], z: [grown(map.z, "z")] };
+    if (map.customdata) changes.customdata = [grown(map.customdata, "value")];
     if (map.zauto) Object.assign(changes, { zmin: map.zmin, zmax: map.zmax });
     window.Plotly.restyle(graph, changes, [0]);
     if (added.broken.length) {
@@ -146,6 +147,33 @@
     const newest = (list) => (list && list.length ? list[0].value : null);
     if (place.address === "/" && newest(runs) !== newest(options)) redraw();
   }
+
+  /* Long lists travel as data: texts become text nodes, and of attributes only these are set. */
+  const ATTRIBUTES = { className: "class", href: "href", scope: "scope", role: "role", tabIndex: "tabindex", open: "open" };
+  function build(node) {
+    if (node === null || node === undefined) return [];
+    if (Array.isArray(node)) return node.flatMap(build);
+    if (typeof node !== "object") return [String(node)];
+    const element = document.createElement(node.type.toLowerCase());
+    Object.entries(node.props).forEach(([key, value]) => {
+      const name = ATTRIBUTES[key] || (/^(aria|data)-/.test(key) ? key : null);
+      if (name && value !== null) element.setAttribute(name, value);
+    });
+    element.append(...build(node.props.children));
+    return [element];
+  }
+
+  const built = new WeakMap();
+  function fill(place) {
+    if (built.get(place) === place.dataset.plain) return;
+    built.set(place, place.dataset.plain);
+    place.replaceChildren(...build(JSON.parse(place.dataset.plain)));
+  }
+  new MutationObserver(() => document.querySelectorAll("[data-plain]").forEach(fill)).observe(document.body, {
+    childList: true,
+    subtree: true,
+    attributeFilter: ["data-plain"],
+  });
 
   /* A section whose content changed is drawn anew: what was open stays open, what had the focus keeps it. */
   const opened = new Set();

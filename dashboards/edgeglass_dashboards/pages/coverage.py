@@ -13,6 +13,7 @@ from edgeglass_dashboards.answer import answer, concerning
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.findings_view import icon
 from edgeglass_dashboards.panels import Panel, empty
+from edgeglass_dashboards.plain import plain
 from edgeglass_dashboards.view import View
 from edgeglass_diag.records import ParameterOrigin, Site
 from edgeglass_diag.verdict import say
@@ -84,23 +85,25 @@ def _missing(sites: Sequence[Site], *, recorded: bool) -> Any:
     reasons: dict[str, list[Site]] = defaultdict(list)
     for site in sites:
         reasons[site.status].append(site)
-    return [
-        html.Details(
-            [
-                html.Summary([icon("neutral"), f" {reason[0].upper()}{reason[1:]} ({len(places)})"]),
-                html.Ul([html.Li([html.Code(site.path or "(model)"), f" {site.kind}"]) for site in places]),
-            ],
-            **{"data-finding": f"reason {reason}"},
-        )
-        for reason, places in sorted(reasons.items(), key=lambda item: -len(item[1]))
-    ]
+    return plain(
+        [
+            html.Details(
+                [
+                    html.Summary([icon("neutral"), f" {reason[0].upper()}{reason[1:]} ({len(places)})"]),
+                    html.Ul([html.Li([html.Code(site.path or "(model)"), f" {site.kind}"]) for site in places]),
+                ],
+                **{"data-finding": f"reason {reason}"},
+            )
+            for reason, places in sorted(reasons.items(), key=lambda item: -len(item[1]))
+        ]
+    )
 
 
 def _observed(sites: Sequence[Site]) -> Any:
     kinds: dict[str, list[Site]] = defaultdict(list)
     for site in sites:
         kinds[site.kind].append(site)
-    return [
+    lists = [
         html.Details(
             [
                 html.Summary(f"{len(kinds[kind])} {words}"),
@@ -115,7 +118,8 @@ def _observed(sites: Sequence[Site]) -> Any:
         )
         for kind, (words, page) in _KINDS.items()
         if kinds[kind]
-    ] or empty("Places appear with the first recorded step.")
+    ]
+    return plain(lists) if lists else empty("Places appear with the first recorded step.")
 
 
 def _place(site: Site, page: str) -> Any:
@@ -148,12 +152,14 @@ def _origins(origins: Sequence[ParameterOrigin]) -> Any:
         [html.Caption(f"{len(origins)} parameters"), html.Thead(head), html.Tbody(rows)], className="numbers"
     )
     label = {"aria-label": "Initial values as a table"}
-    return html.Details(
-        [
-            html.Summary(f"{len(origins)} parameters"),
-            html.Div(table, className="scrolled", tabIndex="0", role="region", **label),
-        ],
-        **{"data-finding": "origins"},
+    return plain(
+        html.Details(
+            [
+                html.Summary(f"{len(origins)} parameters"),
+                html.Div(table, className="scrolled", tabIndex="0", role="region", **label),
+            ],
+            **{"data-finding": "origins"},
+        )
     )
 
 

@@ -13,6 +13,7 @@ from dash import html
 from edgeglass_dashboards.answer import answer, concerning
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.panels import HeadsPanel, HeatPanel, Panel, slot
+from edgeglass_dashboards.plain import plain
 from edgeglass_diag.figures.heatmaps import shown_values
 from edgeglass_diag.figures.of_run import read_matrix, read_newest
 from edgeglass_diag.figures.scales import SCALES, Scale
@@ -204,14 +205,14 @@ def heat_table(matrix: Any, signal: str, context: Context) -> Any:
         state = "" if scale.low is None and scale.high is None else "within" if healthy else "outside"
         rows.append(html.Tr([html.Th(link, scope="row"), *cells, html.Td(state)]))
     heads = ("site", "first", "lowest", "highest", f"at step {matrix.last_step}", "bounds")
+    table = html.Table(
+        [
+            html.Caption(f"{scale.label}, {scale.unit}"),
+            html.Thead(html.Tr([html.Th(head, scope="col") for head in heads])),
+            html.Tbody(rows),
+        ],
+        className="numbers",
+    )
     return html.Div(
-        html.Table(
-            [
-                html.Caption(f"{scale.label}, {scale.unit}"),
-                html.Thead(html.Tr([html.Th(head, scope="col") for head in heads])),
-                html.Tbody(rows),
-            ],
-            className="numbers",
-        ),
-        className="scrolled", tabIndex="0", role="region", **{"aria-label": f"{scale.label} as a table"},
+        plain(table), className="scrolled", tabIndex="0", role="region", **{"aria-label": f"{scale.label} as a table"},
     )  # fmt: skip
