@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import secrets
 import signal
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             threading.Thread(target=_watch_parent, args=(options.parent_pid,), daemon=True).start()
         address = address_of(access, port)
         print(address, flush=True)
+        threading.Thread(target=importlib.import_module, args=("pandas",), daemon=True).start()  # the browser loads
         if options.open:
             _open(address)
         server.serve_forever()

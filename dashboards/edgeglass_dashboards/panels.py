@@ -12,7 +12,7 @@ from dash import dcc
 from edgeglass_dashboards.context import Context, frame_of
 from edgeglass_dashboards.cursor import Change, Cursor, digest
 from edgeglass_diag.figures.heads import heads_figure, heads_points
-from edgeglass_diag.figures.heatmaps import broken_cells, color_values, shown_values, site_heatmap
+from edgeglass_diag.figures.heatmaps import broken_strokes, color_values, shown_values, site_heatmap
 from edgeglass_diag.figures.lines import Points
 from edgeglass_diag.figures.of_run import BINS, read_heads, read_matrix
 from edgeglass_diag.figures.scales import SCALES
@@ -124,7 +124,10 @@ class HeatPanel:
         return changes, after.having(self.name, row=matrix.last_row, shows=shows, size=size)
 
     def _columns(self, matrix: Any) -> dict[str, Any]:
-        """Steps, by site what to show in them (colour, and the value where colours are logarithms), and the cells without a finite number."""
+        """Steps, what to show in them by site, and the strokes through what is not finite.
+
+        Of a site the colour, and where that is a logarithm the value.
+        """
         scale = SCALES[self.signal]
         values = shown_values(matrix, scale)
         colors = color_values(values, scale)
@@ -132,7 +135,7 @@ class HeatPanel:
             site: {"z": _numbers(colors[row])} | ({"value": _numbers(values[row])} if scale.logarithmic else {})
             for row, site in enumerate(matrix.sites)
         }
-        return {"steps": list(matrix.edges), "sites": cells, "broken": list(zip(*broken_cells(matrix), strict=True))}
+        return {"steps": list(matrix.edges), "sites": cells, "broken": broken_strokes(matrix)}
 
 
 @dataclass(frozen=True)

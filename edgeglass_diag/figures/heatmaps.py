@@ -50,7 +50,7 @@ class SiteSteps(Protocol):
 def site_heatmap(matrix: SiteSteps, scale: Scale, template: go.layout.Template) -> go.Figure:
     """One row per site in order of execution, one column per recorded step, bounds marked at the colour bar.
 
-    A cell without a finite number that was recorded nevertheless is crossed out.
+    A cell without a finite number that was recorded nevertheless is struck through.
 
     Args:
         matrix: sites, steps and the ends of the values.
@@ -64,16 +64,15 @@ def site_heatmap(matrix: SiteSteps, scale: Scale, template: go.layout.Template) 
     figure = go.Figure(
         go.Heatmap(
             x=list(matrix.edges), y=list(matrix.sites), z=colors, customdata=shown if scale.logarithmic else None, zmin=low, zmax=high,
-            colorscale=scale.colors, colorbar=_colorbar(scale, low, high), hoverongaps=False, xgap=0, ygap=1,
+            colorscale=scale.colors, colorbar=_colorbar(scale, low, high), hoverongaps=False, xgap=0, ygap=1 if len(matrix.sites) <= _ROWS_LABELLED else 0,
             hovertemplate=f"<b>%{{y}}</b><br>step %{{x}}<br>{scale.label.lower()} {said}<extra></extra>",
         ),
         layout=_layout(matrix.sites, template),
     )  # fmt: skip
-    x, y = broken_cells(matrix)
     figure.add_scatter(
-        x=x, y=y, mode="markers", showlegend=False, name="not finite",
-        marker={"symbol": "x-thin-open", "size": 7, "line": {"width": 1.6}, "color": "#D55E00"},
-        hovertemplate="<b>%{y}</b><br>step %{x}<br>not a finite number<extra></extra>",
+        **broken_strokes(matrix), mode="lines", showlegend=False, name="not finite", connectgaps=False,
+        line={"width": max(2, min(7, 400 // max(1, len(matrix.sites)))), "color": "#D55E00", "simplify": False},
+        hovertemplate="<b>%{y}</b><br>step %{customdata}<br>not a finite number<extra></extra>",
     )  # fmt: skip
     return figure
 
@@ -93,12 +92,25 @@ def shown_values(matrix: SiteSteps, scale: Scale) -> NDArray[np.float32]:
     return matrix.low if scale.extreme == "low" else matrix.high
 
 
-def broken_cells(matrix: SiteSteps) -> tuple[list[int], list[str]]:
-    """Steps and sites of recorded values that are NaN or infinite."""
+def broken_strokes(matrix: SiteSteps) -> dict[str, list[Any]]:
+    """Strokes through recorded values that are NaN or infinite: x, y and customdata (the steps in words) of a line.
+
+    Cells side by side have one stroke, from the step of the first to that of the cell behind the last: a mark for each
+    of a hundred thousand cells of a run that has diverged would stop the browser.
+    """
     import numpy as np
 
-    rows, columns = np.nonzero((matrix.nans > 0) | np.isinf(matrix.high) | np.isinf(matrix.low))
-    return [int(matrix.edges[column]) for column in columns], [matrix.sites[row] for row in rows]
+    broken = (matrix.nans > 0) | np.isinf(matrix.high) | np.isinf(matrix.low)
+    ends = [*matrix.edges, matrix.edges[-1] + max(1, matrix.edges[-1] - matrix.edges[-2] if matrix.edges[1:] else 1)]
+    found: dict[str, list[Any]] = {"x": [], "y": [], "customdata": []}
+    edges = np.diff(np.pad(broken.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    for row, first in np.argwhere(edges == 1).tolist():
+        last = first + int(np.argmax(edges[row, first:] == -1))
+        words = str(ends[first]) if last == first + 1 else f"{ends[first]} to {ends[last - 1]}"
+        found["x"] += [ends[first], ends[last], None]
+        found["y"] += [matrix.sites[row]] * 2 + [None]
+        found["customdata"] += [words, words, None]
+    return found
 
 
 def short_names(sites: Sequence[str], *, longest: int = _LABEL) -> list[str]:
@@ -182,7 +194,7 @@ def _layout(sites: Sequence[str], template: go.layout.Template) -> dict[str, Any
         "template": template,
         "uirevision": "kept",
         "meta": {"pick": {"site": "y", "step": "x"}},
-        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+        "margin": {"l": 16 + 7 * max(map(len, names), default=0), "r": 88, "t": 8, "b": 58},  # enough: drawn once
         "height": height_of(len(sites)),
         "xaxis": {"title": {"text": "optimizer step"}, "showgrid": False},
         "yaxis": {

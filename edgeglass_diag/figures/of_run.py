@@ -80,8 +80,8 @@ def series_of(run: Run, signal: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["step", "value"])
 
 
-BINS = 600
-"""Columns of a heatmap at most: more than a screen shows side by side."""
+BINS = 400
+"""Columns of a heatmap at most, about three pixels each: a browser draws every cell by itself."""
 _EXACT = 10**9
 _NEWEST = 8
 

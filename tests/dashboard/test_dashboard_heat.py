@@ -72,7 +72,8 @@ def test_nan_and_infinity_travel_as_broken_cells(run):
     _, cursor = news(root, Cursor("x", "t", "attention"), View("attention"))
     writer.write(attend(4, entropy=math.nan))
     added = news(root, cursor, View("attention"))[0]["heat"]["addColumns"]
-    assert added["broken"] == [[4, site.path] for site in SITES]
+    assert added["broken"]["x"] == [4, 5, None] * len(SITES)
+    assert added["broken"]["y"] == [name for site in SITES for name in (site.path, site.path, None)]
     assert added["sites"]["layers.0.attention"]["z"] == [None]
 
 

@@ -17,6 +17,12 @@
     }
   };
 
+  /* plotly.js is fetched while the page is on its way; it runs (for longer than all the rest) once the words stand. */
+  function fetchPlotly() {
+    if (window.Plotly || !window._dashPlotlyJSURL) return;
+    document.head.append(Object.assign(document.createElement("link"), { rel: "preload", as: "script", href: window._dashPlotlyJSURL }));
+  }
+
   const tellConnection = (words) => {
     const line = document.getElementById("connection");
     if (line && line.textContent !== words) line.textContent = words;
@@ -134,9 +140,8 @@
     if (map.customdata) changes.customdata = [grown(map.customdata, "value")];
     if (map.zauto) Object.assign(changes, { zmin: map.zmin, zmax: map.zmax });
     window.Plotly.restyle(graph, changes, [0]);
-    if (added.broken.length) {
-      const [x, y] = [0, 1].map((part) => added.broken.map((cell) => cell[part]));
-      window.Plotly.extendTraces(graph, { x: [x], y: [y] }, [1]);
+    if (added.broken.x.length) {
+      window.Plotly.extendTraces(graph, Object.fromEntries(Object.entries(added.broken).map(([key, more]) => [key, [more]])), [1]);
     }
   }
 
@@ -223,7 +228,7 @@
     if (!meta || !meta.pick || meta.narrow || graph.clientWidth > 520) return;
     meta.narrow = true;
     const names = graph.layout.yaxis.ticktext.map((name) => (name.length > 15 ? `…${name.slice(-14)}` : name));
-    window.Plotly.relayout(graph, { "yaxis.ticktext": names, "yaxis.tickfont.size": 10 });
+    window.Plotly.relayout(graph, { "yaxis.ticktext": names, "yaxis.tickfont.size": 10, "margin.l": 8, "margin.r": 8 });
     if (graph.data[0].colorbar) {
       window.Plotly.restyle(graph, { "colorbar.thickness": 7, "colorbar.tickfont.size": 9, "colorbar.xpad": 4 }, [0]);
     }
@@ -247,6 +252,7 @@
           return noUpdate();
         }
         following = true;
+        setTimeout(fetchPlotly);
         return { address, search, scheme: scheme() };
       },
       poll() {
