@@ -63,8 +63,10 @@ def site_heatmap(matrix: SiteSteps, scale: Scale, template: go.layout.Template) 
     low, high = _extent(colors, scale)
     figure = go.Figure(
         go.Heatmap(
-            x=list(matrix.edges), y=list(matrix.sites), z=colors, customdata=shown if scale.logarithmic else None, zmin=low, zmax=high,
-            colorscale=scale.colors, colorbar=_colorbar(scale, low, high), hoverongaps=False, xgap=0, ygap=1 if len(matrix.sites) <= _ROWS_LABELLED else 0,
+            x=list(matrix.edges), y=list(matrix.sites), z=colors, zmin=low, zmax=high,
+            customdata=shown if scale.logarithmic else None, colorscale=scale.colors,
+            colorbar=_colorbar(scale, low, high), hoverongaps=False,
+            xgap=0, ygap=1 if len(matrix.sites) <= _ROWS_LABELLED else 0,
             hovertemplate=f"<b>%{{y}}</b><br>step %{{x}}<br>{scale.label.lower()} {said}<extra></extra>",
         ),
         layout=_layout(matrix.sites, template),
@@ -166,7 +168,7 @@ def _extent(colors: NDArray[np.float32], scale: Scale) -> tuple[float, float]:
 def _colorbar(scale: Scale, low: float, high: float) -> dict[str, Any]:
     """Ticks at round numbers, and at the healthy bounds with the word for them."""
     ticks = _decades(low, high) if scale.logarithmic else [low + (high - low) * i / 4 for i in range(5)]
-    texts = [f"1e{tick:g}" if scale.logarithmic else f"{tick:.3g}" for tick in ticks]
+    texts = [_tick(tick, scale) for tick in ticks]
     for bound, words in ((scale.low, "≥"), (scale.high, "≤")):
         if bound is None:
             continue
@@ -177,6 +179,12 @@ def _colorbar(scale: Scale, low: float, high: float) -> dict[str, Any]:
         ticks = [tick for i, tick in enumerate(ticks) if i not in near] + [place]
         texts = [text for i, text in enumerate(texts) if i not in near] + [f"<b>{words} {bound:.4g}</b>"]
     return {"tickvals": ticks, "ticktext": texts, "thickness": 14, "outlinewidth": 0, "ticks": "outside", "ticklen": 4}
+
+
+def _tick(place: float, scale: Scale) -> str:
+    if not scale.logarithmic:
+        return f"{place:.3g}"
+    return f"1e{place:g}" if place == int(place) else f"{10**place:.3g}"
 
 
 def _decades(low: float, high: float) -> list[float]:
@@ -198,7 +206,8 @@ def _layout(sites: Sequence[str], template: go.layout.Template) -> dict[str, Any
         "height": height_of(len(sites)),
         "xaxis": {"title": {"text": "optimizer step"}, "showgrid": False},
         "yaxis": {
-            "autorange": "reversed", "type": "category", "tickmode": "array", "tickvals": list(sites)[::every],
+            "range": [len(sites) - 0.5, -0.5], "type": "category", "tickmode": "array",
+            "tickvals": list(sites)[::every],
             "ticktext": names[::every], "showgrid": False, "ticks": "",
         },
         "clickmode": "event",

@@ -43,8 +43,7 @@ class Dashboard:
         return self.process.returncode, out, err
 
 
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Dashboard]]:
+def servers() -> Iterator[Callable[..., Dashboard]]:
     started: list[Dashboard] = []
 
     def start(folder: Path, *options: str) -> Dashboard:
@@ -58,6 +57,10 @@ def serve() -> Iterator[Callable[..., Dashboard]]:
             dashboard.process.kill()
         if dashboard.process is not None:
             dashboard.process.communicate()
+
+
+serve = pytest.fixture(servers)
+serve_once = pytest.fixture(servers, scope="module")
 
 
 @pytest.fixture
