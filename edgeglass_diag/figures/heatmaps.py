@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 import plotly.graph_objects as go
@@ -97,18 +98,20 @@ def shown_values(matrix: SiteSteps, scale: Scale) -> NDArray[np.float32]:
 def broken_strokes(matrix: SiteSteps) -> dict[str, list[Any]]:
     """Strokes through recorded values that are NaN or infinite: x, y and customdata (the steps in words) of a line.
 
-    Cells side by side have one stroke, from the step of the first to that of the cell behind the last: a mark for each
-    of a hundred thousand cells of a run that has diverged would stop the browser.
+    Cells side by side have one stroke, from border to border as plotly draws cells, halfway to the next ones:
+    a mark for each of a hundred thousand cells of a run that has diverged would stop the browser.
     """
     import numpy as np
 
     broken = (matrix.nans > 0) | np.isinf(matrix.high) | np.isinf(matrix.low)
-    ends = [*matrix.edges, matrix.edges[-1] + max(1, matrix.edges[-1] - matrix.edges[-2] if matrix.edges[1:] else 1)]
+    steps = matrix.edges
+    inner = [(before + after) / 2 for before, after in pairwise(steps)]
+    ends = [2 * steps[0] - inner[0], *inner, 2 * steps[-1] - inner[-1]] if inner else [steps[0] - 0.5, steps[0] + 0.5]
     found: dict[str, list[Any]] = {"x": [], "y": [], "customdata": []}
     edges = np.diff(np.pad(broken.astype(np.int8), ((0, 0), (1, 1))), axis=1)
     for row, first in np.argwhere(edges == 1).tolist():
         last = first + int(np.argmax(edges[row, first:] == -1))
-        words = str(ends[first]) if last == first + 1 else f"{ends[first]} to {ends[last - 1]}"
+        words = str(steps[first]) if last == first + 1 else f"{steps[first]} to {steps[last - 1]}"
         found["x"] += [ends[first], ends[last], None]
         found["y"] += [matrix.sites[row]] * 2 + [None]
         found["customdata"] += [words, words, None]

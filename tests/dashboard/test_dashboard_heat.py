@@ -16,7 +16,7 @@ from edgeglass_dashboards.pages.frame import changes_since
 from edgeglass_dashboards.runs import RunIndex
 from edgeglass_dashboards.view import View
 from edgeglass_diag.figures.compare import losses_figure
-from edgeglass_diag.figures.heatmaps import site_heatmap
+from edgeglass_diag.figures.heatmaps import broken_strokes, site_heatmap
 from edgeglass_diag.figures.of_run import profile_at, read_matrix
 from edgeglass_diag.figures.profile import Stage, fed_sites, first_that_loses, signal_profile
 from edgeglass_diag.figures.scales import SCALES
@@ -72,9 +72,22 @@ def test_nan_and_infinity_travel_as_broken_cells(run):
     _, cursor = news(root, Cursor("x", "t", "attention"), View("attention"))
     writer.write(attend(4, entropy=math.nan))
     added = news(root, cursor, View("attention"))[0]["heat"]["addColumns"]
-    assert added["broken"]["x"] == [4, 5, None] * len(SITES)
+    assert added["broken"]["x"] == [3.5, 4.5, None] * len(SITES)
     assert added["broken"]["y"] == [name for site in SITES for name in (site.path, site.path, None)]
     assert added["sites"]["layers.0.attention"]["z"] == [None]
+
+
+def test_broken_cells_side_by_side_have_one_stroke_and_none_is_lost():
+    class Found:
+        sites, edges = ["a", "b"], [0, 10, 30]
+        low = np.zeros((2, 3), np.float32)
+        high = np.array([[0, np.inf, 0], [0, 0, 0]], np.float32)
+        nans = np.array([[0, 0, 1], [1, 0, 1]])
+
+    strokes = broken_strokes(Found())
+    assert strokes["x"] == [5, 40, None, -5, 5, None, 20, 40, None]
+    assert strokes["y"] == ["a", "a", None, "b", "b", None, "b", "b", None]
+    assert strokes["customdata"][::3] == ["10 to 30", "0", "30"]
 
 
 def test_a_new_site_draws_the_heatmap_anew(run):

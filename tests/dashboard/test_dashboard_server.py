@@ -7,9 +7,11 @@ import time
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgeglass_dashboards.__main__ import listen
+from edgeglass_diag.store import RunWriter
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,6 +31,23 @@ def test_importing_takes_no_torch_and_no_pandas():
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
     )
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_drawing_embeddings_takes_no_torch_and_no_scipy(tmp_path):
+    writer = RunWriter(tmp_path / "kept", name="kept", header={})
+    image, text = np.random.default_rng(0).normal(size=(2, 32, 16)).astype(np.float32)
+    writer.write_embeddings(0, image, text)
+    writer.finish("finished", {})
+    code = (
+        "import sys; from pathlib import Path; from edgeglass_dashboards.static import static_page;"
+        f"print('of the variance' in static_page(Path({str(tmp_path / 'kept')!r})));"
+        "print([name for name in ('torch', 'scipy') if name in sys.modules])"
+    )
+    path = os.pathsep.join([str(ROOT), str(ROOT / "dashboards")])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
+    )
+    assert (done.stdout, done.stderr) == ("True\n[]\n", "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -141,6 +141,8 @@
     if (map.zauto) Object.assign(changes, { zmin: map.zmin, zmax: map.zmax });
     window.Plotly.restyle(graph, changes, [0]);
     if (added.broken.x.length) {
+      const [half, [step]] = [(added.steps[0] - map.x[map.x.length - 1]) / 2, added.steps];
+      if (added.steps.length === 1) added.broken.x = added.broken.x.map((x, place) => (x === null ? null : step + (place % 3 ? half : -half)));
       window.Plotly.extendTraces(graph, Object.fromEntries(Object.entries(added.broken).map(([key, more]) => [key, [more]])), [1]);
     }
   }
@@ -216,7 +218,9 @@
     graph.on("plotly_click", ({ points }) => {
       const pick = graph.layout.meta && graph.layout.meta.pick;
       if (!pick || !points.length) return;
-      change(Object.fromEntries(Object.entries(pick).map(([key, axis]) => [key, points[0][axis]])));
+      const { customdata } = points[0]; /* of a stroke its steps in words, the first one first */
+      const struck = typeof customdata === "string" ? { x: parseInt(customdata, 10) } : {};
+      change(Object.fromEntries(Object.entries(pick).map(([key, axis]) => [key, struck[axis] ?? points[0][axis]])));
       const history = document.getElementById("history");
       if (history && pick.site) history.scrollIntoView({ block: "nearest", behavior: "smooth" });
     });
