@@ -20,7 +20,7 @@ from edgeglass_diag.record import Recorder
 from edgeglass_diag.record.attention import LOGITS
 from edgeglass_diag.record.buffer import PendingWindow
 from edgeglass_diag.records import Finding, Reading, UsageError, Window
-from edgeglass_diag.rules import CATALOGUE, Engine, Rule, configure, read_table
+from edgeglass_diag.rules import Engine, Rule, configured, read_table
 from edgeglass_diag.schedule import Schedule
 from edgeglass_diag.store import RunWriter
 
@@ -69,7 +69,7 @@ class Watch:
     ) -> None:
         self.folder = Path(out)
         self.result: dict[str, object] = {}
-        chosen = configure(CATALOGUE, read_table(Path.cwd())) if rules is None else rules
+        chosen = configured(read_table(Path.cwd())) if rules is None else rules
         self._engine = Engine(chosen)
         logits = None if exact_attention else LOGITS
         self._recorder = Recorder(Schedule(every=every), self._take, attention_logits=logits)
@@ -77,7 +77,7 @@ class Watch:
         self._queue: queue.Queue[PendingWindow | Window | None] = queue.Queue(maxsize=_QUEUE)
         self._stop: Finding | None = None
         self._failure: BaseException | None = None
-        self._process, self._closing, self._open = os.getpid(), False, False
+        self._process, self._closing, self._open, self._ended = os.getpid(), False, False, False
         self._make_store = store
         self._writer: RunWriter | None = None
         if store is None:
@@ -121,7 +121,7 @@ class Watch:
     ) -> None:
         if os.getpid() != self._process:
             return
-        self._closing, self._open = True, False
+        self._closing, self._open, self._ended = True, False, error is None
         self._recorder.__exit__(kind, error, trace)
         if self._writer is None:
             return
@@ -160,9 +160,21 @@ class Watch:
                 self._judge(item.resolve() if isinstance(item, PendingWindow) else item)
             except BaseException as failure:  # the training goes on; said at the end, in its own thread
                 self._failure = failure
+        if self._ended and self._failure is None:
+            self._judge_the_end()
+
+    def _judge_the_end(self) -> None:
+        try:
+            fresh = self._engine.end()
+            if fresh:
+                self._note(Window(self._engine.history.last_step, ()), fresh)
+        except BaseException as failure:
+            self._failure = failure
 
     def _judge(self, window: Window) -> None:
-        fresh = self._engine.feed(window)
+        self._note(window, self._engine.feed(window))
+
+    def _note(self, window: Window, fresh: list[Finding]) -> None:
         if self._writer is not None:
             self._writer.write(window, self._engine.findings)
         if self._on_window is not None:

@@ -34,6 +34,14 @@ class Engine:
     def feed(self, window: Window) -> list[Finding]:
         """Add a window; returns the findings that are new or worse, or whose cause changed."""
         self.history.add(window)
+        return self._judge()
+
+    def end(self) -> list[Finding]:
+        """The training has come to its own end; returns what is new or worse by that."""
+        self.history.ended = True
+        return self._judge()
+
+    def _judge(self) -> list[Finding]:
         before = dict(self._found)
         for rule in self._rules:
             for finding in rule.check(self.history):

@@ -66,12 +66,15 @@ class History:
         relative_loss: (whole loss - its chance level) / chance level, where the known losses explain the whole.
         updates: median over the weight matrices of |delta w| / |w|; see ``weight_matrices`` in learning.
         logit_spread: largest std within a row of logits over all losses.
+        ended: whether the training has come to its own end, so that no window follows.
     """
 
     def __init__(self) -> None:
         self.relative_loss, self.updates, self.logit_spread = Series(), Series(), Series()
         self._cumulated: list[float] = []
         self._series: defaultdict[str, dict[str, Series]] = defaultdict(dict)
+        self._streaks: dict[tuple[object, ...], tuple[int, int | None]] = {}
+        self.ended = False
         self.sites: dict[tuple[str, str], Site] = {}
         self.origins: list[ParameterOrigin] = []
         self.last_step = -1
@@ -113,6 +116,27 @@ class History:
             reach = self.updates.steps[-1] if len(self.updates) else -1
             self._cumulated.append((self._cumulated[-1] if self._cumulated else 0.0) + value * (step - reach))
             self.updates.append(step, value)
+
+    def streak(self, key: tuple[object, ...], series: Series, condition: Callable[[int, float], bool]) -> Held | None:
+        """``held``, remembered from window to window.
+
+        Args:
+            key: names the question (rule, threshold) and the site; the condition must not change under it.
+            series: what is asked about.
+            condition: of (step, value).
+        """
+        count = len(series)
+        if not count:
+            return None
+        seen, begin = self._streaks.get(key, (0, None))
+        for index in range(seen, count - 1):  # the newest value may yet be replaced
+            holds = condition(series.steps[index], series.values[index])
+            begin = (index if begin is None else begin) if holds else None
+        self._streaks[key] = (count - 1, begin)
+        if not condition(series.steps[-1], series.last):
+            return None
+        first = count - 1 if begin is None else begin
+        return Held(series.steps[first], count - first, series.steps[-1] - series.steps[first])
 
     def started(self, site: str) -> bool:
         """Whether a parameter did not begin at (nearly) zero, where any update is large beside it."""

@@ -49,8 +49,8 @@ class LossAtChance(Rule):
         moved = history.cumulated_update(state.since) >= MOVED
         if how and not (moved or max(history.logit_spread.values, default=0.0) > 3 * self.flat):
             return
-        guessing = state.span >= self.long and moved and _guessing(history, state.since)
-        if not how and not guessing:
+        no_better = state.span >= self.long and moved and guessing(history, state.since)
+        if not how and not no_better:
             return
         total, chance = history.series("loss/total").last, history.series("loss/chance").last
         yield self.finding(
@@ -195,7 +195,7 @@ def _accuracy(history: History, since: int) -> tuple[float, float, float]:
     return (hits / answers, expected / answers, answers) if answers else (0.0, 0.0, 0.0)
 
 
-def _guessing(history: History, since: int) -> bool:
+def guessing(history: History, since: int) -> bool:
     """Whether the hits lie within three standard deviations of what guessing gives (binomial)."""
     accuracy, chance, answers = _accuracy(history, since)
     return bool(answers) and accuracy <= chance + 3 * sqrt(chance * (1 - chance) / answers)

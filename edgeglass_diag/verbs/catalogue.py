@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeglass_diag.rules import CATALOGUE
+from edgeglass_diag.rules import all_rules
 
 
 def catalogue() -> list[dict[str, Any]]:
@@ -19,13 +19,13 @@ def catalogue() -> list[dict[str, Any]]:
             "source": rule.source,
             "fix": rule.fix,
         }
-        for rule in CATALOGUE
+        for rule in all_rules()
     ]
 
 
 def page(code: str) -> str:
     """One rule in full: what, why, formula, thresholds, source, fix."""
-    rule = next(rule for rule in CATALOGUE if rule.code == code)
+    rule = next(rule for rule in all_rules() if rule.code == code)
     thresholds = ", ".join(f"{name} = {value:g}" for name, value in rule().thresholds.items())
     return "\n\n".join(
         [

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from edgeglass_models.data.splits import FeatureSplits
+    from edgeglass_models.faults.case import Case
 
 
 def names() -> list[str]:
@@ -29,6 +30,13 @@ def plan(target: str, overrides: Iterable[str] = ()) -> list[RecipeJob]:
         ValueError: in one line, for anything wrong with the recipe.
     """
     return [RecipeJob(recipe) for recipe in load_recipes(target, overrides)]
+
+
+def cases() -> list[Case]:
+    """Faults and healthy variants on which a detector is measured."""
+    from edgeglass_models.faults.catalogue import all_cases
+
+    return all_cases()
 
 
 @dataclass(frozen=True)
