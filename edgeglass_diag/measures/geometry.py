@@ -114,13 +114,15 @@ def uniformity(values: Tensor, *, block: int = 1024) -> Tensor:
     return torch.log(2 * total / (count * (count - 1)))
 
 
-def distinct_rows(values: Tensor) -> Tensor:
+def distinct_rows(values: Tensor, *, population: int | None = None) -> Tensor:
     """Effective number of distinct rows, L^2 / sum_ij cos_ij^2: 1 when all are parallel, L when orthogonal.
 
-    The participation ratio of the Gram matrix of the unit-norm rows.
+    The participation ratio of the Gram matrix of the unit-norm rows. From n of L rows it is L / (1 + (L - 1) c), with
+    c the mean squared cosine of two different rows among the n.
 
     Args:
-        values: (..., L, D).
+        values: (..., n, D).
+        population: L, of which the rows are a sample of at least two; n where None.
 
     Returns:
         (...) with values in [1, L].
@@ -129,7 +131,11 @@ def distinct_rows(values: Tensor) -> Tensor:
     length, width = unit.shape[-2:]
     gram = unit @ unit.mT if length <= width else unit.mT @ unit
     trace = unit.square().sum(dim=(-2, -1))
-    return trace.square() / gram.square().sum(dim=(-2, -1)).clamp(min=torch.finfo(unit.dtype).tiny)
+    found = trace.square() / gram.square().sum(dim=(-2, -1)).clamp(min=torch.finfo(unit.dtype).tiny)
+    if population is None or population == length:
+        return found
+    cosine = ((length / found - 1) / (length - 1)).clamp(min=0)
+    return population / (1 + (population - 1) * cosine)
 
 
 def _full(values: Tensor) -> Tensor:

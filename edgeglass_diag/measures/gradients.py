@@ -10,7 +10,11 @@ from torch import Tensor
 
 SAMPLED = 2**14
 """Entries of a parameter that are kept to compare before and after a step: all of a small one, an even stride of a
-large one. The relative standard error of a norm from n entries with Gaussian values is 1 / sqrt(2 n): 0.6 %."""
+large one. The relative standard error of a norm from n entries with Gaussian values is 1 / sqrt(2 n): 0.6 %, and 2.2 %
+if the neighbours of a run were no better than one."""
+
+_RUN = 16
+"""Neighbours taken together: a cache line of float32, which is read whole for one entry as for sixteen."""
 
 
 def norms(tensors: Sequence[Tensor]) -> Tensor:
@@ -27,15 +31,18 @@ def norms(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def sample(parameter: Tensor) -> Tensor:
-    """A copy of at most about ``SAMPLED`` entries, evenly strided, in one dimension.
+    """A copy of at most about ``SAMPLED`` entries in one dimension: short runs of neighbours, evenly strided.
 
     The stride has no factor in common with the shape, so that it does not stay in one column.
     """
     flat = parameter.detach().reshape(-1)
-    stride = math.ceil(flat.numel() / SAMPLED)
-    while math.gcd(stride, flat.numel()) > 1:
+    if flat.numel() <= SAMPLED:
+        return flat.clone()
+    count = flat.numel() // _RUN
+    stride = math.ceil(count * _RUN / SAMPLED)
+    while math.gcd(stride, count) > 1:
         stride += 1
-    return flat[::stride].clone()
+    return flat[: count * _RUN].view(count, _RUN)[::stride].reshape(-1)
 
 
 def update_ratios(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
@@ -54,20 +61,39 @@ def update_ratios(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
     return torch.where(moved == 0, torch.zeros_like(moved), moved / norms(before))
 
 
-def row_signal(parameter: Tensor) -> Tensor:
-    """Share of a weight's energy by which its rows differ from their mean, in [0, 1]; 0 when all are equal.
+def row_signals(parameters: Sequence[Tensor]) -> Tensor:
+    """Share of each weight's energy by which its rows differ from their mean, in [0, 1]; 0 when all are equal.
 
     NaN where all entries that are looked at are zero, as in a table of which few rows were ever drawn.
-    Taken over at most 64 rows and 256 columns, evenly strided.
+    Taken over at most some 64 rows and 256 columns, evenly strided.
 
     Args:
-        parameter: (rows, ...) with leading axes of size 1 ignored; at least two rows.
+        parameters: (rows, ...) each, with leading axes of size 1 ignored; at least two rows.
+
+    Returns:
+        (len(parameters),) in float32.
     """
+    found: dict[int, Tensor] = {}
+    groups: dict[torch.Size, list[tuple[int, Tensor]]] = {}
+    for place, rows in enumerate(_some_rows(parameter) for parameter in parameters):
+        groups.setdefault(rows.shape, []).append((place, rows))
+    for group in groups.values():
+        values = torch.stack([rows for _, rows in group])
+        mean = values.mean(1, keepdim=True)
+        spread = (values - mean).square().mean((1, 2))
+        shares = spread / (spread + mean.square().mean((1, 2)))
+        found |= zip((place for place, _ in group), shares.unbind(), strict=True)
+    return torch.stack([found[place] for place in range(len(parameters))])
+
+
+def _some_rows(parameter: Tensor) -> Tensor:
+    """About 64 rows and 256 columns in float32."""
     values = parameter.detach()
     while values.dim() > 2 and values.shape[0] == 1:
         values = values[0]
     rows = values[:: math.ceil(values.shape[0] / 64)].flatten(1)
-    rows = rows[:, :: math.ceil(rows.shape[1] / 256)].float()
-    variance, mean = torch.var_mean(rows, dim=0, correction=0)
-    energy = variance.sum() + mean.square().sum()
-    return variance.sum() / energy
+    count = rows.shape[1] // _RUN
+    stride = math.ceil(count * _RUN / 256)
+    if stride > 1:
+        rows = rows[:, : count * _RUN].reshape(len(rows), count, _RUN)[:, ::stride].flatten(1)
+    return rows.float()

@@ -32,6 +32,12 @@ of a step of the resampler around it. Independent samples come first, so that th
 samples whose mean entropies differ by 0.01 it is 0.004.
 """
 
+_ROWS = 64
+"""Query outputs compared with one another at least: all latents of a usual resampler."""
+
+_ROWS = 64
+"""Query outputs compared with one another at least: all latents of a usual resampler."""
+
 _MT: Function = Tensor.mT.__get__  # type: ignore[attr-defined]
 SOFTMAX: tuple[Function, ...] = (functional.softmax, torch.softmax, Tensor.softmax, torch.special.softmax)
 PRODUCTS: tuple[Function, ...] = (
@@ -215,4 +221,6 @@ class AttentionTap:
             if value is not None:
                 add(site, f"attention/{name}", value)
         if outputs is not None and outputs.shape[2] > 1:
-            add(site, "attention/distinct", distinct_rows(outputs[subset.batch]).mean(0))
+            count = outputs.shape[2]
+            some = outputs[subset.batch] if count <= _ROWS else outputs[subset.batch, :, subset.queries]
+            add(site, "attention/distinct", distinct_rows(some, population=count).mean(0))

@@ -11,7 +11,7 @@ from torch.fx import GraphModule
 from torch.nn.modules import module as hooks
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
-from edgeglass_diag.measures.activations import activation_statistics
+from edgeglass_diag.record.activations import Activations
 from edgeglass_diag.record.batches import observe_batch
 from edgeglass_diag.record.lineage import tensors_in
 from edgeglass_diag.record.session import Frame, Session
@@ -31,6 +31,7 @@ class ModuleTap:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.activations = Activations(session)
         self._models: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()  # transforms and losses are none
         before = register_module_forward_pre_hook(self._enter).id
         after = register_module_forward_hook(self._leave, with_kwargs=True, always_call=True).id
@@ -168,9 +169,7 @@ class ModuleTap:
             self._session.half[values.dtype == torch.float16] += 1
             axes = range(min(2, values.dim())) if frame.batch > 1 else ()
             axis = next((axis for axis in axes if values.shape[axis] == frame.batch), None)
-            for name, value in activation_statistics(values, axis)._asdict().items():
-                if value is not None:
-                    self._session.buffer.add(site, f"activation/{name}", value)
+            self.activations.take(site, values, axis)
 
 
 def _is_compiled_code(module: nn.Module) -> bool:

@@ -10,15 +10,20 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from edgeglass_diag.measures.gradients import norms, row_signal, sample, update_ratios
+from edgeglass_diag.measures.gradients import norms, row_signals, sample, update_ratios
 from edgeglass_diag.record.clipping import ClipTap
 from edgeglass_diag.record.functions import Function, Observer
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.shards import is_sharded, local_part
 
+_SETTINGS = ("lr", "weight_decay", "momentum", "eps")
+
 _STALE = 8
 """Parameters whose gradients are looked at for what earlier steps left there."""
-_SETTINGS = ("lr", "weight_decay", "momentum", "eps")
+
+_DENSE = 10
+"""Weights are measured in each recorded window up to this step, and so many steps apart from then on: an update is some
+1e-3 of them, and to read all is the dearest thing that the recorder does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,7 @@ class ParameterTap:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._before: dict[int, _Held] = {}
+        self._due: dict[str, int] = {}
         self._clip = ClipTap(session)
         self._optimizers: list[weakref.ref[Optimizer]] = []
         self._some: list[weakref.ref[Tensor]] = []
@@ -56,7 +62,7 @@ class ParameterTap:
         with self._session.measuring("optimizer", "optimizer"):
             self._stale.append(norms([local_part(g) for g in given]).sum() if given else torch.zeros(()))
 
-    def before_step(self, optimizer: Optimizer) -> None:
+    def before_step(self, optimizer: Optimizer, step: int) -> None:
         """Record gradients and settings, and keep a sample of the weights for comparison."""
         number = self._number(optimizer)
         self._settings(optimizer, number)
@@ -81,7 +87,7 @@ class ParameterTap:
             add = session.buffer.add_each
             add(names, "gradient/norm", lengths)
             add(names, "gradient/nonfinite", (~torch.isfinite(lengths)).float())
-            add(names, "weight/norm", norms(weights))
+            self._weigh(names, weights, step)
             site = f"optimizer{number}" if number else ""
             total = lengths.square().sum().sqrt()
             before = self._clip.norm_before([p.grad for p in moving if p.grad is not None], lengths)
@@ -89,6 +95,13 @@ class ParameterTap:
             session.buffer.add(site, "gradient/norm_clipped", total)
             session.buffer.add(site, "gradient/clip_factor", torch.where(before == 0, 1.0, total / before))
             self._before[id(optimizer)] = _Held(names, weights, [sample(w) for w in weights])
+
+    def _weigh(self, names: list[str], weights: list[Tensor], step: int) -> None:
+        due = [(n, w) for n, w in zip(names, weights, strict=True) if step >= self._due.get(n, 0)]
+        if due:
+            some = [name for name, _ in due]
+            self._session.buffer.add_each(some, "weight/norm", norms([weight for _, weight in due]))
+            self._due |= dict.fromkeys(some, step + 1 if step < _DENSE else step + _DENSE)
 
     def after_step(self, optimizer: Optimizer) -> None:
         """Record the true update of each parameter, and whether its rows differ."""
@@ -101,7 +114,7 @@ class ParameterTap:
             session.buffer.add_each(held.names, "update/ratio", update_ratios(held.samples, after))
             rows = [(n, w) for n, w in zip(held.names, held.tensors, strict=True) if _rows(w) > 1]
             if rows:
-                signals = torch.stack([row_signal(w) for _, w in rows])
+                signals = row_signals([w for _, w in rows])
                 session.buffer.add_each([name for name, _ in rows], "weight/row_signal", signals)
 
     def end_window(self) -> None:

@@ -81,6 +81,7 @@ class Recorder:
         self._always = merged(self._parameters.observers, self._provenance.observers)
         session.functions = FunctionTap(session, observers, self._always)
         modules = ModuleTap(session)
+        self._activations = modules.activations
         self._patches = [self._losses.backward, self._scaler.while_recorded, self._scaler.always]
         session.taps = [modules, session.functions, *self._patches[:2]]
         self._compiled = CompiledTap(session, modules)
@@ -134,7 +135,7 @@ class Recorder:
     def _read_gradients(self, optimizer: Optimizer) -> None:
         self._session.detach()
         with self._session.measuring("optimizer", "optimizer"):
-            self._parameters.before_step(optimizer)
+            self._parameters.before_step(optimizer, self.step)
 
     def _watched_closure(self, optimizer: Optimizer, closure: Callable[..., Any]) -> Callable[..., Any]:
         calls = 0
@@ -197,6 +198,7 @@ class Recorder:
     def _drop_if_cut_short(self) -> None:
         """A window of which only the beginning was recorded would be summed up to an untrue loss."""
         if self._session.forwards > MAX_FORWARDS:
+            self._activations.forget()
             self._session.buffer.clear()
             reason = f"windows of more than {MAX_FORWARDS} forward passes are not recorded"
             self._session.cannot_observe("window", "recorder", reason)
@@ -215,6 +217,7 @@ class Recorder:
             origins = self._provenance.origins(session.naming) if self._provenance is not None else ()
         with session.measuring("attention", "recorder"):
             self._attention.end_window()  # what it says about coverage belongs to this window
+        self._activations.reduce()
         if self._flushed < _COVERAGE_WINDOWS:
             with session.measuring("coverage", "recorder"):
                 note_unobserved(session)

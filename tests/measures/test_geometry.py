@@ -78,3 +78,13 @@ def test_a_nan_embedding_has_a_nan_rank_and_does_not_raise():
     values = torch.ones(4, 3)
     values[0, 0] = float("nan")
     assert math.isnan(float(effective_rank(values)))
+
+
+def test_distinct_rows_of_a_sample_speak_for_all():
+    torch.manual_seed(0)
+    values = torch.randn(3, 256, 32) + 1.0
+    whole = distinct_rows(values)
+    torch.testing.assert_close(distinct_rows(values, population=256), whole)
+    torch.testing.assert_close(distinct_rows(values[:, ::4], population=256), whole, rtol=0.1, atol=0)
+    assert float(distinct_rows(torch.ones(8, 4), population=256)) == pytest.approx(1.0, abs=1e-3)
+    assert float(distinct_rows(torch.eye(8), population=256)) == pytest.approx(256.0)
