@@ -133,6 +133,8 @@ class Watch:
         problem = None if self._failure is None else f"{type(self._failure).__name__}: {self._failure}"
         if problem is not None:
             self.result["recording"] = problem
+        if self._engine.failures:
+            self.result["rules_failed"] = dict(self._engine.failures)
         self._writer.finish(status, self.result)
         if problem is not None:  # last, as a warning may be an error here
             warnings.warn(f"edgeglass-diag stopped recording: {problem}", stacklevel=2)

@@ -134,6 +134,7 @@ class LossTap:
             total = result.detach().double().sum()
             add("loss/value", total if reduction == "mean" else total / number)
             add("loss/label_smoothing", float(given.get("label_smoothing", 0.0)))
+            add("loss/target_gradient", float(target.requires_grad))
             if indices is not None:
                 self._answers(site, rows, indices, counted)
             level = _Level(chance * count, chance)

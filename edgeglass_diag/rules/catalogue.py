@@ -39,7 +39,7 @@ CATALOGUE: tuple[type[Rule], ...] = tuple(
             scale.NormalisationMissing, scale.ModalityGap, scale.OutputConstant, scale.ScaleRunaway, scale.ScaleDecayed,
             loss.LossAtChance, loss.LossBelowPossible, loss.TemperatureMissing,
             loss_terms.BatchOfOne, loss_terms.DoubleSoftmax, loss_terms.LabelsOffDiagonal, loss_terms.PairsPushedApart,
-            loss_terms.SigmoidAveraged,
+            loss_terms.SigmoidAveraged, loss_terms.TargetsWithGradient,
             batches.RepeatedBatches, batches.Duplicates, batches.PairsDoNotMatch, batches.ImageRange, batches.TextsCut,
             batches.MostlyPadding, batches.ConstantInput, batches.InputNotFinite,
             evaluation.RecallExactlyChance, evaluation.RecallsOutOfOrder, evaluation.DirectionsEqual,

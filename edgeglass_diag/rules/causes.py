@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from edgeglass_diag.records import Finding
@@ -11,7 +11,7 @@ _FED = ("EG509", "EG507", "EG105", "EG106", "EG504", "EG505")
 """Input and masks: what is wrong before the first weight."""
 _STEPS = ("EG801", "EG211", "EG205", "EG208", "EG206", "EG210", "EG202")
 """Steps that do not reach the weights, or destroy them."""
-_ASKED = ("EG404", "EG405", "EG406", "EG403", "EG303", "EG407")
+_ASKED = ("EG404", "EG405", "EG406", "EG412", "EG403", "EG303", "EG407")
 """A loss that asks for something else than to tell pairs apart."""
 _REACHED = ("EG003", "EG005", "EG004", "EG007", "EG002")
 """Weights that training does not reach."""
@@ -22,7 +22,7 @@ BROUGHT_BY: dict[str, tuple[str, ...]] = {
     "EG101": ("EG301", *_FED, *_ASKED, *_STEPS, "EG503", *_REACHED),
     "EG102": ("EG002", "EG301", *_ASKED, *_STEPS),
     "EG103": ("EG104", "EG204", "EG202"),
-    "EG104": ("EG204", "EG202", "EG504"),
+    "EG104": ("EG207", "EG204", "EG202", "EG504"),
     "EG201": ("EG103", "EG002"),
     "EG202": ("EG211",),
     "EG204": ("EG801", "EG407", "EG303", "EG211", "EG202"),
@@ -59,9 +59,16 @@ def nest(findings: Iterable[Finding]) -> list[Finding]:
         first[finding.code] = min(_onset(finding), first.get(finding.code, finding.step))
     nested = []
     for finding in present:
-        causes = [c for c in BROUGHT_BY.get(finding.code, ()) if c in first and first[c] <= finding.step + LATENCY]
+        causes = [c for c in BROUGHT_BY.get(finding.code, ()) if c in first and _before(c, finding, first)]
         nested.append(replace(finding, because_of=causes[0] if causes else None))
     return nested
+
+
+def _before(cause: str, finding: Finding, first: Mapping[str, int]) -> bool:
+    """Of two faults that can bring each other the earlier is the cause."""
+    if finding.code in BROUGHT_BY.get(cause, ()):
+        return first[cause] < first[finding.code]
+    return first[cause] <= finding.step + LATENCY
 
 
 def _onset(finding: Finding) -> int:

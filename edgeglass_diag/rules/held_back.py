@@ -125,7 +125,8 @@ class ClippedToNothing(Rule):
 
     Formula: clip factor below ``factor`` in at least 90 % of the recorded windows after the first ten, and the
     optimizer does not normalise (no betas), while the loss is no more than ``learned`` better than chance; or it
-    does, and the median clipped gradient per weight is below ``eps_share`` times eps. Anything milder is silent.
+    does, and the clipped gradient per weight is below ``eps_share`` times eps and was above it before. Anything
+    milder is silent.
     """
 
     factor: float = 0.1
@@ -149,7 +150,9 @@ class ClippedToNothing(Rule):
         eps = max((series.last for _, series in history.of("optimizer/eps")), default=0.0)
         entries = sum(_entries(o.shape) for o in history.origins) or 1
         per_weight = history.series("gradient/norm_clipped").last / entries**0.5
-        harmed = per_weight < self.eps_share * eps if normalises else stuck(history, tolerance=self.learned)
+        before = history.series("gradient/norm").last / entries**0.5
+        swallowed = per_weight < self.eps_share * eps <= before
+        harmed = swallowed if normalises else stuck(history, tolerance=self.learned)
         if harmed:
             yield self.finding(
                 history,

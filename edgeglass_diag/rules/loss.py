@@ -188,7 +188,7 @@ def _accuracy(history: History, since: int) -> tuple[float, float, float]:
     for site, series in history.of("loss/accuracy"):
         rows, candidates = history.series("loss/rows", site), history.series("loss/candidates", site)
         for step, value in zip(series.steps, series.values, strict=True):
-            if step >= since:
+            if step >= since and candidates.at(step) >= 1:  # none is left of logits that are NaN
                 hits += value * rows.at(step)
                 answers += rows.at(step)
                 expected += rows.at(step) / candidates.at(step)

@@ -16,7 +16,7 @@ class BatchOfOne(Rule):
 
     Why: with nothing to contrast the loss is exactly 0 and so is its gradient. Accumulation adds no negatives.
 
-    Formula: fewer than ``candidates`` candidates, on average, at a loss function.
+    Formula: fewer than ``candidates`` candidates, on average, at a loss function, in every recorded window so far.
     """
 
     candidates: float = 2
@@ -30,7 +30,8 @@ class BatchOfOne(Rule):
     def check(self, history: History) -> Iterable[Finding]:
         """One finding per loss."""
         for site, series in history.of("loss/candidates"):
-            if series.last < self.candidates:
+            few = history.streak(("EG404", self.candidates, site), series, lambda _, value: value < self.candidates)
+            if few is not None and few.windows == len(series) >= 2:  # logits that became NaN leave no candidates either
                 yield self.finding(
                     history,
                     f"{site} has {series.last:.3g} candidates to choose from: the loss is 0 whatever the model does",
@@ -192,6 +193,33 @@ class SigmoidAveraged(Rule):
                     f"{site}: weight {series.last:.2e} per row, about 1 / {candidates.last:.0f} of the published",
                     site=site,
                     evidence={"weight": series.last, "candidates": candidates.last},
+                )
+
+
+@dataclass(frozen=True)
+class TargetsWithGradient(Rule):
+    """The targets of the loss are the model's own and are trained as well.
+
+    Why: targets made of the model's similarities move towards what is predicted, and to make both the same for all
+    samples is the shortest way.
+
+    Formula: the target of a cross-entropy asks for a gradient, in at least ``windows`` recorded windows.
+    """
+
+    windows: float = 2
+
+    code = "EG412"
+    name = "targets-with-gradient"
+    severity = Severity.WARNING
+    source = "derived: the gradient by the target is -log p, towards what is likely already; OpenAI-CLIP #24, #27"
+    fix = "Detach the targets, and give their softmax a temperature of its own."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """One finding per loss."""
+        for site, series in history.of("loss/target_gradient"):
+            if sum(value == 1 for value in series.values[-int(self.windows) :]) >= self.windows:
+                yield self.finding(
+                    history, f"{site}: the targets are trained as well", site=site, evidence={"windows": len(series)}
                 )
 
 

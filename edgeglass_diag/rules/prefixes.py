@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
-from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.history import History, Series
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,9 @@ class NormalisedBeforeSlicing(Rule):
     Why: a slice of a unit vector is shorter than 1, differently for each sample, so that its products are no cosines:
     the temperature is another one at every width.
 
-    Formula: of one side the widest embedding has length 1 to ``slack`` and a narrower one less than 1 - ``short``, in
-    every recorded window over at least ``windows`` windows.
+    Formula: of one side all widest embeddings have the same length to ``slack`` (std / mean), 1 or the scale that they
+    were multiplied by, and a narrower one is shorter by ``short`` at least, in every recorded window over at least
+    ``windows`` windows.
     """
 
     slack: float = 0.01
@@ -75,13 +76,14 @@ class NormalisedBeforeSlicing(Rule):
             sides[side][int(width.rstrip("]"))] = site
         for side, widths in sides.items():
             widest = max(widths)
-            whole = history.series("embedding/norm", widths[widest]).values[-int(self.windows) :]
-            if any(abs(value - 1) > self.slack for value in whole):
+            spread = history.series("embedding/norm_spread", widths[widest]).values[-int(self.windows) :]
+            if not spread or max(spread) > self.slack:
                 continue
+            whole = history.series("embedding/norm", widths[widest])
             short = {
-                width: history.series("embedding/norm", site).last
+                width: history.series("embedding/norm", site).last / whole.last
                 for width, site in widths.items()
-                if width < widest and self._is_short(history.series("embedding/norm", site).values)
+                if width < widest and self._is_short(history.series("embedding/norm", site), whole)
             }
             if short:
                 lengths = ", ".join(f"{length:.2f} at {width}" for width, length in sorted(short.items()))
@@ -92,6 +94,8 @@ class NormalisedBeforeSlicing(Rule):
                     evidence={"lengths": {str(width): length for width, length in short.items()}},
                 )
 
-    def _is_short(self, values: list[float]) -> bool:
-        recent = values[-int(self.windows) :]
+    def _is_short(self, cut: Series, whole: Series) -> bool:
+        count = int(self.windows)
+        newest = zip(cut.steps[-count:], cut.values[-count:], strict=True)
+        recent = [value / whole.at(step) for step, value in newest]
         return len(recent) >= self.windows and max(recent) < 1 - self.short

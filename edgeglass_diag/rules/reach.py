@@ -75,11 +75,13 @@ class NotInOptimizer(Rule):
         if history.last_step < self.steps:
             return
         loaded, _ = loaded_and_random(history)
-        for place, names in places(_with_status(history, _NOT_HELD)):
+        missing = _with_status(history, _NOT_HELD)
+        held = any(kind == "parameter" and site.status == "observed" for (_, kind), site in history.sites.items())
+        for place, names in places(missing) if held else [("", missing)] * bool(missing):
             fresh = [name for name in names if name not in loaded]
             yield self.finding(
                 history,
-                f"{place}: {listed(fresh or names)} gets gradients, but no optimizer holds it",
+                f"{place or 'the model'}: {listed(fresh or names)} gets gradients, but no optimizer holds it",
                 site=place,
                 severity=Severity.WARNING if fresh else Severity.INFO,
                 evidence={"parameters": names, "loaded": not fresh},
@@ -153,7 +155,7 @@ class GradientCutOff(Rule):
             for name in names
             if _runs_or_is_called_aside(history, module) and _used(module, consumed) and not _learns(history, module)
         ]
-        for place, names in places(cut):
+        for place, names in _last_of(places(cut), history):
             yield self.finding(
                 history,
                 f"{place}: {listed(names)} runs and gets no gradient: the path from here to the loss is cut",
@@ -288,6 +290,28 @@ def _consumed(history: History) -> set[str]:
         for parent in site.parents
         if kind in ("module", "embedding", "pairs") and parent != path
     }
+
+
+def _last_of(found: list[tuple[str, list[str]]], history: History) -> list[tuple[str, list[str]]]:
+    """Without the places whose output goes into others of them only: the cut lies behind those."""
+    kept = []
+    for place, names in found:
+        others = [other for other, _ in found if other != place]
+        takers = [
+            path
+            for (path, kind), site in history.sites.items()
+            if kind in ("module", "embedding")
+            and not _inside(path, place)
+            and any(_inside(parent, place) for parent in site.parents)
+        ]
+        if not takers or not all(any(_inside(taker, other) for other in others) for taker in takers):
+            kept.append((place, names))
+    return kept or found
+
+
+def _inside(path: str, place: str) -> bool:
+    module = place.removesuffix(".weight").removesuffix(".bias")
+    return path == module or path.startswith(f"{module}.") or (module.startswith(f"{path}.") and bool(path))
 
 
 def _used(module: str, consumed: set[str]) -> bool:

@@ -130,7 +130,7 @@ class ScaleRunaway(Rule):
     Why: without a clamp the scale grows as long as training pairs can be told apart; gradients then come from a few
     hard pairs alone, and exp overflows in half precision.
 
-    Formula: logits are more than ``scale`` times the cosines of embeddings of length 1, in every recorded window over
+    Formula: logits are more than ``scale`` times the cosines of embeddings of one length, in every recorded window over
     at least ``windows`` windows.
     """
 
@@ -147,8 +147,8 @@ class ScaleRunaway(Rule):
         """One finding per pair of sides."""
         for pair, series in history.of("embedding/scale"):
             large = history.streak(("EG407", self.scale, pair), series, lambda _, value: value > self.scale)
-            sizes = [history.series("embedding/norm", side) for side in pair.split(" x ")]
-            unit = all(len(size) and abs(size.last - 1) < 0.02 for size in sizes)
+            spreads = [history.series("embedding/norm_spread", side) for side in pair.split(" x ")]
+            unit = all(len(spread) and spread.last < 0.01 for spread in spreads)  # one side may carry the scale
             if unit and large is not None and large.windows >= self.windows:
                 yield self.finding(
                     history,

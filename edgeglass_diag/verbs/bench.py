@@ -90,11 +90,15 @@ def _run(case: Case, seed: int, folder: Path, options: Options) -> dict[str, Any
     job = case.job(seed)
     header = {"settings": {**job.settings, "total_steps": job.prepare()}}
     begun = time.monotonic()
-    with Watch(folder, name=job.name, every=options.every, rules=options.rules, header=header) as watch:
-        watch.result |= job.train(folder, watch.log)
+    failed = {}
+    try:
+        with Watch(folder, name=job.name, every=options.every, rules=options.rules, header=header) as watch:
+            watch.result |= job.train(folder, watch.log)
+    except Exception as error:  # a fault may end its training; what was found until then counts
+        failed = {"error": f"{type(error).__name__}: {error}"}
     with load(folder) as run:
         return {**verdict(case, run.findings), "seed": seed, "seconds": round(time.monotonic() - begun, 2),
-                "metrics": run.result}  # fmt: skip
+                "metrics": run.result, **failed}  # fmt: skip
 
 
 def verdict(case: Case, findings: Sequence[Finding]) -> dict[str, Any]:

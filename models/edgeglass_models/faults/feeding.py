@@ -10,7 +10,7 @@ from torch import Tensor
 
 from edgeglass_models.faults.case import Cases
 from edgeglass_models.faults.scenes import BOS, EOS, PAD, Pairs
-from edgeglass_models.faults.training import Setup, fresh_pairs
+from edgeglass_models.faults.training import Setup, fresh_pairs, unseen_pairs
 
 cases = Cases()
 
@@ -85,7 +85,12 @@ def images_divided_twice(setup: Setup) -> None:
 @cases.fault("EG505")
 def texts_cut(setup: Setup) -> None:
     """Texts are cut before their end, and EOS is lost for the longer ones."""
-    changed(setup, tokens=lambda tokens: tokens[:, :5])
+
+    def cut(tokens: Tensor) -> Tensor:
+        return tokens[:, :5]
+
+    changed(setup, tokens=cut)
+    setup.held_out = lambda setup: Pairs(unseen_pairs(setup).images, cut(unseen_pairs(setup).tokens))
     setup.alter.append(lambda model: _shorten(model, 5))
 
 

@@ -128,6 +128,7 @@ def identical_units(setup: Setup) -> None:
     def alike(model: Any) -> None:
         first, last = model.visual.blocks[0].mlp[0], model.visual.blocks[0].mlp[2]
         nn.init.constant_(first.weight, 0.05)
+        nn.init.zeros_(first.bias)
         nn.init.constant_(last.weight, 0.05)
 
     setup.alter.append(alike)

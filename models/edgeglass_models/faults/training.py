@@ -51,6 +51,11 @@ def fresh_pairs(setup: Setup, step: int) -> Pairs:
     return draw_pairs(setup.batch, setup.seed * 1_000_003 + step)
 
 
+def unseen_pairs(setup: Setup) -> Pairs:
+    """256 pairs that are not among those of training."""
+    return draw_pairs(256, 77_000_000 + setup.seed)
+
+
 def forward_loss(model: nn.Module, batch: Pairs, setup: Setup) -> Tensor:
     """The loss of one batch."""
     return setup.loss(*model(batch.images, batch.tokens))
@@ -72,9 +77,9 @@ def recalls(image: Tensor, text: Tensor) -> dict[str, float]:
 
 
 def evaluate(model: nn.Module, setup: Setup) -> dict[str, float]:
-    """Recalls and loss on 256 unseen pairs, in evaluation mode."""
+    """Recalls and loss on unseen pairs, in evaluation mode."""
     model.train(setup.evaluate_in_train_mode)
-    pairs = draw_pairs(256, 77_000_000 + setup.seed)
+    pairs = setup.held_out(setup)
     with torch.no_grad():
         image, text, _ = setup.embed(model, pairs)
         loss = setup.forward(model, pairs[: setup.batch], setup)
@@ -122,6 +127,7 @@ class Setup:
     alter: list[Callable[[nn.Module], object]] = field(default_factory=list)
     each_step: list[Callable[[nn.Module, int], object]] = field(default_factory=list)
     batches: Callable[[Setup, int], Pairs] = fresh_pairs
+    held_out: Callable[[Setup], Pairs] = unseen_pairs
     loss: Loss = clip_loss
     forward: Callable[[nn.Module, Pairs, Setup], Tensor] = forward_loss
     embed: Callable[[nn.Module, Pairs], tuple[Tensor, Tensor, float]] = embed_pairs
