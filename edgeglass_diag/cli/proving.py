@@ -16,7 +16,7 @@ from edgeglass_diag.verbs.printing import print_json, terminal
 def bench(
     out: Annotated[Path, typer.Option(help="Folder of the runs; one that was begun is gone on with.")],
     fast: Annotated[bool, typer.Option("--fast", help="Only the fast subset.")] = False,
-    faults: Annotated[str, typer.Option(help="Names of the cases, with * and ?.")] = "*",
+    faults: Annotated[str, typer.Option(help="Names of the cases, with * and ?; several with commas.")] = "*",
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each case.")] = 1,
     every: Annotated[int, typer.Option(min=1, help="Distance of recorded windows in optimizer steps.")] = 10,
     select: Select = [],  # noqa: B006

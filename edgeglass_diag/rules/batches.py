@@ -309,8 +309,8 @@ class InputNotFinite(Rule):
 def _alike(history: History, site: str) -> bool:
     """Whether an input's samples are all the same, or it is a mask or a table of positions."""
     series = history.series("data/repeated", site)
-    recent = series.values[-4:]
-    samples = max(2.0, history.series("data/samples", site).last) if len(recent) else 2.0
+    recent, counts = series.values[-4:], history.series("data/samples", site)
+    samples = max(2.0, counts.last) if len(counts) else 2.0
     if not recent or sum(recent) / len(recent) >= 1 - 1.5 / samples or "mask" in site.lower():
         return True
     padding = history.series("data/padding", site)
@@ -322,7 +322,7 @@ def _constant(history: History, site: str, series: Series, windows: int) -> bool
     samples = history.series("data/samples", site)
     return len(series) >= windows and all(
         n >= 2 and value >= 1 - 1.5 / n
-        for value, n in zip(series.values[-windows:], samples.values[-windows:], strict=True)
+        for value, n in zip(series.values[-windows:], samples.values[-windows:], strict=False)
     )
 
 

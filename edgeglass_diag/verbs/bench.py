@@ -25,7 +25,10 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Request:
-    """What is measured: cases that match ``pattern``, ``seeds`` runs of each, the fast ones alone with ``fast``."""
+    """What is measured: cases that match ``pattern`` (several with commas), ``seeds`` runs of each.
+
+    With ``fast`` the fast ones alone.
+    """
 
     out: Path
     pattern: str = "*"
@@ -62,9 +65,11 @@ def run_bench(request: Request, options: Options, progress: Progress) -> dict[st
 
 
 def _chosen(request: Request) -> list[Case]:
-    offered = list(provider().cases())
+    offered, patterns = list(provider().cases()), request.pattern.split(",")
     chosen = [
-        case for case in offered if fnmatch.fnmatch(case.name, request.pattern) and (case.fast or not request.fast)
+        case
+        for case in offered
+        if any(fnmatch.fnmatch(case.name, pattern.strip()) for pattern in patterns) and (case.fast or not request.fast)
     ]
     if not chosen:
         raise UsageError(f"--faults: no case matches {request.pattern!r}: expected one of "
