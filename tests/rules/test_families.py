@@ -158,7 +158,8 @@ HEALTHY = {
     "EG407": {f"{PAIR}|embedding/scale": always(100.0), "image[:64]|embedding/norm_spread": always(1e-7),
               "text[:64]|embedding/norm_spread": always(1e-7)},
     "EG408": {f"{PAIR}|embedding/scale": lambda t: max(5.0, 14.3 * 0.99**t)},
-    "EG410": {f"{PAIR}|embedding/alignment": always(1.2), f"{PAIR}|embedding/gap": always(0.9)},
+    "EG410": {f"{PAIR}|embedding/alignment": always(1.2), f"{PAIR}|embedding/gap": always(0.9),
+              "image[:64]|embedding/sample_signal": always(0.5)},
     "EG411": dict(more_sites=[Site("logsigmoid", "loss", 9, (), "sigmoid")])
     | {"logsigmoid|loss/weight": always(1.0), "logsigmoid|loss/candidates": always(128)},
     "EG412": {"cross_entropy|loss/target_gradient": always(0)},
