@@ -41,7 +41,7 @@ def captions_drawn_anew(setup: Setup) -> None:
     setup.batches = batches
 
 
-@cases.fault("EG501", acts=1, fast=True)
+@cases.fault("EG501", acts=1)
 def the_same_batch(setup: Setup) -> None:
     """Every step sees the first batch."""
     setup.batches = lambda setup, step: fresh_pairs(setup, 0)
@@ -98,7 +98,7 @@ def _shorten(model: Any, length: int) -> None:
     model.textual.position = torch.nn.Parameter(model.textual.position.data[:length].clone())
 
 
-@cases.fault("EG301", "EG505", "EG508")
+@cases.fault("EG301", "EG505")
 def eos_lost(setup: Setup) -> None:
     """The tokenizer adds no EOS: the pooled token is BOS for every text, which sees only itself."""
 

@@ -109,7 +109,7 @@ def warm_restarts(setup: Setup) -> None:
     setup.schedule = lambda setup, step: 0.5 * (1 + math.cos(math.pi * (step % 40) / 40))
 
 
-@cases.healthy(fast=True)
+@cases.healthy()
 def accumulation(setup: Setup) -> None:
     """Two micro-batches for each step."""
     setup.accumulate = 2

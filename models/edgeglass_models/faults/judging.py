@@ -39,7 +39,7 @@ def constant_embeddings_evaluated(setup: Setup) -> None:
     setup.recalls = lambda image, text: recalls(image[:1].expand_as(image), text)
 
 
-@cases.fault("EG603", acts=40, fast=True)
+@cases.fault("EG603", acts=40)
 def one_direction_twice(setup: Setup) -> None:
     """Both directions are the same one."""
 

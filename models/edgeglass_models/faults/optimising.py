@@ -25,7 +25,7 @@ def zero_grad_missing(setup: Setup) -> None:
     setup.zero_grad = False
 
 
-@cases.fault("EG205", fast=True)
+@cases.fault("EG205")
 def rate_of_zero(setup: Setup) -> None:
     """The learning rate is zero."""
     setup.schedule = lambda setup, step: 0.0

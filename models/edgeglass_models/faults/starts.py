@@ -55,7 +55,7 @@ def tower_outside_the_optimizer(setup: Setup) -> None:
     setup.optimizer = _without("visual")
 
 
-@cases.fault("EG005", at=("image_proj",), fast=True)
+@cases.fault("EG005", at=("image_proj",))
 def no_grad_around_the_head(setup: Setup) -> None:
     """A trainable projection runs under no_grad."""
     setup.alter.append(_hidden("image_proj"))
@@ -121,7 +121,7 @@ def two_zero_layers(setup: Setup) -> None:
     setup.alter.append(zero)
 
 
-@cases.fault("EG002", at=("visual.blocks.0.mlp.0",), fast=True)
+@cases.fault("EG002", at=("visual.blocks.0.mlp.0",))
 def identical_units(setup: Setup) -> None:
     """All units of a layer, in and out, start alike: their gradients are alike as well."""
 
