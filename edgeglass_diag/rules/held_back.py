@@ -60,6 +60,8 @@ class NothingMoves(Rule):
 
     def _still(self, history: History, site: str) -> bool:
         ratios = history.series("update/ratio", site)
+        if not len(ratios) or ratios.last != 0 or ratios.values[0] != 0:
+            return False
         state = history.streak(("EG205", site), ratios, lambda _, value: value == 0)
         if state is None or state.windows < len(ratios):
             return False
@@ -188,8 +190,8 @@ class DecayOnScale(Rule):
         """One finding per parameter."""
         for site, size in history.of("weight/norm"):
             known = history.sites.get((site, "parameter"))
-            if known is None or not known.parents or any(s not in ("", "1") for s in known.label.split("x")):
-                continue
+            if known is None or not known.parents or known.label.strip("1x"):
+                continue  # the shape of a single entry is empty or of ones
             group = known.parents[0]
             decay, rate = history.series("optimizer/weight_decay", group), history.series("optimizer/lr", group)
             if not len(decay) or not len(rate) or size.values[0] < 1 or decay.last * size.values[0] < self.pull:

@@ -184,14 +184,7 @@ def _is_softmax(history: History, site: str) -> bool:
 
 def _accuracy(history: History, since: int) -> tuple[float, float, float]:
     """Mean in-batch accuracy since a step, its chance level, and the number of answers."""
-    hits = answers = expected = 0.0
-    for site, series in history.of("loss/accuracy"):
-        rows, candidates = history.series("loss/rows", site), history.series("loss/candidates", site)
-        for step, value in zip(series.steps, series.values, strict=True):
-            if step >= since and candidates.at(step) >= 1:  # none is left of logits that are NaN
-                hits += value * rows.at(step)
-                answers += rows.at(step)
-                expected += rows.at(step) / candidates.at(step)
+    hits, answers, expected = history.answers(since)
     return (hits / answers, expected / answers, answers) if answers else (0.0, 0.0, 0.0)
 
 

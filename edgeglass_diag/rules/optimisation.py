@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
@@ -43,7 +43,7 @@ class UpdateTooLarge(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """At most one finding for the whole model."""
-        newest = self._newest_stretch(history.updates.values)
+        newest = self._newest_stretch(history)
         known = len(history.relative_loss) > 0
         if newest is None or (known and not self._harmed(history, history.updates.steps[newest])):
             return
@@ -58,14 +58,15 @@ class UpdateTooLarge(Rule):
             evidence={"median_ratio": value, "most_changed": worst, "lr": rate, "step": step},
         )
 
-    def _newest_stretch(self, ratios: Sequence[float]) -> int | None:
+    def _newest_stretch(self, history: History) -> int | None:
         """Index of the newest window that ends a stretch of large updates."""
-        count = int(self.windows)
-        for last in range(len(ratios) - 1, -1, -1):
+        ratios, count = history.updates.values, int(self.windows)
+
+        def ends(last: int) -> bool:
             large = [value for value in ratios[max(0, last - 2 * count + 2) : last + 1] if value > self.ratio]
-            if ratios[last] > self.ratio and sum(large) > count * self.ratio:
-                return last
-        return None
+            return ratios[last] > self.ratio and sum(large) > count * self.ratio
+
+        return history.latest(("EG202", self.ratio, count), len(ratios), ends)
 
     def _harmed(self, history: History, step: int) -> bool:
         """Whether the loss is broken, or was no better than chance at that step and has not been since."""

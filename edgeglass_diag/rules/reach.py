@@ -248,6 +248,8 @@ class ZeroGradient(Rule):
 
     def _always(self, history: History, site: str) -> bool:
         series = history.series("gradient/norm", site)
+        if not len(series) or series.last != 0:
+            return False
         state = history.streak(("EG007", site), series, lambda _, value: value == 0)
         return (
             state is not None and state.windows == len(series)

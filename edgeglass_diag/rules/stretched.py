@@ -33,31 +33,17 @@ class GradientVanishes(Rule):
     name = "gradient-vanishes"
     severity = Severity.WARNING
     source = (
-        "AutoTrainer: first / last below 1e-3 (https://arxiv.org/abs/2002.04562 for the kind); 1e-8 is the eps of "
-        "torch's Adam, below which its steps shrink"
+        "AutoTrainer (ICSE 2021): ratio of first to last below 1e-3; 1e-8 is the eps of torch's Adam, below which its "
+        "steps shrink"
     )
     fix = "Look at the first module behind these weights: saturated attention or activation, a tiny factor, a hook."
 
     def check(self, history: History) -> Iterable[Finding]:
         """One finding for all such matrices."""
-        sizes = {o.name: o.shape for o in history.origins}
-        root = {name: _entries(shape) ** 0.5 for name, shape in sizes.items()}
-        found = []
-        rms = {
-            site: series.last / root[site]
-            for site, series in history.of("gradient/norm")
-            if site in root and len(sizes[site]) > 1 and series.last > 0
-        }
+        rms = self._per_weight(history)
         middle = median(rms.values()) if rms else 0.0
-        for site, value in rms.items():
-            limit = self.size * root[site]
-            low = history.streak(
-                ("EG201", self.size, site), history.series("gradient/norm", site),
-                lambda _, norm, limit=limit: 0 < norm < limit,  # type: ignore[misc]
-            )  # fmt: skip
-            lasting = low is not None and low.lasting(steps=int(self.steps), windows=int(self.windows))
-            if lasting and value < self.ratio * middle:
-                found.append(site)
+        small = [site for site, value in rms.items() if value < min(self.size, self.ratio * middle)]
+        found = [site for site in small if self._lasting(history, site, self.size * history.roots[site])]
         if found:
             yield self.finding(
                 history,
@@ -65,6 +51,19 @@ class GradientVanishes(Rule):
                 site=common_place(found),
                 evidence={"parameters": found[:20], "gradient": rms[found[0]], "median": middle},
             )
+
+    def _per_weight(self, history: History) -> dict[str, float]:
+        """|gradient| / sqrt(entries) of the matrices whose size is known."""
+        return {
+            site: series.last / history.roots[site]
+            for site, series in history.of("gradient/norm")
+            if site in history.roots and series.last > 0
+        }
+
+    def _lasting(self, history: History, site: str, limit: float) -> bool:
+        series = history.series("gradient/norm", site)
+        low = history.streak(("EG201", self.size, site), series, lambda _, norm: 0 < norm < limit)
+        return low is not None and low.lasting(steps=int(self.steps), windows=int(self.windows))
 
 
 @dataclass(frozen=True)
@@ -141,10 +140,3 @@ class ForgetsWhatItLearned(Rule):
             f"the loss was {-best:.0%} below chance and is back at it since step {lost.since}",
             evidence={"best": best, "now": relative.last, "since": lost.since},
         )
-
-
-def _entries(shape: tuple[int, ...]) -> int:
-    count = 1
-    for length in shape:
-        count *= length
-    return count

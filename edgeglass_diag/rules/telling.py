@@ -153,10 +153,10 @@ class FullyMasked(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """One finding per attention site."""
-        broken = [site for site, series in history.of("activation/nonfinite") if max(series.values) > 0]
         for site, series in history.of("attention/masked_queries"):
             if sum(value > 0 for value in series.values[-int(self.windows) :]) < self.windows:
                 continue
+            broken = [place for place, values in history.of("activation/nonfinite") if values.last > 0]
             owner = site.split("#")[0].removesuffix(".attention")
             harmed = [place for place in broken if place == owner or owner.startswith(place) or place.startswith(owner)]
             yield self.finding(
