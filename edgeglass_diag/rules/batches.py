@@ -59,17 +59,18 @@ class Duplicates(Rule):
     Why: a pair with m copies of its caption in the batch cannot be told from them: the loss has a floor of
     sum (m / B) ln m, and what is right is counted as wrong.
 
-    Formula: the share of samples that equal an earlier one of their batch is at least ``share``, on average over the
-    last ``windows`` recorded windows, at an input of a contrast between two sides.
+    Formula: the share r of samples that equal an earlier one of their batch, on average over the last ``windows``
+    recorded windows, at an input of a contrast between two sides, lifts the floor to at least ``floor`` of the chance
+    level: 2 r ln 2 >= ``floor`` x ln B. A few copies among many pairs are usual and silent.
     """
 
-    share: float = 0.15
+    floor: float = 0.05
     windows: float = 4
 
     code = "EG502"
     name = "duplicates-in-batch"
     severity = Severity.WARNING
-    source = "derived: a share r of copies in twos lifts the floor by 2 r ln 2, 0.2 nats at .15; s-transformers #3189"
+    source = "derived: a share r of copies in twos lifts the floor by 2 r ln 2; sentence-transformers #3189, LAVIS #285"
     fix = "Keep copies out of a batch, or give all of them a part of the target."
 
     def check(self, history: History) -> Iterable[Finding]:
@@ -79,7 +80,9 @@ class Duplicates(Rule):
         for site, series in history.of("data/repeated"):
             recent = series.values[-int(self.windows) :]
             share = sum(recent) / len(recent)
-            if len(recent) >= self.windows and share >= self.share and not _alike(history, site):
+            batch = max(2.0, history.series("data/samples", site).last) if share else 2.0
+            lifted = 2 * share * log(2) >= self.floor * log(batch)
+            if len(recent) >= self.windows and lifted and not _alike(history, site):
                 yield self.finding(
                     history,
                     f"{site}: {share:.0%} of the samples equal another one of their batch: the loss cannot fall below "

@@ -114,8 +114,8 @@ class DirectionsEqual(Rule):
     name = "directions-equal"
     severity = Severity.WARNING
     source = (
-        "derived: two counts of deviation sqrt(N r (1-r)) agree with a probability of 1 / (2 sqrt(pi N r (1-r))), 4 % at "
-        "N = 256 and r = .5; three times that is 1e-4"
+        "derived: two counts of deviation sqrt(N r (1-r)) agree with a probability of 1 / (2 sqrt(pi N r (1-r))), "
+        "4 % at N = 256 and r = .5; three times that is 1e-4"
     )
     fix = "Transpose the similarity matrix for the second direction."
 

@@ -164,7 +164,7 @@ HEALTHY = {
     | {"logsigmoid|loss/weight": always(1.0), "logsigmoid|loss/candidates": always(128)},
     "EG412": {"cross_entropy|loss/target_gradient": always(0)},
     "EG501": {**PICTURES, "images|data/fingerprint": lambda t: t / 7},
-    "EG502": {**CONTRAST, **TEXT, "tokens|data/repeated": always(0.05), "mask|data/repeated": always(0.9)},
+    "EG502": {**CONTRAST, **TEXT, "tokens|data/repeated": always(0.12), "mask|data/repeated": always(0.9)},
     "EG503": {**STUCK, "cross_entropy|loss/accuracy": always(4 / 128), "w|update/ratio": always(0.01)},
     "EG504": dict(more_sites=[picture()])
     | {**PICTURES, "images|data/min": always(0.0), "images|data/max": always(1.0)},
