@@ -24,7 +24,7 @@ check: $(STAMP)
 
 test: $(STAMP) check
 	tests/install_chromium.sh
-	$(BIN)/python -m pytest --ignore=tests/acceptance
+	$(BIN)/python -m pytest --ignore=tests/acceptance --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 # The incident in full, three seeds: some ten minutes.
 acceptance: $(STAMP)

@@ -4,7 +4,7 @@
     python examples/emoji_pairs.py OUT_DIR
 
 writes about 3,600 pictures of 136 x 136 pixels to OUT_DIR/images and their names to OUT_DIR/pairs.csv, which
-edgeglass_models.data.pairs.CsvPairs reads.
+`--set data.path=OUT_DIR/pairs.csv` reads.
 """
 
 import argparse

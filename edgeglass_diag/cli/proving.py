@@ -1,15 +1,83 @@
-"""Verbs that prove something: ``bench``."""
+"""Verbs that prove: ``explain`` by replays, ``audit`` from logged numbers alone, ``bench`` on known faults."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from edgeglass_diag.cli.app import AsJson, Ignore, Select, Thresholds, app
+from edgeglass_diag.cli.app import AsJson, FailOn, Ignore, Select, Thresholds, app, check_severity
 from edgeglass_diag.records import UsageError
-from edgeglass_diag.verbs.printing import print_json, terminal
+from edgeglass_diag.verbs.printing import exit_on, print_json, terminal
+
+
+@app.command()
+def explain(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of the ill run.")],
+    against: Annotated[str | None, typer.Option(help="A healthy run, or a recipe name or YAML file.")] = None,
+    settings: Annotated[list[str], typer.Option("--set", help="section.key=value on the recipe --against.")] = [],  # noqa: B006
+    out: Annotated[Path | None, typer.Option(help="Folder of the replays; below runs/ if not given.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Replays of each change.")] = 3,
+    steps: Annotated[int | None, typer.Option(min=4, help="Length of a replay; at most 100 if not given.")] = None,
+    budget: Annotated[float | None, typer.Option(min=0, help="Seconds after which no replay begins.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Replays side by side.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Root cause by intervention: short replays that differ in one thing, and the smallest change that cures.
+
+    With --against, the settings in which the two runs differ are the suspects, in both directions: which of them
+    cures the ill run, and which makes the healthy one ill. Without, changes that are often the cure are tried.
+    """
+    from edgeglass_diag.verbs.explain import Question
+    from edgeglass_diag.verbs.explain import explain as explain_run
+    from edgeglass_diag.verbs.explanation_tables import explanation_tables
+    from edgeglass_diag.verbs.options import default_folder
+
+    place = out if out is not None else default_folder(f"explain-{folder.name}", Path("runs"))
+    question = Question(folder, against, settings, place, seeds, steps, budget, workers)
+    result = explain_run(question, _tell)
+    print(file=sys.stderr)
+    if as_json:
+        print_json(result)
+        return
+    for part in explanation_tables(result):
+        terminal().print(part, highlight=False)
+
+
+@app.command()
+def audit(
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Logs: CSV, JSON, JSONL, TensorBoard event files, W&B offline logs, run folders."),
+    ],
+    columns: Annotated[
+        list[str],
+        typer.Option("--column", help="ROLE=NAME for a column whose name does not tell, e.g. val_loss=objective."),
+    ] = [],  # noqa: B006
+    as_json: AsJson = False,
+    fail_on: FailOn = None,
+) -> None:
+    """Forensics on logged numbers alone: which cannot be true together, and what they imply."""
+    from edgeglass_diag.audit import audit_files
+    from edgeglass_diag.verbs.audit import audit_summary, audit_text
+
+    check_severity(fail_on)
+    audited = audit_files(files, columns=columns)
+    if as_json:
+        print_json(audit_summary(audited))
+    else:
+        for line in audit_text(audited):
+            terminal().print(line, highlight=False)
+    exit_on([finding for one in audited for finding in one.conclusions], fail_on)
+
+
+def _tell(done: int, wanted: int, mean: float) -> None:
+    left = (wanted - done) * mean
+    print(
+        f"\r{done} replays of {wanted}, {mean:.0f} s each, {left:.0f} s to go    ", end="", file=sys.stderr, flush=True
+    )
 
 
 @app.command()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
+from edgeglass_diag.settings import differing
 from edgeglass_diag.store import Run
 from edgeglass_diag.verbs.summary import plain, run_summary
 
@@ -20,7 +20,9 @@ def compare_runs(runs: Sequence[Run]) -> dict[str, Any]:
     """
     return {
         "runs": [run_summary(run) for run in runs],
-        "differing_settings": _differing([run.header.get("settings", {}) for run in runs]),
+        "differing_settings": differing(
+            [run.header.get("settings", {}) for run in runs], ignore=("name", "description")
+        ),
         "first_divergence": _divergence(runs),
     }
 
@@ -39,20 +41,3 @@ def _divergence(runs: Sequence[Run]) -> dict[str, Any] | None:
         if not max(values) - min(values) <= APART:
             return {"step": step, "loss_over_chance": plain(dict(zip((r.name for r in runs), values, strict=True)))}
     return None
-
-
-def _differing(settings: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    flat = [_flatten(setting) for setting in settings]
-    keys = sorted(set().union(*flat))
-    rows = {key: [values.get(key) for values in flat] for key in keys if key not in ("name", "description")}
-    return {key: values for key, values in rows.items() if len({json.dumps(v, sort_keys=True) for v in values}) > 1}
-
-
-def _flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            found |= _flatten(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found

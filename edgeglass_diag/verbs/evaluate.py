@@ -19,15 +19,19 @@ def evaluate(
     path: Path,
     *,
     split: str | None = None,
+    data: Path | None = None,
+    settings: Sequence[str] = (),
     dims: Sequence[int] = (),
     with_curve: bool = True,
     device: str | None = None,
-) -> dict[str, Any]:
-    """What ``eval --json`` prints.
+) -> tuple[dict[str, Any], Embeddings]:
+    """What ``eval --json`` prints, and the embeddings that it is about.
 
     Args:
         path: run folder, checkpoint, or file of embeddings (npy, npz, safetensors, parquet).
-        split: of a run or checkpoint; test where None.
+        split: of a run or checkpoint; where None test, or with ``data`` all.
+        data: other pictures and captions for a run or checkpoint, in any form that recipes read.
+        settings: ``data.key=value`` of a run or checkpoint.
         dims: prefix widths; the model's own, or halvings down to 32, where empty.
         with_curve: also the MRL curve with its controls.
         device: a torch device; CUDA where None and there is one.
@@ -36,8 +40,8 @@ def evaluate(
         UsageError: when there is nothing to evaluate at ``path``, or it does not fit the options.
     """
     try:
-        embeddings, of_what = _embeddings(path, split)
-        return {**of_what, **report(embeddings.to(_device(device)), dims, with_curve=with_curve)}
+        embeddings, of_what = _embeddings(path, split, data, settings)
+        return {**of_what, **report(embeddings.to(_device(device)), dims, with_curve=with_curve)}, embeddings
     except ValueError as error:
         raise UsageError(str(error)) from error
 
@@ -51,11 +55,15 @@ def _device(name: str | None) -> torch.device:
         raise UsageError(f"--device {name}: {str(error).splitlines()[0]}") from error
 
 
-def _embeddings(path: Path, split: str | None) -> tuple[Embeddings, dict[str, str]]:
+def _embeddings(
+    path: Path, split: str | None, data: Path | None, settings: Sequence[str]
+) -> tuple[Embeddings, dict[str, str]]:
     if path.is_file() and holds_embeddings(path):
-        if split is not None:
-            raise UsageError(f"--split {split}: is for runs and checkpoints; {path} holds embeddings")
+        for option, given in (("--split", split), ("--data", data), ("--set", " ".join(settings) or None)):
+            if given is not None:
+                raise UsageError(f"{option} {given}: is for runs and checkpoints; {path} holds embeddings")
         return read_embeddings(path), {}
-    split = split or "test"
-    image, text, dims = provider().embed(path, split)
-    return make_embeddings(image, text, dims=tuple(dims)), {"split": split}
+    split = split or ("test" if data is None else "all")
+    found = provider().embed(path, split, data=data, overrides=settings)
+    embeddings = make_embeddings(found.image, found.text, found.image_index, tuple(found.dims))
+    return embeddings, {"split": split, **({} if data is None else {"data": str(data)})}

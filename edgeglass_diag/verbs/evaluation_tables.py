@@ -25,13 +25,15 @@ def evaluation_tables(result: dict[str, Any]) -> Iterator[RenderableType]:
     if "curve" in result:
         yield _curve(result["curve"])
         yield _knee(result["curve"]["knee"])
-    yield _geometry(result["geometry"])
+    yield _geometry(result)
+    yield from _hubness(result["geometry"]["hubness"])
 
 
 def _recalls(result: dict[str, Any]) -> Table:
     """One row for each direction and K: recall, its interval, chance."""
     split = f", split {result['split']}" if "split" in result else ""
-    title = f"{result['n_images']} images, {result['n_texts']} captions{split}"
+    data = f" of {result['data']}" if "data" in result else ""
+    title = f"{result['n_images']} images, {result['n_texts']} captions{split}{data}"
     table = Table("", "recall", "95 % interval", "chance", title=title)
     for way in WAYS:
         for k in RECALLS:
@@ -73,12 +75,21 @@ def _knee(knee: dict[str, Any] | None) -> str:
     return f"knee: {knee['dims']} dims, {knee['saved']:g}x less storage ({knee['definition']}; {knee['source']})"
 
 
-def _geometry(geometry: dict[str, Any]) -> Table:
-    table = Table(
-        "modality gap", "alignment", "uniformity image / text", "effective rank image / text", title="geometry"
-    )
-    pairs = [
-        f"{geometry[name]['image']:.3f} / {geometry[name]['text']:.3f}" for name in ("uniformity", "effective_rank")
-    ]
-    table.add_row(f"{geometry['modality_gap']:.3f}", f"{geometry['alignment']:.3f}", *pairs)
+def _geometry(result: dict[str, Any]) -> Table:
+    """One row for each width."""
+    table = Table("dims", "gap", "alignment", "uniformity", "effective rank", title="geometry (image / text)")
+    for dim, entry in result["mrl"].items():
+        shape = entry["geometry"]
+        uniform, rank = (
+            " / ".join(f"{shape[name][side]:{form}}" for side in ("image", "text"))
+            for name, form in (("uniformity", ".3f"), ("effective_rank", ".1f"))
+        )
+        table.add_row(dim, f"{shape['modality_gap']:.3f}", f"{shape['alignment']:.3f}", uniform, rank)
     return table
+
+
+def _hubness(hubness: dict[str, Any]) -> Iterator[str]:
+    for way, what in (("i2t", "captions"), ("t2i", "images")):
+        if (found := hubness[way]) is not None:
+            never = f"{found['never']:.0%} of the {what} are never among the first {found['k']}"
+            yield f"hubness {way}: skew {found['skew']:.2f}; {never}, one is {found['largest']:.4g} times"

@@ -38,7 +38,7 @@ class Tower(nn.Module):
 
     model: Any  # open_clip has no types
 
-    def __init__(self, model: Any, tokenizer: Callable[[list[str]], Tensor], architecture: object) -> None:
+    def __init__(self, model: Any, tokenizer: Any, architecture: object) -> None:
         super().__init__()
         self.model = model.requires_grad_(False).eval()
         self.tokenizer = tokenizer
@@ -76,6 +76,12 @@ class Tower(nn.Module):
         prefix = output.get("image_intermediates_prefix", [])
         return torch.cat([*prefix, *output["image_intermediates"]], dim=1)
 
+    def grid(self, images: Tensor) -> tuple[int, int]:
+        """Rows and columns of the patches of pictures (B, 3, H, W): the last rows x columns of their tokens."""
+        visual = self.model.visual
+        size = visual.trunk.patch_embed.patch_size if isinstance(visual, TimmModel) else visual.patch_size
+        return images.shape[-2] // int(size[0]), images.shape[-1] // int(size[1])
+
     def text_features(self, token_ids: Tensor) -> Tensor:
         """CLIP's text embedding: pooled and projected into the shared space, not normalised.
 
@@ -85,6 +91,12 @@ class Tower(nn.Module):
         """
         features: Tensor = self.model.encode_text(token_ids, normalize=False)
         return features
+
+    def cuts(self, caption: str) -> bool:
+        """Whether the tokenizer leaves out the end of a caption because it is longer than the context."""
+        inner = getattr(self.tokenizer, "tokenizer", None)  # open_clip's wrapper of a transformers tokenizer
+        length = len(inner(caption).input_ids) if inner is not None else len(self.tokenizer.encode(caption)) + 2
+        return length > int(self.tokenizer.context_length)
 
 
 def load_tower(model: str, pretrained: str | None = None, *, seed: int = 0) -> Tower:

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from edgeglass_diag.measures.chance import chance_recall
 from edgeglass_diag.measures.placement import hits
@@ -30,18 +29,22 @@ KS = (1, 5, 10)
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a finished run reports: losses in nats, recalls as fractions of ``n`` test pairs."""
+    """What a finished run reports: losses in nats, recalls of ``n`` test pictures with ``n_texts`` captions.
+
+    ``chance`` is K / n, that of finding a caption's picture; a picture with several captions is likelier to find one.
+    """
 
     train_loss: float
     val_loss: float
     i2t: dict[str, float]
     t2i: dict[str, float]
     n: int
+    n_texts: int
     chance: dict[str, float]
 
 
 def steps_per_epoch(recipe: Recipe, pairs: int) -> int:
-    """Whole batches in an epoch; the incomplete rest is dropped.
+    """Whole batches of pictures in an epoch; the incomplete rest is dropped.
 
     Raises:
         ValueError: when the training set is smaller than one batch.
@@ -115,6 +118,7 @@ def train(
         train_loss=history.mean_train_loss(last_epoch),
         val_loss=history.last.get("val/loss", math.nan),
         n=len(splits.test),
+        n_texts=len(splits.test.image_index),
         chance={f"R@{k}": chance_recall(k, len(splits.test)) for k in KS},
         **recalls,
     )
@@ -125,31 +129,47 @@ def evaluate(model: AlignmentModel, test: FeatureSet) -> dict[str, dict[str, flo
 
     NaN where an embedding is not finite: such a model ranks nothing.
     """
-    image, text = embed(model, test)
+    image, text = (as_compared(side) for side in embed(model, test))
     if not (torch.isfinite(image).all() and torch.isfinite(text).all()):
         return {way: {f"R@{k}": math.nan for k in KS} for way in ("i2t", "t2i")}
-    # As the loss compares them: where a norm overflows the model's own normalisation gives zero, a constant side.
-    image, text = normalize(image, dim=-1), normalize(text, dim=-1)
-    ways = zip(("i2t", "t2i"), place_pairs(image, text), strict=True)
+    ways = zip(("i2t", "t2i"), place_pairs(image, text, test.image_index), strict=True)
     return {way: {f"R@{k}": float(hits(placed, k).mean()) for k in KS} for way, placed in ways}
 
 
 @torch.no_grad()
 def embed(model: AlignmentModel, pairs: FeatureSet, *, batch_size: int = 256) -> tuple[Tensor, Tensor]:
-    """Embeddings (N, W) of all pairs, image and text side, not normalised."""
+    """Embeddings of all pictures (N, W) and of all captions (M, W), not normalised."""
     model.eval()
     device = next(model.parameters()).device
-    sides = [model.embed(tokens.to(device), text.to(device)) for tokens, text in pairs.batches(batch_size)]
-    return torch.cat([image for image, _ in sides]).cpu(), torch.cat([text for _, text in sides]).cpu()
+    pictures, captions = (
+        torch.split(torch.arange(count), batch_size) for count in (len(pairs), len(pairs.image_index))
+    )
+    image = [model.image_head(pairs.tokens(rows).to(device)).cpu() for rows in pictures]
+    text = [model.text_head(pairs.text(rows).to(device)).cpu() for rows in captions]
+    return torch.cat(image), torch.cat(text)
+
+
+def as_compared(side: Tensor) -> Tensor:
+    """Embeddings (N, W) as the loss compares them: where a norm overflows, the model's normalisation gives zero.
+
+    A row that is not finite stays so.
+    """
+    overflown = torch.isfinite(side).all(-1, keepdim=True) & side.norm(dim=-1, keepdim=True).isinf()
+    return side.masked_fill(overflown, 0)
 
 
 def _micro_batches(recipe: Recipe, pairs: FeatureSet, step: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """A batch has each picture once, so that no caption of a picture is a negative of another one of it.
+
+    From epoch to epoch a picture goes on to its next caption, from a random one.
+    """
     size, per_epoch = recipe.train.batch_size, steps_per_epoch(recipe, len(pairs))
     epoch, position = divmod(step, per_epoch)
     generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
     order = torch.randperm(len(pairs), generator=generator)[position * size : (position + 1) * size]
+    starts = torch.randint(1 << 31, (len(pairs),), generator=torch.Generator().manual_seed(recipe.seed))
     for part in order.chunk(recipe.train.accumulate):
-        yield pairs[part]
+        yield pairs.with_captions(part, starts[part] + epoch)
 
 
 def _sampled_dims(recipe: Recipe, step: int) -> list[int] | None:

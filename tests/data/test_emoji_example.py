@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeglass_models.data.pairs import CsvPairs
+from edgeglass_models.data.splits import pair_splits
+from edgeglass_models.recipes.settings import DataSettings
 
 example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "emoji_pairs.py"))
 LIST = """\
@@ -22,9 +23,9 @@ def test_pictures_with_their_names(tmp_path, capsys):
     (tmp_path / "list.txt").write_text(LIST, encoding="utf-8")
     assert example["main"]([str(tmp_path / "out"), "--list", str(tmp_path / "list.txt")]) == 0
     assert "4 pictures" in capsys.readouterr().out
-    pairs = CsvPairs(tmp_path / "out" / "pairs.csv")
+    pairs = pair_splits(DataSettings(path=tmp_path / "out" / "pairs.csv"), whole=True)["all"]
     names = ["grinning face", "waving hand: medium-light skin tone", "astronaut", "flag: Albania"]
-    assert [text for _, text in pairs.rows] == names
+    assert [pairs.captions(i) for i in range(4)] == [(name,) for name in names]
     for i in range(4):
         picture = pairs[i][0]
         assert picture.size == (136, 136)

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from edgeglass_models.data.features import cached_features, default_cache_dir
+from edgeglass_models.data.rows import Fault
 from edgeglass_models.data.scenes import ScenePairs
+from edgeglass_models.data.splits import FeatureSet
 from edgeglass_models.tiny_clip import WEIGHTS
 from edgeglass_models.towers import load_tower
 
@@ -64,7 +66,7 @@ def test_a_second_call_reads_the_cache(tower, pairs, cache, made):
 
 def test_nothing_else_is_left_in_the_cache_folder(made):
     entry = entry_of(made[0])
-    assert sorted(file.name for file in entry.iterdir()) == ["meta.json", "text.npy", "tokens.npy"]
+    assert sorted(file.name for file in entry.iterdir()) == ["image_index.npy", "meta.json", "text.npy", "tokens.npy"]
 
 
 def test_writing_to_the_arrays_leaves_the_files(tower, pairs, cache, made):
@@ -128,26 +130,32 @@ def test_damage_is_noticed_and_mended(tower, pairs, cache, made, damage):
     cached_features(tower, pairs, cache_dir=cache)  # sound now: no warning
 
 
-class Breaks:
-    """Pairs of which one cannot be read."""
+class Other:
+    """Scenes with a few things changed."""
 
-    fingerprint = "breaks"
-
-    def __init__(self, pairs):
-        self.pairs = pairs
+    def __init__(self, pairs, name, faults=(), captions=None):
+        self.pairs, self.fingerprint, self.faults = pairs, name, dict(faults)
+        self.said = captions or {}
 
     def __len__(self):
         return len(self.pairs)
 
-    def __getitem__(self, i):
-        if i == N - 1:
-            raise ValueError("picture 19 is damaged")
-        return self.pairs[i]
+    def captions(self, i):
+        return self.said.get(i, self.pairs.captions(i))
+
+    def pictures(self, indices):
+        for i, picture in zip(indices, self.pairs.pictures(indices), strict=True):
+            fault = self.faults.get(i)
+            if isinstance(fault, Exception):
+                raise fault
+            yield fault or picture
 
 
 def test_an_error_halfway_leaves_nothing_behind(tower, pairs, tmp_path):
     with pytest.raises(ValueError, match="picture 19 is damaged"):
-        cached_features(tower, Breaks(pairs), cache_dir=tmp_path, batch_size=8)
+        cached_features(
+            tower, Other(pairs, "x", {N - 1: ValueError("picture 19 is damaged")}), cache_dir=tmp_path, batch_size=8
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -177,3 +185,39 @@ def test_default_cache_dir(monkeypatch, tmp_path):
     monkeypatch.delenv("EDGEGLASS_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert default_cache_dir() == tmp_path / ".cache" / "edgeglass-diag"
+
+
+def test_damaged_pictures_are_named_and_have_no_row(tower, pairs, made, tmp_path):
+    faults = {k: Fault("damaged picture", f"row {k}", "cut") for k in (0, 7, *range(8, 16), 19)}
+    other = Other(pairs, "damaged", faults)
+    features = cached_features(tower, other, cache_dir=tmp_path, batch_size=8)
+    kept = [k for k in range(N) if k not in faults]
+    assert features.damaged == tuple(faults.values())
+    np.testing.assert_allclose(features.tokens, made[1].tokens[kept], atol=5e-3)
+    assert features.image_index.tolist() == list(range(len(kept)))
+    again = cached_features(tower, other, cache_dir=tmp_path, batch_size=8)
+    assert again.damaged == features.damaged
+    nothing = Other(pairs, "nothing", {k: Fault("damaged picture", f"row {k}", "cut") for k in range(N)})
+    with pytest.raises(ValueError, match="expected pictures; got 20 damaged ones, the first row 0: cut"):
+        cached_features(tower, nothing, cache_dir=tmp_path)
+
+
+def test_every_caption_of_a_picture_has_a_row(tower, pairs, made, tmp_path):
+    several = {2: ("a", "b", "c"), 19: ("d", *pairs.captions(19))}
+    features = cached_features(tower, Other(pairs, "several", captions=several), cache_dir=tmp_path, batch_size=8)
+    assert features.image_index.tolist() == [0, 1, 2, 2, 2, *range(3, N), 19]
+    np.testing.assert_allclose(features.text[[0, 1, 5, -1]], made[1].text[[0, 1, 3, 19]], atol=1e-4)
+    expected = tower.text_features(tower.tokenizer(["b"]))[0]
+    np.testing.assert_allclose(features.text[3], expected, atol=1e-4)
+    one = FeatureSet(features)
+    turns = [one.with_captions(torch.tensor([2, 19, 0]), torch.tensor([turn] * 3))[1] for turn in range(3)]
+    for turn, rows in enumerate(([2, 21, 0], [3, 22, 0], [4, 21, 0])):
+        assert torch.equal(turns[turn], torch.from_numpy(features.text[rows])), turn
+
+
+def test_captions_that_lose_their_end_are_counted(tower, pairs, tmp_path):
+    context = tower.tokenizer.context_length
+    long = {0: ("red " * (context - 2), "red " * (context - 1)), 1: ("red " * 500,)}
+    assert [tower.cuts(text) for text in (*long[0], *long[1])] == [False, True, True]
+    assert cached_features(tower, Other(pairs, "long", captions=long), cache_dir=tmp_path).cut == 2
+    assert cached_features(tower, Other(pairs, "long", captions=long), cache_dir=tmp_path).cut == 2

@@ -39,12 +39,21 @@ def watched(folder, build, loss_of, lr=2e-3):
 
 
 def test_a_clip_model_of_transformers(tmp_path):
+    import edgeglass_models.torchvision_operators  # noqa: F401  transformers imports torchvision
+
     transformers = pytest.importorskip("transformers")
     small = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, projection_dim=32)
 
     def build():
         config = transformers.CLIPConfig(
-            text_config=dict(small, vocab_size=VOCABULARY, max_position_embeddings=LENGTH, eos_token_id=EOS),
+            text_config=dict(
+                small,
+                vocab_size=VOCABULARY,
+                max_position_embeddings=LENGTH,
+                eos_token_id=EOS,
+                bos_token_id=1,
+                pad_token_id=0,
+            ),
             vision_config=dict(small, image_size=16, patch_size=4),
             projection_dim=32,
         )

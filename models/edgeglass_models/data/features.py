@@ -1,7 +1,8 @@
 """Frozen token features: computed once, kept on disk, memory-mapped.
 
-A cache entry is a folder named after what determines its content (tower, pairs, number format), with tokens.npy,
-text.npy, and meta.json which holds each file's size and CRC-32. An entry that does not match them is rebuilt.
+A cache entry is a folder named after what determines its content (tower, bytes of the pictures, captions, number
+format), with tokens.npy, text.npy, image_index.npy, and meta.json which holds each file's size and CRC-32, the pictures
+that turned out damaged, and how many captions the tokenizer cut. An entry that does not match them is rebuilt.
 """
 
 import contextlib
@@ -15,36 +16,44 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
 from edgeglass_models.data.pairs import Pairs
+from edgeglass_models.data.rows import Fault
 from edgeglass_models.towers import Tower
 
 _META = "meta.json"
-_FILES = ("tokens.npy", "text.npy")
+_FILES = ("tokens.npy", "text.npy", "image_index.npy")
 _CHUNK = 1 << 22
-_CONTENT = "last block before the final norm, projected text"  # to be changed with what Tower gives; part of the key
+# To be changed with what Tower or decode() gives; part of the key.
+_CONTENT = "last block before the final norm, projected text of all captions; EXIF orientation, 16 bits scaled"
 
 
 @dataclass(frozen=True)
 class Features:
-    """What a frozen tower makes of a set of pairs, as memory-mapped arrays (copy-on-write: the files stay).
+    """What a frozen tower makes of pictures and captions, as memory-mapped arrays (copy-on-write: the files stay).
 
-    Shapes: `tokens` (N, L, D) in the number format asked for, `text` (N, Dt) in float32.
+    Shapes: `tokens` (N, L, D) in the number format asked for, `text` (M, Dt) in float32, `image_index` (M,), the row of
+    each caption's picture, increasing; None means row by row a pair. `damaged` names pictures that could not be
+    decoded and are in none of them, `cut` counts captions longer than the tower's context.
     """
 
     tokens: NDArray[Any]
     text: NDArray[np.float32]
     fingerprint: str
+    image_index: NDArray[np.int64] | None = None
+    damaged: tuple[Fault, ...] = ()
+    cut: int = 0
 
 
 def default_cache_dir() -> Path:
@@ -67,12 +76,12 @@ def cached_features(
         tower: the frozen tower; its fingerprint covers architecture, preprocessing and weights.
         pairs: pictures and captions.
         cache_dir: where entries are kept, `default_cache_dir()` if None.
-        batch_size: pictures per forward pass; the result is the same within rounding.
+        batch_size: pictures, and captions, per forward pass; the result is the same within rounding.
         dtype: number format of the tokens.
         progress: show a progress bar on stderr; None means where stderr is a terminal.
 
     Raises:
-        ValueError: there are no pairs, or the cache folder cannot be written.
+        ValueError: there are no pairs, none can be decoded, or the cache folder cannot be written.
     """
     if not len(pairs):
         raise ValueError("pairs: expected at least one pair; got none")
@@ -86,7 +95,7 @@ def cached_features(
         warnings.warn(f"{entry}: damaged cache is computed anew ({fault})", stacklevel=2)
     with _writable(folder) as partial:
         batches = _feature_batches(tower, pairs, batch_size, progress)
-        _write(partial, key, len(pairs), np.dtype(dtype), batches)
+        _write(partial, key, np.dtype(dtype), batches)
         _put_in_place(partial, entry, key)
     return _load(entry, key)
 
@@ -116,59 +125,121 @@ def _put_in_place(partial: Path, entry: Path, key: str) -> None:
     partial.rename(entry)
 
 
-def _feature_batches(
-    tower: Tower, pairs: Pairs, batch_size: int, progress: bool | None
-) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Yield (tokens, text) batch by batch; a thread draws or reads the next batch while this one is computed."""
+@dataclass(frozen=True)
+class _Inputs:
+    """One batch for the tower: pictures (B, 3, H, W), token ids (C, context), captions per picture, and the rest."""
+
+    images: Tensor | None
+    token_ids: Tensor | None
+    captions: list[int]
+    damaged: list[Fault]
+    cut: int
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What the tower made of one: None where every picture of the batch is damaged."""
+
+    arrays: tuple[NDArray[Any], NDArray[Any], list[int]] | None
+    damaged: list[Fault]
+    cut: int
+
+
+def _feature_batches(tower: Tower, pairs: Pairs, batch_size: int, progress: bool | None) -> Iterator[_Batch]:
+    """Features batch by batch; a thread draws or reads the next batch while this one is computed."""
     starts = range(0, len(pairs), batch_size)
     console = Console(stderr=True)
     device = next(tower.parameters()).device
     quiet = not (console.is_terminal if progress is None else progress)
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        upcoming = pool.submit(_inputs, tower, pairs, range(len(pairs))[:batch_size])
+    pictures = pairs.pictures(range(len(pairs)))
+    with contextlib.closing(pictures), ThreadPoolExecutor(max_workers=1) as pool:
+        upcoming = pool.submit(_inputs, tower, pairs, pictures, range(len(pairs))[:batch_size])
         for start in track(starts, "frozen features", console=console, disable=quiet):
-            images, token_ids = upcoming.result()
+            inputs = upcoming.result()
             following = range(len(pairs))[start + batch_size : start + 2 * batch_size]
             if following:
-                upcoming = pool.submit(_inputs, tower, pairs, following)
-            with torch.inference_mode():
-                tokens = tower.image_tokens(images.to(device))
-                text = tower.text_features(token_ids.to(device))
-            yield tokens.float().cpu().numpy(), text.float().cpu().numpy()
+                upcoming = pool.submit(_inputs, tower, pairs, pictures, following)
+            arrays = None
+            if inputs.images is not None and inputs.token_ids is not None:
+                with torch.inference_mode():
+                    tokens = tower.image_tokens(inputs.images.to(device))
+                    parts = torch.split(inputs.token_ids.to(device), batch_size)
+                    text = torch.cat([tower.text_features(part) for part in parts])
+                arrays = tokens.float().cpu().numpy(), text.float().cpu().numpy(), inputs.captions
+            yield _Batch(arrays, inputs.damaged, inputs.cut)
 
 
-def _inputs(tower: Tower, pairs: Pairs, indices: range) -> tuple[Tensor, Tensor]:
-    batch = [pairs[i] for i in indices]
-    return torch.stack([tower.transform(image) for image, _ in batch]), tower.tokenizer([text for _, text in batch])
+def _inputs(tower: Tower, pairs: Pairs, pictures: Iterator[Image.Image | Fault], indices: range) -> _Inputs:
+    """Decode the next pictures, each of which is let go before the next one is opened."""
+    images: list[Tensor] = []
+    captions: list[tuple[str, ...]] = []
+    damaged: list[Fault] = []
+    for i in indices:
+        picture = next(pictures)
+        if isinstance(picture, Fault):
+            damaged.append(picture)
+        else:
+            images.append(tower.transform(picture))
+            captions.append(pairs.captions(i))
+    texts = [text for several in captions for text in several]
+    if not images:
+        return _Inputs(None, None, [], damaged, 0)
+    cut = sum(map(tower.cuts, texts))
+    return _Inputs(torch.stack(images), tower.tokenizer(texts), list(map(len, captions)), damaged, cut)
 
 
-def _write(
-    folder: Path, key: str, n: int, dtype: np.dtype[Any], batches: Iterator[tuple[NDArray[Any], NDArray[Any]]]
-) -> None:
+def _write(folder: Path, key: str, dtype: np.dtype[Any], batches: Iterator[_Batch]) -> None:
     """Write the arrays and meta.json.
 
     Through plain files, not a writable memory map: a full disk is then an OSError and not a bus error.
     """
-    checksums = dict.fromkeys(_FILES, 0)
+    done, damaged, cut = 0, list[Fault](), 0
     with contextlib.ExitStack() as stack:
-        files = [stack.enter_context((folder / name).open("wb")) for name in _FILES]
+        arrays = [_Rows(stack.enter_context((folder / name).open("wb"))) for name in _FILES]
         for batch in batches:
-            arrays = (batch[0].astype(dtype), batch[1].astype(np.float32))
-            for name, file, array in zip(_FILES, files, arrays, strict=True):
-                data = array.tobytes()
-                if not file.tell():
-                    data = _header(array, n) + data
-                checksums[name] = zlib.crc32(data, checksums[name])
-                file.write(data)
-    sizes = {name: (folder / name).stat().st_size for name in _FILES}
-    meta = {"key": key, "files": {name: {"bytes": sizes[name], "crc32": checksums[name]} for name in _FILES}}
+            damaged += batch.damaged
+            cut += batch.cut
+            if batch.arrays is None:
+                continue
+            tokens, text, captions = batch.arrays
+            owners = np.repeat(np.arange(done, done + len(captions)), captions)
+            columns: list[NDArray[Any]] = [tokens.astype(dtype), text.astype(np.float32), owners]
+            for rows, array in zip(arrays, columns, strict=True):
+                rows.append(array)
+            done += len(captions)
+        if not done:
+            raise ValueError(f"expected pictures; got {len(damaged)} damaged ones, the first {damaged[0]}")
+        for rows in arrays:
+            rows.finish()
+    files = {name: {"bytes": (folder / name).stat().st_size, "crc32": _crc32(folder / name)} for name in _FILES}
+    meta = {"key": key, "files": files, "damaged": [asdict(fault) for fault in damaged], "cut": cut}
     (folder / _META).write_text(json.dumps(meta, indent=2) + "\n")
 
 
-def _header(first_batch: NDArray[Any], n: int) -> bytes:
-    """Header of an .npy file with `n` rows of the batch's kind."""
+class _Rows:
+    """An .npy file that grows by rows; the header is written again when their number is known."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.count = file, 0
+        self.first: NDArray[Any] | None = None
+
+    def append(self, array: NDArray[Any]) -> None:
+        if self.first is None:
+            self.first = array[:1]
+            self.file.write(_header(self.first, 1))
+        self.file.write(array.tobytes())
+        self.count += len(array)
+
+    def finish(self) -> None:
+        assert self.first is not None
+        self.file.seek(0)
+        self.file.write(_header(self.first, self.count))  # as long as the other: numpy pads for more rows
+
+
+def _header(rows: NDArray[Any], n: int) -> bytes:
+    """Header of an .npy file with `n` rows of this kind."""
     buffer = io.BytesIO()
-    description = np.lib.format.header_data_from_array_1_0(first_batch) | {"shape": (n, *first_batch.shape[1:])}
+    description = np.lib.format.header_data_from_array_1_0(rows) | {"shape": (n, *rows.shape[1:])}
     np.lib.format.write_array_header_1_0(buffer, description)
     return buffer.getvalue()
 
@@ -179,6 +250,7 @@ def _fault(entry: Path, key: str) -> str | None:
         meta = json.loads((entry / _META).read_text())
         if meta["key"] != key:
             return f"{_META} belongs to other features"
+        [Fault(**fault) for fault in meta["damaged"]], int(meta["cut"])
         for name in _FILES:
             file, expected = entry / name, meta["files"][name]
             if file.stat().st_size != expected["bytes"]:
@@ -199,6 +271,7 @@ def _crc32(path: Path) -> int:
 
 
 def _load(entry: Path, key: str) -> Features:
+    meta = json.loads((entry / _META).read_text())
     # Copy-on-write, as torch.from_numpy warns about arrays that cannot be written.
-    tokens, text = (np.load(entry / name, mmap_mode="c") for name in _FILES)
-    return Features(tokens, text, key)
+    tokens, text, owners = (np.load(entry / name, mmap_mode="c") for name in _FILES)
+    return Features(tokens, text, key, owners, tuple(Fault(**fault) for fault in meta["damaged"]), meta["cut"])

@@ -8,14 +8,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeglass_models.recipes.loading import load_recipes, shipped_names
+from pydantic import ValidationError
+
+from edgeglass_models.recipes.loading import changed_recipe, load_recipes, shipped_names
 from edgeglass_models.recipes.settings import DataSettings, Recipe, TowerSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from edgeglass_models.align import AlignmentModel
     from edgeglass_models.data.splits import FeatureSplits
     from edgeglass_models.faults.case import Case
+    from edgeglass_models.views import PairViews
+
+
+_MANY = 10**6
 
 
 def names() -> list[str]:
@@ -37,6 +44,41 @@ def cases() -> list[Case]:
     from edgeglass_models.faults.catalogue import all_cases
 
     return all_cases()
+
+
+def replay(settings: Mapping[str, Any], *, steps: int, seed: int) -> RecipeJob:
+    """The first ``steps`` optimizer steps of the run that these settings describe, from another seed.
+
+    The learning rate goes on the way that it goes in the whole run: a horizon that is the run's length stays that.
+
+    Args:
+        settings: as a run's header has them, with ``total_steps`` where the whole length is known.
+        steps: number of steps.
+        seed: of weights and batches.
+
+    Raises:
+        ValueError: for settings that are no recipe or do not fit together.
+    """
+    content = {name: value for name, value in settings.items() if name != "total_steps"}
+    try:
+        recipe = Recipe.model_validate({**content, "seed": seed})
+    except ValidationError as error:
+        raise ValueError("; ".join(" ".join(each["msg"].split()) for each in error.errors())) from error
+    whole = recipe.optim.horizon or settings.get("total_steps")
+    optim = recipe.optim.model_copy(update={"horizon": whole})
+    train = recipe.train.model_copy(update={"max_steps": steps, "epochs": _MANY, "validate_every": _MANY})
+    return RecipeJob(recipe.model_copy(update={"optim": optim, "train": train}))
+
+
+def changes(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Single changes worth trying on the run that these settings describe.
+
+    Raises:
+        ValueError: for settings that are no recipe.
+    """
+    from edgeglass_models.recipes.changes import changes as changes_of
+
+    return changes_of(replay(settings, steps=settings.get("total_steps") or 100, seed=0).recipe)
 
 
 @dataclass(frozen=True)
@@ -72,29 +114,89 @@ class RecipeJob:
         return asdict(train(self.recipe, _splits(self.recipe.data, self.recipe.tower), out, log=log))
 
 
-def embed(path: Path, split: str = "test") -> tuple[Tensor, Tensor, list[int]]:
-    """Image and text embeddings (N, W) of a trained run or checkpoint file, and its MRL dims.
+@dataclass(frozen=True)
+class Embedded:
+    """Embeddings of N images (N, W) and M captions (M, W), the image of each caption (M,), and the MRL dims."""
+
+    image: Tensor
+    text: Tensor
+    image_index: Tensor
+    dims: list[int]
+
+
+def embed(path: Path, split: str = "test", *, data: Path | None = None, overrides: Iterable[str] = ()) -> Embedded:
+    """Embeddings by a trained run or checkpoint file.
+
+    A row whose norm overflows is zero, as the model's own normalisation makes it for its loss.
 
     Args:
         path: run folder (its latest checkpoint is taken) or checkpoint file.
-        split: ``train``, ``val`` or ``test``.
+        split: ``train``, ``val``, ``test``, or ``all`` that data of one's own have.
+        data: other data than the run's; of its data settings then none remain.
+        overrides: ``data.key=value``.
+
+    Raises:
+        ValueError: when there is no checkpoint of a recipe at ``path``, no such split, or the data are not usable.
+    """
+    from edgeglass_models.build import build_model
+    from edgeglass_models.checkpoint import latest_checkpoint, read_checkpoint, restore
+    from edgeglass_models.data.splits import ALL, SPLITS, load_splits, load_whole
+    from edgeglass_models.train import as_compared
+    from edgeglass_models.train import embed as embed_pairs
+
+    if split not in (*SPLITS, ALL):
+        raise ValueError(f"split must be one of {', '.join((*SPLITS, ALL))}, got {split!r}")
+    file = latest_checkpoint(path) if path.is_dir() else path
+    tensors, _, content = read_checkpoint(file)
+    if data is not None:
+        content = {**content, "data": {"path": data}}
+    for override in overrides:
+        if not override.startswith("data."):
+            raise ValueError(f"--set {override}: only settings of data can be changed for a trained model")
+    recipe = changed_recipe(content, overrides, file)
+    # Read anew each time: between two calls of one process the data may have changed.
+    whole = split == ALL
+    pairs = load_whole(recipe.data, recipe.tower) if whole else getattr(load_splits(recipe.data, recipe.tower), split)
+    model = build_model(recipe.model, recipe.loss, image_width=pairs.image_width, text_width=pairs.text_width)
+    restore(tensors, model)
+    image, text = (as_compared(side) for side in embed_pairs(model, pairs))
+    return Embedded(image, text, pairs.image_index, list(model.head.dims))
+
+
+def views(path: Path, split: str = "test", count: int = 256) -> PairViews:
+    """The first ``count`` pairs of a split as pixels, tokens, latents (of a resampler) and words.
 
     Raises:
         ValueError: when there is no checkpoint of a recipe at ``path``, or no such split.
     """
+    from edgeglass_models.data.splits import pair_splits
+    from edgeglass_models.towers import load_tower
+    from edgeglass_models.views import make_views
+
+    model, recipe = trained(path, split)
+    pairs = pair_splits(recipe.data)[split]
+    chosen = [pairs[i] for i in range(min(count, len(pairs)))]
+    return make_views(load_tower(recipe.tower.model, recipe.tower.pretrained), model, chosen)
+
+
+def trained(path: Path, split: str = "test") -> tuple[AlignmentModel, Recipe]:
+    """The model of a run's latest checkpoint, or of a checkpoint file."""
     from edgeglass_models.build import build_model
     from edgeglass_models.checkpoint import latest_checkpoint, read_checkpoint, restore
     from edgeglass_models.data.splits import SPLITS
-    from edgeglass_models.train import embed as embed_pairs
 
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     tensors, _, content = read_checkpoint(latest_checkpoint(path) if path.is_dir() else path)
     recipe = Recipe.model_validate(content)
-    pairs = getattr(_splits(recipe.data, recipe.tower), split)
-    model = build_model(recipe.model, recipe.loss, image_width=pairs.image_width, text_width=pairs.text_width)
+    widths = {"image_width": _width(tensors, "image_head.project"), "text_width": _width(tensors, "text_head")}
+    model = build_model(recipe.model, recipe.loss, **widths)
     restore(tensors, model)
-    return *embed_pairs(model, pairs), list(model.head.dims)
+    return model.eval(), recipe
+
+
+def _width(tensors: Mapping[str, Tensor], layer: str) -> int:
+    return int(tensors[f"model.{layer}.weight"].shape[1])
 
 
 @lru_cache(maxsize=2)

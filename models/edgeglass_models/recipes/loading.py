@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -43,6 +44,19 @@ def load_recipes(target: str, overrides: Iterable[str] = ()) -> list[Recipe]:
     for override in overrides:
         _apply(content, override, given)
     return [_validated(Recipe, content, path, lines, given)]
+
+
+def changed_recipe(content: Mapping[str, Any], overrides: Iterable[str], where: Path) -> Recipe:
+    """A recipe that a checkpoint at ``where`` holds, with ``key=value`` overrides.
+
+    Raises:
+        ValueError: as load_recipes.
+    """
+    given: dict[Place, str] = {}
+    changed = copy.deepcopy(dict(content))
+    for override in overrides:
+        _apply(changed, override, given)
+    return _validated(Recipe, changed, where, {}, given)
 
 
 def _beside(path: Path, name: str) -> str:

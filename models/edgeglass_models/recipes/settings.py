@@ -22,9 +22,18 @@ class TowerSettings(_Section):
 
 
 class DataSettings(_Section):
-    """Scenes drawn at run time, or, with ``path``, a CSV of image paths and captions."""
+    """Scenes drawn at run time, or, with ``path``, pictures and captions of one's own.
+
+    ``path``: CSV, TSV, JSON lines, parquet, arrow, COCO captions, WebDataset shards or a folder; also a pattern. The
+    counts are pictures: exact for scenes, at most so many of one's own. ``images``: the folder of the pictures where it
+    is not the file's. ``on_error``: whether anything unusable ends the run before it begins, or is left out and said.
+    """
 
     path: Path | None = None
+    images: Path | None = None
+    image_column: str | None = None
+    caption_column: str | None = None
+    on_error: Literal["refuse", "skip"] = "refuse"
     train: PositiveInt = 8000
     val: PositiveInt = 500
     test: PositiveInt = 1000

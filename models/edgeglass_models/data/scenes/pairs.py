@@ -1,6 +1,7 @@
 """A split's scenes as pairs of picture and caption."""
 
 import hashlib
+from collections.abc import Generator, Sequence
 
 from PIL import Image
 
@@ -31,6 +32,14 @@ class ScenePairs:
     def __getitem__(self, i: int) -> tuple[Image.Image, str]:
         """Return picture and caption number i."""
         return draw(self.scenes[i], self.size), caption(self.scenes[i], self.seed)
+
+    def captions(self, i: int) -> tuple[str, ...]:
+        """The one caption of picture number i."""
+        return (caption(self.scenes[i], self.seed),)
+
+    def pictures(self, indices: Sequence[int]) -> Generator[Image.Image, None, None]:
+        """Pictures of these numbers, each drawn when it is its turn."""
+        return (draw(self.scenes[i], self.size) for i in indices)
 
     @property
     def fingerprint(self) -> str:

@@ -1,0 +1,55 @@
+"""Settings of runs as flat mappings ``section.key -> value``, and where two of them differ. No torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Settings = Mapping[str, Any]
+
+
+def flatten(settings: Settings, prefix: str = "") -> dict[str, Any]:
+    """Nested sections as ``section.key``.
+
+    Example:
+        >>> flatten({"optim": {"lr": 0.1}, "seed": 0})
+        {'optim.lr': 0.1, 'seed': 0}
+    """
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= flatten(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def nested(flat: Settings) -> dict[str, Any]:
+    """The inverse of ``flatten``.
+
+    Example:
+        >>> nested({"optim.lr": 0.1, "seed": 0})
+        {'optim': {'lr': 0.1}, 'seed': 0}
+    """
+    whole: dict[str, Any] = {}
+    for name, value in flat.items():
+        *sections, key = name.split(".")
+        place = whole
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[key] = value
+    return whole
+
+
+def same(one: object, other: object) -> bool:
+    """Whether two plain values are equal, lists and tuples alike."""
+    return json.dumps(one, sort_keys=True, default=str) == json.dumps(other, sort_keys=True, default=str)
+
+
+def differing(settings: Iterable[Settings], *, ignore: Iterable[str] = ()) -> dict[str, list[Any]]:
+    """Names whose values are not the same in all, with the value of each; None where a setting is missing."""
+    flat = [flatten(each) for each in settings]
+    names = sorted(set().union(*flat) - set(ignore))
+    rows = {name: [values.get(name) for values in flat] for name in names}
+    return {name: values for name, values in rows.items() if not all(same(value, values[0]) for value in values)}

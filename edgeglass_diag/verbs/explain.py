@@ -1,0 +1,132 @@
+"""The verb ``explain``: replays of a run against another, a recipe, or changes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeglass_diag.explain.engine import Explanation, OutOfBudgetError, explain_alone, explain_difference
+from edgeglass_diag.explain.pool import Pool, Progress
+from edgeglass_diag.explain.replay import ImpossibleError, Trial, check, settings_of
+from edgeglass_diag.explain.wording import summary
+from edgeglass_diag.folders import read_header
+from edgeglass_diag.records import UsageError
+from edgeglass_diag.settings import differing, flatten, nested
+from edgeglass_diag.targets import provider
+from edgeglass_diag.verbs.options import check_folder
+
+_STEPS = 100
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the user asked.
+
+    Attributes:
+        run: folder of the ill run.
+        against: folder of a run, recipe name or YAML file; changes of our own are tried where None.
+        overrides: ``section.key=value`` on the recipe ``against``.
+        out: folder of the replays.
+        seeds: how many seeds.
+        steps: length of a replay; the run's own where that is shorter, at most 100 where None.
+        budget: seconds after which no replay begins.
+        workers: processes.
+    """
+
+    run: Path
+    against: str | None
+    overrides: Sequence[str]
+    out: Path
+    seeds: int = 3
+    steps: int | None = None
+    budget: float | None = None
+    workers: int | None = None
+
+
+def explain(question: Question, progress: Progress | None = None) -> dict[str, Any]:
+    """Replay, and say what was found; also written to ``OUT/explain.json``.
+
+    Raises:
+        UsageError: for runs without recipe settings, equal settings, a folder in use, or too small a budget.
+    """
+    begun = time.monotonic()
+    recorded = settings_of(read_header(question.run))
+    steps = question.steps or min(_STEPS, int(recorded.get("total_steps") or _STEPS))
+    first = int(recorded.get("seed") or 0)
+    ill = _canonical(recorded, steps, first)
+    healthy = None if question.against is None else _canonical(_against(question), steps, first)
+    values: dict[str, Sequence[Any]] = {} if healthy is None else {**differing([ill, healthy], ignore=("seed",))}
+    if healthy is not None and not values:
+        raise UsageError(
+            f"{question.run} and {question.against} have the same settings: there is nothing to tell apart"
+        )
+    check_folder(question.out)
+    deadline = None if question.budget is None else begun + question.budget
+    workers = question.workers or max(1, min(4, os.cpu_count() or 1))
+    seeds = range(first, first + question.seeds)
+    provider().replay(nested(ill), steps=steps, seed=first).prepare()  # features once, not in each process
+    with Pool(question.out, workers=workers, deadline=deadline, progress=progress) as pool:
+        try:
+            if healthy is None:
+                changes = provider().changes(nested(ill))
+                values = {name: _change(ill, change) for name, change in changes.items()}
+                found = explain_alone(ill, changes, seeds=seeds, steps=steps, runner=pool, fits=_fits)
+            else:
+                found = explain_difference(
+                    ill, healthy, list(values), seeds=seeds, steps=steps, runner=pool, fits=_fits
+                )
+        except OutOfBudgetError:
+            raise UsageError(f"--budget {question.budget:g}: did not suffice for a single replay of each") from None
+        result = _written(found, pool, values, steps, begun)
+    (question.out / "explain.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    return result
+
+
+def _written(
+    found: Explanation, pool: Pool, values: Mapping[str, Sequence[Any]], steps: int, begun: float
+) -> dict[str, Any]:
+    return summary(found, list(pool.done.values()), values, steps=steps, seconds=time.monotonic() - begun)
+
+
+def _against(question: Question) -> dict[str, Any]:
+    target = str(question.against)
+    if Path(target).is_dir():
+        if question.overrides:
+            raise UsageError(f"--set {question.overrides[0]}: is for a recipe, and {target} is a run")
+        return settings_of(read_header(Path(target)))
+    try:
+        jobs = provider().plan(target, question.overrides)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if len(jobs) != 1:
+        raise UsageError(f"--against {target}: expected one run or recipe, got {len(jobs)}")
+    return flatten({**jobs[0].settings, "total_steps": jobs[0].prepare()})
+
+
+def _canonical(settings: Mapping[str, Any], steps: int, seed: int) -> dict[str, Any]:
+    """As a replay takes them: defaults filled in, lengths equal."""
+    try:
+        whole = flatten(provider().replay(nested(settings), steps=steps, seed=seed).settings)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return whole | {"name": "replay", "description": ""}  # equal settings are one trial, whatever they are called
+
+
+def _fits(trial: Trial) -> bool:
+    try:
+        check(trial)
+    except ImpossibleError:
+        return False
+    return True
+
+
+def _change(ill: Mapping[str, Any], change: Mapping[str, Any]) -> tuple[Any, Any]:
+    if len(change) == 1:
+        (name,) = change
+        return ill.get(name), change[name]
+    return {name: ill.get(name) for name in change}, dict(change)

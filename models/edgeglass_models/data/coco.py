@@ -1,0 +1,67 @@
+"""COCO's caption annotations: one JSON file that lists images by id and, each with an image's id, captions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from edgeglass_models.data.rows import Fault, Row, Rows
+
+
+def coco_rows(path: Path, images: Path | None = None) -> Rows:
+    """One row for each image with all its captions, in the order of ``images``.
+
+    Args:
+        path: for example annotations/captions_val2017.json.
+        images: folder of the pictures; where None it is looked for beside the file as COCO unpacks.
+
+    Raises:
+        ValueError: the file is not of that form, or the folder of the pictures is not found.
+    """
+    listed, annotations = _content(path)
+    captions: dict[Any, list[object]] = {entry["id"]: [] for entry in listed}
+    for number, annotation in enumerate(annotations, start=1):
+        owner = annotation.get("image_id")
+        if owner in captions:
+            captions[owner].append(annotation.get("caption"))
+        else:
+            yield Fault("caption of an image that is not listed", f"{path} annotation {number}", f"image_id {owner!r}")
+    folder = images or _folder(path, listed[0]["file_name"])
+    for entry in listed:
+        place = f"{path} image {entry['id']}"
+        if captions[entry["id"]]:
+            yield Row(place, folder / entry["file_name"], tuple(captions[entry["id"]]))
+        else:
+            yield Fault("image without a caption", place)
+
+
+def _content(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: expected COCO captions in JSON; got {error}") from error
+    lists: list[Any] = [content.get(key) if isinstance(content, dict) else None for key in ("images", "annotations")]
+    for key, entries in zip(("images", "annotations"), lists, strict=True):
+        if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+            raise ValueError(f"{path}: expected COCO captions, an object with images and annotations; got no {key}")
+    for number, entry in enumerate(lists[0], start=1):
+        for key in ("id", "file_name"):
+            if key not in entry:
+                raise ValueError(f"{path}: expected {key} in each of images; number {number} has none")
+    return lists[0], lists[1]
+
+
+def _folder(path: Path, example: str) -> Path:
+    """Where COCO's own archives put the pictures: train2017/ beside annotations/, perhaps below images/."""
+    year = path.stem.removeprefix("captions_")
+    places = [
+        path.parent,
+        *(root / name for root in (path.parent, path.parent.parent) for name in ("images", year, f"images/{year}")),
+    ]
+    for place in places:
+        if (place / example).is_file():
+            return place
+    raise ValueError(
+        f"{path}: expected {example} in one of {', '.join(map(str, places))}; it is in none: set data.images"
+    )

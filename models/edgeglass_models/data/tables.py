@@ -1,0 +1,177 @@
+"""Tables with a column of pictures and a column of captions: CSV, TSV, JSON lines, parquet, arrow.
+
+Parquet and arrow are streamed by the `datasets` library. CSV and JSON lines are read here: pandas, which `datasets`
+reads CSV with, takes captions such as "null" for missing and knows no line numbers.
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeglass_models.data.rows import Fault, Row, Rows, one_line
+
+IMAGE_COLUMNS = ("image", "image_path", "filepath", "file_name", "filename", "path")
+CAPTION_COLUMNS = ("caption", "captions", "text", "title")
+_ADDRESSES = ("http://", "https://", "s3://", "gs://")
+NOT_DOWNLOADED = "pictures at an address are not downloaded: fetch them first, for example with img2dataset"
+
+Cells = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the two columns; None means the only known name that is there."""
+
+    image: str | None = None
+    caption: str | None = None
+
+    def among(self, names: Iterable[str], where: Path) -> tuple[str, str]:
+        """The two names in a table that has these columns.
+
+        Raises:
+            ValueError: when one is missing, or several known names are there and none was chosen.
+        """
+        have = list(names)
+        image = _chosen("image", self.image, IMAGE_COLUMNS, have, where)
+        return image, _chosen("caption", self.caption, CAPTION_COLUMNS, have, where)
+
+
+def table_rows(path: Path, columns: Columns, folder: Path) -> Rows:
+    """Rows of one table; pictures given as paths are relative to `folder`.
+
+    A cell of the image column is a path, bytes, or both as `datasets` keeps pictures (``{"bytes", "path"}``); a cell of
+    the caption column a text or a list of texts.
+
+    Raises:
+        ValueError: the file cannot be read or lacks a column.
+    """
+    names: tuple[str, str] | None = None
+    for place, cells in _READERS[path.suffix.lower()](path, columns):
+        if isinstance(cells, Fault):
+            yield cells
+            continue
+        names = names or columns.among(cells, path)
+        yield _row(cells, names, folder, f"{path} {place}")
+
+
+def _row(cells: Cells, names: tuple[str, str], folder: Path, where: str) -> Row | Fault:
+    if None in cells:  # so csv.DictReader names fields beyond the header
+        return Fault("row with more fields than columns", where, "a caption with a comma needs quotes")
+    picture, captions = _picture(cells.get(names[0]), folder, where), cells.get(names[1])
+    if isinstance(picture, Fault):
+        return picture
+    return Row(where, picture, tuple(captions) if isinstance(captions, list | tuple) else (captions,))
+
+
+def _picture(cell: object, folder: Path, where: str) -> bytes | Path | Fault:
+    if isinstance(cell, Mapping):
+        cell = cell.get("bytes") or cell.get("path")
+    if isinstance(cell, bytes) and cell:
+        return cell
+    if isinstance(cell, str) and cell.strip():
+        name = cell.strip()
+        if name.startswith(_ADDRESSES):
+            return Fault("picture at an address", where, f"{name!r}; {NOT_DOWNLOADED}")
+        return folder / name
+    if not cell or isinstance(cell, str):
+        return Fault("row without a picture", where)
+    return Fault("picture that is neither bytes nor a path", where, type(cell).__name__)
+
+
+def _csv(path: Path, columns: Columns) -> Iterator[tuple[str, Cells]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+            columns.among(reader.fieldnames or (), path)
+            for cells in reader:
+                yield f"line {reader.line_num}", cells
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: expected a table in UTF-8; got {error}") from error
+
+
+def _jsonl(path: Path, columns: Columns) -> Iterator[tuple[str, Cells | Fault]]:
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield f"line {number}", _object(line, f"{path} line {number}")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: expected JSON lines in UTF-8; got {error}") from error
+
+
+def _object(line: str, where: str) -> Cells | Fault:
+    try:
+        cells = json.loads(line)
+    except json.JSONDecodeError as error:
+        return Fault("line that is no JSON", where, str(error))
+    return cells if isinstance(cells, dict) else Fault("line that is no JSON object", where, type(cells).__name__)
+
+
+def _arrow(path: Path, columns: Columns) -> Iterator[tuple[str, Cells]]:
+    """Rows of a parquet or arrow file, streamed: neither is the file held nor copied to the cache of `datasets`."""
+    import datasets
+
+    kind = path.suffix.lower()[1:]
+    with _reading(path, kind, "at its beginning"):
+        name = glob.escape(str(path))  # a pattern is what `datasets` takes a name for
+        stream: Any = datasets.load_dataset(kind, data_files=[name], split="train", streaming=True)
+    image, caption = columns.among(stream.column_names, path)
+    stream = stream.select_columns([image, caption])
+    if isinstance(stream.features[image], datasets.Image):
+        stream = stream.cast_column(image, datasets.Image(decode=False))
+    rows, number = iter(stream), 0
+    while True:
+        with _reading(path, kind, f"after row {number}"):
+            cells = next(rows, None)
+        if cells is None:
+            return
+        number += 1
+        yield f"row {number}", cells
+
+
+@contextmanager
+def _reading(path: Path, kind: str, where: str) -> Iterator[None]:
+    """Name file and place of whatever `datasets` and pyarrow raise for a damaged file."""
+    logger = logging.getLogger("datasets")  # says on stderr what it then raises
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{path}: expected a whole {kind} file; got, {where}: {one_line(error)}") from error
+    finally:
+        logger.setLevel(level)
+
+
+def _chosen(what: str, name: str | None, known: tuple[str, ...], have: list[str], where: Path) -> str:
+    got = ", ".join(have) or "an empty file"
+    if name is not None:
+        if name in have:
+            return name
+        raise ValueError(f"{where}: expected a column {name!r} (data.{what}_column); got {got}")
+    found = [candidate for candidate in known if candidate in have]
+    if found and (len(found) == 1 or found[0] == known[0]):
+        return found[0]
+    if found:
+        raise ValueError(f"{where}: several columns may hold the {what}: {', '.join(found)}; set data.{what}_column")
+    address = f"; {NOT_DOWNLOADED}" if what == "image" and any("url" in column.lower() for column in have) else ""
+    expected = f"a column {known[0]}, or another named by data.{what}_column"
+    raise ValueError(f"{where}: expected {expected}; got {got}{address}")
+
+
+_READERS: Mapping[str, Any] = {
+    ".csv": _csv,
+    ".tsv": _csv,
+    ".jsonl": _jsonl,
+    ".parquet": _arrow,
+    ".arrow": _arrow,
+}
+TABLES = tuple(_READERS)

@@ -1,0 +1,107 @@
+"""Real replays: of a recipe run in processes of their own, of code of one's own in this process."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from edgeglass_diag.explain.code import explain
+from edgeglass_diag.records import UsageError
+from edgeglass_diag.store import load
+
+SMALL = ["data.train=256", "data.val=64", "data.test=64", "train.batch_size=64", "train.max_steps=16", "optim.lr=3e-3"]
+QUICK = [word for setting in SMALL for word in ("--set", setting)]
+
+
+@pytest.fixture(scope="module")
+def ill(tmp_path_factory, feature_cache, command):
+    folder = tmp_path_factory.mktemp("explain") / "flat"
+    done = command("run", "baseline", *QUICK, "--set", "model.temperature=50", "--out", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_run_against_a_recipe(ill, tmp_path, command):
+    place = tmp_path / "why"
+    done = command(
+        "explain", ill, "--against", "baseline", *QUICK, "--set", "optim.weight_decay=0.02",
+        "--seeds", 2, "--steps", 16, "--out", place, "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    (cause,) = result["causes"]
+    assert (cause["setting"], cause["ill"], cause["healthy"]) == ("model.temperature", 50, 0.07)
+    assert (cause["cured"], cause["made_ill"]) == ("2/2", "2/2")
+    assert [(row["setting"], row["cured"]) for row in result["not_causes"]] == [("optim.weight_decay", "0/2")]
+    assert result["verdict"].startswith("In 16 steps the ill settings end at")
+    assert json.loads((place / "explain.json").read_text()) == result
+    for trial in result["trials"]:
+        with load(trial["out"]) as run:
+            assert run.last_step == 15
+            assert run.header["settings"]["seed"] == trial["seed"]
+    assert "replays of" in done.stderr
+
+
+def test_wrong_use_is_said_in_one_line(ill, tmp_path, command):
+    def said(*words):
+        done = command("explain", *words, "--out", tmp_path / "none")
+        assert done.returncode == 2
+        assert not (tmp_path / "none").exists()
+        return done.stderr.strip()
+
+    assert "no such run" in said(tmp_path / "nothing")
+    assert "unknown recipe 'nonsense'" in said(ill, "--against", "nonsense")
+    assert "expected one run or recipe, got 2" in said(ill, "--against", "incident")
+    assert "nothing to tell apart" in said(ill, "--against", ill)
+    assert "is for a recipe" in said(ill, "--against", ill, "--set", "optim.lr=1")
+
+
+def build(settings):
+    if settings["width"] % 4:
+        raise ValueError("width must be a multiple of 4")
+    model = nn.Linear(8, settings["width"])
+    optimizer = torch.optim.SGD(model.parameters(), lr=settings["lr"])
+
+    def step():
+        pictures = torch.randn(16, 8)
+        image, text = F.normalize(model(pictures), dim=-1), F.normalize(model(pictures + 0.1), dim=-1)
+        logits = settings["scale"] * image @ text.T
+        loss = F.cross_entropy(logits, torch.arange(16))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return model, optimizer, step
+
+
+def test_code_of_ones_own(tmp_path):
+    ill, healthy = {"lr": 0.1, "scale": 0.01, "width": 8}, {"lr": 0.2, "scale": 30.0, "width": 12}
+    result = explain(build, ill=ill, healthy=healthy, out=tmp_path, steps=12, seeds=(0, 1))
+    assert [row["setting"] for row in result["causes"]] == ["scale"]
+    assert {row["setting"]: row["cured"] for row in result["not_causes"]} == {"lr": "0/2", "width": "0/2"}
+    assert all(load(trial["out"]).status == "finished" for trial in result["trials"])
+
+
+def test_settings_that_build_refuses_are_said_to_be_impossible(tmp_path):
+    ill, healthy = {"lr": 0.1, "scale": 0.01, "width": 8}, {"lr": 0.1, "scale": 30.0, "width": 12}
+
+    def fussy(settings):
+        if (settings["scale"], settings["width"]) == (0.01, 12):
+            raise ValueError("no")
+        return build(settings)
+
+    result = explain(fussy, ill=ill, healthy=healthy, out=tmp_path, steps=12, seeds=(0,))
+    assert result["cures"] == [{"settings": ["scale"], "count": "1/1"}]
+    rows = {row["setting"]: row for row in result["causes"]}
+    assert (rows["width"]["cured"], rows["scale"]["made_ill"]) == (None, None)
+    assert result["makes_ill"] == [{"settings": ["scale", "width"], "count": "1/1"}]
+
+
+def test_equal_settings_and_a_folder_in_use_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="expected settings that differ, got equal ones"):
+        explain(build, ill={"lr": 1}, healthy={"lr": 1}, out=tmp_path)
+    (tmp_path / "something").touch()
+    with pytest.raises(UsageError, match="expected a new or empty folder"):
+        explain(build, ill={"lr": 1}, healthy={"lr": 2}, out=tmp_path)

@@ -1,0 +1,92 @@
+"""Delta debugging on made landscapes, where the answer is known."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeglass_diag.explain.search import Count, ddmin, search
+
+NAMES = ["batch", "horizon", "init", "lr", "norm", "pooling", "width"]
+
+
+class Landscape:
+    """An oracle over sets of changes; ``does`` tells for a set how many of three seeds come out as asked."""
+
+    def __init__(self, does: Callable[[frozenset], int | None]):
+        self.does, self.asked = does, []
+
+    def __call__(self, sets):
+        self.asked += [each for each in sets if each not in self.asked]
+        return {each: None if (hits := self.does(each)) is None else Count(hits, 3) for each in sets}
+
+
+def holds(condition):
+    return Landscape(lambda changed: 3 if condition(changed) else 0)
+
+
+def test_a_single_cause():
+    found = search(NAMES, holds(lambda s: "lr" in s))
+    assert found.sets == [{"lr"}]
+    assert str(found.singles["lr"]) == "3/3"
+    assert {str(count) for name, count in found.singles.items() if name != "lr"} == {"0/3"}
+    assert not found.flaky
+
+
+@pytest.mark.parametrize("both", [{"lr", "norm"}, {"batch", "width"}, {"init", "pooling"}])
+def test_two_causes_that_act_only_together(both):
+    landscape = holds(lambda s: both <= s)
+    found = search(NAMES, landscape)
+    assert found.sets == [both]
+    assert str(found.counts[frozenset(both)]) == "3/3"
+    assert {str(count) for count in found.singles.values()} == {"0/3"}
+    assert len(landscape.asked) < 2 ** len(NAMES) / 3
+
+
+def test_two_sufficient_causes():
+    found = search(NAMES, holds(lambda s: "lr" in s or "norm" in s))
+    assert found.sets == [{"lr"}, {"norm"}]
+
+
+def test_no_cause_at_all():
+    found = search(NAMES, holds(lambda s: False))
+    assert found.sets == []
+    assert str(found.whole) == "0/3"
+
+
+def test_a_flaky_cause_is_said_to_be_flaky():
+    found = search(NAMES, Landscape(lambda s: 3 if len(s) > 1 and "lr" in s else 2 if "lr" in s else 0))
+    assert found.sets == [{"lr"}]
+    assert found.flaky == [{"lr"}]
+    seldom = search(NAMES, Landscape(lambda s: 3 if {"lr", "norm"} <= s else 1 if "lr" in s else 0))
+    assert seldom.sets == [{"lr", "norm"}]
+    assert frozenset({"lr"}) in seldom.flaky
+
+
+def test_settings_that_do_not_fit_apart_are_found_together():
+    """pooling and width are possible only together; they are the cause."""
+    together = {"pooling", "width"}
+    found = search(NAMES, Landscape(lambda s: None if len(together & s) == 1 else 3 if together <= s else 0))
+    assert found.sets == [together]
+    assert found.singles["pooling"] is None
+
+
+def test_a_budget_that_ends_leaves_what_was_found():
+    asked = []
+
+    def oracle(changed):
+        asked.append(changed)
+        return None if len(asked) > 9 else 3 if {"lr", "norm"} <= changed else 0
+
+    found = search(NAMES, Landscape(oracle))
+    assert {"lr", "norm"} <= found.sets[0]
+
+
+@given(st.sets(st.sampled_from(NAMES), min_size=1), st.sets(st.sampled_from(NAMES), min_size=1))
+def test_what_ddmin_finds_does_it_and_nothing_can_be_left_out(one, other):
+    """Monotone landscapes with two sufficient sets."""
+    landscape = holds(lambda s: one <= s or other <= s)
+    smallest = ddmin(NAMES, landscape)
+    assert landscape.does(smallest)
+    assert not any(landscape.does(smallest - {name}) for name in smallest if len(smallest) > 1)
