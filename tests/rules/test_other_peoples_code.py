@@ -9,7 +9,9 @@ from edgeglass_diag.rules import configured
 from edgeglass_diag.store import load
 from edgeglass_diag.watching import Watch
 from edgeglass_models.faults.scenes import EOS, LENGTH, VOCABULARY, draw_pairs
+from edgeglass_models.torchvision_operators import define_missing_operators
 
+define_missing_operators()  # transformers and open_clip import torchvision
 STEPS = 60
 
 
@@ -33,14 +35,12 @@ def watched(folder, build, loss_of, lr=2e-3):
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
-            losses.append(float(loss))
+            losses.append(loss.item())
     assert losses[-1] < 0.75 * losses[0]
     return loud(folder)
 
 
 def test_a_clip_model_of_transformers(tmp_path):
-    import edgeglass_models.torchvision_operators  # noqa: F401  transformers imports torchvision
-
     transformers = pytest.importorskip("transformers")
     small = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, projection_dim=32)
 
@@ -73,8 +73,6 @@ def test_a_clip_model_of_transformers(tmp_path):
 def test_a_clip_of_open_clip_with_its_own_loss(tmp_path):
     import open_clip
     from open_clip.loss import ClipLoss
-
-    import edgeglass_models.torchvision_operators  # noqa: F401  open_clip imports torchvision
 
     def build():
         return open_clip.model.CLIP(

@@ -250,7 +250,7 @@ _PRETRAINED: dict[int, TinyDual] = {}
 
 
 def pretrained(setup: Setup) -> TinyDual:
-    """A model after 60 steps."""
+    """A model after 120 steps."""
     if setup.seed not in _PRETRAINED:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(setup.seed + 1)
@@ -261,14 +261,16 @@ def pretrained(setup: Setup) -> TinyDual:
 
 
 def _learn(model: TinyDual, setup: Setup) -> None:
-    """Sixty plain steps by hand, without an optimizer, so that no step of a watched run is counted."""
+    """Plain steps by hand, without an optimizer, so that no step of a watched run is counted."""
     momentum = {p: torch.zeros_like(p) for p in model.parameters()}
-    for step in range(60):
+    for step in range(120):
         pairs = draw_pairs(64, 5_000_000 + step)
         loss = setup.loss(*model(pairs.images, pairs.tokens))
-        for parameter, gradient in zip(momentum, torch.autograd.grad(loss, list(momentum)), strict=True):
-            momentum[parameter].mul_(0.9).add_(gradient)
-            parameter.data.add_(momentum[parameter], alpha=-0.2)
+        gradients = torch.autograd.grad(loss, list(momentum))
+        clip = 1.0 / max(1.0, float(torch.stack([g.norm() for g in gradients]).norm()))
+        for parameter, gradient in zip(momentum, gradients, strict=True):
+            momentum[parameter].mul_(0.9).add_(gradient, alpha=clip)
+            parameter.data.add_(momentum[parameter], alpha=-0.3 * min(1.0, step / 10))
 
 
 @cases.healthy()
