@@ -77,6 +77,8 @@ class NotInOptimizer(Rule):
         loaded, _ = loaded_and_random(history)
         missing = _with_status(history, _NOT_HELD)
         held = any(kind == "parameter" and site.status == "observed" for (_, kind), site in history.sites.items())
+        if not held and len(history.series("optimizer/skipped")):
+            return  # a loss scaler has let no optimizer step yet
         for place, names in places(missing) if held else [("", missing)] * bool(missing):
             fresh = [name for name in names if name not in loaded]
             yield self.finding(
