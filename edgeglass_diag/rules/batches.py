@@ -80,7 +80,8 @@ class Duplicates(Rule):
         for site, series in history.of("data/repeated"):
             recent = series.values[-int(self.windows) :]
             share = sum(recent) / len(recent)
-            batch = max(2.0, history.series("data/samples", site).last) if share else 2.0
+            counts = history.series("data/samples", site)
+            batch = max(2.0, counts.last) if len(counts) else 2.0
             lifted = 2 * share * log(2) >= self.floor * log(batch)
             if len(recent) >= self.windows and lifted and not _alike(history, site):
                 yield self.finding(
