@@ -93,7 +93,8 @@ def test_a_run_reports_what_the_agreement_says(finished):
     } <= set(run)
     assert run["status"] == "finished"
     assert run["n"] == 50
-    assert run["chance"] == {"R@1": 0.02, "R@5": 0.1, "R@10": 0.2}
+    single = {"R@1": 0.02, "R@5": 0.1, "R@10": 0.2}
+    assert run["chance"] == {**single, "i2t": pytest.approx(single), "t2i": single}
     assert set(run["i2t"]) == {"R@1", "R@5", "R@10"}
     for finding in run["findings"]:
         assert set(finding) == {
