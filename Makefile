@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test acceptance check install clean
+.PHONY: demo test test-large acceptance check install clean
 
 install: $(STAMP)
 
@@ -29,6 +29,10 @@ test: $(STAMP) check
 # The incident in full, three seeds: some ten minutes.
 acceptance: $(STAMP)
 	$(BIN)/python -m pytest tests/acceptance -s
+
+# The published recipes with a whole ViT-L-14 tower of random weights: minutes, some 7 GiB of memory.
+test-large: $(STAMP)
+	$(BIN)/python tests/benchmarks/vit_l_14.py
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from edgeglass_diag.evaluate.curve import curve
 from edgeglass_diag.evaluate.embeddings import Embeddings, finite_rows

@@ -31,7 +31,7 @@ KS = (1, 5, 10)
 class TrainResult:
     """What a finished run reports: losses in nats, recalls of ``n`` test pictures with ``n_texts`` captions.
 
-    ``chance`` has the recalls of a random ranking as ``eval`` gives them: of t2i, K / n, and under the name of each way.
+    ``chance`` has the recalls of a random ranking as ``eval`` gives them: of t2i, K / n, and by the name of each way.
     """
 
     train_loss: float
