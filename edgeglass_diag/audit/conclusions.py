@@ -65,6 +65,7 @@ IDENTICAL_LOSSES = Conclusion(
 REDUCED_PRECISION = Conclusion(
     "EG454", "loss-in-reduced-precision", Severity.INFO,
     "Compute the loss in float32 (logits.float()) where its digits matter.",
+    "The digits of a mean show that its losses were rounded to half precision.",
 )  # fmt: skip
 SCALE_AT_CLAMP = Conclusion(
     "EG455",
@@ -97,6 +98,7 @@ RATE_RESTARTS = Conclusion(
 RATE_ENDS_EARLY = Conclusion(
     "EG252", "schedule-ended-early", Severity.WARNING,
     "The schedule is stepped more often than it counts (per micro-batch?), or its horizon is too short.",
+    "The learning rate reaches its end while the run goes on.",
 )  # fmt: skip
 LOG_GOES_BACK = Conclusion(
     "EG253",
@@ -112,7 +114,10 @@ NOT_MONOTONE = Conclusion(
     "R@K cannot fall with K: columns are mixed up, or miscounted.",
     "R@K falls while K rises.",
 )
-OUT_OF_RANGE = Conclusion("EG651", "recall-out-of-range", Severity.CRITICAL, "A recall lies between 0 and 1 (100 %).")
+OUT_OF_RANGE = Conclusion(
+    "EG651", "recall-out-of-range", Severity.CRITICAL, "A recall lies between 0 and 1 (100 %).",
+    "A recall is below 0 or above 1.",
+)  # fmt: skip
 NOT_A_MULTIPLE = Conclusion(
     "EG652", "recall-not-a-multiple", Severity.INFO,
     "Normal for means over batches, several captions an image, or ties shared out; else N is not what the log says.",
@@ -121,6 +126,7 @@ NOT_A_MULTIPLE = Conclusion(
 RECALL_BESIDE_CHANCE = Conclusion(
     "EG653", "recall-beside-chance-loss", Severity.CRITICAL,
     "Ties count as hits (a strict > over equal scores), or loss and recall are of different models.",
+    "A recall far above chance stands beside the loss of a uniform softmax.",
 )  # fmt: skip
 SCALE_FLOOR = Conclusion(
     "EG457", "loss-below-scale-floor", Severity.WARNING,
