@@ -159,20 +159,14 @@ def conclude(
     because_of: str | None = None,
 ) -> Finding:
     """A conclusion about one column of a history, at its last step."""
-    return (
-        Finding(
-            str(verdict.code),
-            str(verdict.name),
-            severity or Severity(str(verdict.severity)),
-            f"{case.name}/{series.label}",
-            series.last_step,
-            f"{case.name}: {message}",
-            {"history": case.name, "file": case.source, "column": series.label, **evidence},
-            str(verdict.fix),
-            because_of,
-        ),
-        "The digits of a mean show that its losses were rounded to half precision.",
-        "The learning rate reaches its end while the run goes on.",
-        "A recall is below 0 or above 1.",
-        "A recall far above chance stands beside the loss of a uniform softmax.",
+    return Finding(
+        str(verdict.code),
+        str(verdict.name),
+        severity or Severity(str(verdict.severity)),
+        f"{case.name}/{series.label}",
+        series.last_step,
+        f"{case.name}: {message}",
+        {"history": case.name, "file": case.source, "column": series.label, **evidence},
+        str(verdict.fix),
+        because_of,
     )

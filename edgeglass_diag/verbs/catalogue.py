@@ -10,7 +10,7 @@ from edgeglass_diag.rules import CATALOGUE
 
 def catalogue() -> list[dict[str, Any]]:
     """All rules, and the conclusions that only the audit draws, by code, as plain values; ``of`` is run or audit."""
-    rules = [
+    rules: list[dict[str, Any]] = [
         {
             "code": rule.code,
             "name": rule.name,
@@ -23,7 +23,7 @@ def catalogue() -> list[dict[str, Any]]:
         }
         for rule in CATALOGUE
     ]
-    audited = [
+    audited: list[dict[str, Any]] = [
         {
             "code": one.code,
             "name": one.name,

@@ -88,8 +88,8 @@ def _parquet_cells(path: Path, names: list[str], wanted: _Wanted) -> Generator[N
 def _batch_rows(group: Any, names: list[str]) -> int:
     """As many rows as have about 16 MB in these columns, nested ones included."""
     columns = [group.column(index) for index in range(group.num_columns)]
-    size = sum(c.total_uncompressed_size for c in columns if c.path_in_schema.startswith(tuple(names)))
-    return max(1, min(_BATCH_ROWS, _BATCH_BYTES * group.num_rows // max(1, size)))
+    size = sum(int(c.total_uncompressed_size) for c in columns if c.path_in_schema.startswith(tuple(names)))
+    return max(1, min(_BATCH_ROWS, _BATCH_BYTES * int(group.num_rows) // max(1, size)))
 
 
 def _arrow_cells(path: Path, names: list[str], wanted: _Wanted) -> Generator[Numbered]:
