@@ -8,10 +8,9 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
-from edgeglass_dashboards.verdict import Branch
+from edgeglass_dashboards.places import place_of
 from edgeglass_diag.records import Finding
-
-_LONGEST = 8
+from edgeglass_diag.verdict import Branch, say
 
 
 def severity_badge(severity: str) -> Any:
@@ -29,11 +28,11 @@ def finding_card(branch: Branch, *, headline: bool = False) -> Any:
     finding = branch.finding
     children = [
         html.Div([severity_badge(finding.severity), *_identity(finding)], className="finding-head"),
-        dmc.Title(finding.message, order=3, className="finding-message"),
+        dmc.Title(finding.message, order=2 if headline else 3, className="finding-message"),
         *_details(finding),
     ]
     if branch.consequences:
-        children.append(_consequences(branch))
+        children.append(_consequences(branch, 3 if headline else 4))
     return dmc.Paper(
         html.Article(children),
         withBorder=True,
@@ -68,27 +67,13 @@ def findings_table(findings: Sequence[Finding]) -> Any:
     return html.Table([caption, head, html.Tbody(rows)], className="findings-table")
 
 
-def say(value: object) -> str:
-    """A value of the evidence in few characters.
-
-    >>> say(0.000123456), say([1.0, 2.5]), say({"min": 0.25})
-    ('0.0001235', '1, 2.5', 'min 0.25')
-    """
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {say(item)}" for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        shown = ", ".join(say(item) for item in value[:_LONGEST])
-        return shown + (f", ... ({len(value)} in all)" if len(value) > _LONGEST else "")
-    return str(value)
-
-
 def _cell(finding: Finding, column: str) -> Any:
     if column == "severity":
         return severity_badge(finding.severity)
     if column == "site":
         return _site(finding.site)
+    if column == "code":
+        return html.A(finding.code, href=place_of(finding))
     return str(getattr(finding, column))
 
 
@@ -100,6 +85,7 @@ def _identity(finding: Finding) -> list[Any]:
     return [
         html.Span(f"{finding.code} {finding.name}", className="finding-code"),
         html.Span(["at ", _site(finding.site), f", step {finding.step}"], className="finding-place"),
+        html.A("Show", href=place_of(finding), className="finding-way", **{"aria-label": f"Show {finding.code}"}),
     ]
 
 
@@ -116,14 +102,14 @@ def _details(finding: Finding) -> list[Any]:
     return parts
 
 
-def _consequences(branch: Branch) -> Any:
-    items = [_consequence(item) for item in branch.consequences]
+def _consequences(branch: Branch, order: int) -> Any:
+    items = [_consequence(item, order + 1) for item in branch.consequences]
     count = len(items)
     title = f"Follows from {branch.finding.code} ({count} finding{'s' if count != 1 else ''})"
-    return html.Section([dmc.Title(title, order=4), html.Ul(items)], className="consequences")
+    return html.Section([dmc.Title(title, order=min(order, 6)), html.Ul(items)], className="consequences")
 
 
-def _consequence(branch: Branch) -> Any:
+def _consequence(branch: Branch, order: int) -> Any:
     finding = branch.finding
     children = [
         html.Div([severity_badge(finding.severity), *_identity(finding)], className="finding-head"),
@@ -135,5 +121,5 @@ def _consequence(branch: Branch) -> Any:
         key = f"{finding.code} {finding.site}"
         children.append(html.Details([summary, *details], **{"data-finding": key}))
     if branch.consequences:
-        children.append(_consequences(branch))
+        children.append(_consequences(branch, order))
     return html.Li(children)

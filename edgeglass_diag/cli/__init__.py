@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from edgeglass_diag.cli import proving, reading, running  # noqa: F401  each adds its verbs to the app
+from edgeglass_diag.cli import looking, proving, reading, reporting, running  # noqa: F401  each adds its verbs
 from edgeglass_diag.cli.app import app
 from edgeglass_diag.records import UsageError
 

@@ -24,10 +24,12 @@ from edgeglass_diag.record.embeddings import EmbeddingTap
 from edgeglass_diag.record.functions import FunctionTap, merged
 from edgeglass_diag.record.losses import LossTap
 from edgeglass_diag.record.modules import MAX_FORWARDS, ModuleTap
+from edgeglass_diag.record.operands import OperandTap
 from edgeglass_diag.record.parameters import ParameterTap
 from edgeglass_diag.record.provenance import Provenance
 from edgeglass_diag.record.scaling import ScalerTap
 from edgeglass_diag.record.session import Session
+from edgeglass_diag.record.snapshots import PendingEmbeddings, Snapshots
 from edgeglass_diag.records import ParameterOrigin
 
 _COVERAGE_WINDOWS = 4
@@ -59,6 +61,11 @@ class Recorder:
         schedule: step -> whether its window is recorded.
         sink: takes each recorded window, in the training thread.
         attention_logits: the most logits that are looked at per attention and call; all where None.
+        embeddings: takes the embeddings of some pairs at a few steps; none are kept where None.
+        operands: whether ``operands`` collects what attention logits are made of, for an inspection at init.
+
+    Attributes:
+        operands: what attention logits are made of, None unless asked for.
     """
 
     def __init__(
@@ -67,16 +74,21 @@ class Recorder:
         sink: Callable[[PendingWindow], None],
         *,
         attention_logits: int | None = LOGITS,
+        embeddings: Callable[[PendingEmbeddings], None] | None = None,
+        operands: bool = False,
     ) -> None:
         self._schedule, self._sink = schedule, sink
+        self._snapshots = Snapshots(embeddings)
         session = self._session = Session()
-        self._attention = AttentionTap(session, logits=attention_logits)
+        self.operands = OperandTap(session) if operands else None
+        self._attention = AttentionTap(session, logits=attention_logits, operands=self.operands)
         self._embeddings = EmbeddingTap(session)
         self._losses = LossTap(session, self._embeddings)
         self._parameters = ParameterTap(session)
         self._provenance: Provenance | None = Provenance(lambda: not session.stack)
         self._scaler = ScalerTap(session, self._after_skipped_step, lambda o: self._steps[id(o)])
-        observers = merged(self._losses.observers, self._embeddings.observers, self._attention.observers)
+        looked_at = {} if self.operands is None else self.operands.observers  # before attention asks for them
+        observers = merged(looked_at, self._losses.observers, self._embeddings.observers, self._attention.observers)
         # Clipping runs without gradients, as evaluation does, and must be seen nevertheless.
         self._always = merged(self._parameters.observers, self._provenance.observers)
         session.functions = FunctionTap(session, observers, self._always)
@@ -121,6 +133,8 @@ class Recorder:
         self._hooks.close()
         if self.step == 0 and len(self._session.buffer):
             self._flush()
+        with self._session.measuring("embeddings", "recorder"):
+            self._snapshots.hand_over(last=True)
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
         if self._foreign or not self._schedule(self.step) or _is_nested(optimizer):
@@ -225,10 +239,15 @@ class Recorder:
         with session.measuring("window", "recorder"):
             window = session.buffer.flush(self.step, session.take_new_sites(), origins)
         if window is not None:
+            self._snapshots.note(self.step, self._embeddings.pairs)
             self._sink(window)
+            with session.measuring("embeddings", "recorder"):
+                self._snapshots.hand_over()
         session.buffer.clear()
         for tap in (self._losses, self._embeddings, self._parameters, session):
             tap.end_window()
+        if self.operands is not None:
+            self.operands.end_window()
 
 
 def _is_nested(optimizer: Optimizer) -> bool:
