@@ -56,6 +56,9 @@ def audit(
         list[str],
         typer.Option("--column", help="ROLE=NAME for a column whose name does not tell, e.g. val_loss=objective."),
     ] = [],  # noqa: B006
+    batch_size: Annotated[
+        int | None, typer.Option(min=2, help="Batch of the losses, where the logs do not tell it or tell another.")
+    ] = None,
     as_json: AsJson = False,
     fail_on: FailOn = None,
 ) -> None:
@@ -64,7 +67,7 @@ def audit(
     from edgeglass_diag.verbs.audit import audit_summary, audit_text
 
     check_severity(fail_on)
-    audited = audit_files(files, columns=columns)
+    audited = audit_files(files, columns=columns, batch_size=batch_size)
     if as_json:
         print_json(audit_summary(audited))
     else:

@@ -137,7 +137,7 @@ def _rules(select: list[str], ignore: list[str], thresholds: list[str]) -> list[
 def _check_codes(codes: list[str]) -> None:
     from edgeglass_diag.verbs.catalogue import catalogue
 
-    known = {entry["code"] for entry in catalogue()} if codes else set()
+    known = {entry["code"] for entry in catalogue() if entry["of"] == "run"} if codes else set()
     for code in codes:
         if code not in known:
             raise UsageError(f"--stop-on: no rule {code!r}; see 'edgeglass-diag rules'")

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
-from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.history import History, Series
 
 WAYS = ("i2t", "t2i")
 
 
 @dataclass(frozen=True)
 class RecallExactlyChance(Rule):
-    """R@1, R@5 and R@10 are exactly 1/N, 5/N and 10/N: every query got the same ranking.
+    """R@1, R@5 and R@10 are exactly those of a random ranking, K/N for single captions: all queries rank alike.
 
     Why: one constant side ranks all candidates alike for every query, and exactly K of N queries find their
     pair among the first K. Random but varied embeddings scatter around K/N instead.
 
-    Formula: R@K x N within ``slack`` of K for each logged K of 1, 5 and 10, N at least ``least``. Critical in both
-    directions, a warning in one of them.
+    Formula: |R@K - chance| <= ``slack`` x chance for each logged K of 1, 5 and 10, N pictures, at least ``least``.
+    Chance is K/N (one and the same ranking of the other side), or what is logged as chance@K of the direction (all
+    candidates tie): 1 - C(M-c, K) / C(M, K) where c of M captions are the picture's. Critical in both directions, a
+    warning in one of them.
     """
 
     slack: float = 1e-3
@@ -44,8 +46,7 @@ class RecallExactlyChance(Rule):
         for way, recalls in exact.items():
             yield self.finding(
                 history,
-                f"{way} R@1, R@5, R@10 are exactly 1/{size:.0f}, 5/{size:.0f}, 10/{size:.0f}: "
-                "every query got the same ranking",
+                f"{way} R@1, R@5, R@10 are exactly {self._words(recalls, size)}: every query got the same ranking",
                 site=way,
                 severity=Severity.CRITICAL if len(exact) == 2 else Severity.WARNING,
                 evidence={"n": size, **recalls},
@@ -54,9 +55,23 @@ class RecallExactlyChance(Rule):
     def _exact(self, history: History, way: str, size: float) -> dict[str, float]:
         """The recalls of one direction, where each is exactly K/N; empty otherwise."""
         series = {k: history.series(f"metric/{way}/R@{k}") for k in (1, 5, 10)}
-        if not all(len(s) and abs(s.last * size - k) <= self.slack * k for k, s in series.items()):
+        tied = {k: history.series(f"metric/{way}/chance@{k}") for k in series}
+        chances = [{k: k / size for k in series}, {k: s.last for k, s in tied.items() if len(s)}]
+        if not any(self._equal(series, chance) for chance in chances):
             return {}
         return {f"R@{k}": s.last for k, s in series.items()}
+
+    def _equal(self, series: Mapping[int, Series], chance: Mapping[int, float]) -> bool:
+        return chance.keys() == series.keys() and all(
+            len(s) and abs(s.last - chance[k]) <= self.slack * chance[k] for k, s in series.items()
+        )
+
+    def _words(self, recalls: Mapping[str, float], size: float) -> str:
+        """1/N, 5/N, 10/N where that is so, else the recalls as those of chance."""
+        shares = dict(zip((1, 5, 10), recalls.values(), strict=True))
+        if all(abs(value * size - k) <= self.slack * k for k, value in shares.items()):
+            return ", ".join(f"{k}/{size:.0f}" for k in shares)
+        return f"those of chance, {', '.join(f'{value:.4g}' for value in shares.values())}"
 
 
 @dataclass(frozen=True)

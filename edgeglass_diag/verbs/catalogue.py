@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from edgeglass_diag.audit.conclusions import CONCLUSIONS
 from edgeglass_diag.rules import CATALOGUE, Rule, all_rules
 from edgeglass_diag.rules.causes import BROUGHT_BY
 from edgeglass_diag.rules.examples import EXAMPLES
@@ -16,12 +17,16 @@ FAMILIES = {
 
 
 def catalogue() -> list[dict[str, Any]]:
-    """All rules as plain values, those of other packages among them."""
-    return [
+    """All rules, and the conclusions that only the audit draws, by code, as plain values.
+
+    Rules of other packages are among them; ``of`` is run or audit.
+    """
+    rules: list[dict[str, Any]] = [
         {
             "code": rule.code,
             "name": rule.name,
             "severity": rule.severity.value,
+            "of": "run",
             "summary": rule.summary(),
             "threshold": rule().thresholds,
             "source": rule.source,
@@ -29,11 +34,27 @@ def catalogue() -> list[dict[str, Any]]:
         }
         for rule in all_rules()
     ]
+    audited: list[dict[str, Any]] = [
+        {
+            "code": one.code,
+            "name": one.name,
+            "severity": one.severity.value,
+            "of": "audit",
+            "summary": one.summary,
+            "threshold": {},
+            "source": one.source,
+            "fix": one.fix,
+        }
+        for one in CONCLUSIONS
+    ]
+    return sorted([*rules, *audited], key=lambda entry: str(entry["code"]))
 
 
 def page(code: str) -> str:
     """One rule in full: what, why, formula, thresholds, source, fix, examples, and what can bring it."""
-    rule = next(rule for rule in all_rules() if rule.code == code)
+    rule = next((rule for rule in all_rules() if rule.code == code), None)
+    if rule is None:
+        return _audit_page(code)
     return "\n\n".join([f"{rule.code} {rule.name} ({rule.severity.value})", rule.page(), *_facts(rule)])
 
 
@@ -72,3 +93,15 @@ def _marked(fact: str) -> str:
         return f"```\n{fact}\n```"
     name, _, text = fact.partition(": ")
     return f"**{name}:** {text}"
+
+
+def _audit_page(code: str) -> str:
+    one = next(one for one in CONCLUSIONS if one.code == code)
+    return "\n\n".join(
+        [
+            f"{one.code} {one.name} ({one.severity.value}; by edgeglass-diag audit alone)",
+            one.summary,
+            f"Source: {one.source}",
+            f"Fix: {one.fix}",
+        ]
+    )

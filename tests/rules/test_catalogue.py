@@ -304,3 +304,17 @@ def test_two_dimensions_have_no_more_than_two():
     assert "EG302" in judge(learning(**low))[0]
     narrow = {"image[:2]|embedding/effective_rank": constant(1.9), "w|update/ratio": constant(0.02)}
     assert "EG302" not in judge(learning(**narrow))[0]
+
+
+def test_with_several_captions_chance_is_that_of_each_direction():
+    """200 pictures of 5 captions: a constant side ties all captions, R@10 = 1 - C(995, 10) / C(1000, 10)."""
+    tied = {k: 1 - math.comb(995, k) / math.comb(1000, k) for k in (1, 5, 10)}
+    assert tied[10] < 0.99 * 10 / 200
+    chance = {f"i2t__chance@{k}": value for k, value in tied.items()}
+    single = {f"t2i__R@{k}": k / 200 for k in (1, 5, 10)}
+    constant = {**chance, **single, **{f"i2t__R@{k}": value for k, value in tied.items()}}
+    assert {f.site for f in judge([metrics(n=200, **constant)])[1].findings} == {"i2t", "t2i"}
+    one_ranking = {**chance, **single, **{f"i2t__R@{k}": k / 200 for k in (1, 5, 10)}}
+    assert {f.site for f in judge([metrics(n=200, **one_ranking)])[1].findings} == {"i2t", "t2i"}
+    varied = {**constant, "i2t__R@5": tied[5] + 1 / 200}
+    assert {f.site for f in judge([metrics(n=200, **varied)])[1].findings} == {"t2i"}
