@@ -44,8 +44,8 @@ class Site:
     """A place that was seen: a module, an attention, a loss, an embedding side or a parameter.
 
     ``order`` is the order of first execution; ``parents`` are the sites whose outputs flow into it; ``label``
-    tells what is known beside the path (the side of an embedding, the class of a module). ``status`` is
-    ``observed`` or the reason why it cannot be.
+    tells what is known beside the path (the side of an embedding, the class of a module, at an inspection the
+    parameter that an attention's learned queries come from). ``status`` is ``observed`` or the reason why it cannot be.
     """
 
     path: str

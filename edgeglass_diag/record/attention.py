@@ -21,6 +21,7 @@ from edgeglass_diag.record.functions import Function, Observer, merged
 from edgeglass_diag.record.lineage import tensors_in
 from edgeglass_diag.record.masking import Masking
 from edgeglass_diag.record.mixing import by_heads, four_dims, four_dims_mask, outputs_by_heads
+from edgeglass_diag.record.operands import OperandTap
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.unseen import unseen_attention
 
@@ -65,6 +66,7 @@ class _Softmax:
     subset: Subset
     rows: tuple[int, int, int] | None
     origin: object
+    operands: tuple[Tensor, Tensor] | None = None
 
 
 class AttentionTap:
@@ -77,10 +79,11 @@ class AttentionTap:
         session: state of the watch.
         logits: the most logits looked at per attention and call; a strided subset of batch elements and queries is
             taken where there are more, and its standard error recorded. All, whatever it costs, where None.
+        operands: told what the logits of each attention are made of, where given.
     """
 
-    def __init__(self, session: Session, *, logits: int | None = LOGITS) -> None:
-        self._session, self._budget = session, logits
+    def __init__(self, session: Session, *, logits: int | None = LOGITS, operands: OperandTap | None = None) -> None:
+        self._session, self._budget, self._operands = session, logits, operands
         self._pending: dict[int, _Softmax] = {}
         self._masking = Masking(session, self._laid_out)
         self._seen: set[str] = set()
@@ -139,6 +142,8 @@ class AttentionTap:
                 subset=subset,
             )
             self._record(site, statistics, outputs, subset)
+            if self._operands is not None:
+                self._operands.take(site, given["query"], given["key"], given.get("scale"))
 
     def _flex(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         query, key, _, score_mod, block_mask, scale, _, score_buffers, mask_buffers = args
@@ -166,7 +171,8 @@ class AttentionTap:
             statistics = self._masking.statistics(logits) or softmax_statistics(laid_out, subset=subset)
             last = dim % logits.dim() == logits.dim() - 1
             rows = (laid_out.shape[0], laid_out.shape[1], laid_out.shape[2]) if last else None
-            self._wait(result, _Softmax(weakref.ref(result), path, statistics, subset, rows, object()))
+            operands = None if self._operands is None else self._operands.product_of(logits, last=last)
+            self._wait(result, _Softmax(weakref.ref(result), path, statistics, subset, rows, object(), operands))
 
     def _laid_out(self, logits: Tensor, dim: int = -1) -> tuple[Tensor, Subset]:
         laid_out, folded = by_heads(logits, dim, self._heads())
@@ -214,6 +220,8 @@ class AttentionTap:
         with self._session.measuring(site, "attention", result):
             outputs = None if softmax.rows is None else outputs_by_heads(args, weights, result, softmax.rows)
             self._record(site, softmax.statistics, outputs, softmax.subset)
+            if self._operands is not None and softmax.operands is not None:
+                self._operands.take(site, *softmax.operands)
 
     def _record(self, site: str, statistics: AttentionStatistics, outputs: Tensor | None, subset: Subset) -> None:
         add = self._session.buffer.add

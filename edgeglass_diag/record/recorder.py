@@ -24,6 +24,7 @@ from edgeglass_diag.record.embeddings import EmbeddingTap
 from edgeglass_diag.record.functions import FunctionTap, merged
 from edgeglass_diag.record.losses import LossTap
 from edgeglass_diag.record.modules import MAX_FORWARDS, ModuleTap
+from edgeglass_diag.record.operands import OperandTap
 from edgeglass_diag.record.parameters import ParameterTap
 from edgeglass_diag.record.provenance import Provenance
 from edgeglass_diag.record.scaling import ScalerTap
@@ -59,6 +60,10 @@ class Recorder:
         schedule: step -> whether its window is recorded.
         sink: takes each recorded window, in the training thread.
         attention_logits: the most logits that are looked at per attention and call; all where None.
+        operands: whether ``operands`` collects what attention logits are made of, for an inspection at init.
+
+    Attributes:
+        operands: what attention logits are made of, None unless asked for.
     """
 
     def __init__(
@@ -67,16 +72,19 @@ class Recorder:
         sink: Callable[[PendingWindow], None],
         *,
         attention_logits: int | None = LOGITS,
+        operands: bool = False,
     ) -> None:
         self._schedule, self._sink = schedule, sink
         session = self._session = Session()
-        self._attention = AttentionTap(session, logits=attention_logits)
+        self.operands = OperandTap(session) if operands else None
+        self._attention = AttentionTap(session, logits=attention_logits, operands=self.operands)
         self._embeddings = EmbeddingTap(session)
         self._losses = LossTap(session, self._embeddings)
         self._parameters = ParameterTap(session)
         self._provenance: Provenance | None = Provenance(lambda: not session.stack)
         self._scaler = ScalerTap(session, self._after_skipped_step, lambda o: self._steps[id(o)])
-        observers = merged(self._losses.observers, self._embeddings.observers, self._attention.observers)
+        looked_at = {} if self.operands is None else self.operands.observers  # before attention asks for them
+        observers = merged(looked_at, self._losses.observers, self._embeddings.observers, self._attention.observers)
         # Clipping runs without gradients, as evaluation does, and must be seen nevertheless.
         self._always = merged(self._parameters.observers, self._provenance.observers)
         session.functions = FunctionTap(session, observers, self._always)
@@ -229,6 +237,8 @@ class Recorder:
         session.buffer.clear()
         for tap in (self._losses, self._embeddings, self._parameters, session):
             tap.end_window()
+        if self.operands is not None:
+            self.operands.end_window()
 
 
 def _is_nested(optimizer: Optimizer) -> bool:

@@ -177,7 +177,7 @@ class Session:
         if kind == "module":
             self.parents[path] = parents
         unseen = known is None or not known.status.startswith(("observed", _FAILED))
-        if known is None or unseen or (parents and known.parents != parents):
+        if known is None or unseen or (parents and known.parents != parents) or (label and known.label != label):
             order = len(self._sites) if known is None else known.order
             self._sites[key] = self._new_sites[key] = Site(path, kind, order, parents, label)
 

@@ -1,0 +1,1 @@
+"""Guards an initialisation in tests: a pytest plugin, and hypothesis strategies."""

@@ -1,0 +1,109 @@
+"""The pytest plugin: fixture and marker ``init_guard``, ``--eg-baseline``, ``--eg-update``, ``--eg-sarif``.
+
+Loaded by every pytest session where this package is installed, so nothing heavy is imported before a test asks for it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from edgeglass_diag.guard.guarding import InitGuard
+
+_MARKER = (
+    "init_guard(fail_on='warning', ignore=[]): options of the fixture init_guard, whose tests all have this marker"
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of the command line."""
+    group = parser.getgroup("edgeglass-diag", "initialisation guard (edgeglass-diag)")
+    group.addoption("--eg-baseline", metavar="FILE", type=Path, help="init certificates to compare with")
+    group.addoption("--eg-update", action="store_true", help="write the init certificates anew")
+    group.addoption(
+        "--eg-sarif", metavar="FILE", type=Path, help="write findings as SARIF, also those that do not fail"
+    )
+    group.addoption(
+        "--eg-fail-on", choices=["info", "warning", "critical"], default="warning", help="least severity that fails"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known and refuse options that do not fit together."""
+    config.addinivalue_line("markers", _MARKER)
+    file = config.getoption("--eg-sarif")
+    if file is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Collector(config.invocation_params.dir / file, config.rootpath))
+    if config.getoption("--eg-update"):
+        if config.getoption("--eg-baseline") is None:
+            raise pytest.UsageError("--eg-update: expected --eg-baseline FILE beside it")
+        if hasattr(config, "workerinput") or getattr(config.option, "numprocesses", None):
+            raise pytest.UsageError("--eg-update: expected one process, got several (-n)")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """``-m init_guard`` selects every test that uses the fixture."""
+    for item in items:
+        if "init_guard" in getattr(item, "fixturenames", ()) and item.get_closest_marker("init_guard") is None:
+            item.add_marker(pytest.mark.init_guard)
+
+
+@pytest.fixture
+def init_guard(request: pytest.FixtureRequest) -> InitGuard:
+    """``init_guard(build, batch)``: fails where the model starts ill or has left its certificate; see InitGuard."""
+    from edgeglass_diag.guard.baseline import Baseline
+    from edgeglass_diag.guard.guarding import InitGuard, severity, with_marker
+
+    config, item = request.config, request.node
+    file = config.getoption("--eg-baseline")
+    baseline = None if file is None else Baseline(config.invocation_params.dir / file, config.getoption("--eg-update"))
+    properties: list[tuple[str, object]] = item.user_properties
+    guard = InitGuard(
+        item.nodeid,
+        config.rootpath,
+        severity(config.getoption("--eg-fail-on")),
+        baseline=baseline,
+        report=lambda name, text: properties.append((name, text)),
+    )
+    marker = item.get_closest_marker("init_guard")
+    return guard if marker is None else with_marker(guard, **marker.kwargs)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """A failing guard is told in its own words, without a traceback through this package."""
+    report = yield
+    if call.excinfo is not None and type(call.excinfo.value).__name__ == "InitRegressionError":
+        report.longrepr = f"{item.nodeid}: {call.excinfo.value}"
+    return report
+
+
+class _Collector:
+    """Collects what the tests reported, also those of the workers of xdist, and writes it at the end."""
+
+    def __init__(self, file: Path, root: Path) -> None:
+        self._file, self._root = file, root
+        self._results: list[dict[str, Any]] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the findings out of a test's properties."""
+        if report.when != "call":
+            return
+        test, line, _ = report.location
+        for name, value in report.user_properties:
+            if name.startswith("init_guard/") and name.endswith(("/finding", "/change")):
+                result = {"code": "EG059", "severity": "warning", "file": "", "line": 0, **json.loads(str(value))}
+                if not result["file"]:
+                    result |= {"file": test, "line": (line or 0) + 1}
+                self._results.append(result)
+
+    def pytest_sessionfinish(self) -> None:
+        """Write the file."""
+        from edgeglass_diag.guard.sarif import sarif
+
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._file.write_text(json.dumps(sarif(self._results, self._root), indent=1) + "\n", encoding="utf-8")

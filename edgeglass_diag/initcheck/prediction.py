@@ -1,0 +1,144 @@
+"""What initialisation makes of attention logits, entropy, outputs and gradients, from shapes alone.
+
+Assumptions that all of them share: the entries of a weight are independent of each other, of the other weights and of
+the inputs, with mean zero and one standard deviation. (An orthogonal weight is close to that: its entries are
+uncorrelated.) Each formula says what it assumes beyond. They are means over draws of the weights: one draw of a head of
+width d scatters about them by some 1 / sqrt(d).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+_DRAWN = 2**16
+_MAX_KEYS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What goes into the query or the key projection of an attention.
+
+    Attributes:
+        energy: mean over positions of |x|^2; behind a LayerNorm with gain 1 it is the width D.
+        spread: trace of the covariance of x over positions: energy less the energy of their mean. It is at most the
+            energy, and all of it where the positions have nothing in common.
+        weight_std: standard deviation of the projection's entries.
+        bias_std: root mean square of its bias.
+    """
+
+    energy: float
+    spread: float
+    weight_std: float
+    bias_std: float = 0.0
+
+
+def logit_std(query: Side, key: Side, *, head_width: int, scale: float | None = None) -> float:
+    """Standard deviation over the keys of the logits scale x (Wq x) . (Wk y), root of the mean square over queries.
+
+    s^2 = scale^2 d (sq^2 E|x|^2 + bq^2) sk^2 tr Cov(y)
+
+    With scale = 1 / sqrt(d) and both sides behind a LayerNorm this is s = sq sk D sqrt(t), t the share of the tokens'
+    energy in which they differ: sqrt(t) for Xavier, sqrt(t) / 3 for torch's own nn.Linear. Without a norm the queries'
+    size multiplies it: latents of std 0.02 make it fifty times smaller. A learned query that meets the tokens without
+    a projection counts as one with weights of std 1 / sqrt(d), and so do tokens that meet it so.
+
+    Assumes queries independent of keys (in self-attention nearly so: the diagonal is one of S), no mask. The keys'
+    bias shifts all logits of a query alike and cancels.
+
+    Args:
+        query: queries' side.
+        key: keys' side.
+        head_width: d, entries of one head.
+        scale: factor on the product; 1 / sqrt(d) where None.
+    """
+    factor = 1 / math.sqrt(head_width) if scale is None else scale
+    per_entry = query.weight_std**2 * query.energy + query.bias_std**2
+    return abs(factor) * math.sqrt(head_width * per_entry * key.weight_std**2 * key.spread)
+
+
+def entropy(std: float, keys: int) -> float:
+    """Softmax entropy of Gaussian logits divided by ln(keys), in [0, 1]; 0 for one key.
+
+    For small std it is 1 - std^2 / (2 ln n); here the mean over 2^16 / n fixed draws, which also holds for large ones.
+    Assumes logits that are Gaussian over the keys and equally spread for all queries; beyond 4096 keys the entropy's
+    defect is scaled by ln n.
+
+    Args:
+        std: standard deviation of the logits over the keys.
+        keys: number n of keys.
+
+    Example:
+        >>> round(entropy(1.0, 577), 2), round(entropy(3.0, 577), 2)
+        (0.92, 0.49)
+    """
+    if keys < 2:
+        return 0.0
+    counted = min(keys, _MAX_KEYS)
+    logits = std * torch.randn(
+        _DRAWN // counted, counted, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
+    found = float(torch.special.entr(logits.softmax(-1)).sum(-1).mean())
+    return min(1.0, 1 - (math.log(counted) - found) / math.log(keys))
+
+
+def linear_gain(weight_std: float, *, fan_in: int) -> float:
+    """rms(W x) / rms(x) = std sqrt(fan_in); the same backwards for gradients with fan_out in place of fan_in.
+
+    1 for LeCun's normal (https://arxiv.org/abs/1706.02515), sqrt(2) for Kaiming's (https://arxiv.org/abs/1502.01852).
+    """
+    return weight_std * math.sqrt(fan_in)
+
+
+def mixed_energy(energy: float, spread: float, std: float, keys: int) -> float:
+    """Mean of |sum_j a_j y_j|^2 for softmax weights a of Gaussian logits independent of the tokens y.
+
+    |mean y|^2 + spread sum_j (a_j - 1/n)^2 n / (n - 1) with sum a^2 = e^(std^2) / n
+
+    Assumes few enough logit spread for sum a^2 (std below about 1); capped at one key.
+
+    Args:
+        energy: mean of |y|^2.
+        spread: trace of the tokens' covariance.
+        std: standard deviation of the logits.
+        keys: number n of keys.
+    """
+    if keys < 2:
+        return energy
+    concentration = min(1.0, math.exp(std**2) / keys)
+    return energy - spread + spread * (concentration - 1 / keys) * keys / (keys - 1)
+
+
+def attention_output_rms(value: Side, *, out_std: float, width: int, logit_std: float, keys: int) -> float:
+    """rms of out(sum_j a_j value(y_j)): so sqrt(D) sv sqrt(mixed energy).
+
+    Assumes what mixed_energy assumes, and no biases.
+
+    Args:
+        value: what goes into the value projection, and its weight.
+        out_std: standard deviation of the output projection's entries.
+        width: D, fan-in of the output projection.
+        logit_std: standard deviation of the logits.
+        keys: number of keys.
+    """
+    mixed = mixed_energy(value.energy, value.spread, logit_std, keys)
+    return linear_gain(out_std, fan_in=width) * value.weight_std * math.sqrt(mixed)
+
+
+def query_gradient_gain(weight_stds: tuple[float, float, float, float], *, width: int, covariance_norm: float) -> float:
+    """|dL/dx| / |dL/d out| of the queries' input x through the attention weights, where attention is near uniform.
+
+    D sq sk sv so |Cov(y)|_F: what the latents learn by choosing among the tokens. For Xavier behind a LayerNorm, with n
+    tokens that have nothing in common, it is sqrt(1/D + 1/n). It does not depend on the size of the latents unless a
+    norm stands between, which multiplies it by 1 / rms(latents).
+
+    Derived from dL/dq = scale Cov(k, v) g. Assumes logits of std well below 1 and independent weights.
+
+    Args:
+        weight_stds: of query, key, value and output projection.
+        width: D, the same for all four.
+        covariance_norm: Frobenius norm of the tokens' covariance over the positions, mean over samples.
+    """
+    return width * math.prod(weight_stds) * covariance_norm

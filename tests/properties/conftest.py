@@ -1,0 +1,19 @@
+"""Profiles of the property suite: ``dev`` for every day, ``ci`` (``make properties``) for more examples."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from hypothesis import HealthCheck, settings
+
+torch.set_num_threads(1)
+_COMMON = {
+    "deadline": None,  # other programs on the machine are no defect
+    "print_blob": True,
+    "suppress_health_check": [HealthCheck.too_slow],
+}
+settings.register_profile("dev", max_examples=20, **_COMMON)
+settings.register_profile("ci", max_examples=100, **_COMMON)
+settings.register_profile("mutations", max_examples=20, **_COMMON, database=None)
+settings.load_profile(os.environ.get("EDGEGLASS_PROPERTIES", "dev"))
