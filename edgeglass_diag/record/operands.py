@@ -169,7 +169,9 @@ class OperandTap:
         if side.learned:
             session.see(site, "attention", label=side.origin)
         share = side.spread / side.energy if side.energy else 0.0
-        numbers = {"queries": side.count, "keys": operands.key.count, "learned": side.learned}
+        own = query.detach().double()
+        own_share = (own - own.mean(-2, keepdim=True)).square().sum() / own.square().sum().clamp(min=1e-300)
+        numbers = {"queries": side.count, "keys": operands.key.count, "learned": side.learned, "own_share": own_share}
         for name, value in (numbers | {"query_rms": side.rms, "query_spread": share}).items():
             session.buffer.add(site, f"operand/{name}", float(value))
 

@@ -20,9 +20,10 @@ class QueriesWithoutEffect(Rule):
     attention by itself is normal at init and silent: behind a norm, in self-attention, for a single query.
 
     Formula: two or more queries that are the same for every sample, whose input (before its projection) has
-    a root mean square below ``rms``, and whose logits have a standard deviation s below ``logit_std``. A softmax with
-    logits of std s puts a share of about s / sqrt(2 pi) = 0.4 s of its mass elsewhere than the mean does:
-    below 0.05 that is at most 2 %, of which the differences between queries are a part.
+    a root mean square below ``rms``, and whose own part of the logits has a standard deviation s below ``logit_std``:
+    that of the logits times the root of the share of the projected queries' energy in which they differ (what a bias
+    adds is the same for all). A softmax with logits of std s puts a share of about s / sqrt(2 pi) = 0.4 s of its mass
+    elsewhere: below 0.05 the queries tell 2 % of it apart.
     """
 
     rms: float = 0.5
@@ -39,18 +40,19 @@ class QueriesWithoutEffect(Rule):
     def check(self, history: History) -> Iterable[Finding]:
         """One finding per attention."""
         for site, rms in _learned(history):
-            spread = history.series("attention/logit_std", site)
-            if not len(spread) or not 0 < rms < self.rms or not spread.last < self.logit_std:
+            spread, share = history.series("attention/logit_std", site), history.series("operand/own_share", site)
+            own = spread.last * math.sqrt(share.last) if len(spread) and len(share) else math.inf
+            if not 0 < rms < self.rms or not own < self.logit_std:
                 continue
             count = round(history.series("operand/queries", site).last)
             origin = _origin(history, site)
             yield self.finding(
                 history,
-                f"{site}: {count} learned queries enter with rms {rms:.3g} (at least {self.rms:g}), so the logits have "
-                f"std {spread.last:.3g} (at least {self.logit_std:g}) and every query reads the mean of the "
+                f"{site}: {count} learned queries enter with rms {rms:.3g} (at least {self.rms:g}), so their own part "
+                f"of the logits has std {own:.3g} (at least {self.logit_std:g}) and all read the same mean of the "
                 f"tokens{_made(origin)}",
                 site=site,
-                evidence={"query_rms": rms, "logit_std": spread.last, "queries": count, **_evidence(origin)},
+                evidence={"query_rms": rms, "logit_std": own, "queries": count, **_evidence(origin)},
             )
 
 

@@ -138,7 +138,7 @@ MUTATIONS = (
     Mutation("relative loss against 1 instead of chance", f"{DIAG}/rules/history.py", "(total - chance) / chance)",
              "total - chance)", RULES),
     Mutation("small queries behind any attention", f"{DIAG}/rules/inspection.py",
-             "not 0 < rms < self.rms or not spread.last < self.logit_std", "not spread.last < self.logit_std", RULES),
+             "not 0 < rms < self.rms or not own < self.logit_std", "not own < self.logit_std", RULES),
 )  # fmt: skip
 
 

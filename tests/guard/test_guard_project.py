@@ -1,0 +1,168 @@
+"""A project of somebody else, made from nothing, with this package installed: passes, fails, passes again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = """\
+import torch
+from torch import nn
+
+
+class Reader(nn.Module):
+    def __init__(self, width=64, queries=8):
+        super().__init__()
+        self.norm = nn.Identity()
+        self.queries = nn.Parameter(torch.randn(queries, width))
+        self.attention = nn.MultiheadAttention(width, 4, batch_first=True)
+        self.head = nn.Linear(width, 16)
+
+    def forward(self, tokens):
+        queries = self.norm(self.queries).expand(len(tokens), -1, -1)
+        read, _ = self.attention(queries, tokens, tokens, need_weights=False)
+        return self.head(read).mean(1)
+"""
+TEST = """\
+import torch
+
+from reader import Reader
+
+
+def test_the_reader_starts_well(init_guard):
+    tokens = torch.randn(8, 30, 64, generator=torch.Generator().manual_seed(1))
+    inspection = init_guard(Reader, tokens)
+    assert inspection.attention[0].queries == 8
+"""
+OTHER = """\
+import sys
+
+
+def test_nothing_heavy_is_loaded():
+    assert "edgeglass_diag.guard.plugin" in sys.modules
+    assert not {"torch", "hypothesis", "edgeglass_diag.rules", "edgeglass_models"} & set(sys.modules)
+"""
+LINE = "        nn.init.normal_(self.queries, std=0.02)\n"
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """This package as a wheel would install it, without what it depends on."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
+    for name in ("edgeglass_diag", "models", "dashboards"):
+        skip = shutil.ignore_patterns("__pycache__", "*.safetensors")
+        shutil.copytree(ROOT / name, source / name, ignore=skip)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    line = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*line, "--target", str(target), str(source)], check=True, capture_output=True)
+    return target
+
+
+@pytest.fixture
+def project(tmp_path, installed):
+    """Three files, and a function that runs pytest there as a user would."""
+    (tmp_path / "reader.py").write_text(MODEL)
+    (tmp_path / "test_reader.py").write_text(TEST)
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\nfilterwarnings = error\npythonpath = .\naddopts = --strict-markers\n"
+    )
+
+    def run(*options):
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHONPATH"))}
+        environment |= {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        line = [sys.executable, "-m", "pytest", "-q", "-p", "no:dash", "-p", "no:cacheprovider", *map(str, options)]
+        return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+
+    return tmp_path, run
+
+
+def test_the_reported_line_fails_without_a_norm_and_passes_with_one(project):
+    folder, run = project
+    healthy = run()
+    assert healthy.returncode == 0, healthy.stdout + healthy.stderr
+
+    reported = MODEL.replace("        self.attention =", LINE + "        self.attention =")
+    (folder / "reader.py").write_text(reported)
+    number = reported.splitlines().index(LINE.rstrip("\n")) + 1
+    ill = run("--eg-sarif", "out/init.sarif", "--junitxml", "junit.xml")
+    assert ill.returncode == 1
+    assert "WARNING EG050 queries-without-effect" in ill.stdout
+    assert f"init:     {folder / 'reader.py'}:{number}" in ill.stdout
+    for word in (
+        "site:     attention.attention",
+        "measured: query_rms 0.02",
+        "allowed:  rms 0.5",
+        "fix:      Put a Layer",
+    ):
+        assert word in ill.stdout
+    assert "guarding.py" not in ill.stdout  # no traceback through our package
+    results = json.loads((folder / "out/init.sarif").read_text())["runs"][0]["results"]
+    places = {
+        r["ruleId"]: (
+            r["level"],
+            r["locations"][0]["physicalLocation"]["artifactLocation"]["uri"],
+            r["locations"][0]["physicalLocation"]["region"]["startLine"],
+        )
+        for r in results
+    }
+    assert places == {"EG001": ("note", "reader.py", number), "EG050": ("warning", "reader.py", number)}
+    names = [p.get("name") for p in ElementTree.parse(folder / "junit.xml").iter("property")]
+    assert "init_guard/attention.attention/logit_std" in names
+    assert names.count("init_guard/finding") == 2
+
+    (folder / "reader.py").write_text(reported.replace("nn.Identity()", "nn.LayerNorm(width)"))
+    cured = run()
+    assert cured.returncode == 0, cured.stdout
+
+
+def test_a_certificate_tells_what_changed(project):
+    folder, run = project
+    assert "expected --eg-baseline FILE beside it" in run("--eg-update").stderr
+    missing = run("--eg-baseline", "init.json")
+    assert missing.returncode == 1
+    assert "init.json does not exist; make it with --eg-update" in missing.stdout
+    assert run("--eg-baseline", "init.json", "--eg-update").returncode == 0
+    kept = (folder / "init.json").read_text()
+    assert run("--eg-baseline", "init.json").returncode == 0
+    assert (folder / "init.json").read_text() == kept
+
+    (folder / "reader.py").write_text(MODEL.replace("torch.randn(queries, width)", "0.7 * torch.randn(queries, width)"))
+    changed = run("--eg-baseline", "init.json", "--eg-sarif", "init.sarif")
+    assert changed.returncode == 1
+    assert "queries  parameter/std: 1.0" in changed.stdout
+    assert "-> 0.7" in changed.stdout
+    assert "if this is meant, run pytest with --eg-update" in changed.stdout
+    results = json.loads((folder / "init.sarif").read_text())["runs"][0]["results"]
+    assert {r["ruleId"] for r in results} == {"EG059"}
+    assert results[0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "test_reader.py"
+
+    (folder / "reader.py").write_text(MODEL.replace("nn.Linear(width, 16)", "nn.Linear(width, 32)"))
+    assert "head.weight  shape: 16x64 -> 32x64  (allowed no change)" in run("--eg-baseline", "init.json").stdout
+
+
+def test_a_session_without_guards_loads_nothing(project):
+    folder, run = project
+    (folder / "test_reader.py").write_text(OTHER)
+    done = run()
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_marker_and_the_options_set_what_fails(project):
+    folder, run = project
+    (folder / "reader.py").write_text(MODEL.replace("        self.attention =", LINE + "        self.attention ="))
+    marked = TEST.replace("def test_the", "import pytest\n\n\n@pytest.mark.init_guard(ignore=['EG050'])\ndef test_the")
+    (folder / "test_reader.py").write_text(marked)
+    assert run().returncode == 0
+    assert run("--eg-fail-on", "info").returncode == 1  # EG001
+    (folder / "test_reader.py").write_text(TEST)
+    assert run("--eg-fail-on", "critical", "-m", "init_guard").returncode == 0
+    assert "1 deselected" in run("-m", "not init_guard").stdout
