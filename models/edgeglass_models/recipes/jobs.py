@@ -12,12 +12,14 @@ from pydantic import ValidationError
 
 from edgeglass_models.recipes.loading import changed_recipe, load_recipes, shipped_names
 from edgeglass_models.recipes.settings import DataSettings, Recipe, TowerSettings
+from edgeglass_models.recipes.starts import begin
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from edgeglass_models.data.splits import FeatureSplits
 
+__all__ = ["RecipeJob", "begin", "changes", "embed", "names", "plan", "replay"]
 
 _MANY = 10**6
 
