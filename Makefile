@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test acceptance check install clean
+.PHONY: demo test properties acceptance check install clean
 
 install: $(STAMP)
 
@@ -25,6 +25,10 @@ check: $(STAMP)
 test: $(STAMP) check
 	tests/install_chromium.sh
 	$(BIN)/python -m pytest --ignore=tests/acceptance --numprocesses=auto --maxprocesses=4 --dist=loadfile
+
+# The property suite with five times the examples of `make test`.
+properties: $(STAMP)
+	EDGEGLASS_PROPERTIES=ci $(BIN)/python -m pytest tests/properties
 
 # The incident in full, three seeds: some ten minutes.
 acceptance: $(STAMP)

@@ -1,7 +1,7 @@
 """Why does my vision-text alignment model not learn, and what do I change?
 
-``import edgeglass_diag as eg``: ``eg.watch`` records a training, ``eg.load`` opens a run. Nothing heavy is
-imported before it is used.
+``import edgeglass_diag as eg``: ``eg.watch`` records a training, ``eg.load`` opens a run,
+``eg.attribute`` says what a similarity rests on. Nothing heavy is imported before it is used.
 """
 
 from __future__ import annotations
@@ -9,12 +9,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edgeglass_diag.evaluate import Attribution, attribute
     from edgeglass_diag.store import Run, load
     from edgeglass_diag.watching import Watch, watch
 
-__all__ = ["Run", "Watch", "load", "watch"]
+__all__ = ["Attribution", "Run", "Watch", "attribute", "load", "watch"]
 
-_HOMES = {"Run": "store", "load": "store", "Watch": "watching", "watch": "watching"}
+_HOMES = {
+    "Attribution": "evaluate",
+    "Run": "store",
+    "Watch": "watching",
+    "attribute": "evaluate",
+    "load": "store",
+    "watch": "watching",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,10 @@ from typing import Any
 from edgeglass_diag.records import UsageError
 
 FORMAT = "edgeglass-diag run"
-VERSION = 1
+VERSION = 2
+"""What is written; version 1 had a row for each reading and is still read."""
+
+READABLE = (1, VERSION)
 _RANK = re.compile(r"rank-(\d+)")
 
 
@@ -20,9 +23,13 @@ def find_runs(folder: Path) -> list[Path]:
 
     A run within a run is a rank of it and none of its own; it is listed where ``folder`` is the rank itself.
     """
-    found = {p.parent for depth in ("", "*/", "*/*/") for p in folder.glob(f"{depth}run.json") if is_run(p.parent)}
-    own = [place for place in found if place.parent not in found]
-    return sorted(own, key=lambda p: (read_header(p).get("created", 0.0), p.name))
+    found: dict[Path, tuple[float, str]] = {}
+    for place in (file.parent for depth in ("", "*/", "*/*/") for file in folder.glob(f"{depth}run.json")):
+        try:
+            found[place] = read_header(place).get("created", 0.0), place.name
+        except UsageError:
+            continue
+    return sorted((place for place in found if place.parent not in found), key=lambda place: found[place])
 
 
 def rank_folders(folder: Path) -> dict[int, Path]:
@@ -54,8 +61,9 @@ def read_header(folder: Path) -> dict[str, Any]:
         raise UsageError(f"not a run: {file} cannot be read as JSON ({error})") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise UsageError(f"not a run: {file} is not of the format {FORMAT!r}")
-    if header.get("version") != VERSION:
-        raise UsageError(f"{file} has version {header.get('version')}; this edgeglass-diag reads version {VERSION}")
+    if header.get("version") not in READABLE:
+        versions = " and ".join(map(str, READABLE))
+        raise UsageError(f"{file} has version {header.get('version')}; this edgeglass-diag reads versions {versions}")
     return header
 
 

@@ -10,11 +10,12 @@ from edgeglass_diag.records import Finding
 
 
 class StopTraining(BaseException):
-    """Raised in the training thread when a finding was made on which to stop; not an error of the training."""
+    """Raised in the training thread to end the training, as was asked for; not an error of the training."""
 
-    def __init__(self, finding: Finding) -> None:
-        super().__init__(f"stopped on {finding.code} {finding.name}: {finding.message}")
-        self.finding = finding
+    @classmethod
+    def on(cls, finding: Finding) -> StopTraining:
+        """A finding was made on which to stop."""
+        return cls(f"stopped on {finding.code} {finding.name}: {finding.message}")
 
 
 def environment() -> dict[str, str]:

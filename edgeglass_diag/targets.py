@@ -34,6 +34,61 @@ class Job(Protocol):
         """Train into ``out``, telling ``log`` each mapping of metrics with its step; returns the result."""
 
 
+class View(Protocol):
+    """One representation of one side on its way to the embedding, whose units attribution weighs against each other."""
+
+    @property
+    def name(self) -> str:
+        """What its units are, e.g. ``pixels``, ``tokens``, ``latents``, ``words``."""
+
+    @property
+    def side(self) -> str:
+        """``image`` or ``text``."""
+
+    @property
+    def inputs(self) -> Tensor:
+        """(N, ...) floats, one row for each pair."""
+
+    @property
+    def extra(self) -> tuple[Tensor, ...]:
+        """Further arguments of ``encode``, (N, ...) each."""
+
+    @property
+    def units(self) -> Tensor:
+        """The unit of each entry: integers whose shape broadcasts to that of the inputs."""
+
+    @property
+    def baseline(self) -> Tensor | None:
+        """What stands for nothing, of the shape of inputs or one row; the mean of the inputs where None."""
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """Rows and columns of the picture that the last units are, None where they have no place in it."""
+
+    def encode(self, inputs: Tensor, *extra: Tensor) -> Tensor:
+        """Embeddings (B, D) as the model compares them; differentiable with respect to the inputs."""
+
+
+class Views(Protocol):
+    """Pairs, and the views of them that a model can be attributed through."""
+
+    @property
+    def pictures(self) -> Tensor:
+        """(N, H, W, 3) of uint8, what to draw heatmaps on."""
+
+    @property
+    def captions(self) -> Sequence[str]:
+        """The caption of each."""
+
+    @property
+    def words(self) -> Sequence[Sequence[str]]:
+        """The words of each caption: units 1, 2, ... of the view ``words``, whose unit 0 is all else."""
+
+    @property
+    def views(self) -> Sequence[View]:
+        """In order: those of the image side from pixels on, then those of the text side."""
+
+
 class Embedded(Protocol):
     """Embeddings of N images and M captions, each of them of one width."""
 
@@ -98,6 +153,9 @@ class Provider(Protocol):
         self, path: Path, split: str = "test", *, data: Path | None = None, overrides: Iterable[str] = ()
     ) -> Embedded:
         """Embeddings by a run or checkpoint of its own data, or of others, with settings of these changed."""
+
+    def views(self, path: Path, split: str = "test", count: int = 256) -> Views:
+        """The first ``count`` pairs of a split, as a run or checkpoint sees them on their way to the embeddings."""
 
 
 def provider() -> Provider:

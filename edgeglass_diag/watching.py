@@ -19,6 +19,7 @@ from edgeglass_diag.process import ending, environment, git
 from edgeglass_diag.record import Recorder
 from edgeglass_diag.record.attention import LOGITS
 from edgeglass_diag.record.buffer import PendingWindow
+from edgeglass_diag.record.snapshots import PendingEmbeddings
 from edgeglass_diag.records import Finding, Reading, UsageError, Window
 from edgeglass_diag.rules import CATALOGUE, Engine, Rule, configure, read_table
 from edgeglass_diag.schedule import Schedule
@@ -72,9 +73,10 @@ class Watch:
         chosen = configure(CATALOGUE, read_table(Path.cwd())) if rules is None else rules
         self._engine = Engine(chosen)
         logits = None if exact_attention else LOGITS
-        self._recorder = Recorder(Schedule(every=every), self._take, attention_logits=logits)
+        schedule = Schedule(every=every)
+        self._recorder = Recorder(schedule, self._take, attention_logits=logits, embeddings=self._hand_over)
         self._stop_on, self._on_window = tuple(stop_on), on_window
-        self._queue: queue.Queue[PendingWindow | Window | None] = queue.Queue(maxsize=_QUEUE)
+        self._queue: queue.Queue[PendingWindow | PendingEmbeddings | Window | None] = queue.Queue(maxsize=_QUEUE)
         self._stop: Finding | None = None
         self._failure: BaseException | None = None
         self._process, self._closing, self._open = os.getpid(), False, False
@@ -89,6 +91,11 @@ class Watch:
     def findings(self) -> list[Finding]:
         """Findings so far."""
         return self._engine.findings
+
+    @property
+    def step(self) -> int:
+        """The step whose window has begun: the number of optimizer steps so far."""
+        return self._recorder.step
 
     def name_model(self, model: nn.Module) -> None:
         """Name a model's modules before it runs."""
@@ -140,11 +147,13 @@ class Watch:
     def _take(self, window: PendingWindow) -> None:
         self._hand_over(window)
         if self._stop is not None:
-            raise StopTraining(self._stop)
+            raise StopTraining.on(self._stop)
 
-    def _hand_over(self, window: PendingWindow | Window) -> None:
+    def _hand_over(self, window: PendingWindow | PendingEmbeddings | Window) -> None:
         if os.getpid() != self._process or self._failure is not None:
             return
+        if self._writer is None and isinstance(window, PendingEmbeddings):
+            return  # a process that trained nothing has no store
         if self._writer is None:
             self._writer = self._make_store(not self._closing) if self._make_store is not None else None
             if self._writer is None:
@@ -157,9 +166,16 @@ class Watch:
             if self._failure is not None:
                 continue
             try:
-                self._judge(item.resolve() if isinstance(item, PendingWindow) else item)
+                if isinstance(item, PendingEmbeddings):
+                    self._keep(item)
+                else:
+                    self._judge(item.resolve() if isinstance(item, PendingWindow) else item)
             except BaseException as failure:  # the training goes on; said at the end, in its own thread
                 self._failure = failure
+
+    def _keep(self, embeddings: PendingEmbeddings) -> None:
+        if self._writer is not None:
+            self._writer.write_embeddings(embeddings.step, *embeddings.resolve())
 
     def _judge(self, window: Window) -> None:
         fresh = self._engine.feed(window)

@@ -8,10 +8,8 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
-from edgeglass_dashboards.verdict import Branch
 from edgeglass_diag.records import Finding
-
-_LONGEST = 8
+from edgeglass_diag.verdict import Branch, say
 
 
 def severity_badge(severity: str) -> Any:
@@ -66,22 +64,6 @@ def findings_table(findings: Sequence[Finding]) -> Any:
     ]
     caption = html.Caption(f"{len(findings)} finding{'s' if len(findings) != 1 else ''}, worst first")
     return html.Table([caption, head, html.Tbody(rows)], className="findings-table")
-
-
-def say(value: object) -> str:
-    """A value of the evidence in few characters.
-
-    >>> say(0.000123456), say([1.0, 2.5]), say({"min": 0.25})
-    ('0.0001235', '1, 2.5', 'min 0.25')
-    """
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {say(item)}" for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        shown = ", ".join(say(item) for item in value[:_LONGEST])
-        return shown + (f", ... ({len(value)} in all)" if len(value) > _LONGEST else "")
-    return str(value)
 
 
 def _cell(finding: Finding, column: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from edgeglass_diag.cli import proving, reading, running  # noqa: F401  each adds its verbs to the app
+from edgeglass_diag.cli import proving, reading, reporting, running  # noqa: F401  each adds its verbs to the app
 from edgeglass_diag.cli.app import app
 from edgeglass_diag.records import UsageError
 

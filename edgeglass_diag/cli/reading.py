@@ -1,15 +1,18 @@
-"""Verbs that read what is there: ``findings``, ``compare``, ``eval``, ``rules``."""
+"""Verbs that read what is there: ``findings``, ``compare``, ``eval``, ``attribute``, ``rules``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgeglass_diag.cli.app import AsJson, FailOn, app, check_severity
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.verbs.printing import exit_on, print_comparison, print_findings, print_json, terminal
+
+if TYPE_CHECKING:
+    from edgeglass_diag.verbs.pictures import Pictures
 
 
 @app.command()
@@ -64,15 +67,19 @@ def evaluate(
     dims: Annotated[str | None, typer.Option(help="Prefix widths, e.g. 512,256,64.")] = None,
     curve: Annotated[bool, typer.Option(help="The MRL curve with its controls: five more passes.")] = True,
     device: Annotated[str | None, typer.Option(help="torch device; CUDA by default where there is one.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="Folder to write pictures of it to.")] = None,
+    form: Annotated[str, typer.Option("--format", help="Of the pictures: html, png or svg.")] = "html",
+    theme: Annotated[str, typer.Option(help="Of the pictures: light or dark.")] = "light",
     as_json: AsJson = False,
 ) -> None:
     """Recall@1/5/10 both ways with chance and interval, the MRL curve, and embedding geometry."""
     if not path.exists():
         raise UsageError(f"no such run, checkpoint or file of embeddings: {path}")
     widths = _widths(dims)
+    wanted = _pictures(figures, form, theme)
     from edgeglass_diag.verbs.evaluate import evaluate as evaluate_path
 
-    result = evaluate_path(
+    result, embeddings = evaluate_path(
         path, split=split, data=data, settings=settings, dims=widths, with_curve=curve, device=device
     )
     if as_json:
@@ -82,6 +89,21 @@ def evaluate(
 
         for part in evaluation_tables(result):
             terminal().print(part, highlight=False)
+    if wanted is not None:  # after the numbers, so that these are there whatever becomes of the pictures
+        from edgeglass_diag.verbs.pictures import draw
+
+        written = draw(result, embeddings, wanted)
+        terminal(stderr=True).print(f"{len(written)} figures in {wanted.folder}", highlight=False, markup=False)
+
+
+def _pictures(folder: Path | None, form: str, theme: str) -> Pictures | None:
+    if folder is None:
+        if (form, theme) != ("html", "light"):
+            raise UsageError("--format and --theme are for the pictures of --figures DIR, which was not given")
+        return None
+    from edgeglass_diag.verbs.pictures import Pictures
+
+    return Pictures(folder, form, theme)
 
 
 def _widths(dims: str | None) -> list[int]:
@@ -89,6 +111,31 @@ def _widths(dims: str | None) -> list[int]:
     if not all(word.strip().isdecimal() for word in words):
         raise UsageError(f"--dims: expected widths as 512,256,64, got {dims!r}")
     return [int(word) for word in words]
+
+
+@app.command()
+def attribute(
+    path: Annotated[Path, typer.Argument(help="Run folder or checkpoint of a recipe.")],
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    pairs: Annotated[int, typer.Option(min=1, help="Pairs that are attributed.")] = 8,
+    sample: Annotated[int, typer.Option(min=2, help="Pairs of the information test.")] = 256,
+    steps: Annotated[int, typer.Option(min=1, help="Points of the integral of the gradients.")] = 64,
+    out: Annotated[Path | None, typer.Option(help="New folder for heatmaps (PNG) and attribution.json.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Which patches, latents and words carry a pair's similarity, and whether the score tells pictures apart at all."""
+    if not path.exists():
+        raise UsageError(f"no such run or checkpoint: {path}")
+    from edgeglass_diag.verbs.attribute import attribute_run
+
+    result = attribute_run(path, split=split, pairs=pairs, sample=sample, steps=steps, out=out)
+    if as_json:
+        print_json(result)
+    else:
+        from edgeglass_diag.verbs.attribution_tables import attribution_tables
+
+        for part in attribution_tables(result):
+            terminal().print(part, highlight=False)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Verbs that run something of the user's: ``run``."""
+"""Verbs that run something of the user's: ``run``, ``profile``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class _RunCommand(TyperCommand):
-    """``run``, whose user may have forgotten the ``--`` before a script's own options."""
+    """A verb whose user may have forgotten the ``--`` before a script's own options."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse as ever, and say what to do about an option that is not ours."""
@@ -26,8 +26,8 @@ class _RunCommand(TyperCommand):
         except Exception as error:
             if type(error).__name__ != "NoSuchOption":  # typer brings its own copy of click, whose place changes
                 raise
-            hint = "the arguments of a script go behind --: edgeglass-diag run train.py -- --lr 2e-3"
-            raise UsageError(f"run: {' '.join(str(error).split())} ({hint})") from None
+            hint = f"the arguments of a script go behind --: edgeglass-diag {self.name} train.py -- --lr 2e-3"
+            raise UsageError(f"{self.name}: {' '.join(str(error).split())} ({hint})") from None
 
 
 @app.command(cls=_RunCommand)
@@ -75,6 +75,48 @@ def run(
         if settings:
             raise UsageError(f"--set {settings[0]}: is for recipes; the arguments of a program go behind --")
         run_program(program, request)
+
+
+@app.command(cls=_RunCommand)
+def profile(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="TARGET [-- ARGS]", help="Recipe, YAML file, or program.")
+    ] = None,
+    module: Annotated[str | None, typer.Option("-m", help="Module to run, as behind python -m.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps that are traced.")] = 5,
+    skip: Annotated[int, typer.Option(min=1, help="Steps before them, which warm up.")] = 3,
+    stop: Annotated[
+        bool, typer.Option("--stop", help="End a program behind the traced steps; recipes always do.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; below runs/ if not given.")] = None,
+    settings: Annotated[list[str], typer.Option("--set", help="section.key=value, e.g. train.batch_size=64.")] = [],  # noqa: B006
+    as_json: AsJson = False,
+) -> None:
+    """Trace some training steps, and say where their time goes: data wait, forward, backward, optimizer, recorder.
+
+    The target is as for run, and needs no change; a program keeps its stdout and its exit status. The traces, in the
+    folder profile of the run, open in TensorBoard (torch-tb-profiler) and in Perfetto. The recorder is attached in
+    every traced step, so that its cost is among them.
+    """
+    from edgeglass_diag.profiling.options import ProfileOptions
+    from edgeglass_diag.programs.bootstrap.sitecustomize import decline
+    from edgeglass_diag.verbs.options import default_folder
+    from edgeglass_diag.verbs.profile import profile_program, profile_recipe
+
+    decline()
+    target, *arguments = words or [""]
+    if not target and module is None:
+        raise UsageError("profile: expected a recipe, a YAML file or a program, got none")
+    program = _program(target if words else None, arguments, module)
+    folder = out if out is not None else default_folder(program.name if program else Path(target).stem, Path("runs"))
+    if program is None:
+        if arguments:
+            raise UsageError(f"the recipe {target!r} takes no arguments, got {arguments[0]!r}; --set is for settings")
+        profile_recipe(target, settings, folder, ProfileOptions(steps, skip, stop=True), as_json=as_json)
+    else:
+        if settings:
+            raise UsageError(f"--set {settings[0]}: is for recipes; the arguments of a program go behind --")
+        profile_program(program, folder, ProfileOptions(steps, skip, stop), as_json=as_json)
 
 
 def _program(target: str | None, arguments: list[str], module: str | None) -> Program | None:

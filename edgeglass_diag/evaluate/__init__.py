@@ -1,1 +1,5 @@
-"""Evaluation of embeddings: where they come from, how they retrieve, what a prefix of them keeps."""
+"""Whether a trained model is any good, and what its scores rest on: embeddings in, plain values out."""
+
+from edgeglass_diag.evaluate.attribution import Attribution, attribute
+
+__all__ = ["Attribution", "attribute"]

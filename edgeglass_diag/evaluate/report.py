@@ -10,7 +10,7 @@ from torch import Tensor
 
 from edgeglass_diag.evaluate.curve import curve
 from edgeglass_diag.evaluate.embeddings import Embeddings, finite_rows
-from edgeglass_diag.evaluate.geometry import geometry
+from edgeglass_diag.evaluate.geometry import geometry, hubs
 from edgeglass_diag.measures.bootstrap import bootstrap_interval
 from edgeglass_diag.measures.placement import Placement, chance_of_hit, hits, mean_reciprocal_rank, median_rank
 from edgeglass_diag.measures.prefixes import halvings
@@ -26,7 +26,7 @@ def report(
     """Everything that ``eval --json`` prints, as plain values.
 
     ``chance`` has K / n_images beside the chance of each direction (they differ where images have several captions);
-    ``ci95`` are percentile bootstrap intervals over images; ``mrl`` has the same for each width.
+    ``ci95`` are percentile bootstrap intervals over images; ``mrl`` has recalls, intervals and geometry of each width.
 
     Args:
         embeddings: both sides.
@@ -41,8 +41,13 @@ def report(
     placed = place_pairs(embeddings.image, embeddings.text, embeddings.image_of_text, dims=widths, block=block)
     tables = {way: _table(side) for way, side in zip(WAYS, placed, strict=True)}
     intervals = {way: _intervals(side) for way, side in zip(WAYS, placed, strict=True)}
+    shapes = geometry(embeddings, widths, block=block)
     rows = {
-        dim: {**{way: tables[way][row] for way in WAYS}, "ci95": {way: intervals[way][row] for way in WAYS}}
+        dim: {
+            **{way: tables[way][row] for way in WAYS},
+            "ci95": {way: intervals[way][row] for way in WAYS},
+            "geometry": shapes[dim],
+        }
         for row, dim in enumerate(widths)
     }
     result = {
@@ -54,7 +59,7 @@ def report(
         "chance": _chance(embeddings),
         **rows[embeddings.width],
         "mrl": {str(dim): entry for dim, entry in rows.items()},
-        "geometry": geometry(embeddings, block=block),
+        "geometry": {**shapes[embeddings.width], "hubness": hubs(embeddings)},
     }
     if with_curve:
         result["curve"] = curve(embeddings, widths, placed, KS, block=block)

@@ -96,7 +96,7 @@ def alignment(image: Tensor, text: Tensor) -> Tensor:
 
 
 def uniformity(values: Tensor, *, block: int = 1024) -> Tensor:
-    """ln E exp(-2 |x - x'|^2) over pairs of different unit-norm rows, in [-8, 0]; 0 when all are equal.
+    """ln E exp(-2 |x - x'|^2) over pairs of different unit-norm rows, in [-8, 0]; 0 when all are equal, zeros too.
 
     Source: as for alignment.
 
@@ -107,11 +107,17 @@ def uniformity(values: Tensor, *, block: int = 1024) -> Tensor:
     parts = torch.split(normalize(_full(values), dim=-1), block)
     total = torch.zeros((), dtype=torch.float64, device=values.device)
     for index, left in enumerate(parts):
-        total += torch.exp(4 * (left @ left.T).clamp(max=1) - 4).triu(1).sum()
+        total += _closeness(left, left).triu(1).sum()
         for right in parts[index + 1 :]:
-            total += torch.exp(4 * (left @ right.T).clamp(max=1) - 4).sum()
+            total += _closeness(left, right).sum()
     count = len(values)
     return torch.log(2 * total / (count * (count - 1)))
+
+
+def _closeness(left: Tensor, right: Tensor) -> Tensor:
+    """exp(-2 |x - y|^2) of all rows of both sides, whose norms are 1 or, for a row of zeros, 0."""
+    lengths = left.square().sum(-1).round()[:, None] + right.square().sum(-1).round()
+    return torch.exp(-2 * (lengths - 2 * (left @ right.T)).clamp(min=0))
 
 
 def distinct_rows(values: Tensor, *, population: int | None = None) -> Tensor:

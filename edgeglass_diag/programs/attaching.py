@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from multiprocessing import util
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -16,6 +17,8 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from edgeglass_diag.folders import rank_folders
 from edgeglass_diag.process import StopTraining
+from edgeglass_diag.profiling.options import FOLDER
+from edgeglass_diag.profiling.steps import StepProfiler
 from edgeglass_diag.programs.announce import Announcer
 from edgeglass_diag.programs.children import Options, known_rank, open_rank_store
 from edgeglass_diag.programs.launch import hide_our_frames
@@ -37,6 +40,7 @@ class Attachment:
         self._options, self._writer = options, writer
         self._left: list[Watch] = []  # of the process that this one was forked from; it must not be finalised here
         self._exit: SystemExit | None = None
+        self._profiler: StepProfiler | None = None
         self._watch: Watch | None = self._begin()
         os.register_at_fork(after_in_child=self._after_fork)
 
@@ -52,6 +56,7 @@ class Attachment:
     def close(self, error: BaseException | None, result: Mapping[str, object]) -> None:
         """End the record; does nothing when it has ended."""
         watch, self._watch = self._watch, None
+        self._close_profile(error)
         if watch is not None:
             watch.result |= result
             watch.__exit__(None if error is None else type(error), error, None)
@@ -68,7 +73,20 @@ class Attachment:
             store=self._open,
         )
         watch.__enter__()
+        if options.profile is not None:
+            folder = Path(options.out) / FOLDER
+            self._profiler = StepProfiler(options.profile, folder, lambda: watch.step, _worker)
+            self._profiler.__enter__()
         return watch
+
+    def _close_profile(self, error: BaseException | None) -> None:
+        profiler, self._profiler = self._profiler, None
+        if profiler is None:
+            return
+        try:
+            profiler.__exit__(None if error is None else type(error), error, None)
+        except Exception as problem:  # the program has ended as it has; a trace that is lacking is said by the verb
+            print(f"edgeglass-diag: no profile: {type(problem).__name__}: {problem}", file=sys.stderr)
 
     def _open(self, stepped: bool) -> RunWriter | None:
         """The store, now that there is something to write; a child that only computed gets none."""
@@ -94,6 +112,9 @@ class Attachment:
             return
         self._left.append(self._watch)
         self._watch.abandon()
+        if self._profiler is not None:
+            self._profiler.abandon()
+            self._profiler = None
         self._watch, self._writer = None, None
         handle = register_optimizer_step_post_hook(lambda *_: self._first_step(handle))
 
@@ -132,6 +153,11 @@ class Attachment:
         # Under multiprocessing the error is on its way; that of a script is kept by the interpreter; the status
         # given to sys.exit is nowhere to be read.
         self.close(sys.exc_info()[1] or getattr(sys, "last_value", None) or self._exit, {})
+
+
+def _worker() -> str:
+    rank = known_rank()
+    return f"process-{os.getpid()}" if rank is None else f"rank-{rank}"
 
 
 def _before_run(tell: Callable[[BaseProcess], None]) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from edgeglass_diag.folders import is_run, read_header
 from edgeglass_diag.process import environment
+from edgeglass_diag.profiling.options import ProfileOptions
 from edgeglass_diag.programs import bootstrap
 from edgeglass_diag.programs.bootstrap.sitecustomize import VARIABLE
 from edgeglass_diag.rules import CATALOGUE, Rule
@@ -31,6 +32,7 @@ class Options:
     rules: Mapping[str, Mapping[str, float]]
     stop_on: tuple[str, ...] = ()
     announce: bool = True
+    profile: ProfileOptions | None = None
 
     def chosen_rules(self) -> list[Rule]:
         """The rules that run."""
@@ -44,7 +46,9 @@ class Options:
     def parse(cls, text: str) -> Options:
         """Read what ``as_text`` wrote."""
         content = json.loads(text)
-        return cls(**{**content, "stop_on": tuple(content["stop_on"])})
+        asked = content["profile"]
+        profile = None if asked is None else ProfileOptions(**asked)
+        return cls(**{**content, "stop_on": tuple(content["stop_on"]), "profile": profile})
 
 
 def thresholds(rules: Sequence[Rule]) -> dict[str, dict[str, float]]:

@@ -106,13 +106,13 @@ class WindowBuffer:
         groups: dict[tuple[torch.device, torch.dtype], list[tuple[_Entry, Tensor]]] = {}
         for entry in self._entries.values():
             value = _reduce(entry.signal, entry.values)
-            if not _has_values(value):
+            if not has_values(value):
                 continue
             groups.setdefault((value.device, value.dtype), []).append((entry, value))
         self._entries.clear()
         layout = [(e.sites, e.signal, v.shape, e.finish) for group in groups.values() for e, v in group]
         ready: list[torch.Event] = []
-        packs = tuple(_to_host([value for _, value in group], ready) for group in groups.values())
+        packs = tuple(to_host([value for _, value in group], ready) for group in groups.values())
         return PendingWindow(step, tuple(layout), packs, tuple(ready), sites, origins)
 
     def clear(self) -> None:
@@ -137,11 +137,12 @@ def _on_one_device(parts: list[Tensor]) -> list[Tensor]:
     return [part.to(device, exact, non_blocking=True) for part in parts]
 
 
-def _has_values(tensor: Tensor) -> bool:
+def has_values(tensor: Tensor) -> bool:
+    """Whether a tensor is more than its shape."""
     return tensor.device.type != "meta"
 
 
-def _to_host(parts: list[Tensor], ready: list[torch.Event]) -> Tensor:
+def to_host(parts: list[Tensor], ready: list[torch.Event]) -> Tensor:
     """All parts in one tensor in host memory, filled once the event added to ``ready`` has passed."""
     packed = torch.cat([part.reshape(-1) for part in parts])
     if packed.device.type != "cuda":

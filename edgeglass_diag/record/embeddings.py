@@ -12,18 +12,25 @@ from torch.nn.functional import normalize
 
 from edgeglass_diag.measures.contrast import cosines, logit_scale
 from edgeglass_diag.measures.geometry import alignment, gram, mean_cosine, modality_gap, rank_of_gram, sample_signal
+from edgeglass_diag.record import buffer
 from edgeglass_diag.record.functions import Function, Observer
 from edgeglass_diag.record.lineage import Product
 from edgeglass_diag.record.session import Session
+from edgeglass_diag.record.snapshots import pairs_of
 
 MATMULS: tuple[Function, ...] = (torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__)
 
 
 class EmbeddingTap:
-    """Observers that follow products of two sets of row vectors, and write ``embedding/*`` when a loss takes them."""
+    """Observers that follow products of two sets of row vectors, and write ``embedding/*`` when a loss takes them.
+
+    Attributes:
+        pairs: embeddings of the widest product of this window whose rows are pairs, (2, pairs, dims): image first.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.pairs: Tensor | None = None
         self._products: dict[int, Product] = {}
         self._pairs: set[tuple[str, str]] = set()
 
@@ -37,6 +44,7 @@ class EmbeddingTap:
         """Release the embeddings of the window."""
         self._products.clear()
         self._pairs.clear()
+        self.pairs = None
 
     def reached(self, logits: Tensor) -> None:
         """A loss takes these logits: measure the embeddings behind them, once for each product of a window."""
@@ -82,8 +90,9 @@ class EmbeddingTap:
         self._pairs.add(names)
         pair = f"{names[0]} x {names[1]}"
         sources = product.left_sources, product.right_sources
-        for name, values, origin in zip(names, (left, right), sources, strict=True):
-            session.see(name, "embedding", parents=(name.rsplit("[", 1)[0],), label=self._side(name, origin))
+        labels = [self._side(name, origin) for name, origin in zip(names, sources, strict=True)]
+        for name, values, label in zip(names, (left, right), labels, strict=True):
+            session.see(name, "embedding", parents=(name.rsplit("[", 1)[0],), label=label)
             lengths = values.norm(dim=-1)
             session.buffer.add(name, "embedding/norm", lengths.mean())
             session.buffer.add(name, "embedding/norm_spread", lengths.std(correction=0) / lengths.mean())
@@ -96,6 +105,13 @@ class EmbeddingTap:
         session.buffer.add(pair, "embedding/gap", modality_gap(left, right))
         if left.shape == right.shape:
             session.buffer.add(pair, "embedding/alignment", alignment(left, right))
+            swapped = labels[0] == "text" or labels[1] == "image"
+            self._keep(*((right, left) if swapped else (left, right)))
+
+    def _keep(self, image: Tensor, text: Tensor) -> None:
+        wider = self.pairs is None or self.pairs.shape[2] < image.shape[1]
+        if wider and buffer.has_values(image):
+            self.pairs = pairs_of(image, text)
 
     def _side_names(self, product: Product) -> tuple[str, str]:
         left, right = self._ancestors(product.left_sources), self._ancestors(product.right_sources)

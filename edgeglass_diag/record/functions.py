@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack,
 
 from edgeglass_diag.record.lineage import tensors_in
 from edgeglass_diag.record.session import Session
+from edgeglass_diag.record.spans import RECORDER, span
 
 Function = Callable[..., Any]
 Observer = Callable[[Function, tuple[Any, ...], dict[str, Any], Any], None]
@@ -95,7 +96,8 @@ class _Mode(TorchFunctionMode):
         active = self._session.active
         result = func(*args, **keywords)
         try:
-            self._observe(func, args, keywords, result, active=active)
+            with span(RECORDER):
+                self._observe(func, args, keywords, result, active=active)
         except Exception as error:
             self._session.failed(error, "functions", "recorder")
         return result

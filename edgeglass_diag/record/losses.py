@@ -18,6 +18,7 @@ from edgeglass_diag.record.embeddings import EmbeddingTap
 from edgeglass_diag.record.functions import Function, Observer
 from edgeglass_diag.record.patching import Patch
 from edgeglass_diag.record.session import Session
+from edgeglass_diag.record.spans import BACKWARD, span
 
 _TARGETED = (
     "input", "target", "weight", "size_average", "ignore_index", "reduce", "reduction", "label_smoothing"
@@ -85,7 +86,8 @@ class LossTap:
         session.calls.clear()
         self._going_back = True
         try:
-            return original(*args, **kwargs)
+            with span(BACKWARD):
+                return original(*args, **kwargs)
         finally:
             self._going_back = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,6 +17,7 @@ from edgeglass_diag.record.batches import observe_batch
 from edgeglass_diag.record.lineage import tensors_in
 from edgeglass_diag.record.session import Frame, Session
 from edgeglass_diag.record.shards import is_measurable
+from edgeglass_diag.record.spans import FORWARD, FORWARD_WITHOUT_GRADIENTS, span
 
 _FAST_PATHS = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
 """Modules that choose another kernel where no function mode is active, and must choose it as they would unwatched."""
@@ -77,6 +79,9 @@ class ModuleTap:
         training = (torch.is_grad_enabled() if outer is None else outer.active) and not _is_compiled_code(module)
         frame = Frame(module, "", training, 0, is_model=is_model)
         session.stack.append(frame)
+        if outer is None:
+            frame.mark = ExitStack()
+            frame.mark.enter_context(span(FORWARD if training else FORWARD_WITHOUT_GRADIENTS))
         hidden = session.functions is not None and any(f.hidden for f in session.stack)
         if session.functions is not None and not hidden and _may_be_fused(module, arguments):
             session.functions.detach()
@@ -117,6 +122,8 @@ class ModuleTap:
             frame = session.stack.pop()
             if frame.hidden and session.functions is not None:
                 session.functions.attach()
+            if frame.mark is not None:
+                frame.mark.close()
             if frame.module is module:
                 break
         if not frame.active or output is None:

@@ -171,8 +171,11 @@ class OperandTap:
         share = side.spread / side.energy if side.energy else 0.0
         own = query.detach().double()
         own_share = (own - own.mean(-2, keepdim=True)).square().sum() / own.square().sum().clamp(min=1e-300)
-        numbers = {"queries": side.count, "keys": operands.key.count, "learned": side.learned, "own_share": own_share}
-        for name, value in (numbers | {"query_rms": side.rms, "query_spread": share}).items():
+        numbers = {
+            "queries": side.count, "keys": operands.key.count, "learned": side.learned,
+            "own_share": float(own_share), "query_rms": side.rms, "query_spread": share,
+        }  # fmt: skip
+        for name, value in numbers.items():
             session.buffer.add(site, f"operand/{name}", float(value))
 
     def _operand(self, operand: Tensor) -> Operand:

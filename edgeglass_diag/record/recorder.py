@@ -29,6 +29,7 @@ from edgeglass_diag.record.parameters import ParameterTap
 from edgeglass_diag.record.provenance import Provenance
 from edgeglass_diag.record.scaling import ScalerTap
 from edgeglass_diag.record.session import Session
+from edgeglass_diag.record.snapshots import PendingEmbeddings, Snapshots
 from edgeglass_diag.records import ParameterOrigin
 
 _COVERAGE_WINDOWS = 4
@@ -60,6 +61,7 @@ class Recorder:
         schedule: step -> whether its window is recorded.
         sink: takes each recorded window, in the training thread.
         attention_logits: the most logits that are looked at per attention and call; all where None.
+        embeddings: takes the embeddings of some pairs at a few steps; none are kept where None.
         operands: whether ``operands`` collects what attention logits are made of, for an inspection at init.
 
     Attributes:
@@ -72,9 +74,11 @@ class Recorder:
         sink: Callable[[PendingWindow], None],
         *,
         attention_logits: int | None = LOGITS,
+        embeddings: Callable[[PendingEmbeddings], None] | None = None,
         operands: bool = False,
     ) -> None:
         self._schedule, self._sink = schedule, sink
+        self._snapshots = Snapshots(embeddings)
         session = self._session = Session()
         self.operands = OperandTap(session) if operands else None
         self._attention = AttentionTap(session, logits=attention_logits, operands=self.operands)
@@ -138,6 +142,8 @@ class Recorder:
         self._hooks.close()
         if self.step == 0 and len(self._session.buffer):
             self._flush()
+        with self._session.measuring("embeddings", "recorder"):
+            self._snapshots.hand_over(last=True)
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
         if self._foreign or not self._schedule(self.step) or _is_nested(optimizer):
@@ -242,7 +248,10 @@ class Recorder:
         with session.measuring("window", "recorder"):
             window = session.buffer.flush(self.step, session.take_new_sites(), origins)
         if window is not None:
+            self._snapshots.note(self.step, self._embeddings.pairs)
             self._sink(window)
+            with session.measuring("embeddings", "recorder"):
+                self._snapshots.hand_over()
         session.buffer.clear()
         for tap in (self._losses, self._embeddings, self._parameters, session):
             tap.end_window()

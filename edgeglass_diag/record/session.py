@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from edgeglass_diag.record.buffer import WindowBuffer
 from edgeglass_diag.record.lineage import Lineage
 from edgeglass_diag.record.naming import Naming
+from edgeglass_diag.record.spans import RECORDER, span
 from edgeglass_diag.records import Site
 
 _FAILED = "recorder failed"
@@ -42,6 +43,7 @@ class Measuring:
             self._stack.enter_context(_disable_current_modes())
         if self._device is not None and torch.amp.is_autocast_available(self._device):
             self._stack.enter_context(torch.autocast(self._device, enabled=False))
+        self._stack.enter_context(span(RECORDER))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -58,7 +60,8 @@ class Frame:
     """A module that is running.
 
     ``batch`` is the number of samples of its outermost call, 0 where unknown; ``hidden`` says that the function mode
-    was taken off for it; ``is_model`` that it has parameters, asked of outermost modules only.
+    was taken off for it; ``is_model`` that it has parameters, asked of outermost modules only; ``mark`` is the span of
+    an outermost call in a profiler's trace.
     """
 
     module: nn.Module
@@ -67,6 +70,7 @@ class Frame:
     batch: int
     hidden: bool = False
     is_model: bool = True
+    mark: ExitStack | None = None
 
 
 def _transforming() -> bool:

@@ -7,7 +7,12 @@ from edgeglass_diag.rules.embeddings import ConstantEmbeddings, RankCollapse
 from edgeglass_diag.rules.engine import Engine
 from edgeglass_diag.rules.evaluation import RecallExactlyChance
 from edgeglass_diag.rules.initial import IdenticalRows, OverwrittenInit
-from edgeglass_diag.rules.inspection import AttentionSaturated, QueriesIdentical, QueriesWithoutEffect
+from edgeglass_diag.rules.inspection import (
+    AttentionSaturated,
+    NotHeldAtFirstStep,
+    QueriesIdentical,
+    QueriesWithoutEffect,
+)
 from edgeglass_diag.rules.loss import LossAtChance, LossBelowPossible, TemperatureMissing
 from edgeglass_diag.rules.numerics import NonFinite
 from edgeglass_diag.rules.optimisation import ScheduleOverrun, UpdateTooLarge
@@ -18,6 +23,7 @@ CATALOGUE: tuple[type[Rule], ...] = (
     QueriesWithoutEffect,
     QueriesIdentical,
     AttentionSaturated,
+    NotHeldAtFirstStep,
     AttentionStaysUniform,
     QueriesAlike,
     UpdateTooLarge,

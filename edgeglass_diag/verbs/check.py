@@ -114,7 +114,7 @@ def overwritten(origin: ParameterOrigin) -> bool:
 def verdict(checked: Checked) -> Iterator[str]:
     """The verdict in sentences, the most important first."""
     yield _headline(checked.findings)
-    yield from (f"{note}." for note in checked.notes)
+    yield from (f"{note[:1].upper()}{note[1:]}." for note in checked.notes)
     yield from _of_values(checked)
     yield from _of_attention(checked)
     yield from _of_signal(checked)
@@ -167,9 +167,15 @@ def _of_attention(checked: Checked) -> Iterator[str]:
 
 
 def _of_signal(checked: Checked) -> Iterator[str]:
-    sides = {r.site: r.values[0] for r in checked.inspection.window.readings if r.signal == "embedding/sample_signal"}
+    """Of each side its widest embedding: prefixes are named ``side[:width]``."""
+    sides: dict[str, tuple[int, float]] = {}
+    for found in checked.inspection.window.readings:
+        if found.signal == "embedding/sample_signal":
+            side, _, width = found.site.partition("[:")
+            wide = int(width.rstrip("]")) if width.rstrip("]").isdecimal() else 0
+            sides[side] = max(sides.get(side, (-1, 0.0)), (wide, found.values[0]))
     if sides:
-        said = ", ".join(f"{value:.2g} ({side})" for side, value in sides.items())
+        said = ", ".join(f"{side} {value:.2g}" for side, (_, value) in sides.items())
         yield f"Share of the embeddings' energy that depends on the sample: {said}."
 
 
@@ -210,7 +216,7 @@ def _held(trained: dict[str, Any]) -> str:
 
 def _some(names: list[str], most: int = 4) -> str:
     more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(name or "the model" for name in names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _range(values: list[float]) -> str:

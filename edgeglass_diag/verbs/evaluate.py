@@ -24,8 +24,8 @@ def evaluate(
     dims: Sequence[int] = (),
     with_curve: bool = True,
     device: str | None = None,
-) -> dict[str, Any]:
-    """What ``eval --json`` prints.
+) -> tuple[dict[str, Any], Embeddings]:
+    """What ``eval --json`` prints, and the embeddings that it is about.
 
     Args:
         path: run folder, checkpoint, or file of embeddings (npy, npz, safetensors, parquet).
@@ -41,7 +41,7 @@ def evaluate(
     """
     try:
         embeddings, of_what = _embeddings(path, split, data, settings)
-        return {**of_what, **report(embeddings.to(_device(device)), dims, with_curve=with_curve)}
+        return {**of_what, **report(embeddings.to(_device(device)), dims, with_curve=with_curve)}, embeddings
     except ValueError as error:
         raise UsageError(str(error)) from error
 

@@ -25,7 +25,8 @@ def evaluation_tables(result: dict[str, Any]) -> Iterator[RenderableType]:
     if "curve" in result:
         yield _curve(result["curve"])
         yield _knee(result["curve"]["knee"])
-    yield _geometry(result["geometry"])
+    yield _geometry(result)
+    yield from _hubness(result["geometry"]["hubness"])
 
 
 def _recalls(result: dict[str, Any]) -> Table:
@@ -74,12 +75,27 @@ def _knee(knee: dict[str, Any] | None) -> str:
     return f"knee: {knee['dims']} dims, {knee['saved']:g}x less storage ({knee['definition']}; {knee['source']})"
 
 
-def _geometry(geometry: dict[str, Any]) -> Table:
-    table = Table(
-        "modality gap", "alignment", "uniformity image / text", "effective rank image / text", title="geometry"
-    )
-    pairs = [
-        f"{geometry[name]['image']:.3f} / {geometry[name]['text']:.3f}" for name in ("uniformity", "effective_rank")
-    ]
-    table.add_row(f"{geometry['modality_gap']:.3f}", f"{geometry['alignment']:.3f}", *pairs)
+def _geometry(result: dict[str, Any]) -> Table:
+    """One row for each width."""
+    table = Table("dims", "modality gap", "alignment", "uniformity", "effective rank", title="geometry (image / text)")
+    for dim, entry in result["mrl"].items():
+        shape = entry["geometry"]
+        uniform, rank = (
+            " / ".join(f"{shape[name][side]:{form}}" for side in ("image", "text"))
+            for name, form in (("uniformity", ".3f"), ("effective_rank", ".1f"))
+        )
+        table.add_row(dim, f"{shape['modality_gap']:.3f}", f"{shape['alignment']:.3f}", uniform, rank)
     return table
+
+
+def _hubness(hubness: dict[str, Any]) -> Iterator[Table]:
+    """One row for each direction that has candidates; none where neither has."""
+    rows = [(way, what, hubness[way]) for way, what in (("i2t", "captions"), ("t2i", "images")) if hubness[way]]
+    if not rows:
+        return
+    places = max(found["k"] for _, _, found in rows)
+    table = Table("", "skew", "never found", "most often", title=f"hubness: who stands among the first {places}")
+    for way, what, found in rows:
+        cells = f"{found['skew']:.2f}", f"{found['never']:.0%}", f"{found['largest']:.4g} times"
+        table.add_row(f"{way}, {what}", *cells)
+    yield table

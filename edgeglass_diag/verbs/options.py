@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeglass_diag.profiling.options import ProfileOptions
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.rules import Rule
 
@@ -19,6 +20,7 @@ class Options:
     every: int
     rules: Sequence[Rule]
     stop_on: tuple[str, ...] = ()
+    profile: ProfileOptions | None = None
 
 
 def default_folder(name: str, root: Path) -> Path:

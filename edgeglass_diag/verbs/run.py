@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
+from edgeglass_diag.profiling.options import FOLDER, ProfileOptions
+from edgeglass_diag.profiling.steps import StepProfiler
 from edgeglass_diag.records import Finding, UsageError, Window
 from edgeglass_diag.store import Run, load
 from edgeglass_diag.targets import Job
@@ -86,4 +89,11 @@ def _train(job: Job, folder: Path, total_steps: int, options: Options, listener:
         on_window=on_window,
     ) as watch:
         listener.begins(job, folder, total_steps)
-        watch.result |= job.train(folder, watch.log)
+        with _profiled(options.profile, folder, watch):
+            watch.result |= job.train(folder, watch.log)
+
+
+def _profiled(options: ProfileOptions | None, folder: Path, watch: Watch) -> AbstractContextManager[object]:
+    if options is None:
+        return nullcontext()
+    return StepProfiler(options, folder / FOLDER, lambda: watch.step, lambda: "rank-0")

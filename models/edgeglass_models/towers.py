@@ -76,6 +76,12 @@ class Tower(nn.Module):
         prefix = output.get("image_intermediates_prefix", [])
         return torch.cat([*prefix, *output["image_intermediates"]], dim=1)
 
+    def grid(self, images: Tensor) -> tuple[int, int]:
+        """Rows and columns of the patches of pictures (B, 3, H, W): the last rows x columns of their tokens."""
+        visual = self.model.visual
+        size = visual.trunk.patch_embed.patch_size if isinstance(visual, TimmModel) else visual.patch_size
+        return images.shape[-2] // int(size[0]), images.shape[-1] // int(size[1])
+
     def text_features(self, token_ids: Tensor) -> Tensor:
         """CLIP's text embedding: pooled and projected into the shared space, not normalised.
 

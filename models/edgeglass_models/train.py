@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from edgeglass_diag.measures.chance import chance_recall
 from edgeglass_diag.measures.placement import hits
@@ -130,11 +129,9 @@ def evaluate(model: AlignmentModel, test: FeatureSet) -> dict[str, dict[str, flo
 
     NaN where an embedding is not finite: such a model ranks nothing.
     """
-    image, text = embed(model, test)
+    image, text = (as_compared(side) for side in embed(model, test))
     if not (torch.isfinite(image).all() and torch.isfinite(text).all()):
         return {way: {f"R@{k}": math.nan for k in KS} for way in ("i2t", "t2i")}
-    # As the loss compares them: where a norm overflows the model's own normalisation gives zero, a constant side.
-    image, text = normalize(image, dim=-1), normalize(text, dim=-1)
     ways = zip(("i2t", "t2i"), place_pairs(image, text, test.image_index), strict=True)
     return {way: {f"R@{k}": float(hits(placed, k).mean()) for k in KS} for way, placed in ways}
 
@@ -150,6 +147,15 @@ def embed(model: AlignmentModel, pairs: FeatureSet, *, batch_size: int = 256) ->
     image = [model.image_head(pairs.tokens(rows).to(device)).cpu() for rows in pictures]
     text = [model.text_head(pairs.text(rows).to(device)).cpu() for rows in captions]
     return torch.cat(image), torch.cat(text)
+
+
+def as_compared(side: Tensor) -> Tensor:
+    """Embeddings (N, W) as the loss compares them: where a norm overflows, the model's normalisation gives zero.
+
+    A row that is not finite stays so.
+    """
+    overflown = torch.isfinite(side).all(-1, keepdim=True) & side.norm(dim=-1, keepdim=True).isinf()
+    return side.masked_fill(overflown, 0)
 
 
 def _micro_batches(recipe: Recipe, pairs: FeatureSet, step: int) -> Iterator[tuple[Tensor, Tensor]]:

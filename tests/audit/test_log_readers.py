@@ -146,9 +146,9 @@ def test_a_wandb_log_as_wandb_writes_it(tmp_path):
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard.backend.event_processing.event_file_loader", None)
     monkeypatch.setitem(sys.modules, "wandb.proto", None)
-    for name, package in (("events.out.tfevents.1", "tensorboard"), ("run-a.wandb", "wandb")):
+    for name, package in (("events.out.tfevents.1", "tensorboard"), ("run-a.wandb", r"'edgeglass-diag\[wandb\]'")):
         (tmp_path / name).write_bytes(b":W&B")
-        with pytest.raises(UsageError, match=rf"not installed: pip install 'edgeglass-diag\[{package}\]'"):
+        with pytest.raises(UsageError, match=f"not installed: pip install {package}"):
             read(tmp_path / name)
 
 

@@ -12,12 +12,15 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
+import torch._higher_order_ops.flex_attention  # noqa: F401 - loaded once, before the forks
 
 ROOT = Path(__file__).resolve().parents[2]
 DIAG, MODELS = "edgeglass_diag", "models/edgeglass_models"
@@ -143,26 +146,36 @@ MUTATIONS = (
 
 
 def run_suite(folder: Path, near: str, seed: int) -> tuple[bool, str]:
-    """Whether the suite passes in a folder, and the first test that failed."""
+    """Whether the suite passes in a folder, and the first test that failed; in a fork that has torch loaded."""
+    output = folder / "output.txt"
+    child = os.fork()
+    if child == 0:
+        status = 3
+        try:
+            status = _in_fork(folder, near, seed, output)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    text = output.read_text(encoding="utf-8", errors="replace")
+    if status not in (0, 1):
+        raise SystemExit(f"the suite did not run ({status}):\n{text[-3000:]}")
+    failed = [row for row in text.splitlines() if row.startswith(("FAILED", "ERROR"))]
+    return status == 0, failed[0].split("::")[-1].split(" ")[0].split("[")[0] if failed else ""
+
+
+def _in_fork(folder: Path, near: str, seed: int, output: Path) -> int:
+    with output.open("wb") as sink:
+        os.dup2(sink.fileno(), 1)
+        os.dup2(sink.fileno(), 2)
+    os.chdir(folder)
+    os.environ["EDGEGLASS_PROPERTIES"] = "mutations"
+    sys.dont_write_bytecode = True
+    sys.path[:0] = [str(folder / part) for part in ("", "models", "dashboards", "tests/rules")]
     files = sorted((folder / "tests/properties").glob("test_*.py"), key=lambda file: (file.name != near, file.name))
-    paths = [str(folder), str(folder / "models"), str(folder / "dashboards"), str(folder / "tests/rules")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "EDGEGLASS_PROPERTIES": "mutations"}
-    line = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-x",
-        "-q",
-        "--tb=no",
-        "-p",
-        "no:cacheprovider",
-        f"--hypothesis-seed={seed}",
-    ]
-    done = subprocess.run([*line, *map(str, files)], cwd=folder, env=environment, capture_output=True, text=True)
-    if done.returncode not in (0, 1):
-        raise SystemExit(f"the suite did not run:\n{done.stdout[-3000:]}{done.stderr[-2000:]}")
-    failed = [row for row in done.stdout.splitlines() if row.startswith("FAILED")]
-    return done.returncode == 0, failed[0].split("::")[1].split(" ")[0] if failed else ""
+    options = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", f"--hypothesis-seed={seed}"]
+    return int(pytest.main([*options, *map(str, files)]))
 
 
 def main() -> None:
@@ -180,7 +193,9 @@ def main() -> None:
             copy(ROOT / part, folder / part)
         start = time.monotonic()
         passes, failed = run_suite(folder, "", options.seed)
-        print(f"unmutated: {'passes' if passes else f'FAILS in {failed}'} ({time.monotonic() - start:.0f} s)")
+        print(
+            f"unmutated: {'passes' if passes else f'FAILS in {failed}'} ({time.monotonic() - start:.0f} s)", flush=True
+        )
         print("\n| # | defect | found by |\n| --- | --- | --- |", flush=True)
         killed = sum(report(number, mutation, folder, options.seed) for number, mutation in chosen)
     print(f"\n{killed} of {len(chosen)} found ({killed / len(chosen):.0%}), seed {options.seed}")

@@ -80,3 +80,21 @@ def test_wrong_options_are_named(command, pairs):
     assert "--dims: expected widths as 512,256,64, got '16,x'" in refusal(command("eval", pairs, "--dims", "16,x"))
     assert "dims must be in [1, 64], got [128, 64]" in refusal(command("eval", pairs, "--dims", "128"))
     assert "--device tpu: " in refusal(command("eval", pairs, "--device", "tpu"))
+
+
+def test_pictures_are_written_beside_the_numbers(command, pairs, tmp_path):
+    done = command("eval", pairs, "--json", "--figures", tmp_path / "new", "--theme", "dark")
+    assert set(json.loads(done.stdout)["geometry"]["hubness"]) == {"captions", "i2t", "t2i"}
+    assert "8 figures in" in done.stderr
+    names = {"recall", "mrl", "pca", "tsne", "umap", "similarity", "spectrum", "hubness"}
+    assert {file.stem for file in (tmp_path / "new").glob("*.html")} == names
+
+
+def test_pictures_that_cannot_be_written_are_refused_at_once(command, pairs, tmp_path):
+    gone = {**os.environ, "BROWSER_PATH": str(tmp_path / "none")}
+    done = command("eval", pairs, "--figures", tmp_path / "new", "--format", "png", env=gone)
+    assert "--format png needs a browser: install Chromium" in refusal(done)
+    assert not (tmp_path / "new").exists()
+    assert "--figures DIR, which was not given" in refusal(command("eval", pairs, "--format", "png"))
+    assert "--theme: expected light or dark" in refusal(command("eval", pairs, "--figures", "x", "--theme", "red"))
+    assert "expected a folder, got a file" in refusal(command("eval", pairs, "--figures", pairs))

@@ -1,5 +1,4 @@
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -59,17 +58,6 @@ def serve() -> Iterator[Callable[..., Dashboard]]:
             dashboard.process.kill()
         if dashboard.process is not None:
             dashboard.process.communicate()
-
-
-@pytest.fixture(scope="session")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    quiet = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=quiet)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ import math
 import pytest
 from dashboard_runs import AT_CHANCE, CHANCE, COLLAPSED, CONSTANT, EXACT, OVERWRITTEN, UPDATES
 
-from edgeglass_dashboards.verdict import judge, nest
 from edgeglass_diag.records import Finding, Severity
+from edgeglass_diag.verdict import judge, nest
 
 
 def codes(branches):

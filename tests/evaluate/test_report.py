@@ -33,7 +33,7 @@ def test_the_agreed_keys_are_there():
     assert result["chance"]["R@5"] == result["chance"]["i2t"]["R@5"] == 5 / 300
     low, high = result["ci95"]["t2i"]["R@1"]
     assert low <= result["t2i"]["R@1"] <= high
-    assert set(result["geometry"]) == {"modality_gap", "alignment", "uniformity", "effective_rank"}
+    assert set(result["geometry"]) == {"modality_gap", "alignment", "uniformity", "effective_rank", "hubness"}
     assert "curve" not in report(ordered(), with_curve=False)
 
 
@@ -78,7 +78,7 @@ def test_the_knee_is_where_the_curve_bends():
 
 def test_geometry_is_that_of_the_measures():
     embeddings = ordered(captions=2)
-    got = geometry(embeddings, block=64)
+    got = geometry(embeddings, block=64)[64]
     image, text = embeddings.image, embeddings.text
     assert got["modality_gap"] == pytest.approx(float(modality_gap(image, text)))
     assert got["alignment"] == pytest.approx(float(alignment(image[embeddings.image_of_text], text)))

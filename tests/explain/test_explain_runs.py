@@ -84,7 +84,7 @@ def test_code_of_ones_own(tmp_path):
     assert all(load(trial["out"]).status == "finished" for trial in result["trials"])
 
 
-def test_settings_that_build_refuses_are_not_possible_and_no_cause(tmp_path):
+def test_settings_that_build_refuses_are_said_to_be_impossible(tmp_path):
     ill, healthy = {"lr": 0.1, "scale": 0.01, "width": 8}, {"lr": 0.1, "scale": 30.0, "width": 12}
 
     def fussy(settings):
@@ -93,8 +93,10 @@ def test_settings_that_build_refuses_are_not_possible_and_no_cause(tmp_path):
         return build(settings)
 
     result = explain(fussy, ill=ill, healthy=healthy, out=tmp_path, steps=12, seeds=(0,))
-    assert [row["setting"] for row in result["causes"]] == ["scale"]
-    assert [(row["setting"], row["cured"]) for row in result["not_causes"]] == [("width", None)]
+    assert result["cures"] == [{"settings": ["scale"], "count": "1/1"}]
+    rows = {row["setting"]: row for row in result["causes"]}
+    assert (rows["width"]["cured"], rows["scale"]["made_ill"]) == (None, None)
+    assert result["makes_ill"] == [{"settings": ["scale", "width"], "count": "1/1"}]
 
 
 def test_equal_settings_and_a_folder_in_use_are_refused(tmp_path):

@@ -12,6 +12,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+import edgeglass_diag.guard.guarding  # noqa: F401 - loaded before pytester remembers which modules were
+
+pytest_plugins = ["pytester"]
+
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = """\
 import torch
@@ -67,14 +71,28 @@ def installed(tmp_path_factory):
     return target
 
 
+def three_files(folder):
+    (folder / "reader.py").write_text(MODEL)
+    (folder / "test_reader.py").write_text(TEST)
+    (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\npythonpath = .\naddopts = --strict-markers\n")
+
+
+@pytest.fixture
+def here(pytester):
+    """The same three files, and a function that runs pytest there inside of this process."""
+    three_files(pytester.path)
+
+    def run(*options):
+        plugins = ["-p", "no:dash", "-p", "edgeglass_diag.guard.plugin", "-p", "no:cacheprovider"]
+        return pytester.runpytest_inprocess(*plugins, *options)
+
+    return pytester.path, run
+
+
 @pytest.fixture
 def project(tmp_path, installed):
     """Three files, and a function that runs pytest there as a user would."""
-    (tmp_path / "reader.py").write_text(MODEL)
-    (tmp_path / "test_reader.py").write_text(TEST)
-    (tmp_path / "pytest.ini").write_text(
-        "[pytest]\nfilterwarnings = error\npythonpath = .\naddopts = --strict-markers\n"
-    )
+    three_files(tmp_path)
 
     def run(*options):
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHONPATH"))}
@@ -124,29 +142,29 @@ def test_the_reported_line_fails_without_a_norm_and_passes_with_one(project):
     assert cured.returncode == 0, cured.stdout
 
 
-def test_a_certificate_tells_what_changed(project):
-    folder, run = project
-    assert "expected --eg-baseline FILE beside it" in run("--eg-update").stderr
+def test_a_certificate_tells_what_changed(here):
+    folder, run = here
+    assert "expected --eg-baseline FILE beside it" in run("--eg-update").stderr.str()
     missing = run("--eg-baseline", "init.json")
-    assert missing.returncode == 1
-    assert "init.json does not exist; make it with --eg-update" in missing.stdout
-    assert run("--eg-baseline", "init.json", "--eg-update").returncode == 0
+    assert missing.ret == 1
+    assert "init.json does not exist; make it with --eg-update" in missing.stdout.str()
+    assert run("--eg-baseline", "init.json", "--eg-update").ret == 0
     kept = (folder / "init.json").read_text()
-    assert run("--eg-baseline", "init.json").returncode == 0
+    assert run("--eg-baseline", "init.json").ret == 0
     assert (folder / "init.json").read_text() == kept
 
     (folder / "reader.py").write_text(MODEL.replace("torch.randn(queries, width)", "0.7 * torch.randn(queries, width)"))
     changed = run("--eg-baseline", "init.json", "--eg-sarif", "init.sarif")
-    assert changed.returncode == 1
-    assert "queries  parameter/std: 1.0" in changed.stdout
-    assert "-> 0.7" in changed.stdout
-    assert "if this is meant, run pytest with --eg-update" in changed.stdout
+    assert changed.ret == 1
+    assert "queries  parameter/std: 1.0" in changed.stdout.str()
+    assert "-> 0.7" in changed.stdout.str()
+    assert "if this is meant, run pytest with --eg-update" in changed.stdout.str()
     results = json.loads((folder / "init.sarif").read_text())["runs"][0]["results"]
     assert {r["ruleId"] for r in results} == {"EG059"}
     assert results[0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "test_reader.py"
 
     (folder / "reader.py").write_text(MODEL.replace("nn.Linear(width, 16)", "nn.Linear(width, 32)"))
-    assert "head.weight  shape: 16x64 -> 32x64  (allowed no change)" in run("--eg-baseline", "init.json").stdout
+    assert "head.weight  shape: 16x64 -> 32x64  (allowed no change)" in run("--eg-baseline", "init.json").stdout.str()
 
 
 def test_a_session_without_guards_loads_nothing(project):
@@ -156,13 +174,13 @@ def test_a_session_without_guards_loads_nothing(project):
     assert done.returncode == 0, done.stdout
 
 
-def test_the_marker_and_the_options_set_what_fails(project):
-    folder, run = project
+def test_the_marker_and_the_options_set_what_fails(here):
+    folder, run = here
     (folder / "reader.py").write_text(MODEL.replace("        self.attention =", LINE + "        self.attention ="))
     marked = TEST.replace("def test_the", "import pytest\n\n\n@pytest.mark.init_guard(ignore=['EG050'])\ndef test_the")
     (folder / "test_reader.py").write_text(marked)
-    assert run().returncode == 0
-    assert run("--eg-fail-on", "info").returncode == 1  # EG001
+    assert run().ret == 0
+    assert run("--eg-fail-on", "info").ret == 1  # EG001
     (folder / "test_reader.py").write_text(TEST)
-    assert run("--eg-fail-on", "critical", "-m", "init_guard").returncode == 0
-    assert "1 deselected" in run("-m", "not init_guard").stdout
+    assert run("--eg-fail-on", "critical", "-m", "init_guard").ret == 0
+    assert "1 deselected" in run("-m", "not init_guard").stdout.str()

@@ -34,10 +34,10 @@ def siglip(image, text, labels):
 
 @pytest.mark.parametrize("loss_of", [clip, siglip])
 def test_a_recorded_step_never_asks_for_a_value(loss_of, monkeypatch):
-    monkeypatch.setattr(buffer, "_to_host", lambda parts, ready: torch.zeros(sum(part.numel() for part in parts)))
-    monkeypatch.setattr(buffer, "_has_values", lambda tensor: True)
-    windows = []
-    with torch.device("meta"), Recorder(lambda step: True, windows.append):
+    monkeypatch.setattr(buffer, "to_host", lambda parts, ready: torch.zeros(sum(part.numel() for part in parts)))
+    monkeypatch.setattr(buffer, "has_values", lambda tensor: True)
+    windows, kept = [], []
+    with torch.device("meta"), Recorder(lambda step: True, windows.append, embeddings=kept.append):
         model = Model()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
         for _ in range(2):
@@ -48,5 +48,6 @@ def test_a_recorded_step_never_asks_for_a_value(loss_of, monkeypatch):
             optimizer.zero_grad()
     failed = [site for window in windows for site in window.sites if site.status.startswith("recorder failed")]
     assert failed == []
+    assert [(pairs.step, pairs.shape) for pairs in kept] == [(0, (2, 8, 16)), (1, (2, 8, 16))]
     signals = {signal for window in windows for _, signal, _, _ in window.entries}
     assert {"attention/entropy", "loss/total", "update/ratio", "embedding/scale", "data/padding"} <= signals

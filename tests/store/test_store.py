@@ -91,7 +91,10 @@ def test_runs_are_found_to_the_second_level_and_foreign_folders_left_out(tmp_pat
         (None, "has no run.json"),
         ("{", "cannot be read as JSON"),
         ("[]", "is not of the format"),
-        ('{"format": "edgeglass-diag run", "version": 99}', "has version 99; this edgeglass-diag reads version 1"),
+        (
+            '{"format": "edgeglass-diag run", "version": 99}',
+            "has version 99; this edgeglass-diag reads versions 1 and 2",
+        ),
         ('{"format": "edgeglass-diag run", "version": 1}', "has no signals.sqlite"),
     ],
 )

@@ -13,11 +13,11 @@ from dash import dcc, html
 from edgeglass_dashboards.cursor import Change, Cursor, Recent, changed_sections
 from edgeglass_dashboards.findings_view import finding_card, findings_table, further_findings, icon
 from edgeglass_dashboards.pages.summary import announcement, progress, recall_words, result_table
-from edgeglass_dashboards.verdict import compare_loss, judge, nest
 from edgeglass_diag.figures.lines import Points, loss_figure, loss_points, recall_figure, recall_points
 from edgeglass_diag.figures.style import TEMPLATES
 from edgeglass_diag.records import Reading
 from edgeglass_diag.store import Run
+from edgeglass_diag.verdict import compare_loss, judge, nest
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,9 +9,9 @@ import dash_mantine_components as dmc
 from dash import html
 
 from edgeglass_dashboards.cursor import Recent
-from edgeglass_dashboards.findings_view import icon, say
-from edgeglass_dashboards.verdict import Branch
+from edgeglass_dashboards.findings_view import icon
 from edgeglass_diag.store import Run
+from edgeglass_diag.verdict import Branch, say
 
 _LOSSES = {"train_loss": "training loss", "val_loss": "validation loss"}
 

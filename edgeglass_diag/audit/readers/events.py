@@ -40,8 +40,7 @@ def _scalars(path: Path, notes: list[str]) -> Iterator[tuple[int, str, float]]:
         from tensorboard.util.tensor_util import make_ndarray
     except ImportError:
         raise UsageError(
-            f"{path}: event files are read by TensorBoard, which is not installed: "
-            "pip install 'edgeglass-diag[tensorboard]'"
+            f"{path}: event files are read by TensorBoard, which is not installed: pip install tensorboard"
         ) from None
     from google.protobuf.message import DecodeError
 

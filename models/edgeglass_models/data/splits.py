@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.profiler import record_function
 
 from edgeglass_models.data.features import Features, cached_features
 from edgeglass_models.data.pairs import Pairs, split_pairs
@@ -47,7 +48,8 @@ class FeatureSet:
         """Tokens of some pictures and text of one caption of each: number ``turn`` modulo how many it has."""
         rows = indices.numpy()
         chosen = self._first[rows] + turns.numpy() % self._counts[rows]
-        return self.tokens(indices), self.text(torch.from_numpy(chosen))
+        with record_function("data_wait"):  # reading a memory map waits for the disk; a profiler's trace shows it
+            return self.tokens(indices), self.text(torch.from_numpy(chosen))
 
     def tokens(self, indices: Tensor) -> Tensor:
         """Tokens of some pictures (B, L, Di), in float32."""

@@ -17,7 +17,9 @@ from edgeglass_models.recipes.starts import begin
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from edgeglass_models.align import AlignmentModel
     from edgeglass_models.data.splits import FeatureSplits
+    from edgeglass_models.views import PairViews
 
 __all__ = ["RecipeJob", "begin", "changes", "embed", "names", "plan", "replay"]
 
@@ -119,6 +121,8 @@ class Embedded:
 def embed(path: Path, split: str = "test", *, data: Path | None = None, overrides: Iterable[str] = ()) -> Embedded:
     """Embeddings by a trained run or checkpoint file.
 
+    A row whose norm overflows is zero, as the model's own normalisation makes it for its loss.
+
     Args:
         path: run folder (its latest checkpoint is taken) or checkpoint file.
         split: ``train``, ``val``, ``test``, or ``all`` that data of one's own have.
@@ -131,6 +135,7 @@ def embed(path: Path, split: str = "test", *, data: Path | None = None, override
     from edgeglass_models.build import build_model
     from edgeglass_models.checkpoint import latest_checkpoint, read_checkpoint, restore
     from edgeglass_models.data.splits import ALL, SPLITS, load_splits, load_whole
+    from edgeglass_models.train import as_compared
     from edgeglass_models.train import embed as embed_pairs
 
     if split not in (*SPLITS, ALL):
@@ -148,7 +153,44 @@ def embed(path: Path, split: str = "test", *, data: Path | None = None, override
     pairs = load_whole(recipe.data, recipe.tower) if whole else getattr(load_splits(recipe.data, recipe.tower), split)
     model = build_model(recipe.model, recipe.loss, image_width=pairs.image_width, text_width=pairs.text_width)
     restore(tensors, model)
-    return Embedded(*embed_pairs(model, pairs), pairs.image_index, list(model.head.dims))
+    image, text = (as_compared(side) for side in embed_pairs(model, pairs))
+    return Embedded(image, text, pairs.image_index, list(model.head.dims))
+
+
+def views(path: Path, split: str = "test", count: int = 256) -> PairViews:
+    """The first ``count`` pairs of a split as pixels, tokens, latents (of a resampler) and words.
+
+    Raises:
+        ValueError: when there is no checkpoint of a recipe at ``path``, or no such split.
+    """
+    from edgeglass_models.data.splits import pair_splits
+    from edgeglass_models.towers import load_tower
+    from edgeglass_models.views import make_views
+
+    model, recipe = trained(path, split)
+    pairs = pair_splits(recipe.data)[split]
+    chosen = [pairs[i] for i in range(min(count, len(pairs)))]
+    return make_views(load_tower(recipe.tower.model, recipe.tower.pretrained), model, chosen)
+
+
+def trained(path: Path, split: str = "test") -> tuple[AlignmentModel, Recipe]:
+    """The model of a run's latest checkpoint, or of a checkpoint file."""
+    from edgeglass_models.build import build_model
+    from edgeglass_models.checkpoint import latest_checkpoint, read_checkpoint, restore
+    from edgeglass_models.data.splits import SPLITS
+
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    tensors, _, content = read_checkpoint(latest_checkpoint(path) if path.is_dir() else path)
+    recipe = Recipe.model_validate(content)
+    widths = {"image_width": _width(tensors, "image_head.project"), "text_width": _width(tensors, "text_head")}
+    model = build_model(recipe.model, recipe.loss, **widths)
+    restore(tensors, model)
+    return model.eval(), recipe
+
+
+def _width(tensors: Mapping[str, Tensor], layer: str) -> int:
+    return int(tensors[f"model.{layer}.weight"].shape[1])
 
 
 @lru_cache(maxsize=2)

@@ -6,7 +6,7 @@ its objects says; background, jitter and noise do not count, so no test scene is
 
 from edgeglass_models.data.scenes.captions import caption
 from edgeglass_models.data.scenes.content import Scene, SceneObject, Split, sample_look_alike, sample_scene, split_of
-from edgeglass_models.data.scenes.drawing import draw
+from edgeglass_models.data.scenes.drawing import boxes, draw
 from edgeglass_models.data.scenes.pairs import ScenePairs
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "SceneObject",
     "ScenePairs",
     "Split",
+    "boxes",
     "caption",
     "draw",
     "sample_look_alike",

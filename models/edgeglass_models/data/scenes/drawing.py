@@ -2,11 +2,12 @@
 
 import math
 import random
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from edgeglass_models.data.scenes.content import GRID, Scene
+from edgeglass_models.data.scenes.content import GRID, Scene, SceneObject
 
 Point = tuple[float, float]
 
@@ -68,16 +69,32 @@ def draw(scene: Scene, size: int = 64) -> Image.Image:
     background = _BACKGROUNDS[scene.background]
     picture = Image.new("RGB", (side, side), background)
     pen = ImageDraw.Draw(picture)
+    for item, outline, hole in _outlines(scene, side):
+        pen.polygon(outline, _COLOURS[item.colour])
+        if hole:
+            pen.polygon(hole, background)
+    pixels = np.asarray(picture.reduce(_SUPERSAMPLE), dtype=np.int16)
+    # NumPy promises that RandomState's stream never changes (NEP 19); it does not for the newer Generator.
+    noise = np.random.RandomState(scene.noise).randint(-_NOISE, _NOISE + 1, pixels.shape, dtype=np.int8)
+    return Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8))
+
+
+def boxes(scene: Scene, size: int = 64) -> list[tuple[float, float, float, float]]:
+    """Where `draw` puts each object: its box (left, top, right, bottom) in pixels, cut off at the picture's border."""
+    found = []
+    for _, outline, _ in _outlines(scene, size):
+        xs, ys = ([min(max(value, 0.0), float(size)) for value in values] for values in zip(*outline, strict=True))
+        found.append((min(xs), min(ys), max(xs), max(ys)))
+    return found
+
+
+def _outlines(scene: Scene, side: int) -> Iterator[tuple[SceneObject, list[Point], list[Point]]]:
+    """Each object with its outline and that of its hole, if it has one, in a picture of that side."""
     jitter = random.Random(scene.noise)
     cell = side / GRID
     for item in scene.objects:
         y, x = ((k + 0.5 + jitter.uniform(-_JITTER, _JITTER)) * cell for k in item.place)
         radius = _RADIUS[item.size] * cell
-        outline = _OUTLINES[item.shape]
-        pen.polygon([(x + radius * u, y + radius * v) for u, v in outline], _COLOURS[item.colour])
-        if item.shape == "ring":
-            pen.polygon([(x + _HOLE * radius * u, y + _HOLE * radius * v) for u, v in outline], background)
-    pixels = np.asarray(picture.reduce(_SUPERSAMPLE), dtype=np.int16)
-    # NumPy promises that RandomState's stream never changes (NEP 19); it does not for the newer Generator.
-    noise = np.random.RandomState(scene.noise).randint(-_NOISE, _NOISE + 1, pixels.shape, dtype=np.int8)
-    return Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8))
+        outline = [(x + radius * u, y + radius * v) for u, v in _OUTLINES[item.shape]]
+        hole = [(x + _HOLE * radius * u, y + _HOLE * radius * v) for u, v in _OUTLINES[item.shape]]
+        yield item, outline, hole if item.shape == "ring" else []

@@ -11,6 +11,7 @@ from edgeglass_diag.records import Finding, Severity
 
 _MARGIN = 0.05  # of chance: a loss this much below chance has left it for good, and noise does not reach it
 _RECENT = 5
+_LONGEST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +111,19 @@ def _without_findings(learning: bool | None, words: str, status: str) -> Verdict
     if learning is None:
         return Verdict("neutral", f"No findings: {words}")
     return Verdict("warning", f"Did not learn: {words}, and no rule tells why")
+
+
+def say(value: object) -> str:
+    """A value of the evidence in few characters.
+
+    >>> say(0.000123456), say([1.0, 2.5]), say({"min": 0.25})
+    ('0.0001235', '1, 2.5', 'min 0.25')
+    """
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {say(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        shown = ", ".join(say(item) for item in value[:_LONGEST])
+        return shown + (f", ... ({len(value)} in all)" if len(value) > _LONGEST else "")
+    return str(value)

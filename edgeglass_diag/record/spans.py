@@ -1,0 +1,18 @@
+"""Names in the trace of whatever torch profiler runs beside the recorder: forward, backward, and its own work."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch.profiler import record_function
+
+FORWARD = "edgeglass_diag: forward"
+FORWARD_WITHOUT_GRADIENTS = "edgeglass_diag: forward without gradients"
+BACKWARD = "edgeglass_diag: backward"
+RECORDER = "edgeglass_diag: recorder"
+
+
+def span(name: str) -> AbstractContextManager[object]:
+    """A block that a running profiler shows under this name; without one it costs a single question."""
+    return record_function(name) if torch._C._autograd._profiler_enabled() else nullcontext()

@@ -1,0 +1,106 @@
+"""The figures of a report, each in both themes, packed for the page."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from edgeglass_diag.evaluate.frames import recall_frame
+from edgeglass_diag.evaluate.pictures import pictures
+from edgeglass_diag.figures.lines import loss_figure
+from edgeglass_diag.figures.retrieval import recall_bars
+from edgeglass_diag.figures.style import TEMPLATES
+from edgeglass_diag.report.subject import Subject
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+CAPTIONS = {
+    "loss": "Loss by optimizer step; dashed: the loss of a model that tells nothing apart.",
+    "mrl": "Recall against width, with other ways to save storage. Dotted: the knee; dashed: chance.",
+    "pca": "Principal axes of both sides together, with a line from each image to its caption.",
+    "tsne": "t-SNE of both sides. Neighbourhoods are kept, distances and sizes of clouds are not.",
+    "umap": "UMAP of both sides. Neighbourhoods are kept, distances and sizes of clouds are not.",
+    "similarity": "Cosines of pairs beside those of non-pairs.",
+    "spectrum": "Singular values of each side's unit rows; a steep fall says that few directions are used.",
+    "hubness": "How often each candidate stands among the first ten of the queries; flat is even.",
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure on the page: ``key`` in the packed figures, what it shows, of which run."""
+
+    key: str
+    kind: str
+    caption: str
+
+
+class Album:
+    """Collects the figures of a report and packs them."""
+
+    def __init__(self) -> None:
+        self._figures: dict[str, dict[str, Any]] = {}
+
+    def add(self, kind: str, caption: str, themes: dict[str, go.Figure]) -> Drawn:
+        """A figure in each theme."""
+        key = f"figure-{len(self._figures)}"
+        self._figures[key] = {theme: json.loads(figure.to_json()) for theme, figure in themes.items()}
+        return Drawn(key, kind, caption)
+
+    def packed(self) -> str:
+        """All figures as gzipped JSON in base64."""
+        return pack(json.dumps(self._figures, separators=(",", ":")))
+
+
+def pack(text: str) -> str:
+    """Text as gzip in base64, the same bytes each time.
+
+    Example:
+        >>> import gzip, base64
+        >>> gzip.decompress(base64.b64decode(pack("abc")))
+        b'abc'
+    """
+    return base64.b64encode(gzip.compress(text.encode("utf-8"), 9, mtime=0)).decode("ascii")
+
+
+def loss_of(subject: Subject, album: Album) -> Drawn | None:
+    """The loss by step, where one was recorded."""
+    loss, chance = subject.series("loss/total"), subject.series("loss/chance")
+    if loss.empty:
+        return None
+    themes = {name: loss_figure(loss, chance, template) for name, template in TEMPLATES.items()}
+    return album.add("loss", f"{subject.label}. {CAPTIONS['loss']}", themes)
+
+
+def recalls_of(subjects: Sequence[Subject], album: Album) -> Drawn | None:
+    """Recalls of all runs that were evaluated, side by side."""
+    frames = [
+        recall_frame(dict(s.evaluation.result)).assign(run=escape(s.label))
+        for s in subjects
+        if s.evaluation is not None
+    ]
+    if not frames:
+        return None
+    frame = pd.concat(frames, ignore_index=True)
+    themes = {name: recall_bars(frame, template) for name, template in TEMPLATES.items()}
+    return album.add("recall", "Recall at full width with 95 % intervals; the short lines are chance.", themes)
+
+
+def embeddings_of(subject: Subject, album: Album) -> Iterator[Drawn]:
+    """Everything that the embeddings of a run can be seen by, but its recalls."""
+    if subject.evaluation is None:
+        return
+    result, sample = dict(subject.evaluation.result), subject.evaluation.sample
+    drawn = pictures(result, sample, TEMPLATES)
+    for kind, caption in CAPTIONS.items():
+        if kind in drawn["light"]:
+            themes = {theme: figures[kind] for theme, figures in drawn.items()}
+            yield album.add(kind, f"{subject.label}. {caption}", themes)

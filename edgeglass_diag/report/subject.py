@@ -1,0 +1,72 @@
+"""What a report is about: a run, and its evaluation where it could be evaluated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from edgeglass_diag.verdict import Branch, Verdict, judge, nest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from edgeglass_diag.evaluate.pairs import PairSample
+    from edgeglass_diag.store import Run
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What ``eval --json`` prints of a run, and the pairs that its pictures show."""
+
+    result: Mapping[str, Any]
+    sample: PairSample
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One run of a report; ``missing`` says why there is no evaluation where there is none."""
+
+    run: Run
+    label: str
+    evaluation: Evaluation | None = None
+    missing: str = ""
+
+    @cached_property
+    def branches(self) -> list[Branch]:
+        """Findings below what causes them."""
+        return nest(self.run.findings)
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """Is it learning, and if not, what is wrong."""
+        losses, chance = self.series("loss/total"), self.series("loss/chance")
+        last = float(chance["value"].iloc[-1]) if len(chance) else None
+        return judge(self.run.findings, losses["value"].tolist(), last, self.run.status)
+
+    def series(self, signal: str) -> pd.DataFrame:
+        """A signal of the whole model by step: columns step and value."""
+        import pandas as pd
+
+        rows = [(reading.step, reading.values[0]) for _, reading in self.run.readings(signal, site="")]
+        return pd.DataFrame(rows, columns=["step", "value"]).astype({"value": float})
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The recipe's settings as one level of dotted names; empty for a program."""
+        return dict(_flat(self.run.header.get("settings", {})))
+
+
+def last_finite(frame: pd.DataFrame) -> float:
+    """The last value that is finite, NaN where there is none."""
+    values = [value for value in frame["value"] if math.isfinite(value)]
+    return values[-1] if values else math.nan
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in settings.items():
+        found += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
+    return found

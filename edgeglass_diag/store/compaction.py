@@ -1,0 +1,57 @@
+"""Turns many slices of a signal into stretches, a little with every window."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from itertools import groupby
+
+from edgeglass_diag.store.layouts import Layout
+from edgeglass_diag.store.parts import Slices, store
+
+WINDOWS = 256
+"""Windows of a stretch, where a signal has few values; with many they are fewer."""
+
+VALUES = 2**20
+"""About so many values are turned round at once, which bounds the pause: some 0.05 s."""
+
+FEWEST = 16
+
+
+class Compactor:
+    """Knows how much of each signal lies in slices, and turns the most overdue signal into stretches.
+
+    The signals of a run all begin with the first window and would all be due at once: one is taken per window, one
+    more for each 64 that are waiting.
+    """
+
+    def __init__(self, db: sqlite3.Connection, layout: Callable[[int], Layout]) -> None:
+        self._db, self._layout = db, layout
+        self._windows: Counter[int] = Counter()
+        self._values: Counter[int] = Counter()
+
+    def add(self, signal: int, values: int) -> None:
+        """A slice of so many values was written."""
+        self._windows[signal] += 1
+        self._values[signal] += values
+
+    def work(self) -> None:
+        """Turn what is due, inside of the caller's transaction."""
+        due = sorted((s for s in self._windows if self._overdue(s) >= 1), key=self._overdue, reverse=True)
+        for signal in due[: 1 + len(due) // 64]:
+            self._compact(signal)
+
+    def _overdue(self, signal: int) -> float:
+        windows = self._windows[signal]
+        return max(windows / WINDOWS, min(self._values[signal] / VALUES, windows / FEWEST))
+
+    def _compact(self, signal: int) -> None:
+        rows = self._db.execute(
+            "SELECT layout, seq, step, data FROM slices WHERE signal = ? ORDER BY layout, seq, id", (signal,)
+        ).fetchall()
+        for layout, group in groupby(rows, key=lambda row: row[0]):
+            _, seqs, steps, data = zip(*group, strict=True)
+            store(self._db, signal, layout, Slices.of(self._layout(layout), seqs, steps, data))
+        self._db.execute("DELETE FROM slices WHERE signal = ?", (signal,))
+        self._windows[signal] = self._values[signal] = 0

@@ -1,0 +1,111 @@
+"""What there is of one signal, as parts: stretches and slices, or the single rows of runs of version 1."""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+import numpy as np
+
+from edgeglass_diag.records import Reading
+from edgeglass_diag.store.layouts import Layout, pack
+from edgeglass_diag.store.parts import Part, Slices, Stretch
+
+_Row = tuple[int, int, int, float | None, bytes | None]
+"""Id, step, site, and a number or a vector, of a store of version 1."""
+
+
+def parts_of(db: sqlite3.Connection, signal: str, *, after: int = 0) -> list[Part]:
+    """The parts of a signal that hold a window written after ``after``; to be read inside of one snapshot."""
+    if is_first_version(db):
+        return list(_rows(db, _id(db, "names", signal), after))
+    number = _id(db, "signals", signal)
+    parts: list[Part] = []
+    layouts: dict[int, Layout] = {}
+    for id_, layout, seqs, steps in db.execute(
+        "SELECT id, layout, seqs, steps FROM stretches WHERE signal = ? AND last > ? ORDER BY id", (number, after)
+    ).fetchall():
+        known = _layout(db, layouts, layout)
+        parts.append(Stretch(db, id_, known, np.frombuffer(seqs, "<i8"), np.frombuffer(steps, "<i8")))
+    rows = db.execute(
+        "SELECT layout, seq, step, data FROM slices WHERE signal = ? AND seq > ? ORDER BY layout, seq, id",
+        (number, after),
+    ).fetchall()
+    for layout, group in groupby(rows, key=lambda row: row[0]):
+        _, numbers, steps, data = zip(*group, strict=True)
+        parts.append(Slices.of(_layout(db, layouts, layout), numbers, steps, data))
+    return parts
+
+
+def signals_of(db: sqlite3.Connection) -> list[str]:
+    """The names of all recorded signals, sorted."""
+    query = "SELECT name FROM signals ORDER BY name"
+    if is_first_version(db):
+        query = "SELECT name FROM names WHERE id IN (SELECT DISTINCT signal FROM readings) ORDER BY name"
+    return [name for (name,) in db.execute(query)]
+
+
+def site_ids(db: sqlite3.Connection, names: Iterable[str]) -> dict[str, int]:
+    """Ids of those of the sites that have readings."""
+    found = ((name, _id(db, "names", name)) for name in names)
+    return {name: number for name, number in found if number is not None}
+
+
+def site_names(db: sqlite3.Connection) -> dict[int, str]:
+    """Names by id."""
+    return dict(db.execute("SELECT id, name FROM names"))
+
+
+def is_first_version(db: sqlite3.Connection) -> bool:
+    """Whether the store has a row for each reading, as version 1 had."""
+    return db.execute("SELECT 1 FROM sqlite_master WHERE name = 'readings'").fetchone() is not None
+
+
+def _id(db: sqlite3.Connection, table: str, name: str) -> int | None:
+    row = db.execute(f"SELECT id FROM {table} WHERE name = ?", (name,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def _layout(db: sqlite3.Connection, known: dict[int, Layout], number: int) -> Layout:
+    if number not in known:
+        row = db.execute("SELECT entries FROM layouts WHERE id = ?", (number,)).fetchone()
+        known[number] = Layout.parse(row[0])
+    return known[number]
+
+
+def _rows(db: sqlite3.Connection, signal: int | None, after: int) -> Iterator[Slices]:
+    """Rows of version 1, gathered to windows; the number of a window is the id of its last row."""
+    rows = db.execute(
+        "SELECT id, step, site, value, vector FROM readings WHERE signal = ? AND id > ? ORDER BY id", (signal, after)
+    )
+    windows: dict[tuple[tuple[int, int], ...], list[tuple[int, int, bytes]]] = {}
+    for step, group in _windows(rows):
+        readings = [Reading(step, "", "", _decode(value, vector)) for *_, value, vector in group]
+        key = tuple((row[2], len(reading.values)) for row, reading in zip(group, readings, strict=True))
+        windows.setdefault(key, []).append((group[-1][0], step, pack(readings)))
+    for key, found in windows.items():
+        numbers, steps, data = zip(*found, strict=True)
+        yield Slices.of(Layout(*np.array(key, np.int64).T), numbers, steps, data)
+
+
+def _windows(rows: Iterable[_Row]) -> Iterator[tuple[int, list[_Row]]]:
+    """Successive rows of one step, each site once."""
+    group: list[_Row] = []
+    sites: set[int] = set()
+    for row in rows:
+        if group and (row[1] != group[0][1] or row[2] in sites):
+            yield group[0][1], group
+            group, sites = [], set()
+        group.append(row)
+        sites.add(row[2])
+    if group:
+        yield group[0][1], group
+
+
+def _decode(value: float | None, vector: bytes | None) -> tuple[float, ...]:
+    """SQLite has no NaN: a row with neither a value nor a vector is one."""
+    if vector is not None:
+        return struct.unpack(f"<{len(vector) // 4}f", vector)
+    return (float("nan") if value is None else value,)

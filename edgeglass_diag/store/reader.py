@@ -1,0 +1,256 @@
+"""Reads a run directory, also while it is being written."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeglass_diag.folders import is_alive, rank_folders, read_header
+from edgeglass_diag.ranks import merge_findings
+from edgeglass_diag.records import Finding, ParameterOrigin, ParameterWrite, Reading, Severity, Site, UsageError
+from edgeglass_diag.store import frames
+from edgeglass_diag.store.embeddings import read_embeddings, snapshot_steps
+from edgeglass_diag.store.gather import parts_of, signals_of, site_ids, site_names
+from edgeglass_diag.store.matrix import Component, Matrix, check_bins, check_component, over_heads, over_sites
+from edgeglass_diag.store.parts import Part
+from edgeglass_diag.store.schema import open_store, snapshot
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+
+def load(path: str | Path) -> Run:
+    """Open a run directory for reading.
+
+    Raises:
+        UsageError: when there is no such folder, or it is not a run of this tool.
+    """
+    return Run(Path(path))
+
+
+class Run:
+    """A run directory opened for reading, also while it is being written.
+
+    Where several processes trained, each has a store of its own. What is read here is the main process's, or that
+    of the lowest rank where the main process only launched the others; ``findings`` are those of all ranks.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.header = read_header(folder)
+        self._others: dict[int, Run] = {}
+        self._db = self._connect()
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._db.close()
+        for other in self._others.values():
+            other.close()
+
+    def refresh(self) -> None:
+        """Read ``run.json`` again, and look for the ranks that have begun since."""
+        self.header = read_header(self.folder)
+        self._db.close()
+        self._db = self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        launched = {} if "rank" in self.header else rank_folders(self.folder)
+        self._place = next(iter(launched.values()), self.folder)
+        return open_store(self._place)
+
+    @property
+    def ranks(self) -> dict[int, Run]:
+        """The run of each process that trained, by rank, itself among them; a process without a rank by its id."""
+        folders = rank_folders(self.folder)
+        for rank in folders.keys() - self._others.keys():
+            self._others[rank] = Run(folders[rank])
+        own = {int(self.header.get("rank", 0)): self} if "rank" in self.header or not folders else {}
+        return dict(sorted((own | self._others).items()))
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return str(self.header["name"])
+
+    @property
+    def status(self) -> str:
+        """``running``, ``finished``, ``stopped`` or ``failed`` (also when the process died without a word)."""
+        status = str(self.header["status"])
+        return "failed" if status == "running" and not is_alive(int(self.header["pid"])) else status
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What the run reported at its end; empty before."""
+        return dict(self.header.get("result", {}))
+
+    @property
+    def last_step(self) -> int:
+        """The last recorded step, -1 when there is none."""
+        row = self._db.execute("SELECT MAX(step) FROM windows").fetchone()
+        return -1 if row[0] is None else int(row[0])
+
+    @property
+    def windows(self) -> int:
+        """How many windows were recorded."""
+        return int(self._db.execute("SELECT COUNT(*) FROM windows").fetchone()[0])
+
+    @property
+    def findings(self) -> list[Finding]:
+        """All findings of all ranks, worst first, causes before what follows from them, then by step."""
+        found = merge_findings({rank: run._own_findings() for rank, run in self.ranks.items()})
+        return sorted(found, key=lambda f: (-f.severity.rank, f.because_of is not None, f.step))
+
+    def _own_findings(self) -> list[Finding]:
+        rows = self._db.execute("SELECT record FROM findings ORDER BY id").fetchall()
+        return [Finding(**{**r, "severity": Severity(r["severity"])}) for r in (json.loads(row[0]) for row in rows)]
+
+    @property
+    def sites(self) -> list[Site]:
+        """All sites in their order of first execution."""
+        rows = self._db.execute("SELECT * FROM sites ORDER BY position, path").fetchall()
+        return [Site(p, k, o, tuple(json.loads(parents)), label, status) for p, k, o, parents, label, status in rows]
+
+    @property
+    def origins(self) -> list[ParameterOrigin]:
+        """Where each parameter's initial value comes from, as far as it was seen."""
+        rows = self._db.execute("SELECT name, shape, std, writes FROM origins ORDER BY rowid").fetchall()
+        nan = float("nan")
+        return [
+            ParameterOrigin(
+                name,
+                tuple(json.loads(shape)),
+                nan if std is None else std,
+                tuple(ParameterWrite(**w) for w in json.loads(writes)),
+            )
+            for name, shape, std, writes in rows
+        ]
+
+    @property
+    def signals(self) -> list[str]:
+        """The names of all recorded signals."""
+        return signals_of(self._db)
+
+    def readings(self, signal: str, *, site: str | None = None, after: int = 0) -> list[tuple[int, Reading]]:
+        """Readings of one signal with their rows, by step; only those with a row above ``after``.
+
+        The row is the number of the write: it rises with each, what was written together shares it, and
+        it stays with a reading for ever.
+        """
+        with snapshot(self._db):
+            wanted = None if site is None else site_ids(self._db, [site]).values()
+            found = frames.windows(parts_of(self._db, signal, after=after), wanted, after)
+            names = {number: site for number in wanted} if site is not None and wanted else site_names(self._db)
+        return [
+            (seq, Reading(step, names[number], signal, values))
+            for step, seq, entries in found
+            for number, values in entries
+        ]
+
+    def frame(self, signal: str, *, site: str | None = None) -> pd.DataFrame:
+        """Readings of one signal as a frame with columns step, site, component, value; rank first where several are.
+
+        Norms of parameters that are sharded over the ranks (FSDP2) are those of the whole parameters.
+
+        Raises:
+            UsageError: for a signal that this run has not recorded.
+        """
+        ranks = self.ranks
+        self._check_signal(signal, ranks.values())
+        by_rank = {rank: run._own_frame(signal, site) for rank, run in ranks.items()}
+        return frames.merged(by_rank, signal, next(iter(ranks.values())).sites)
+
+    def _own_frame(self, signal: str, site: str | None) -> pd.DataFrame:
+        with snapshot(self._db):
+            wanted = None if site is None else site_ids(self._db, [site]).values()
+            return frames.table(parts_of(self._db, signal), wanted, site_names(self._db))
+
+    def matrix(
+        self,
+        signal: str,
+        *,
+        bins: int = 600,
+        component: Component = "mean",
+        sites: Sequence[str] | None = None,
+        after: int = 0,
+    ) -> Matrix:
+        """A signal over sites and steps in at most ``bins`` columns, for a heatmap.
+
+        No extreme is lost: a cell has the lowest and the highest of what is drawn of each step. Where there are at
+        most ``bins`` steps, each has a column of its own. Of several ranks it is the lowest's.
+
+        Args:
+            signal: name of a signal.
+            bins: most columns.
+            component: what is drawn of the heads of a step: their ``mean``, ``min`` or ``max``, or one head by number.
+            sites: rows and their order; all that have readings where None. One without readings is a row of count 0.
+            after: leave out rows up to this one, the ``last_row`` of an earlier matrix.
+
+        Raises:
+            UsageError: for a signal that this run has not recorded, and other values of bins and component.
+        """
+        check_bins(bins)
+        check_component(component)
+        with snapshot(self._db):
+            self._check_signal(signal, [self])
+            parts = parts_of(self._db, signal, after=after)
+            names = self._in_order(parts) if sites is None else list(dict.fromkeys(sites))
+            ids = site_ids(self._db, names)
+            rows = [ids.get(name, -1) for name in names]
+            columns, grid = over_sites(parts, rows, bins, component, after)
+        last_row = max((int(part.seqs[-1]) for part in parts), default=after)
+        last_step = int(columns.steps[-1]) if columns.count else -1
+        return Matrix(names, columns.edges, grid.low, grid.high, grid.nans, grid.count, last_row, last_step)
+
+    def heads(self, signal: str, site: str, *, bins: int = 600, after: int = 0) -> pd.DataFrame:
+        """The history of each component of a site: a frame with columns step, component, low, high and nans.
+
+        Steps are first steps of at most ``bins`` columns as in ``matrix``; ``low`` and ``high`` are NaN where there
+        is no number beside ``nans`` NaN.
+
+        Raises:
+            UsageError: for a signal that this run has not recorded, and bins below 1.
+        """
+        check_bins(bins)
+        with snapshot(self._db):
+            self._check_signal(signal, [self])
+            number = site_ids(self._db, [site]).get(site, -1)
+            columns, grid = over_heads(parts_of(self._db, signal, after=after), number, bins, after)
+        return frames.cells(columns.edges, grid)
+
+    def embedding_steps(self) -> list[int]:
+        """The steps at whose end embeddings were kept, in rising order."""
+        return snapshot_steps(self._place)
+
+    def embeddings(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Image and text embeddings of up to 256 pairs of a step, (pairs, dims) each.
+
+        They are the operands of the loss's matrix product: a scale that was multiplied onto one side before it is in
+        them, so compare them by cosine. Where no name told the sides apart, the left one stands for the image.
+
+        Raises:
+            UsageError: when none were kept at this step, or the file cannot be read.
+        """
+        return read_embeddings(self._place, step)
+
+    def _check_signal(self, signal: str, runs: Iterable[Run]) -> None:
+        known = sorted({name for run in runs for name in run.signals})
+        if signal not in known:
+            raise UsageError(f"{self.folder} has no signal {signal!r}; it has: {', '.join(known) or 'none'}")
+
+    def _in_order(self, parts: Sequence[Part]) -> list[str]:
+        """Sites of the parts in order of first execution, others behind."""
+        names = site_names(self._db)
+        found = dict.fromkeys(names[number] for part in parts for number in part.layout.sites.tolist())
+        order = dict(self._db.execute("SELECT path, MIN(position) FROM sites GROUP BY path"))
+        return sorted(found, key=lambda name: order.get(name, len(order) + len(found)))
