@@ -17,8 +17,8 @@ from edgeglass_diag.record import Recorder
 from edgeglass_diag.record.buffer import PendingWindow
 
 
-class FirstStepReached(BaseException):  # noqa: N818  as StopTraining: not an error of the program
-    """Raised where the first optimizer step would begin."""
+class FirstStepReached(BaseException):
+    """Raised where the first optimizer step would begin; no Exception, as it is no error of the program."""
 
 
 class FirstStep:

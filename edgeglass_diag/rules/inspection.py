@@ -53,7 +53,11 @@ class QueriesWithoutEffect(Rule):
                 f"tokens, entropy {entropy:.4f}{_made(origin)}",
                 site=site,
                 evidence={
-                    "query_rms": rms, "logit_std": own, "entropy": entropy, "queries": count, **_evidence(origin),
+                    "query_rms": rms,
+                    "logit_std": own,
+                    "entropy": entropy,
+                    "queries": count,
+                    **_evidence(origin),
                 },
             )
 

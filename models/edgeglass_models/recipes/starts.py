@@ -64,9 +64,7 @@ class RecipeStart:
         from edgeglass_models.optim import make_optimizer
 
         recipe, shape = self.recipe, self.shape
-        model = build_model(
-            recipe.model, recipe.loss, image_width=shape.image_width, text_width=shape.text_width
-        )
+        model = build_model(recipe.model, recipe.loss, image_width=shape.image_width, text_width=shape.text_width)
         return model, make_optimizer(model, recipe.optim, recipe.train.max_steps or 1)[0]
 
     def batch(self) -> tuple[Tensor, Tensor]:
