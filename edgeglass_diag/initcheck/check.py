@@ -71,10 +71,10 @@ def subject_of(made: Any, where: str) -> Subject:
     raise UsageError(f"{where}: expected it to return {FORMS}; got {got}")
 
 
-def look(make: Callable[[], Subject], *, seed: int) -> tuple[FirstStep, Subject]:
+def look(make: Callable[[], Subject], *, seed: int, where: str) -> tuple[FirstStep, Subject]:
     """Make a subject under observation and take it to the optimizer's step, which is not taken.
 
-    torch is seeded for it, and its generators are afterwards as before.
+    torch is seeded for it, and its generators are afterwards as before. Errors begin with ``where``.
 
     Raises:
         UsageError: for a model without trainable parameters, or a step that no optimizer takes part in.
@@ -88,7 +88,9 @@ def look(make: Callable[[], Subject], *, seed: int) -> tuple[FirstStep, Subject]
                 _to_the_step(subject)
             except FirstStepReached:
                 return first, subject
-    raise UsageError("step: expected it to call the optimizer's step once; it returned without")
+            except UsageError as error:
+                raise UsageError(f"{where}: {str(error).removeprefix('inspect_init: ')}") from None
+    raise UsageError(f"{where}: expected step() to call the optimizer's step; it returned without")
 
 
 def _to_the_step(subject: Subject) -> None:

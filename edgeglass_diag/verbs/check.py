@@ -9,6 +9,7 @@ from typing import Any
 
 from edgeglass_diag.initcheck.check import Checked
 from edgeglass_diag.initcheck.inspect import AttentionAtInit
+from edgeglass_diag.initcheck.prediction import unrelated_loss
 from edgeglass_diag.records import Finding, ParameterOrigin, ParameterWrite
 from edgeglass_diag.verbs.summary import finding_summary, plain
 
@@ -28,7 +29,7 @@ def check_summary(checked: Checked) -> dict[str, Any]:
             "parameters": [_parameter(checked, origin) for origin in inspection.origins],
             "attention": [_attention(checked, attention) for attention in inspection.attention],
             "modules": modules(checked),
-            "never_called": list(inspection.never_called),
+            "never_called": list(inspection.never_called) if checked.sample else [],
             "loss": loss(checked),
             "findings": [finding_summary(finding) for finding in checked.findings],
         }
@@ -93,10 +94,28 @@ def modules(checked: Checked) -> list[dict[str, Any]]:
     ]
 
 
-def loss(checked: Checked) -> dict[str, float] | None:
-    """The loss and what it is where nothing is known; None where no loss was seen."""
+def loss(checked: Checked) -> dict[str, float | None] | None:
+    """The loss and what it would be; None where no loss was seen.
+
+    ``chance`` is that of a model that says nothing (ln B and the like), ``unrelated`` that of pairs which have nothing
+    to do with each other, from the spread that the logits have (None where a loss is no softmax).
+    """
     total, chance = reading(checked, "loss/total", ""), reading(checked, "loss/chance", "")
-    return None if total is None or chance is None else {"value": total, "chance": chance}
+    if total is None or chance is None:
+        return None
+    return {"value": total, "chance": chance, "unrelated": _unrelated(checked)}
+
+
+def _unrelated(checked: Checked) -> float | None:
+    sites = [r.site for r in checked.inspection.window.readings if r.signal == "loss/weight"]
+    labels = {site.path: site.label for site in checked.inspection.window.sites if site.kind == "loss"}
+    expected = 0.0
+    for site in sites:
+        weight, std, count = (reading(checked, f"loss/{word}", site) for word in ("weight", "logit_std", "candidates"))
+        if weight is None or std is None or count is None or count < 2 or labels.get(site) == "sigmoid":
+            return None
+        expected += weight * unrelated_loss(std * math.sqrt(count / (count - 1)), round(count))
+    return expected
 
 
 def reading(checked: Checked, signal: str, site: str) -> float | None:
@@ -146,7 +165,7 @@ def _of_values(checked: Checked) -> Iterator[str]:
     alike = [
         p.name
         for p in checked.inspection.parameters
-        if p.row_signal is not None and p.row_signal <= ALIKE and p.std > 0 and _rows(p.shape)
+        if p.row_signal is not None and p.row_signal <= ALIKE and _rows(p.shape)
     ]
     if alike:
         yield f"Rows that are all alike: {_some(alike)}."
@@ -181,10 +200,12 @@ def _of_signal(checked: Checked) -> Iterator[str]:
 
 def _of_loss(checked: Checked) -> Iterator[str]:
     found = loss(checked)
-    if found is not None:
-        yield f"Loss at init {found['value']:.3f}; {found['chance']:.3f} is that of a model that knows nothing."
-    elif checked.sample:
-        yield "No loss that is known was seen: nothing to compare its value with."
+    if found is None:
+        if checked.sample:
+            yield "No loss that is known was seen: nothing to compare its value with."
+        return
+    beside = "" if found["unrelated"] is None else f", {found['unrelated']:.3f} of unrelated pairs with logits so spread"
+    yield f"Loss at init {found['value']:.3f}; expected are {found['chance']:.3f} of equal logits{beside}."
 
 
 def _of_reach(checked: Checked) -> Iterator[str]:

@@ -50,7 +50,7 @@ def check_recipe(target: str, settings: Sequence[str], rules: Sequence[Rule]) ->
         model, optimizer = start.build()
         return Subject(model, start.batch(), optimizers=[optimizer])
 
-    first, _ = look(make, seed=start.seed)
+    first, _ = look(make, seed=start.seed, where=target)
     return _seen(judged(start.name, first, rules, sample=start.note), target)
 
 
@@ -66,7 +66,7 @@ def check_function(target: str, settings: Sequence[str], rules: Sequence[Rule]) 
     arguments = _arguments(build, target, settings)
     from edgeglass_diag.initcheck.check import judged, look, subject_of
 
-    first, subject = look(lambda: subject_of(build(*arguments), target), seed=0)
+    first, subject = look(lambda: subject_of(build(*arguments), target), seed=0, where=target)
     sample = "what step() does" if subject.step is not None else "the batch that build gives" if subject.runs else ""
     return _seen(judged(target, first, rules, sample=sample, notes=[] if subject.runs else [ALONE]), target)
 
