@@ -72,7 +72,7 @@ def entropy(std: float, keys: int) -> float:
 
     Example:
         >>> round(entropy(1.0, 577), 2), round(entropy(3.0, 577), 2)
-        (0.92, 0.49)
+        (0.92, 0.48)
     """
     if keys < 2:
         return 0.0
