@@ -204,7 +204,9 @@ def _of_loss(checked: Checked) -> Iterator[str]:
         if checked.sample:
             yield "No loss that is known was seen: nothing to compare its value with."
         return
-    beside = "" if found["unrelated"] is None else f", {found['unrelated']:.3f} of unrelated pairs with logits so spread"
+    beside = (
+        "" if found["unrelated"] is None else f", {found['unrelated']:.3f} of unrelated pairs with logits so spread"
+    )
     yield f"Loss at init {found['value']:.3f}; expected are {found['chance']:.3f} of equal logits{beside}."
 
 

@@ -5,15 +5,15 @@ import math
 
 import pytest
 import yaml
-from edgeglass_models.recipes.loading import load_recipes
-from edgeglass_models.recipes.starts import feature_shape
-from edgeglass_models.towers import load_tower
 from PIL import Image
 
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.rules import CATALOGUE, configure
 from edgeglass_diag.verbs.check import check_summary, verdict
 from edgeglass_diag.verbs.check_targets import check_recipe
+from edgeglass_models.recipes.loading import load_recipes
+from edgeglass_models.recipes.starts import feature_shape
+from edgeglass_models.towers import load_tower
 
 RULES = configure(CATALOGUE, {})
 NARROW = ["model.latent_width=64", "model.heads=4", "model.width=64", "model.mrl_dims=[64, 32]", "model.layers=2"]

@@ -61,7 +61,13 @@ def test_its_tables_tell_both_places(check):
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())
     assert "cleaned up True" in text
-    for said in ("train.py:9", "train.py:10", "overwritten", "no optimizer holds 1.weight, 1.bias", "Stopped before its first"):
+    for said in (
+        "train.py:9",
+        "train.py:10",
+        "overwritten",
+        "no optimizer holds 1.weight, 1.bias",
+        "Stopped before its first",
+    ):
         assert said in text, said
 
 
