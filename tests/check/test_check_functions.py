@@ -47,6 +47,13 @@ SOURCE = """
     def half():
         return trained(lambda model: model.image.parameters())
 
+    def loaded():
+        def image_alone(model):
+            model.text.load_state_dict(nn.Linear(5, 8).state_dict())
+            return model.image.parameters()
+
+        return trained(image_alone)
+
     def closure():
         model, optimizer, _ = whole()
 
@@ -142,6 +149,11 @@ def test_a_parameter_that_no_optimizer_holds_is_a_warning():
     assert (finding.code, finding.severity, finding.site) == ("EG053", "warning", "text.weight")
     assert finding.evidence["parameters"] == ["text.weight", "text.bias"]
     assert "4 parameters trainable, 2 frozen; no optimizer holds text.weight, text.bias." in list(verdict(found))
+
+
+def test_loaded_values_that_no_optimizer_holds_are_a_fact():
+    (finding,) = checked("loaded").findings
+    assert (finding.code, finding.severity) == ("EG053", "info")
 
 
 def test_a_batch_is_called_with_settings():
