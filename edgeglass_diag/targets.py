@@ -34,6 +34,37 @@ class Job(Protocol):
         """Train into ``out``, telling ``log`` each mapping of metrics with its step; returns the result."""
 
 
+class Case(Protocol):
+    """A training with a known fault, or a healthy one, on which detection is measured."""
+
+    @property
+    def name(self) -> str:
+        """Its name, unique among the cases."""
+
+    @property
+    def summary(self) -> str:
+        """What is changed."""
+
+    @property
+    def expected(self) -> tuple[str, ...]:
+        """Codes that name the fault; none for a healthy one."""
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Beginnings of the sites where the fault sits; none where it has no place of its own."""
+
+    @property
+    def acts(self) -> int:
+        """The step from which on it can act."""
+
+    @property
+    def fast(self) -> bool:
+        """Whether it belongs to the fast subset."""
+
+    def job(self, seed: int) -> Job:
+        """The training."""
+
+
 class View(Protocol):
     """One representation of one side on its way to the embedding, whose units attribution weighs against each other."""
 
@@ -142,6 +173,9 @@ class Provider(Protocol):
 
     def begin(self, target: str, overrides: Iterable[str] = ()) -> Sequence[Start]:
         """The same jobs as they begin; loads neither data nor weights of towers."""
+
+    def cases(self) -> Sequence[Case]:
+        """Faults and healthy variants on which detection is measured."""
 
     def replay(self, settings: Mapping[str, Any], *, steps: int, seed: int) -> Job:
         """The first ``steps`` steps of the run with these settings, from another seed."""

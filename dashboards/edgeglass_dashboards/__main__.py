@@ -1,9 +1,10 @@
-"""Serve the dashboard on this machine: ``python -m edgeglass_dashboards RUNS_DIR``."""
+"""Serve the dashboard, or write one page of it: ``python -m edgeglass_dashboards RUNS_DIR``."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -16,10 +17,12 @@ from typing import Any
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from edgeglass_dashboards.security import Access, is_loopback
+from edgeglass_diag.records import UsageError
 from edgeglass_diag.store import is_alive
 
-_HOST = "127.0.0.1"
 _TRIES = 100
+_TOKEN = "EDGEGLASS_DASHBOARD_TOKEN"
 
 
 class _QuietHandler(WSGIRequestHandler):
@@ -32,45 +35,91 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, _leave)
-    from edgeglass_dashboards.app import create_app
-
-    with listen(options.port) as listener:
-        app: Any = create_app(options.runs_dir)
+    access = access_for(options.host, os.environ.get(_TOKEN) or None)
+    with listen(options.port, options.host) as listener:
         port = listener.getsockname()[1]
-        server = make_server(
-            _HOST, port, app.server, threaded=True, request_handler=_QuietHandler, fd=listener.fileno()
-        )
+        if port != options.port and options.say:
+            print(f"port {options.port} is taken; the next free one is {port}", file=sys.stderr)
+        server = _server(options.runs_dir, access, listener)
         if options.parent_pid is not None:
             threading.Thread(target=_watch_parent, args=(options.parent_pid,), daemon=True).start()
-        print(f"http://{_HOST}:{port}", flush=True)
+        address = address_of(access, port)
+        print(address, flush=True)
+        if options.open:
+            _open(address)
         server.serve_forever()
     return 0
 
 
-def listen(port: int) -> socket.socket:
-    """A socket that listens on 127.0.0.1 at ``port``, or at the next free port above it.
+def access_for(host: str, token: str | None) -> Access:
+    """Who may look at a dashboard that listens at ``host``: beyond this machine only who has the token.
+
+    A token is made where none was given and one is needed.
+    """
+    if token is None and not is_loopback(host):
+        token = secrets.token_urlsafe(18)
+    return Access(host, token)
+
+
+def address_of(access: Access, port: int) -> str:
+    """The address to open, with the token where there is one.
+
+    >>> address_of(Access(), 8050)
+    'http://127.0.0.1:8050'
+    """
+    name = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(access.host, access.host)
+    shown = f"[{name}]" if ":" in name else name
+    return f"http://{shown}:{port}" + (f"/?token={access.token}" if access.token else "")
+
+
+def listen(port: int, host: str = "127.0.0.1") -> socket.socket:
+    """A socket that listens on ``host`` at ``port``, or at the next free port above it.
 
     Raises:
+        UsageError: when ``host`` is no address of this machine.
         OSError: when none of the next 100 ports is free.
     """
-    for candidate in range(port, port + _TRIES):
-        listener = socket.socket()
+    try:
+        family, *_, place = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise UsageError(f"--host: no address {host!r} of this machine ({error.strerror or error})") from error
+    for candidate in range(port, min(port + _TRIES, 65536)):
+        listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((_HOST, candidate))
+            listener.bind((place[0], candidate))
             listener.listen(128)
-        except OSError:
+        except OSError as error:
             listener.close()
+            if getattr(error, "errno", None) == 99:  # EADDRNOTAVAIL
+                raise UsageError(f"--host: {host!r} is no address of this machine") from error
             continue
         return listener
     raise OSError(f"no free port from {port} to {port + _TRIES - 1}")
 
 
+def _server(runs_dir: Path, access: Access, listener: socket.socket) -> Any:
+    from edgeglass_dashboards.app import create_app
+
+    app: Any = create_app(runs_dir, access)
+    host, port = listener.getsockname()[:2]
+    return make_server(host, port, app.server, threaded=True, request_handler=_QuietHandler, fd=listener.fileno())
+
+
+def _open(address: str) -> None:
+    import webbrowser
+
+    threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m edgeglass_dashboards", description=__doc__)
     parser.add_argument("runs_dir", type=Path, help="folder of runs; it need not exist yet")
+    parser.add_argument("--host", default="127.0.0.1", help=f"address to listen at; the token is taken from {_TOKEN}")
     parser.add_argument("--port", type=int, default=8050, help="the next free one is taken where it is in use")
     parser.add_argument("--parent-pid", type=int, help="end when this process is gone")
+    parser.add_argument("--open", action="store_true", help="open a browser")
+    parser.add_argument("--say", action="store_true", help="say on stderr that another port was taken")
     return parser.parse_args(arguments)
 
 

@@ -9,13 +9,17 @@ from uuid import uuid4
 import dash
 import dash_mantine_components as dmc
 from dash import ClientsideFunction, Input, Output, State, dcc, html
+from plotly.io.json import to_json_plotly
 
+from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.cursor import Cursor
 from edgeglass_dashboards.findings_view import icon
 from edgeglass_dashboards.live import add_live_routes, run_options
-from edgeglass_dashboards.pages import overview
-from edgeglass_dashboards.runs import open_run, path_of
-from edgeglass_dashboards.security import protect
+from edgeglass_dashboards.pages.catalogue import ROOT_PAGES, RUN_PAGES, page_named
+from edgeglass_dashboards.pages.frame import layout
+from edgeglass_dashboards.runs import RunIndex, open_run, path_of
+from edgeglass_dashboards.security import Access, protect
+from edgeglass_dashboards.view import View
 from edgeglass_diag.figures.style import TEMPLATES
 from edgeglass_diag.records import UsageError
 
@@ -39,10 +43,11 @@ _INDEX = """<!DOCTYPE html>
 """
 
 
-def create_app(runs_dir: Path) -> dash.Dash:
+def create_app(runs_dir: Path, access: Access | None = None) -> dash.Dash:
     """The dashboard of all runs below ``runs_dir``, which need not exist yet.
 
-    ``/`` shows the newest run and follows newer ones, ``/run/<path below runs_dir>`` shows that run.
+    ``/`` shows the newest run and follows newer ones, ``/run/<path below runs_dir>`` shows that run, ``/runs`` lists
+    all of them, ``/compare`` sets some side by side. ``access`` says who may look; loopback alone where None.
     """
     app = dash.Dash(
         __name__,
@@ -57,34 +62,44 @@ def create_app(runs_dir: Path) -> dash.Dash:
             {"name": "color-scheme", "content": "light dark"},
         ],
     )
+    index = RunIndex(runs_dir)
     app.layout = _frame()
-    _add_callbacks(app, runs_dir)
-    add_live_routes(app.server, runs_dir)
-    protect(app.server, app.csp_hashes())
+    _add_callbacks(app, index)
+    add_live_routes(app.server, index)
+    protect(app.server, app.csp_hashes(), access or Access())
     return app
 
 
-def draw_page(root: Path, place: dict[str, Any]) -> tuple[Any, list[dict[str, str]], str | None]:
+def draw_page(index: RunIndex, place: dict[str, Any]) -> tuple[Any, list[dict[str, str]], str | None]:
     """The page for an address, the runs to pick from, and the address of the run that is shown."""
-    options = run_options(root)
-    address = str(place.get("address", "/"))
+    options = run_options(index)
+    address, search = str(place.get("address", "/")), str(place.get("search", ""))
+    scheme = "dark" if place.get("scheme") == "dark" else "light"
+    context = Context(index, View.parse(search), scheme)
+    if address in ROOT_PAGES:
+        return layout(ROOT_PAGES[address], (), context, address, address), options, None
     if address == "/" and not options:
         return _no_runs(), options, None
     path = path_of(options[0]["value"] if address == "/" else address)
-    if path is None:
-        return _problem("No such page", f"There is no page at {address}."), options, None
+    page = page_named(context.view.page)
+    if path is None or page is None:
+        return _problem("No such page", f"There is no page at {address}{search}."), options, None
     try:
-        with open_run(root, path) as run:
-            scheme = "dark" if place.get("scheme") == "dark" else "light"
-            page = overview.layout(run, path, scheme)
+        with open_run(index.root, path) as run:
+            drawn = layout(page, RUN_PAGES, context.of(run), path, address)
     except UsageError as error:
         return _waiting(path, str(error)), options, None
     shown = next((option["value"] for option in options if path_of(option["value"]) == path), None)
-    return page, options, shown
+    return drawn, options, shown
 
 
 def _frame() -> Any:
-    brand = dcc.Link("edgeglass-diag", href="/", className="brand", title="The newest run")
+    brand = html.A("edgeglass-diag", href="/", className="brand", title="The newest run")
+    ways = html.Nav(
+        [html.A("Runs", href="/runs"), html.A("Compare", href="/compare")],
+        className="ways",
+        **{"aria-label": "All runs"},
+    )
     toggle = dmc.ColorSchemeToggle(
         lightIcon=icon("light"),
         darkIcon=icon("dark"),
@@ -96,13 +111,14 @@ def _frame() -> Any:
     picker = dmc.Select(
         id="picker",
         data=[],
-        placeholder="no run yet",
+        placeholder="pick a run",
         searchable=True,
         allowDeselect=False,
         nothingFoundMessage="no run of that name",
         className="picker",
         **{"aria-label": "Run to show"},
     )
+    bar = [brand, ways, picker, toggle, html.Div(id="connection", role="alert")]
     return dmc.MantineProvider(
         [
             dcc.Location(id="url", refresh=False),
@@ -110,46 +126,34 @@ def _frame() -> Any:
             dcc.Store(id="templates", data={k: v.to_plotly_json() for k, v in TEMPLATES.items()}),
             dcc.Interval(id="watch", interval=2000),
             html.A("Skip to the content", href="#page", className="skip-link"),
-            html.Div([brand, picker, toggle, html.Div(id="connection", role="alert")], className="bar", role="banner"),
+            html.Div(bar, className="bar", role="banner"),
             html.Main(id="page", tabIndex="-1"),
         ],
         defaultColorScheme="auto",
     )
 
 
-def _add_callbacks(app: Any, root: Path) -> None:
+def _add_callbacks(app: Any, index: RunIndex) -> None:
     def page(place: dict[str, Any] | None) -> tuple[Any, list[dict[str, str]], str | None]:
-        return draw_page(root, place or {})
+        return draw_page(index, place or {})
 
     app.callback(
         Output("page", "children"), Output("picker", "data"), Output("picker", "value"), Input("place", "data")
     )(page)
-    client = "edgeglass"
-    app.clientside_callback(
-        ClientsideFunction(client, "place"),
-        Output("place", "data"),
-        Input("url", "pathname"),
-        State("templates", "data"),
+
+    def client(function: str, *arguments: Any) -> None:
+        app.clientside_callback(ClientsideFunction("edgeglass", function), *arguments)
+
+    client(
+        "place", Output("place", "data"), Input("url", "pathname"), Input("url", "search"), State("templates", "data")
     )
-    app.clientside_callback(
-        ClientsideFunction(client, "poll"),
-        Input("live", "n_intervals"),
-        State("cursor", "data"),
-        State("following", "checked"),
-        State("place", "data"),
-    )
-    app.clientside_callback(
-        ClientsideFunction(client, "watch"),
-        Input("watch", "n_intervals"),
-        State("picker", "data"),
-        State("place", "data"),
-    )
-    app.clientside_callback(
-        ClientsideFunction(client, "navigate"),
-        Input("picker", "value"),
-        State("picker", "data"),
-        State("url", "pathname"),
-    )
+    client("poll", Input("live", "n_intervals"))
+    client("follow", Input("following", "checked"))
+    client("watch", Input("watch", "n_intervals"), State("picker", "data"), State("place", "data"))
+    client("navigate", Input("picker", "value"), State("picker", "data"), State("url", "pathname"))
+    client("slide", Input("step", "value"), State("step", "max"))
+    client("find", Input("query", "value"))
+    client("choose", Input("compared", "value"))
 
 
 def _no_runs() -> Any:
@@ -168,12 +172,11 @@ def _waiting(path: str, reason: str) -> Any:
     cursor = Cursor(path, uuid4().hex)
     return html.Div(
         [
-            dcc.Store(id="cursor", data=cursor.as_dict()),
             dcc.Interval(id="live", interval=1000),
             dmc.Switch(id="following", checked=True, style={"display": "none"}),
             _problem("This run cannot be shown", f"{reason}. The page appears by itself once the run can be read."),
         ],
-        **{"data-token": cursor.token},
+        **{"data-token": cursor.token, "data-cursor": to_json_plotly(cursor.as_dict())},
     )
 
 

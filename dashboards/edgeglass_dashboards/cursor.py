@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from plotly.io.json import to_json_plotly
@@ -26,15 +26,18 @@ _RECENT = 5
 class Cursor:
     """The state that the browser sends along with every poll.
 
-    ``rows`` holds the last row id per signal, ``recent`` its last values, ``seen`` a digest per section;
-    ``token`` tells one drawing of a page from the next.
+    ``rows`` holds the last row id per signal or figure, ``recent`` the last values of signals, ``seen`` a digest per
+    section and of what each figure shows; ``drawn`` how many columns and rows a figure has. ``token`` tells one
+    drawing of a page from the next.
     """
 
     path: str
     token: str
+    page: str = "overview"
     rows: dict[str, int] = field(default_factory=dict)
     recent: Recent = field(default_factory=dict)
     seen: dict[str, str] = field(default_factory=dict)
+    drawn: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
@@ -48,9 +51,11 @@ class Cursor:
             return cls(
                 path=str(data["path"]),
                 token=str(data["token"]),
+                page=str(data["page"]),
                 rows={str(signal): int(row) for signal, row in data["rows"].items()},
                 recent={str(signal): [_point(*pair) for pair in pairs] for signal, pairs in data["recent"].items()},
                 seen={str(section): str(digest) for section, digest in data["seen"].items()},
+                drawn={str(figure): _size(*size) for figure, size in data["drawn"].items()},
             )
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a cursor: {text[:80]!r}") from error
@@ -68,18 +73,33 @@ class Cursor:
             points = [(reading.step, reading.values[0]) for _, reading in found[-_RECENT:]]
             rows[signal] = max([self.rows.get(signal, 0), *(row for row, _ in found)])
             recent[signal] = [*self.recent.get(signal, []), *points][-_RECENT:]
-        return fresh, Cursor(self.path, self.token, rows, recent, self.seen)
+        return fresh, replace(self, rows=rows, recent=recent)
+
+    def having(self, figure: str, *, row: int, shows: str, size: tuple[int, int]) -> Cursor:
+        """The cursor after a figure was drawn or extended up to a row."""
+        return replace(
+            self,
+            rows={**self.rows, figure: row},
+            seen={**self.seen, figure: shows},
+            drawn={**self.drawn, figure: size},
+        )
+
+
+def _size(columns: int, rows: int) -> tuple[int, int]:
+    return int(columns), int(rows)
 
 
 def _point(step: int, value: float | None) -> tuple[int, float]:
     return int(step), float("nan") if value is None else float(value)  # JSON has no NaN
 
 
+def digest(content: Any) -> str:
+    """A short digest of anything that can become JSON."""
+    return hashlib.sha1(to_json_plotly(content).encode(), usedforsecurity=False).hexdigest()[:12]
+
+
 def changed_sections(sections: dict[str, Any], seen: dict[str, str]) -> tuple[list[Change], dict[str, str]]:
     """The sections (id -> children) whose content differs from what was seen, and the new digests."""
-    digests = {
-        name: hashlib.sha1(to_json_plotly(children).encode(), usedforsecurity=False).hexdigest()[:12]
-        for name, children in sections.items()
-    }
+    digests = {name: digest(children) for name, children in sections.items()}
     changes = [(name, {"children": children}) for name, children in sections.items() if digests[name] != seen.get(name)]
     return changes, {**seen, **digests}

@@ -8,6 +8,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
+from edgeglass_dashboards.places import place_of
 from edgeglass_diag.records import Finding
 from edgeglass_diag.verdict import Branch, say
 
@@ -27,11 +28,11 @@ def finding_card(branch: Branch, *, headline: bool = False) -> Any:
     finding = branch.finding
     children = [
         html.Div([severity_badge(finding.severity), *_identity(finding)], className="finding-head"),
-        dmc.Title(finding.message, order=3, className="finding-message"),
+        dmc.Title(finding.message, order=2 if headline else 3, className="finding-message"),
         *_details(finding),
     ]
     if branch.consequences:
-        children.append(_consequences(branch))
+        children.append(_consequences(branch, 3 if headline else 4))
     return dmc.Paper(
         html.Article(children),
         withBorder=True,
@@ -71,6 +72,8 @@ def _cell(finding: Finding, column: str) -> Any:
         return severity_badge(finding.severity)
     if column == "site":
         return _site(finding.site)
+    if column == "code":
+        return html.A(finding.code, href=place_of(finding))
     return str(getattr(finding, column))
 
 
@@ -82,6 +85,7 @@ def _identity(finding: Finding) -> list[Any]:
     return [
         html.Span(f"{finding.code} {finding.name}", className="finding-code"),
         html.Span(["at ", _site(finding.site), f", step {finding.step}"], className="finding-place"),
+        html.A("Show", href=place_of(finding), className="finding-way", **{"aria-label": f"Show {finding.code}"}),
     ]
 
 
@@ -98,14 +102,14 @@ def _details(finding: Finding) -> list[Any]:
     return parts
 
 
-def _consequences(branch: Branch) -> Any:
-    items = [_consequence(item) for item in branch.consequences]
+def _consequences(branch: Branch, order: int) -> Any:
+    items = [_consequence(item, order + 1) for item in branch.consequences]
     count = len(items)
     title = f"Follows from {branch.finding.code} ({count} finding{'s' if count != 1 else ''})"
-    return html.Section([dmc.Title(title, order=4), html.Ul(items)], className="consequences")
+    return html.Section([dmc.Title(title, order=min(order, 6)), html.Ul(items)], className="consequences")
 
 
-def _consequence(branch: Branch) -> Any:
+def _consequence(branch: Branch, order: int) -> Any:
     finding = branch.finding
     children = [
         html.Div([severity_badge(finding.severity), *_identity(finding)], className="finding-head"),
@@ -117,5 +121,5 @@ def _consequence(branch: Branch) -> Any:
         key = f"{finding.code} {finding.site}"
         children.append(html.Details([summary, *details], **{"data-finding": key}))
     if branch.consequences:
-        children.append(_consequences(branch))
+        children.append(_consequences(branch, order))
     return html.Li(children)

@@ -2,51 +2,63 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import flask
 from plotly.io.json import to_json_plotly
 
+from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.cursor import Cursor
-from edgeglass_dashboards.pages import overview
-from edgeglass_dashboards.runs import list_runs, open_run
+from edgeglass_dashboards.pages.catalogue import ROOT_PAGES, page_named
+from edgeglass_dashboards.pages.frame import changes_since
+from edgeglass_dashboards.runs import RunIndex, open_run
+from edgeglass_dashboards.view import View
 from edgeglass_diag.records import UsageError
 
 
-def run_options(root: Path) -> list[dict[str, str]]:
+def run_options(index: RunIndex) -> list[dict[str, str]]:
     """All runs as the picker wants them: the address as value, newest first."""
-    return [{"value": entry.address, "label": entry.label} for entry in list_runs(root)]
+    return [{"value": entry.address, "label": entry.label} for entry in index.entries()]
 
 
-def add_live_routes(server: flask.Flask, root: Path) -> None:
-    """Add ``/_live`` (what is new in the run on the screen) and ``/_runs`` (which runs there are)."""
+def add_live_routes(server: flask.Flask, index: RunIndex) -> None:
+    """Add ``/_live`` (what is new on the page on the screen) and ``/_runs`` (which runs there are)."""
 
     def live() -> flask.Response:
+        asked = flask.request.args
         try:
-            cursor = Cursor.parse(flask.request.args.get("cursor", ""))
+            cursor = Cursor.parse(asked.get("cursor", ""))
         except ValueError as error:
             flask.abort(400, str(error))
-        scheme = "dark" if flask.request.args.get("scheme") == "dark" else "light"
-        return _json(news(root, cursor, scheme))
+        context = Context(
+            index,
+            View.parse(asked.get("search", "")),
+            "dark" if asked.get("scheme") == "dark" else "light",
+            hold=asked.get("hold") == "1",
+        )
+        return _json(news(context, cursor))
 
     def runs() -> flask.Response:
-        return _json(run_options(root))
+        return _json(run_options(index))
 
     server.add_url_rule("/_live", "live", live)
     server.add_url_rule("/_runs", "runs", runs)
 
 
-def news(root: Path, cursor: Cursor, scheme: str) -> dict[str, Any]:
+def news(context: Context, cursor: Cursor) -> dict[str, Any]:
     """What is new since ``cursor``: changed properties and the next cursor, or the wish to draw the page anew."""
+    if cursor.path in ROOT_PAGES:
+        changes, after = changes_since(ROOT_PAGES[cursor.path], context, cursor)
+        return {"changes": changes, "cursor": after.as_dict()}
+    page = page_named(cursor.page)
     try:
-        run = open_run(root, cursor.path)
+        run = open_run(context.root, cursor.path)
     except UsageError:
         return {"redraw": bool(cursor.seen)}
     with run:
-        if not cursor.seen:  # the page waited for a run that was not whole yet
+        if not cursor.seen or page is None:  # the page waited for a run that was not whole yet
             return {"redraw": True}
-        changes, after = overview.changes_since(run, cursor, scheme)
+        changes, after = changes_since(page, context.of(run), cursor)
     return {"changes": changes, "cursor": after.as_dict()}
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
 
+from edgeglass_dashboards.jobs import Jobs
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.store import Run, find_runs, load
+from edgeglass_diag.verdict import Verdict, judge
 
 _PREFIX = "/run/"
 
@@ -33,17 +35,103 @@ class RunEntry:
         return text.encode("utf-8", "replace").decode("utf-8")
 
 
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What the list of runs says about one."""
+
+    entry: RunEntry
+    status: str
+    tags: tuple[str, ...]
+    created: float
+    seconds: float | None
+    last_step: int
+    loss: float | None
+    chance: float | None
+    recall: float | None
+    verdict: Verdict
+    findings: int
+
+
+class RunIndex:
+    """The runs below a folder; what was read of a run is kept until its files change."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.jobs = Jobs()
+        self._names: dict[Path, tuple[tuple[float, ...], RunEntry]] = {}
+        self._summaries: dict[Path, tuple[tuple[float, ...], RunSummary]] = {}
+
+    def entries(self) -> list[RunEntry]:
+        """All runs, newest first; links that lead out of the folder are left out."""
+        found = []
+        for folder in reversed(find_runs(self.root)):
+            state = _state(folder, "run.json", "signals.sqlite", inode=True)
+            if self._names.get(folder, ((), None))[0] != state:
+                path = folder.relative_to(self.root).as_posix()
+                try:
+                    with open_run(self.root, path) as run:
+                        self._names[folder] = state, RunEntry(path, run.name)
+                except UsageError:
+                    continue
+            found.append(self._names[folder][1])
+        return found
+
+    def summaries(self) -> list[RunSummary]:
+        """What the list says of each run, newest first."""
+        found = []
+        for entry in self.entries():
+            folder = self.root / entry.path
+            state = _state(folder, "run.json", "signals.sqlite", "signals.sqlite-wal")
+            known = self._summaries.get(folder)
+            if known is None or known[0] != state or known[1].status == "running":
+                try:
+                    with open_run(self.root, entry.path) as run:
+                        self._summaries[folder] = state, _summarise(entry, run)
+                except UsageError:
+                    continue
+            found.append(self._summaries[folder][1])
+        return found
+
+
+def _state(folder: Path, *names: str, inode: bool = False) -> tuple[float, ...]:
+    """What changes when the files do: inode where only another file counts, else time and size; -1 without a file."""
+    state: list[float] = []
+    for name in names:
+        try:
+            found = (folder / name).stat()
+        except OSError:
+            state.append(-1)
+            continue
+        state += [found.st_ino, found.st_dev] if inode else [found.st_mtime_ns, found.st_size]
+    return tuple(state)
+
+
+def _summarise(entry: RunEntry, run: Run) -> RunSummary:
+    header, status = run.header, run.status
+    losses = [reading.values[0] for _, reading in run.readings("loss/total", site="")]
+    chances = [reading.values[0] for _, reading in run.readings("loss/chance", site="")]
+    recalls = [reading.values[0] for _, reading in run.readings("metric/i2t/R@1", site="")]
+    chance = chances[-1] if chances else None
+    created, ended = float(header.get("created", 0.0)), header.get("ended")
+    tags = header.get("tags", [])
+    return RunSummary(
+        entry,
+        status,
+        tuple(str(tag) for tag in tags) if isinstance(tags, list) else (),
+        created,
+        float(ended) - created if isinstance(ended, (int, float)) else None,
+        run.last_step,
+        losses[-1] if losses else None,
+        chance,
+        recalls[-1] if recalls else None,
+        judge(run.findings, losses, chance, status),
+        len(run.findings),
+    )
+
+
 def list_runs(root: Path) -> list[RunEntry]:
     """All runs below ``root``, newest first; links that lead out of ``root`` are left out."""
-    entries = []
-    for folder in reversed(find_runs(root)):
-        path = folder.relative_to(root).as_posix()
-        try:
-            with open_run(root, path) as run:
-                entries.append(RunEntry(path, run.name))
-        except UsageError:
-            continue
-    return entries
+    return RunIndex(root).entries()
 
 
 def open_run(root: Path, path: str) -> Run:
@@ -73,12 +161,14 @@ def path_of(address: str) -> str | None:
 
 
 def _is_below(root: Path, path: str) -> bool:
-    """Whether the folder and the two files in it lie below ``root``, also after following links."""
+    """Whether the folder and the files in it that are read lie below ``root``, also after following links."""
     if ".." in Path(path).parts or "\0" in path:
         return False
     folder, bound = root / path, root.resolve()
     try:
-        files = [file.resolve() for file in (folder, folder / "run.json", folder / "signals.sqlite")]
+        stores = [folder / f"signals.sqlite{ending}" for ending in ("", "-wal", "-shm")]
+        kept = [folder / "embeddings", *(folder / "embeddings").glob("step-*.safetensors")]
+        files = [file.resolve() for file in (folder, folder / "run.json", *stores, *kept)]
         return all(file.is_relative_to(bound) for file in files) and folder.exists()
     except (OSError, RuntimeError):  # a name that is too long, links in a circle
         return False

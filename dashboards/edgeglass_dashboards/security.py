@@ -1,32 +1,68 @@
-"""What keeps the dashboard to this machine: the Host check against DNS rebinding, and strict headers."""
+"""Who may look: this machine alone, or who has the token; and strict headers for every answer."""
 
 from __future__ import annotations
 
+import hmac
+import ipaddress
+import socket
 from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
 
 import flask
 
-_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_PARAMETER = "token"
 
 
-def is_local_host(host: str, port: str) -> bool:
-    """Whether a Host header names this machine and the port that is served.
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where the dashboard listens, and the token without which nothing is answered (None on loopback alone)."""
 
-    >>> is_local_host("127.0.0.1:8050", "8050"), is_local_host("rebound.example:8050", "8050")
+    host: str = "127.0.0.1"
+    token: str | None = None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen at can be reached from this machine only.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_allowed_host(header: str, port: str, host: str = "127.0.0.1") -> bool:
+    """Whether a Host header names this machine, as a page that rebinds its own name to it (DNS rebinding) cannot.
+
+    On loopback these are its three names; elsewhere also the name that was asked for, this machine's own, and any
+    address in digits, which no name server can rebind.
+
+    >>> is_allowed_host("127.0.0.1:8050", "8050"), is_allowed_host("rebound.example:8050", "8050")
     (True, False)
     """
-    allowed = {f"{name}:{port}" for name in _HOSTS}
-    if port == "80":
-        allowed |= set(_HOSTS)
-    return host.lower() in allowed
+    name, number = _split(header.lower())
+    if (number or "80") != port:
+        return False
+    if name in _LOOPBACK:
+        return True
+    if is_loopback(host):
+        return False
+    return name in {host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()} or _is_address(name)
 
 
-def protect(server: flask.Flask, script_hashes: Sequence[str]) -> None:
-    """Refuse foreign hosts with 403 and forbid the browser every other origin.
+def protect(server: flask.Flask, script_hashes: Sequence[str], access: Access) -> None:
+    """Refuse foreign hosts and those without the token with 403, and forbid the browser every other origin.
 
     Args:
         server: the Flask application behind the dashboard.
         script_hashes: the CSP hashes of the inline scripts that Dash itself writes.
+        access: who may look.
     """
     policy = "; ".join(
         [
@@ -43,8 +79,8 @@ def protect(server: flask.Flask, script_hashes: Sequence[str]) -> None:
 
     def refuse_foreign_hosts() -> None:
         host = flask.request.headers.get("Host", "")
-        if not is_local_host(host, flask.request.environ["SERVER_PORT"]):
-            flask.abort(403, "this dashboard answers only on 127.0.0.1 and localhost")
+        if not is_allowed_host(host, flask.request.environ["SERVER_PORT"], access.host):
+            flask.abort(403, "this dashboard does not answer under that name")
 
     def harden(response: flask.Response) -> flask.Response:
         response.headers["Content-Security-Policy"] = policy
@@ -54,4 +90,45 @@ def protect(server: flask.Flask, script_hashes: Sequence[str]) -> None:
         return response
 
     server.before_request(refuse_foreign_hosts)
+    if access.token is not None:
+        _ask_for_token(server, access.token)
     server.after_request(harden)
+
+
+def _ask_for_token(server: flask.Flask, token: str) -> None:
+    """The token comes once in the address and stays in a cookie that no script and no other site can use."""
+
+    def is_token(given: str | None) -> bool:
+        return given is not None and hmac.compare_digest(given.encode(), token.encode())
+
+    def refuse_strangers() -> flask.Response | None:
+        name = f"edgeglass-{flask.request.environ['SERVER_PORT']}"  # cookies do not tell ports apart
+        asked = flask.request.args
+        if is_token(asked.get(_PARAMETER)):
+            rest = [(key, value) for key, value in asked.items(multi=True) if key != _PARAMETER]
+            place = flask.request.path + ("?" + urlencode(rest) if rest else "")
+            answer = flask.Response(status=303, headers={"Location": "/" + place.lstrip("/")})
+            answer.set_cookie(name, token, httponly=True, samesite="Strict")
+            return answer
+        if not is_token(flask.request.cookies.get(name)):
+            flask.abort(403, "open the address with the token that 'edgeglass-diag dashboard' printed")
+        return None
+
+    server.before_request(refuse_strangers)
+
+
+def _split(header: str) -> tuple[str, str]:
+    """Name and port of a Host header."""
+    if header.startswith("["):
+        name, _, rest = header[1:].partition("]")
+        return name, rest.removeprefix(":")
+    name, _, port = header.partition(":")
+    return name, port
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

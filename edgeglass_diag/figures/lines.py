@@ -29,7 +29,7 @@ def loss_figure(loss: pd.DataFrame, chance: pd.DataFrame, template: go.layout.Te
         template: one of ``TEMPLATES``, or any other plotly template.
     """
     points = loss_points(thin(loss), thin(chance))
-    figure = _figure(template, "loss")
+    figure = line_figure(template, "loss")
     _add_line(figure, points, 0, name="loss", mode="lines+markers" if len(loss) < 50 else "lines")
     _add_chance(figure, points)
     figure.add_scatter(
@@ -73,7 +73,7 @@ def recall_figure(
         template: one of ``TEMPLATES``, or any other plotly template.
     """
     points = recall_points(thin(image_to_text), thin(text_to_image), thin(queries))
-    figure = _figure(template, "recall@1")
+    figure = line_figure(template, "recall@1")
     _add_line(figure, points, 0, name="image to text", mode="lines+markers", marker={"size": 7})
     _add_chance(figure, points)
     marker = {"symbol": "diamond-open", "size": 10}
@@ -112,7 +112,8 @@ def _columns(frame: pd.DataFrame) -> tuple[list[float | None], list[float | None
     return [int(step) for step in frame["step"]], values
 
 
-def _figure(template: go.layout.Template, title: str) -> go.Figure:
+def line_figure(template: go.layout.Template, title: str) -> go.Figure:
+    """An empty figure of something by step, whose zoom stays when it is extended."""
     return go.Figure(
         layout={
             "template": template,

@@ -114,7 +114,8 @@ def judged(
         return None
     engine = Engine(rules)
     engine.feed(_with_standing(inspection.window, first.standing))
-    return Checked(name, inspection, first.standing, tuple(engine.findings), sample, tuple(notes))
+    said = [*notes, *(f"rule {code} failed: {why}" for code, why in engine.failures.items())]
+    return Checked(name, inspection, first.standing, tuple(engine.findings), sample, tuple(said))
 
 
 def _with_standing(window: Window, standing: Mapping[str, Standing]) -> Window:

@@ -83,8 +83,8 @@ class Recorder:
         self.operands = OperandTap(session) if operands else None
         self._attention = AttentionTap(session, logits=attention_logits, operands=self.operands)
         self._embeddings = EmbeddingTap(session)
-        self._losses = LossTap(session, self._embeddings)
         self._parameters = ParameterTap(session)
+        self._losses = LossTap(session, self._embeddings, self._parameters.before_backward)
         self._provenance: Provenance | None = Provenance(lambda: not session.stack)
         self._scaler = ScalerTap(session, self._after_skipped_step, lambda o: self._steps[id(o)])
         looked_at = {} if self.operands is None else self.operands.observers  # before attention asks for them
@@ -245,6 +245,10 @@ class Recorder:
             with session.measuring("coverage", "recorder"):
                 note_unobserved(session)
         self._flushed += 1
+        if session.half[True]:
+            session.buffer.add("", "precision/float16", session.half[True] / session.half.total())
+        if session.loss_scale is not None:
+            session.buffer.add("", "optimizer/loss_scale", session.loss_scale)
         with session.measuring("window", "recorder"):
             window = session.buffer.flush(self.step, session.take_new_sites(), origins)
         if window is not None:

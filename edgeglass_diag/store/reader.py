@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
+    from plotly.graph_objects import Figure
 
 
 def load(path: str | Path) -> Run:
@@ -242,6 +243,25 @@ class Run:
             UsageError: when none were kept at this step, or the file cannot be read.
         """
         return read_embeddings(self._place, step)
+
+    def figure(self, name: str, *, site: str | None = None, step: int | None = None, dark: bool = False) -> Figure:
+        """A plotly figure, as the dashboard draws it: ``loss``, ``attention``, ``updates``, ``signal`` and others.
+
+        Args:
+            name: of the figure, or a signal that is drawn as site x step; an unknown one is answered with all names.
+            site: of a signal the history of this site, one line per head.
+            step: of ``signal`` the recorded step at or before this one; the newest where None.
+            dark: for a dark ground.
+
+        Raises:
+            UsageError: for an unknown name.
+        """
+        from edgeglass_diag.figures.of_run import figure_of  # plotly takes as long as all the rest
+
+        try:
+            return figure_of(self, name, site=site, step=step, dark=dark)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
 
     def _check_signal(self, signal: str, runs: Iterable[Run]) -> None:
         known = sorted({name for run in runs for name in run.signals})

@@ -1,7 +1,8 @@
-"""Starts the dashboard as a process of its own, so that drawing never takes time from training."""
+"""Starts the dashboard: beside a training as a process of its own, which takes no time from it, else in this one."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -22,10 +23,7 @@ def dashboard(runs: Path, port: int = 8050) -> Iterator[str]:
     Raises:
         UsageError: when no dashboard is installed or it does not start.
     """
-    offered = list(entry_points(group=GROUP))
-    if not offered:
-        raise UsageError(f"no dashboard is installed (entry-point group {GROUP!r} is empty)")
-    command = [sys.executable, "-m", offered[0].value, str(runs), "--port", str(port), "--parent-pid", str(os.getpid())]
+    command = [sys.executable, "-m", _offered(), str(runs), "--port", str(port), "--parent-pid", str(os.getpid())]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     owner = os.getpid()
     try:
@@ -40,3 +38,38 @@ def dashboard(runs: Path, port: int = 8050) -> Iterator[str]:
             process.wait()
         if process.stdout is not None:
             process.stdout.close()
+
+
+def serve(runs: Path, *, host: str, port: int, token: str | None, open_browser: bool) -> None:
+    """Serve ``runs`` from this process until Ctrl-C; the address is printed, with the token where there is one.
+
+    Raises:
+        UsageError: when no dashboard is installed, ``runs`` is a file, or the host is none of this machine.
+    """
+    if runs.exists() and not runs.is_dir():
+        raise UsageError(f"dashboard: expected a folder of runs, got the file {runs}")
+    if token is not None:
+        os.environ["EDGEGLASS_DASHBOARD_TOKEN"] = token
+    module = importlib.import_module(f"{_offered()}.__main__")
+    arguments = [str(runs), "--host", host, "--port", str(port), "--say", *(["--open"] if open_browser else [])]
+    try:
+        module.main(arguments)
+    except OSError as error:
+        raise UsageError(f"dashboard: {error}") from error
+
+
+def write_static(run: Path, out: Path) -> None:
+    """Write the pages of a run as one HTML file that needs nothing beside it.
+
+    Raises:
+        UsageError: when no dashboard is installed, there is no such run, or ``out`` cannot be written.
+    """
+    importlib.import_module(f"{_offered()}.static").write(run, out)
+
+
+def _offered() -> str:
+    """The module of the installed dashboard."""
+    offered = list(entry_points(group=GROUP))
+    if not offered:
+        raise UsageError(f"no dashboard is installed (entry-point group {GROUP!r} is empty)")
+    return offered[0].value

@@ -173,7 +173,7 @@ def test_an_ended_run_in_every_width_and_scheme(serve, open_page, tmp_path):
 
 def walk_with_the_keyboard(page):
     seen = []
-    for _ in range(8):
+    for _ in range(24):
         page.keyboard.press("Tab")
         seen.append(page.evaluate("document.activeElement.ariaLabel || document.activeElement.textContent"))
     assert seen[0] == "Skip to the content"

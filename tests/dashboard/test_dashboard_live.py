@@ -4,15 +4,27 @@ import math
 from dashboard_runs import COLLAPSED, CONSTANT, start, window, write_healthy
 from plotly.io.json import to_json_plotly
 
-from edgeglass_dashboards.app import draw_page
+from edgeglass_dashboards import app
+from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.cursor import Cursor
-from edgeglass_dashboards.live import news
-from edgeglass_dashboards.pages.overview import changes_since
+from edgeglass_dashboards.live import news as news_of
+from edgeglass_dashboards.pages import overview
+from edgeglass_dashboards.pages.frame import changes_since
+from edgeglass_dashboards.runs import RunIndex
+from edgeglass_dashboards.view import View
+
+
+def draw_page(root, place):
+    return app.draw_page(RunIndex(root), place)
+
+
+def news(root, cursor, search=""):
+    return news_of(Context(RunIndex(root), View.parse(search)), cursor)
 
 
 def poll(root, cursor):
     """One round trip, through JSON as in the browser."""
-    answer = json.loads(to_json_plotly(news(root, Cursor.parse(json.dumps(cursor)), "light")))
+    answer = json.loads(to_json_plotly(news(root, Cursor.parse(json.dumps(cursor)))))
     return dict(answer["changes"]), answer["cursor"]
 
 
@@ -22,7 +34,8 @@ def begin(root, writer, *, steps=3):
     for step in range(steps):
         writer.write(window(step))
     with open_run(root, "x") as run:
-        return json.loads(to_json_plotly(changes_since(run, Cursor("x", "t"), "light")[1].as_dict()))
+        context = Context(RunIndex(root), View(), opened=run)
+        return json.loads(to_json_plotly(changes_since(overview.PAGE, context, Cursor("x", "t"))[1].as_dict()))
 
 
 def test_only_what_is_new_travels(tmp_path):
@@ -80,9 +93,9 @@ def test_a_run_that_is_not_whole_yet_is_drawn_once_it_is(tmp_path):
     assert "cannot be shown" in to_json_plotly(page)
     assert (options, shown) == ([], None)
     waiting = Cursor("x", "t")
-    assert news(tmp_path, waiting, "light") == {"redraw": False}
+    assert news(tmp_path, waiting) == {"redraw": False}
     write_healthy(folder, steps=30)
-    assert news(tmp_path, waiting, "light") == {"redraw": True}
+    assert news(tmp_path, waiting) == {"redraw": True}
 
 
 def test_addresses_lead_to_runs(tmp_path):

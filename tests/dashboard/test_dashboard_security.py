@@ -6,10 +6,13 @@ import pytest
 from dashboard_runs import start, window, write_collapsed, write_healthy
 
 from edgeglass_dashboards.app import create_app
+from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.cursor import Cursor
 from edgeglass_dashboards.live import news
-from edgeglass_dashboards.pages import overview
-from edgeglass_dashboards.runs import list_runs, open_run, path_of
+from edgeglass_dashboards.pages.catalogue import RUN_PAGES
+from edgeglass_dashboards.pages.frame import layout
+from edgeglass_dashboards.runs import RunIndex, list_runs, open_run, path_of
+from edgeglass_dashboards.view import View
 from edgeglass_diag.records import Finding, Severity, UsageError
 
 SCRIPT = "<img src=x onerror=alert(1)>"
@@ -20,6 +23,12 @@ def client(tmp_path):
     write_healthy(tmp_path / "runs" / "baseline", steps=30)
     write_healthy(tmp_path / "secret", steps=30)
     return create_app(tmp_path / "runs").server.test_client()
+
+
+def all_pages(root, path, scheme="light"):
+    with open_run(root, path) as run:
+        contexts = [Context(RunIndex(root), View(page.name, site="", table=True), scheme, run) for page in RUN_PAGES]
+        return [layout(page, RUN_PAGES, context, path, "/") for page, context in zip(RUN_PAGES, contexts, strict=True)]
 
 
 def get(client, path="/", host="127.0.0.1:8050"):
@@ -41,10 +50,10 @@ def test_foreign_hosts_are_refused_everywhere(client, host, path):
 
 
 def test_ipv6_loopback_is_this_machine():
-    from edgeglass_dashboards.security import is_local_host
+    from edgeglass_dashboards.security import is_allowed_host
 
-    assert is_local_host("[::1]:8050", "8050")
-    assert not is_local_host("[::2]:8050", "8050")
+    assert is_allowed_host("[::1]:8050", "8050")
+    assert not is_allowed_host("[::2]:8050", "8050")
 
 
 def test_headers_keep_the_browser_on_this_machine(client):
@@ -72,7 +81,15 @@ def test_live_addresses_only_read(client, method, path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1", "[]", "{", '{"path": 1}', '{"path":"a","token":"","rows":[],"recent":{},"seen":{}}']
+    "text",
+    [
+        "",
+        "1",
+        "[]",
+        "{",
+        '{"path": 1}',
+        '{"path":"a","token":"","page":"x","rows":[],"recent":{},"seen":{},"drawn":{}}',
+    ],
 )
 def test_a_cursor_that_is_none_is_refused(client, text):
     answer = client.get("/_live", query_string={"cursor": text}, base_url="http://127.0.0.1:8050")
@@ -102,11 +119,21 @@ def test_a_run_whose_store_is_a_link_to_another_place_is_not_opened(client, tmp_
         open_run(tmp_path / "runs", "baseline")
 
 
+@pytest.mark.parametrize("name", ["embeddings", "embeddings/step-3.safetensors", "signals.sqlite-wal"])
+def test_a_run_of_which_a_part_is_a_link_to_another_place_is_not_opened(client, tmp_path, name):
+    link = tmp_path / "runs" / "baseline" / name
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(tmp_path / "secret")
+    with pytest.raises(UsageError, match="not a run below"):
+        open_run(tmp_path / "runs", "baseline")
+
+
 def test_the_live_address_opens_nothing_outside(tmp_path):
     write_healthy(tmp_path / "secret", steps=30)
     (tmp_path / "runs").mkdir()
     cursor = Cursor("../secret", "t", seen={"verdict": "x"})
-    assert news(tmp_path / "runs", cursor, "light") == {"redraw": True}
+    assert news(Context(RunIndex(tmp_path / "runs"), View()), cursor) == {"redraw": True}
 
 
 @pytest.mark.parametrize("name", ["a b", "100%", "a%2Fb", "a#b?c", "ü", "..hidden", "back\\slash", "\udcff"])
@@ -127,8 +154,7 @@ def test_markup_in_names_and_findings_stays_text(tmp_path):
     writer = start(tmp_path / "x", name=SCRIPT)
     finding = Finding("EG999", SCRIPT, Severity.CRITICAL, SCRIPT, 0, SCRIPT, {SCRIPT: SCRIPT}, SCRIPT)
     writer.write(window(0), [finding])
-    with open_run(tmp_path, "x") as run:
-        page = json.dumps(overview.layout(run, "x", "light"), default=lambda item: item.to_plotly_json())
+    page = json.dumps(all_pages(tmp_path, "x"), default=lambda item: item.to_plotly_json())
     writer.finish("finished", {})
     types = {part.split('"')[1] for part in page.split('"type": ')[1:] if part.startswith('"')}
     assert not types & {"Markdown", "DangerouslySetInnerHTML", "Iframe", "Script"}
@@ -140,8 +166,7 @@ def test_markup_in_names_and_findings_stays_text(tmp_path):
 def test_reading_leaves_the_run_as_it_was(tmp_path):
     write_collapsed(tmp_path / "perceiver")
     before = {file: file.read_bytes() for file in (tmp_path / "perceiver").iterdir()}
-    with open_run(tmp_path, "perceiver") as run:
-        overview.layout(run, "perceiver", "dark")
+    all_pages(tmp_path, "perceiver", "dark")
     assert {file: file.read_bytes() for file in before} == before
 
 

@@ -54,7 +54,7 @@ def test_no_free_port_is_told(monkeypatch):
     def refuse(self, address):
         raise OSError("in use")
 
-    monkeypatch.setattr(socket, "socket", lambda: type("S", (), {
+    monkeypatch.setattr(socket, "socket", lambda *_: type("S", (), {
         "setsockopt": lambda *_: None, "bind": refuse, "close": lambda _: None})())  # fmt: skip
     with pytest.raises(OSError, match="no free port from 8050 to 8149"):
         listen(8050)

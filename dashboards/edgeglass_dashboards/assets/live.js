@@ -2,8 +2,8 @@
 (function () {
   "use strict";
   const root = document.documentElement;
+  const noUpdate = () => window.dash_clientside.no_update;
   let templates = {};
-  let polling = false;
 
   const scheme = () => {
     const known = root.getAttribute("data-mantine-color-scheme");
@@ -12,7 +12,7 @@
   };
 
   const setProps = (id, properties) => {
-    if (document.getElementById(id) || id === "live" || id === "cursor" || id === "place" || id === "url") {
+    if (document.getElementById(id) || id === "live" || id === "place" || id === "url") {
       window.dash_clientside.set_props(id, properties);
     }
   };
@@ -38,17 +38,105 @@
     }
   }
 
-  const onScreen = (token) => document.querySelector(`[data-token="${token}"]`) !== null;
-  const redraw = (place) => setProps("place", { data: { ...place, scheme: scheme(), drawn: Date.now() } });
+  /* Addresses: the view (page, signal, site, step, ...) is the query, so that a link shows it again. */
+  function go(address, { replace = false } = {}) {
+    const next = new URL(address, window.location.href);
+    if (next.href === window.location.href) return;
+    window.history[replace ? "replaceState" : "pushState"]({}, "", next);
+    window.dispatchEvent(new CustomEvent("_dashprivate_pushstate"));
+  }
 
-  async function poll(cursor, place) {
-    const query = new URLSearchParams({ cursor: JSON.stringify(cursor), scheme: scheme() });
+  function change(parts, options) {
+    const query = new URLSearchParams(window.location.search);
+    Object.entries(parts).forEach(([key, value]) => {
+      query.delete(key);
+      [].concat(value ?? []).forEach((one) => query.append(key, one));
+    });
+    const text = query.toString();
+    go(window.location.pathname + (text ? `?${text}` : ""), options);
+  }
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href]");
+    if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    if (link.target || link.origin !== window.location.origin || link.getAttribute("href").startsWith("#")) return;
+    event.preventDefault();
+    go(link.href);
+  });
+
+  /* The page that an address shows; those of all runs (/runs, /compare) have one each. */
+  const keyOf = (address, search) =>
+    address === "/" || address.startsWith("/run/") ? `${address}|${new URLSearchParams(search).get("page") || "overview"}` : address;
+
+  /* What is new: one request at a time, as the next one goes on where the last one ended. */
+  const shownPage = () => document.querySelector("[data-cursor]");
+  let held = { token: null };
+  let busy = false;
+  let again = false;
+  let following = true;
+
+  const cursorOf = (page) => {
+    if (held.token !== page.dataset.token) held = JSON.parse(page.dataset.cursor);
+    return held;
+  };
+
+  const redraw = () =>
+    setProps("place", {
+      data: { address: window.location.pathname, search: window.location.search, scheme: scheme(), drawn: Date.now() },
+    });
+
+  async function refresh() {
+    if (busy) {
+      again = true;
+      return;
+    }
+    busy = true;
+    try {
+      await poll();
+    } finally {
+      busy = false;
+      if (again) {
+        again = false;
+        refresh();
+      }
+    }
+  }
+
+  async function poll() {
+    const page = shownPage();
+    if (!page) return;
+    const cursor = cursorOf(page);
+    const query = new URLSearchParams({
+      cursor: JSON.stringify(cursor),
+      search: window.location.search,
+      scheme: scheme(),
+      hold: following ? "" : "1",
+    });
     const news = await ask(`/_live?${query}`);
-    if (!news || !onScreen(cursor.token)) return;
-    if (news.redraw) redraw(place);
+    if (!news || !document.querySelector(`[data-token="${cursor.token}"]`)) return;
+    if (news.redraw) redraw();
     if (!news.changes) return;
-    setProps("cursor", { data: news.cursor });
-    news.changes.forEach(([id, properties]) => setProps(id, properties));
+    held = news.cursor;
+    news.changes.forEach(([id, properties]) => {
+      if (properties.addColumns) addColumns(id, properties.addColumns);
+      else setProps(id, properties);
+    });
+  }
+
+  /* New steps of a heatmap become columns of what is drawn: zoom and all that is known stay. */
+  function addColumns(id, added) {
+    const graph = document.querySelector(`#${CSS.escape(id)} .js-plotly-plot`);
+    if (!graph || !window.Plotly) return;
+    const [map, marks] = graph._fullData;
+    const rows = Array.from(map.y, (site) => added.sites[site] || { z: [], value: [] });
+    const grown = (matrix, key) => Array.from(matrix, (row, index) => [...row, ...added.steps.map((_, i) => rows[index][key][i] ?? null)]);
+    const changes = { x: [[...map.x, ...added.steps]], z: [grown(map.z, "z")], customdata: [grown(map.customdata, "value")] };
+    if (map.zauto) Object.assign(changes, { zmin: map.zmin, zmax: map.zmax });
+    window.Plotly.restyle(graph, changes, [0]);
+    if (added.broken.length) {
+      const [x, y] = [0, 1].map((part) => added.broken.map((cell) => cell[part]));
+      window.Plotly.extendTraces(graph, { x: [x], y: [y] }, [1]);
+    }
   }
 
   async function watch(options, place) {
@@ -56,7 +144,7 @@
     if (!runs || JSON.stringify(runs) === JSON.stringify(options)) return;
     setProps("picker", { data: runs });
     const newest = (list) => (list && list.length ? list[0].value : null);
-    if (place.address === "/" && newest(runs) !== newest(options)) redraw(place);
+    if (place.address === "/" && newest(runs) !== newest(options)) redraw();
   }
 
   /* A section whose content changed is drawn anew: what was open stays open, what had the focus keeps it. */
@@ -82,7 +170,36 @@
         details.querySelector("summary").focus({ preventScroll: true });
       }
     });
+    document.querySelectorAll(".js-plotly-plot").forEach(listen);
   }).observe(document.body, { childList: true, subtree: true });
+
+  /* A figure whose layout.meta.pick says so tells by a click which site and step to look at. */
+  const listening = new WeakSet();
+  function listen(graph) {
+    if (listening.has(graph) || !graph.on || !graph.layout) return;
+    listening.add(graph);
+    graph.on("plotly_afterplot", () => narrow(graph));
+    narrow(graph);
+    graph.on("plotly_click", ({ points }) => {
+      const pick = graph.layout.meta && graph.layout.meta.pick;
+      if (!pick || !points.length) return;
+      change(Object.fromEntries(Object.entries(pick).map(([key, axis]) => [key, points[0][axis]])));
+      const history = document.getElementById("history");
+      if (history && pick.site) history.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    });
+  }
+
+  /* On a phone the names of places keep their ends, and the scale of colours is narrow. */
+  function narrow(graph) {
+    const meta = graph.layout.meta;
+    if (!meta || !meta.pick || meta.narrow || graph.clientWidth > 520) return;
+    meta.narrow = true;
+    const names = graph.layout.yaxis.ticktext.map((name) => (name.length > 15 ? `…${name.slice(-14)}` : name));
+    window.Plotly.relayout(graph, { "yaxis.ticktext": names, "yaxis.tickfont.size": 10 });
+    if (graph.data[0].colorbar) {
+      window.Plotly.restyle(graph, { "colorbar.thickness": 7, "colorbar.tickfont.size": 9, "colorbar.xpad": 4 }, [0]);
+    }
+  }
 
   new MutationObserver(() => {
     const template = templates[scheme()];
@@ -90,17 +207,25 @@
     document.querySelectorAll(".js-plotly-plot").forEach((graph) => window.Plotly.relayout(graph, { template }));
   }).observe(root, { attributes: true, attributeFilter: ["data-mantine-color-scheme"] });
 
+  let typed = null;
   window.dash_clientside = window.dash_clientside || {};
   Object.assign(window.dash_clientside, {
     edgeglass: {
-      place(address, known) {
+      place(address, search, known) {
         templates = known;
-        return { address, scheme: scheme() };
+        const page = shownPage();
+        if (page && page.dataset.page === keyOf(address, search)) {
+          refresh();
+          return noUpdate();
+        }
+        following = true;
+        return { address, search, scheme: scheme() };
       },
-      poll(_, cursor, following, place) {
-        if (!cursor || !following || polling) return;
-        polling = true;
-        poll(cursor, place).finally(() => (polling = false));
+      poll() {
+        if (following && !busy) refresh();
+      },
+      follow(checked) {
+        following = checked !== false;
       },
       watch(_, options, place) {
         if (place) watch(options, place);
@@ -110,7 +235,21 @@
         const shown = address === "/" ? newest : address;
         const picked = (options || []).find((option) => option.value === value);
         document.title = picked ? `${picked.label} - edgeglass-diag` : "edgeglass-diag";
-        if (value && value !== shown) setProps("url", { pathname: value });
+        if (value && value !== shown) go(value + (address.startsWith("/run") || address === "/" ? window.location.search : ""));
+      },
+      slide(value, last) {
+        const asked = new URLSearchParams(window.location.search).get("step");
+        const shown = asked === null ? last : Math.min(Number(asked), last);
+        if (value !== undefined && value !== null && value !== shown) change({ step: value === last ? null : value }, { replace: true });
+      },
+      find(value) {
+        clearTimeout(typed);
+        if (value !== undefined) typed = setTimeout(() => change({ query: value || null }, { replace: true }), 200);
+      },
+      choose(value) {
+        const asked = new URLSearchParams(window.location.search).getAll("runs");
+        if (!value || JSON.stringify(asked) === JSON.stringify(value)) return;
+        change({ runs: value }, { replace: true });
       },
     },
   });

@@ -1,0 +1,32 @@
+"""Which pages there are: those of a run in the order of their tabs, and those of all runs by their address."""
+
+from __future__ import annotations
+
+from edgeglass_dashboards.pages import (
+    attention,
+    compare,
+    coverage,
+    embeddings,
+    gradients,
+    overview,
+    retrieval,
+    runs_list,
+    signal,
+)
+from edgeglass_dashboards.pages.page import Page
+
+RUN_PAGES: tuple[Page, ...] = (
+    overview.PAGE,
+    attention.PAGE,
+    gradients.PAGE,
+    signal.PAGE,
+    embeddings.PAGE,
+    retrieval.PAGE,
+    coverage.PAGE,
+)
+ROOT_PAGES: dict[str, Page] = {"/runs": runs_list.PAGE, "/compare": compare.PAGE}
+
+
+def page_named(name: str) -> Page | None:
+    """The page of a run of that name."""
+    return next((page for page in RUN_PAGES if page.name == name), None)

@@ -1,0 +1,160 @@
+"""Coverage: what was observed, and why the rest was not."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import html
+
+from edgeglass_dashboards.answer import answer, concerning
+from edgeglass_dashboards.context import Context
+from edgeglass_dashboards.findings_view import icon
+from edgeglass_dashboards.panels import Panel, empty
+from edgeglass_dashboards.view import View
+from edgeglass_diag.records import ParameterOrigin, Site
+from edgeglass_diag.verdict import say
+
+_KINDS = {
+    "attention": ("attentions", "attention"),
+    "module": ("modules", "signal"),
+    "parameter": ("parameters", "gradients"),
+    "embedding": ("embeddings", "embeddings"),
+    "pairs": ("pairs of embeddings", "embeddings"),
+    "loss": ("losses", "overview"),
+    "data": ("inputs", ""),
+}
+_LINKED = {"attention", "gradients", "signal"}
+
+
+class Coverage:
+    """Every place of the model: observed, or why it cannot be; and where initial values come from."""
+
+    name = "coverage"
+    title = "Coverage"
+    question = "What of the model was observed, and what was not and why?"
+    signals: tuple[str, ...] = ()
+
+    def sections(self, context: Context) -> dict[str, Any]:
+        """The answer, what is missing, what is there, initial values."""
+        sites = context.run.sites
+        missing = [site for site in sites if site.status != "observed"]
+        found = concerning(context.run.findings, self.name)
+        words = (
+            f"{len(sites) - len(missing)} of {len(sites)} places were observed; {_all_said(missing)}."
+            if sites
+            else "Nothing has been recorded yet."
+        )
+        return {
+            "answer": answer(found, words, recorded=bool(sites)),
+            "missing": _missing(missing, recorded=bool(sites)),
+            "observed": _observed([site for site in sites if site.status == "observed"]),
+            "origins": _origins(context.run.origins),
+        }
+
+    def panels(self, context: Context) -> Sequence[Panel]:
+        """None: this page is words."""
+        return ()
+
+    def body(self, context: Context, content: dict[str, Any]) -> Any:
+        """Answer, what is missing first."""
+        cards = [
+            dmc.Paper(
+                [dmc.Title(title, order=2, size="h4"), html.Div(content[name], id=name)],
+                withBorder=True, p="md", radius="md",
+            )
+            for title, name in (
+                ("Not observed", "missing"), ("Observed", "observed"), ("Where initial values come from", "origins")
+            )
+        ]  # fmt: skip
+        return html.Div(
+            [html.Section(content["answer"], id="answer", **{"aria-label": "Answer"}), *cards], className="stack"
+        )
+
+
+def _all_said(missing: Sequence[Site]) -> str:
+    return f"the other {len(missing)} are listed with their reason" if missing else "nothing is missing"
+
+
+def _missing(sites: Sequence[Site], *, recorded: bool) -> Any:
+    if not sites:
+        return empty("Everything that ran was observed." if recorded else "Places appear with the first recorded step.")
+    reasons: dict[str, list[Site]] = defaultdict(list)
+    for site in sites:
+        reasons[site.status].append(site)
+    return [
+        html.Details(
+            [
+                html.Summary([icon("neutral"), f" {reason[0].upper()}{reason[1:]} ({len(places)})"]),
+                html.Ul([html.Li([html.Code(site.path or "(model)"), f" {site.kind}"]) for site in places]),
+            ],
+            **{"data-finding": f"reason {reason}"},
+        )
+        for reason, places in sorted(reasons.items(), key=lambda item: -len(item[1]))
+    ]
+
+
+def _observed(sites: Sequence[Site]) -> Any:
+    kinds: dict[str, list[Site]] = defaultdict(list)
+    for site in sites:
+        kinds[site.kind].append(site)
+    return [
+        html.Details(
+            [
+                html.Summary(f"{len(kinds[kind])} {words}"),
+                html.Ul(
+                    [
+                        html.Li([_place(site, page), " ", html.Span(site.label, className="dimmed")])
+                        for site in kinds[kind]
+                    ]
+                ),
+            ],
+            **{"data-finding": f"kind {kind}"},
+        )
+        for kind, (words, page) in _KINDS.items()
+        if kinds[kind]
+    ] or empty("Places appear with the first recorded step.")
+
+
+def _place(site: Site, page: str) -> Any:
+    name = html.Code(site.path or "(model)")
+    return html.A(name, href=View(page=page, site=site.path).link()) if page in _LINKED else name
+
+
+def _origins(origins: Sequence[ParameterOrigin]) -> Any:
+    if not origins:
+        return empty("No write to a parameter was seen: the model was made before the watch began.")
+    head = html.Tr([html.Th(text, scope="col") for text in ("parameter", "shape", "std", "writes")])
+    rows = [
+        html.Tr(
+            [
+                html.Th(
+                    html.A(html.Code(origin.name), href=View(page="gradients", site=origin.name).link()), scope="row"
+                ),
+                html.Td(" x ".join(map(str, origin.shape))),
+                html.Td(say(origin.std)),
+                html.Td(
+                    "; ".join(
+                        f"{w.op} at {w.file.rpartition('/')[2]}:{w.line}, std {say(w.std)}" for w in origin.writes
+                    )
+                ),
+            ]
+        )
+        for origin in origins
+    ]
+    table = html.Table(
+        [html.Caption(f"{len(origins)} parameters"), html.Thead(head), html.Tbody(rows)], className="numbers"
+    )
+    label = {"aria-label": "Initial values as a table"}
+    return html.Details(
+        [
+            html.Summary(f"{len(origins)} parameters"),
+            html.Div(table, className="scrolled", tabIndex="0", role="region", **label),
+        ],
+        **{"data-finding": "origins"},
+    )
+
+
+PAGE = Coverage()

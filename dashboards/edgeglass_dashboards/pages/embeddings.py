@@ -1,0 +1,162 @@
+"""Embeddings: do both sides spread, and do pairs lie together?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import html
+
+from edgeglass_dashboards.answer import answer, concerning
+from edgeglass_dashboards.context import Context
+from edgeglass_dashboards.panels import Panel, StillPanel, slot
+from edgeglass_dashboards.snapshots import METHODS, is_pending, key_of, projection, sample_at, step_at, widest_sides
+from edgeglass_dashboards.stepper import stepper
+from edgeglass_diag.figures.ranks import sides_figure
+from edgeglass_diag.figures.scales import SCALES
+from edgeglass_diag.verdict import say
+
+_KEEPS = "No embeddings were kept of this run. They are kept at some steps of a training whose loss compares two sides."
+_RANK = "embedding/effective_rank"
+
+
+class Embeddings:
+    """Projection with pair lines, cosines, spectrum at a step; effective rank over the training."""
+
+    name = "embeddings"
+    title = "Embeddings"
+    question = "Do the embeddings of both sides spread, and do pairs lie closer than non-pairs?"
+    signals: tuple[str, ...] = ()
+
+    def sections(self, context: Context) -> dict[str, Any]:
+        """The answer, the choice of method, the steps."""
+        run, step = context.run, step_at(context.run, context.view.step)
+        found = concerning(run.findings, self.name, ("EG3",))
+        return {
+            "answer": answer(found, self._words(context, step), recorded=step is not None),
+            "choices": _choices(context),
+            "steps": stepper(context, run.embedding_steps(), step),
+            "density-words": _separation(context, step),
+        }
+
+    def panels(self, context: Context) -> Sequence[Panel]:
+        """Projection, cosines, spectrum, rank."""
+        step = step_at(context.run, context.view.step)
+        method = context.view.signal if context.view.signal in METHODS else "pca"
+
+        def projected(template: Any) -> Any:
+            made = None if step is None else projection(context, step, method)
+            if made is None:
+                return None
+            from edgeglass_diag.figures.embeddings import projection_figure
+
+            note = "\n".join([made.settings, *made.notes])
+            figure = projection_figure(made.points, template, axes=made.axes, note=note, empty=made.empty)
+            figure.layout.height = 520
+            return figure
+
+        def of_sample(draw: Any) -> Any:
+            def make(template: Any) -> Any:
+                frames = None if step is None else _frames(context, step)
+                return None if frames is None else draw(frames, template)
+
+            return make
+
+        pending = step is not None and method != "pca" and projection(context, step, method) is None
+        waiting = pending and is_pending(context, step or 0, method)
+        words = f"{METHODS[method]} is being computed; it appears here by itself." if waiting else _KEEPS
+        return (
+            StillPanel("projection", [step, method, waiting], projected, words),
+            StillPanel("density", step, of_sample(_density), _KEEPS),
+            StillPanel("spectrum", step, of_sample(_spectrum), _KEEPS),
+            StillPanel("rank", context.run.last_step, lambda template: _rank(context, template),
+                       "No effective rank yet. It appears with the first recorded step whose loss compares two sides."),
+        )  # fmt: skip
+
+    def pending(self, context: Context) -> bool:
+        """Whether a picture is still being made."""
+        step = step_at(context.run, context.view.step)
+        return step is not None and context.view.signal in METHODS and is_pending(context, step, context.view.signal)
+
+    def body(self, context: Context, content: dict[str, Any]) -> Any:
+        """Answer, projection with its choices, the other three."""
+        panels = {panel.name: panel for panel in self.panels(context)}
+
+        def card(title: str, name: str, *above: Any) -> Any:
+            parts = [
+                dmc.Title(title, order=2, size="h4"),
+                *above,
+                html.Div(slot(panels[name], content), id=f"{name}-panel"),
+            ]
+            return dmc.Paper(parts, withBorder=True, p="md", radius="md", className="figure-card")
+
+        steps = html.Div(content["steps"], id="steps")
+        choices = html.Div(content["choices"], id="choices")
+        words = html.P(content["density-words"], id="density-words", className="caption")
+        small = [card("Cosines of pairs and non-pairs", "density", words), card("Singular values", "spectrum")]
+        return html.Div(
+            [
+                html.Section(content["answer"], id="answer", **{"aria-label": "Answer"}),
+                card("Both sides on a plane, pairs joined", "projection", steps, choices),
+                dmc.SimpleGrid(small, cols={"base": 1, "md": 2}),
+                card("Effective rank over the training", "rank"),
+            ],
+            className="stack",
+        )
+
+    @staticmethod
+    def _words(context: Context, step: int | None) -> str:
+        ranks = {side: float(rows["value"].iloc[-1]) for side, rows in widest_sides(context.run, _RANK).items()}
+        said = ", ".join(f"{side} {say(rank)}" for side, rank in ranks.items())
+        return f"Effective rank at the newest step: {said}." if said else "No embeddings have been compared yet."
+
+
+def _choices(context: Context) -> Any:
+    links = []
+    for method, title in METHODS.items():
+        here = {"aria-current": "true"} if (context.view.signal or "pca") == method else {}
+        links.append(html.Li(html.A(title, href=context.view.link(page="embeddings", signal=method), **here)))
+    return html.Nav(html.Ul(links), className="choices", **{"aria-label": "Projection"})
+
+
+def _frames(context: Context, step: int) -> tuple[Any, Any] | None:
+    """Densities of the cosines and spectra of a step's pairs, made once."""
+    from edgeglass_diag.evaluate.frames import density_frame, spectrum_frame
+
+    def make() -> tuple[Any, Any] | None:
+        sample = sample_at(context.run, step)
+        return None if sample is None else (density_frame(sample), spectrum_frame(sample))
+
+    frames: tuple[Any, Any] | None = context.index.jobs.once(key_of(context, step, "frames"), make)
+    return frames
+
+
+def _density(frames: tuple[Any, Any], template: Any) -> Any:
+    from edgeglass_diag.figures.embeddings import density_figure
+
+    return density_figure(frames[0], template).update_layout(annotations=[], margin_b=8)  # its note is said above it
+
+
+def _spectrum(frames: tuple[Any, Any], template: Any) -> Any:
+    from edgeglass_diag.figures.embeddings import spectrum_figure
+
+    return spectrum_figure(frames[1], template)
+
+
+def _separation(context: Context, step: int | None) -> str:
+    """How often a pair is above a non-pair, in a sentence."""
+    frames = None if step is None else _frames(context, step)
+    chance = math.nan if frames is None else float(frames[0].attrs["separation"])
+    if math.isnan(chance):
+        return ""
+    return f"At step {step} a pair is above a non-pair with probability {chance:.3f}; 0.5 is chance."
+
+
+def _rank(context: Context, template: Any) -> Any:
+    sides = widest_sides(context.run, _RANK)
+    return sides_figure(sides, "effective rank", template, least=SCALES[_RANK].low) if sides else None
+
+
+PAGE = Embeddings()

@@ -1,0 +1,113 @@
+"""Retrieval: does an image find its caption, and how many dims does it take?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import html
+
+from edgeglass_dashboards.answer import answer, concerning
+from edgeglass_dashboards.context import Context
+from edgeglass_dashboards.pages.overview import RECALL
+from edgeglass_dashboards.pages.summary import recall_words, result_table
+from edgeglass_dashboards.panels import Panel, StillPanel, slot
+from edgeglass_dashboards.snapshots import sample_at, step_at, widths
+from edgeglass_dashboards.stepper import stepper
+from edgeglass_diag.verdict import say
+
+_FILLS = "No embeddings were kept of this run. They are kept at some steps of a training whose loss compares two sides."
+
+
+class Retrieval:
+    """Recall over the training, at the end, and by width among the pairs that were kept."""
+
+    name = "retrieval"
+    title = "Retrieval & MRL"
+    question = "Does an image find its caption among the others, and do its first dims alone do as well?"
+    signals = RECALL.signals
+
+    def sections(self, context: Context) -> dict[str, Any]:
+        """The answer, the final table, the words of the curve."""
+        run = context.run
+        step = step_at(run, context.view.step)
+        words = recall_words(context.recent) or "The run has not evaluated yet."
+        found = concerning(run.findings, self.name, ("EG6", "EG7"))
+        return {
+            "answer": answer(found, words, recorded=bool(run.result.get("i2t"))),
+            "result": result_table(run.result),
+            "recall-words": words,
+            "width-words": _width_words(context, step),
+            "steps": stepper(context, run.embedding_steps(), step),
+        }
+
+    def panels(self, context: Context) -> Sequence[Panel]:
+        """Recall by step, recall by width."""
+        step = step_at(context.run, context.view.step)
+        return RECALL, StillPanel("widths", step, lambda template: _by_width(context, step, template), _FILLS)
+
+    def body(self, context: Context, content: dict[str, Any]) -> Any:
+        """Answer, both figures, the final table."""
+        widths_panel = self.panels(context)[1]
+        recall = [
+            dmc.Title("Recall@1 against chance", order=2, size="h4"),
+            html.P(content["recall-words"], id="recall-words", className="caption"),
+            html.Div(slot(RECALL, content), id="recall-panel"),
+        ]
+        curve = [
+            dmc.Title("Recall by width", order=2, size="h4"),
+            html.P(content["width-words"], id="width-words", className="caption"),
+            html.Div(content["steps"], id="steps"),
+            html.Div(slot(widths_panel, content), id="widths-panel"),
+        ]
+        cards = [
+            dmc.Paper(part, withBorder=True, p="md", radius="md", className="figure-card") for part in (recall, curve)
+        ]
+        return html.Div(
+            [
+                html.Section(content["answer"], id="answer", **{"aria-label": "Answer"}),
+                dmc.SimpleGrid(cards, cols={"base": 1, "md": 2}),
+                html.Section(content["result"], id="result"),
+            ],
+            className="stack",
+        )
+
+
+def _recalls(context: Context, step: int | None) -> tuple[int, dict[int, tuple[float, float]]]:
+    """How many pairs were kept, and recall@1 among them by width."""
+    from edgeglass_diag.measures.snapshot import recall_at
+
+    sample = None if step is None else sample_at(context.run, step)
+    if sample is None or len(sample) < 2:
+        return 0, {}
+    return len(sample), recall_at(sample.image, sample.text, 1, widths(context.run, sample.image.shape[1]))
+
+
+def _width_words(context: Context, step: int | None) -> str:
+    pairs, recalls = _recalls(context, step)
+    if not recalls:
+        return ""
+    full, least = max(recalls), min(recalls)
+    mean = {width: sum(both) / 2 for width, both in recalls.items()}
+    return (
+        f"Among {pairs} pairs of the training kept at step {step}: {say(mean[full])} at {full} dims, "
+        f"{say(mean[least])} at {least}; chance {1 / pairs:.2g}. The whole curve on unseen pairs: edgeglass-diag eval."
+    )
+
+
+def _by_width(context: Context, step: int | None, template: Any) -> Any:
+    import pandas as pd
+
+    from edgeglass_diag.figures.retrieval import mrl_figure
+
+    pairs, recalls = _recalls(context, step)
+    if not recalls:
+        return None
+    full = max(recalls)
+    rows = [("prefix", width, full / width, *both, sum(both) / 2) for width, both in recalls.items()]
+    curve = pd.DataFrame(rows, columns=["way", "dims", "saved", "i2t", "t2i", "mean"])
+    return mrl_figure(curve, template, chance=1 / pairs).update_layout(margin_r=100)
+
+
+PAGE = Retrieval()

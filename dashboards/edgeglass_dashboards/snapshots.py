@@ -1,0 +1,92 @@
+"""Embeddings that a run kept at some of its steps, and what is drawn from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgeglass_dashboards.context import Context
+from edgeglass_diag.records import UsageError
+from edgeglass_diag.store import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from edgeglass_diag.evaluate.pairs import PairSample
+
+METHODS = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
+_LEAST_WIDTH = 8
+
+
+def step_at(run: Run, step: int | None) -> int | None:
+    """The newest step at or before ``step`` of which embeddings were kept; the first where all are later."""
+    steps = run.embedding_steps()
+    before = [at for at in steps if step is None or at <= step]
+    kept = before or steps[:1]
+    return kept[-1] if kept else None
+
+
+def sample_at(run: Run, step: int) -> PairSample | None:
+    """The pairs that were kept at a step; None where they cannot be read or do not belong together."""
+    from edgeglass_diag.evaluate.pairs import sample_pairs
+
+    try:
+        return sample_pairs(*run.embeddings(step))
+    except (UsageError, ValueError):
+        return None
+
+
+def projection(context: Context, step: int, method: str) -> Any | None:
+    """The projection of a step's pairs; None while it is being made."""
+    run = context.run
+    folder = run.folder
+
+    def make() -> Any:
+        from edgeglass_diag.evaluate.projection import project
+        from edgeglass_diag.store import load
+
+        with load(folder) as opened:
+            sample = sample_at(opened, step)
+        return None if sample is None else (project(sample, method),)
+
+    if method == "pca":
+        return (make() or (None,))[0]
+    found = context.index.jobs.get(key_of(context, step, method), make)
+    return None if found is None else found[0]
+
+
+def is_pending(context: Context, step: int, method: str) -> bool:
+    """Whether a projection is being made."""
+    return context.index.jobs.is_pending(key_of(context, step, method))
+
+
+def key_of(context: Context, step: int, method: str) -> tuple[str, float, int, str]:
+    """What a picture of kept pairs is known by."""
+    return str(context.run.folder), float(context.run.header.get("created", 0.0)), step, method
+
+
+def widths(run: Run, full: int) -> list[int]:
+    """The widths of the run's Matryoshka head, else halvings; largest first."""
+    settings = run.header.get("settings")
+    model = settings.get("model") if isinstance(settings, dict) else None
+    told = model.get("mrl_dims") if isinstance(model, dict) else None
+    dims = {int(dim) for dim in told if isinstance(dim, int) and 0 < dim <= full} if isinstance(told, list) else set()
+    while not told and full >= _LEAST_WIDTH:
+        dims.add(full)
+        full //= 2
+    return sorted(dims, reverse=True)
+
+
+def widest_sides(run: Run, signal: str) -> dict[str, pd.DataFrame]:
+    """A signal of the widest embedding of each side by step, by the side's label."""
+    if signal not in run.signals:
+        return {}
+    from edgeglass_diag.figures.of_run import width_of
+
+    sites = sorted((site for site in run.sites if site.kind == "embedding"), key=lambda site: width_of(site.path))
+    frame = run.frame(signal)
+    found = {}
+    for site in sites:
+        rows = frame[frame["site"] == site.path]
+        if len(rows):
+            found[site.label or site.path] = rows
+    return dict(sorted(found.items()))

@@ -1,0 +1,203 @@
+"""Every page in a real browser: beside a training while it runs, and afterwards."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import axe_playwright_python
+import pytest
+from dashboard_runs import write_collapsed, write_healthy
+from test_dashboard_browser import PLOT, eventually, has_text
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parents[2]
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+PAGES = {
+    "Attention": "heat",
+    "Gradients & updates": "heat",
+    "Signal": "profile",
+    "Embeddings": "projection",
+    "Retrieval & MRL": "recall",
+    "Overview": "loss",
+}
+
+
+class Training:
+    """The tiny training in a process of its own."""
+
+    def __init__(self, folder):
+        self.run, self._stop = folder / "runs" / "tiny", folder / "stop"
+        path = os.pathsep.join([str(ROOT), str(ROOT / "models")])
+        command = [sys.executable, str(Path(__file__).parent / "tiny_training.py"), str(self.run), str(self._stop)]
+        self._process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"})
+
+    def end(self):
+        self._stop.touch()
+        assert self._process.wait(timeout=60) == 0
+
+    def kill(self):
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory):
+    started = Training(tmp_path_factory.mktemp("live"))
+    yield started
+    started.kill()
+
+
+def drawn(page, graph):
+    eventually(page, f"({PLOT.format(graph)}?.data?.length ?? 0) > 0")
+
+
+def columns(page):
+    return page.evaluate(f"{PLOT.format('heat')}._fullData[0].x.length")
+
+
+def test_each_page_shows_a_training_while_it_runs(serve, open_page, training):
+    page = open_page(serve(training.run.parent).url)
+    page.locator("h1", has_text="tiny").wait_for(timeout=60_000)
+    for title, graph in PAGES.items():
+        page.get_by_role("link", name=title, exact=True).click()
+        page.locator(".tabs a[aria-current=page]", has_text=title).wait_for()
+        drawn(page, graph)
+    page.get_by_role("link", name="Coverage", exact=True).click()
+    has_text(page, "#answer", "places were observed")
+    page.get_by_role("link", name="Signal", exact=True).click()
+    has_text(page, "#answer", "EG301")
+    grows_and_keeps_its_zoom(page)
+    training.end()
+    has_text(page, ".run-name + div, header", "Ended")
+
+
+def grows_and_keeps_its_zoom(page):
+    page.get_by_role("link", name="Attention", exact=True).click()
+    has_text(page, "#scale-words", "Entropy")
+    drawn(page, "heat")
+    page.evaluate(f"Plotly.relayout({PLOT.format('heat')}, {{'xaxis.range': [2, 9]}})")
+    before = columns(page)
+    eventually(page, f"{PLOT.format('heat')}._fullData[0].x.length > {before}")
+    assert page.evaluate(f"{PLOT.format('heat')}.layout.xaxis.range") == [2, 9]
+    x, z = (page.evaluate(f"Array.from({PLOT.format('heat')}._fullData[0].{part})") for part in ("x", "z[0]"))
+    assert x == sorted(set(x))
+    assert len(z) == len(x)
+
+
+def click_cell(page, graph="heat"):
+    """Click into the middle of the picture."""
+    box = page.locator(f"#{graph} .nsewdrag").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 3)
+    page.wait_for_timeout(200)
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 3)
+
+
+def test_a_click_on_a_cell_opens_its_heads_and_the_address_shows_them_again(serve, open_page, training):
+    url = serve(training.run.parent).url
+    page = open_page(f"{url}/run/tiny?page=attention&signal=attention/top1")
+    drawn(page, "heat")
+    has_text(page, "#picked", "Pick a cell")
+    page.evaluate("window.sameDocument = true")
+    click_cell(page)
+    drawn(page, "heads")
+    assert "site=image_pool" in page.url
+    assert re.search(r"step=\d+", page.url)
+    assert page.evaluate(f"{PLOT.format('heads')}.data.length") == 4
+    page.get_by_role("link", name="Logit std").click()
+    has_text(page, "#scale-words", "Logit std")
+    has_text(page, "#picked", "Logit std")
+    assert page.evaluate("window.sameDocument")
+    again = open_page(page.url, scheme="dark")
+    drawn(again, "heads")
+    has_text(again, ".choices a[aria-current]", "Logit std")
+    page.get_by_role("link", name="Show as a table").click()
+    page.get_by_role("row", name=re.compile("image_pool")).wait_for()
+    page.get_by_role("link", name="Close").click()
+    has_text(page, "#picked", "Pick a cell")
+
+
+def test_the_slider_looks_at_an_earlier_step(serve, open_page, training):
+    page = open_page(f"{serve(training.run.parent).url}/run/tiny?page=signal&step=5")
+    has_text(page, "#step-words", "Step 5.")
+    drawn(page, "profile")
+    thumb = page.get_by_role("slider").first
+    thumb.press("ArrowRight")
+    has_text(page, "#step-words", "Step 6.")
+    assert "step=6" in page.url
+    page.get_by_role("link", name="Back to the newest").click()
+    has_text(page, "#step-words", "the newest")
+
+
+def test_tsne_appears_by_itself(serve, open_page, training):
+    page = open_page(f"{serve(training.run.parent).url}/run/tiny?page=embeddings&signal=tsne&step=0")
+    has_text(page, ".choices a[aria-current]", "t-SNE")
+    page.locator("#projection .js-plotly-plot").wait_for(timeout=60_000)
+    drawn(page, "projection")
+
+
+RUN = "/run/tiny?page="
+PLACES = [
+    f"{RUN}attention&table=1", f"{RUN}signal", f"{RUN}embeddings", "/run/ill", "/runs", "/compare",
+    f"{RUN}gradients", f"{RUN}retrieval", f"{RUN}coverage",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("scheme", "places"), [("light", PLACES), ("dark", PLACES[:5])])
+def test_every_page_is_accessible(serve, open_page, training, scheme, places):
+    if not (training.run.parent / "ill").exists():
+        write_collapsed(training.run.parent / "ill")
+    url = serve(training.run.parent).url
+    page = open_page(url, scheme=scheme)
+    for place in places:
+        page.goto(url + place)
+        page.locator("#page .overview").wait_for()
+        page.wait_for_timeout(300)
+        page.evaluate(AXE)
+        violations = page.evaluate("axe.run()")["violations"]
+        assert [(v["id"], [n["html"][:200] for n in v["nodes"]]) for v in violations] == [], place
+
+
+def test_every_page_fits_a_phone(serve, open_page, training):
+    url = serve(training.run.parent).url
+    page = open_page(url, width=390)
+    for name in ("attention&table=1", "gradients", "signal", "coverage"):
+        page.goto(f"{url}{RUN}{name}")
+        page.locator("#page .overview").wait_for()
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+
+
+def test_the_list_of_runs_is_searched_and_leads_to_them(serve, open_page, tmp_path):
+    write_healthy(tmp_path / "good", steps=60)
+    write_collapsed(tmp_path / "bad")
+    url = serve(tmp_path).url
+    page = open_page(f"{url}/runs")
+    has_text(page, "#runs-table caption", "2 runs")
+    page.get_by_label("Search").fill("goo")
+    has_text(page, "#runs-table caption", "1 run,")
+    assert "query=goo" in page.url
+    page.get_by_label("Search").fill("")
+    page.get_by_role("link", name="failed 1").click()
+    has_text(page, "#runs-table caption", "1 run,")
+    page.get_by_role("link", name="bad", exact=True).click()
+    has_text(page, "#verdict", "Does not learn")
+    page.locator("#table").get_by_role("link", name="EG301").click()
+    page.locator(".tabs a[aria-current=page]", has_text="Signal").wait_for()
+    has_text(page, "#answer", "constant-embeddings")
+
+
+def test_runs_are_compared_and_the_choice_is_an_address(serve, open_page, tmp_path):
+    write_healthy(tmp_path / "good", steps=60)
+    write_collapsed(tmp_path / "bad")
+    url = serve(tmp_path).url
+    page = open_page(f"{url}/compare?runs=good&runs=bad")
+    has_text(page, "#parting", "They part at step")
+    drawn(page, "losses")
+    page.get_by_role("button", name=re.compile("Remove|Clear")).first.or_(
+        page.locator(".mantine-Pill-remove").first
+    ).click()
+    has_text(page, "#parting", "Choose at least two runs")
+    assert page.url.endswith("/compare?runs=bad")
