@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from edgeglass_diag.records import UsageError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
 
 GROUP = "edgeglass_diag.recipes"
 
@@ -139,6 +140,28 @@ class Embedded(Protocol):
         """The prefix widths it was trained for."""
 
 
+class Start(Protocol):
+    """A training run as it begins, without its data: a small batch is drawn in their shape."""
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+
+    @property
+    def seed(self) -> int:
+        """Seed with which the run draws its weights."""
+
+    @property
+    def note(self) -> str:
+        """What the batch is, in words."""
+
+    def build(self) -> tuple[nn.Module, Optimizer]:
+        """Model and optimizer, drawn as the run draws them once torch is seeded."""
+
+    def batch(self) -> tuple[Tensor, ...]:
+        """Arguments of the model, which returns a mapping with its ``loss``."""
+
+
 class Provider(Protocol):
     """A module that offers recipes. Wrong input raises ValueError with one line."""
 
@@ -147,6 +170,9 @@ class Provider(Protocol):
 
     def plan(self, target: str, overrides: Iterable[str] = ()) -> list[Job]:
         """The jobs of a recipe name or file."""
+
+    def begin(self, target: str, overrides: Iterable[str] = ()) -> Sequence[Start]:
+        """The same jobs as they begin; loads neither data nor weights of towers."""
 
     def cases(self) -> Sequence[Case]:
         """Faults and healthy variants on which detection is measured."""

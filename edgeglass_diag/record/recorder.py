@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from types import FrameType, TracebackType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
@@ -107,6 +107,15 @@ class Recorder:
     def name_model(self, model: nn.Module) -> None:
         """Name a model's modules before it runs."""
         self._session.naming.adopt(model)
+
+    @property
+    def named_parameters(self) -> list[tuple[str, Tensor]]:
+        """All parameters of the models that ran so far, with their names."""
+        return self._session.naming.named_parameters
+
+    def leave_step(self, optimizer: Optimizer) -> None:
+        """End the window as after a step that changed nothing, where a step has begun and is not going to be taken."""
+        self._after_step(optimizer, (), {})
 
     def __enter__(self) -> Recorder:
         before: Any = self._before_step  # torch lets it return other arguments, and does not say so in its types

@@ -29,6 +29,7 @@ CATALOGUE: tuple[type[Rule], ...] = tuple(
         (
             initial.OverwrittenInit, initial.IdenticalRows,
             inspection.QueriesWithoutEffect, inspection.QueriesIdentical, inspection.AttentionSaturated,
+            inspection.NotHeldAtFirstStep,
             reach.NotInOptimizer, reach.RandomButFrozen, reach.GradientCutOff, reach.NeverUsed, reach.ZeroGradient,
             attention.AttentionStaysUniform, attention.QueriesAlike,
             telling.AttentionSaturated, telling.AttentionLogitsExplode, telling.MassOnPadding, telling.FullyMasked,

@@ -24,6 +24,7 @@ EXAMPLES: dict[str, Example] = {
     "EG050": Example("nn.init.normal_(latents, std=0.02); to_query(latents)", "to_query(norm(latents))"),
     "EG051": Example("latents = Parameter(torch.zeros(64, 512))", "nn.init.trunc_normal_(latents, std=0.02)"),
     "EG052": Example("logits of std 5 over 257 keys at step 0", "logits of std 0.5 over 257 keys"),
+    "EG053": Example("SGD(model.image.parameters()); the loss uses model.text", "SGD(model.parameters())"),
     "EG101": Example("entropy 0.99 at step 400 while the loss is ln B", "entropy 0.99 at init, or as the loss falls"),
     "EG102": Example("64 latents, 1.00000 distinct outputs at step 200", "64 latents, 1.2 distinct outputs"),
     "EG103": Example("scores = q @ k.T", "scores = q @ k.T / math.sqrt(q.shape[-1])"),

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from edgeglass_models.recipes.loading import changed_recipe, load_recipes, shipped_names
 from edgeglass_models.recipes.settings import DataSettings, Recipe, TowerSettings
+from edgeglass_models.recipes.starts import begin
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from edgeglass_models.faults.case import Case
     from edgeglass_models.views import PairViews
 
+__all__ = ["RecipeJob", "begin", "changes", "embed", "names", "plan", "replay"]
 
 _MANY = 10**6
 
