@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test properties acceptance check install clean
+.PHONY: demo test test-large properties acceptance bench docs check install clean
 
 install: $(STAMP)
 
@@ -33,6 +33,18 @@ properties: $(STAMP)
 # The incident in full, three seeds: some ten minutes.
 acceptance: $(STAMP)
 	$(BIN)/python -m pytest tests/acceptance -s
+
+# Every fault and healthy variant with three seeds; goes on where it was interrupted.
+bench: $(STAMP)
+	$(BIN)/edgeglass-diag bench --seeds 3 --out runs/bench
+
+# docs/rules.md, from the rules' own text.
+docs: $(STAMP)
+	$(BIN)/python -c "from edgeglass_diag.verbs.catalogue import document; print(document(), end='')" > docs/rules.md
+
+# The published recipes with a whole ViT-L-14 tower of random weights: minutes, some 7 GiB of memory.
+test-large: $(STAMP)
+	$(BIN)/python tests/benchmarks/vit_l_14.py
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

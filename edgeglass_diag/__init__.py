@@ -9,17 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgeglass_diag.evaluate import Attribution, attribute
+    from edgeglass_diag.evaluate.attribution import Attribution, attribute
     from edgeglass_diag.store import Run, load
     from edgeglass_diag.watching import Watch, watch
 
 __all__ = ["Attribution", "Run", "Watch", "attribute", "load", "watch"]
 
 _HOMES = {
-    "Attribution": "evaluate",
+    "Attribution": "evaluate.attribution",
     "Run": "store",
     "Watch": "watching",
-    "attribute": "evaluate",
+    "attribute": "evaluate.attribution",
     "load": "store",
     "watch": "watching",
 }

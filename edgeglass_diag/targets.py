@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from edgeglass_diag.records import UsageError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
 
 GROUP = "edgeglass_diag.recipes"
 
@@ -31,6 +32,37 @@ class Job(Protocol):
 
     def train(self, out: Path, log: Callable[[Mapping[str, float], int], None]) -> dict[str, Any]:
         """Train into ``out``, telling ``log`` each mapping of metrics with its step; returns the result."""
+
+
+class Case(Protocol):
+    """A training with a known fault, or a healthy one, on which detection is measured."""
+
+    @property
+    def name(self) -> str:
+        """Its name, unique among the cases."""
+
+    @property
+    def summary(self) -> str:
+        """What is changed."""
+
+    @property
+    def expected(self) -> tuple[str, ...]:
+        """Codes that name the fault; none for a healthy one."""
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Beginnings of the sites where the fault sits; none where it has no place of its own."""
+
+    @property
+    def acts(self) -> int:
+        """The step from which on it can act."""
+
+    @property
+    def fast(self) -> bool:
+        """Whether it belongs to the fast subset."""
+
+    def job(self, seed: int) -> Job:
+        """The training."""
 
 
 class View(Protocol):
@@ -108,6 +140,28 @@ class Embedded(Protocol):
         """The prefix widths it was trained for."""
 
 
+class Start(Protocol):
+    """A training run as it begins, without its data: a small batch is drawn in their shape."""
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+
+    @property
+    def seed(self) -> int:
+        """Seed with which the run draws its weights."""
+
+    @property
+    def note(self) -> str:
+        """What the batch is, in words."""
+
+    def build(self) -> tuple[nn.Module, Optimizer]:
+        """Model and optimizer, drawn as the run draws them once torch is seeded."""
+
+    def batch(self) -> tuple[Tensor, ...]:
+        """Arguments of the model, which returns a mapping with its ``loss``."""
+
+
 class Provider(Protocol):
     """A module that offers recipes. Wrong input raises ValueError with one line."""
 
@@ -116,6 +170,12 @@ class Provider(Protocol):
 
     def plan(self, target: str, overrides: Iterable[str] = ()) -> list[Job]:
         """The jobs of a recipe name or file."""
+
+    def begin(self, target: str, overrides: Iterable[str] = ()) -> Sequence[Start]:
+        """The same jobs as they begin; loads neither data nor weights of towers."""
+
+    def cases(self) -> Sequence[Case]:
+        """Faults and healthy variants on which detection is measured."""
 
     def replay(self, settings: Mapping[str, Any], *, steps: int, seed: int) -> Job:
         """The first ``steps`` steps of the run with these settings, from another seed."""

@@ -21,7 +21,7 @@ from edgeglass_diag.record.attention import LOGITS
 from edgeglass_diag.record.buffer import PendingWindow
 from edgeglass_diag.record.snapshots import PendingEmbeddings
 from edgeglass_diag.records import Finding, Reading, UsageError, Window
-from edgeglass_diag.rules import CATALOGUE, Engine, Rule, configure, read_table
+from edgeglass_diag.rules import Engine, Rule, configured, read_table
 from edgeglass_diag.schedule import Schedule
 from edgeglass_diag.store import RunWriter
 
@@ -70,7 +70,7 @@ class Watch:
     ) -> None:
         self.folder = Path(out)
         self.result: dict[str, object] = {}
-        chosen = configure(CATALOGUE, read_table(Path.cwd())) if rules is None else rules
+        chosen = configured(read_table(Path.cwd())) if rules is None else rules
         self._engine = Engine(chosen)
         logits = None if exact_attention else LOGITS
         schedule = Schedule(every=every)
@@ -79,7 +79,7 @@ class Watch:
         self._queue: queue.Queue[PendingWindow | PendingEmbeddings | Window | None] = queue.Queue(maxsize=_QUEUE)
         self._stop: Finding | None = None
         self._failure: BaseException | None = None
-        self._process, self._closing, self._open = os.getpid(), False, False
+        self._process, self._closing, self._open, self._ended = os.getpid(), False, False, False
         self._make_store = store
         self._writer: RunWriter | None = None
         if store is None:
@@ -128,7 +128,7 @@ class Watch:
     ) -> None:
         if os.getpid() != self._process:
             return
-        self._closing, self._open = True, False
+        self._closing, self._open, self._ended = True, False, error is None
         self._recorder.__exit__(kind, error, trace)
         if self._writer is None:
             return
@@ -140,6 +140,8 @@ class Watch:
         problem = None if self._failure is None else f"{type(self._failure).__name__}: {self._failure}"
         if problem is not None:
             self.result["recording"] = problem
+        if self._engine.failures:
+            self.result["rules_failed"] = dict(self._engine.failures)
         self._writer.finish(status, self.result)
         if problem is not None:  # last, as a warning may be an error here
             warnings.warn(f"edgeglass-diag stopped recording: {problem}", stacklevel=2)
@@ -172,13 +174,25 @@ class Watch:
                     self._judge(item.resolve() if isinstance(item, PendingWindow) else item)
             except BaseException as failure:  # the training goes on; said at the end, in its own thread
                 self._failure = failure
+        if self._ended and self._failure is None:
+            self._judge_the_end()
+
+    def _judge_the_end(self) -> None:
+        try:
+            fresh = self._engine.end()
+            if fresh:
+                self._note(Window(self._engine.history.last_step, ()), fresh)
+        except BaseException as failure:
+            self._failure = failure
 
     def _keep(self, embeddings: PendingEmbeddings) -> None:
         if self._writer is not None:
             self._writer.write_embeddings(embeddings.step, *embeddings.resolve())
 
     def _judge(self, window: Window) -> None:
-        fresh = self._engine.feed(window)
+        self._note(window, self._engine.feed(window))
+
+    def _note(self, window: Window, fresh: list[Finding]) -> None:
         if self._writer is not None:
             self._writer.write(window, self._engine.findings)
         if self._on_window is not None:

@@ -33,6 +33,7 @@ from edgeglass_diag.audit.recalls import (
     logged_count,
     sizes,
 )
+from edgeglass_diag.audit.scale_bounds import scale_bounds
 from edgeglass_diag.audit.understand import understand
 from edgeglass_diag.audit.values import counters, never_computed, repeats, scales
 from edgeglass_diag.audit.weights import Mixture, mixtures
@@ -53,12 +54,13 @@ class Audited:
     notes: tuple[str, ...]
 
 
-def audit_files(paths: Sequence[Path], *, columns: Sequence[str] = ()) -> list[Audited]:
+def audit_files(paths: Sequence[Path], *, columns: Sequence[str] = (), batch_size: int | None = None) -> list[Audited]:
     """Read files and judge each history in them.
 
     Args:
         paths: files or folders, see ``readers``.
         columns: ``ROLE=NAME`` for columns whose names do not tell; ``ignore=NAME`` leaves one out.
+        batch_size: of the losses, before what the logs tell; the bounds on losses are then of this batch.
 
     Raises:
         UsageError: for what cannot be read, no column that is understood, or a told column that is in no file.
@@ -69,7 +71,7 @@ def audit_files(paths: Sequence[Path], *, columns: Sequence[str] = ()) -> list[A
     for name in told:
         if name not in known:
             raise UsageError(f"--column: no column {name!r}; there are: {', '.join(sorted(known)) or 'none'}")
-    audited = [audit(logged, told) for logged in _with_own_names(logs)]
+    audited = [audit(logged, told, batch_size=batch_size) for logged in _with_own_names(logs)]
     if not any(one.columns for one in audited):
         names = ", ".join(sorted(known)[:12]) or "none"
         raise UsageError(
@@ -87,7 +89,7 @@ def _with_own_names(logs: Sequence[Logged]) -> list[Logged]:
     ]
 
 
-def audit(logged: Logged, told: Mapping[str, Role | None] | None = None) -> Audited:
+def audit(logged: Logged, told: Mapping[str, Role | None] | None = None, *, batch_size: int | None = None) -> Audited:
     """Judge one history."""
     understood = understand(logged, told or {})
     case = understood.case
@@ -99,8 +101,9 @@ def audit(logged: Logged, told: Mapping[str, Role | None] | None = None) -> Audi
     # The digits tell the least N only; it may be a divisor of the one that was logged.
     gallery = n or logged_count(case) or next((c.n for c in counted.values()), None)
     pairs = gallery or next(iter(known.values()), None)
-    batch = _batch(case, implied)
+    batch = batch_size or _batch(case, implied)
     found += loss_below_possible(case, n=pairs, batch=batch)
+    found += scale_bounds(case, made, batch=batch, n=pairs)
     found += recall_beside_chance(case, states, pairs)
     found += impossible_recalls(case, counted)
     flagged = {f"{f.evidence['column']}" for f in found if f.code == "EG402"}

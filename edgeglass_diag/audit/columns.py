@@ -18,17 +18,21 @@ WAYS = {
 }  # fmt: skip
 CONTRASTIVE = {"", "clip", "contrastive", "itc", "infonce", "nce", "mrl", "matryoshka", "total"}
 """First words of the losses that are a softmax over a batch of pairs, or may be."""
+_ACCURACIES = {
+    "accuracy", "acc", "batch_accuracy", "batch_acc", "in_batch_accuracy", "in_batch_acc", "contrastive_accuracy",
+    "contrastive_acc", "clip_accuracy", "clip_acc",
+}  # fmt: skip
 _BEST = {"best": "best", "min": "best", "lowest": "best", "final": "final", "last": "final"}
 _RECALL = re.compile(r"^(?:r|recall|hit|hits)(?:_?@_?|_at_|_)?(\d+)$")
-_ROLES = "loss, train_loss, val_loss, val_loss_NAME, i2t_R@K, t2i_R@K, lr, logit_scale, temperature, epoch, step, n"
+_ROLES = "loss, train_loss, val_loss_NAME, i2t_R@K, t2i_R@K, lr, logit_scale, temperature, accuracy, epoch, step, n"
 
 
 @dataclass(frozen=True)
 class Role:
     """What a column is.
 
-    ``kind`` is loss, recall, lr, scale, temperature, epoch, step, n or batch_size; ``part`` names the term of a
-    loss, ``way`` and ``k`` the recall, ``summary`` is best or final where a column sums up another.
+    ``kind`` is loss, recall, lr, scale, temperature, accuracy, epoch, step, n or batch_size; ``part`` names the term of
+    a loss, ``way`` and ``k`` the recall, ``summary`` is best or final where a column sums up another.
     """
 
     kind: str
@@ -63,7 +67,11 @@ def recognise(name: str) -> Role | str | None:
     rest = [word for word in words if word not in SPLITS and word not in ("percent", "pct")]
     simple = _simple(rest)
     if simple is not None:
-        return simple
+        return (
+            replace(simple, split=split)
+            if simple and not isinstance(simple, str) and simple.kind == "accuracy"
+            else simple
+        )
     recall = _recall(rest)
     if recall is not None:
         return recall if isinstance(recall, str) else replace(recall, split=split, way=way, percent=percent)
@@ -78,6 +86,8 @@ def _simple(words: list[str]) -> Role | str | None:
         return Role("scale")
     if joined in ("temperature", "temp", "tau", "logit_temperature"):
         return Role("temperature")
+    if joined in _ACCURACIES:
+        return Role("accuracy")
     if joined == "scale":
         return "a logit scale or the loss scale of mixed precision"
     if joined in ("epoch", "epochs", "epoch_idx", "current_epoch"):

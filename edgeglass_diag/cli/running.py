@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from edgeglass_diag.cli.app import AsJson, FailOn, Ignore, Select, app, check_severity
+from edgeglass_diag.cli.app import AsJson, FailOn, Ignore, Select, Thresholds, app, check_severity
 from edgeglass_diag.records import UsageError
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def run(
     stop_on: Annotated[list[str], typer.Option("--stop-on", help="Code of a finding that ends the run.")] = [],  # noqa: B006
     select: Select = [],  # noqa: B006
     ignore: Ignore = [],  # noqa: B006
+    thresholds: Thresholds = [],  # noqa: B006
     fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:
@@ -65,7 +66,7 @@ def run(
     target, *arguments = words or ["incident"]
     program = _program(target if words else None, arguments, module)
     folder = out if out is not None else default_folder(program.name if program else Path(target).stem, Path("runs"))
-    options = Options(every=every, rules=_rules(select, ignore), stop_on=tuple(stop_on))
+    options = Options(every=every, rules=_rules(select, ignore, thresholds), stop_on=tuple(stop_on))
     request = Request(folder, options, port if watch else None, fail_on, as_json)
     if program is None:
         if arguments:
@@ -127,16 +128,16 @@ def _program(target: str | None, arguments: list[str], module: str | None) -> Pr
     return None if target is None else find_program(target, arguments)
 
 
-def _rules(select: list[str], ignore: list[str]) -> list[Rule]:
-    from edgeglass_diag.rules import CATALOGUE, configure, read_table
+def _rules(select: list[str], ignore: list[str], thresholds: list[str]) -> list[Rule]:
+    from edgeglass_diag.rules import configured, read_table
 
-    return configure(CATALOGUE, read_table(Path.cwd()), select=select, ignore=ignore)
+    return configured(read_table(Path.cwd()), select=select, ignore=ignore, thresholds=thresholds)
 
 
 def _check_codes(codes: list[str]) -> None:
     from edgeglass_diag.verbs.catalogue import catalogue
 
-    known = {entry["code"] for entry in catalogue()} if codes else set()
+    known = {entry["code"] for entry in catalogue() if entry["of"] == "run"} if codes else set()
     for code in codes:
         if code not in known:
             raise UsageError(f"--stop-on: no rule {code!r}; see 'edgeglass-diag rules'")

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from edgeglass_diag.evaluate.curve import curve
 from edgeglass_diag.evaluate.embeddings import Embeddings, finite_rows
 from edgeglass_diag.evaluate.geometry import geometry, hubs
 from edgeglass_diag.measures.bootstrap import bootstrap_interval
-from edgeglass_diag.measures.placement import Placement, chance_of_hit, hits, mean_reciprocal_rank, median_rank
+from edgeglass_diag.measures.placement import Placement, chance_recalls, hits, mean_reciprocal_rank, median_rank
 from edgeglass_diag.measures.prefixes import halvings
 from edgeglass_diag.measures.retrieval import place_pairs
 
@@ -50,13 +49,14 @@ def report(
         }
         for row, dim in enumerate(widths)
     }
+    chance = chance_recalls(KS, embeddings.image_of_text, len(embeddings.image))
     result = {
         "n_images": len(embeddings.image),
         "n_texts": len(embeddings.text),
         "nonfinite": {
             side: int((~finite_rows(getattr(embeddings, side), block=block)).sum()) for side in ("image", "text")
         },
-        "chance": _chance(embeddings),
+        "chance": {**chance["t2i"], **chance},
         **rows[embeddings.width],
         "mrl": {str(dim): entry for dim, entry in rows.items()},
         "geometry": {**shapes[embeddings.width], "hubness": hubs(embeddings)},
@@ -81,14 +81,3 @@ def _intervals(placed: Placement) -> list[dict[str, list[float]]]:
     values = torch.stack([hits(placed, k) for k in KS])  # (K, P, Q)
     bounds = bootstrap_interval(values.flatten(0, 1).T, placed.image).reshape(2, *values.shape[:2])
     return [{f"R@{k}": bounds[:, index, row].tolist() for index, k in enumerate(KS)} for row in range(values.shape[1])]
-
-
-def _chance(embeddings: Embeddings) -> dict[str, Any]:
-    captions = torch.bincount(embeddings.image_of_text)
-    single = torch.ones(1, dtype=torch.long)
-    ways: dict[str, tuple[int, Tensor]] = {
-        "i2t": (len(embeddings.text), captions[captions > 0]),
-        "t2i": (len(embeddings.image), single),
-    }
-    chances = {way: {f"R@{k}": chance_of_hit(k, *sizes) for k in KS} for way, sizes in ways.items()}
-    return {**chances["t2i"], **chances}

@@ -77,7 +77,7 @@ def _parquet(path: Path) -> dict[str, Tensor]:
     try:
         from pyarrow import parquet
     except ImportError:
-        raise ValueError("reading parquet needs pyarrow: pip install 'edgeglass-diag[parquet]'") from None
+        raise ValueError("reading parquet needs pyarrow: pip install pyarrow") from None
     with parquet.ParquetFile(path) as opened:
         keys = _present(opened.schema_arrow.names)
         table = opened.read(columns=keys)

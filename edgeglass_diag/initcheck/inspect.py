@@ -79,7 +79,7 @@ class Inspection:
     window: Window
 
 
-class _Look(Optimizer):
+class Look(Optimizer):
     """An optimizer that changes nothing: its step ends the recorder's window and shows it the gradients."""
 
     def __init__(self, parameters: list[nn.Parameter]) -> None:
@@ -121,9 +121,9 @@ def inspect_init(build: Build | nn.Module, batch: object, *, loss: Loss | None =
                 )
             with _gradients_restored(trained):
                 torch.autograd.backward(scalar(call(model, batch), loss))
-                _Look(trained).step()
+                Look(trained).step()
     assert recorder.operands is not None
-    return _inspection(windows[0].resolve(), recorder.operands.found)
+    return inspection_of(windows[0].resolve(), recorder.operands.found)
 
 
 def call(model: nn.Module, batch: object) -> Any:
@@ -187,7 +187,8 @@ def _gradients_restored(parameters: list[nn.Parameter]) -> Iterator[None]:
             parameter.grad = gradient
 
 
-def _inspection(window: Window, operands: Mapping[str, Operands]) -> Inspection:
+def inspection_of(window: Window, operands: Mapping[str, Operands]) -> Inspection:
+    """What the window before the first step shows, with the operands of its attentions by site."""
     by_signal: dict[str, dict[str, float]] = {}
     for reading in window.readings:
         by_signal.setdefault(reading.signal, {})[reading.site] = math.fsum(reading.values) / len(reading.values)

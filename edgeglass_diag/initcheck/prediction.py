@@ -72,7 +72,7 @@ def entropy(std: float, keys: int) -> float:
 
     Example:
         >>> round(entropy(1.0, 577), 2), round(entropy(3.0, 577), 2)
-        (0.92, 0.49)
+        (0.92, 0.48)
     """
     if keys < 2:
         return 0.0
@@ -82,6 +82,29 @@ def entropy(std: float, keys: int) -> float:
     )
     found = float(torch.special.entr(logits.softmax(-1)).sum(-1).mean())
     return min(1.0, 1 - (math.log(counted) - found) / math.log(keys))
+
+
+def unrelated_loss(std: float, candidates: int) -> float:
+    """Mean cross-entropy in nats of B Gaussian logits of one standard deviation, whichever of them is the right one.
+
+    E[ln sum_j e^(s z_j) - s z_1]: ln B for small s, about ln B + s^2 / 2 up to s of 1, more slowly from there on. It
+    is what a contrastive loss of embeddings costs that differ from each other and do not know of each other; the
+    mean over 2^16 / B fixed draws.
+
+    Args:
+        std: standard deviation of the logits within a row, as of a population of independent ones.
+        candidates: B.
+
+    Example:
+        >>> round(unrelated_loss(0.0, 128), 3), round(unrelated_loss(1.0, 128), 2)
+        (4.852, 5.35)
+    """
+    counted = min(candidates, _MAX_KEYS)
+    logits = std * torch.randn(
+        _DRAWN // counted, counted, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
+    excess = float((logits.logsumexp(-1) - logits.mean(-1)).mean()) - math.log(counted)
+    return math.log(candidates) + excess
 
 
 def linear_gain(weight_std: float, *, fan_in: int) -> float:

@@ -61,3 +61,25 @@ def padding(tokens: Tensor) -> tuple[Tensor, Tensor]:
     is_mask = (tokens >= 0).all() & (tokens <= 1).all()
     unknown = torch.where(is_mask, torch.nan, 0.0).double()
     return run.mean() / tokens.shape[1] + unknown, (run == 0).double().mean() + unknown
+
+
+def cut_texts(tokens: Tensor) -> Tensor:
+    """Share of texts that fill the context and do not end as texts with padding end, with the token of their end: 0-d.
+
+    The end of a text is its last token that is not padding. NaN where fewer than half of the texts with padding end
+    alike, so that there is no token of the end, or where there is none.
+
+    Args:
+        tokens: (B, L) integers, padded at the right.
+    """
+    run = (tokens == tokens[:, -1:]).flip(-1).cumprod(-1).sum(-1)
+    padded = run > 1  # a run of one is no padding
+    last = torch.where(padded, tokens.shape[1] - 1 - run, tokens.shape[1] - 1).clamp(min=0)
+    ends = tokens.gather(1, last.unsqueeze(1)).squeeze(1)
+    # The mode among texts with padding; the others get numbers of their own, which are all different.
+    own = -1 - torch.arange(len(tokens), device=tokens.device, dtype=tokens.dtype)
+    usual = torch.where(padded, ends, own).mode().values
+    alike = ((ends == usual) & padded).sum()
+    well_ended = (ends == usual) | (tokens[:, -2:-1] == usual).any(-1)  # a single padding may follow the end
+    share = (~padded & ~well_ended).double().mean()
+    return torch.where((alike * 2 >= padded.sum()) & padded.any(), share, torch.nan)

@@ -8,6 +8,7 @@ make of it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -69,6 +70,28 @@ def median_rank(placement: Placement) -> Tensor:
 def mean_reciprocal_rank(placement: Placement) -> Tensor:
     """Mean over the queries of 1 / expected rank, (P,) in [0, 1]; a query that cannot be ranked gives 0."""
     return expected_rank(placement).reciprocal().mean(dim=1)
+
+
+def chance_recalls(ks: Sequence[int], image_of_text: Tensor, n_images: int) -> dict[str, dict[str, float]]:
+    """Recall@K of a random ranking in each direction: ``{"i2t": {"R@1": ...}, "t2i": {...}}``.
+
+    Images without a caption are no queries. With several captions an image, i2t is above K / n_texts.
+
+    Args:
+        ks: each K.
+        image_of_text: (M,) the image of each caption, from 0.
+        n_images: N, the gallery of t2i.
+
+    Example:
+        >>> {way: found["R@1"] for way, found in chance_recalls([1], torch.tensor([0, 0, 1]), 2).items()}
+        {'i2t': 0.5, 't2i': 0.5}
+    """
+    captions = torch.bincount(image_of_text)
+    ways = {
+        "i2t": (len(image_of_text), captions[captions > 0]),
+        "t2i": (n_images, torch.ones(1, dtype=torch.long)),
+    }
+    return {way: {f"R@{k}": chance_of_hit(k, *sizes) for k in ks} for way, sizes in ways.items()}
 
 
 def chance_of_hit(k: int, gallery: int, matches: Tensor) -> float:

@@ -19,7 +19,7 @@ from edgeglass_diag.process import environment
 from edgeglass_diag.profiling.options import ProfileOptions
 from edgeglass_diag.programs import bootstrap
 from edgeglass_diag.programs.bootstrap.sitecustomize import VARIABLE
-from edgeglass_diag.rules import CATALOGUE, Rule
+from edgeglass_diag.rules import Rule, all_rules
 from edgeglass_diag.store import RunWriter
 
 
@@ -36,7 +36,7 @@ class Options:
 
     def chosen_rules(self) -> list[Rule]:
         """The rules that run."""
-        return [rule(**self.rules[rule.code]) for rule in CATALOGUE if rule.code in self.rules]
+        return [rule(**self.rules[rule.code]) for rule in all_rules() if rule.code in self.rules]
 
     def as_text(self) -> str:
         """For the environment variable."""

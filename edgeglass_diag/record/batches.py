@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from edgeglass_diag.measures.activations import subset
-from edgeglass_diag.measures.batches import fingerprint, padding, repeated, row_fingerprints
+from edgeglass_diag.measures.batches import cut_texts, fingerprint, padding, repeated, row_fingerprints
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.shards import is_measurable
 
@@ -36,10 +36,6 @@ def observe_batch(session: Session, site: str, arguments: tuple[Any, ...], keywo
                 _measure(session, path, value.detach())
 
 
-def _is_batch(value: Tensor) -> bool:
-    return value.dim() > 1 and len(value) > 1 and is_measurable(value) and not value.requires_grad
-
-
 def _measure(session: Session, path: str, value: Tensor) -> None:
     add = session.buffer.add
     rows = row_fingerprints(value)
@@ -55,6 +51,7 @@ def _measure(session: Session, path: str, value: Tensor) -> None:
         padded, full = padding(value)
         add(path, "data/padding", padded)
         add(path, "data/unpadded_texts", full)
+        add(path, "data/cut_texts", cut_texts(value))
 
 
 def _dtype(value: Tensor) -> str:

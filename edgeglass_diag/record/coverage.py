@@ -9,6 +9,8 @@ from edgeglass_diag.record.session import Session
 
 NOT_CALLED = "not called with gradients in the recorded windows"
 NOT_HELD = "trainable, but held by no optimizer that has stepped"
+NOT_HELD_WITH_GRADIENT = "trainable and given a gradient, but held by no optimizer that has stepped"
+FROZEN = "frozen"
 
 
 def note_unobserved(session: Session) -> None:
@@ -30,8 +32,12 @@ def note_unobserved(session: Session) -> None:
         elif _can_be_called(module) and not _serves_by_weights(session, path, module):
             session.cannot_observe(path, "module", NOT_CALLED)
     for name, parameter in session.naming.named_parameters:
-        if parameter.requires_grad and not session.knows(name, "parameter"):
-            session.cannot_observe(name, "parameter", NOT_HELD)
+        if session.observed(name, "parameter"):
+            continue
+        if not parameter.requires_grad:
+            session.cannot_observe(name, "parameter", FROZEN)
+        elif not session.knows(name, "parameter") or session.status(name, "parameter") == NOT_HELD:
+            session.cannot_observe(name, "parameter", NOT_HELD if parameter.grad is None else NOT_HELD_WITH_GRADIENT)
 
 
 def _compiled_paths(session: Session) -> list[str]:

@@ -45,10 +45,15 @@ class LossTap:
     the chance level of the whole, the sum of weight x chance level of each, needs no knowledge of the training
     code. Known are cross-entropy, ``nll_loss`` of a log-softmax, and the sigmoid losses of SigLIP
     (``logsigmoid``, binary cross-entropy with logits).
+
+    Args:
+        session: state of the watch.
+        embeddings: told the logits that a loss takes.
+        before: called before each backward pass.
     """
 
-    def __init__(self, session: Session, embeddings: EmbeddingTap) -> None:
-        self._session, self._embeddings = session, embeddings
+    def __init__(self, session: Session, embeddings: EmbeddingTap, before: Callable[[], None] = lambda: None) -> None:
+        self._session, self._embeddings, self._before = session, embeddings, before
         self._logits: dict[int, tuple[weakref.ref[Tensor], Tensor]] = {}
         self._pairs: list[tuple[Tensor, int]] = []  # positives and entries of each sigmoid loss
         self._going_back = False
@@ -84,6 +89,7 @@ class LossTap:
                     value = tensor.detach().double() * (1 if factor is None else factor.detach().double())
                     session.buffer.add("", "loss/total", session.unscaled(value))
         session.calls.clear()
+        self._before()
         self._going_back = True
         try:
             with span(BACKWARD):
@@ -130,6 +136,7 @@ class LossTap:
             total = result.detach().double().sum()
             add("loss/value", total if reduction == "mean" else total / number)
             add("loss/label_smoothing", float(given.get("label_smoothing", 0.0)))
+            add("loss/target_gradient", float(target.requires_grad))
             if indices is not None:
                 self._answers(site, rows, indices, counted)
             level = _Level(chance * count, chance)
@@ -140,8 +147,9 @@ class LossTap:
         step = math.ceil(len(rows) / len(part))
         self._session.buffer.add(site, "loss/accuracy", accuracy(part, indices[::step], counted[::step]))
         square = len(rows) == rows.shape[1]
-        ordered = (indices == torch.arange(len(indices), device=indices.device)).all() if square else 0.0
-        self._session.buffer.add(site, "loss/labels_ordered", ordered)
+        if square:
+            diagonal = (indices == torch.arange(len(indices), device=indices.device)).double().mean()
+            self._session.buffer.add(site, "loss/labels_diagonal", diagonal)
 
     def _logsigmoid(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """SigLIP: labels x logits (B, N) with one positive in each row, https://arxiv.org/abs/2303.15343."""

@@ -22,6 +22,8 @@ from edgeglass_diag.record.spans import FORWARD, FORWARD_WITHOUT_GRADIENTS, span
 _FAST_PATHS = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
 """Modules that choose another kernel where no function mode is active, and must choose it as they would unwatched."""
 
+_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+
 MAX_FORWARDS = 256
 """Outermost forward passes of one window that are recorded; a loop that never steps would fill the memory."""
 
@@ -91,9 +93,23 @@ class ModuleTap:
             for other in session.stack:  # called by keyword the outermost module does not tell
                 other.batch = other.batch or frame.batch
             frame.site = session.occurrence(session.naming.path(module)) if frame.active else ""
+            if isinstance(module, _DROPOUTS):
+                self._note_dropout(module, outer)
         except Exception as error:
             frame.active = False
             session.failed(error, type(module).__name__, "module")
+
+    def _note_dropout(self, module: nn.Module, outer: Frame | None) -> None:
+        """Dropout that is on in an evaluation, or inside of a module whose weights are all frozen."""
+        if outer is None or not module.training or not getattr(module, "p", 0):
+            return
+        evaluated = not outer.active
+        owner = next((f.module for f in reversed(self._session.stack[:-1]) if self._is_model(f.module)), None)
+        frozen = owner is not None and not any(p.requires_grad for p in owner.parameters())
+        if evaluated or frozen:
+            site = self._session.naming.path(self._session.stack[0].module if evaluated or owner is None else owner)
+            label = "without gradients" if evaluated else "although all its weights are frozen"
+            self._session.see(site, "noise", label=label)
 
     def _begin_pass(self, module: nn.Module, *, is_model: bool) -> bool:
         """An outermost forward pass begins; from the limit on the window goes unrecorded and the answer is False."""
@@ -157,6 +173,7 @@ class ModuleTap:
             values = tensor.detach()
             if not is_measurable(values):
                 return
+            self._session.half[values.dtype == torch.float16] += 1
             axes = range(min(2, values.dim())) if frame.batch > 1 else ()
             axis = next((axis for axis in axes if values.shape[axis] == frame.batch), None)
             self.activations.take(site, values, axis)

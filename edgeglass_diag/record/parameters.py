@@ -18,6 +18,9 @@ from edgeglass_diag.record.shards import is_sharded, local_part
 
 _SETTINGS = ("lr", "weight_decay", "momentum", "eps")
 
+_STALE = 8
+"""Parameters whose gradients are looked at for what earlier steps left there."""
+
 _DENSE = 10
 """Weights are measured in each recorded window up to this step, and so many steps apart from then on: an update is some
 1e-3 of them, and to read all is the dearest thing that the recorder does."""
@@ -45,11 +48,19 @@ class ParameterTap:
         self._due: dict[str, int] = {}
         self._clip = ClipTap(session)
         self._optimizers: list[weakref.ref[Optimizer]] = []
+        self._some: list[weakref.ref[Tensor]] = []
+        self._stale: list[Tensor] = []
 
     @property
     def observers(self) -> Mapping[Function, Observer]:
         """The functions observed, with and without gradients."""
         return self._clip.observers
+
+    def before_backward(self) -> None:
+        """Note how much gradient the parameters of the first optimizer hold already."""
+        given = [p.grad for reference in self._some if (p := reference()) is not None and p.grad is not None]
+        with self._session.measuring("optimizer", "optimizer"):
+            self._stale.append(norms([local_part(g) for g in given]).sum() if given else torch.zeros(()))
 
     def before_step(self, optimizer: Optimizer, step: int) -> None:
         """Record gradients and settings, and keep a sample of the weights for comparison."""
@@ -62,8 +73,11 @@ class ParameterTap:
             return
         session = self._session
         names = [session.naming.parameter(p) for p in moving]
+        groups = {id(p): _group(number, i) for i, group in enumerate(optimizer.param_groups) for p in group["params"]}
         for name, parameter in zip(names, moving, strict=True):
-            session.see(name, "parameter", label=_shape(parameter))
+            session.see(name, "parameter", parents=(groups[id(parameter)],), label=_shape(parameter))
+        if number == 0:
+            self._say_what_was_left(moving)
         with session.measuring("optimizer", "optimizer", moving[0]):
             weights = [local_part(p) for p in moving]
             gradients = [local_part(p.grad) for p in moving if p.grad is not None]
@@ -106,7 +120,17 @@ class ParameterTap:
     def end_window(self) -> None:
         """Release the samples of the weights."""
         self._before.clear()
+        self._stale.clear()
         self._clip.end_window()
+
+    def _say_what_was_left(self, moving: list[Tensor]) -> None:
+        """Of several backward passes the one that found least: accumulation adds to gradients of its own step."""
+        if self._stale and self._some:
+            device = moving[0].device
+            least = torch.stack([value.to(device, non_blocking=True) for value in self._stale]).amin()
+            self._session.buffer.add("", "gradient/stale", least)
+        self._stale.clear()
+        self._some = [weakref.ref(p) for p in moving[:: -(-len(moving) // _STALE)]]
 
     def _number(self, optimizer: Optimizer) -> int:
         """0 for the first; one that comes when another is gone takes its number."""
@@ -120,7 +144,7 @@ class ParameterTap:
 
     def _settings(self, optimizer: Optimizer, number: int) -> None:
         for index, group in enumerate(optimizer.param_groups):
-            site = f"optimizer{number}.group{index}" if number else f"group{index}"
+            site = _group(number, index)
             betas = group.get("betas")
             settings = {"beta1": betas[0], "beta2": betas[1]} if isinstance(betas, tuple) and len(betas) == 2 else {}
             settings |= {name: group[name] for name in _SETTINGS if name in group}
@@ -134,6 +158,10 @@ class ParameterTap:
                 name = self._session.naming.parameter(parameter)
                 frozen = "" if parameter.requires_grad else " (it is frozen)"
                 self._session.cannot_observe(name, "parameter", f"held by an optimizer, but without gradient{frozen}")
+
+
+def _group(number: int, index: int) -> str:
+    return f"optimizer{number}.group{index}" if number else f"group{index}"
 
 
 def _rows(weight: Tensor) -> int:

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from types import FrameType, TracebackType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
@@ -83,8 +83,8 @@ class Recorder:
         self.operands = OperandTap(session) if operands else None
         self._attention = AttentionTap(session, logits=attention_logits, operands=self.operands)
         self._embeddings = EmbeddingTap(session)
-        self._losses = LossTap(session, self._embeddings)
         self._parameters = ParameterTap(session)
+        self._losses = LossTap(session, self._embeddings, self._parameters.before_backward)
         self._provenance: Provenance | None = Provenance(lambda: not session.stack)
         self._scaler = ScalerTap(session, self._after_skipped_step, lambda o: self._steps[id(o)])
         looked_at = {} if self.operands is None else self.operands.observers  # before attention asks for them
@@ -107,6 +107,15 @@ class Recorder:
     def name_model(self, model: nn.Module) -> None:
         """Name a model's modules before it runs."""
         self._session.naming.adopt(model)
+
+    @property
+    def named_parameters(self) -> list[tuple[str, Tensor]]:
+        """All parameters of the models that ran so far, with their names."""
+        return self._session.naming.named_parameters
+
+    def leave_step(self, optimizer: Optimizer) -> None:
+        """End the window as after a step that changed nothing, where a step has begun and is not going to be taken."""
+        self._after_step(optimizer, (), {})
 
     def __enter__(self) -> Recorder:
         before: Any = self._before_step  # torch lets it return other arguments, and does not say so in its types
@@ -236,6 +245,10 @@ class Recorder:
             with session.measuring("coverage", "recorder"):
                 note_unobserved(session)
         self._flushed += 1
+        if session.half[True]:
+            session.buffer.add("", "precision/float16", session.half[True] / session.half.total())
+        if session.loss_scale is not None:
+            session.buffer.add("", "optimizer/loss_scale", session.loss_scale)
         with session.measuring("window", "recorder"):
             window = session.buffer.flush(self.step, session.take_new_sites(), origins)
         if window is not None:

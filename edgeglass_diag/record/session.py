@@ -103,6 +103,7 @@ class Session:
         functions: the one of them that watches functions.
         loss_scale: factor on the loss that goes backward (GradScaler), by which readings are divided.
         forwards: outermost forward passes of the window.
+        half: outputs of modules in float16, and all of them, in this window.
         rows: samples of the last contrastive loss, 0 before the first.
         thread: the one that stepped last, None before the first step.
         without_gradients: modules that were called outermost without gradients, as in evaluation: not recorded.
@@ -119,6 +120,7 @@ class Session:
     attached: bool = False
     loss_scale: Tensor | None = None
     forwards: int = 0
+    half: Counter[bool] = field(default_factory=Counter)
     without_gradients: WeakSet[nn.Module] = field(default_factory=WeakSet)
     rows: int = 0
     thread: int | None = None
@@ -190,6 +192,11 @@ class Session:
         site = self._sites.get((path, kind))
         return site is not None and site.status == "observed"
 
+    def status(self, path: str, kind: str) -> str:
+        """What is known of a site: ``observed``, a reason, or nothing."""
+        site = self._sites.get((path, kind))
+        return "" if site is None else site.status
+
     def label(self, path: str) -> str:
         """Class of a module that has run, empty where unknown."""
         site = self._sites.get((path, "module"))
@@ -227,3 +234,4 @@ class Session:
         self.parents.clear()
         self.loss_scale = None
         self.forwards = 0
+        self.half.clear()

@@ -36,6 +36,7 @@ def configure(
     *,
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
+    thresholds: Sequence[str] = (),
 ) -> list[Rule]:
     """Rules that run, with their thresholds.
 
@@ -44,6 +45,7 @@ def configure(
         table: keys ``select``, ``ignore`` (codes or prefixes) and one table of thresholds per code.
         select: codes or prefixes from the command line; they replace those of the table.
         ignore: likewise, added to those of the table.
+        thresholds: ``CODE.name=value`` from the command line; they go before those of the table.
 
     Raises:
         UsageError: for a key, code or threshold that does not exist.
@@ -54,9 +56,42 @@ def configure(
             close = difflib.get_close_matches(key, ["select", "ignore", *catalogue], n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise UsageError(f"[tool.edgeglass-diag] has an unknown key {key!r}{hint}")
-    wanted = _codes(select or _list(table, "select") or ["EG"], catalogue)
+    wanted = _codes(select or _list(table, "select") or [""], catalogue)
     unwanted = _codes([*ignore, *_list(table, "ignore")], catalogue)
-    return [_with_thresholds(catalogue[code], table.get(code, {})) for code in catalogue if code in wanted - unwanted]
+    given = _from_command_line(thresholds, catalogue)
+    return [
+        _with_thresholds(catalogue[code], table.get(code, {}), given.get(code, {}))
+        for code in catalogue
+        if code in wanted - unwanted
+    ]
+
+
+def _from_command_line(words: Iterable[str], catalogue: Mapping[str, type[Rule]]) -> dict[str, dict[str, float]]:
+    """Thresholds by code.
+
+    Raises:
+        UsageError: for anything that is not CODE.name=value with a code, a name and a number that exist.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for word in words:
+        place, equals, value = word.partition("=")
+        code, dot, name = place.partition(".")
+        if not (equals and dot and name):
+            raise UsageError(f"--threshold: expected CODE.name=value, e.g. EG301.signal=0.02, got {word!r}")
+        if code not in catalogue:
+            raise UsageError(f"--threshold: no rule {code!r}; see 'edgeglass-diag rules'")
+        _check_name(f"--threshold {word}", catalogue[code], name)
+        try:
+            found.setdefault(code, {})[name] = float(value)
+        except ValueError:
+            raise UsageError(f"--threshold {word}: expected a number, got {value!r}") from None
+    return found
+
+
+def _check_name(where: str, rule: type[Rule], name: str) -> None:
+    known = sorted(field.name for field in dataclasses.fields(rule))
+    if name not in known:
+        raise UsageError(f"{where}: no threshold {name!r}; it has: {', '.join(known) or 'none'}")
 
 
 def _list(table: Mapping[str, object], key: str) -> list[str]:
@@ -76,14 +111,11 @@ def _codes(patterns: Iterable[str], catalogue: Mapping[str, type[Rule]]) -> set[
     return found
 
 
-def _with_thresholds(rule: type[Rule], given: object) -> Rule:
-    known = {field.name for field in dataclasses.fields(rule)}
+def _with_thresholds(rule: type[Rule], given: object, first: Mapping[str, float]) -> Rule:
     if not isinstance(given, dict):
         raise UsageError(f"[tool.edgeglass-diag.{rule.code}]: expected a table of thresholds, got {given!r}")
     for name, value in given.items():
-        if name not in known:
-            expected = ", ".join(sorted(known)) or "none"
-            raise UsageError(f"[tool.edgeglass-diag.{rule.code}]: no threshold {name!r}; it has: {expected}")
+        _check_name(f"[tool.edgeglass-diag.{rule.code}]", rule, name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise UsageError(f"[tool.edgeglass-diag.{rule.code}] {name}: expected a number, got {value!r}")
-    return rule(**given)
+    return rule(**{**given, **first})

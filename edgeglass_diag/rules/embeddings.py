@@ -77,7 +77,7 @@ class ConstantEmbeddings(Rule):
             )  # fmt: skip
 
     def _is_constant(self, scale: float) -> Callable[[int, float], bool]:
-        limit = min(self.signal, 2 * self.nats / (scale * scale))
+        limit = min(self.signal, 2 * self.nats / max(scale * scale, 1e-30))
         return lambda _, value: value <= limit
 
     def _where_it_dies(self, history: History, side: str) -> tuple[str, float] | None:

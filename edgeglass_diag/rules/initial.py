@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from edgeglass_diag.records import Finding, ParameterOrigin, ParameterWrite, Severity
 from edgeglass_diag.rules.base import Rule
-from edgeglass_diag.rules.history import History, Series, held
+from edgeglass_diag.rules.history import History, Series
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,9 @@ class IdenticalRows(Rule):
     def check(self, history: History) -> Iterable[Finding]:
         """One finding per weight."""
         for site, series in history.of("weight/row_signal"):
-            alike = held(series, lambda _, value: value <= self.share)
+            if not series.last <= self.share:
+                continue
+            alike = history.streak(("EG002", self.share, site), series, lambda _, value: value <= self.share)
             moving = history.series("update/ratio", site)
             size = history.series("weight/norm", site)
             if alike is None or alike.span < self.steps or not len(moving) or moving.last == 0 or size.last == 0:

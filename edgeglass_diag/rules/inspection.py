@@ -45,14 +45,20 @@ class QueriesWithoutEffect(Rule):
             if not 0 < rms < self.rms or not own < self.logit_std:
                 continue
             count = round(history.series("operand/queries", site).last)
-            origin = _origin(history, site)
+            origin, entropy = _origin(history, site), history.series("attention/entropy", site).last
             yield self.finding(
                 history,
                 f"{site}: {count} learned queries enter with rms {rms:.3g} (at least {self.rms:g}), so their own part "
                 f"of the logits has std {own:.3g} (at least {self.logit_std:g}) and all read the same mean of the "
-                f"tokens{_made(origin)}",
+                f"tokens, entropy {entropy:.4f}{_made(origin)}",
                 site=site,
-                evidence={"query_rms": rms, "logit_std": own, "queries": count, **_evidence(origin)},
+                evidence={
+                    "query_rms": rms,
+                    "logit_std": own,
+                    "entropy": entropy,
+                    "queries": count,
+                    **_evidence(origin),
+                },
             )
 
 
@@ -126,6 +132,50 @@ class AttentionSaturated(Rule):
                 site=site,
                 evidence={"logit_std": spread.last, "keys": keys, "top1": top1.last},
             )
+
+
+@dataclass(frozen=True)
+class NotHeldAtFirstStep(Rule):
+    """A parameter gets a gradient, and when the first optimizer step begins no optimizer holds it.
+
+    Why: it keeps its first value, while everything around learns to live with it. EG003 says so of a run.
+
+    Formula: trainable, its gradient is above ``gradient``, in no parameter group of an optimizer that exists, while
+    another parameter is in one. Values loaded from a checkpoint may be meant to stay: they are only a fact (info).
+    """
+
+    gradient: float = 0.0
+
+    code = "EG053"
+    name = "not-held-at-first-step"
+    severity = Severity.WARNING
+    source = "derived: a parameter in no group is never stepped; torchtest checks that parameters change"
+    fix = "Give the optimizer all of model.parameters(), after the last module is made; freeze what is meant to stay."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """One finding for all drawn parameters, and one for all loaded ones."""
+        held = {name: series.last == 1 for name, series in history.of("standing/optimizer")}
+        reached = [
+            name
+            for name, inside in held.items()
+            if not inside and history.series("standing/gradient", name).last > self.gradient
+        ]
+        if not any(held.values()):
+            return
+        loaded = {o.name for o in history.origins if any(w.op == "load_state_dict" for w in o.writes)}
+        for names, severity in (
+            ([n for n in reached if n not in loaded], Severity.WARNING),
+            ([n for n in reached if n in loaded], Severity.INFO),
+        ):
+            if names:
+                more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+                yield self.finding(
+                    history,
+                    f"{names[0]}{more}: reached by a gradient, and no optimizer holds it",
+                    site=names[0],
+                    evidence={"parameters": names},
+                    severity=severity,
+                )
 
 
 def _learned(history: History) -> Iterator[tuple[str, float]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeglass_diag.rules.history import Held, History, held
+from edgeglass_diag.rules.history import Held, History
 
 MOVED = 0.2
 """Cumulated relative update from which on a model that learns must show it: the weights moved by a fifth.
@@ -16,7 +16,7 @@ def no_better_than_chance(history: History, tolerance: float) -> Held | None:
 
     A loss above chance knows as little: it is a uniform guess plus the cost of being sure of it.
     """
-    return held(history.relative_loss, lambda _, value: value >= -tolerance)
+    return history.streak(("chance", tolerance), history.relative_loss, lambda _, value: value >= -tolerance)
 
 
 def weight_matrices(history: History) -> list[str]:
@@ -26,3 +26,16 @@ def weight_matrices(history: History) -> list[str]:
     adapter does.
     """
     return [site for site, _ in history.of("weight/row_signal") if history.started(site)]
+
+
+def stuck(history: History, *, tolerance: float = 0.1, steps: int = 20, windows: int = 4) -> bool:
+    """Whether the loss is known, and has lately been no more than ``tolerance`` (relative) better than chance."""
+    state = no_better_than_chance(history, tolerance)
+    return state is not None and state.lasting(steps=steps, windows=windows)
+
+
+def loaded_and_random(history: History) -> tuple[set[str], set[str]]:
+    """Parameters whose values were loaded from a checkpoint, and those that were drawn at random and not loaded."""
+    loaded = {o.name for o in history.origins if any(w.op == "load_state_dict" for w in o.writes)}
+    drawn = {o.name for o in history.origins if any(w.random for w in o.writes)}
+    return loaded, drawn - loaded

@@ -49,8 +49,8 @@ class LossAtChance(Rule):
         moved = history.cumulated_update(state.since) >= MOVED
         if how and not (moved or max(history.logit_spread.values, default=0.0) > 3 * self.flat):
             return
-        guessing = state.span >= self.long and moved and _guessing(history, state.since)
-        if not how and not guessing:
+        no_better = state.span >= self.long and moved and guessing(history, state.since)
+        if not how and not no_better:
             return
         total, chance = history.series("loss/total").last, history.series("loss/chance").last
         yield self.finding(
@@ -184,18 +184,11 @@ def _is_softmax(history: History, site: str) -> bool:
 
 def _accuracy(history: History, since: int) -> tuple[float, float, float]:
     """Mean in-batch accuracy since a step, its chance level, and the number of answers."""
-    hits = answers = expected = 0.0
-    for site, series in history.of("loss/accuracy"):
-        rows, candidates = history.series("loss/rows", site), history.series("loss/candidates", site)
-        for step, value in zip(series.steps, series.values, strict=True):
-            if step >= since:
-                hits += value * rows.at(step)
-                answers += rows.at(step)
-                expected += rows.at(step) / candidates.at(step)
+    hits, answers, expected = history.answers(since)
     return (hits / answers, expected / answers, answers) if answers else (0.0, 0.0, 0.0)
 
 
-def _guessing(history: History, since: int) -> bool:
+def guessing(history: History, since: int) -> bool:
     """Whether the hits lie within three standard deviations of what guessing gives (binomial)."""
     accuracy, chance, answers = _accuracy(history, since)
     return bool(answers) and accuracy <= chance + 3 * sqrt(chance * (1 - chance) / answers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
@@ -20,8 +20,9 @@ class UpdateTooLarge(Rule):
     Why: about 1e-3 is usual. Above 0.1 ten steps replace a weight, and what was learned from a batch is gone
     with the next ones.
 
-    Formula: median over the weight matrices of |delta w| / |w| > ``ratio`` in at least ``windows`` of
-    2 x ``windows`` - 1 recorded windows in a row, and since then, and for at least ``steps`` steps, the loss has
+    Formula: median over the weight matrices of |delta w| / |w|, summed over those of 2 x ``windows`` - 1 recorded
+    windows in a row in which it exceeds ``ratio``, exceeds ``windows`` x ``ratio`` (as six steps of a tenth do, or one
+    that replaces the weights at once), and since then, and for at least ``steps`` steps, the loss has
     been no more than ``learned`` (relative) better than chance, or it is not finite. Matrices that start at zero
     are left out. A model that learns all the same takes no harm; where the loss has no chance level it is only a
     fact (info).
@@ -42,7 +43,7 @@ class UpdateTooLarge(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """At most one finding for the whole model."""
-        newest = self._newest_stretch(history.updates.values)
+        newest = self._newest_stretch(history)
         known = len(history.relative_loss) > 0
         if newest is None or (known and not self._harmed(history, history.updates.steps[newest])):
             return
@@ -57,12 +58,15 @@ class UpdateTooLarge(Rule):
             evidence={"median_ratio": value, "most_changed": worst, "lr": rate, "step": step},
         )
 
-    def _newest_stretch(self, ratios: Sequence[float]) -> int | None:
+    def _newest_stretch(self, history: History) -> int | None:
         """Index of the newest window that ends a stretch of large updates."""
-        large = [index for index, value in enumerate(ratios) if value > self.ratio]
-        count = int(self.windows)
-        ends = (last for first, last in zip(large, large[count - 1 :], strict=False) if last - first < 2 * count - 1)
-        return max(ends, default=None)
+        ratios, count = history.updates.values, int(self.windows)
+
+        def ends(last: int) -> bool:
+            large = [value for value in ratios[max(0, last - 2 * count + 2) : last + 1] if value > self.ratio]
+            return ratios[last] > self.ratio and sum(large) > count * self.ratio
+
+        return history.latest(("EG202", self.ratio, count), len(ratios), ends)
 
     def _harmed(self, history: History, step: int) -> bool:
         """Whether the loss is broken, or was no better than chance at that step and has not been since."""

@@ -15,10 +15,11 @@ from edgeglass_diag.programs.bootstrap.sitecustomize import call_after_import
 from edgeglass_diag.programs.children import Options, invite
 from edgeglass_diag.programs.launch import launch, show
 from edgeglass_diag.programs.target import Program
-from edgeglass_diag.store import Run, RunWriter, load
+from edgeglass_diag.store import RunWriter
 
 if TYPE_CHECKING:
     from edgeglass_diag.programs.attaching import Attachment
+    from edgeglass_diag.store import Run
 
 
 @dataclass
@@ -75,6 +76,8 @@ def run_program(program: Program, options: Options) -> tuple[Run, BaseException 
     main.close(error)
     if main.is_copy:
         raise SystemExit(leaving(error))
+    from edgeglass_diag.store import load
+
     return load(options.out), error
 
 

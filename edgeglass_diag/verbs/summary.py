@@ -33,7 +33,7 @@ def run_summary(run: Run) -> dict[str, Any]:
 
 
 def _of_recipe(run: Run) -> dict[str, Any]:
-    return {key: run.result.get(key) for key in ("train_loss", "val_loss", "i2t", "t2i", "n", "chance")}
+    return {key: run.result.get(key) for key in ("train_loss", "val_loss", "i2t", "t2i", "n", "n_texts", "chance")}
 
 
 def _of_program(run: Run) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def _comparison_rows(runs: list[dict[str, Any]]) -> Iterator[tuple[str, list[str
     for way in ("i2t", "t2i"):
         for k in ("R@1", "R@5", "R@10"):
             yield f"{way} {k}", [_number((run.get(way) or {}).get(k)) for run in runs]
-    yield "chance R@1", [_number((run.get("chance") or {}).get("R@1")) for run in runs]
+    yield "chance t2i R@1", [_number((run.get("chance") or {}).get("R@1")) for run in runs]
     for severity in ("critical", "warning", "info"):
         yield severity, [str(sum(f["severity"] == severity for f in run["findings"])) for run in runs]
 

@@ -13,8 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from edgeglass_diag.measures.chance import chance_recall
-from edgeglass_diag.measures.placement import hits
+from edgeglass_diag.measures.placement import chance_recalls, hits
 from edgeglass_diag.measures.retrieval import place_pairs
 from edgeglass_models.align import AlignmentModel
 from edgeglass_models.build import build_model
@@ -31,7 +30,7 @@ KS = (1, 5, 10)
 class TrainResult:
     """What a finished run reports: losses in nats, recalls of ``n`` test pictures with ``n_texts`` captions.
 
-    ``chance`` is K / n, that of finding a caption's picture; a picture with several captions is likelier to find one.
+    ``chance`` has the recalls of a random ranking as ``eval`` gives them: of t2i, K / n, and by the name of each way.
     """
 
     train_loss: float
@@ -40,7 +39,7 @@ class TrainResult:
     t2i: dict[str, float]
     n: int
     n_texts: int
-    chance: dict[str, float]
+    chance: dict[str, Any]
 
 
 def steps_per_epoch(recipe: Recipe, pairs: int) -> int:
@@ -112,14 +111,16 @@ def train(
 
     recalls = evaluate(model, splits.test)
     metrics = {f"{way}/{name}": value for way in ("i2t", "t2i") for name, value in recalls[way].items()}
-    history.write({**metrics, "n": len(splits.test)}, length - 1)
+    chance = chance_recalls(KS, splits.test.image_index, len(splits.test))
+    metrics |= {f"{way}/chance@{k}": chance[way][f"R@{k}"] for way in chance for k in KS}
+    history.write({**metrics, "n": len(splits.test), "n_texts": len(splits.test.image_index)}, length - 1)
     last_epoch = min(length, steps_per_epoch(recipe, len(splits.train)))
     return TrainResult(
         train_loss=history.mean_train_loss(last_epoch),
         val_loss=history.last.get("val/loss", math.nan),
         n=len(splits.test),
         n_texts=len(splits.test.image_index),
-        chance={f"R@{k}": chance_recall(k, len(splits.test)) for k in KS},
+        chance={**chance["t2i"], **chance},
         **recalls,
     )
 

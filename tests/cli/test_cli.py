@@ -93,7 +93,8 @@ def test_a_run_reports_what_the_agreement_says(finished):
     } <= set(run)
     assert run["status"] == "finished"
     assert run["n"] == 50
-    assert run["chance"] == {"R@1": 0.02, "R@5": 0.1, "R@10": 0.2}
+    single = {"R@1": 0.02, "R@5": 0.1, "R@10": 0.2}
+    assert run["chance"] == {**single, "i2t": pytest.approx(single), "t2i": single}
     assert set(run["i2t"]) == {"R@1", "R@5", "R@10"}
     for finding in run["findings"]:
         assert set(finding) == {
@@ -137,7 +138,9 @@ def test_a_checkpoint_is_evaluated_as_its_run(finished, command):
 
 def test_rules_are_listed_and_explained(command):
     listed = json.loads(command("rules", "--json").stdout)
-    assert {"code", "name", "severity", "summary", "threshold", "source", "fix"} == set(listed[0])
+    assert {"code", "name", "severity", "of", "summary", "threshold", "source", "fix"} == set(listed[0])
+    assert {entry["code"]: entry["of"] for entry in listed}.items() >= {"EG301": "run", "EG450": "audit"}.items()
+    assert "by edgeglass-diag audit alone" in command("rules", "EG653").stdout
     assert "s^2 x signal / 2 <= ``nats``" in command("rules", "EG301").stdout
     assert command("rules", "EG999").returncode == 2
 

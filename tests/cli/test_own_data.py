@@ -73,6 +73,9 @@ def test_a_checkpoint_is_evaluated_on_other_data(command, run, tmp_path):
     message = "cannot use 1 x missing picture (first: {0} line 92: no file {1}); data.on_error=skip leaves them out\n"
     assert refused.stderr.endswith(message.format(tmp_path / "other.csv", tmp_path / "gone.png"))
     assert refused.stderr.count("\n") == 1
+    skipped = command("eval", checkpoint, *options, "--set", "data.on_error=skip", "--json", "--no-curve")
+    told = "edgeglass-diag: warning: {0}: left out 1 x missing picture (first: {0} line 92: no file {1})\n"
+    assert skipped.stderr == told.format(tmp_path / "other.csv", tmp_path / "gone.png")
     settings = ["data.image_column=file", "data.on_error=skip"]
     with pytest.warns(UserWarning, match="left out 1 x missing picture"):
         result = evaluated(checkpoint, data=tmp_path / "other.csv", settings=settings)

@@ -1,9 +1,22 @@
 """Every format, written as its own library writes it, gives the same pictures with the same captions."""
 
+import tarfile
+
 import picture_files
+import pyarrow
 import pytest
-from picture_files import CAPTIONS, FORMATS, png, write_coco, write_csv, write_parquet_of_bytes, write_pictures
+from picture_files import (
+    CAPTIONS,
+    FORMATS,
+    png,
+    write_coco,
+    write_csv,
+    write_parquet_of_bytes,
+    write_pictures,
+    write_shard,
+)
 from PIL import Image
+from pyarrow import parquet
 
 from edgeglass_models.data.splits import pair_splits
 from edgeglass_models.recipes.settings import DataSettings
@@ -95,6 +108,40 @@ def test_data_that_change_under_way_are_noticed(tmp_path):
     (tmp_path / "pictures" / "green.png").write_bytes(png("black"))
     with pytest.raises(ValueError, match=r"pairs\.csv line 4: is another picture than before: the data changed"):
         list(pairs.pictures(range(3)))
-    path.write_text("image,caption\n")
-    with pytest.raises(ValueError, match=r"line 2: is no longer there"):
+    (tmp_path / "pictures" / "red.png").unlink()
+    with pytest.raises(ValueError, match=r"line 2: the data changed while they were read: .*red\.png"):
         pairs[0]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".tar"])
+def test_a_file_of_many_that_changes_under_way_is_noticed(tmp_path, suffix):
+    def write(*colours):
+        if suffix == ".tar":
+            return write_shard(tmp_path / "p.tar", [{"png": png(name), "txt": name} for name in colours])
+        table = pyarrow.table({"image": [png(name) for name in colours], "caption": colours})
+        parquet.write_table(table, tmp_path / "p.parquet", row_group_size=1)
+        return tmp_path / "p.parquet"
+
+    pairs = whole(write("red", "green", "blue"))
+    write("red", "black", "blue")
+    assert pairs[2][1] == "blue"
+    with pytest.raises(ValueError, match="is another picture than before: the data changed"):
+        pairs[1]
+    write("red")
+    with pytest.raises(ValueError, match="the data changed while they were read"):
+        pairs[2]
+
+
+def test_one_pair_is_read_without_what_stands_before_it(tmp_path):
+    """Bytes before the wanted row group or member may be damaged, and are not looked at."""
+    table = pyarrow.table({"image": [png(name) for name in CAPTIONS], "caption": list(CAPTIONS)})
+    parquet.write_table(table, tmp_path / "p.parquet", row_group_size=1)
+    shard = write_shard(tmp_path / "p.tar", [{"png": png(name), "txt": name} for name in CAPTIONS])
+    with tarfile.open(shard) as archive:
+        first = archive.getmembers()[0].offset_data
+    for path, start in ((tmp_path / "p.parquet", 4), (shard, first)):
+        pairs, content = whole(path), path.read_bytes()
+        path.write_bytes(content[:start] + bytes(60) + content[start + 60 :])
+        assert pairs[2][1] == "blue"
+        with pytest.raises(ValueError, match="the data changed while they were read"):
+            pairs[0]

@@ -300,7 +300,7 @@ def test_odd_models_are_observed_and_what_is_not_called_is_named():
     assert status["empty", "module"] == "observed"
     assert status["unused", "module"] == "not called with gradients in the recorded windows"
     assert status["unused.weight", "parameter"] == "held by an optimizer, but without gradient"
-    assert status["scale", "parameter"] == "trainable, but held by no optimizer that has stepped"
+    assert status["scale", "parameter"] == "trainable and given a gradient, but held by no optimizer that has stepped"
     assert status["x", "data"] == "observed"
 
 

@@ -44,7 +44,12 @@ def test_a_healthy_run_is_silent():
         {"group0|optimizer/lr": lambda t: 1e-3 * 0.5 * (1 + math.cos(math.pi * (t % 100) / 100))},
         {"group0|optimizer/lr": lambda t: 1e-3 * abs((t % 200) - 100) / 100 + 1e-6},
         {"|gradient/norm_clipped": lambda t: math.inf if t in (3, 100) else 1.0},
-        CHANCE | {"w|update/ratio": constant(1e-6), "cross_entropy|loss/logit_std": constant(0.01)},
+        CHANCE
+        | {
+            "w|update/ratio": lambda t: 1e-6 * (t + 1),
+            "group0|optimizer/lr": lambda t: 1e-6 * (t + 1),
+            "cross_entropy|loss/logit_std": constant(0.01),
+        },
     ],
     ids=[
         "uniform attention that learns", "queries alike that learn", "cosine .9956 as at random init",
@@ -83,11 +88,13 @@ def test_a_constant_side_whose_other_side_makes_the_loss_exceed_chance():
 def test_mispaired_data_is_at_chance_with_varied_logits_and_only_a_warning():
     overrides = CHANCE | {"cross_entropy|loss/accuracy": constant(1 / 128)}
     found, _ = judge(learning(**overrides))
-    assert set(found) == {"EG401", "EG101"}
+    assert set(found) == {"EG401", "EG101", "EG503"}
+    assert found["EG503"].because_of is None
+    assert found["EG401"].because_of == found["EG101"].because_of == "EG503"
     assert found["EG401"].severity == Severity.WARNING
     assert found["EG401"].step >= 200
     better = judge(learning(**(CHANCE | {"cross_entropy|loss/accuracy": constant(3 / 128)})))[0]
-    assert "EG401" not in better
+    assert not {"EG401", "EG503"} & set(better)
 
 
 def test_the_chance_level_counts_weights_and_is_said_in_words():
@@ -297,3 +304,17 @@ def test_two_dimensions_have_no_more_than_two():
     assert "EG302" in judge(learning(**low))[0]
     narrow = {"image[:2]|embedding/effective_rank": constant(1.9), "w|update/ratio": constant(0.02)}
     assert "EG302" not in judge(learning(**narrow))[0]
+
+
+def test_with_several_captions_chance_is_that_of_each_direction():
+    """200 pictures of 5 captions: a constant side ties all captions, R@10 = 1 - C(995, 10) / C(1000, 10)."""
+    tied = {k: 1 - math.comb(995, k) / math.comb(1000, k) for k in (1, 5, 10)}
+    assert tied[10] < 0.99 * 10 / 200
+    chance = {f"i2t__chance@{k}": value for k, value in tied.items()}
+    single = {f"t2i__R@{k}": k / 200 for k in (1, 5, 10)}
+    constant = {**chance, **single, **{f"i2t__R@{k}": value for k, value in tied.items()}}
+    assert {f.site for f in judge([metrics(n=200, **constant)])[1].findings} == {"i2t", "t2i"}
+    one_ranking = {**chance, **single, **{f"i2t__R@{k}": k / 200 for k in (1, 5, 10)}}
+    assert {f.site for f in judge([metrics(n=200, **one_ranking)])[1].findings} == {"i2t", "t2i"}
+    varied = {**constant, "i2t__R@5": tied[5] + 1 / 200}
+    assert {f.site for f in judge([metrics(n=200, **varied)])[1].findings} == {"t2i"}

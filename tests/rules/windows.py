@@ -24,14 +24,15 @@ def judge(windows, **options):
     return {f.code: f for f in engine.findings}, engine
 
 
-def learning(steps=STEPS, **overrides):
+def learning(steps=STEPS, *, more_sites=(), origins=(), **overrides):
     """A healthy contrastive run: slow start near chance, then down; overrides map (site, signal) to step -> value."""
     sites = [
         Site("image", "module", 0),
         Site("text", "module", 1),
         Site("image[:64]", "embedding", 2, ("image",), "image"),
         Site("text[:64]", "embedding", 3, ("text",), "text"),
-        Site("w", "parameter", 4, (), "64x64"),
+        Site("w", "parameter", 4, ("group0",), "64x64"),
+        *more_sites,
     ]
     base = {
         ("", "loss/total"): lambda t: 4.852 * (0.3 + 0.7 * 0.97**t),
@@ -58,4 +59,4 @@ def learning(steps=STEPS, **overrides):
     } | {tuple(key.split("|")): value for key, value in overrides.items()}
     for index, step in enumerate(steps):
         readings = {key: value(step) for key, value in base.items() if value is not None}
-        yield window(step, readings, sites if index == 0 else ())
+        yield window(step, readings, sites if index == 0 else (), origins if index == 0 else ())

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from PIL import Image
 
 from edgeglass_models.data.pictures import decode
 from edgeglass_models.data.reading import Source
-from edgeglass_models.data.rows import Fault, Row
-from edgeglass_models.data.scan import Entry, Scan, read_bytes
+from edgeglass_models.data.rows import Fault, Inside, one_line
+from edgeglass_models.data.scan import Entry, Scan
 
 
 class Pairs(Protocol):
@@ -65,22 +67,16 @@ class OwnPairs:
         return self.entries[i].captions
 
     def pictures(self, indices: Sequence[int]) -> Generator[Image.Image | Fault, None, None]:
-        """Pictures of these numbers, one at a time, in one pass over the files.
+        """Pictures of these numbers, one at a time, in one pass over the files that hold them.
 
         Raises:
             ValueError: the files have changed since they were scanned.
         """
-        wanted = (self.entries[i] for i in indices)
-        entry = next(wanted, None)
-        rows = (row for row in self.source.rows() if isinstance(row, Row))
-        for ordinal, row in enumerate(rows):
-            if entry is None:
-                return
-            if ordinal == entry.ordinal:
-                yield _picture(row, entry)
-                entry = next(wanted, None)
-        if entry is not None:
-            raise ValueError(f"{entry.place}: is no longer there: the data changed while they were read")
+        wanted = [self.entries[i] for i in indices]
+        stored = self.source.stored([entry.found for entry in wanted if isinstance(entry.found, Inside)])
+        with contextlib.closing(stored):
+            for entry in wanted:
+                yield _picture(_bytes(entry, stored), entry)
 
     @property
     def fingerprint(self) -> str:
@@ -91,9 +87,18 @@ class OwnPairs:
         return digest.hexdigest()
 
 
-def _picture(row: Row, entry: Entry) -> Image.Image | Fault:
-    data = read_bytes(row)
-    if isinstance(data, Fault) or hashlib.sha256(data).hexdigest() != entry.digest:
+def _bytes(entry: Entry, stored: Iterator[bytes | None]) -> bytes | None:
+    """The bytes of a picture: its own file's, or the next of those that are stored in a file of many."""
+    try:
+        return entry.found.read_bytes() if isinstance(entry.found, Path) else next(stored, None)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{entry.place}: the data changed while they were read: {one_line(error)}") from error
+
+
+def _picture(data: bytes | None, entry: Entry) -> Image.Image | Fault:
+    if data is None:
+        raise ValueError(f"{entry.place}: is no longer there: the data changed while they were read")
+    if hashlib.sha256(data).hexdigest() != entry.digest:
         raise ValueError(f"{entry.place}: is another picture than before: the data changed while they were read")
     try:
         return decode(data)

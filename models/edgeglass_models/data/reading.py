@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import glob
 import re
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 from edgeglass_models.data.coco import coco_rows
-from edgeglass_models.data.rows import Rows
-from edgeglass_models.data.shards import shard_rows
-from edgeglass_models.data.tables import TABLES, Columns, table_rows
+from edgeglass_models.data.rows import Inside, Rows
+from edgeglass_models.data.shards import shard_rows, stored_members
+from edgeglass_models.data.tables import TABLES, Columns, stored_pictures, table_rows
 
 _SHARDS = (".tar", ".tar.gz", ".tgz")
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -45,6 +47,22 @@ class Source:
                 yield from coco_rows(file, self.images)
             else:
                 raise ValueError(f"{file}: expected {FORMATS}; got a file that ends in {suffix or 'nothing'}")
+
+    def stored(self, places: Sequence[Inside]) -> Generator[bytes | None]:
+        """The bytes that stand at these places, which come as rows() gave them; None where there are none any more.
+
+        Only what holds them is read: row groups of parquet, members of a tar. (What is compressed as a whole, and an
+        arrow file, is read up to there.)
+
+        Raises:
+            ValueError: a file cannot be read.
+        """
+        for file, inside in groupby(places, key=lambda place: place.file):
+            positions = [place.position for place in inside]
+            if file.name.lower().endswith(_SHARDS):
+                yield from stored_members(file, positions)
+            else:
+                yield from stored_pictures(file, self.columns, positions)
 
     def files(self) -> list[Path]:
         """The files that `path` stands for."""

@@ -8,12 +8,24 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
+class Inside:
+    """Where bytes stand in a file of many: `position` is the number of a table's row, or an offset in a tar."""
+
+    file: Path
+    position: int
+
+
+@dataclass(frozen=True)
 class Row:
-    """One picture with what stands as its captions: `place` names file and row, `picture` is its bytes or its file."""
+    """One picture with what stands as its captions: `place` names file and row, `picture` is its bytes or its file.
+
+    `inside` says where bytes are found again.
+    """
 
     place: str
     picture: bytes | Path
     captions: tuple[object, ...]
+    inside: Inside | None = None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Literal
 
 from edgeglass_models.data.pictures import check_header
 from edgeglass_models.data.reading import Source
-from edgeglass_models.data.rows import Account, Fault, Row
+from edgeglass_models.data.rows import Account, Fault, Inside, Row
 
 Part = Literal["train", "val", "test"]
 SHARES: Mapping[Part, float] = {"test": 0.1, "val": 0.1, "train": 0.8}
@@ -22,18 +22,18 @@ SHARES: Mapping[Part, float] = {"test": 0.1, "val": 0.1, "train": 0.8}
 
 @dataclass(frozen=True)
 class Entry:
-    """A usable picture: the row that first has it (`ordinal` counts rows from 0), SHA-256 of its bytes, captions."""
+    """A usable picture: the row that first has it, its own file or where it is inside of one, SHA-256, captions."""
 
-    ordinal: int
     place: str
+    found: Path | Inside
     digest: str
     captions: tuple[str, ...]
 
 
 @dataclass
 class _Draft:
-    ordinal: int
     place: str
+    found: Path | Inside
     part: str
     captions: list[str]
 
@@ -59,20 +59,18 @@ def scan(source: Source, limits: Mapping[str, int | None], *, seed: int = 0) -> 
         ValueError: see Source.rows.
     """
     state = _Pass(limits, seed)
-    ordinal = 0
     for row in source.rows():
         state.account.rows += 1
         if isinstance(row, Fault):
             state.account.add(row)
             continue
-        if not state.take(row, ordinal):
+        if not state.take(row):
             state.account.rows -= 1
             break
-        ordinal += 1
     return state.result()
 
 
-def read_bytes(row: Row) -> bytes | Fault:
+def _bytes(row: Row) -> bytes | Fault:
     """The bytes of a row's picture."""
     if isinstance(row.picture, bytes):
         return row.picture
@@ -82,6 +80,14 @@ def read_bytes(row: Row) -> bytes | Fault:
         return Fault("missing picture", row.place, f"no file {row.picture}")
     except OSError as error:
         return Fault("unreadable picture", row.place, f"{row.picture}: {error.strerror}")
+
+
+def _found(row: Row) -> Path | Inside:
+    """Where the bytes of a row's picture can be read again."""
+    if isinstance(row.picture, Path):
+        return row.picture
+    assert row.inside is not None
+    return row.inside
 
 
 @dataclass
@@ -95,7 +101,7 @@ class _Pass:
     def __post_init__(self) -> None:
         self.counts = dict.fromkeys(self.limits, 0)
 
-    def take(self, row: Row, ordinal: int) -> bool:
+    def take(self, row: Row) -> bool:
         """Take a row in; False where it is new and every part is full."""
         captions = self._captions(row)
         digest = self._digest(row)
@@ -110,7 +116,7 @@ class _Pass:
             if not captions or self._full(part):
                 return True
             self.counts[part] += 1
-            draft = self.drafts[digest] = _Draft(ordinal, row.place, part, [])
+            draft = self.drafts[digest] = _Draft(row.place, _found(row), part, [])
         draft.captions += captions
         return True
 
@@ -118,7 +124,7 @@ class _Pass:
         """The entries by part."""
         parts: dict[str, list[Entry]] = {part: [] for part in self.limits}
         for digest, draft in self.drafts.items():
-            parts[draft.part].append(Entry(draft.ordinal, draft.place, digest, tuple(draft.captions)))
+            parts[draft.part].append(Entry(draft.place, draft.found, digest, tuple(draft.captions)))
         return Scan(parts, self.account)
 
     def _full(self, part: str) -> bool:
@@ -151,7 +157,7 @@ class _Pass:
 
 
 def _checked_digest(row: Row) -> str | Fault:
-    data = read_bytes(row)
+    data = _bytes(row)
     if isinstance(data, Fault):
         return data
     try:

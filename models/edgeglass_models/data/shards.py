@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 import tarfile
+from collections.abc import Generator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
-from edgeglass_models.data.rows import Fault, Row, Rows, one_line
+from edgeglass_models.data.rows import Fault, Inside, Row, Rows, one_line
 
 _PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm")
 _TEXTS = ("txt", "caption", "text")
 _BLOCK = 512
+
+
+class _Member(NamedTuple):
+    """Where a member's header stands in the tar, and its content."""
+
+    offset: int
+    data: bytes
+
+
+_Sample = dict[str, _Member]
 
 
 def shard_rows(path: Path, caption_key: str | None = None) -> Rows:
@@ -24,17 +36,17 @@ def shard_rows(path: Path, caption_key: str | None = None) -> Rows:
     done = 0
     try:
         with tarfile.open(path) as archive:
-            key, sample = "", dict[str, bytes]()
+            key, sample = "", _Sample()
             for member in archive:
                 if not member.isfile():
                     continue
                 name, extension = _parts(member.name)
                 if name != key and sample:
                     yield _row(path, key, sample, caption_key)
-                    done, sample = done + 1, {}
+                    done, sample = done + 1, _Sample()
                 key = name
                 file = archive.extractfile(member)
-                sample[extension] = b"" if file is None else file.read()
+                sample[extension] = _Member(member.offset, b"" if file is None else file.read())
             # Python's tarfile takes a damaged header for the end; a real end is a block of zeros.
             if archive.fileobj is None or not _ends_here(archive):
                 raise tarfile.ReadError("no end of archive where the last member ends")
@@ -48,6 +60,23 @@ def shard_rows(path: Path, caption_key: str | None = None) -> Rows:
         yield Fault("cut-off or damaged shard", str(path), f"after {done} whole samples: {one_line(error)}")
 
 
+def stored_members(path: Path, offsets: Sequence[int]) -> Generator[bytes | None]:
+    """The bytes of the members whose headers stand at these offsets, None where there is none.
+
+    Raises:
+        ValueError: the file is no tar.
+    """
+    try:
+        with tarfile.open(path) as archive:
+            assert archive.fileobj is not None
+            for offset in offsets:
+                archive.fileobj.seek(offset)
+                file = archive.extractfile(tarfile.TarInfo.fromtarfile(archive))
+                yield None if file is None else file.read()
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise ValueError(f"{path}: expected a tar file; got {one_line(error)}") from error
+
+
 def _parts(name: str) -> tuple[str, str]:
     """(key, extension): "a/0001.seg.png" is ("a/0001", "seg.png"), as webdataset splits it."""
     path = PurePosixPath(name)
@@ -55,21 +84,22 @@ def _parts(name: str) -> tuple[str, str]:
     return str(path.with_name(stem or path.name)), extension.lower()
 
 
-def _row(path: Path, key: str, sample: dict[str, bytes], caption_key: str | None) -> Row | Fault:
+def _row(path: Path, key: str, sample: _Sample, caption_key: str | None) -> Row | Fault:
     place = f"{path} sample {key}"
     picture = next((sample[extension] for extension in _PICTURES if extension in sample), None)
     if picture is None:
         return Fault("sample without a picture", place, f"has {', '.join(sample)}")
+    inside = Inside(path, picture.offset)
     text = None if caption_key else next((sample[extension] for extension in _TEXTS if extension in sample), None)
     try:
         if text is not None:
-            return Row(place, picture, (text.decode("utf-8"),))
+            return Row(place, picture.data, (text.data.decode("utf-8"),), inside)
         if "json" not in sample:
             return Fault("sample without a caption", place, f"has {', '.join(sample)}")
-        caption = json.loads(sample["json"].decode("utf-8")).get(caption_key or "caption")
+        caption = json.loads(sample["json"].data.decode("utf-8")).get(caption_key or "caption")
     except (UnicodeDecodeError, ValueError, AttributeError) as error:
         return Fault("caption that is unreadable", place, str(error))
-    return Row(place, picture, tuple(caption) if isinstance(caption, list) else (caption,))
+    return Row(place, picture.data, tuple(caption) if isinstance(caption, list) else (caption,), inside)
 
 
 def _ends_here(archive: tarfile.TarFile) -> bool:

@@ -1,22 +1,20 @@
 """Tables with a column of pictures and a column of captions: CSV, TSV, JSON lines, parquet, arrow.
 
-Parquet and arrow are streamed by the `datasets` library. CSV and JSON lines are read here: pandas, which `datasets`
-reads CSV with, takes captions such as "null" for missing and knows no line numbers.
+CSV and JSON lines are read here: pandas, which `datasets` reads CSV with, takes captions such as "null" for missing and
+knows no line numbers.
 """
 
 from __future__ import annotations
 
 import csv
-import glob
 import json
-import logging
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeglass_models.data.rows import Fault, Row, Rows, one_line
+from edgeglass_models.data.columnar import COLUMNAR, column_names, column_rows
+from edgeglass_models.data.rows import Fault, Inside, Row, Rows
 
 IMAGE_COLUMNS = ("image", "image_path", "filepath", "file_name", "filename", "path")
 CAPTION_COLUMNS = ("caption", "captions", "text", "title")
@@ -54,21 +52,23 @@ def table_rows(path: Path, columns: Columns, folder: Path) -> Rows:
         ValueError: the file cannot be read or lacks a column.
     """
     names: tuple[str, str] | None = None
-    for place, cells in _READERS[path.suffix.lower()](path, columns):
+    word = "row" if path.suffix.lower() in COLUMNAR else "line"
+    for number, cells in _READERS[path.suffix.lower()](path, columns):
         if isinstance(cells, Fault):
             yield cells
             continue
         names = names or columns.among(cells, path)
-        yield _row(cells, names, folder, f"{path} {place}")
+        yield _row(cells, names, folder, Inside(path, number), f"{path} {word} {number}")
 
 
-def _row(cells: Cells, names: tuple[str, str], folder: Path, where: str) -> Row | Fault:
+def _row(cells: Cells, names: tuple[str, str], folder: Path, inside: Inside, where: str) -> Row | Fault:
     if None in cells:  # so csv.DictReader names fields beyond the header
         return Fault("row with more fields than columns", where, "a caption with a comma needs quotes")
     picture, captions = _picture(cells.get(names[0]), folder, where), cells.get(names[1])
     if isinstance(picture, Fault):
         return picture
-    return Row(where, picture, tuple(captions) if isinstance(captions, list | tuple) else (captions,))
+    several = tuple(captions) if isinstance(captions, list | tuple) else (captions,)
+    return Row(where, picture, several, inside if isinstance(picture, bytes) else None)
 
 
 def _picture(cell: object, folder: Path, where: str) -> bytes | Path | Fault:
@@ -86,23 +86,23 @@ def _picture(cell: object, folder: Path, where: str) -> bytes | Path | Fault:
     return Fault("picture that is neither bytes nor a path", where, type(cell).__name__)
 
 
-def _csv(path: Path, columns: Columns) -> Iterator[tuple[str, Cells]]:
+def _csv(path: Path, columns: Columns) -> Iterator[tuple[int, Cells]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
             columns.among(reader.fieldnames or (), path)
             for cells in reader:
-                yield f"line {reader.line_num}", cells
+                yield reader.line_num, cells
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path}: expected a table in UTF-8; got {error}") from error
 
 
-def _jsonl(path: Path, columns: Columns) -> Iterator[tuple[str, Cells | Fault]]:
+def _jsonl(path: Path, columns: Columns) -> Iterator[tuple[int, Cells | Fault]]:
     try:
         with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield f"line {number}", _object(line, f"{path} line {number}")
+                    yield number, _object(line, f"{path} line {number}")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: expected JSON lines in UTF-8; got {error}") from error
 
@@ -115,40 +115,25 @@ def _object(line: str, where: str) -> Cells | Fault:
     return cells if isinstance(cells, dict) else Fault("line that is no JSON object", where, type(cells).__name__)
 
 
-def _arrow(path: Path, columns: Columns) -> Iterator[tuple[str, Cells]]:
-    """Rows of a parquet or arrow file, streamed: neither is the file held nor copied to the cache of `datasets`."""
-    import datasets
-
-    kind = path.suffix.lower()[1:]
-    with _reading(path, kind, "at its beginning"):
-        name = glob.escape(str(path))  # a pattern is what `datasets` takes a name for
-        stream: Any = datasets.load_dataset(kind, data_files=[name], split="train", streaming=True)
-    image, caption = columns.among(stream.column_names, path)
-    stream = stream.select_columns([image, caption])
-    if isinstance(stream.features[image], datasets.Image):
-        stream = stream.cast_column(image, datasets.Image(decode=False))
-    rows, number = iter(stream), 0
-    while True:
-        with _reading(path, kind, f"after row {number}"):
-            cells = next(rows, None)
-        if cells is None:
-            return
-        number += 1
-        yield f"row {number}", cells
+def _columnar(path: Path, columns: Columns) -> Iterator[tuple[int, Cells]]:
+    yield from column_rows(path, columns.among(column_names(path), path))
 
 
-@contextmanager
-def _reading(path: Path, kind: str, where: str) -> Iterator[None]:
-    """Name file and place of whatever `datasets` and pyarrow raise for a damaged file."""
-    logger = logging.getLogger("datasets")  # says on stderr what it then raises
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    except Exception as error:
-        raise ValueError(f"{path}: expected a whole {kind} file; got, {where}: {one_line(error)}") from error
-    finally:
-        logger.setLevel(level)
+def stored_pictures(path: Path, columns: Columns, numbers: Sequence[int]) -> Generator[bytes | None]:
+    """The bytes of the pictures that stand in these rows of a parquet or arrow file, None where there are none.
+
+    Args:
+        path: the file.
+        columns: as given to table_rows.
+        numbers: of rows, from 1, increasing.
+
+    Raises:
+        ValueError: the file cannot be read or lacks the column.
+    """
+    image, _ = columns.among(column_names(path), path)
+    for _, cells in column_rows(path, [image], numbers):
+        picture = _picture(cells[image], path.parent, "")
+        yield picture if isinstance(picture, bytes) else None
 
 
 def _chosen(what: str, name: str | None, known: tuple[str, ...], have: list[str], where: Path) -> str:
@@ -171,7 +156,7 @@ _READERS: Mapping[str, Any] = {
     ".csv": _csv,
     ".tsv": _csv,
     ".jsonl": _jsonl,
-    ".parquet": _arrow,
-    ".arrow": _arrow,
+    ".parquet": _columnar,
+    ".arrow": _columnar,
 }
 TABLES = tuple(_READERS)

@@ -12,14 +12,17 @@ from pydantic import ValidationError
 
 from edgeglass_models.recipes.loading import changed_recipe, load_recipes, shipped_names
 from edgeglass_models.recipes.settings import DataSettings, Recipe, TowerSettings
+from edgeglass_models.recipes.starts import begin
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from edgeglass_models.align import AlignmentModel
     from edgeglass_models.data.splits import FeatureSplits
+    from edgeglass_models.faults.case import Case
     from edgeglass_models.views import PairViews
 
+__all__ = ["RecipeJob", "begin", "changes", "embed", "names", "plan", "replay"]
 
 _MANY = 10**6
 
@@ -36,6 +39,13 @@ def plan(target: str, overrides: Iterable[str] = ()) -> list[RecipeJob]:
         ValueError: in one line, for anything wrong with the recipe.
     """
     return [RecipeJob(recipe) for recipe in load_recipes(target, overrides)]
+
+
+def cases() -> list[Case]:
+    """Faults and healthy variants on which a detector is measured."""
+    from edgeglass_models.faults.catalogue import all_cases
+
+    return all_cases()
 
 
 def replay(settings: Mapping[str, Any], *, steps: int, seed: int) -> RecipeJob:

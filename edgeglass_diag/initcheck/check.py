@@ -1,0 +1,128 @@
+"""The preflight: how a model stands as its training begins, and what the rules say to that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from edgeglass_diag.initcheck.first_step import FirstStep, FirstStepReached
+from edgeglass_diag.initcheck.inspect import Inspection, Look, call, scalar
+from edgeglass_diag.initcheck.standing import Standing
+from edgeglass_diag.records import Finding, Reading, UsageError, Window
+from edgeglass_diag.rules import Engine, Rule
+
+FORMS = "a model, (model, batch), or (model, optimizer, step)"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is looked at.
+
+    ``step`` does everything up to the optimizer's step; without it the model is called with ``batch``, if it has one.
+    ``optimizers`` is None where none is known.
+    """
+
+    model: nn.Module
+    batch: object = None
+    step: Callable[[], object] | None = None
+    optimizers: Sequence[Optimizer] | None = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether there is a forward and a backward pass to look at."""
+        return self.step is not None or self.batch is not None
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check found. ``sample`` says what the model saw, empty where it saw nothing."""
+
+    name: str
+    inspection: Inspection
+    standing: Mapping[str, Standing]
+    findings: tuple[Finding, ...]
+    sample: str
+    notes: tuple[str, ...] = ()
+
+
+def subject_of(made: Any, where: str) -> Subject:
+    """What a function that builds has returned: ``FORMS``.
+
+    A batch is a tensor, a tuple of arguments or a mapping of keywords; it is never callable, a step is.
+
+    Raises:
+        UsageError: for anything else.
+    """
+    parts = made if isinstance(made, tuple) else (made,)
+    if parts and isinstance(parts[0], nn.Module):
+        match parts[1:]:
+            case ():
+                return Subject(parts[0])
+            case (Tensor() | Mapping() | tuple() | list() as batch,):
+                return Subject(parts[0], batch)
+            case (Optimizer() as optimizer, step) if callable(step):
+                return Subject(parts[0], step=step, optimizers=(optimizer,))
+    got = f"({', '.join(type(part).__name__ for part in made)})" if isinstance(made, tuple) else type(made).__name__
+    raise UsageError(f"{where}: expected it to return {FORMS}; got {got}")
+
+
+def look(make: Callable[[], Subject], *, seed: int, where: str) -> tuple[FirstStep, Subject]:
+    """Make a subject under observation and take it to the optimizer's step, which is not taken.
+
+    torch is seeded for it, and its generators are afterwards as before. Errors begin with ``where``.
+
+    Raises:
+        UsageError: for a model without trainable parameters, or a step that no optimizer takes part in.
+    """
+    with torch.random.fork_rng(), torch.enable_grad():
+        torch.manual_seed(seed)
+        with FirstStep() as first:
+            subject = make()
+            first.takes(subject.model, subject.optimizers)
+            try:
+                _to_the_step(subject)
+            except FirstStepReached:
+                return first, subject
+            except UsageError as error:
+                raise UsageError(f"{where}: {str(error).removeprefix('inspect_init: ')}") from None
+    raise UsageError(f"{where}: expected step() to call the optimizer's step; it returned without")
+
+
+def _to_the_step(subject: Subject) -> None:
+    if subject.step is not None:
+        subject.step()
+        return
+    trained = [p for p in subject.model.parameters() if p.requires_grad]
+    if not trained:
+        raise UsageError(f"expected a model with trainable parameters, {type(subject.model).__name__} has none")
+    if subject.batch is not None:
+        torch.autograd.backward(scalar(call(subject.model, subject.batch), None))
+    Look(trained).step()
+
+
+def judged(
+    name: str, first: FirstStep, rules: Sequence[Rule], *, sample: str, notes: Sequence[str] = ()
+) -> Checked | None:
+    """What was seen with what the rules say to it; None where nothing was seen."""
+    inspection = first.inspection
+    if inspection is None:
+        return None
+    engine = Engine(rules)
+    engine.feed(_with_standing(inspection.window, first.standing))
+    said = [*notes, *(f"rule {code} failed: {why}" for code, why in engine.failures.items())]
+    return Checked(name, inspection, first.standing, tuple(engine.findings), sample, tuple(said))
+
+
+def _with_standing(window: Window, standing: Mapping[str, Standing]) -> Window:
+    added = [
+        Reading(window.step, name, f"standing/{word}", (float(value),))
+        for name, stands in standing.items()
+        if stands.trainable and stands.optimizer is not None
+        for word, value in (("optimizer", stands.optimizer), ("gradient", stands.gradient or 0.0))
+    ]
+    return replace(window, readings=(*window.readings, *added))

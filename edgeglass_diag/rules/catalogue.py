@@ -1,0 +1,56 @@
+"""Our own rules, by code."""
+
+from __future__ import annotations
+
+from edgeglass_diag.rules import (
+    attention,
+    batches,
+    embeddings,
+    evaluation,
+    held_back,
+    initial,
+    inspection,
+    learning_rate,
+    loss,
+    loss_terms,
+    numerics,
+    optimisation,
+    precision,
+    prefixes,
+    reach,
+    scale,
+    stretched,
+    telling,
+)  # fmt: skip
+from edgeglass_diag.rules.base import Rule
+
+CATALOGUE: tuple[type[Rule], ...] = tuple(
+    sorted(
+        (
+            initial.OverwrittenInit, initial.IdenticalRows,
+            inspection.QueriesWithoutEffect, inspection.QueriesIdentical, inspection.AttentionSaturated,
+            inspection.NotHeldAtFirstStep,
+            reach.NotInOptimizer, reach.RandomButFrozen, reach.GradientCutOff, reach.NeverUsed, reach.ZeroGradient,
+            attention.AttentionStaysUniform, attention.QueriesAlike,
+            telling.AttentionSaturated, telling.AttentionLogitsExplode, telling.MassOnPadding, telling.FullyMasked,
+            optimisation.UpdateTooLarge, optimisation.ScheduleOverrun,
+            stretched.GradientVanishes, stretched.Diverging, stretched.ForgetsWhatItLearned,
+            held_back.NothingMoves, held_back.MovesTooLittle, held_back.ClippedToNothing, held_back.DecayOnScale,
+            held_back.WeightsDecay, held_back.GradientsPileUp,
+            learning_rate.WarmupTooLong, learning_rate.ScheduleEnded,
+            embeddings.ConstantEmbeddings, embeddings.RankCollapse,
+            scale.NormalisationMissing, scale.ModalityGap, scale.OutputConstant, scale.ScaleRunaway, scale.ScaleDecayed,
+            loss.LossAtChance, loss.LossBelowPossible, loss.TemperatureMissing,
+            loss_terms.BatchOfOne, loss_terms.DoubleSoftmax, loss_terms.LabelsOffDiagonal, loss_terms.PairsPushedApart,
+            loss_terms.SigmoidAveraged, loss_terms.TargetsWithGradient,
+            batches.RepeatedBatches, batches.Duplicates, batches.PairsDoNotMatch, batches.ImageRange, batches.TextsCut,
+            batches.MostlyPadding, batches.ConstantInput, batches.InputNotFinite,
+            evaluation.RecallExactlyChance, evaluation.RecallsOutOfOrder, evaluation.DirectionsEqual,
+            evaluation.RecallBeyondTraining, evaluation.RecallFarBelowTraining, evaluation.MetricNotFinite,
+            evaluation.NoiseWhereNoneBelongs,
+            prefixes.PrefixWithoutWeight, prefixes.NormalisedBeforeSlicing,
+            numerics.NonFinite, precision.HalfWithoutScaler, precision.StepsSkipped,
+        ),
+        key=lambda rule: rule.code,
+    )
+)  # fmt: skip

@@ -1,0 +1,80 @@
+"""EG8xx: half precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from edgeglass_diag.records import Finding, Severity
+from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.reach import matrices
+
+
+@dataclass(frozen=True)
+class HalfWithoutScaler(Rule):
+    """float16 without a loss scaler, and gradients vanish in it.
+
+    Why: the smallest float16 is 6e-8; what is smaller becomes 0, and the weights behind it are not trained.
+
+    Formula: modules give out float16, no GradScaler scales the loss, and at least ``share`` of the weight matrices have
+    a gradient of exactly 0, in at least ``windows`` recorded windows in a row.
+    """
+
+    share: float = 0.1
+    windows: float = 3
+
+    code = "EG802"
+    name = "float16-underflow"
+    severity = Severity.CRITICAL
+    source = "IEEE 754 binary16: the smallest subnormal is 2^-24; https://arxiv.org/abs/1710.03740 (loss scaling)"
+    fix = "Use torch.amp.GradScaler, or bfloat16."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """At most one finding."""
+        half = history.series("precision/float16")
+        if len(half) < self.windows or len(history.series("optimizer/loss_scale")):
+            return
+        gradients = [history.series("gradient/norm", site) for site in matrices(history)]
+        recent = half.steps[-int(self.windows) :]
+        shares = [sum(series.at(step) == 0 for series in gradients) / max(1, len(gradients)) for step in recent]
+        if min(shares) >= self.share:
+            yield self.finding(
+                history,
+                f"{shares[-1]:.0%} of the weight matrices have a gradient of exactly 0 in float16, and no loss scaler",
+                evidence={"share": shares[-1], "float16": half.last},
+            )
+
+
+@dataclass(frozen=True)
+class StepsSkipped(Rule):
+    """The loss scaler keeps skipping steps.
+
+    Why: it halves its factor at each overflow and has found its range within some twenty steps; where it goes on
+    skipping, gradients are infinite whatever the factor.
+
+    Formula: at least ``share`` of the recorded windows after step ``settle`` were skipped, of at least ``windows``.
+    """
+
+    share: float = 0.3
+    settle: float = 25
+    windows: float = 4
+
+    code = "EG803"
+    name = "steps-skipped"
+    severity = Severity.CRITICAL
+    source = "derived: from 2^16 down to 2^-8 it takes 24 halvings; afterwards one overflow in 2000 steps by design"
+    fix = "Look for the operation that overflows (a norm, an exp, a division) and take it in float32."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """At most one finding."""
+        skipped = {s for s in history.series("optimizer/skipped").steps if s > self.settle}
+        scale = history.series("optimizer/loss_scale")
+        late = [step for step in scale.steps if step > self.settle]
+        if len(late) >= self.windows and len(skipped) >= self.share * len(late):
+            yield self.finding(
+                history,
+                f"{len(skipped)} of {len(late)} recorded steps since step {self.settle:.0f} were skipped (scale "
+                f"{scale.last:.3g})",
+                evidence={"skipped": len(skipped), "recorded": len(late), "scale": scale.last},
+            )

@@ -1,0 +1,336 @@
+"""EG0xx: which weights training reaches."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from edgeglass_diag.records import Finding, Severity
+from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.learning import loaded_and_random
+
+_NOT_HELD = "trainable and given a gradient, but held by no optimizer"
+_WITHOUT = "held by an optimizer, but without gradient"
+_FROZEN = ("frozen", "held by an optimizer, but without gradient (it is frozen)")
+_NOT_CALLED = "not called with gradients"
+
+
+def common_place(names: list[str]) -> str:
+    """The module that all parameters lie in: their longest common path, or the parameter itself."""
+    if len(names) == 1:
+        return names[0]
+    parts = [name.split(".") for name in names]
+    shared = []
+    for level in zip(*parts, strict=False):
+        if len(set(level)) > 1:
+            break
+        shared.append(level[0])
+    return ".".join(shared)
+
+
+def places(names: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """Parameters by the tower or head that they lie in, each with the innermost module that holds all of them."""
+    towers: defaultdict[str, list[str]] = defaultdict(list)
+    for name in names:
+        towers[name.split(".")[0]].append(name)
+    return [(common_place(inside), inside) for inside in towers.values()]
+
+
+def listed(names: list[str]) -> str:
+    """A name, and how many more."""
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+
+
+def _with_status(history: History, *beginnings: str) -> list[str]:
+    return [
+        path
+        for (path, kind), site in history.sites.items()
+        if kind == "parameter" and site.status.startswith(beginnings)
+    ]
+
+
+@dataclass(frozen=True)
+class NotInOptimizer(Rule):
+    """A parameter gets a gradient, and no optimizer holds it.
+
+    Why: it keeps its random value for ever, while everything around learns to live with it.
+
+    Formula: trainable, with a gradient in the recorded windows, in no parameter group of an optimizer that has
+    stepped, after ``steps`` steps. Weights that were loaded from a checkpoint may be meant to stay: they are only a
+    fact (info).
+    """
+
+    steps: float = 2
+
+    code = "EG003"
+    name = "missing-from-optimizer"
+    severity = Severity.WARNING
+    source = "derived: a parameter in no group is never stepped; torchtest and TrainCheck check that parameters change"
+    fix = "Give the optimizer all of model.parameters(), after the last module is made; freeze what is meant to stay."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """One finding per tower or head."""
+        if history.last_step < self.steps:
+            return
+        loaded, _ = loaded_and_random(history)
+        missing = _with_status(history, _NOT_HELD)
+        held = any(kind == "parameter" and site.status == "observed" for (_, kind), site in history.sites.items())
+        if not held and len(history.series("optimizer/skipped")):
+            return  # a loss scaler has let no optimizer step yet
+        for place, names in places(missing) if held else [("", missing)] * bool(missing):
+            fresh = [name for name in names if name not in loaded]
+            yield self.finding(
+                history,
+                f"{place or 'the model'}: {listed(fresh or names)} gets gradients, but no optimizer holds it",
+                site=place,
+                severity=Severity.WARNING if fresh else Severity.INFO,
+                evidence={"parameters": names, "loaded": not fresh},
+            )
+
+
+@dataclass(frozen=True)
+class RandomButFrozen(Rule):
+    """A weight matrix that was drawn at random and never loaded is frozen.
+
+    Why: what follows sees a random projection. A frozen tower makes sense with trained weights only.
+
+    Formula: not trainable, its initial value was seen to be drawn at random and not loaded, two or more dimensions,
+    in a module that runs in training, while other parameters are trained, after ``steps`` steps. A random patch
+    embedding that is frozen on purpose (MoCo v3) is the known exception.
+    """
+
+    steps: float = 2
+
+    code = "EG004"
+    name = "random-but-frozen"
+    severity = Severity.WARNING
+    source = "derived from where the value comes from; LLaVA #832, #948 (projector frozen by mistake)"
+    fix = "Set requires_grad to True for it before the optimizer is made, or load its trained weights."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """One finding per tower or head."""
+        if history.last_step < self.steps or not any(True for _ in history.of("update/ratio")):
+            return
+        _, drawn = loaded_and_random(history)
+        matrices = {o.name for o in history.origins if sum(size > 1 for size in o.shape) > 1}
+        names = [n for n in _with_status(history, *_FROZEN) if n in drawn & matrices and _runs(history, n)]
+        for place, inside in places(names):
+            yield self.finding(
+                history,
+                f"{place}: {listed(inside)} was drawn at random, never loaded, and is frozen",
+                site=place,
+                evidence={"parameters": inside},
+            )
+
+
+@dataclass(frozen=True)
+class GradientCutOff(Rule):
+    """A module runs and its output is used, but none of its weights gets a gradient.
+
+    Why: a no_grad, a detach, an argmax or a conversion to numpy lies behind it; it is not trained although it is
+    meant to be.
+
+    Formula: all of a module's own trainable parameters are without gradient in every recorded window over at least
+    ``steps`` steps, although an optimizer holds them and the module runs, and its output flows into other modules or
+    into the loss. A parameter that is unused in a module that otherwise learns, as a mask token, is silent.
+    """
+
+    steps: float = 2
+
+    code = "EG005"
+    name = "gradient-cut-off"
+    severity = Severity.WARNING
+    source = "derived: no gradient, no step; torchtest: variables that should change change"
+    fix = "Look for torch.no_grad, detach, argmax, .data or .item between this module and the loss."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """One finding per tower or head."""
+        if history.last_step < self.steps:
+            return
+        without = [n for n in _with_status(history, _WITHOUT) if n not in _with_status(history, *_FROZEN)]
+        consumed = _consumed(history) if without else set()
+        cut = [
+            name
+            for module, names in _by_module(without)
+            for name in names
+            if _runs_or_is_called_aside(history, module) and _used(module, consumed) and not _learns(history, module)
+        ]
+        for place, names in _last_of(places(cut), history):
+            yield self.finding(
+                history,
+                f"{place}: {listed(names)} runs and gets no gradient: the path from here to the loss is cut",
+                site=place,
+                evidence={"parameters": names},
+            )
+
+
+@dataclass(frozen=True)
+class NeverUsed(Rule):
+    """Weights are held by the optimizer, but take no part in the loss.
+
+    Why: a module that was built and is not called, or whose output is dropped, is dead weight at best; at worst it is
+    the new head that everybody believes to be trained.
+
+    Formula: no gradient in every recorded window over at least ``steps`` steps for all of a module's own parameters,
+    and the module is not called, or nothing uses what it gives. A warning where such modules were drawn at random and
+    hold at least ``share`` of all weights that an optimizer holds; less (a pooler beside the one in use) is a fact.
+    """
+
+    steps: float = 2
+    share: float = 0.05
+
+    code = "EG006"
+    name = "never-used"
+    severity = Severity.WARNING
+    source = "derived; 5 %: BERT's unused pooler, which does no harm, has 0.5 % of its weights"
+    fix = "Call the module in forward, or delete it."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """One finding per tower or head."""
+        if history.last_step < self.steps:
+            return
+        without = [n for n in _with_status(history, _WITHOUT) if n not in _with_status(history, *_FROZEN)]
+        consumed = _consumed(history) if without else set()
+        unused = [
+            name
+            for module, names in _by_module(without)
+            for name in names
+            if not _learns(history, module)
+            and not (_runs_or_is_called_aside(history, module) and _used(module, consumed))
+        ]
+        sizes = {o.name: _size(o.shape) for o in history.origins}
+        loaded, _ = loaded_and_random(history)
+        held = sum(sizes.get(site, 0) for site, _ in history.of("gradient/norm") if site)
+        for place, names in places(unused):
+            size = sum(sizes.get(name, 0) for name in names if name not in loaded)
+            share = size / max(1, held + size)
+            yield self.finding(
+                history,
+                f"{place}: {listed(names)} takes no part in the loss",
+                site=place,
+                severity=Severity.WARNING if share >= self.share else Severity.INFO,
+                evidence={"parameters": names, "share": share},
+            )
+
+
+@dataclass(frozen=True)
+class ZeroGradient(Rule):
+    """The gradient of a weight matrix is exactly zero, always.
+
+    Why: two layers in a row that start at zero, a dead activation, a factor of zero, or an underflow: the matrix
+    never moves. A single zero-initialised gate gets its own gradient at once and opens the way for the others.
+
+    Formula: |gradient| = 0 in every recorded window so far, over at least ``steps`` steps and ``windows`` windows, of a
+    weight with two or more dimensions above one, while others get gradients.
+    """
+
+    steps: float = 10
+    windows: float = 5
+
+    code = "EG007"
+    name = "zero-gradient"
+    severity = Severity.WARNING
+    source = "derived: the product rule at 0 x 0; LAVT-RIS #25. Exactly zero is no rounding of a gradient in float32"
+    fix = "Let only the last layer of a branch start at zero; look for dead units and for factors of zero."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """One finding per tower or head."""
+        zero = [site for site in matrices(history) if self._always(history, site)]
+        if not zero or not any(series.last > 0 for site, series in history.of("gradient/norm") if site):
+            return
+        for place, names in places(zero):
+            yield self.finding(
+                history,
+                f"{place}: the gradient of {listed(names)} has been exactly zero since the beginning",
+                site=place,
+                evidence={"parameters": names},
+            )
+
+    def _always(self, history: History, site: str) -> bool:
+        series = history.series("gradient/norm", site)
+        if not len(series) or series.last != 0:
+            return False
+        state = history.streak(("EG007", site), series, lambda _, value: value == 0)
+        return (
+            state is not None and state.windows == len(series)
+            and state.lasting(steps=int(self.steps), windows=int(self.windows))
+        )  # fmt: skip
+
+
+def matrices(history: History) -> Iterator[str]:
+    """Weights that an optimizer holds and that have two or more dimensions above one."""
+    for site, _ in history.of("weight/row_signal"):
+        yield site
+
+
+def _by_module(names: Iterable[str]) -> list[tuple[str, list[str]]]:
+    modules: defaultdict[str, list[str]] = defaultdict(list)
+    for name in names:
+        modules[name.rpartition(".")[0]].append(name)
+    return list(modules.items())
+
+
+def _learns(history: History, module: str) -> bool:
+    """Whether another parameter of the very same module gets gradients."""
+    return any(site.rpartition(".")[0] == module for site, _ in history.of("gradient/norm") if site)
+
+
+def _runs(history: History, name: str) -> bool:
+    site = history.sites.get((name.rpartition(".")[0], "module"))
+    return site is not None and site.status == "observed"
+
+
+def _runs_or_is_called_aside(history: History, module: str) -> bool:
+    return _runs(history, f"{module}.weight")
+
+
+def _consumed(history: History) -> set[str]:
+    """Sites whose outputs flow into modules or into the logits of a loss."""
+    return {
+        parent.split("#")[0]
+        for (path, kind), site in history.sites.items()
+        for parent in site.parents
+        if kind in ("module", "embedding", "pairs") and parent != path
+    }
+
+
+def _last_of(found: list[tuple[str, list[str]]], history: History) -> list[tuple[str, list[str]]]:
+    """Without the places whose output goes into others of them only: the cut lies behind those."""
+    kept = []
+    for place, names in found:
+        others = [other for other, _ in found if other != place]
+        takers = [
+            path
+            for (path, kind), site in history.sites.items()
+            if kind in ("module", "embedding")
+            and not _inside(path, place)
+            and any(_inside(parent, place) for parent in site.parents)
+        ]
+        if not takers or not all(any(_inside(taker, other) for other in others) for taker in takers):
+            kept.append((place, names))
+    return kept or found
+
+
+def _inside(path: str, place: str) -> bool:
+    module = place.removesuffix(".weight").removesuffix(".bias")
+    return path == module or path.startswith(f"{module}.") or (module.startswith(f"{path}.") and bool(path))
+
+
+def _used(module: str, consumed: set[str]) -> bool:
+    """Whether the output of a module, or of one that it lies in, goes on."""
+    return any(part in consumed for part in (module, *_above(module)) if part)
+
+
+def _above(module: str) -> Iterator[str]:
+    while "." in module:
+        module = module.rpartition(".")[0]
+        yield module
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for length in shape:
+        size *= length
+    return size

@@ -1,0 +1,142 @@
+"""EG2xx: gradients that vanish, losses that diverge, learning that is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import isfinite
+from statistics import median
+
+from edgeglass_diag.records import Finding, Severity
+from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.reach import common_place, listed
+
+
+@dataclass(frozen=True)
+class GradientVanishes(Rule):
+    """Some matrices get a gradient that is nothing beside that of others.
+
+    Why: a saturated function or a long product of small factors lies between; with Adam such a gradient drowns in
+    eps, with SGD it moves nothing.
+
+    Formula: |gradient| / sqrt(entries) of a matrix is below ``size`` and below ``ratio`` times the median over all
+    matrices, without being zero, in every recorded window over at least ``steps`` steps and ``windows`` windows.
+    """
+
+    ratio: float = 1e-3
+    size: float = 1e-8
+    steps: float = 10
+    windows: float = 5
+
+    code = "EG201"
+    name = "gradient-vanishes"
+    severity = Severity.WARNING
+    source = (
+        "AutoTrainer (ICSE 2021): ratio of first to last below 1e-3; 1e-8 is the eps of torch's Adam, below which its "
+        "steps shrink"
+    )
+    fix = "Look at the first module behind these weights: saturated attention or activation, a tiny factor, a hook."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """One finding for all such matrices."""
+        rms = self._per_weight(history)
+        middle = median(rms.values()) if rms else 0.0
+        small = [site for site, value in rms.items() if value < min(self.size, self.ratio * middle)]
+        found = [site for site in small if self._lasting(history, site, self.size * history.roots[site])]
+        if found:
+            yield self.finding(
+                history,
+                f"the gradient of {listed(found)} vanishes: {rms[found[0]]:.1e} per weight, {middle:.1e} elsewhere",
+                site=common_place(found),
+                evidence={"parameters": found[:20], "gradient": rms[found[0]], "median": middle},
+            )
+
+    def _per_weight(self, history: History) -> dict[str, float]:
+        """|gradient| / sqrt(entries) of the matrices whose size is known."""
+        return {
+            site: series.last / history.roots[site]
+            for site, series in history.of("gradient/norm")
+            if site in history.roots and series.last > 0
+        }
+
+    def _lasting(self, history: History, site: str, limit: float) -> bool:
+        series = history.series("gradient/norm", site)
+        low = history.streak(("EG201", self.size, site), series, lambda _, norm: 0 < norm < limit)
+        return low is not None and low.lasting(steps=int(self.steps), windows=int(self.windows))
+
+
+@dataclass(frozen=True)
+class Diverging(Rule):
+    """The loss rises far above where it began.
+
+    Why: a loss above that of knowing nothing is that of being sure of the wrong thing, and it does not come back by
+    itself: the learning rate is too high, or the scale has run away.
+
+    Formula: the loss is not finite or larger than ``factor`` times the larger of its first value and its chance
+    level, in every recorded window over at least ``steps`` steps and ``windows`` windows.
+    """
+
+    factor: float = 1.5
+    steps: float = 5
+    windows: float = 3
+
+    code = "EG204"
+    name = "diverging"
+    severity = Severity.CRITICAL
+    source = "derived: random-init CLIP at scale 100 begins 1.45 times above ln 64, and falls from there"
+    fix = "Lower the learning rate by 10 and warm up; clip the gradient."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """At most one finding for the whole loss."""
+        total, chance = history.series("loss/total"), history.series("loss/chance")
+        first = next((value for value in total.values if isfinite(value)), 0.0)
+        level = self.factor * max(first, chance.values[0] if len(chance) else 0.0)
+        if level <= 0 or not isfinite(level) or not len(chance):
+            return
+        state = history.streak(("EG204", round(level, 9)), total, lambda _, value: not value <= level)
+        if state is None or not isfinite(total.last):
+            return
+        if state.lasting(steps=int(self.steps), windows=int(self.windows)):
+            yield self.finding(
+                history,
+                f"the loss is {total.last:.4g} since step {state.since}; it began at {first:.4g}",
+                evidence={"loss": total.last, "first": first, "since": state.since},
+            )
+
+
+@dataclass(frozen=True)
+class ForgetsWhatItLearned(Rule):
+    """The loss was well below chance, and is back at it.
+
+    Why: what was learned is gone; too large a step, an overflow, or data that changed.
+
+    Formula: the loss was at least ``learned`` (relative) below its chance level in three recorded windows, and has
+    been no more than ``back`` below it since, over at least ``steps`` steps and ``windows`` windows.
+    """
+
+    learned: float = 0.2
+    back: float = 0.05
+    steps: float = 10
+    windows: float = 3
+
+    code = "EG207"
+    name = "learning-lost"
+    severity = Severity.CRITICAL
+    source = "derived: a fifth of ln B is far beyond the noise of a batch; open_clip #41 (a jump, then a plateau)"
+    fix = "Go back to a checkpoint from before, with a third of the learning rate and the gradient clipped."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """At most one finding for the whole loss."""
+        relative = history.relative_loss
+        lost = history.streak(("EG207", self.back), relative, lambda _, value: value >= -self.back)
+        if lost is None or not lost.lasting(steps=int(self.steps), windows=int(self.windows)):
+            return
+        if sum(value <= -self.learned for value in relative.values) < 3:
+            return
+        best = min(relative.values)
+        yield self.finding(
+            history,
+            f"the loss was {-best:.0%} below chance and is back at it since step {lost.since}",
+            evidence={"best": best, "now": relative.last, "since": lost.since},
+        )

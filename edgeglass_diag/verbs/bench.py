@@ -1,0 +1,143 @@
+"""The verb ``bench``: known faults and healthy models under observation, and what the rules made of them."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import shutil
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from edgeglass_diag.records import Finding, Severity, UsageError
+from edgeglass_diag.store import load
+from edgeglass_diag.targets import Case, provider
+from edgeglass_diag.verbs.options import Options
+from edgeglass_diag.verbs.summary import finding_summary, plain
+from edgeglass_diag.watching import Watch
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is measured: cases that match ``pattern`` (several with commas), ``seeds`` runs of each.
+
+    With ``fast`` the fast ones alone.
+    """
+
+    out: Path
+    pattern: str = "*"
+    seeds: int = 1
+    fast: bool = False
+
+
+def run_bench(request: Request, options: Options, progress: Progress) -> dict[str, Any]:
+    """Run what is not there yet and sum up; see the design's machine output.
+
+    Each run has a folder ``OUT/NAME-SEED`` with its record and, once it has ended, ``verdict.json``. One that is
+    there is not run again unless the rules or their thresholds, or the case, have changed.
+
+    Raises:
+        UsageError: for a pattern that matches no case, and for a folder that holds something else.
+    """
+    chosen = _chosen(request)
+    todo = [(case, seed) for seed in range(request.seeds) for case in chosen]
+    rules = zlib.crc32(json.dumps([(rule.code, rule.thresholds) for rule in options.rules]).encode())
+    rows, begun, ran = [], time.monotonic(), 0
+    for index, (case, seed) in enumerate(todo):
+        folder = request.out / f"{case.name}-{seed}"
+        stamp = {"rules": rules, "expected": list(case.expected), "places": list(case.places), "summary": case.summary}
+        row = _known(folder, stamp)
+        if row is None:
+            spent = time.monotonic() - begun
+            eta = f", about {spent / ran * (len(todo) - index):.0f} s to go" if ran else ""
+            progress(f"{index + 1}/{len(todo)} {case.name} (seed {seed}){eta}")
+            row = {**_run(case, seed, folder, options), "stamp": stamp}
+            (folder / "verdict.json").write_text(json.dumps(plain(row)), encoding="utf-8")
+            ran += 1
+        rows.append(row)
+    return summary(rows)
+
+
+def _chosen(request: Request) -> list[Case]:
+    offered, patterns = list(provider().cases()), request.pattern.split(",")
+    chosen = [
+        case
+        for case in offered
+        if any(fnmatch.fnmatch(case.name, pattern.strip()) for pattern in patterns) and (case.fast or not request.fast)
+    ]
+    if not chosen:
+        raise UsageError(f"--faults: no case matches {request.pattern!r}: expected one of "
+                         f"{', '.join(case.name for case in offered)}")  # fmt: skip
+    if request.out.exists() and not (request.out / "bench.json").exists() and any(request.out.iterdir()):
+        raise UsageError(f"--out: {request.out} is not empty and holds no bench")
+    request.out.mkdir(parents=True, exist_ok=True)
+    (request.out / "bench.json").write_text(json.dumps({"format": "edgeglass-diag bench"}), encoding="utf-8")
+    return chosen
+
+
+def _known(folder: Path, stamp: dict[str, Any]) -> dict[str, Any] | None:
+    file = folder / "verdict.json"
+    if not file.is_file():
+        return None
+    row: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return row if row.get("stamp") == stamp else None
+
+
+def _run(case: Case, seed: int, folder: Path, options: Options) -> dict[str, Any]:
+    if folder.exists():
+        shutil.rmtree(folder)
+    job = case.job(seed)
+    header = {"settings": {**job.settings, "total_steps": job.prepare()}}
+    begun = time.monotonic()
+    failed = {}
+    try:
+        with Watch(folder, name=job.name, every=options.every, rules=options.rules, header=header) as watch:
+            watch.result |= job.train(folder, watch.log)
+    except Exception as error:  # a fault may end its training; what was found until then counts
+        failed = {"error": f"{type(error).__name__}: {error}"}
+    with load(folder) as run:
+        return {**verdict(case, run.findings), "seed": seed, "seconds": round(time.monotonic() - begun, 2),
+                "metrics": run.result, **failed}  # fmt: skip
+
+
+def verdict(case: Case, findings: Sequence[Finding]) -> dict[str, Any]:
+    """What the findings say about a case.
+
+    Found: any warning or critical. Named: an accepted code is a headline, that is, follows from no other. Located:
+    such a headline's site begins with one of the places, or there is no place but the setting that the code names.
+    """
+    loud = [f for f in findings if f.severity.rank >= Severity.WARNING.rank]
+    codes = {f.code for f in loud}
+    headlines = [f for f in loud if f.because_of not in codes]
+    named = [f for f in headlines if f.code in case.expected]
+    located = [f for f in named if not case.places or f.site.startswith(case.places)]
+    first = min((f.step for f in named or loud), default=None)
+    return {
+        "fault": case.name, "healthy": not case.expected, "expected": list(case.expected), "places": list(case.places),
+        "found": bool(loud), "named": bool(named), "located": bool(located), "step": first,
+        "delay": None if first is None else max(0, first - case.acts),
+        "findings": [finding_summary(f) for f in findings],
+    }  # fmt: skip
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Counts over all runs."""
+    ill = [row for row in rows if not row["healthy"]]
+    well = [row for row in rows if row["healthy"]]
+    delays = sorted(row["delay"] for row in ill if row["delay"] is not None)
+    count = {key: sum(row[key] for row in ill) for key in ("found", "named", "located")}
+    loud = {level: sum(any(f["severity"] == level for f in row["findings"]) for row in well)
+            for level in ("critical", "warning")}  # fmt: skip
+    p90 = delays[min(len(delays) - 1, int(0.9 * len(delays)))] if delays else None
+    return {
+        "faults": {"total": len(ill), **count},
+        "delay_steps": {"median": median(delays) if delays else None, "p90": p90},
+        "healthy": {"runs": len(well), "false_critical": loud["critical"], "false_warning": loud["warning"]},
+        "cases": [{key: value for key, value in row.items() if key != "stamp"} for row in rows],
+    }

@@ -1,0 +1,1 @@
+"""Faults and healthy variants of a small training, each a small named change."""

@@ -1,0 +1,398 @@
+"""Healthy variants, in which nothing is to be found."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, logsigmoid, normalize
+from torch.optim import SGD, AdamW
+
+from edgeglass_models.faults.case import Cases
+from edgeglass_models.faults.model import TinyDual
+from edgeglass_models.faults.numbers import matryoshka
+from edgeglass_models.faults.optimising import everything_decayed
+from edgeglass_models.faults.scenes import Pairs, draw_pairs
+from edgeglass_models.faults.training import Setup, fresh_pairs
+
+cases = Cases()
+
+
+def _tiny(**options: Any) -> Any:
+    return lambda setup: TinyDual(**options)
+
+
+@cases.healthy(fast=True)
+def plain(setup: Setup) -> None:
+    """Nothing is changed."""
+
+
+@cases.healthy()
+def narrow(setup: Setup) -> None:
+    """Towers of width 16."""
+    setup.build = _tiny(width=16, embed=16)
+
+
+@cases.healthy()
+def wide(setup: Setup) -> None:
+    """Towers of width 96."""
+    setup.build = _tiny(width=96, embed=64)
+    setup.lr = 1e-3
+
+
+@cases.healthy()
+def deep(setup: Setup) -> None:
+    """Six blocks in each tower."""
+    setup.build = _tiny(depth=6)
+    setup.lr = 1e-3
+
+
+@cases.healthy()
+def shallow(setup: Setup) -> None:
+    """One block in each tower."""
+    setup.build = _tiny(depth=1)
+
+
+@cases.healthy()
+def one_head(setup: Setup) -> None:
+    """A single head."""
+    setup.build = _tiny(heads=1)
+
+
+@cases.healthy()
+def many_heads(setup: Setup) -> None:
+    """Sixteen heads of width two."""
+    setup.build = _tiny(heads=16)
+
+
+@cases.healthy()
+def tiny_batch(setup: Setup) -> None:
+    """Eight pairs in a batch."""
+    setup.batch, setup.lr = 8, 1e-3
+
+
+@cases.healthy()
+def large_batch(setup: Setup) -> None:
+    """256 pairs in a batch."""
+    setup.batch, setup.steps = 256, 80
+
+
+@cases.healthy()
+def few_steps(setup: Setup) -> None:
+    """A smoke run of eight steps."""
+    setup.steps = 8
+
+
+@cases.healthy()
+def long_warmup(setup: Setup) -> None:
+    """Half of the run is warm-up."""
+    setup.warmup = 60
+
+
+@cases.healthy()
+def no_warmup(setup: Setup) -> None:
+    """No warm-up and a constant rate."""
+    setup.schedule = lambda setup, step: 1.0
+
+
+@cases.healthy()
+def low_rate(setup: Setup) -> None:
+    """A tenth of the rate: slow, but it learns."""
+    setup.lr, setup.steps = 2e-4, 160
+
+
+@cases.healthy()
+def warm_restarts(setup: Setup) -> None:
+    """A cosine that restarts every 40 steps."""
+    setup.schedule = lambda setup, step: 0.5 * (1 + math.cos(math.pi * (step % 40) / 40))
+
+
+@cases.healthy()
+def accumulation(setup: Setup) -> None:
+    """Two micro-batches for each step."""
+    setup.accumulate = 2
+
+
+@cases.healthy()
+def bfloat16(setup: Setup) -> None:
+    """Autocast to bfloat16."""
+    setup.autocast = torch.bfloat16
+
+
+@cases.healthy()
+def float16_scaled(setup: Setup) -> None:
+    """Autocast to float16 with a loss scaler, which overflows at first."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**24)
+    setup.autocast = torch.float16
+
+    def scaled(model: nn.Module, optimizer: torch.optim.Optimizer, setup: Setup, step: int) -> None:
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.float16):
+            loss = setup.forward(model, setup.batches(setup, step), setup)
+        torch.autograd.backward(scaler.scale(loss))
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        scaler.step(optimizer)
+        scaler.update()
+
+    setup.update = scaled
+
+
+@cases.healthy()
+def dropout(setup: Setup) -> None:
+    """Dropout of a tenth, off in the evaluation."""
+    setup.build = _tiny(dropout=0.1)
+
+
+@cases.healthy()
+def label_smoothing(setup: Setup) -> None:
+    """Labels smoothed by a tenth."""
+
+    def loss(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
+        logits, labels = scale * image @ text.T, torch.arange(len(image))
+        return (cross_entropy(logits, labels, label_smoothing=0.1) + cross_entropy(logits.T, labels)) / 2
+
+    setup.loss = loss
+
+
+@cases.healthy()
+def one_direction(setup: Setup) -> None:
+    """Only images look for texts."""
+    setup.loss = lambda image, text, scale: cross_entropy(scale * image @ text.T, torch.arange(len(image)))
+
+
+@cases.healthy()
+def siglip(setup: Setup) -> None:
+    """Sigmoid loss with a learned bias."""
+
+    def build(setup: Setup) -> nn.Module:
+        model = TinyDual(temperature=0.1)
+        model.bias = nn.Parameter(torch.tensor(-math.log(63.0)))
+        return model
+
+    def forward(model: Any, batch: Pairs, setup: Setup) -> Tensor:
+        image, text, scale = model(batch.images, batch.tokens)
+        signs = 2 * torch.eye(len(image)) - 1
+        return -logsigmoid(signs * (scale * image @ text.T + model.bias)).sum() / len(image)
+
+    setup.build, setup.forward = build, forward
+
+
+@cases.healthy()
+def fixed_scale(setup: Setup) -> None:
+    """A temperature that is not learned."""
+    setup.alter.append(lambda model: model.log_scale.requires_grad_(False))
+
+
+@cases.healthy()
+def scale_at_the_clamp(setup: Setup) -> None:
+    """A scale that starts at CLIP's clamp of 100."""
+    setup.build = _tiny(temperature=0.01)
+
+
+@cases.healthy()
+def matryoshka_on(setup: Setup) -> None:
+    """Losses on three prefixes."""
+    matryoshka(setup)
+
+
+@cases.healthy()
+def everything_in_one_group(setup: Setup) -> None:
+    """AdamW with its default decay on all parameters, the scale among them."""
+    setup.optimizer = everything_decayed
+
+
+@cases.healthy()
+def sgd(setup: Setup) -> None:
+    """SGD with momentum."""
+    setup.optimizer = lambda model, setup: SGD(model.parameters(), lr=0.5, momentum=0.9)
+    setup.steps = 160
+
+
+@cases.healthy()
+def two_optimizers(setup: Setup) -> None:
+    """A tower each."""
+
+    def both(model: nn.Module, optimizer: torch.optim.Optimizer, setup: Setup, step: int) -> None:
+        second = made.setdefault("second", AdamW(model.textual.parameters(), lr=setup.lr))  # type: ignore[union-attr]
+        optimizer.zero_grad()
+        second.zero_grad()
+        torch.autograd.backward(setup.forward(model, setup.batches(setup, step), setup))
+        optimizer.step()
+        second.step()
+
+    made: dict[str, torch.optim.Optimizer] = {}
+    setup.optimizer = lambda model, setup: AdamW(
+        [p for name, p in model.named_parameters() if not name.startswith("textual")], lr=setup.lr
+    )
+    setup.update = both
+
+
+@cases.healthy(fast=True)
+def frozen_tower(setup: Setup) -> None:
+    """A tower with loaded weights is frozen, and in evaluation mode."""
+
+    def freeze(model: Any) -> None:
+        model.visual.load_state_dict(pretrained(setup).visual.state_dict())
+        model.visual.requires_grad_(False)
+
+    setup.alter.append(freeze)
+    setup.each_step.append(_visual_in_evaluation_mode)
+
+
+def _visual_in_evaluation_mode(model: Any, step: int) -> None:
+    model.visual.eval()
+
+
+_PRETRAINED: dict[int, TinyDual] = {}
+
+
+def pretrained(setup: Setup) -> TinyDual:
+    """A model after 120 steps."""
+    if setup.seed not in _PRETRAINED:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(setup.seed + 1)
+            model = TinyDual()
+            _learn(model, setup)
+            _PRETRAINED[setup.seed] = model
+    return _PRETRAINED[setup.seed]
+
+
+def _learn(model: TinyDual, setup: Setup) -> None:
+    """Plain steps by hand, without an optimizer, so that no step of a watched run is counted."""
+    momentum = {p: torch.zeros_like(p) for p in model.parameters()}
+    for step in range(120):
+        pairs = draw_pairs(64, 5_000_000 + step)
+        loss = setup.loss(*model(pairs.images, pairs.tokens))
+        gradients = torch.autograd.grad(loss, list(momentum))
+        clip = 1.0 / max(1.0, float(torch.stack([g.norm() for g in gradients]).norm()))
+        for parameter, gradient in zip(momentum, gradients, strict=True):
+            momentum[parameter].mul_(0.9).add_(gradient, alpha=clip)
+            parameter.data.add_(momentum[parameter], alpha=-0.3 * min(1.0, step / 10))
+
+
+@cases.healthy()
+def warm_start(setup: Setup) -> None:
+    """All weights are loaded from a trained model."""
+    setup.alter.append(lambda model: model.load_state_dict(pretrained(setup).state_dict()))
+    setup.lr = 3e-4
+
+
+@cases.healthy()
+def small_init_behind_norms(setup: Setup) -> None:
+    """All matrices are drawn with std 0.02."""
+
+    def draw(model: nn.Module) -> None:
+        for parameter in model.parameters():
+            if parameter.dim() >= 2:
+                nn.init.normal_(parameter, std=0.02)
+
+    setup.alter.append(draw)
+
+
+@cases.healthy()
+def xavier(setup: Setup) -> None:
+    """Xavier for all linear layers."""
+    setup.alter.append(
+        lambda model: [nn.init.xavier_uniform_(m.weight) for m in model.modules() if isinstance(m, nn.Linear)]
+    )
+
+
+@cases.healthy()
+def orthogonal(setup: Setup) -> None:
+    """Orthogonal matrices for all linear layers."""
+    setup.alter.append(
+        lambda model: [nn.init.orthogonal_(m.weight) for m in model.modules() if isinstance(m, nn.Linear)]
+    )
+
+
+@cases.healthy()
+def residual_branches_at_zero(setup: Setup) -> None:
+    """The last layer of each branch starts at zero."""
+
+    def zero(model: Any) -> None:
+        for block in (*model.visual.blocks, *model.textual.blocks):
+            nn.init.zeros_(block.mlp[2].weight)
+            nn.init.zeros_(block.attention.out.weight)
+
+    setup.alter.append(zero)
+
+
+@cases.healthy()
+def rms_norm(setup: Setup) -> None:
+    """RMSNorm for LayerNorm."""
+    setup.build = _tiny(norm=nn.RMSNorm)
+
+
+@cases.healthy()
+def epochs_of_a_small_set(setup: Setup) -> None:
+    """A set of 640 pairs, shuffled anew in each epoch."""
+
+    def batches(setup: Setup, step: int) -> Pairs:
+        pairs = draw_pairs(640, setup.seed)
+        epoch, place = divmod(step, 640 // setup.batch)
+        order = torch.randperm(640, generator=torch.Generator().manual_seed(epoch))
+        return pairs[order[place * setup.batch : (place + 1) * setup.batch]]
+
+    setup.batches = batches
+
+
+@cases.healthy()
+def images_between_zero_and_one(setup: Setup) -> None:
+    """Images scaled to 0 to 1, as many models take them."""
+
+    def batches(setup: Setup, step: int) -> Pairs:
+        pairs = fresh_pairs(setup, step)
+        return Pairs((pairs.images.clamp(-1, 1) + 1) / 2, pairs.tokens)
+
+    setup.batches = batches
+
+
+@cases.healthy()
+def clipped_at_a_tenth(setup: Setup) -> None:
+    """Gradients are clipped at every step, which Adam does not mind."""
+    setup.clip = 0.05
+
+
+@cases.healthy()
+def no_clipping(setup: Setup) -> None:
+    """No clipping."""
+    setup.clip = None
+
+
+@cases.healthy()
+def gathered_mean_pooling(setup: Setup) -> None:
+    """Texts are pooled by their mean, and no mask is used."""
+
+    def pool(model: Any) -> None:
+        text = model.textual
+
+        def forward(tokens: Tensor) -> Tensor:
+            x = text.words(tokens) + text.position
+            for block in text.blocks:
+                x = block(x)
+            pooled: Tensor = text.norm(x.mean(1))
+            return pooled
+
+        text.forward = forward
+
+    setup.alter.append(pool)
+
+
+@cases.healthy()
+def dot_product_without_norm(setup: Setup) -> None:
+    """Plain dot products as in dense passage retrieval: no norm, no scale."""
+
+    def plain_products(model: Any) -> None:
+        model.normalize = lambda x: x
+
+    setup.alter.append(plain_products)
+    setup.loss = lambda image, text, scale: cross_entropy(image @ text.T, torch.arange(len(image)))
+    setup.embed = lambda model, pairs: _unit(model, pairs)
+
+
+def _unit(model: nn.Module, pairs: Pairs) -> tuple[Tensor, Tensor, float]:
+    image, text, scale = model(pairs.images, pairs.tokens)
+    return normalize(image, dim=-1), normalize(text, dim=-1), float(scale)
