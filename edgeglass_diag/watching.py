@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+import safetensors.numpy  # noqa: F401  like the next: an import in the writing thread would be cut in two by a fork
 from torch import nn
 from torch.optim import Optimizer
 
+import edgeglass_diag.store.slices  # noqa: F401
 from edgeglass_diag.process import StopTraining as StopTraining
 from edgeglass_diag.process import ending, environment, git
 from edgeglass_diag.record import Recorder

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from edgeglass_diag.audit import audit_files
+from edgeglass_diag.audit.audit import audit_files
 from edgeglass_diag.audit.readers import read
 from edgeglass_diag.records import UsageError
 

@@ -43,7 +43,7 @@ def run(scenes, tmp_path_factory, feature_cache):
 
 
 def evaluated(path, **options):
-    return evaluate(path, with_curve=False, **options)
+    return evaluate(path, with_curve=False, **options)[0]
 
 
 def test_several_captions_reach_training_and_evaluation(command, run):

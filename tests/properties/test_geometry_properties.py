@@ -22,7 +22,7 @@ from edgeglass_diag.measures.geometry import (
     sample_signal,
     uniformity,
 )
-from edgeglass_diag.measures.gradients import norms, row_signal, sample, update_ratios
+from edgeglass_diag.measures.gradients import norms, row_signals, sample, update_ratios
 
 MEASURES = (sample_signal, effective_rank, mean_cosine, uniformity, distinct_rows)
 
@@ -160,7 +160,7 @@ def test_norms_and_updates(tensors):
 
 @given(embeddings())
 def test_row_signal_is_the_sample_signal_of_rows(rows):
-    close(row_signal(rows), sample_signal(rows), 1e-4)
+    close(row_signals([rows])[0], sample_signal(rows), 1e-4)
 
 
 @given(batches(kind=kinds("plain", "common", "outliers")), seeds())
