@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
 from edgeglass_diag.guard.strategies import batches, embeddings, kinds, normal, pairs, seeds
-from edgeglass_diag.measures.activations import activation_statistics, subset
+from edgeglass_diag.measures.activations import activation_statistics, sample_activation, subset
 from edgeglass_diag.measures.batches import fingerprint, repeated, row_fingerprints
 from edgeglass_diag.measures.geometry import (
     alignment,
@@ -117,9 +117,15 @@ def test_gap_and_alignment(pair, seed):
     assert modality_gap(image, text) ** 2 <= alignment(image, text) + 1e-6  # Jensen
 
 
+def measured(tokens):
+    """Statistics of one activation, 0-d each, the batch in front."""
+    found = activation_statistics([sample_activation(tokens, 0)])
+    return type(found)(*(value[0] for value in found))
+
+
 @given(batches())
 def test_activations_are_what_their_formulas_say(tokens):
-    found = activation_statistics(tokens, 0)
+    found = measured(tokens)
     part = subset(tokens, 0).double()
     close(found.rms / tokens.abs().max(), part.square().mean().sqrt() / tokens.abs().max())
     assert found.absmax == tokens.abs().max()
@@ -130,18 +136,18 @@ def test_activations_are_what_their_formulas_say(tokens):
 
 @given(batches(kind=kinds("constant")))
 def test_a_constant_batch_has_no_signal(tokens):
-    assert activation_statistics(tokens, 0).sample_signal < 1e-10
+    assert measured(tokens).sample_signal < 1e-10
 
 
 @given(batches(), st.sampled_from([float("nan"), float("inf"), -float("inf")]), seeds())
 def test_what_is_not_finite_is_counted(tokens, value, seed):
     tokens.view(-1)[seed % tokens.numel()] = value
-    assert activation_statistics(tokens, 0).nonfinite >= 1
+    assert measured(tokens).nonfinite >= 1
 
 
 @given(batches(kind=kinds("plain", "common", "tiny", "huge", "duplicates")))
 def test_statistics_of_activations_scale_as_they_should(tokens):
-    before, after = activation_statistics(tokens, 0), activation_statistics(4 * tokens, 0)
+    before, after = measured(tokens), measured(4 * tokens)
     assert float(after.rms) == pytest.approx(4 * float(before.rms), rel=1e-5)
     assert float(after.absmax) == pytest.approx(4 * float(before.absmax), rel=1e-6)
     close(before.sample_signal, after.sample_signal, 1e-5)
