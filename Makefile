@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test test-large properties acceptance bench docs check install clean
+.PHONY: demo test test-long test-large properties acceptance bench docs check install clean
 
 install: $(STAMP)
 
@@ -24,7 +24,11 @@ check: $(STAMP)
 
 test: $(STAMP) check
 	tests/install_chromium.sh
-	$(BIN)/python -m pytest --ignore=tests/acceptance --numprocesses=auto --maxprocesses=4 --dist=loadfile
+	$(BIN)/python -m pytest --ignore=tests/acceptance -m "not long" --numprocesses=auto --maxprocesses=4 --dist=loadfile
+
+# What trains whole models for minutes.
+test-long: $(STAMP)
+	$(BIN)/python -m pytest --ignore=tests/acceptance -m long
 
 # The property suite with five times the examples of `make test`.
 properties: $(STAMP)

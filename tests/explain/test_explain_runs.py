@@ -10,6 +10,8 @@ from torch.nn import functional as F
 from edgeglass_diag.explain.code import explain
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.store import load
+from edgeglass_diag.verbs.explain import Question
+from edgeglass_diag.verbs.explain import explain as ask
 
 SMALL = ["data.train=256", "data.val=64", "data.test=64", "train.batch_size=64", "train.max_steps=16", "optim.lr=3e-3"]
 QUICK = [word for setting in SMALL for word in ("--set", setting)]
@@ -44,18 +46,18 @@ def test_a_run_against_a_recipe(ill, tmp_path, command):
     assert "replays of" in done.stderr
 
 
-def test_wrong_use_is_said_in_one_line(ill, tmp_path, command):
-    def said(*words):
-        done = command("explain", *words, "--out", tmp_path / "none")
-        assert done.returncode == 2
+def test_wrong_use_is_said_in_one_line(ill, tmp_path):
+    def said(run, against=None, *overrides):
+        with pytest.raises(UsageError) as error:
+            ask(Question(run, against, overrides, tmp_path / "none"))
         assert not (tmp_path / "none").exists()
-        return done.stderr.strip()
+        return str(error.value)
 
     assert "no such run" in said(tmp_path / "nothing")
-    assert "unknown recipe 'nonsense'" in said(ill, "--against", "nonsense")
-    assert "expected one run or recipe, got 2" in said(ill, "--against", "incident")
-    assert "nothing to tell apart" in said(ill, "--against", ill)
-    assert "is for a recipe" in said(ill, "--against", ill, "--set", "optim.lr=1")
+    assert "unknown recipe 'nonsense'" in said(ill, "nonsense")
+    assert "expected one run or recipe, got 2" in said(ill, "incident")
+    assert "nothing to tell apart" in said(ill, str(ill))
+    assert "is for a recipe" in said(ill, str(ill), "optim.lr=1")
 
 
 def build(settings):

@@ -13,6 +13,7 @@ from edgeglass_models.torchvision_operators import define_missing_operators
 
 define_missing_operators()  # transformers and open_clip import torchvision
 STEPS = 60
+pytestmark = pytest.mark.long
 
 
 def loud(folder):
