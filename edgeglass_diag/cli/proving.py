@@ -103,7 +103,11 @@ def explain(
 
     place = out if out is not None else default_folder(f"explain-{folder.name}", Path("runs"))
     question = Question(folder, against, settings, place, seeds, steps, budget, workers)
-    result = explain_run(question, _tell)
+    try:
+        result = explain_run(question, _tell)
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: the same command with --out {place} goes on from here", file=sys.stderr)
+        raise SystemExit(130) from None
     print(file=sys.stderr)
     if as_json:
         print_json(result)

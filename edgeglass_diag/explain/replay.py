@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeglass_diag.explain.outcome import Outcome, measure
+from edgeglass_diag.folders import is_run, read_header
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.settings import flatten, nested
 from edgeglass_diag.store import load
@@ -18,6 +20,7 @@ from edgeglass_diag.store import load
 DECIDED = ("EG801", "EG301")
 """Findings that end a replay: not finite, or one side constant. Nothing that is learned comes after them."""
 
+_FOLDER = re.compile(r".+-seed\d+-[0-9a-f]{6}")
 READINGS = 40
 """Windows that are recorded of a replay beside its first ones."""
 
@@ -79,11 +82,11 @@ def replay(trial: Trial, out: Path) -> Outcome:
     from edgeglass_diag.watching import StopTraining, Watch
 
     folder = out / trial.folder
-    if folder.exists():
+    if is_run(folder):
         with load(folder) as done:
             if done.status in ("finished", "stopped"):
                 return measure(done)
-        shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)  # begun and never ended
     try:
         job = provider().replay(nested(trial.settings), steps=trial.steps, seed=trial.seed)
         job.prepare()
@@ -99,6 +102,13 @@ def replay(trial: Trial, out: Path) -> Outcome:
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # a run that only answers one question
     with load(folder) as run:
         return measure(run)
+
+
+def is_replay(folder: Path) -> bool:
+    """Whether a folder is a replay, whole or cut off before it had a header."""
+    if is_run(folder):
+        return "replay" in read_header(folder)
+    return folder.is_dir() and _FOLDER.fullmatch(folder.name) is not None
 
 
 def settings_of(header: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from edgeglass_diag.explain.outcome import LEAST
 from edgeglass_diag.settings import differing
 from edgeglass_diag.store import Run
 from edgeglass_diag.verbs.summary import plain, run_summary
-
-APART = 0.05
 
 
 def compare_runs(runs: Sequence[Run]) -> dict[str, Any]:
@@ -38,6 +37,6 @@ def _divergence(runs: Sequence[Run]) -> dict[str, Any] | None:
     for step in sorted(set.intersection(*(set(series) for series in losses))):
         values = [series[step] for series in losses]
         # A NaN is far from everything: the negated comparison counts it as apart.
-        if not max(values) - min(values) <= APART:
+        if not max(values) - min(values) <= LEAST:
             return {"step": step, "loss_over_chance": plain(dict(zip((r.name for r in runs), values, strict=True)))}
     return None

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeglass_diag.explain.engine import Explanation, OutOfBudgetError, explain_alone, explain_difference
+from edgeglass_diag.explain.engine import OutOfBudgetError, explain_alone, explain_difference
 from edgeglass_diag.explain.pool import Pool, Progress
-from edgeglass_diag.explain.replay import ImpossibleError, Trial, check, settings_of
+from edgeglass_diag.explain.replay import ImpossibleError, Trial, check, is_replay, settings_of
 from edgeglass_diag.explain.wording import summary
 from edgeglass_diag.folders import read_header
 from edgeglass_diag.records import UsageError
@@ -21,6 +21,7 @@ from edgeglass_diag.targets import provider
 from edgeglass_diag.verbs.options import check_folder
 
 _STEPS = 100
+_RESULT = "explain.json"
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,14 @@ class Question:
 def explain(question: Question, progress: Progress | None = None) -> dict[str, Any]:
     """Replay, and say what was found; also written to ``OUT/explain.json``.
 
+    Replays that an explanation left in ``OUT`` when it was cut off are read instead of made again.
+
     Raises:
         UsageError: for runs without recipe settings, equal settings, a folder in use, or too small a budget.
     """
     begun = time.monotonic()
+    if question.overrides and question.against is None:
+        raise UsageError(f"--set {question.overrides[0]}: is for the recipe --against, and there is none")
     recorded = settings_of(read_header(question.run))
     steps = question.steps or min(_STEPS, int(recorded.get("total_steps") or _STEPS))
     first = int(recorded.get("seed") or 0)
@@ -65,7 +70,7 @@ def explain(question: Question, progress: Progress | None = None) -> dict[str, A
         raise UsageError(
             f"{question.run} and {question.against} have the same settings: there is nothing to tell apart"
         )
-    check_folder(question.out)
+    _check_replays(question.out)
     deadline = None if question.budget is None else begun + question.budget
     workers = question.workers or max(1, min(4, os.cpu_count() or 1))
     seeds = range(first, first + question.seeds)
@@ -82,15 +87,18 @@ def explain(question: Question, progress: Progress | None = None) -> dict[str, A
                 )
         except OutOfBudgetError:
             raise UsageError(f"--budget {question.budget:g}: did not suffice for a single replay of each") from None
-        result = _written(found, pool, values, steps, begun)
-    (question.out / "explain.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+        replays = sorted(pool.done.values(), key=lambda done: (done[0].label, done[0].seed))
+        seconds = time.monotonic() - begun
+        result = summary(found, replays, values, steps=steps, seconds=seconds)
+    (question.out / _RESULT).write_text(json.dumps(result, indent=1), encoding="utf-8")
     return result
 
 
-def _written(
-    found: Explanation, pool: Pool, values: Mapping[str, Sequence[Any]], steps: int, begun: float
-) -> dict[str, Any]:
-    return summary(found, list(pool.done.values()), values, steps=steps, seconds=time.monotonic() - begun)
+def _check_replays(out: Path) -> None:
+    """Make sure that ``out`` can be used: new, empty, or the replays of an explanation that was cut off."""
+    children = list(out.iterdir()) if out.is_dir() else []
+    if not all(child.name == _RESULT or is_replay(child) for child in children):
+        check_folder(out)
 
 
 def _against(question: Question) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Real replays: of a recipe run in processes of their own, of code of one's own in this process."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -45,6 +46,18 @@ def test_a_run_against_a_recipe(ill, tmp_path, command):
             assert run.header["settings"]["seed"] == trial["seed"]
     assert "replays of" in done.stderr
 
+    # Cut off before its end it goes on: what is whole is read, what is not is made again.
+    (place / "explain.json").unlink()
+    broken, *whole = [Path(trial["out"]) for trial in result["trials"]]
+    (broken / "run.json").unlink()
+    before = {file: file.stat().st_mtime_ns for folder in whole for file in [folder / "run.json"]}
+    again = ask(Question(ill, "baseline", [*SMALL, "optim.weight_decay=0.02"], place, seeds=2, steps=16))
+    assert {**again, "seconds": 0} == {**result, "seconds": 0}
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+    (place / "something").touch()
+    with pytest.raises(UsageError, match="exists and is not empty"):
+        ask(Question(ill, "baseline", SMALL, place, steps=16))
+
 
 def test_wrong_use_is_said_in_one_line(ill, tmp_path):
     def said(run, against=None, *overrides):
@@ -58,6 +71,7 @@ def test_wrong_use_is_said_in_one_line(ill, tmp_path):
     assert "expected one run or recipe, got 2" in said(ill, "incident")
     assert "nothing to tell apart" in said(ill, str(ill))
     assert "is for a recipe" in said(ill, str(ill), "optim.lr=1")
+    assert "is for the recipe --against, and there is none" in said(ill, None, "optim.lr=1")
 
 
 def build(settings):
