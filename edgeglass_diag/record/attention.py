@@ -125,9 +125,8 @@ class AttentionTap:
             self._session.cannot_observe(site, "attention", "not observed: nested tensors are not measured")
             return
         with self._session.measuring(site, "attention", given["query"]):
-            query, key, mask = four_dims(given["query"]), four_dims(given["key"]), given.get("attn_mask")
-            if _is_causal_bias(mask):
-                mask = mask._materialize(query.device)
+            query, key = four_dims(given["query"]), four_dims(given["key"])
+            mask = _materialized(given.get("attn_mask"), query.device)
             outputs = four_dims(result)
             subset = self._subset(tuple(outputs.shape), key.shape[2])
             statistics = attention_statistics(
@@ -231,7 +230,7 @@ class AttentionTap:
             add(site, "attention/distinct", distinct_rows(some, population=count).mean(0))
 
 
-def _is_causal_bias(mask: object) -> bool:
-    """Whether a mask is torch's ``CausalBias``, whose module brings torch._dynamo: not imported before the user does."""
+def _materialized(mask: Any, device: torch.device) -> Any:
+    """A mask as a tensor; the module of torch's ``CausalBias`` imports torch._dynamo, so only the user's code does."""
     bias = sys.modules.get("torch.nn.attention.bias")
-    return bias is not None and isinstance(mask, bias.CausalBias)
+    return mask._materialize(device) if bias is not None and isinstance(mask, bias.CausalBias) else mask
