@@ -159,6 +159,7 @@ def bench(
     fast: Annotated[bool, typer.Option("--fast", help="Only the fast subset.")] = False,
     faults: Annotated[str, typer.Option(help="Names of the cases, with * and ?; several with commas.")] = "*",
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each case.")] = 1,
+    workers: Annotated[int | None, typer.Option(min=1, help="Runs at once; as many as cores by default.")] = None,
     every: Annotated[int, typer.Option(min=1, help="Distance of recorded windows in optimizer steps.")] = 10,
     select: Select = [],  # noqa: B006
     ignore: Ignore = [],  # noqa: B006
@@ -174,7 +175,7 @@ def bench(
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out: {out} is not a folder")
     options = Options(every=every, rules=configured({}, select=select, ignore=ignore, thresholds=thresholds))
-    result = run_bench(Request(out, faults, seeds, fast), options, terminal(stderr=True).print)
+    result = run_bench(Request(out, faults, seeds, fast, workers), options, terminal(stderr=True).print)
     if as_json:
         print_json(result)
     else:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -12,6 +9,7 @@ from pathlib import Path
 
 from edgeglass_diag.explain.outcome import Outcome
 from edgeglass_diag.explain.replay import Trial, replay
+from edgeglass_diag.workers import processes
 
 Progress = Callable[[int, int, float], None]
 """Told how many trials are done, how many are known to be wanted, and the mean seconds until another is done."""
@@ -36,9 +34,7 @@ class Pool:
         self._executor: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Pool:
-        threads = max(1, (os.cpu_count() or 1) // self._workers)
-        context = multiprocessing.get_context("spawn")
-        self._executor = ProcessPoolExecutor(self._workers, mp_context=context, initializer=_begin, initargs=(threads,))
+        self._executor = processes(self._workers)
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -75,9 +71,3 @@ class Pool:
             for future in ended:
                 trial, begun = running.pop(future)
                 yield trial, future.result(), time.monotonic() - begun
-
-
-def _begin(threads: int) -> None:
-    """Before torch is imported: two trainings with all cores each slow one another manyfold."""
-    os.environ |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer

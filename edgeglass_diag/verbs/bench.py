@@ -7,7 +7,8 @@ import json
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -18,7 +19,7 @@ from edgeglass_diag.store import load
 from edgeglass_diag.targets import Case, provider
 from edgeglass_diag.verbs.options import Options
 from edgeglass_diag.verbs.summary import finding_summary, plain
-from edgeglass_diag.watching import Watch
+from edgeglass_diag.workers import default_workers, processes
 
 Progress = Callable[[str], None]
 
@@ -27,13 +28,14 @@ Progress = Callable[[str], None]
 class Request:
     """What is measured: cases that match ``pattern`` (several with commas), ``seeds`` runs of each.
 
-    With ``fast`` the fast ones alone.
+    With ``fast`` the fast ones alone. ``workers`` run at once, in processes of their own that share the cores.
     """
 
     out: Path
     pattern: str = "*"
     seeds: int = 1
     fast: bool = False
+    workers: int | None = None
 
 
 def run_bench(request: Request, options: Options, progress: Progress) -> dict[str, Any]:
@@ -48,20 +50,42 @@ def run_bench(request: Request, options: Options, progress: Progress) -> dict[st
     chosen = _chosen(request)
     todo = [(case, seed) for seed in range(request.seeds) for case in chosen]
     rules = zlib.crc32(json.dumps([(rule.code, rule.thresholds) for rule in options.rules]).encode())
-    rows, begun, ran = [], time.monotonic(), 0
-    for index, (case, seed) in enumerate(todo):
-        folder = request.out / f"{case.name}-{seed}"
-        stamp = {"rules": rules, "expected": list(case.expected), "places": list(case.places), "summary": case.summary}
-        row = _known(folder, stamp)
-        if row is None:
-            spent = time.monotonic() - begun
-            eta = f", about {spent / ran * (len(todo) - index):.0f} s to go" if ran else ""
-            progress(f"{index + 1}/{len(todo)} {case.name} (seed {seed}){eta}")
-            row = {**_run(case, seed, folder, options), "stamp": stamp}
-            (folder / "verdict.json").write_text(json.dumps(plain(row)), encoding="utf-8")
-            ran += 1
-        rows.append(row)
-    return summary(rows)
+    known = {(case.name, seed): _known(_folder(request, case, seed), _stamp(case, rules)) for case, seed in todo}
+    missing = [(case, seed) for case, seed in todo if known[case.name, seed] is None]
+    for case, seed, row in _made(missing, request, options, progress):
+        stamped = {**row, "stamp": _stamp(case, rules)}
+        (_folder(request, case, seed) / "verdict.json").write_text(json.dumps(plain(stamped)), encoding="utf-8")
+        known[case.name, seed] = stamped
+    return summary([made for case, seed in todo if (made := known[case.name, seed]) is not None])
+
+
+def _made(
+    missing: Sequence[tuple[Case, int]], request: Request, options: Options, progress: Progress
+) -> Iterator[tuple[Case, int, dict[str, Any]]]:
+    workers = min(request.workers or default_workers(), max(1, len(missing)))
+    begun = time.monotonic()
+    with processes(workers) as pool:
+        running = {
+            pool.submit(_run, case.name, seed, _folder(request, case, seed), options): (case, seed)
+            for case, seed in missing
+        }
+        try:
+            for done, future in enumerate(as_completed(running), 1):
+                case, seed = running[future]
+                left = (time.monotonic() - begun) / done * (len(missing) - done)
+                progress(f"{done}/{len(missing)} {case.name} (seed {seed}), about {left:.0f} s to go")
+                yield case, seed, future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _folder(request: Request, case: Case, seed: int) -> Path:
+    return request.out / f"{case.name}-{seed}"
+
+
+def _stamp(case: Case, rules: int) -> dict[str, Any]:
+    return {"rules": rules, "expected": list(case.expected), "places": list(case.places), "summary": case.summary}
 
 
 def _chosen(request: Request) -> list[Case]:
@@ -89,7 +113,11 @@ def _known(folder: Path, stamp: dict[str, Any]) -> dict[str, Any] | None:
     return row if row.get("stamp") == stamp else None
 
 
-def _run(case: Case, seed: int, folder: Path, options: Options) -> dict[str, Any]:
+def _run(name: str, seed: int, folder: Path, options: Options) -> dict[str, Any]:
+    """One run, in a process of the pool: cases are functions and do not travel, their names do."""
+    from edgeglass_diag.watching import Watch
+
+    case = next(case for case in provider().cases() if case.name == name)
     if folder.exists():
         shutil.rmtree(folder)
     job = case.job(seed)

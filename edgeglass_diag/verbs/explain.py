@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from edgeglass_diag.records import UsageError
 from edgeglass_diag.settings import differing, flatten, nested
 from edgeglass_diag.targets import provider
 from edgeglass_diag.verbs.options import check_folder
+from edgeglass_diag.workers import default_workers
 
 _STEPS = 100
 _RESULT = "explain.json"
@@ -72,7 +72,7 @@ def explain(question: Question, progress: Progress | None = None) -> dict[str, A
         )
     _check_replays(question.out)
     deadline = None if question.budget is None else begun + question.budget
-    workers = question.workers or max(1, min(4, os.cpu_count() or 1))
+    workers = question.workers or default_workers()
     seeds = range(first, first + question.seeds)
     provider().replay(nested(ill), steps=steps, seed=first).prepare()  # features once, not in each process
     with Pool(question.out, workers=workers, deadline=deadline, progress=progress) as pool:
