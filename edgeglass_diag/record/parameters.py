@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from edgeglass_diag.measures.gradients import norms, row_signals, sample, update_ratios
+from edgeglass_diag.measures.gradients import norms, row_signals, sample, unmoved, update_ratios
 from edgeglass_diag.record.clipping import ClipTap
 from edgeglass_diag.record.functions import Function, Observer
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.shards import is_sharded, local_part
 
 _SETTINGS = ("lr", "weight_decay", "momentum", "eps")
+
+_HALF = (torch.float16, torch.bfloat16)
 
 _STALE = 8
 """Parameters whose gradients are looked at for what earlier steps left there."""
@@ -112,10 +114,18 @@ class ParameterTap:
         with session.measuring("optimizer", "optimizer", held.tensors[0]):
             after = [sample(w) for w in held.tensors]
             session.buffer.add_each(held.names, "update/ratio", update_ratios(held.samples, after))
+            self._say_what_rounding_left(held, after)
             rows = [(n, w) for n, w in zip(held.names, held.tensors, strict=True) if _rows(w) > 1]
             if rows:
                 signals = row_signals([w for _, w in rows])
                 session.buffer.add_each([name for name, _ in rows], "weight/row_signal", signals)
+
+    def _say_what_rounding_left(self, held: _Held, after: list[Tensor]) -> None:
+        """Of weights in half precision, which lose steps below half the spacing of their numbers."""
+        half = [place for place, values in enumerate(after) if values.dtype in _HALF and _rows(held.tensors[place]) > 1]
+        if half:
+            shares = unmoved([held.samples[place] for place in half], [after[place] for place in half])
+            self._session.buffer.add_each([held.names[place] for place in half], "update/unmoved", shares)
 
     def end_window(self) -> None:
         """Release the samples of the weights."""

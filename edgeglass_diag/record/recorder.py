@@ -24,6 +24,7 @@ from edgeglass_diag.record.embeddings import EmbeddingTap
 from edgeglass_diag.record.functions import FunctionTap, merged
 from edgeglass_diag.record.losses import LossTap
 from edgeglass_diag.record.modules import MAX_FORWARDS, ModuleTap
+from edgeglass_diag.record.noise import NoiseTap
 from edgeglass_diag.record.operands import OperandTap
 from edgeglass_diag.record.parameters import ParameterTap
 from edgeglass_diag.record.provenance import Provenance
@@ -88,7 +89,8 @@ class Recorder:
         self._provenance: Provenance | None = Provenance(lambda: not session.stack)
         self._scaler = ScalerTap(session, self._after_skipped_step, lambda o: self._steps[id(o)])
         looked_at = {} if self.operands is None else self.operands.observers  # before attention asks for them
-        observers = merged(looked_at, self._losses.observers, self._embeddings.observers, self._attention.observers)
+        taps = (self._losses, self._embeddings, self._attention, NoiseTap(session))
+        observers = merged(looked_at, *(tap.observers for tap in taps))
         # Clipping runs without gradients, as evaluation does, and must be seen nevertheless.
         self._always = merged(self._parameters.observers, self._provenance.observers)
         session.functions = FunctionTap(session, observers, self._always)

@@ -44,6 +44,7 @@ EXAMPLES: dict[str, Example] = {
     "EG211": Example("loss.backward(); optimizer.step()", "optimizer.zero_grad(); loss.backward(); optimizer.step()"),
     "EG212": Example("get_cosine_schedule(optimizer, warmup=10000, total=500)", "warmup=500, total=10000"),
     "EG213": Example("scheduler.step() after each of four micro-batches", "scheduler.step() after optimizer.step()"),
+    "EG214": Example("nn.Dropout(0.9)  # meant to keep 0.9", "nn.Dropout(0.1)"),
     "EG301": Example("every cosine is 1.000 and the loss is ln B", "every cosine is 0.99 at init"),
     "EG302": Example("effective rank 1.0 of 128 at step 200", "effective rank 30 of 128"),
     "EG303": Example("logits = scale * image @ text.T", "logits = scale * normalize(image) @ normalize(text).T"),
@@ -80,5 +81,6 @@ EXAMPLES: dict[str, Example] = {
     "EG801": Example("loss nan from step 30 on", "one infinite gradient that the scaler skips"),
     "EG802": Example("autocast(dtype=float16) and loss.backward()", "scaler.scale(loss).backward()"),
     "EG803": Example("a third of the steps skipped after step 25", "two steps skipped at the start"),
+    "EG804": Example("model.bfloat16(); AdamW(model.parameters(), lr=2e-5)", "torch.autocast(dtype=torch.bfloat16)"),
 }  # fmt: skip
 """By code; what a rule of another package resembles is its own business."""

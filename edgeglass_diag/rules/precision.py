@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import median
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
-from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.history import Held, History, Series
+from edgeglass_diag.rules.learning import stuck
 from edgeglass_diag.rules.reach import matrices
 
 
@@ -78,3 +80,51 @@ class StepsSkipped(Rule):
                 f"{scale.last:.3g})",
                 evidence={"skipped": len(skipped), "recorded": len(late), "scale": scale.last},
             )
+
+
+@dataclass(frozen=True)
+class StepsRoundedAway(Rule):
+    """Weights are kept in half precision, and most steps are lost to rounding.
+
+    Why: a bfloat16 weight has 8 bits, so that a step below 2^-9 = 2e-3 of it changes nothing, however often it is
+    taken; the usual step is 1e-3 of a weight (https://cs231n.github.io/neural-networks-3/#ratio). Only what is small
+    among the weights moves.
+
+    Formula: in the median weight matrix of 16 bits a share of at least ``share`` of the entries is exactly what it was
+    before the step, in every recorded window over at least ``steps`` steps and ``windows`` windows, while the loss is
+    no more than a tenth better than chance. A model that learns with such weights all the same is silent.
+    """
+
+    share: float = 0.8
+    steps: float = 20
+    windows: float = 5
+
+    code = "EG804"
+    name = "steps-rounded-away"
+    severity = Severity.WARNING
+    source = (
+        "derived: rounding to nearest loses a step below 2^-9 |w|; of normal weights 61 % lose one of 1e-3 of their "
+        "standard deviation, 80 % one of 5e-4, 88 % one of 3e-4"
+    )
+    fix = "Keep the weights in float32 and compute under torch.autocast(dtype=torch.bfloat16)."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """At most one finding."""
+        lost = {site: series for site, series in history.of("update/unmoved") if len(series)}
+        if not lost or not stuck(history, steps=int(self.steps)):
+            return
+        low = {site: state for site, series in lost.items() if (state := self._lost(history, site, series))}
+        if len(low) <= len(lost) / 2:
+            return
+        share = median(series.last for series in lost.values())
+        since = int(median(state.since for state in low.values()))
+        yield self.finding(
+            history,
+            f"a step leaves {share:.0%} of the entries of the median 16-bit weight matrix unchanged since step "
+            f"{since}: rounding takes it",
+            evidence={"unmoved": share, "matrices": len(lost), "since": since},
+        )
+
+    def _lost(self, history: History, site: str, series: Series) -> Held | None:
+        state = history.streak(("EG804", self.share, site), series, lambda _, value: value >= self.share)
+        return state if state and state.lasting(steps=int(self.steps), windows=int(self.windows)) else None
