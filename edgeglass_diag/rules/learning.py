@@ -60,6 +60,15 @@ def stuck(history: History, *, tolerance: float = 0.1, steps: int = 20, windows:
     return state is not None and state.lasting(steps=steps, windows=windows)
 
 
+def still_rising(history: History, since: int) -> bool:
+    """Whether a learning rate has more than doubled since a step: a warm-up is under way."""
+    return any(
+        series.last > 2 * next(v for s, v in zip(series.steps, series.values, strict=True) if s >= since)
+        for _, series in history.of("optimizer/lr")
+        if series.steps[-1] >= since
+    )
+
+
 def loaded_and_random(history: History) -> tuple[set[str], set[str]]:
     """Parameters whose values were loaded from a checkpoint, and those that were drawn at random and not loaded."""
     loaded = {o.name for o in history.origins if any(w.op == "load_state_dict" for w in o.writes)}

@@ -9,7 +9,7 @@ from statistics import median
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import Held, History, Series
-from edgeglass_diag.rules.learning import stuck
+from edgeglass_diag.rules.learning import still_rising, stuck
 from edgeglass_diag.rules.reach import matrices
 
 
@@ -92,19 +92,20 @@ class StepsRoundedAway(Rule):
 
     Formula: in the median weight matrix of 16 bits a share of at least ``share`` of the entries is exactly what it was
     before the step, in every recorded window over at least ``steps`` steps and ``windows`` windows, while the loss is
-    no more than a tenth better than chance. A model that learns with such weights all the same is silent.
+    no more than a tenth better than chance and no learning rate has more than doubled, as in a warm-up. A model that
+    learns with such weights all the same is silent.
     """
 
     share: float = 0.8
-    steps: float = 20
+    steps: float = 40
     windows: float = 5
 
     code = "EG804"
     name = "steps-rounded-away"
     severity = Severity.WARNING
     source = (
-        "derived: rounding to nearest loses a step below 2^-9 |w|; of normal weights 61 % lose one of 1e-3 of their "
-        "standard deviation, 80 % one of 5e-4, 88 % one of 3e-4"
+        "derived: rounding to nearest loses a step below 2^-9 |w|; of normal weights at least 61 % lose one of 1e-3 of "
+        "their standard deviation, which is usual, and at least 80 % one of half of that"
     )
     fix = "Keep the weights in float32 and compute under torch.autocast(dtype=torch.bfloat16)."
 
@@ -112,6 +113,8 @@ class StepsRoundedAway(Rule):
         """At most one finding."""
         lost = {site: series for site, series in history.of("update/unmoved") if len(series)}
         if not lost or not stuck(history, steps=int(self.steps)):
+            return
+        if still_rising(history, history.last_step - int(self.steps)):
             return
         low = {site: state for site, series in lost.items() if (state := self._lost(history, site, series))}
         if len(low) <= len(lost) / 2:

@@ -297,3 +297,15 @@ def test_a_side_that_wakes_is_left_to_wake():
     sleeps = {**shut, "image[:64]|embedding/sample_signal": lambda t: 1e-8 * (1.5 + math.sin(t))}
     assert not {"EG301", "EG401", "EG101"} & codes(wakes).keys()
     assert {"EG301", "EG401"} <= codes(sleeps).keys()
+
+
+def test_steps_lost_to_rounding_are_waited_for_while_the_rate_rises():
+    lost = {**STUCK, "w|update/unmoved": always(0.95), "w|update/ratio": always(2e-4)}
+    assert "EG804" in codes({**lost, "group0|optimizer/lr": always(1e-5)})
+    assert "EG804" not in codes({**lost, "group0|optimizer/lr": lambda t: 1e-7 * 1.05**t})
+
+
+def test_dropout_of_a_half_is_usual():
+    half = {**STUCK, **GUESS, "image.drop|dropout/p": always(0.5), "w|update/ratio": always(0.01)}
+    assert "EG214" not in codes(half)
+    assert codes({**half, "image.drop|dropout/p": always(0.9)})["EG401"].because_of == "EG214"
