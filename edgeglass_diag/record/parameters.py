@@ -92,7 +92,10 @@ class ParameterTap:
             self._weigh(names, weights, step)
             site = f"optimizer{number}" if number else ""
             total = lengths.square().sum().sqrt()
-            before = self._clip.norm_before([p.grad for p in moving if p.grad is not None], lengths)
+            given = [p.grad for p in moving if p.grad is not None]
+            before = self._clip.norm_before(given, lengths)
+            if session.unscaled_by_step and self._clip.any_of(given):
+                session.buffer.add(site, "gradient/clipped_scaled", 1.0)
             session.buffer.add(site, "gradient/norm", before)
             session.buffer.add(site, "gradient/norm_clipped", total)
             session.buffer.add(site, "gradient/clip_factor", torch.where(before == 0, 1.0, total / before))

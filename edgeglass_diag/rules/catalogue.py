@@ -51,6 +51,7 @@ CATALOGUE: tuple[type[Rule], ...] = tuple(
             evaluation.NoiseWhereNoneBelongs,
             prefixes.PrefixWithoutWeight, prefixes.NormalisedBeforeSlicing,
             numerics.NonFinite, precision.HalfWithoutScaler, precision.StepsSkipped, precision.StepsRoundedAway,
+            precision.ClippedWhileScaled,
         ),
         key=lambda rule: rule.code,
     )

@@ -131,3 +131,46 @@ class StepsRoundedAway(Rule):
     def _lost(self, history: History, site: str, series: Series) -> Held | None:
         state = history.streak(("EG804", self.share, site), series, lambda _, value: value >= self.share)
         return state if state and state.lasting(steps=int(self.steps), windows=int(self.windows)) else None
+
+
+@dataclass(frozen=True)
+class ClippedWhileScaled(Rule):
+    """Gradients are clipped while they still carry the factor of the loss scaler.
+
+    Why: they are 2^16 times too long then, so that each step is clipped, to the bound divided by that factor: the
+    bound acts no longer on outliers alone, all steps become equally long, and SGD hardly moves.
+
+    Formula: gradients are multiplied before ``scaler.step`` without ``scaler.unscale_``, and what is left, times the
+    factor, is one and the same length (the bound) to ``tolerance`` in the last ``windows`` such windows, while the
+    gradients themselves differ by more. A division by tokens or ranks leaves no length the same, and is silent.
+    """
+
+    tolerance: float = 0.01
+    windows: float = 6
+
+    code = "EG805"
+    name = "clipped-while-scaled"
+    severity = Severity.WARNING
+    source = "https://docs.pytorch.org/docs/stable/notes/amp_examples.html#gradient-clipping; float16 rounds to 1e-3"
+    fix = "Call scaler.unscale_(optimizer) before clipping."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """One finding per optimizer."""
+        for site, clips in history.of("gradient/clipped_scaled"):
+            steps = clips.steps[-int(self.windows) :]
+            if len(steps) < self.windows:
+                continue
+            scale, left = history.series("optimizer/loss_scale"), history.series("gradient/norm_clipped", site)
+            given = history.series("gradient/norm", site)
+            bounds = [left.at(step) * scale.at(step) for step in steps]
+            if self._equal(bounds) and not self._equal([given.at(step) for step in steps]):
+                yield self.finding(
+                    history,
+                    f"gradients are clipped to {bounds[-1]:.3g} while they carry the loss scale of {scale.last:.3g}: "
+                    f"{bounds[-1] / scale.last:.1e} is left of {given.last:.1e}",
+                    site=site,
+                    evidence={"bound": bounds[-1], "scale": scale.last, "norm": given.last},
+                )
+
+    def _equal(self, lengths: list[float]) -> bool:
+        return min(lengths) > 0 and max(lengths) <= (1 + self.tolerance) * min(lengths)

@@ -117,6 +117,8 @@ FAULTY = {
     "EG802": {"|precision/float16": always(0.8), "w|gradient/norm": always(0.0)},
     "EG803": {"|optimizer/loss_scale": always(64.0), "|optimizer/skipped": lambda t: 1.0},
     "EG804": {**STUCK, "w|update/unmoved": always(0.95)},
+    "EG805": {"|gradient/clipped_scaled": always(1.0), "|optimizer/loss_scale": always(2.0**16),
+              "|gradient/norm_clipped": always(2.0**-16), "|gradient/norm": lambda t: 2 + math.sin(t)},
 }  # fmt: skip
 
 HEALTHY = {
@@ -182,6 +184,8 @@ HEALTHY = {
     "EG802": {"|precision/float16": always(0.8), "w|gradient/norm": always(0.0), "|optimizer/loss_scale": always(64.0)},
     "EG803": {"|optimizer/loss_scale": always(64.0)},
     "EG804": {**STUCK, "w|update/unmoved": always(0.5)},
+    "EG805": {"|gradient/clipped_scaled": always(1.0), "|optimizer/loss_scale": always(2.0**16),
+              "|gradient/norm_clipped": lambda t: (2 + math.sin(t)) / 8, "|gradient/norm": lambda t: 2 + math.sin(t)},
 }  # fmt: skip
 
 METRICS = {
