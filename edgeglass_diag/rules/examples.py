@@ -31,6 +31,7 @@ EXAMPLES: dict[str, Example] = {
     "EG104": Example("attention/logit_max 2e4", "attention/logit_max 30"),
     "EG105": Example("key_padding_mask=tokens != PAD", "key_padding_mask=tokens == PAD"),
     "EG106": Example("mask = torch.zeros(B, 1, 1, L, dtype=torch.bool)  # an empty text", "mask[..., 0] = True"),
+    "EG107": Example("q.reshape(B, heads, L, -1)  # was (B, L, width)", "q.reshape(B, L, heads, -1).transpose(1, 2)"),
     "EG201": Example("torch.sigmoid(50 * x) in front of the tower", "nn.GELU()(x)"),
     "EG202": Example("lr=0.128 at width 128: a step changes a matrix by 11 %", "lr=1.6e-2: by 1 %"),
     "EG203": Example("CosineAnnealingLR(optimizer, T_max=620) over 1240 steps", "T_max=1240 over 1240 steps"),

@@ -59,6 +59,7 @@ HEAD = [module("head"), Site("head[:64]", "embedding", 60, ("head",), "image")]
 SIZES = {"origins": [origin("w", DRAWN), origin("head.weight", DRAWN)]}
 
 FAULTY = {
+    "EG107": dict(more_sites=[Site("text.attn", "reshape", 41, (), "8x16x64 -> 8x4x16x16")]),
     "EG003": dict(more_sites=[parameter("head.weight", NOT_HELD)], **SIZES),
     "EG004": dict(more_sites=[module("head"), parameter("head.weight", "frozen")], **SIZES),
     "EG005": dict(more_sites=[*HEAD, parameter("head.weight", WITHOUT)], **SIZES),
@@ -122,6 +123,7 @@ FAULTY = {
 }  # fmt: skip
 
 HEALTHY = {
+    "EG107": dict(more_sites=[Site("text.attn", "attention", 41, ("text",))]),
     "EG003": dict(
         more_sites=[parameter("head.weight", "trainable, but held by no optimizer that has stepped")], **SIZES
     ),
