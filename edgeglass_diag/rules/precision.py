@@ -91,12 +91,13 @@ class StepsRoundedAway(Rule):
     among the weights moves.
 
     Formula: in the median weight matrix of 16 bits a share of at least ``share`` of the entries is exactly what it was
-    before the step, in every recorded window over at least ``steps`` steps and ``windows`` windows, while the loss is
-    no more than a tenth better than chance and no learning rate has more than doubled, as in a warm-up. A model that
-    learns with such weights all the same is silent.
+    before the step, in every recorded window over at least ``steps`` steps and ``windows`` windows, and what is left
+    moves the median weight matrix by less than ``way`` a step, while the loss is no more than a tenth better than
+    chance and no learning rate has more than doubled, as in a warm-up. A model that moves all the same is silent.
     """
 
     share: float = 0.8
+    way: float = 1e-4
     steps: float = 40
     windows: float = 5
 
@@ -105,7 +106,8 @@ class StepsRoundedAway(Rule):
     severity = Severity.WARNING
     source = (
         "derived: rounding to nearest loses a step below 2^-9 |w|; of normal weights at least 61 % lose one of 1e-3 of "
-        "their standard deviation, which is usual, and at least 80 % one of half of that"
+        "their standard deviation, which is usual, and at least 80 % one of half of that; TheDeepChecker: an update "
+        "below 1e-4 of the weight is too small"
     )
     fix = "Keep the weights in float32 and compute under torch.autocast(dtype=torch.bfloat16)."
 
@@ -114,7 +116,9 @@ class StepsRoundedAway(Rule):
         lost = {site: series for site, series in history.of("update/unmoved") if len(series)}
         if not lost or not stuck(history, steps=int(self.steps)):
             return
-        if still_rising(history, history.last_step - int(self.steps)):
+        before = max(0, history.last_step - int(self.steps))
+        way = history.cumulated_update(before) / self.steps
+        if way >= self.way or still_rising(history, before):
             return
         low = {site: state for site, series in lost.items() if (state := self._lost(history, site, series))}
         if len(low) <= len(lost) / 2:
@@ -124,8 +128,8 @@ class StepsRoundedAway(Rule):
         yield self.finding(
             history,
             f"a step leaves {share:.0%} of the entries of the median 16-bit weight matrix unchanged since step "
-            f"{since}: rounding takes it",
-            evidence={"unmoved": share, "matrices": len(lost), "since": since},
+            f"{since}: rounding takes it, {way:.1e} of the matrix is left",
+            evidence={"unmoved": share, "update": way, "matrices": len(lost), "since": since},
         )
 
     def _lost(self, history: History, site: str, series: Series) -> Held | None:

@@ -117,7 +117,7 @@ FAULTY = {
               "image[:16]|embedding/norm": always(0.5)},
     "EG802": {"|precision/float16": always(0.8), "w|gradient/norm": always(0.0)},
     "EG803": {"|optimizer/loss_scale": always(64.0), "|optimizer/skipped": lambda t: 1.0},
-    "EG804": {**STUCK, "w|update/unmoved": always(0.95)},
+    "EG804": {**STUCK, "w|update/unmoved": always(0.95), "w|update/ratio": always(3e-5)},
     "EG805": {"|gradient/clipped_scaled": always(1.0), "|optimizer/loss_scale": always(2.0**16),
               "|gradient/norm_clipped": always(2.0**-16), "|gradient/norm": lambda t: 2 + math.sin(t)},
 }  # fmt: skip
@@ -185,7 +185,7 @@ HEALTHY = {
               "image[:16]|embedding/norm": always(14.3)},
     "EG802": {"|precision/float16": always(0.8), "w|gradient/norm": always(0.0), "|optimizer/loss_scale": always(64.0)},
     "EG803": {"|optimizer/loss_scale": always(64.0)},
-    "EG804": {**STUCK, "w|update/unmoved": always(0.5)},
+    "EG804": {**STUCK, "w|update/unmoved": always(0.9), "w|update/ratio": always(6e-4)},
     "EG805": {"|gradient/clipped_scaled": always(1.0), "|optimizer/loss_scale": always(2.0**16),
               "|gradient/norm_clipped": lambda t: (2 + math.sin(t)) / 8, "|gradient/norm": lambda t: 2 + math.sin(t)},
 }  # fmt: skip
@@ -306,7 +306,7 @@ def test_a_side_that_wakes_is_left_to_wake():
 
 
 def test_steps_lost_to_rounding_are_waited_for_while_the_rate_rises():
-    lost = {**STUCK, "w|update/unmoved": always(0.95), "w|update/ratio": always(2e-4)}
+    lost = {**STUCK, "w|update/unmoved": always(0.95), "w|update/ratio": always(3e-5)}
     assert "EG804" in codes({**lost, "group0|optimizer/lr": always(1e-5)})
     assert "EG804" not in codes({**lost, "group0|optimizer/lr": lambda t: 1e-7 * 1.05**t})
 
