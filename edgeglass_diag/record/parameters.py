@@ -90,16 +90,20 @@ class ParameterTap:
             add(names, "gradient/norm", lengths)
             add(names, "gradient/nonfinite", (~torch.isfinite(lengths)).float())
             self._weigh(names, weights, step)
-            site = f"optimizer{number}" if number else ""
-            total = lengths.square().sum().sqrt()
-            given = [p.grad for p in moving if p.grad is not None]
-            before = self._clip.norm_before(given, lengths)
-            if session.unscaled_by_step and self._clip.any_of(given):
-                session.buffer.add(site, "gradient/clipped_scaled", 1.0)
-            session.buffer.add(site, "gradient/norm", before)
-            session.buffer.add(site, "gradient/norm_clipped", total)
-            session.buffer.add(site, "gradient/clip_factor", torch.where(before == 0, 1.0, total / before))
+            self._say_what_was_clipped(f"optimizer{number}" if number else "", moving, lengths)
             self._before[id(optimizer)] = _Held(names, weights, [sample(w) for w in weights])
+
+    def _say_what_was_clipped(self, site: str, moving: list[Tensor], lengths: Tensor) -> None:
+        """The norm of all gradients before and after clipping, and whether they carried the loss scale meanwhile."""
+        session = self._session
+        total = lengths.square().sum().sqrt()
+        given = [p.grad for p in moving if p.grad is not None]
+        before = self._clip.norm_before(given, lengths)
+        if session.unscaled_by_step and self._clip.any_of(given):
+            session.buffer.add(site, "gradient/clipped_scaled", 1.0)
+        session.buffer.add(site, "gradient/norm", before)
+        session.buffer.add(site, "gradient/norm_clipped", total)
+        session.buffer.add(site, "gradient/clip_factor", torch.where(before == 0, 1.0, total / before))
 
     def _weigh(self, names: list[str], weights: list[Tensor], step: int) -> None:
         due = [(n, w) for n, w in zip(names, weights, strict=True) if step >= self._due.get(n, 0)]
