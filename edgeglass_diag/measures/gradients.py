@@ -61,6 +61,20 @@ def update_ratios(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
     return torch.where(moved == 0, torch.zeros_like(moved), moved / norms(before))
 
 
+def unmoved(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
+    """Share of each tensor's entries that a step left exactly as they were, in [0, 1].
+
+    Args:
+        before: parameters, or samples of them, before the optimizer step.
+        after: the same after it, same order and shapes.
+
+    Returns:
+        (len(before),) in float32.
+    """
+    shares = [(old == new).float().mean() for old, new in zip(before, after, strict=True)]
+    return torch.stack(shares) if shares else torch.empty(0)
+
+
 def row_signals(parameters: Sequence[Tensor]) -> Tensor:
     """Share of each weight's energy by which its rows differ from their mean, in [0, 1]; 0 when all are equal.
 

@@ -41,8 +41,11 @@ class Mask:
             return Mask(None, None, positions)
         values = narrowed(mask)[(None,) * (4 - mask.dim())]
         values = _taken(values.expand(*values.shape[:3], keys), 0, subset.batch)
-        seen = values.any(2, keepdim=True) if values.dtype == torch.bool else _allowed(values.amax(2, keepdim=True))
-        return Mask(_taken(values, 2, subset.queries), ~seen, positions)
+        if values.dtype == torch.bool:
+            return Mask(_taken(values, 2, subset.queries), ~values.any(2, keepdim=True), positions)
+        chosen = _lowered(_taken(values, 2, subset.queries))
+        seen = _allowed((chosen if values.shape[2] == 1 else values).amax(2, keepdim=True))
+        return Mask(chosen, ~seen, positions)
 
     def statistics(self, logits: Tensor, elements: slice, rows: slice) -> QueryStatistics:
         """Statistics of one block of unmasked logits, which is overwritten."""
@@ -72,6 +75,15 @@ def narrowed(mask: Tensor) -> Tensor:
 def _taken(values: Tensor, dim: int, chosen: slice) -> Tensor:
     """A slice along one dimension, unless it is broadcast."""
     return values if values.shape[dim] == 1 else values[(slice(None),) * dim + (chosen,)]
+
+
+def _lowered(values: Tensor) -> Tensor:
+    """An additive mask less its largest value in each row, where that alone takes all weight from keys at 0.
+
+    A softmax does not see what is added to a whole row: +1e4 on some keys excludes the others, as -1e4 on those does.
+    """
+    top = values.amax(-1, keepdim=True)
+    return values - torch.where((top >= -EXCLUDED) & top.isfinite(), top, 0.0)
 
 
 def _allowed(values: Tensor) -> Tensor:

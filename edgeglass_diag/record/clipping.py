@@ -60,6 +60,10 @@ class ClipTap:
             squares.append(part.square().sum())
         return torch.stack(squares).sum().sqrt()
 
+    def any_of(self, gradients: list[Tensor]) -> bool:
+        """Whether any of these gradients was multiplied since the window began."""
+        return any(clip.of(gradient) for clip in self._clips for gradient in gradients)
+
     def end_window(self) -> None:
         """Forget the clipping of gradients that are gone; another optimizer may still step with the others."""
         alive = (clip for clip in self._clips if any(ref() is not None for ref in clip.gradients.values()))

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from edgeglass_diag.measures.gradients import norms, row_signals, sample, update_ratios
+from edgeglass_diag.measures.gradients import norms, row_signals, sample, unmoved, update_ratios
 from edgeglass_diag.record.clipping import ClipTap
 from edgeglass_diag.record.functions import Function, Observer
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.shards import is_sharded, local_part
 
 _SETTINGS = ("lr", "weight_decay", "momentum", "eps")
+
+_HALF = (torch.float16, torch.bfloat16)
 
 _STALE = 8
 """Parameters whose gradients are looked at for what earlier steps left there."""
@@ -88,13 +90,20 @@ class ParameterTap:
             add(names, "gradient/norm", lengths)
             add(names, "gradient/nonfinite", (~torch.isfinite(lengths)).float())
             self._weigh(names, weights, step)
-            site = f"optimizer{number}" if number else ""
-            total = lengths.square().sum().sqrt()
-            before = self._clip.norm_before([p.grad for p in moving if p.grad is not None], lengths)
-            session.buffer.add(site, "gradient/norm", before)
-            session.buffer.add(site, "gradient/norm_clipped", total)
-            session.buffer.add(site, "gradient/clip_factor", torch.where(before == 0, 1.0, total / before))
+            self._say_what_was_clipped(f"optimizer{number}" if number else "", moving, lengths)
             self._before[id(optimizer)] = _Held(names, weights, [sample(w) for w in weights])
+
+    def _say_what_was_clipped(self, site: str, moving: list[Tensor], lengths: Tensor) -> None:
+        """The norm of all gradients before and after clipping, and whether they carried the loss scale meanwhile."""
+        session = self._session
+        total = lengths.square().sum().sqrt()
+        given = [p.grad for p in moving if p.grad is not None]
+        before = self._clip.norm_before(given, lengths)
+        if session.unscaled_by_step and self._clip.any_of(given):
+            session.buffer.add(site, "gradient/clipped_scaled", 1.0)
+        session.buffer.add(site, "gradient/norm", before)
+        session.buffer.add(site, "gradient/norm_clipped", total)
+        session.buffer.add(site, "gradient/clip_factor", torch.where(before == 0, 1.0, total / before))
 
     def _weigh(self, names: list[str], weights: list[Tensor], step: int) -> None:
         due = [(n, w) for n, w in zip(names, weights, strict=True) if step >= self._due.get(n, 0)]
@@ -112,10 +121,18 @@ class ParameterTap:
         with session.measuring("optimizer", "optimizer", held.tensors[0]):
             after = [sample(w) for w in held.tensors]
             session.buffer.add_each(held.names, "update/ratio", update_ratios(held.samples, after))
+            self._say_what_rounding_left(held, after)
             rows = [(n, w) for n, w in zip(held.names, held.tensors, strict=True) if _rows(w) > 1]
             if rows:
                 signals = row_signals([w for _, w in rows])
                 session.buffer.add_each([name for name, _ in rows], "weight/row_signal", signals)
+
+    def _say_what_rounding_left(self, held: _Held, after: list[Tensor]) -> None:
+        """Of weights in half precision, which lose steps below half the spacing of their numbers."""
+        half = [place for place, values in enumerate(after) if values.dtype in _HALF and _rows(held.tensors[place]) > 1]
+        if half:
+            shares = unmoved([held.samples[place] for place in half], [after[place] for place in half])
+            self._session.buffer.add_each([held.names[place] for place in half], "update/unmoved", shares)
 
     def end_window(self) -> None:
         """Release the samples of the weights."""

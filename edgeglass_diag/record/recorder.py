@@ -22,8 +22,10 @@ from edgeglass_diag.record.compiled import CompiledTap
 from edgeglass_diag.record.coverage import note_unobserved
 from edgeglass_diag.record.embeddings import EmbeddingTap
 from edgeglass_diag.record.functions import FunctionTap, merged
+from edgeglass_diag.record.layout import LayoutTap
 from edgeglass_diag.record.losses import LossTap
 from edgeglass_diag.record.modules import MAX_FORWARDS, ModuleTap
+from edgeglass_diag.record.noise import NoiseTap
 from edgeglass_diag.record.operands import OperandTap
 from edgeglass_diag.record.parameters import ParameterTap
 from edgeglass_diag.record.provenance import Provenance
@@ -88,7 +90,9 @@ class Recorder:
         self._provenance: Provenance | None = Provenance(lambda: not session.stack)
         self._scaler = ScalerTap(session, self._after_skipped_step, lambda o: self._steps[id(o)])
         looked_at = {} if self.operands is None else self.operands.observers  # before attention asks for them
-        observers = merged(looked_at, self._losses.observers, self._embeddings.observers, self._attention.observers)
+        self._layout = LayoutTap(session)
+        taps = (self._losses, self._embeddings, self._attention, self._layout, NoiseTap(session))
+        observers = merged(looked_at, *(tap.observers for tap in taps))
         # Clipping runs without gradients, as evaluation does, and must be seen nevertheless.
         self._always = merged(self._parameters.observers, self._provenance.observers)
         session.functions = FunctionTap(session, observers, self._always)
@@ -257,7 +261,7 @@ class Recorder:
             with session.measuring("embeddings", "recorder"):
                 self._snapshots.hand_over()
         session.buffer.clear()
-        for tap in (self._losses, self._embeddings, self._parameters, session):
+        for tap in (self._losses, self._embeddings, self._parameters, self._layout, session):
             tap.end_window()
         if self.operands is not None:
             self.operands.end_window()

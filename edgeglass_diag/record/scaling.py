@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.amp.grad_scaler import OptState
 from torch.optim import Optimizer
 
 from edgeglass_diag.record.patching import Patch
@@ -37,7 +38,14 @@ class ScalerTap:
 
     def _step(self, original: Callable[..., Any], scaler: Any, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
         before = self._stepped(optimizer)
-        result = original(scaler, optimizer, *args, **kwargs)
+        states = scaler._per_optimizer_states if scaler.is_enabled() else {}
+        # A state is made at the first use: where there is none yet, nobody has called unscale_.
+        untouched = scaler.is_enabled() and states.get(id(optimizer), {}).get("stage", OptState.READY) is OptState.READY
+        self._session.unscaled_by_step = untouched
+        try:
+            result = original(scaler, optimizer, *args, **kwargs)
+        finally:
+            self._session.unscaled_by_step = False
         if scaler.is_enabled() and self._stepped(optimizer) == before:
             self._skipped(optimizer)
         return result

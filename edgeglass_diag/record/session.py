@@ -102,6 +102,7 @@ class Session:
         taps: what is in place while a window is recorded, put in place and taken away together.
         functions: the one of them that watches functions.
         loss_scale: factor on the loss that goes backward (GradScaler), by which readings are divided.
+        unscaled_by_step: whether the scaler itself takes that factor off the gradients at its step, and nobody before.
         forwards: outermost forward passes of the window.
         half: outputs of modules in float16, and all of them, in this window.
         rows: samples of the last contrastive loss, 0 before the first.
@@ -119,6 +120,7 @@ class Session:
     functions: Tap | None = None
     attached: bool = False
     loss_scale: Tensor | None = None
+    unscaled_by_step: bool = False
     forwards: int = 0
     half: Counter[bool] = field(default_factory=Counter)
     without_gradients: WeakSet[nn.Module] = field(default_factory=WeakSet)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History, held
-from edgeglass_diag.rules.learning import MOVED, no_better_than_chance
+from edgeglass_diag.rules.learning import MOVED, no_better_than_chance, side_wakes
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class AttentionStaysUniform(Rule):
 
     Formula: softmax entropy / ln(valid keys) >= ``entropy``, averaged over heads, in every recorded window over
     at least ``steps`` steps and ``windows`` windows, during which the loss is not 1 % better than
-    chance and the weights have moved by a fifth.
+    chance and the weights have moved by a fifth. It waits where a side that was constant gains signal, as behind
+    gates that start at zero: learning is on its way.
     """
 
     entropy: float = 0.98
@@ -40,7 +41,7 @@ class AttentionStaysUniform(Rule):
         stuck = no_better_than_chance(history, 0.01)
         if stuck is None or not stuck.lasting(steps=int(self.steps), windows=int(self.windows)):
             return
-        if history.cumulated_update(stuck.since) < MOVED:
+        if history.cumulated_update(stuck.since) < MOVED or side_wakes(history):
             return
         for site, series in history.of("attention/entropy"):
             flat = held(series, lambda step, value: value >= self.entropy and step >= stuck.since)
@@ -81,7 +82,7 @@ class QueriesAlike(Rule):
     def check(self, history: History) -> Iterable[Finding]:
         """One finding per attention site."""
         stuck = no_better_than_chance(history, 0.01)
-        if stuck is None:
+        if stuck is None or side_wakes(history):
             return
         for site, series in history.of("attention/distinct"):
             alike = held(series, lambda _, value: value <= 1 + self.excess)

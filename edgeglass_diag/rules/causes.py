@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from edgeglass_diag.records import Finding
 
-_FED = ("EG509", "EG507", "EG105", "EG106", "EG504", "EG505")
+_FED = ("EG509", "EG507", "EG105", "EG106", "EG107", "EG504", "EG505")
 """Input and masks: what is wrong before the first weight."""
-_STEPS = ("EG801", "EG211", "EG205", "EG208", "EG206", "EG210", "EG202")
+_STEPS = ("EG801", "EG802", "EG804", "EG211", "EG205", "EG208", "EG214", "EG206", "EG210", "EG202")
 """Steps that do not reach the weights, or destroy them."""
 _ASKED = ("EG404", "EG405", "EG406", "EG412", "EG403", "EG303", "EG407")
 """A loss that asks for something else than to tell pairs apart."""
@@ -27,12 +27,13 @@ BROUGHT_BY: dict[str, tuple[str, ...]] = {
     "EG202": ("EG211",),
     "EG204": ("EG801", "EG407", "EG303", "EG211", "EG202"),
     "EG205": ("EG801",),
-    "EG206": ("EG208", "EG411", "EG201", "EG103", "EG212", "EG405"),
+    "EG206": ("EG802", "EG804", "EG208", "EG411", "EG201", "EG103", "EG212", "EG405", "EG301"),
     "EG207": ("EG801", "EG204", "EG211", "EG202", "EG104"),
-    "EG301": ("EG801", *_FED, "EG002", "EG207", "EG204", "EG210", "EG202", "EG104", "EG303"),
-    "EG302": ("EG301", *_FED, "EG002", "EG207", "EG204", "EG210", "EG202"),
+    "EG301": ("EG801", "EG802", *_FED, "EG002", "EG207", "EG204", "EG210", "EG202", "EG104", "EG303"),
+    "EG302": ("EG301", "EG802", *_FED, "EG002", "EG207", "EG204", "EG210", "EG202"),
     "EG307": ("EG801", *_FED, "EG202"),
     "EG401": ("EG801", "EG301", *_FED, *_ASKED, "EG302", *_LOST, *_STEPS, "EG503", *_REACHED),
+    "EG403": ("EG702",),
     "EG408": ("EG209", "EG301", "EG503", *_ASKED, *_LOST, *_STEPS),
     "EG502": ("EG507",),
     "EG503": ("EG301", *_FED, *_ASKED, *_LOST, *_STEPS),

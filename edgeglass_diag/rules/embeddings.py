@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import Held, History, held
-from edgeglass_diag.rules.learning import MOVED
+from edgeglass_diag.rules.learning import MOVED, waking
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,9 @@ class ConstantEmbeddings(Rule):
     of logits, and by expansion lower the loss by about half of that: s^2 x signal / 2 <= ``nats``, in every
     recorded window over at least ``steps`` steps and ``windows`` windows. Signal is mean_b |u_b - mean|^2.
     A cosine of 0.99 between random-init embeddings is normal; so the side must also have had its chance: its
-    signal fell to a tenth of what it was (a collapse), or the weights have moved by a fifth since. And the signal
-    itself must be at most ``signal``: where it is not, the scale is too small (EG403).
+    signal fell to a tenth of what it was (a collapse), or the weights have moved by a fifth since, and it does not
+    grow just now, as behind gates that start at zero. And the signal itself must be at most ``signal``: where it is
+    not, the scale is too small (EG403).
 
     The place is found by walking upstream from the embedding through modules without signal to the one whose
     inputs still depend on the sample. Where the raw output of the side varies in length only, there is none.
@@ -55,7 +56,7 @@ class ConstantEmbeddings(Rule):
             if constant is None or not constant.lasting(steps=int(self.steps), windows=int(self.windows)):
                 continue
             before = max(signal.values)
-            if not (before >= 10 * signal.last or history.cumulated_update(constant.since) >= MOVED):
+            if waking(signal) or not (before >= 10 * signal.last or history.cumulated_update(constant.since) >= MOVED):
                 continue
             where = self._where_it_dies(history, side)
             place = f"; the first module that loses it is {where[0]} (sample signal {where[1]:.1e})" if where else ""

@@ -31,6 +31,7 @@ EXAMPLES: dict[str, Example] = {
     "EG104": Example("attention/logit_max 2e4", "attention/logit_max 30"),
     "EG105": Example("key_padding_mask=tokens != PAD", "key_padding_mask=tokens == PAD"),
     "EG106": Example("mask = torch.zeros(B, 1, 1, L, dtype=torch.bool)  # an empty text", "mask[..., 0] = True"),
+    "EG107": Example("q.reshape(B, heads, L, -1)  # was (B, L, width)", "q.reshape(B, L, heads, -1).transpose(1, 2)"),
     "EG201": Example("torch.sigmoid(50 * x) in front of the tower", "nn.GELU()(x)"),
     "EG202": Example("lr=0.128 at width 128: a step changes a matrix by 11 %", "lr=1.6e-2: by 1 %"),
     "EG203": Example("CosineAnnealingLR(optimizer, T_max=620) over 1240 steps", "T_max=1240 over 1240 steps"),
@@ -44,6 +45,7 @@ EXAMPLES: dict[str, Example] = {
     "EG211": Example("loss.backward(); optimizer.step()", "optimizer.zero_grad(); loss.backward(); optimizer.step()"),
     "EG212": Example("get_cosine_schedule(optimizer, warmup=10000, total=500)", "warmup=500, total=10000"),
     "EG213": Example("scheduler.step() after each of four micro-batches", "scheduler.step() after optimizer.step()"),
+    "EG214": Example("nn.Dropout(0.9)  # meant to keep 0.9", "nn.Dropout(0.1)"),
     "EG301": Example("every cosine is 1.000 and the loss is ln B", "every cosine is 0.99 at init"),
     "EG302": Example("effective rank 1.0 of 128 at step 200", "effective rank 30 of 128"),
     "EG303": Example("logits = scale * image @ text.T", "logits = scale * normalize(image) @ normalize(text).T"),
@@ -80,5 +82,10 @@ EXAMPLES: dict[str, Example] = {
     "EG801": Example("loss nan from step 30 on", "one infinite gradient that the scaler skips"),
     "EG802": Example("autocast(dtype=float16) and loss.backward()", "scaler.scale(loss).backward()"),
     "EG803": Example("a third of the steps skipped after step 25", "two steps skipped at the start"),
+    "EG804": Example("model.bfloat16(); AdamW(model.parameters(), lr=2e-5)", "torch.autocast(dtype=torch.bfloat16)"),
+    "EG805": Example(
+        "scaler.scale(loss).backward(); clip_grad_norm_(parameters, 1.0); scaler.step(optimizer)",
+        "scaler.scale(loss).backward(); scaler.unscale_(optimizer); clip_grad_norm_(parameters, 1.0)",
+    ),
 }  # fmt: skip
 """By code; what a rule of another package resembles is its own business."""

@@ -10,7 +10,7 @@ from statistics import median
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History, Series
-from edgeglass_diag.rules.learning import loaded_and_random, stuck
+from edgeglass_diag.rules.learning import loaded_and_random, still_rising, stuck
 from edgeglass_diag.rules.reach import listed, matrices, places
 
 
@@ -102,19 +102,12 @@ class MovesTooLittle(Rule):
             return
         since = history.last_step - int(self.steps)
         way = history.cumulated_update(max(0, since))
-        if not 0 < way < self.way or self._still_rising(history, since):
+        if not 0 < way < self.way or still_rising(history, since):
             return
         yield self.finding(
             history,
             f"in {self.steps:.0f} steps the median weight matrix moved by {way:.1e} of its norm",
             evidence={"way": way, "gradient": history.series("gradient/norm_clipped").last},
-        )
-
-    def _still_rising(self, history: History, since: int) -> bool:
-        return any(
-            series.last > 2 * next(v for s, v in zip(series.steps, series.values, strict=True) if s >= since)
-            for _, series in history.of("optimizer/lr")
-            if series.steps[-1] >= since
         )
 
 

@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
-from edgeglass_diag.rules.history import Held, History
+from statistics import median
+
+from edgeglass_diag.rules.history import Held, History, Series
 
 MOVED = 0.2
 """Cumulated relative update from which on a model that learns must show it: the weights moved by a fifth.
 
 With Adam at a usual 1e-3 per step (https://cs231n.github.io/neural-networks-3/#ratio) these are 200 steps.
 """
+
+WAKING = 8
+"""Readings in which a signal that is on its way must double: the median of the newer half against the older one's.
+
+Behind zero-initialised gates an embedding begins without any signal, which then grows exponentially: doubled every
+20 steps, as at the densest cadence, it comes from 1e-8 to 1e-2 within 400.
+"""
+_NOISE = 1e-12
+"""Signal from which on growth is no play of rounding: float32 leaves (2^-24)^2 = 4e-15 per unit of energy."""
+
+ASLEEP = 0.01
+"""Sample signal up to which a side counts as (nearly) constant, as in EG301."""
+
+
+def waking(signal: Series) -> bool:
+    """Whether a sample signal is small and grows: what starts at a saddle leaves it slowly, and then at once.
+
+    Not where it is down from a former height, whose remains may well rise and fall.
+    """
+    recent = signal.values[-WAKING:]
+    if len(recent) < WAKING or recent[-1] < max(signal.values) / 2:
+        return False
+    older, newer = median(recent[: WAKING // 2]), median(recent[WAKING // 2 :])
+    return newer > _NOISE and newer >= 2 * older
 
 
 def no_better_than_chance(history: History, tolerance: float) -> Held | None:
@@ -34,8 +60,23 @@ def stuck(history: History, *, tolerance: float = 0.1, steps: int = 20, windows:
     return state is not None and state.lasting(steps=steps, windows=windows)
 
 
+def still_rising(history: History, since: int) -> bool:
+    """Whether a learning rate has more than doubled since a step: a warm-up is under way."""
+    return any(
+        series.last > 2 * next(v for s, v in zip(series.steps, series.values, strict=True) if s >= since)
+        for _, series in history.of("optimizer/lr")
+        if series.steps[-1] >= since
+    )
+
+
 def loaded_and_random(history: History) -> tuple[set[str], set[str]]:
     """Parameters whose values were loaded from a checkpoint, and those that were drawn at random and not loaded."""
     loaded = {o.name for o in history.origins if any(w.op == "load_state_dict" for w in o.writes)}
     drawn = {o.name for o in history.origins if any(w.random for w in o.writes)}
     return loaded, drawn - loaded
+
+
+def side_wakes(history: History) -> bool:
+    """Whether the embeddings of some side are about to tell samples apart, or began to a few readings ago."""
+    sides = (signal for _, signal in history.of("embedding/sample_signal") if len(signal))
+    return any(min(signal.values[-WAKING:]) <= ASLEEP and waking(signal) for signal in sides)

@@ -11,7 +11,7 @@ from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.embeddings import constant_since
 from edgeglass_diag.rules.history import History, held
-from edgeglass_diag.rules.learning import MOVED, no_better_than_chance
+from edgeglass_diag.rules.learning import MOVED, no_better_than_chance, side_wakes
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class LossAtChance(Rule):
     Formula: loss >= (1 - ``tolerance``) x sum w ln B in every recorded window over at least ``steps`` steps and
     ``windows`` windows, and the weights have moved by a fifth meanwhile, or the logits lost their spread.
     Critical where the logits cannot tell pairs apart: they do not vary (std within a row at most ``flat``, worth
-    flat^2 / 2 nats), or one side of them is constant (EG301). Otherwise it takes ``long`` steps and an in-batch
+    flat^2 / 2 nats), or one side of them is constant (EG301), and no side that is constant gains signal just now.
+    Otherwise it takes ``long`` steps and an in-batch
     accuracy that is not significantly above 1/B, as with mispaired data, and is a warning.
     """
 
@@ -65,7 +66,9 @@ class LossAtChance(Rule):
         )  # fmt: skip
 
     def _uninformed(self, history: History) -> str:
-        """Why the logits cannot tell pairs apart, in words; empty where they might."""
+        """Why the logits cannot tell pairs apart, in words; empty where they might, or are about to."""
+        if side_wakes(history):
+            return ""
         uniform = held(history.logit_spread, lambda _, value: value <= self.flat)
         if uniform is not None and uniform.lasting(steps=int(self.steps), windows=int(self.windows)):
             return "the softmax is uniform"

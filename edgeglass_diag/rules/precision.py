@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import median
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
-from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.history import Held, History, Series
+from edgeglass_diag.rules.learning import still_rising, stuck
 from edgeglass_diag.rules.reach import matrices
 
 
@@ -78,3 +80,101 @@ class StepsSkipped(Rule):
                 f"{scale.last:.3g})",
                 evidence={"skipped": len(skipped), "recorded": len(late), "scale": scale.last},
             )
+
+
+@dataclass(frozen=True)
+class StepsRoundedAway(Rule):
+    """Weights are kept in half precision, and most steps are lost to rounding.
+
+    Why: a bfloat16 weight has 8 bits, so that a step below 2^-9 = 2e-3 of it changes nothing, however often it is
+    taken; the usual step is 1e-3 of a weight (https://cs231n.github.io/neural-networks-3/#ratio). Only what is small
+    among the weights moves.
+
+    Formula: in the median weight matrix of 16 bits a share of at least ``share`` of the entries is exactly what it was
+    before the step, in every recorded window over at least ``steps`` steps and ``windows`` windows, and what is left
+    moves the median weight matrix by less than ``way`` a step, while the loss is no more than a tenth better than
+    chance and no learning rate has more than doubled, as in a warm-up. A model that moves all the same is silent.
+    """
+
+    share: float = 0.8
+    way: float = 1e-4
+    steps: float = 40
+    windows: float = 5
+
+    code = "EG804"
+    name = "steps-rounded-away"
+    severity = Severity.WARNING
+    source = (
+        "derived: rounding to nearest loses a step below 2^-9 |w|; of normal weights at least 61 % lose one of 1e-3 of "
+        "their standard deviation, which is usual, and at least 80 % one of half of that; TheDeepChecker: an update "
+        "below 1e-4 of the weight is too small"
+    )
+    fix = "Keep the weights in float32 and compute under torch.autocast(dtype=torch.bfloat16)."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """At most one finding."""
+        lost = {site: series for site, series in history.of("update/unmoved") if len(series)}
+        if not lost or not stuck(history, steps=int(self.steps)):
+            return
+        before = max(0, history.last_step - int(self.steps))
+        way = history.cumulated_update(before) / self.steps
+        if way >= self.way or still_rising(history, before):
+            return
+        low = {site: state for site, series in lost.items() if (state := self._lost(history, site, series))}
+        if len(low) <= len(lost) / 2:
+            return
+        share = median(series.last for series in lost.values())
+        since = int(median(state.since for state in low.values()))
+        yield self.finding(
+            history,
+            f"a step leaves {share:.0%} of the entries of the median 16-bit weight matrix unchanged since step "
+            f"{since}: rounding takes it, {way:.1e} of the matrix is left",
+            evidence={"unmoved": share, "update": way, "matrices": len(lost), "since": since},
+        )
+
+    def _lost(self, history: History, site: str, series: Series) -> Held | None:
+        state = history.streak(("EG804", self.share, site), series, lambda _, value: value >= self.share)
+        return state if state and state.lasting(steps=int(self.steps), windows=int(self.windows)) else None
+
+
+@dataclass(frozen=True)
+class ClippedWhileScaled(Rule):
+    """Gradients are clipped while they still carry the factor of the loss scaler.
+
+    Why: they are 2^16 times too long then, so that each step is clipped, to the bound divided by that factor: the
+    bound acts no longer on outliers alone, all steps become equally long, and SGD hardly moves.
+
+    Formula: gradients are multiplied before ``scaler.step`` without ``scaler.unscale_``, and what is left, times the
+    factor, is one and the same length (the bound) to ``tolerance`` in the last ``windows`` such windows, while the
+    gradients themselves differ by more. A division by tokens or ranks leaves no length the same, and is silent.
+    """
+
+    tolerance: float = 0.01
+    windows: float = 6
+
+    code = "EG805"
+    name = "clipped-while-scaled"
+    severity = Severity.WARNING
+    source = "https://docs.pytorch.org/docs/stable/notes/amp_examples.html#gradient-clipping; float16 rounds to 1e-3"
+    fix = "Call scaler.unscale_(optimizer) before clipping."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """One finding per optimizer."""
+        for site, clips in history.of("gradient/clipped_scaled"):
+            steps = clips.steps[-int(self.windows) :]
+            if len(steps) < self.windows:
+                continue
+            scale, left = history.series("optimizer/loss_scale"), history.series("gradient/norm_clipped", site)
+            given = history.series("gradient/norm", site)
+            bounds = [left.at(step) * scale.at(step) for step in steps]
+            if self._equal(bounds) and not self._equal([given.at(step) for step in steps]):
+                yield self.finding(
+                    history,
+                    f"gradients are clipped to {bounds[-1]:.3g} while they carry the loss scale of {scale.last:.3g}: "
+                    f"{bounds[-1] / scale.last:.1e} is left of {given.last:.1e}",
+                    site=site,
+                    evidence={"bound": bounds[-1], "scale": scale.last, "norm": given.last},
+                )
+
+    def _equal(self, lengths: list[float]) -> bool:
+        return min(lengths) > 0 and max(lengths) <= (1 + self.tolerance) * min(lengths)

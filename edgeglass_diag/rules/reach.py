@@ -150,13 +150,7 @@ class GradientCutOff(Rule):
         if history.last_step < self.steps:
             return
         without = [n for n in _with_status(history, _WITHOUT) if n not in _with_status(history, *_FROZEN)]
-        consumed = _consumed(history) if without else set()
-        cut = [
-            name
-            for module, names in _by_module(without)
-            for name in names
-            if _runs_or_is_called_aside(history, module) and _used(module, consumed) and not _learns(history, module)
-        ]
+        cut = _cut_off(history, without)
         for place, names in _last_of(places(cut), history):
             yield self.finding(
                 history,
@@ -192,13 +186,12 @@ class NeverUsed(Rule):
         if history.last_step < self.steps:
             return
         without = [n for n in _with_status(history, _WITHOUT) if n not in _with_status(history, *_FROZEN)]
-        consumed = _consumed(history) if without else set()
+        cut = set(_cut_off(history, without))
         unused = [
             name
             for module, names in _by_module(without)
             for name in names
-            if not _learns(history, module)
-            and not (_runs_or_is_called_aside(history, module) and _used(module, consumed))
+            if name not in cut and not _learns(history, module)
         ]
         sizes = {o.name: _size(o.shape) for o in history.origins}
         loaded, _ = loaded_and_random(history)
@@ -282,18 +275,29 @@ def _runs(history: History, name: str) -> bool:
     return site is not None and site.status == "observed"
 
 
-def _runs_or_is_called_aside(history: History, module: str) -> bool:
-    return _runs(history, f"{module}.weight")
+def _cut_off(history: History, without: list[str]) -> list[str]:
+    """Parameters without gradient of modules that run, are used, and learn by no other parameter.
+
+    A module that is never called may have its weights read by the one around it, as the output projection of
+    ``nn.MultiheadAttention``: where that is cut off, so are they.
+    """
+    modules = _by_module(without)
+    flows = _flows(history) if modules else []
+    idle = {module for module, _ in modules if not _learns(history, module)}
+    running = {module for module, _ in modules if _runs(history, f"{module}.weight")}
+    cut = {module for module in idle & running if _used(module, flows)}
+    aside = {module for module in idle - running if module.rpartition(".")[0] in cut}
+    return [name for module, names in modules if module in cut | aside for name in names]
 
 
-def _consumed(history: History) -> set[str]:
-    """Sites whose outputs flow into modules or into the logits of a loss."""
-    return {
-        parent.split("#")[0]
+def _flows(history: History) -> list[tuple[str, str]]:
+    """Sites, and the modules or logits of a loss that their outputs flow into."""
+    return [
+        (parent.split("#")[0], path)
         for (path, kind), site in history.sites.items()
         for parent in site.parents
         if kind in ("module", "embedding", "pairs") and parent != path
-    }
+    ]
 
 
 def _last_of(found: list[tuple[str, list[str]]], history: History) -> list[tuple[str, list[str]]]:
@@ -318,9 +322,14 @@ def _inside(path: str, place: str) -> bool:
     return path == module or path.startswith(f"{module}.") or (module.startswith(f"{path}.") and bool(path))
 
 
-def _used(module: str, consumed: set[str]) -> bool:
-    """Whether the output of a module, or of one that it lies in, goes on."""
-    return any(part in consumed for part in (module, *_above(module)) if part)
+def _used(module: str, flows: list[tuple[str, str]]) -> bool:
+    """Whether the output of a module, of one that it lies in, or of one inside of it goes on beyond it."""
+    around = {part for part in (module, *_above(module)) if part}
+    within = f"{module}."
+    return any(
+        source in around or (source.startswith(within) and taker != module and not taker.startswith(within))
+        for source, taker in flows
+    )
 
 
 def _above(module: str) -> Iterator[str]:

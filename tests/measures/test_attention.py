@@ -241,3 +241,13 @@ def test_batch_and_scale_may_be_broadcast():
 def test_heads_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="query heads must be a multiple of key heads, got 3 and 2"):
         attention_statistics(torch.randn(1, 3, 2, 4), torch.randn(1, 2, 2, 4))
+
+
+def test_what_is_added_to_all_of_a_row_is_no_mask_and_what_towers_above_excludes_the_rest():
+    query, key = torch.randn(2, 2, 3, 4, dtype=torch.float64), torch.randn(2, 2, 5, 4, dtype=torch.float64)
+    hidden = torch.tensor([0.0, 0.0, 0.0, -1e4, -1e4], dtype=torch.float64).view(1, 1, 1, 5)
+    usual = attention_statistics(query, key, mask=hidden)
+    raised = attention_statistics(query, key, mask=hidden + 1e4)
+    for one, other in zip(usual, raised, strict=True):
+        assert (one is None and other is None) or torch.allclose(one, other)
+    assert raised.valid_keys.allclose(torch.full((2,), 0.6, dtype=raised.valid_keys.dtype))

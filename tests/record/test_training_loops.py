@@ -112,6 +112,50 @@ def test_a_step_that_the_scaler_skips_ends_its_window_and_is_counted():
     assert got[2]["", "loss/chance"][0] == pytest.approx(math.log(6), rel=1e-6)
 
 
+@pytest.mark.parametrize("unscaled", [True, False])
+def test_clipping_before_the_scaler_has_unscaled_is_told(unscaled):
+    def loop():
+        model, scaler = Pair(), torch.amp.GradScaler("cpu", init_scale=1024.0)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for step in range(3):
+            optimizer.zero_grad()
+            scaler.scale(clip_loss(*model(*batch(step)))).backward()
+            if unscaled:
+                scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+            scaler.step(optimizer)
+            scaler.update()
+
+    _, got, _ = record(loop)
+    assert [("", "gradient/clipped_scaled") in window for window in got] == [not unscaled] * 3
+    assert got[2]["", "gradient/norm_clipped"][0] <= 0.5 / (1 if unscaled else 1023)
+
+
+def test_weights_in_half_precision_tell_what_a_step_leaves():
+    def loop(dtype, lr):
+        model = nn.Linear(64, 64).to(dtype)
+        optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+        model(torch.ones(2, 64, dtype=dtype)).float().mean().backward()
+        optimizer.step()
+
+    _, (tiny,), _ = record(lambda: loop(torch.bfloat16, 1e-6))
+    _, (usual,), _ = record(lambda: loop(torch.bfloat16, 10.0))
+    _, (full,), _ = record(lambda: loop(torch.float32, 1e-6))
+    assert tiny["weight", "update/unmoved"][0] > 0.9 > 0.1 > usual["weight", "update/unmoved"][0]
+    assert ("weight", "update/unmoved") not in full
+
+
+def test_dropout_is_told_where_it_acts():
+    class Dropped(Pair):
+        def attend(self, x):
+            return F.scaled_dot_product_attention(F.dropout(x, self.dropout), x, x, None, 0.3)
+
+    _, (acts,), _ = record(lambda: plain(1, model=Dropped(dropout=0.9)))
+    _, (idle,), _ = record(lambda: plain(1))
+    assert [v for (_, signal), values in acts.items() if signal == "dropout/p" for v in values] != []
+    assert not any(signal == "dropout/p" for _, signal in idle)
+
+
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
 def test_a_closure_is_seen_as_the_same_steps_without_one(optimizer):
     _, expected, _ = record(lambda: plain(optimizer=optimizer))

@@ -59,6 +59,7 @@ HEAD = [module("head"), Site("head[:64]", "embedding", 60, ("head",), "image")]
 SIZES = {"origins": [origin("w", DRAWN), origin("head.weight", DRAWN)]}
 
 FAULTY = {
+    "EG107": dict(more_sites=[Site("text.attn", "reshape", 41, (), "8x16x64 -> 8x4x16x16")]),
     "EG003": dict(more_sites=[parameter("head.weight", NOT_HELD)], **SIZES),
     "EG004": dict(more_sites=[module("head"), parameter("head.weight", "frozen")], **SIZES),
     "EG005": dict(more_sites=[*HEAD, parameter("head.weight", WITHOUT)], **SIZES),
@@ -87,6 +88,7 @@ FAULTY = {
     "EG211": {"|gradient/stale": always(3.0), "|gradient/norm": lambda t: t + 1.0},
     "EG212": {**STUCK, "group0|optimizer/lr": lambda t: 1e-6 * (t + 1)},
     "EG213": {"group0|optimizer/lr": lambda t: 1e-3 if t < 200 else 0.0},
+    "EG214": {**STUCK, **GUESS, "image.drop|dropout/p": always(0.9), "w|update/ratio": always(0.01)},
     "EG303": {f"{PAIR}|embedding/scale": always(900.0), "image[:64]|embedding/norm_spread": always(0.2),
               "image[:64]|embedding/norm": always(60.0)},
     "EG304": {f"{PAIR}|embedding/gap": always(1.2)},
@@ -115,9 +117,13 @@ FAULTY = {
               "image[:16]|embedding/norm": always(0.5)},
     "EG802": {"|precision/float16": always(0.8), "w|gradient/norm": always(0.0)},
     "EG803": {"|optimizer/loss_scale": always(64.0), "|optimizer/skipped": lambda t: 1.0},
+    "EG804": {**STUCK, "w|update/unmoved": always(0.95), "w|update/ratio": always(3e-5)},
+    "EG805": {"|gradient/clipped_scaled": always(1.0), "|optimizer/loss_scale": always(2.0**16),
+              "|gradient/norm_clipped": always(2.0**-16), "|gradient/norm": lambda t: 2 + math.sin(t)},
 }  # fmt: skip
 
 HEALTHY = {
+    "EG107": dict(more_sites=[Site("text.attn", "attention", 41, ("text",))]),
     "EG003": dict(
         more_sites=[parameter("head.weight", "trainable, but held by no optimizer that has stepped")], **SIZES
     ),
@@ -148,6 +154,7 @@ HEALTHY = {
     "EG211": {"|gradient/stale": always(0.0), "|gradient/norm": lambda t: t + 1.0},
     "EG212": {"group0|optimizer/lr": lambda t: 1e-6 * (t + 1)},
     "EG213": {"group0|optimizer/lr": lambda t: 1e-3 * 0.5 * (1 + math.cos(math.pi * t / 397))},
+    "EG214": {"image.drop|dropout/p": always(0.9)},
     "EG303": {f"{PAIR}|embedding/scale": always(30.0), "image[:64]|embedding/norm_spread": always(0.2),
               "image[:64]|embedding/norm": always(3.0)},
     "EG304": {f"{PAIR}|embedding/gap": always(0.82)},
@@ -178,6 +185,9 @@ HEALTHY = {
               "image[:16]|embedding/norm": always(14.3)},
     "EG802": {"|precision/float16": always(0.8), "w|gradient/norm": always(0.0), "|optimizer/loss_scale": always(64.0)},
     "EG803": {"|optimizer/loss_scale": always(64.0)},
+    "EG804": {**STUCK, "w|update/unmoved": always(0.9), "w|update/ratio": always(6e-4)},
+    "EG805": {"|gradient/clipped_scaled": always(1.0), "|optimizer/loss_scale": always(2.0**16),
+              "|gradient/norm_clipped": lambda t: (2 + math.sin(t)) / 8, "|gradient/norm": lambda t: 2 + math.sin(t)},
 }  # fmt: skip
 
 METRICS = {
@@ -264,3 +274,44 @@ def test_a_fault_that_was_there_before_is_the_cause_although_it_was_found_later(
     found = codes({**STUCK, **GUESS, "w|update/ratio": always(0.003)})
     assert found["EG503"].step > found["EG101"].step + 20
     assert found["EG101"].because_of == "EG503"
+
+
+def test_a_tower_that_is_cut_off_as_a_whole_is_not_unused():
+    """Its own tokens, the blocks' attention and the output projection that the attention reads by itself."""
+    names = ("image.cls", "image.attn.in_proj_weight", "image.attn.out_proj.weight", "image.proj.weight")
+    sites = [
+        module("image", ("image.proj",)), module("image.attn"), module("image.proj", ("image.attn",)),
+        Site("image.proj[:64]", "embedding", 60, ("image.proj",), "image"), *(parameter(n, WITHOUT) for n in names),
+    ]  # fmt: skip
+    found = codes({"more_sites": sites, "origins": [origin("w", DRAWN), *(origin(n, DRAWN) for n in names)]})
+    assert set(found["EG005"].evidence["parameters"]) == set(names)
+    assert "EG006" not in found
+
+
+def test_a_side_that_wakes_is_left_to_wake():
+    """Behind gates that start at zero: no signal at first, which grows all the time, and the loss falls late."""
+    late = {
+        f"|loss/{name}": (lambda t: CHANCE * (1 if t < 100 else 0.97 ** (t - 100))) for name in ("total", "explained")
+    }
+    shut = {
+        **late,
+        "cross_entropy|loss/logit_std": always(0.5),
+        "w|update/ratio": always(0.01),
+        "image|activation/rms": always(1.0),
+    }
+    wakes = {**shut, "image[:64]|embedding/sample_signal": lambda t: min(0.5, 1e-8 * 1.2**t)}
+    sleeps = {**shut, "image[:64]|embedding/sample_signal": lambda t: 1e-8 * (1.5 + math.sin(t))}
+    assert not {"EG301", "EG401", "EG101"} & codes(wakes).keys()
+    assert {"EG301", "EG401"} <= codes(sleeps).keys()
+
+
+def test_steps_lost_to_rounding_are_waited_for_while_the_rate_rises():
+    lost = {**STUCK, "w|update/unmoved": always(0.95), "w|update/ratio": always(3e-5)}
+    assert "EG804" in codes({**lost, "group0|optimizer/lr": always(1e-5)})
+    assert "EG804" not in codes({**lost, "group0|optimizer/lr": lambda t: 1e-7 * 1.05**t})
+
+
+def test_dropout_of_a_half_is_usual():
+    half = {**STUCK, **GUESS, "image.drop|dropout/p": always(0.5), "w|update/ratio": always(0.01)}
+    assert "EG214" not in codes(half)
+    assert codes({**half, "image.drop|dropout/p": always(0.9)})["EG401"].because_of == "EG214"
