@@ -45,7 +45,7 @@ EXAMPLES: dict[str, Example] = {
     "EG211": Example("loss.backward(); optimizer.step()", "optimizer.zero_grad(); loss.backward(); optimizer.step()"),
     "EG212": Example("get_cosine_schedule(optimizer, warmup=10000, total=500)", "warmup=500, total=10000"),
     "EG213": Example("scheduler.step() after each of four micro-batches", "scheduler.step() after optimizer.step()"),
-    "EG214": Example("nn.Dropout(0.9)  # meant to keep 0.9", "nn.Dropout(0.1)"),
+    "EG215": Example("nn.Dropout(0.9)  # meant to keep 0.9", "nn.Dropout(0.1)"),
     "EG301": Example("every cosine is 1.000 and the loss is ln B", "every cosine is 0.99 at init"),
     "EG302": Example("effective rank 1.0 of 128 at step 200", "effective rank 30 of 128"),
     "EG303": Example("logits = scale * image @ text.T", "logits = scale * normalize(image) @ normalize(text).T"),

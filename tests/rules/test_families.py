@@ -88,7 +88,7 @@ FAULTY = {
     "EG211": {"|gradient/stale": always(3.0), "|gradient/norm": lambda t: t + 1.0},
     "EG212": {**STUCK, "group0|optimizer/lr": lambda t: 1e-6 * (t + 1)},
     "EG213": {"group0|optimizer/lr": lambda t: 1e-3 if t < 200 else 0.0},
-    "EG214": {**STUCK, **GUESS, "image.drop|dropout/p": always(0.9), "w|update/ratio": always(0.01)},
+    "EG215": {**STUCK, **GUESS, "image.drop|dropout/p": always(0.9), "w|update/ratio": always(0.01)},
     "EG303": {f"{PAIR}|embedding/scale": always(900.0), "image[:64]|embedding/norm_spread": always(0.2),
               "image[:64]|embedding/norm": always(60.0)},
     "EG304": {f"{PAIR}|embedding/gap": always(1.2)},
@@ -154,7 +154,7 @@ HEALTHY = {
     "EG211": {"|gradient/stale": always(0.0), "|gradient/norm": lambda t: t + 1.0},
     "EG212": {"group0|optimizer/lr": lambda t: 1e-6 * (t + 1)},
     "EG213": {"group0|optimizer/lr": lambda t: 1e-3 * 0.5 * (1 + math.cos(math.pi * t / 397))},
-    "EG214": {"image.drop|dropout/p": always(0.9)},
+    "EG215": {"image.drop|dropout/p": always(0.9)},
     "EG303": {f"{PAIR}|embedding/scale": always(30.0), "image[:64]|embedding/norm_spread": always(0.2),
               "image[:64]|embedding/norm": always(3.0)},
     "EG304": {f"{PAIR}|embedding/gap": always(0.82)},
@@ -313,5 +313,5 @@ def test_steps_lost_to_rounding_are_waited_for_while_the_rate_rises():
 
 def test_dropout_of_a_half_is_usual():
     half = {**STUCK, **GUESS, "image.drop|dropout/p": always(0.5), "w|update/ratio": always(0.01)}
-    assert "EG214" not in codes(half)
-    assert codes({**half, "image.drop|dropout/p": always(0.9)})["EG401"].because_of == "EG214"
+    assert "EG215" not in codes(half)
+    assert codes({**half, "image.drop|dropout/p": always(0.9)})["EG401"].because_of == "EG215"
