@@ -27,6 +27,9 @@ _BINARY = ("input", "target", "weight", "size_average", "reduce", "reduction", "
 _KEPT_LOGITS = 2**22
 """Logits that are kept beside their log-softmax; of more, as captioners have, the log-softmax must do."""
 
+_ROUNDING = 0.01
+"""How far |label x logit| may differ from |logit|, relative to it: bfloat16 keeps 8 bits."""
+
 LOG_SOFTMAX: tuple[Function, ...] = (functional.log_softmax, torch.log_softmax, Tensor.log_softmax)
 
 
@@ -50,10 +53,17 @@ class LossTap:
         session: state of the watch.
         embeddings: told the logits that a loss takes.
         before: called before each backward pass.
+        after: called after each backward pass.
     """
 
-    def __init__(self, session: Session, embeddings: EmbeddingTap, before: Callable[[], None] = lambda: None) -> None:
-        self._session, self._embeddings, self._before = session, embeddings, before
+    def __init__(
+        self,
+        session: Session,
+        embeddings: EmbeddingTap,
+        before: Callable[[], None] = lambda: None,
+        after: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._session, self._embeddings, self._before, self._after = session, embeddings, before, after
         self._logits: dict[int, tuple[weakref.ref[Tensor], Tensor]] = {}
         self._pairs: list[tuple[Tensor, int]] = []  # positives and entries of each sigmoid loss
         self._going_back = False
@@ -93,9 +103,11 @@ class LossTap:
         self._going_back = True
         try:
             with span(BACKWARD):
-                return original(*args, **kwargs)
+                result = original(*args, **kwargs)
         finally:
             self._going_back = False
+        self._after()
+        return result
 
     def _cross_entropy(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = dict(zip(_TARGETED, args, strict=False)) | kwargs
@@ -151,6 +163,14 @@ class LossTap:
             diagonal = (indices == torch.arange(len(indices), device=indices.device)).double().mean()
             self._session.buffer.add(site, "loss/labels_diagonal", diagonal)
 
+    def _matches(self, site: str, logits: Tensor, positives: Tensor) -> None:
+        """Of a square of pairs each row whose match is told answers with its largest logit."""
+        if logits.shape[0] == logits.shape[1]:
+            told = positives.any(-1)
+            self._session.buffer.add(site, "loss/accuracy", accuracy(logits, positives.double().argmax(-1), told))
+            diagonal = (positives.diagonal() & told).sum().double() / told.sum()
+            self._session.buffer.add(site, "loss/labels_diagonal", diagonal)
+
     def _logsigmoid(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """SigLIP: labels x logits (B, N) with one positive in each row, https://arxiv.org/abs/2303.15343."""
         logits = args[0] if args else kwargs["input"]
@@ -164,8 +184,13 @@ class LossTap:
             unlabelled = logits.detach() if product is None else product.logits
             self._logits_of(site, logits, unlabelled, logits.shape[0])
             self._session.buffer.add(site, "loss/value", -result.detach().double().sum() / logits.shape[0])
-            positives = (logits.detach() * unlabelled > 0).sum().double() if product is not None else len(logits)
-            self._pairs.append((torch.as_tensor(positives), logits.numel()))
+            positives = logits.detach() * unlabelled > 0
+            if product is not None:
+                self._matches(site, unlabelled, positives)
+                unsigned = (logits.detach().abs() - unlabelled.abs()).abs() > _ROUNDING * unlabelled.abs()
+                self._session.buffer.add(site, "loss/labels_unsigned", unsigned.double().mean())
+            known = positives.sum().double() if product is not None else torch.as_tensor(len(logits))
+            self._pairs.append((known, logits.numel()))
             self._follow(site, result, partial(self._sigmoid_level, logits.shape[1]))
 
     def _sigmoid_level(self, candidates: int) -> _Level:
@@ -186,6 +211,7 @@ class LossTap:
             self._session.see(site, "loss", label="sigmoid")
             self._logits_of(site, logits, logits.detach(), logits.shape[0])
             self._session.buffer.add(site, "loss/value", result.detach().double().mean() / count)
+            self._matches(site, logits.detach(), target.detach() > 0.5)
             share = target.detach().double().mean()
             entropy = torch.special.entr(share) + torch.special.entr(1 - share)
             level = _Level(entropy * count, entropy * logits.shape[1])

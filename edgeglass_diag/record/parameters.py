@@ -19,7 +19,7 @@ from edgeglass_diag.record.shards import is_sharded, local_part
 _SETTINGS = ("lr", "weight_decay", "momentum", "eps")
 
 _STALE = 8
-"""Parameters whose gradients are looked at for what earlier steps left there."""
+"""Parameters whose gradients are looked at before and after each backward pass, and at the step."""
 
 _DENSE = 10
 """Weights are measured in each recorded window up to this step, and so many steps apart from then on: an update is some
@@ -50,6 +50,7 @@ class ParameterTap:
         self._optimizers: list[weakref.ref[Optimizer]] = []
         self._some: list[weakref.ref[Tensor]] = []
         self._stale: list[Tensor] = []
+        self._given: Tensor | None = None
 
     @property
     def observers(self) -> Mapping[Function, Observer]:
@@ -58,9 +59,18 @@ class ParameterTap:
 
     def before_backward(self) -> None:
         """Note how much gradient the parameters of the first optimizer hold already."""
-        given = [p.grad for reference in self._some if (p := reference()) is not None and p.grad is not None]
         with self._session.measuring("optimizer", "optimizer"):
-            self._stale.append(norms([local_part(g) for g in given]).sum() if given else torch.zeros(()))
+            self._stale.append(self._gradient())
+
+    def after_backward(self) -> None:
+        """Note how much gradient the parameters of the first optimizer have been given."""
+        with self._session.measuring("optimizer", "optimizer"):
+            self._given = self._gradient() if self._some else None
+
+    def _gradient(self) -> Tensor:
+        """Sum of the gradients' norms over some parameters of the first optimizer."""
+        given = [p.grad for reference in self._some if (p := reference()) is not None and p.grad is not None]
+        return norms([local_part(g) for g in given]).sum() if given else torch.zeros(())
 
     def before_step(self, optimizer: Optimizer, step: int) -> None:
         """Record gradients and settings, and keep a sample of the weights for comparison."""
@@ -69,6 +79,9 @@ class ParameterTap:
         held = [p for group in optimizer.param_groups for p in group["params"]]
         self._say_what_is_missing(held)
         moving = [p for p in held if p.grad is not None]
+        followed = moving or [p for p in held if p.requires_grad]
+        if number == 0 and followed:
+            self._say_what_was_left(followed)
         if not moving:
             return
         session = self._session
@@ -76,8 +89,6 @@ class ParameterTap:
         groups = {id(p): _group(number, i) for i, group in enumerate(optimizer.param_groups) for p in group["params"]}
         for name, parameter in zip(names, moving, strict=True):
             session.see(name, "parameter", parents=(groups[id(parameter)],), label=_shape(parameter))
-        if number == 0:
-            self._say_what_was_left(moving)
         with session.measuring("optimizer", "optimizer", moving[0]):
             weights = [local_part(p) for p in moving]
             gradients = [local_part(p.grad) for p in moving if p.grad is not None]
@@ -121,16 +132,24 @@ class ParameterTap:
         """Release the samples of the weights."""
         self._before.clear()
         self._stale.clear()
+        self._given = None
         self._clip.end_window()
 
-    def _say_what_was_left(self, moving: list[Tensor]) -> None:
-        """Of several backward passes the one that found least: accumulation adds to gradients of its own step."""
-        if self._stale and self._some:
-            device = moving[0].device
-            least = torch.stack([value.to(device, non_blocking=True) for value in self._stale]).amin()
-            self._session.buffer.add("", "gradient/stale", least)
+    def _say_what_was_left(self, held: list[Tensor]) -> None:
+        """What backward passes found of earlier steps, and whether the step finds what the last of them gave.
+
+        Of several backward passes the one that found least: accumulation adds to gradients of its own step.
+        """
+        device = held[0].device
+        with self._session.measuring("optimizer", "optimizer", held[0]):
+            if self._stale and self._some:
+                least = torch.stack([value.to(device, non_blocking=True) for value in self._stale]).amin()
+                self._session.buffer.add("", "gradient/stale", least)
+            if self._given is not None:
+                given, now = (v.to(device, non_blocking=True) for v in (self._given, self._gradient()))
+                self._session.buffer.add("", "gradient/cleared", ((given > 0) & (now == 0)).float())
         self._stale.clear()
-        self._some = [weakref.ref(p) for p in moving[:: -(-len(moving) // _STALE)]]
+        self._some = [weakref.ref(p) for p in held[:: -(-len(held) // _STALE)]]
 
     def _number(self, optimizer: Optimizer) -> int:
         """0 for the first; one that comes when another is gone takes its number."""

@@ -95,6 +95,7 @@ class MovesTooLittle(Rule):
         "usual 1e-3 (https://cs231n.github.io/neural-networks-3/#ratio)"
     )
     fix = "Raise the learning rate; look at clipping, eps and the gradient's size."
+    refuted_by_learning = True
 
     def check(self, history: History) -> Iterable[Finding]:
         """At most one finding for the whole model."""
@@ -280,6 +281,39 @@ class GradientsPileUp(Rule):
                 f"gradients of earlier steps are still there when backward begins, since step {state.since}; the norm "
                 f"went from {first:.3g} to {last:.3g}",
                 evidence={"stale": stale.last, "since": state.since, "first_norm": first, "norm": last},
+            )
+
+
+@dataclass(frozen=True)
+class GradientsCleared(Rule):
+    """Gradients are cleared between the backward pass and the step.
+
+    Why: the optimizer steps with nothing. With momentum or weight decay the weights still move a little, so that only
+    the loss tells.
+
+    Formula: parameters of the first optimizer that held a gradient after the last backward pass hold none, or zeros,
+    when it steps, in every recorded window that was asked, and in at least ``windows`` of them.
+    """
+
+    windows: float = 3
+
+    code = "EG214"
+    name = "gradients-cleared"
+    severity = Severity.CRITICAL
+    source = (
+        "derived: the step reads .grad; https://pytorch.org/docs/stable/generated/torch.optim.Optimizer.zero_grad.html"
+    )
+    fix = "Call optimizer.zero_grad() before backward or after step, not between them."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """At most one finding."""
+        cleared = history.series("gradient/cleared")
+        state = history.streak(("EG214",), cleared, lambda _, value: value == 1)
+        if state is not None and state.windows >= self.windows and state.windows == len(cleared):
+            yield self.finding(
+                history,
+                f"backward gives gradients and none is left at the step, since step {state.since}",
+                evidence={"since": state.since, "windows": state.windows},
             )
 
 

@@ -197,6 +197,39 @@ class SigmoidAveraged(Rule):
 
 
 @dataclass(frozen=True)
+class LabelsNotSigned(Rule):
+    """The labels of a sigmoid loss are not +1 and -1.
+
+    Why: -log sigmoid(label x logit) of a label 0 is ln 2 whatever the logit is: strangers are not pushed apart, and
+    to make everything alike is the shortest way down.
+
+    Formula: |label x logit| differs from |logit| at at least ``share`` of all combinations, on average over each of the
+    last ``windows`` recorded windows. A few zeros, which take copies out of the loss, are silent.
+    """
+
+    share: float = 0.5
+    windows: float = 3
+
+    code = "EG413"
+    name = "labels-not-signed"
+    severity = Severity.CRITICAL
+    source = "SigLIP's labels are 2 I - 1 (https://arxiv.org/abs/2303.15343); derived: half of the terms are constant"
+    fix = "Use labels = 2 * torch.eye(B) - 1, or binary_cross_entropy_with_logits with targets of 0 and 1."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """One finding per loss."""
+        for site, series in history.of("loss/labels_unsigned"):
+            recent = series.values[-int(self.windows) :]
+            if len(recent) >= self.windows and min(recent) >= self.share:
+                yield self.finding(
+                    history,
+                    f"{site}: {series.last:.0%} of the combinations have a label other than +1 and -1",
+                    site=site,
+                    evidence={"unsigned": series.last},
+                )
+
+
+@dataclass(frozen=True)
 class TargetsWithGradient(Rule):
     """The targets of the loss are the model's own and are trained as well.
 

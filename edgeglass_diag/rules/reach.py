@@ -283,7 +283,10 @@ def _runs(history: History, name: str) -> bool:
 
 
 def _runs_or_is_called_aside(history: History, module: str) -> bool:
-    return _runs(history, f"{module}.weight")
+    """Whether a module runs, or ``nn.MultiheadAttention`` takes its weights as those of its output projection."""
+    above = history.sites.get((module.rpartition(".")[0], "module"))
+    aside = above is not None and above.status == "observed" and above.label == "MultiheadAttention"
+    return aside or _runs(history, f"{module}.weight")
 
 
 def _consumed(history: History) -> set[str]:

@@ -51,6 +51,44 @@ class NormalisationMissing(Rule):
 
 
 @dataclass(frozen=True)
+class NormalisedAcrossBatch(Rule):
+    """Embeddings are normalised along the batch instead of along their own dimensions.
+
+    Why: each sample's embedding then depends on the others of its batch. In-batch accuracy looks well; a sample alone,
+    or a gallery of another size, gets other embeddings and another scale.
+
+    Formula: the lengths of the columns of (B, D) differ by less than ``even`` (std / mean) and those of the rows by more
+    than ``uneven``, at one side, in each of the last ``windows`` recorded windows.
+    """
+
+    even: float = 1e-3
+    uneven: float = 0.01
+    windows: float = 3
+
+    code = "EG308"
+    name = "normalised-across-batch"
+    severity = Severity.WARNING
+    source = "derived: F.normalize(x, dim=0) makes all columns exactly 1 long; bfloat16 rounds sums of squares by 1e-3"
+    fix = "Normalise along the last dimension: F.normalize(embedding, dim=-1)."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """One finding per side."""
+        count = int(self.windows)
+        for side, columns in history.of("embedding/column_spread"):
+            rows = history.series("embedding/norm_spread", side)
+            if len(columns) < count or not max(columns.values[-count:]) < self.even:
+                continue
+            if min(rows.values[-count:]) > self.uneven:
+                yield self.finding(
+                    history,
+                    f"{side}: over the batch every dimension has the same length, while the lengths of the samples "
+                    f"differ by {rows.last:.0%}",
+                    site=side.rsplit("[", 1)[0],
+                    evidence={"column_spread": columns.last, "norm_spread": rows.last},
+                )
+
+
+@dataclass(frozen=True)
 class ModalityGap(Rule):
     """The two sides lie in two distant regions of the sphere.
 
@@ -177,6 +215,7 @@ class ScaleDecayed(Rule):
     severity = Severity.WARNING
     source = "derived: dL/ds = (weighted mean cosine) - (cosine of the pair); open_clip #815 (14.3 to 1, flat loss)"
     fix = "Look at the pairs and at the embeddings; take the scale out of weight decay."
+    refuted_by_learning = True
 
     def check(self, history: History) -> Iterable[Finding]:
         """One finding per pair of sides."""
