@@ -16,6 +16,7 @@ from torch.nn import functional
 from edgeglass_diag.measures.contrast import accuracy, logit_statistics, some_rows, valid_logits
 from edgeglass_diag.record.embeddings import EmbeddingTap
 from edgeglass_diag.record.functions import Function, Observer
+from edgeglass_diag.record.lineage import Product
 from edgeglass_diag.record.patching import Patch
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.spans import BACKWARD, span
@@ -26,9 +27,6 @@ _TARGETED = (
 _BINARY = ("input", "target", "weight", "size_average", "reduce", "reduction", "pos_weight")
 _KEPT_LOGITS = 2**22
 """Logits that are kept beside their log-softmax; of more, as captioners have, the log-softmax must do."""
-
-_ROUNDING = 0.01
-"""How far |label x logit| may differ from |logit|, relative to it: bfloat16 keeps 8 bits."""
 
 LOG_SOFTMAX: tuple[Function, ...] = (functional.log_softmax, torch.log_softmax, Tensor.log_softmax)
 
@@ -164,12 +162,16 @@ class LossTap:
             self._session.buffer.add(site, "loss/labels_diagonal", diagonal)
 
     def _matches(self, site: str, logits: Tensor, positives: Tensor) -> None:
-        """Of a square of pairs each row whose match is told answers with its largest logit."""
-        if logits.shape[0] == logits.shape[1]:
-            told = positives.any(-1)
-            self._session.buffer.add(site, "loss/accuracy", accuracy(logits, positives.double().argmax(-1), told))
-            diagonal = (positives.diagonal() & told).sum().double() / told.sum()
-            self._session.buffer.add(site, "loss/labels_diagonal", diagonal)
+        """Of a square of pairs each row that has exactly one match answers with its largest logit."""
+        if logits.shape[0] != logits.shape[1]:
+            return
+        part = some_rows(logits)
+        step = math.ceil(len(logits) / len(part))
+        told = positives[::step].sum(-1) == 1
+        match = positives[::step].double().argmax(-1)
+        self._session.buffer.add(site, "loss/accuracy", accuracy(part, match, told))
+        own = torch.arange(0, len(logits), step, device=match.device)
+        self._session.buffer.add(site, "loss/labels_diagonal", (told & (match == own)).sum().double() / told.sum())
 
     def _logsigmoid(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """SigLIP: labels x logits (B, N) with one positive in each row, https://arxiv.org/abs/2303.15343."""
@@ -184,14 +186,19 @@ class LossTap:
             unlabelled = logits.detach() if product is None else product.logits
             self._logits_of(site, logits, unlabelled, logits.shape[0])
             self._session.buffer.add(site, "loss/value", -result.detach().double().sum() / logits.shape[0])
-            positives = logits.detach() * unlabelled > 0
-            if product is not None:
-                self._matches(site, unlabelled, positives)
-                unsigned = (logits.detach().abs() - unlabelled.abs()).abs() > _ROUNDING * unlabelled.abs()
-                self._session.buffer.add(site, "loss/labels_unsigned", unsigned.double().mean())
-            known = positives.sum().double() if product is not None else torch.as_tensor(len(logits))
+            known = torch.as_tensor(len(logits)) if product is None else self._signs(site, logits.detach(), product)
             self._pairs.append((known, logits.numel()))
             self._follow(site, result, partial(self._sigmoid_level, logits.shape[1]))
+
+    def _signs(self, site: str, labelled: Tensor, product: Product) -> Tensor:
+        """Number of combinations with a positive label; what the labels are where they came in as a tensor."""
+        signs = labelled * product.logits
+        positives = signs > 0
+        if product.mixed:
+            self._matches(site, product.logits, positives)
+            self._session.buffer.add(site, "loss/labels_zero", (labelled == 0).double().mean())
+            self._session.buffer.add(site, "loss/labels_negative", (signs < 0).double().mean())
+        return positives.sum().double()
 
     def _sigmoid_level(self, candidates: int) -> _Level:
         """Given the share of positives among all entries of the window, whether they came in chunks or not."""

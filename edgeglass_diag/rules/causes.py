@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from edgeglass_diag.records import Finding
+from edgeglass_diag.records import Finding, Severity
 
 _FED = ("EG509", "EG507", "EG105", "EG106", "EG504", "EG505")
 """Input and masks: what is wrong before the first weight."""
@@ -53,15 +53,20 @@ LATENCY = 20
 def nest(findings: Iterable[Finding]) -> list[Finding]:
     """Set ``because_of`` of each finding to the most direct cause that was there before it was found.
 
-    A cause is there since the step that its evidence names, else since it was found, less ``LATENCY``.
+    A cause is there since the step that its evidence names, else since it was found, less ``LATENCY``. A mere fact
+    (info), as what the model has overcome since, is the cause of other facts only.
     """
     present = list(findings)
     first: dict[str, int] = {}
+    facts = {finding.code for finding in present} - {f.code for f in present if f.severity != Severity.INFO}
     for finding in present:
         first[finding.code] = min(_onset(finding), first.get(finding.code, finding.step))
     nested = []
     for finding in present:
-        causes = [c for c in BROUGHT_BY.get(finding.code, ()) if c in first and _before(c, finding, first)]
+        possible = [c for c in BROUGHT_BY.get(finding.code, ()) if c in first]
+        causes = [c for c in possible if _before(c, finding, first)]
+        if finding.severity != Severity.INFO:
+            causes = [c for c in causes if c not in facts]
         nested.append(replace(finding, because_of=causes[0] if causes else None))
     return nested
 

@@ -63,7 +63,7 @@ EXAMPLES: dict[str, Example] = {
     "EG410": Example("logits = -scale * image @ text.T", "logits = -scale * cdist(image, text)"),
     "EG411": Example("-logsigmoid(signs * logits).mean()", "-logsigmoid(signs * logits).sum() / len(logits)"),
     "EG412": Example("cross_entropy(logits, ((tt + ii) / 2).softmax(-1))", "... .softmax(-1).detach())"),
-    "EG413": Example("-logsigmoid(torch.eye(B) * logits).sum() / B", "-logsigmoid((2 * torch.eye(B) - 1) * logits).sum() / B"),
+    "EG413": Example("-logsigmoid(eye(B) * logits).sum() / B", "-logsigmoid((2 * eye(B) - 1) * logits).sum() / B"),
     "EG501": Example("batch = next(iter(loader)) in each step", "for batch in loader"),
     "EG502": Example("five captions of one image in a batch", "one caption of each image in a batch"),
     "EG503": Example("zip(images, sorted(captions))", "zip(images, captions)"),

@@ -197,36 +197,41 @@ class SigmoidAveraged(Rule):
 
 
 @dataclass(frozen=True)
-class LabelsNotSigned(Rule):
-    """The labels of a sigmoid loss are not +1 and -1.
+class NothingPushedApart(Rule):
+    """The labels of a sigmoid loss are +1 and 0: no combination is told to be a stranger.
 
-    Why: -log sigmoid(label x logit) of a label 0 is ln 2 whatever the logit is: strangers are not pushed apart, and
-    to make everything alike is the shortest way down.
+    Why: -log sigmoid(label x logit) of a label 0 is ln 2 whatever the logit is. Only pairs are pulled together, and to
+    make everything alike is the shortest way down.
 
-    Formula: |label x logit| differs from |logit| at at least ``share`` of all combinations, on average over each of the
-    last ``windows`` recorded windows. A few zeros, which take copies out of the loss, are silent.
+    Formula: at the only sigmoid loss, which explains the whole loss, at least ``share`` of label x logit is exactly 0
+    and none has the sign opposite to its logit, in every recorded window over at least ``windows`` windows. Zeros
+    beside labels of -1, which take copies or easy strangers out of the loss, are silent.
     """
 
     share: float = 0.5
     windows: float = 3
 
     code = "EG413"
-    name = "labels-not-signed"
+    name = "nothing-pushed-apart"
     severity = Severity.CRITICAL
-    source = "SigLIP's labels are 2 I - 1 (https://arxiv.org/abs/2303.15343); derived: half of the terms are constant"
+    source = "SigLIP's labels are 2 I - 1 (https://arxiv.org/abs/2303.15343); derived: the slope of a constant is 0"
     fix = "Use labels = 2 * torch.eye(B) - 1, or binary_cross_entropy_with_logits with targets of 0 and 1."
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per loss."""
-        for site, series in history.of("loss/labels_unsigned"):
-            recent = series.values[-int(self.windows) :]
-            if len(recent) >= self.windows and min(recent) >= self.share:
-                yield self.finding(
-                    history,
-                    f"{site}: {series.last:.0%} of the combinations have a label other than +1 and -1",
-                    site=site,
-                    evidence={"unsigned": series.last},
-                )
+        """At most one finding."""
+        sigmoid = [path for (path, kind), site in history.sites.items() if kind == "loss" and site.label == "sigmoid"]
+        explained = history.relative_loss.steps[-1:] == history.series("loss/total").steps[-1:]
+        if len(sigmoid) != 1 or not explained:
+            return  # another term may push apart
+        zero, negative = (history.series(f"loss/labels_{kind}", sigmoid[0]) for kind in ("zero", "negative"))
+        none = history.streak(("EG413",), negative, lambda step, value: value == 0 and zero.at(step) >= self.share)
+        if none is not None and none.windows == len(negative) >= self.windows:
+            yield self.finding(
+                history,
+                f"{sigmoid[0]}: {zero.last:.0%} of the combinations have the label 0 and none has -1",
+                site=sigmoid[0],
+                evidence={"zero": zero.last, "since": none.since},
+            )
 
 
 @dataclass(frozen=True)

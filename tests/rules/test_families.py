@@ -92,7 +92,7 @@ FAULTY = {
               "image[:64]|embedding/norm": always(60.0)},
     "EG304": {f"{PAIR}|embedding/gap": always(1.2)},
     "EG307": {**UNSEEN, "head|activation/sample_signal": lambda t: 0.3 if t < 9 else 1e-5},
-    "EG308": {"image[:64]|embedding/norm_spread": always(0.2), "image[:64]|embedding/column_spread": always(1e-7)},
+    "EG308": {"image[:64]|embedding/norm_spread": always(0.2), "image[:64]|embedding/column_error": always(1e-7)},
     "EG404": {"cross_entropy|loss/candidates": always(1)},
     "EG405": {"cross_entropy|loss/is_probability": always(1)},
     "EG406": {**GUESS, "cross_entropy|loss/labels_diagonal": always(0.01)},
@@ -103,7 +103,8 @@ FAULTY = {
     "EG411": dict(more_sites=[Site("logsigmoid", "loss", 9, (), "sigmoid")])
     | {"logsigmoid|loss/weight": always(1 / 128), "logsigmoid|loss/candidates": always(128)},
     "EG412": {"cross_entropy|loss/target_gradient": always(1)},
-    "EG413": {"logsigmoid|loss/labels_unsigned": always(127 / 128)},
+    "EG413": dict(more_sites=[Site("logsigmoid", "loss", 9, (), "sigmoid")])
+    | {"logsigmoid|loss/labels_zero": always(127 / 128), "logsigmoid|loss/labels_negative": always(0)},
     "EG501": {**PICTURES, "images|data/fingerprint": always(1.5)},
     "EG502": {**CONTRAST, **TEXT, "tokens|data/repeated": always(0.5)},
     "EG503": {**STUCK, **GUESS, "w|update/ratio": always(0.01)},
@@ -156,7 +157,7 @@ HEALTHY = {
               "image[:64]|embedding/norm": always(3.0)},
     "EG304": {f"{PAIR}|embedding/gap": always(0.82)},
     "EG307": {**UNSEEN, "head|activation/sample_signal": always(1e-4)},
-    "EG308": {"image[:64]|embedding/norm_spread": always(1e-7), "image[:64]|embedding/column_spread": always(0.2)},
+    "EG308": {"image[:64]|embedding/norm_spread": always(0.2), "image[:64]|embedding/column_error": always(10.3)},
     "EG404": {"cross_entropy|loss/candidates": lambda t: 128 if t < 9 else 0},
     "EG405": {"cross_entropy|loss/is_probability": always(0)},
     "EG406": {"cross_entropy|loss/labels_diagonal": always(0.01), "cross_entropy|loss/accuracy": always(0.3)},
@@ -168,7 +169,8 @@ HEALTHY = {
     "EG411": dict(more_sites=[Site("logsigmoid", "loss", 9, (), "sigmoid")])
     | {"logsigmoid|loss/weight": always(1.0), "logsigmoid|loss/candidates": always(128)},
     "EG412": {"cross_entropy|loss/target_gradient": always(0)},
-    "EG413": {"logsigmoid|loss/labels_unsigned": always(0.1)},
+    "EG413": dict(more_sites=[Site("logsigmoid", "loss", 9, (), "sigmoid")])
+    | {"logsigmoid|loss/labels_zero": always(0.9), "logsigmoid|loss/labels_negative": always(0.09)},
     "EG501": {**PICTURES, "images|data/fingerprint": lambda t: t / 7},
     "EG502": {**CONTRAST, **TEXT, "tokens|data/repeated": always(0.12), "mask|data/repeated": always(0.9)},
     "EG503": {**STUCK, "cross_entropy|loss/accuracy": always(4 / 128), "w|update/ratio": always(0.01)},
@@ -258,6 +260,22 @@ def test_a_rule_that_fails_leaves_the_others_alone():
         engine.feed(item)
     assert engine.failures == {"XX001": "ZeroDivisionError: by zero"}
     assert "EG405" in {finding.code for finding in engine.findings}
+
+
+def test_a_verdict_that_learning_refutes_becomes_a_fact():
+    late = {f"|loss/{name}": (lambda t: CHANCE if t < 200 else 0.5 * CHANCE) for name in ("total", "explained")}
+    flat = {"cross_entropy|loss/logit_std": lambda t: 0.01 if t < 200 else 2.0}
+    found = codes({**late, **GUESS, **flat, "w|update/ratio": always(0.003)})["EG401"]
+    assert found.severity == Severity.INFO
+    assert "that has passed: since step 200 the model learns" in found.message
+    assert codes({**STUCK, "cross_entropy|loss/logit_std": always(0.01)})["EG401"].severity == Severity.CRITICAL
+
+
+def test_a_fact_is_the_cause_of_no_fault():
+    kept = dict(more_sites=[parameter("head.weight", NOT_HELD)], origins=[origin("head.weight", DRAWN, LOADED)])
+    found = codes({**kept, **STUCK, **GUESS, "cross_entropy|loss/logit_std": always(0.01)})
+    assert found["EG003"].severity == Severity.INFO
+    assert found["EG401"].because_of != "EG003"
 
 
 def test_a_warm_up_is_judged_at_the_end_only():
