@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from edgeglass_diag.measures.gradients import norms, row_signals, sample, update_ratios
+from edgeglass_diag.measures.gradients import norms, row_signals, sample, undone, update_ratios
 from edgeglass_diag.record.clipping import ClipTap
 from edgeglass_diag.record.functions import Function, Observer
 from edgeglass_diag.record.session import Session
@@ -19,7 +19,8 @@ from edgeglass_diag.record.shards import is_sharded, local_part
 _SETTINGS = ("lr", "weight_decay", "momentum", "eps")
 
 _STALE = 8
-"""Parameters whose gradients are looked at before and after each backward pass, and at the step."""
+"""Parameters whose gradients are looked at before and after each backward pass and at the step, and matrices that are
+looked at between steps."""
 
 _DENSE = 10
 """Weights are measured in each recorded window up to this step, and so many steps apart from then on: an update is some
@@ -31,8 +32,19 @@ class _Held:
     """What is kept of an optimizer's parameters over its step."""
 
     names: list[str]
+    parameters: list[Tensor]
     tensors: list[Tensor]
     samples: list[Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """Samples of a few matrices before and after a step of the first optimizer."""
+
+    number: int
+    weights: list[weakref.ref[Tensor]]
+    before: list[Tensor]
+    after: list[Tensor]
 
 
 class ParameterTap:
@@ -51,6 +63,7 @@ class ParameterTap:
         self._some: list[weakref.ref[Tensor]] = []
         self._stale: list[Tensor] = []
         self._given: Tensor | None = None
+        self._taken: _Step | None = None
 
     @property
     def observers(self) -> Mapping[Function, Observer]:
@@ -82,6 +95,8 @@ class ParameterTap:
         followed = moving or [p for p in held if p.requires_grad]
         if number == 0 and followed:
             self._say_what_was_left(followed)
+        if number == 0:
+            self._say_what_was_undone(step)
         if not moving:
             return
         session = self._session
@@ -105,7 +120,7 @@ class ParameterTap:
             session.buffer.add(site, "gradient/norm", before)
             session.buffer.add(site, "gradient/norm_clipped", total)
             session.buffer.add(site, "gradient/clip_factor", torch.where(before == 0, 1.0, total / before))
-            self._before[id(optimizer)] = _Held(names, weights, [sample(w) for w in weights])
+            self._before[id(optimizer)] = _Held(names, moving, weights, [sample(w) for w in weights])
 
     def _weigh(self, names: list[str], weights: list[Tensor], step: int) -> None:
         due = [(n, w) for n, w in zip(names, weights, strict=True) if step >= self._due.get(n, 0)]
@@ -114,7 +129,7 @@ class ParameterTap:
             self._session.buffer.add_each(some, "weight/norm", norms([weight for _, weight in due]))
             self._due |= dict.fromkeys(some, step + 1 if step < _DENSE else step + _DENSE)
 
-    def after_step(self, optimizer: Optimizer) -> None:
+    def after_step(self, optimizer: Optimizer, step: int) -> None:
         """Record the true update of each parameter, and whether its rows differ."""
         held = self._before.pop(id(optimizer), None)
         if held is None:
@@ -123,6 +138,8 @@ class ParameterTap:
         with session.measuring("optimizer", "optimizer", held.tensors[0]):
             after = [sample(w) for w in held.tensors]
             session.buffer.add_each(held.names, "update/ratio", update_ratios(held.samples, after))
+            if self._number(optimizer) == 0:
+                self._taken = _few_matrices(step, held, after)
             rows = [(n, w) for n, w in zip(held.names, held.tensors, strict=True) if _rows(w) > 1]
             if rows:
                 signals = row_signals([w for _, w in rows])
@@ -150,6 +167,20 @@ class ParameterTap:
                 self._session.buffer.add("", "gradient/cleared", ((given > 0) & (now == 0)).float())
         self._stale.clear()
         self._some = [weakref.ref(p) for p in held[:: -(-len(held) // _STALE)]]
+
+    def _say_what_was_undone(self, step: int) -> None:
+        """Which share of the step before was taken back since, over a few matrices: -<o, u> / <u, u>, their median.
+
+        u is what the step changed, o what something else has changed until this step.
+        """
+        taken, self._taken = self._taken, None
+        if taken is None or taken.number != step - 1:
+            return
+        with self._session.measuring("optimizer", "optimizer", taken.after[0]):
+            now = [p for reference in taken.weights if (p := reference()) is not None]
+            if len(now) == len(taken.after):
+                shares = undone(taken.before, taken.after, [sample(local_part(p)) for p in now])
+                self._session.buffer.add("", "update/undone", shares.median())
 
     def _number(self, optimizer: Optimizer) -> int:
         """0 for the first; one that comes when another is gone takes its number."""
@@ -181,6 +212,17 @@ class ParameterTap:
 
 def _group(number: int, index: int) -> str:
     return f"optimizer{number}.group{index}" if number else f"group{index}"
+
+
+def _few_matrices(step: int, held: _Held, after: list[Tensor]) -> _Step | None:
+    """Evenly chosen matrices on one device; None where there is none."""
+    device = held.tensors[0].device
+    places = [i for i, w in enumerate(held.tensors) if _rows(w) > 1 and w.device == device]
+    some = places[:: -(-len(places) // _STALE)] if places else []
+    if not some:
+        return None
+    weights = [weakref.ref(held.parameters[i]) for i in some]
+    return _Step(step, weights, [held.samples[i] for i in some], [after[i] for i in some])
 
 
 def _rows(weight: Tensor) -> int:

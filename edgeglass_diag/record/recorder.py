@@ -30,6 +30,7 @@ from edgeglass_diag.record.provenance import Provenance
 from edgeglass_diag.record.scaling import ScalerTap
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.snapshots import PendingEmbeddings, Snapshots
+from edgeglass_diag.record.written import FrozenWeights
 from edgeglass_diag.records import ParameterOrigin
 
 _COVERAGE_WINDOWS = 4
@@ -84,6 +85,7 @@ class Recorder:
         self._attention = AttentionTap(session, logits=attention_logits, operands=self.operands)
         self._embeddings = EmbeddingTap(session)
         self._parameters = ParameterTap(session)
+        self._frozen = FrozenWeights(session)
         self._losses = LossTap(
             session, self._embeddings, self._parameters.before_backward, self._parameters.after_backward
         )
@@ -183,7 +185,7 @@ class Recorder:
         if self._schedule(self.step):
             self._session.detach()
             with self._session.measuring("optimizer", "optimizer"):
-                self._parameters.after_step(optimizer)
+                self._parameters.after_step(optimizer, self.step)
         self._end_step(optimizer)
 
     def _after_skipped_step(self, optimizer: Optimizer) -> None:
@@ -246,6 +248,10 @@ class Recorder:
         if self._flushed < _COVERAGE_WINDOWS:
             with session.measuring("coverage", "recorder"):
                 note_unobserved(session)
+            with session.measuring("frozen weights", "recorder"):
+                self._frozen.begin(origins) if origins else self._frozen.compare()
+        else:
+            self._frozen.forget()
         self._flushed += 1
         if session.half[True]:
             session.buffer.add("", "precision/float16", session.half[True] / session.half.total())

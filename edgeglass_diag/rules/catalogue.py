@@ -37,7 +37,7 @@ CATALOGUE: tuple[type[Rule], ...] = tuple(
             optimisation.UpdateTooLarge, optimisation.ScheduleOverrun,
             stretched.GradientVanishes, stretched.Diverging, stretched.ForgetsWhatItLearned,
             held_back.NothingMoves, held_back.MovesTooLittle, held_back.ClippedToNothing, held_back.DecayOnScale,
-            held_back.WeightsDecay, leftovers.GradientsPileUp, leftovers.GradientsCleared,
+            held_back.WeightsDecay, leftovers.GradientsPileUp, leftovers.GradientsCleared, leftovers.StepsUndone,
             learning_rate.WarmupTooLong, learning_rate.ScheduleEnded,
             embeddings.ConstantEmbeddings, embeddings.RankCollapse,
             scale.NormalisationMissing, scale.NormalisedAcrossBatch, scale.ModalityGap, scale.OutputConstant,

@@ -9,7 +9,7 @@ from edgeglass_diag.records import Finding, Severity
 
 _FED = ("EG509", "EG507", "EG105", "EG106", "EG504", "EG505")
 """Input and masks: what is wrong before the first weight."""
-_STEPS = ("EG801", "EG214", "EG211", "EG205", "EG208", "EG206", "EG210", "EG202")
+_STEPS = ("EG801", "EG214", "EG215", "EG211", "EG205", "EG208", "EG206", "EG210", "EG202")
 """Steps that do not reach the weights, or destroy them."""
 _ASKED = ("EG404", "EG405", "EG406", "EG412", "EG413", "EG403", "EG303", "EG407")
 """A loss that asks for something else than to tell pairs apart."""

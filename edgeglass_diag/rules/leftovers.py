@@ -1,4 +1,4 @@
-"""EG2xx: gradients that outlive their step, or do not live until it."""
+"""EG2xx: what happens between the steps: gradients that outlive them or do not live until then, steps undone."""
 
 from __future__ import annotations
 
@@ -72,4 +72,41 @@ class GradientsCleared(Rule):
                 history,
                 f"backward gives gradients and none is left at the step, since step {state.since}",
                 evidence={"since": state.since, "windows": state.windows},
+            )
+
+
+@dataclass(frozen=True)
+class StepsUndone(Rule):
+    """Something else than the optimizer takes each step back.
+
+    Why: an average of weights that is copied the wrong way round, or a checkpoint that is loaded again and again, pulls
+    the weights back to where they were; gradients and updates look well, and nothing adds up.
+
+    Formula: between one step u and the next something else changes a few matrices of the first optimizer by o, and
+    -<o, u> / <u, u> is in the median at least ``share``, in every recorded window that directly follows another, and in
+    at least ``windows`` of them. To clip or to normalise the weights is at right angles to most of a step, and silent.
+    """
+
+    share: float = 0.25
+    windows: float = 4
+
+    code = "EG215"
+    name = "steps-undone"
+    severity = Severity.CRITICAL
+    source = (
+        "derived: what pulls a share a back to a fixed place undoes a of the first step and, where it comes to rest, "
+        "all of each; in n dimensions a change that knows nothing of the step has a share of about 1 / sqrt(n)"
+    )
+    fix = "Look at what writes the weights after optimizer.step(): an EMA's direction, load_state_dict, copy_."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """At most one finding."""
+        shares = history.series("update/undone")
+        state = history.streak(("EG215", self.share), shares, lambda _, value: value >= self.share)
+        if state is not None and state.windows == len(shares) >= self.windows:
+            yield self.finding(
+                history,
+                f"after each step the weights are written again, and {shares.last:.0%} of it is taken back, since step "
+                f"{state.since}",
+                evidence={"since": state.since, "undone": shares.last},
             )

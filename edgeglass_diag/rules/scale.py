@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
-from edgeglass_diag.rules.history import History, held
+from edgeglass_diag.rules.history import History, Series, held
 from edgeglass_diag.rules.learning import MOVED, stuck
 
 
@@ -79,11 +80,8 @@ class NormalisedAcrossBatch(Rule):
         """One finding per side."""
         for side, columns in history.of("embedding/column_error"):
             rows = history.series("embedding/norm_spread", side)
-            unit = history.streak(
-                ("EG308", self.unit, self.uneven, side),
-                columns,
-                lambda step, value, rows=rows: value <= self.unit and rows.at(step) > self.uneven,
-            )
+            key = ("EG308", self.unit, self.uneven, side)
+            unit = history.streak(key, columns, partial(self._across, rows))
             if unit is not None and unit.windows == len(columns) >= self.windows:
                 yield self.finding(
                     history,
@@ -92,6 +90,9 @@ class NormalisedAcrossBatch(Rule):
                     site=side.rsplit("[", 1)[0],
                     evidence={"column_error": columns.last, "norm_spread": rows.last, "since": unit.since},
                 )
+
+    def _across(self, rows: Series, step: int, error: float) -> bool:
+        return error <= self.unit and rows.at(step) > self.uneven
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,7 @@ FAULTY = {
     "EG212": {**STUCK, "group0|optimizer/lr": lambda t: 1e-6 * (t + 1)},
     "EG213": {"group0|optimizer/lr": lambda t: 1e-3 if t < 200 else 0.0},
     "EG214": {"|gradient/cleared": always(1)},
+    "EG215": {"|update/undone": lambda t: 1 - 0.5 ** (t + 1)},
     "EG303": {f"{PAIR}|embedding/scale": always(900.0), "image[:64]|embedding/norm_spread": always(0.2),
               "image[:64]|embedding/norm": always(60.0)},
     "EG304": {f"{PAIR}|embedding/gap": always(1.2)},
@@ -153,6 +154,7 @@ HEALTHY = {
     "EG212": {"group0|optimizer/lr": lambda t: 1e-6 * (t + 1)},
     "EG213": {"group0|optimizer/lr": lambda t: 1e-3 * 0.5 * (1 + math.cos(math.pi * t / 397))},
     "EG214": {"|gradient/cleared": lambda t: float(t % 3 == 0)},
+    "EG215": {"|update/undone": lambda t: 0.5 if t % 6 == 5 else 0.0},
     "EG303": {f"{PAIR}|embedding/scale": always(30.0), "image[:64]|embedding/norm_spread": always(0.2),
               "image[:64]|embedding/norm": always(3.0)},
     "EG304": {f"{PAIR}|embedding/gap": always(0.82)},
@@ -262,13 +264,8 @@ def test_a_rule_that_fails_leaves_the_others_alone():
     assert "EG405" in {finding.code for finding in engine.findings}
 
 
-def test_a_verdict_that_learning_refutes_becomes_a_fact():
-    late = {f"|loss/{name}": (lambda t: CHANCE if t < 200 else 0.5 * CHANCE) for name in ("total", "explained")}
-    flat = {"cross_entropy|loss/logit_std": lambda t: 0.01 if t < 200 else 2.0}
-    found = codes({**late, **GUESS, **flat, "w|update/ratio": always(0.003)})["EG401"]
-    assert found.severity == Severity.INFO
-    assert "that has passed: since step 200 the model learns" in found.message
-    assert codes({**STUCK, "cross_entropy|loss/logit_std": always(0.01)})["EG401"].severity == Severity.CRITICAL
+def test_a_momentum_encoder_is_frozen_and_well():
+    assert "EG004" not in codes({**FAULTY["EG004"], "head.weight|weight/written": lambda t: float(t > 0)})
 
 
 def test_a_fact_is_the_cause_of_no_fault():
