@@ -76,6 +76,7 @@ class LossTap:
             functional.logsigmoid: self._logsigmoid,
             functional.binary_cross_entropy_with_logits: self._binary,
         }
+        table |= dict.fromkeys((torch.logsumexp, Tensor.logsumexp), self._logsumexp)
         return table | dict.fromkeys(LOG_SOFTMAX, self._log_softmax)
 
     def end_window(self) -> None:
@@ -116,6 +117,18 @@ class LossTap:
         if isinstance(result, Tensor) and result.numel() <= _KEPT_LOGITS:
             self._logits = {key: entry for key, entry in self._logits.items() if entry[0]() is not None}
             self._logits[id(result)] = (weakref.ref(result), logits)
+
+    def _logsumexp(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """A softmax that is written out, as in -(positive - logsumexp(logits)): what its logits are, not its value."""
+        given = dict(zip(("input", "dim"), args, strict=False)) | kwargs
+        logits, axis = given["input"], given["dim"]
+        if logits.dim() != 2 or self._session.lineage.product(logits) is None:
+            return
+        site = self._site("logsumexp")
+        with self._session.measuring(site, "loss", logits):
+            rows = logits.detach() if axis in (1, -1, (1,), (-1,), [1], [-1]) else logits.detach().mT
+            self._session.see(site, "loss", label="logsumexp")
+            self._logits_of(site, logits, rows, len(rows))
 
     def _nll_loss(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = dict(zip(_TARGETED, args, strict=False)) | kwargs

@@ -53,6 +53,13 @@ def test_a_sigmoid_loss_has_answers_and_a_diagonal(shift):
     assert 0 <= seen[0]["logsigmoid", "loss/accuracy"][0] <= 1
 
 
+def test_the_logits_of_a_softmax_that_is_written_out_are_known():
+    seen = steps(clear="", loss=lambda logits, _: (torch.logsumexp(logits, 1) - logits.diagonal()).mean())
+    assert seen[0]["logsumexp", "loss/candidates"] == (6.0,)
+    assert seen[0]["image[:8] x text[:8]", "embedding/scale"][0] == pytest.approx(10, rel=1e-4)
+    assert ("logsumexp", "loss/value") not in seen[0]
+
+
 def test_lengths_along_the_batch_are_told_from_those_of_samples():
     def loop(dim):
         image, text = nn.Linear(6, 8), nn.Linear(5, 8)
