@@ -75,6 +75,25 @@ def unmoved(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
     return torch.stack(shares) if shares else torch.empty(0)
 
 
+def undone(before: Sequence[Tensor], after: Sequence[Tensor], later: Sequence[Tensor]) -> Tensor:
+    """Share of each step that was taken back since: -<later - after, after - before> / |after - before|^2.
+
+    1 where the step is undone, 0 where nothing changed or what changed has nothing to do with the step, negative where
+    it was taken further; NaN where the step changed nothing.
+
+    Args:
+        before: parameters, or samples of them, before the optimizer step.
+        after: the same after it, same order and shapes.
+        later: the same before the next step.
+
+    Returns:
+        (len(before),) in float32.
+    """
+    steps = [(a.float() - b.float()).flatten() for a, b in zip(after, before, strict=True)]
+    since = [(c.float() - a.float()).flatten() for c, a in zip(later, after, strict=True)]
+    return torch.stack([-(o @ u) / (u @ u) for o, u in zip(since, steps, strict=True)])
+
+
 def row_signals(parameters: Sequence[Tensor]) -> Tensor:
     """Share of each weight's energy by which its rows differ from their mean, in [0, 1]; 0 when all are equal.
 

@@ -96,6 +96,7 @@ class EmbeddingTap:
             lengths = values.norm(dim=-1)
             session.buffer.add(name, "embedding/norm", lengths.mean())
             session.buffer.add(name, "embedding/norm_spread", lengths.std(correction=0) / lengths.mean())
+            session.buffer.add(name, "embedding/column_error", (values.norm(dim=0) - 1).abs().amax())
             session.buffer.add(name, "embedding/sample_signal", sample_signal(normalize(values, dim=-1)))
             session.buffer.add(name, "embedding/mean_cosine", mean_cosine(values))
             if first:

@@ -16,6 +16,7 @@ from torch.nn import functional
 from edgeglass_diag.measures.contrast import accuracy, logit_statistics, some_rows, valid_logits
 from edgeglass_diag.record.embeddings import EmbeddingTap
 from edgeglass_diag.record.functions import Function, Observer
+from edgeglass_diag.record.lineage import Product
 from edgeglass_diag.record.patching import Patch
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.spans import BACKWARD, span
@@ -50,10 +51,17 @@ class LossTap:
         session: state of the watch.
         embeddings: told the logits that a loss takes.
         before: called before each backward pass.
+        after: called after each backward pass.
     """
 
-    def __init__(self, session: Session, embeddings: EmbeddingTap, before: Callable[[], None] = lambda: None) -> None:
-        self._session, self._embeddings, self._before = session, embeddings, before
+    def __init__(
+        self,
+        session: Session,
+        embeddings: EmbeddingTap,
+        before: Callable[[], None] = lambda: None,
+        after: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._session, self._embeddings, self._before, self._after = session, embeddings, before, after
         self._logits: dict[int, tuple[weakref.ref[Tensor], Tensor]] = {}
         self._pairs: list[tuple[Tensor, int]] = []  # positives and entries of each sigmoid loss
         self._going_back = False
@@ -68,6 +76,7 @@ class LossTap:
             functional.logsigmoid: self._logsigmoid,
             functional.binary_cross_entropy_with_logits: self._binary,
         }
+        table |= dict.fromkeys((torch.logsumexp, Tensor.logsumexp), self._logsumexp)
         return table | dict.fromkeys(LOG_SOFTMAX, self._log_softmax)
 
     def end_window(self) -> None:
@@ -93,9 +102,11 @@ class LossTap:
         self._going_back = True
         try:
             with span(BACKWARD):
-                return original(*args, **kwargs)
+                result = original(*args, **kwargs)
         finally:
             self._going_back = False
+        self._after()
+        return result
 
     def _cross_entropy(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = dict(zip(_TARGETED, args, strict=False)) | kwargs
@@ -106,6 +117,18 @@ class LossTap:
         if isinstance(result, Tensor) and result.numel() <= _KEPT_LOGITS:
             self._logits = {key: entry for key, entry in self._logits.items() if entry[0]() is not None}
             self._logits[id(result)] = (weakref.ref(result), logits)
+
+    def _logsumexp(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """A softmax that is written out, as in -(positive - logsumexp(logits)): what its logits are, not its value."""
+        given = dict(zip(("input", "dim"), args, strict=False)) | kwargs
+        logits, axis = given["input"], given["dim"]
+        if logits.dim() != 2 or self._session.lineage.product(logits) is None:
+            return
+        site = self._site("logsumexp")
+        with self._session.measuring(site, "loss", logits):
+            rows = logits.detach() if axis in (1, -1, (1,), (-1,), [1], [-1]) else logits.detach().mT
+            self._session.see(site, "loss", label="logsumexp")
+            self._logits_of(site, logits, rows, len(rows))
 
     def _nll_loss(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = dict(zip(_TARGETED, args, strict=False)) | kwargs
@@ -151,6 +174,18 @@ class LossTap:
             diagonal = (indices == torch.arange(len(indices), device=indices.device)).double().mean()
             self._session.buffer.add(site, "loss/labels_diagonal", diagonal)
 
+    def _matches(self, site: str, logits: Tensor, positives: Tensor) -> None:
+        """Of a square of pairs each row that has exactly one match answers with its largest logit."""
+        if logits.shape[0] != logits.shape[1]:
+            return
+        part = some_rows(logits)
+        step = math.ceil(len(logits) / len(part))
+        told = positives[::step].sum(-1) == 1
+        match = positives[::step].double().argmax(-1)
+        self._session.buffer.add(site, "loss/accuracy", accuracy(part, match, told))
+        own = torch.arange(0, len(logits), step, device=match.device)
+        self._session.buffer.add(site, "loss/labels_diagonal", (told & (match == own)).sum().double() / told.sum())
+
     def _logsigmoid(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """SigLIP: labels x logits (B, N) with one positive in each row, https://arxiv.org/abs/2303.15343."""
         logits = args[0] if args else kwargs["input"]
@@ -164,9 +199,19 @@ class LossTap:
             unlabelled = logits.detach() if product is None else product.logits
             self._logits_of(site, logits, unlabelled, logits.shape[0])
             self._session.buffer.add(site, "loss/value", -result.detach().double().sum() / logits.shape[0])
-            positives = (logits.detach() * unlabelled > 0).sum().double() if product is not None else len(logits)
-            self._pairs.append((torch.as_tensor(positives), logits.numel()))
+            known = torch.as_tensor(len(logits)) if product is None else self._signs(site, logits.detach(), product)
+            self._pairs.append((known, logits.numel()))
             self._follow(site, result, partial(self._sigmoid_level, logits.shape[1]))
+
+    def _signs(self, site: str, labelled: Tensor, product: Product) -> Tensor:
+        """Number of combinations with a positive label; what the labels are where they came in as a tensor."""
+        signs = labelled * product.logits
+        positives = signs > 0
+        if product.mixed:
+            self._matches(site, product.logits, positives)
+            self._session.buffer.add(site, "loss/labels_zero", (labelled == 0).double().mean())
+            self._session.buffer.add(site, "loss/labels_negative", (signs < 0).double().mean())
+        return positives.sum().double()
 
     def _sigmoid_level(self, candidates: int) -> _Level:
         """Given the share of positives among all entries of the window, whether they came in chunks or not."""
@@ -186,6 +231,7 @@ class LossTap:
             self._session.see(site, "loss", label="sigmoid")
             self._logits_of(site, logits, logits.detach(), logits.shape[0])
             self._session.buffer.add(site, "loss/value", result.detach().double().mean() / count)
+            self._matches(site, logits.detach(), target.detach() > 0.5)
             share = target.detach().double().mean()
             entropy = torch.special.entr(share) + torch.special.entr(1 - share)
             level = _Level(entropy * count, entropy * logits.shape[1])

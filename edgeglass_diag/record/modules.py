@@ -163,8 +163,10 @@ class ModuleTap:
         for position, tensor in enumerate(t for t in made if not session.lineage.is_output(t)):
             if position == 0:
                 self._measure(frame, tensor)
-            # The outputs of a whole model keep the sources they have inside, one side apart from the other.
-            if session.stack or not session.lineage.sources([tensor]):
+            # The outputs of a whole model keep the sources they have inside, one side apart from the other. A part
+            # that is called from outside, as `model.visual(images)`, is what its output comes from.
+            part = len(made) == 1 and not session.naming.is_model(module) and session.lineage.product(tensor) is None
+            if session.stack or part or not session.lineage.sources([tensor]):
                 session.lineage.set_output(tensor, frame.site)
 
     def _measure(self, frame: Frame, tensor: Tensor) -> None:

@@ -39,6 +39,10 @@ class Naming:
             known = self._paths[module]
         return known
 
+    def is_model(self, module: nn.Module) -> bool:
+        """Whether a module is a model of its own and no part of another."""
+        return any(module is root for root in self._roots)
+
     def parameter(self, parameter: Tensor) -> str:
         """Path of a parameter; ``unnamed`` where no living model holds it."""
         known = self._known(parameter)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from edgeglass_diag.measures.gradients import norms, row_signals, sample, unmoved, update_ratios
+from edgeglass_diag.measures.gradients import norms, row_signals, sample, undone, unmoved, update_ratios
 from edgeglass_diag.record.clipping import ClipTap
 from edgeglass_diag.record.functions import Function, Observer
 from edgeglass_diag.record.session import Session
@@ -21,7 +21,8 @@ _SETTINGS = ("lr", "weight_decay", "momentum", "eps")
 _HALF = (torch.float16, torch.bfloat16)
 
 _STALE = 8
-"""Parameters whose gradients are looked at for what earlier steps left there."""
+"""Parameters whose gradients are looked at before and after each backward pass and at the step, and matrices that are
+looked at between steps."""
 
 _DENSE = 10
 """Weights are measured in each recorded window up to this step, and so many steps apart from then on: an update is some
@@ -33,8 +34,19 @@ class _Held:
     """What is kept of an optimizer's parameters over its step."""
 
     names: list[str]
+    parameters: list[Tensor]
     tensors: list[Tensor]
     samples: list[Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """Samples of a few matrices before and after a step of the first optimizer."""
+
+    number: int
+    weights: list[weakref.ref[Tensor]]
+    before: list[Tensor]
+    after: list[Tensor]
 
 
 class ParameterTap:
@@ -52,6 +64,8 @@ class ParameterTap:
         self._optimizers: list[weakref.ref[Optimizer]] = []
         self._some: list[weakref.ref[Tensor]] = []
         self._stale: list[Tensor] = []
+        self._given: Tensor | None = None
+        self._taken: _Step | None = None
 
     @property
     def observers(self) -> Mapping[Function, Observer]:
@@ -60,9 +74,18 @@ class ParameterTap:
 
     def before_backward(self) -> None:
         """Note how much gradient the parameters of the first optimizer hold already."""
-        given = [p.grad for reference in self._some if (p := reference()) is not None and p.grad is not None]
         with self._session.measuring("optimizer", "optimizer"):
-            self._stale.append(norms([local_part(g) for g in given]).sum() if given else torch.zeros(()))
+            self._stale.append(self._gradient())
+
+    def after_backward(self) -> None:
+        """Note how much gradient the parameters of the first optimizer have been given."""
+        with self._session.measuring("optimizer", "optimizer"):
+            self._given = self._gradient() if self._some else None
+
+    def _gradient(self) -> Tensor:
+        """Sum of the gradients' norms over some parameters of the first optimizer."""
+        given = [p.grad for reference in self._some if (p := reference()) is not None and p.grad is not None]
+        return norms([local_part(g) for g in given]).sum() if given else torch.zeros(())
 
     def before_step(self, optimizer: Optimizer, step: int) -> None:
         """Record gradients and settings, and keep a sample of the weights for comparison."""
@@ -71,6 +94,11 @@ class ParameterTap:
         held = [p for group in optimizer.param_groups for p in group["params"]]
         self._say_what_is_missing(held)
         moving = [p for p in held if p.grad is not None]
+        followed = moving or [p for p in held if p.requires_grad]
+        if number == 0 and followed:
+            self._say_what_was_left(followed)
+        if number == 0:
+            self._say_what_was_undone(step)
         if not moving:
             return
         session = self._session
@@ -78,8 +106,6 @@ class ParameterTap:
         groups = {id(p): _group(number, i) for i, group in enumerate(optimizer.param_groups) for p in group["params"]}
         for name, parameter in zip(names, moving, strict=True):
             session.see(name, "parameter", parents=(groups[id(parameter)],), label=_shape(parameter))
-        if number == 0:
-            self._say_what_was_left(moving)
         with session.measuring("optimizer", "optimizer", moving[0]):
             weights = [local_part(p) for p in moving]
             gradients = [local_part(p.grad) for p in moving if p.grad is not None]
@@ -91,7 +117,7 @@ class ParameterTap:
             add(names, "gradient/nonfinite", (~torch.isfinite(lengths)).float())
             self._weigh(names, weights, step)
             self._say_what_was_clipped(f"optimizer{number}" if number else "", moving, lengths)
-            self._before[id(optimizer)] = _Held(names, weights, [sample(w) for w in weights])
+            self._before[id(optimizer)] = _Held(names, moving, weights, [sample(w) for w in weights])
 
     def _say_what_was_clipped(self, site: str, moving: list[Tensor], lengths: Tensor) -> None:
         """The norm of all gradients before and after clipping, and whether they carried the loss scale meanwhile."""
@@ -112,7 +138,7 @@ class ParameterTap:
             self._session.buffer.add_each(some, "weight/norm", norms([weight for _, weight in due]))
             self._due |= dict.fromkeys(some, step + 1 if step < _DENSE else step + _DENSE)
 
-    def after_step(self, optimizer: Optimizer) -> None:
+    def after_step(self, optimizer: Optimizer, step: int) -> None:
         """Record the true update of each parameter, and whether its rows differ."""
         held = self._before.pop(id(optimizer), None)
         if held is None:
@@ -122,6 +148,8 @@ class ParameterTap:
             after = [sample(w) for w in held.tensors]
             session.buffer.add_each(held.names, "update/ratio", update_ratios(held.samples, after))
             self._say_what_rounding_left(held, after)
+            if self._number(optimizer) == 0:
+                self._taken = _few_matrices(step, held, after)
             rows = [(n, w) for n, w in zip(held.names, held.tensors, strict=True) if _rows(w) > 1]
             if rows:
                 signals = row_signals([w for _, w in rows])
@@ -138,16 +166,38 @@ class ParameterTap:
         """Release the samples of the weights."""
         self._before.clear()
         self._stale.clear()
+        self._given = None
         self._clip.end_window()
 
-    def _say_what_was_left(self, moving: list[Tensor]) -> None:
-        """Of several backward passes the one that found least: accumulation adds to gradients of its own step."""
-        if self._stale and self._some:
-            device = moving[0].device
-            least = torch.stack([value.to(device, non_blocking=True) for value in self._stale]).amin()
-            self._session.buffer.add("", "gradient/stale", least)
+    def _say_what_was_left(self, held: list[Tensor]) -> None:
+        """What backward passes found of earlier steps, and whether the step finds what the last of them gave.
+
+        Of several backward passes the one that found least: accumulation adds to gradients of its own step.
+        """
+        device = held[0].device
+        with self._session.measuring("optimizer", "optimizer", held[0]):
+            if self._stale and self._some:
+                least = torch.stack([value.to(device, non_blocking=True) for value in self._stale]).amin()
+                self._session.buffer.add("", "gradient/stale", least)
+            if self._given is not None:
+                given, now = (v.to(device, non_blocking=True) for v in (self._given, self._gradient()))
+                self._session.buffer.add("", "gradient/cleared", ((given > 0) & (now == 0)).float())
         self._stale.clear()
-        self._some = [weakref.ref(p) for p in moving[:: -(-len(moving) // _STALE)]]
+        self._some = [weakref.ref(p) for p in held[:: -(-len(held) // _STALE)]]
+
+    def _say_what_was_undone(self, step: int) -> None:
+        """Which share of the step before was taken back since, over a few matrices: -<o, u> / <u, u>, their median.
+
+        u is what the step changed, o what something else has changed until this step.
+        """
+        taken, self._taken = self._taken, None
+        if taken is None or taken.number != step - 1:
+            return
+        with self._session.measuring("optimizer", "optimizer", taken.after[0]):
+            now = [p for reference in taken.weights if (p := reference()) is not None]
+            if len(now) == len(taken.after):
+                shares = undone(taken.before, taken.after, [sample(local_part(p)) for p in now])
+                self._session.buffer.add("", "update/undone", shares.median())
 
     def _number(self, optimizer: Optimizer) -> int:
         """0 for the first; one that comes when another is gone takes its number."""
@@ -179,6 +229,17 @@ class ParameterTap:
 
 def _group(number: int, index: int) -> str:
     return f"optimizer{number}.group{index}" if number else f"group{index}"
+
+
+def _few_matrices(step: int, held: _Held, after: list[Tensor]) -> _Step | None:
+    """Evenly chosen matrices on one device; None where there is none."""
+    device = held.tensors[0].device
+    places = [i for i, w in enumerate(held.tensors) if _rows(w) > 1 and w.device == device]
+    some = places[:: -(-len(places) // _STALE)] if places else []
+    if not some:
+        return None
+    weights = [weakref.ref(held.parameters[i]) for i in some]
+    return _Step(step, weights, [held.samples[i] for i in some], [after[i] for i in some])
 
 
 def _rows(weight: Tensor) -> int:

@@ -32,6 +32,7 @@ from edgeglass_diag.record.provenance import Provenance
 from edgeglass_diag.record.scaling import ScalerTap
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.snapshots import PendingEmbeddings, Snapshots
+from edgeglass_diag.record.written import FrozenWeights
 from edgeglass_diag.records import ParameterOrigin
 
 _COVERAGE_WINDOWS = 4
@@ -86,7 +87,10 @@ class Recorder:
         self._attention = AttentionTap(session, logits=attention_logits, operands=self.operands)
         self._embeddings = EmbeddingTap(session)
         self._parameters = ParameterTap(session)
-        self._losses = LossTap(session, self._embeddings, self._parameters.before_backward)
+        self._frozen = FrozenWeights(session)
+        self._losses = LossTap(
+            session, self._embeddings, self._parameters.before_backward, self._parameters.after_backward
+        )
         self._provenance: Provenance | None = Provenance(lambda: not session.stack)
         self._scaler = ScalerTap(session, self._after_skipped_step, lambda o: self._steps[id(o)])
         looked_at = {} if self.operands is None else self.operands.observers  # before attention asks for them
@@ -185,7 +189,7 @@ class Recorder:
         if self._schedule(self.step):
             self._session.detach()
             with self._session.measuring("optimizer", "optimizer"):
-                self._parameters.after_step(optimizer)
+                self._parameters.after_step(optimizer, self.step)
         self._end_step(optimizer)
 
     def _after_skipped_step(self, optimizer: Optimizer) -> None:
@@ -248,6 +252,10 @@ class Recorder:
         if self._flushed < _COVERAGE_WINDOWS:
             with session.measuring("coverage", "recorder"):
                 note_unobserved(session)
+            with session.measuring("frozen weights", "recorder"):
+                self._frozen.begin(origins) if origins else self._frozen.compare()
+        else:
+            self._frozen.forget()
         self._flushed += 1
         if session.half[True]:
             session.buffer.add("", "precision/float16", session.half[True] / session.half.total())

@@ -35,6 +35,7 @@ class AttentionStaysUniform(Rule):
         "derived: Gaussian logits of std s over n keys lower the entropy by about s^2 / (2 ln n); .98 is s = 0.5 at 577"
     )
     fix = "Mend what keeps the loss at chance first; if it persists, put a norm before queries and keys."
+    refuted_by_learning = True
 
     def check(self, history: History) -> Iterable[Finding]:
         """One finding per attention site."""
@@ -78,6 +79,7 @@ class QueriesAlike(Rule):
     severity = Severity.WARNING
     source = "derived: an excess of 1e-4 is a mean squared sine of 1e-4, an angle of half a degree between outputs"
     fix = "Give the latents different starts (draw them independently), and look at what makes the attention uniform."
+    refuted_by_learning = True
 
     def check(self, history: History) -> Iterable[Finding]:
         """One finding per attention site."""

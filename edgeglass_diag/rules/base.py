@@ -16,6 +16,8 @@ class Rule:
     """One check. Thresholds are dataclass fields, so that a configuration can set them.
 
     The docstring of a rule is its page: why, formula, threshold. ``source`` says where the threshold comes from.
+    ``refuted_by_learning`` says that its verdict is "nothing is learned like this", so that a model which then learns
+    proves it wrong.
     """
 
     code: ClassVar[str]
@@ -23,6 +25,7 @@ class Rule:
     severity: ClassVar[Severity]
     source: ClassVar[str]
     fix: ClassVar[str]
+    refuted_by_learning: ClassVar[bool] = False
 
     def check(self, history: History) -> Iterable[Finding]:
         """Findings that the history supports now; the same finding may be returned again."""

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from edgeglass_diag.records import Finding
+from edgeglass_diag.records import Finding, Severity
 
 _FED = ("EG509", "EG507", "EG105", "EG106", "EG107", "EG504", "EG505")
 """Input and masks: what is wrong before the first weight."""
-_STEPS = ("EG801", "EG802", "EG804", "EG211", "EG205", "EG208", "EG215", "EG206", "EG210", "EG202")
+_STEPS = ("EG801", "EG802", "EG804", "EG214", "EG215", "EG211", "EG205", "EG208", "EG216", "EG206", "EG210", "EG202")
 """Steps that do not reach the weights, or destroy them."""
-_ASKED = ("EG404", "EG405", "EG406", "EG412", "EG403", "EG303", "EG407")
+_ASKED = ("EG404", "EG405", "EG406", "EG412", "EG413", "EG403", "EG303", "EG407")
 """A loss that asks for something else than to tell pairs apart."""
 _REACHED = ("EG003", "EG005", "EG004", "EG007", "EG002")
 """Weights that training does not reach."""
 _LOST = ("EG204", "EG207")
 
 BROUGHT_BY: dict[str, tuple[str, ...]] = {
+    "EG005": ("EG214",),
+    "EG006": ("EG214",),
     "EG007": ("EG802", "EG103", "EG002"),
     "EG101": ("EG301", *_FED, *_ASKED, *_STEPS, "EG503", *_REACHED),
     "EG102": ("EG002", "EG301", *_ASKED, *_STEPS),
@@ -27,9 +29,9 @@ BROUGHT_BY: dict[str, tuple[str, ...]] = {
     "EG202": ("EG211",),
     "EG204": ("EG801", "EG407", "EG303", "EG211", "EG202"),
     "EG205": ("EG801",),
-    "EG206": ("EG802", "EG804", "EG208", "EG411", "EG201", "EG103", "EG212", "EG405", "EG301"),
+    "EG206": ("EG214", "EG802", "EG804", *_FED, "EG301", "EG208", "EG411", "EG413", "EG201", "EG103", "EG212", "EG405"),
     "EG207": ("EG801", "EG204", "EG211", "EG202", "EG104"),
-    "EG301": ("EG801", "EG802", *_FED, "EG002", "EG207", "EG204", "EG210", "EG202", "EG104", "EG303"),
+    "EG301": ("EG801", "EG802", *_FED, "EG002", "EG207", "EG204", "EG210", "EG202", "EG104", "EG303", "EG413"),
     "EG302": ("EG301", "EG802", *_FED, "EG002", "EG207", "EG204", "EG210", "EG202"),
     "EG307": ("EG801", *_FED, "EG202"),
     "EG401": ("EG801", "EG301", *_FED, *_ASKED, "EG302", *_LOST, *_STEPS, "EG503", *_REACHED),
@@ -52,15 +54,20 @@ LATENCY = 20
 def nest(findings: Iterable[Finding]) -> list[Finding]:
     """Set ``because_of`` of each finding to the most direct cause that was there before it was found.
 
-    A cause is there since the step that its evidence names, else since it was found, less ``LATENCY``.
+    A cause is there since the step that its evidence names, else since it was found, less ``LATENCY``. A mere fact
+    (info), as what the model has overcome since, is the cause of other facts only.
     """
     present = list(findings)
     first: dict[str, int] = {}
+    facts = {finding.code for finding in present} - {f.code for f in present if f.severity != Severity.INFO}
     for finding in present:
         first[finding.code] = min(_onset(finding), first.get(finding.code, finding.step))
     nested = []
     for finding in present:
-        causes = [c for c in BROUGHT_BY.get(finding.code, ()) if c in first and _before(c, finding, first)]
+        possible = [c for c in BROUGHT_BY.get(finding.code, ()) if c in first]
+        causes = [c for c in possible if _before(c, finding, first)]
+        if finding.severity != Severity.INFO:
+            causes = [c for c in causes if c not in facts]
         nested.append(replace(finding, because_of=causes[0] if causes else None))
     return nested
 

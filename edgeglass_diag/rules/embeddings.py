@@ -45,6 +45,7 @@ class ConstantEmbeddings(Rule):
         "Lower the learning rate by 10 and add warm-up, then look at the named module: does its input still depend "
         "on the image or text?"
     )
+    refuted_by_learning = True
 
     def check(self, history: History) -> Iterable[Finding]:
         """One finding per side, at its widest embedding."""
@@ -121,6 +122,7 @@ class RankCollapse(Rule):
     severity = Severity.WARNING
     source = "RankMe (https://arxiv.org/abs/2210.02885) gives no absolute threshold; 2 is one direction and the mean"
     fix = "Lower the learning rate; check that the pooling before the head does not average the sample away."
+    refuted_by_learning = True
 
     def check(self, history: History) -> Iterable[Finding]:
         """One finding per side."""

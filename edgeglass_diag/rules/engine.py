@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from edgeglass_diag.records import Finding, Window
+from edgeglass_diag.records import Finding, Severity, Window
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.causes import nest
-from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.history import Held, History
+from edgeglass_diag.rules.learning import learned
 
 
 class Engine:
     """Feeds windows to rules.
 
     A finding keeps the step at which it was first made; its message and evidence are those of the newest
-    verdict. It is not taken back when its condition ends: that it was so remains true.
+    verdict. It is not taken back when its condition ends: that it was so remains true. But where a rule says that
+    nothing is learned, and the model then learns, its finding becomes a mere fact (info): many models that are trained
+    from scratch sit at chance, with hardly varying embeddings, before they leave it.
 
     Args:
         rules: the rules that run.
@@ -47,20 +50,39 @@ class Engine:
 
     def _judge(self) -> list[Finding]:
         before = dict(self._found)
+        state = learned(self.history)
         for rule in self._rules:
             if rule.code not in self.failures:
-                self._ask(rule)
+                stands = self._ask(rule)
+                if state is not None and rule.refuted_by_learning:
+                    self._refute(rule.code, stands, state)
         self._found = {finding.key: finding for finding in nest(self._found.values())}
         return [f for f in self._found.values() if _differs(before.get(f.key), f)]
 
-    def _ask(self, rule: Rule) -> None:
+    def _ask(self, rule: Rule) -> set[tuple[str, str]]:
         """One rule's verdict. A rule that fails is asked no more; the others and the record go on."""
+        stands = set()
         try:
             for finding in rule.check(self.history):
                 known = self._found.get(finding.key)
                 self._found[finding.key] = finding if known is None else replace(finding, step=known.step)
+                stands.add(finding.key)
         except Exception as error:
             self.failures[rule.code] = f"{type(error).__name__}: {error}"
+        return stands
+
+    def _refute(self, code: str, stands: set[tuple[str, str]], state: Held) -> None:
+        """Make facts of the findings of a rule that no longer stand, as the model has learned since."""
+        better = -self.history.relative_loss.last
+        for key, finding in self._found.items():
+            if finding.code == code and key not in stands and "learned_since" not in finding.evidence:
+                self._found[key] = replace(
+                    finding,
+                    severity=Severity.INFO,
+                    message=f"{finding.message}; that has passed: since step {state.since} the model learns (the loss "
+                    f"is {better:.0%} below chance)",
+                    evidence={**finding.evidence, "learned_since": state.since},
+                )
 
 
 def _differs(known: Finding | None, finding: Finding) -> bool:

@@ -95,6 +95,7 @@ class MovesTooLittle(Rule):
         "usual 1e-3 (https://cs231n.github.io/neural-networks-3/#ratio)"
     )
     fix = "Raise the learning rate; look at clipping, eps and the gradient's size."
+    refuted_by_learning = True
 
     def check(self, history: History) -> Iterable[Finding]:
         """At most one finding for the whole model."""
@@ -242,38 +243,6 @@ class WeightsDecay(Rule):
     def _exponent(self, history: History, group: str) -> float:
         rate, decay = history.series("optimizer/lr", group), history.series("optimizer/weight_decay", group)
         return _sum_over_steps(rate) * decay.last if len(rate) and len(decay) else 0.0
-
-
-@dataclass(frozen=True)
-class GradientsPileUp(Rule):
-    """Gradients of earlier steps are never cleared.
-
-    Why: each step repeats all former ones; the direction is that of the past, and its norm grows with every step.
-
-    Formula: before each backward pass of a recorded window, of accumulation the first, the parameters of the first
-    optimizer hold a gradient that is not zero, in at least ``windows`` recorded windows in a row.
-    """
-
-    windows: float = 3
-
-    code = "EG211"
-    name = "gradients-pile-up"
-    severity = Severity.CRITICAL
-    source = "derived: backward adds to .grad; openai/CLIP #362"
-    fix = "Call optimizer.zero_grad() once per step, before the first backward."
-
-    def check(self, history: History) -> Iterable[Finding]:
-        """At most one finding."""
-        stale = history.series("gradient/stale")
-        state = history.streak(("EG211",), stale, lambda _, value: value > 0)
-        if state is not None and state.windows >= self.windows:
-            first, last = history.series("gradient/norm").values[0], history.series("gradient/norm").last
-            yield self.finding(
-                history,
-                f"gradients of earlier steps are still there when backward begins, since step {state.since}; the norm "
-                f"went from {first:.3g} to {last:.3g}",
-                evidence={"stale": stale.last, "since": state.since, "first_norm": first, "norm": last},
-            )
 
 
 def _sum_over_steps(series: Series) -> float:

@@ -69,6 +69,15 @@ def still_rising(history: History, since: int) -> bool:
     )
 
 
+def learned(history: History, *, better: float = 0.2, steps: int = 20, windows: int = 4) -> Held | None:
+    """Since when the whole loss has lastingly been at least ``better`` (relative) below its chance level.
+
+    A fifth of ln B is far beyond the noise of a batch.
+    """
+    state = history.streak(("learned", better), history.relative_loss, lambda _, value: value <= -better)
+    return state if state is not None and state.lasting(steps=steps, windows=windows) else None
+
+
 def loaded_and_random(history: History) -> tuple[set[str], set[str]]:
     """Parameters whose values were loaded from a checkpoint, and those that were drawn at random and not loaded."""
     loaded = {o.name for o in history.origins if any(w.op == "load_state_dict" for w in o.writes)}

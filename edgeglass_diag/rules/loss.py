@@ -40,6 +40,7 @@ class LossAtChance(Rule):
     severity = Severity.CRITICAL
     source = "derived: uniform softmax; https://github.com/mlfoundations/open_clip/issues/17 (4.8xxx at batch 128)"
     fix = "Find what makes the logits uninformative (see the finding this follows from); lower the learning rate by 10."
+    refuted_by_learning = True
 
     def check(self, history: History) -> Iterable[Finding]:
         """At most one finding for the whole loss."""

@@ -197,6 +197,44 @@ class SigmoidAveraged(Rule):
 
 
 @dataclass(frozen=True)
+class NothingPushedApart(Rule):
+    """The labels of a sigmoid loss are +1 and 0: no combination is told to be a stranger.
+
+    Why: -log sigmoid(label x logit) of a label 0 is ln 2 whatever the logit is. Only pairs are pulled together, and to
+    make everything alike is the shortest way down.
+
+    Formula: at the only sigmoid loss, which explains the whole loss, at least ``share`` of label x logit is exactly 0
+    and none has the sign opposite to its logit, in every recorded window over at least ``windows`` windows. Zeros
+    beside labels of -1, which take copies or easy strangers out of the loss, are silent.
+    """
+
+    share: float = 0.5
+    windows: float = 3
+
+    code = "EG413"
+    name = "nothing-pushed-apart"
+    severity = Severity.CRITICAL
+    source = "SigLIP's labels are 2 I - 1 (https://arxiv.org/abs/2303.15343); derived: the slope of a constant is 0"
+    fix = "Use labels = 2 * torch.eye(B) - 1, or binary_cross_entropy_with_logits with targets of 0 and 1."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """At most one finding."""
+        sigmoid = [path for (path, kind), site in history.sites.items() if kind == "loss" and site.label == "sigmoid"]
+        explained = history.relative_loss.steps[-1:] == history.series("loss/total").steps[-1:]
+        if len(sigmoid) != 1 or not explained:
+            return  # another term may push apart
+        zero, negative = (history.series(f"loss/labels_{kind}", sigmoid[0]) for kind in ("zero", "negative"))
+        none = history.streak(("EG413",), negative, lambda step, value: value == 0 and zero.at(step) >= self.share)
+        if none is not None and none.windows == len(negative) >= self.windows:
+            yield self.finding(
+                history,
+                f"{sigmoid[0]}: {zero.last:.0%} of the combinations have the label 0 and none has -1",
+                site=sigmoid[0],
+                evidence={"zero": zero.last, "since": none.since},
+            )
+
+
+@dataclass(frozen=True)
 class TargetsWithGradient(Rule):
     """The targets of the loss are the model's own and are trained as well.
 

@@ -29,7 +29,7 @@ class DropoutTooHigh(Rule):
     steps: float = 40
     windows: float = 5
 
-    code = "EG215"
+    code = "EG216"
     name = "dropout-too-high"
     severity = Severity.WARNING
     source = (
@@ -59,5 +59,5 @@ class DropoutTooHigh(Rule):
 
     def _drowns(self, history: History, site: str, series: Series) -> bool:
         limit = self.noise / (1 + self.noise)
-        state = history.streak(("EG215", limit, site), series, lambda _, p: p > limit + 1e-6)
+        state = history.streak(("EG216", limit, site), series, lambda _, p: p > limit + 1e-6)
         return state is not None and state.lasting(steps=int(self.steps), windows=int(self.windows))

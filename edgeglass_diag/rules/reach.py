@@ -97,8 +97,9 @@ class RandomButFrozen(Rule):
     Why: what follows sees a random projection. A frozen tower makes sense with trained weights only.
 
     Formula: not trainable, its initial value was seen to be drawn at random and not loaded, two or more dimensions,
-    in a module that runs in training, while other parameters are trained, after ``steps`` steps. A random patch
-    embedding that is frozen on purpose (MoCo v3) is the known exception.
+    in a module that runs in training, while other parameters are trained, after ``steps`` steps. Weights that something
+    else than an optimizer changes, as a momentum encoder's, are silent. A random patch embedding that is frozen on
+    purpose (MoCo v3) is the known exception.
     """
 
     steps: float = 2
@@ -115,6 +116,7 @@ class RandomButFrozen(Rule):
             return
         _, drawn = loaded_and_random(history)
         matrices = {o.name for o in history.origins if sum(size > 1 for size in o.shape) > 1}
+        matrices -= {name for name, written in history.of("weight/written") if max(written.values) > 0}
         names = [n for n in _with_status(history, *_FROZEN) if n in drawn & matrices and _runs(history, n)]
         for place, inside in places(names):
             yield self.finding(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
-from edgeglass_diag.rules.history import History, held
+from edgeglass_diag.rules.history import History, Series, held
 from edgeglass_diag.rules.learning import MOVED, stuck
 
 
@@ -48,6 +49,50 @@ class NormalisationMissing(Rule):
                         site=side.rsplit("[", 1)[0],
                         evidence={"norm": size.last, "norm_spread": spread.last, "scale": series.last},
                     )
+
+
+@dataclass(frozen=True)
+class NormalisedAcrossBatch(Rule):
+    """Embeddings are normalised along the batch instead of along their own dimensions.
+
+    Why: each sample's embedding then depends on the others of its batch. In-batch accuracy looks well; a sample alone,
+    or a gallery of another size, gets other embeddings and another scale.
+
+    Formula: no column of (B, D) differs from length 1 by more than ``unit``, and the lengths of the rows differ by more
+    than ``uneven`` (std / mean), at one side, in every recorded window over at least ``windows`` windows. A batch norm
+    makes columns of length sqrt(B) and is silent.
+    """
+
+    unit: float = 0.01
+    uneven: float = 0.05
+    windows: float = 3
+
+    code = "EG308"
+    name = "normalised-across-batch"
+    severity = Severity.WARNING
+    source = (
+        "derived: F.normalize(x, dim=0) makes all columns 1 long; bfloat16 keeps 8 bits, 0.4 % at the length and at "
+        "its entries"
+    )
+    fix = "Normalise along the last dimension: F.normalize(embedding, dim=-1)."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """One finding per side."""
+        for side, columns in history.of("embedding/column_error"):
+            rows = history.series("embedding/norm_spread", side)
+            key = ("EG308", self.unit, self.uneven, side)
+            unit = history.streak(key, columns, partial(self._across, rows))
+            if unit is not None and unit.windows == len(columns) >= self.windows:
+                yield self.finding(
+                    history,
+                    f"{side}: over the batch every dimension has length 1, while the lengths of the samples differ by "
+                    f"{rows.last:.0%}",
+                    site=side.rsplit("[", 1)[0],
+                    evidence={"column_error": columns.last, "norm_spread": rows.last, "since": unit.since},
+                )
+
+    def _across(self, rows: Series, step: int, error: float) -> bool:
+        return error <= self.unit and rows.at(step) > self.uneven
 
 
 @dataclass(frozen=True)
@@ -177,6 +222,7 @@ class ScaleDecayed(Rule):
     severity = Severity.WARNING
     source = "derived: dL/ds = (weighted mean cosine) - (cosine of the pair); open_clip #815 (14.3 to 1, flat loss)"
     fix = "Look at the pairs and at the embeddings; take the scale out of weight decay."
+    refuted_by_learning = True
 
     def check(self, history: History) -> Iterable[Finding]:
         """One finding per pair of sides."""

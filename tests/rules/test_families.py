@@ -88,11 +88,14 @@ FAULTY = {
     "EG211": {"|gradient/stale": always(3.0), "|gradient/norm": lambda t: t + 1.0},
     "EG212": {**STUCK, "group0|optimizer/lr": lambda t: 1e-6 * (t + 1)},
     "EG213": {"group0|optimizer/lr": lambda t: 1e-3 if t < 200 else 0.0},
-    "EG215": {**STUCK, **GUESS, "image.drop|dropout/p": always(0.9), "w|update/ratio": always(0.01)},
+    "EG216": {**STUCK, **GUESS, "image.drop|dropout/p": always(0.9), "w|update/ratio": always(0.01)},
+    "EG214": {"|gradient/cleared": always(1)},
+    "EG215": {"|update/undone": lambda t: 1 - 0.5 ** (t + 1)},
     "EG303": {f"{PAIR}|embedding/scale": always(900.0), "image[:64]|embedding/norm_spread": always(0.2),
               "image[:64]|embedding/norm": always(60.0)},
     "EG304": {f"{PAIR}|embedding/gap": always(1.2)},
     "EG307": {**UNSEEN, "head|activation/sample_signal": lambda t: 0.3 if t < 9 else 1e-5},
+    "EG308": {"image[:64]|embedding/norm_spread": always(0.2), "image[:64]|embedding/column_error": always(1e-7)},
     "EG404": {"cross_entropy|loss/candidates": always(1)},
     "EG405": {"cross_entropy|loss/is_probability": always(1)},
     "EG406": {**GUESS, "cross_entropy|loss/labels_diagonal": always(0.01)},
@@ -103,6 +106,8 @@ FAULTY = {
     "EG411": dict(more_sites=[Site("logsigmoid", "loss", 9, (), "sigmoid")])
     | {"logsigmoid|loss/weight": always(1 / 128), "logsigmoid|loss/candidates": always(128)},
     "EG412": {"cross_entropy|loss/target_gradient": always(1)},
+    "EG413": dict(more_sites=[Site("logsigmoid", "loss", 9, (), "sigmoid")])
+    | {"logsigmoid|loss/labels_zero": always(127 / 128), "logsigmoid|loss/labels_negative": always(0)},
     "EG501": {**PICTURES, "images|data/fingerprint": always(1.5)},
     "EG502": {**CONTRAST, **TEXT, "tokens|data/repeated": always(0.5)},
     "EG503": {**STUCK, **GUESS, "w|update/ratio": always(0.01)},
@@ -154,11 +159,14 @@ HEALTHY = {
     "EG211": {"|gradient/stale": always(0.0), "|gradient/norm": lambda t: t + 1.0},
     "EG212": {"group0|optimizer/lr": lambda t: 1e-6 * (t + 1)},
     "EG213": {"group0|optimizer/lr": lambda t: 1e-3 * 0.5 * (1 + math.cos(math.pi * t / 397))},
-    "EG215": {"image.drop|dropout/p": always(0.9)},
+    "EG216": {"image.drop|dropout/p": always(0.9)},
+    "EG214": {"|gradient/cleared": lambda t: float(t % 3 == 0)},
+    "EG215": {"|update/undone": lambda t: 0.5 if t % 6 == 5 else 0.0},
     "EG303": {f"{PAIR}|embedding/scale": always(30.0), "image[:64]|embedding/norm_spread": always(0.2),
               "image[:64]|embedding/norm": always(3.0)},
     "EG304": {f"{PAIR}|embedding/gap": always(0.82)},
     "EG307": {**UNSEEN, "head|activation/sample_signal": always(1e-4)},
+    "EG308": {"image[:64]|embedding/norm_spread": always(0.2), "image[:64]|embedding/column_error": always(10.3)},
     "EG404": {"cross_entropy|loss/candidates": lambda t: 128 if t < 9 else 0},
     "EG405": {"cross_entropy|loss/is_probability": always(0)},
     "EG406": {"cross_entropy|loss/labels_diagonal": always(0.01), "cross_entropy|loss/accuracy": always(0.3)},
@@ -170,6 +178,8 @@ HEALTHY = {
     "EG411": dict(more_sites=[Site("logsigmoid", "loss", 9, (), "sigmoid")])
     | {"logsigmoid|loss/weight": always(1.0), "logsigmoid|loss/candidates": always(128)},
     "EG412": {"cross_entropy|loss/target_gradient": always(0)},
+    "EG413": dict(more_sites=[Site("logsigmoid", "loss", 9, (), "sigmoid")])
+    | {"logsigmoid|loss/labels_zero": always(0.9), "logsigmoid|loss/labels_negative": always(0.09)},
     "EG501": {**PICTURES, "images|data/fingerprint": lambda t: t / 7},
     "EG502": {**CONTRAST, **TEXT, "tokens|data/repeated": always(0.12), "mask|data/repeated": always(0.9)},
     "EG503": {**STUCK, "cross_entropy|loss/accuracy": always(4 / 128), "w|update/ratio": always(0.01)},
@@ -264,6 +274,17 @@ def test_a_rule_that_fails_leaves_the_others_alone():
     assert "EG405" in {finding.code for finding in engine.findings}
 
 
+def test_a_momentum_encoder_is_frozen_and_well():
+    assert "EG004" not in codes({**FAULTY["EG004"], "head.weight|weight/written": lambda t: float(t > 0)})
+
+
+def test_a_fact_is_the_cause_of_no_fault():
+    kept = dict(more_sites=[parameter("head.weight", NOT_HELD)], origins=[origin("head.weight", DRAWN, LOADED)])
+    found = codes({**kept, **STUCK, **GUESS, "cross_entropy|loss/logit_std": always(0.01)})
+    assert found["EG003"].severity == Severity.INFO
+    assert found["EG401"].because_of != "EG003"
+
+
 def test_a_warm_up_is_judged_at_the_end_only():
     _, engine = judge(learning(**FAULTY["EG212"]))
     assert "EG212" not in {finding.code for finding in engine.findings}
@@ -313,5 +334,5 @@ def test_steps_lost_to_rounding_are_waited_for_while_the_rate_rises():
 
 def test_dropout_of_a_half_is_usual():
     half = {**STUCK, **GUESS, "image.drop|dropout/p": always(0.5), "w|update/ratio": always(0.01)}
-    assert "EG215" not in codes(half)
-    assert codes({**half, "image.drop|dropout/p": always(0.9)})["EG401"].because_of == "EG215"
+    assert "EG216" not in codes(half)
+    assert codes({**half, "image.drop|dropout/p": always(0.9)})["EG401"].because_of == "EG216"

@@ -1,0 +1,112 @@
+"""EG2xx: what happens between the steps: gradients that outlive them or do not live until then, steps undone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from edgeglass_diag.records import Finding, Severity
+from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.history import History
+
+
+@dataclass(frozen=True)
+class GradientsPileUp(Rule):
+    """Gradients of earlier steps are never cleared.
+
+    Why: each step repeats all former ones; the direction is that of the past, and its norm grows with every step.
+
+    Formula: before each backward pass of a recorded window, of accumulation the first, the parameters of the first
+    optimizer hold a gradient that is not zero, in at least ``windows`` recorded windows in a row.
+    """
+
+    windows: float = 3
+
+    code = "EG211"
+    name = "gradients-pile-up"
+    severity = Severity.CRITICAL
+    source = "derived: backward adds to .grad; openai/CLIP #362"
+    fix = "Call optimizer.zero_grad() once per step, before the first backward."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """At most one finding."""
+        stale = history.series("gradient/stale")
+        state = history.streak(("EG211",), stale, lambda _, value: value > 0)
+        if state is not None and state.windows >= self.windows:
+            first, last = history.series("gradient/norm").values[0], history.series("gradient/norm").last
+            yield self.finding(
+                history,
+                f"gradients of earlier steps are still there when backward begins, since step {state.since}; the norm "
+                f"went from {first:.3g} to {last:.3g}",
+                evidence={"stale": stale.last, "since": state.since, "first_norm": first, "norm": last},
+            )
+
+
+@dataclass(frozen=True)
+class GradientsCleared(Rule):
+    """Gradients are cleared between the backward pass and the step.
+
+    Why: the optimizer steps with nothing. With momentum or weight decay the weights still move a little, so that only
+    the loss tells.
+
+    Formula: parameters of the first optimizer that held a gradient after the last backward pass hold none, or zeros,
+    when it steps, in every recorded window that was asked, and in at least ``windows`` of them.
+    """
+
+    windows: float = 3
+
+    code = "EG214"
+    name = "gradients-cleared"
+    severity = Severity.CRITICAL
+    source = (
+        "derived: the step reads .grad; https://pytorch.org/docs/stable/generated/torch.optim.Optimizer.zero_grad.html"
+    )
+    fix = "Call optimizer.zero_grad() before backward or after step, not between them."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """At most one finding."""
+        cleared = history.series("gradient/cleared")
+        state = history.streak(("EG214",), cleared, lambda _, value: value == 1)
+        if state is not None and state.windows >= self.windows and state.windows == len(cleared):
+            yield self.finding(
+                history,
+                f"backward gives gradients and none is left at the step, since step {state.since}",
+                evidence={"since": state.since, "windows": state.windows},
+            )
+
+
+@dataclass(frozen=True)
+class StepsUndone(Rule):
+    """Something else than the optimizer takes each step back.
+
+    Why: an average of weights that is copied the wrong way round, or a checkpoint that is loaded again and again, pulls
+    the weights back to where they were; gradients and updates look well, and nothing adds up.
+
+    Formula: between one step u and the next something else changes a few matrices of the first optimizer by o, and
+    -<o, u> / <u, u> is in the median at least ``share``, in every recorded window that directly follows another, and in
+    at least ``windows`` of them. To clip or to normalise the weights is at right angles to most of a step, and silent.
+    """
+
+    share: float = 0.25
+    windows: float = 4
+
+    code = "EG215"
+    name = "steps-undone"
+    severity = Severity.CRITICAL
+    source = (
+        "derived: what pulls a share a back to a fixed place undoes a of the first step and, where it comes to rest, "
+        "all of each; in n dimensions a change that knows nothing of the step has a share of about 1 / sqrt(n)"
+    )
+    fix = "Look at what writes the weights after optimizer.step(): an EMA's direction, load_state_dict, copy_."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """At most one finding."""
+        shares = history.series("update/undone")
+        state = history.streak(("EG215", self.share), shares, lambda _, value: value >= self.share)
+        if state is not None and state.windows == len(shares) >= self.windows:
+            yield self.finding(
+                history,
+                f"after each step the weights are written again, and {shares.last:.0%} of it is taken back, since step "
+                f"{state.since}",
+                evidence={"since": state.since, "undone": shares.last},
+            )
