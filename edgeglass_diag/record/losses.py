@@ -137,6 +137,7 @@ class LossTap:
             add("loss/value", total if reduction == "mean" else total / number)
             add("loss/label_smoothing", float(given.get("label_smoothing", 0.0)))
             add("loss/target_gradient", float(target.requires_grad))
+            add("loss/target_entropy", 0.0 if indices is not None else _entropy(target.detach()))
             if indices is not None:
                 self._answers(site, rows, indices, counted)
             level = _Level(chance * count, chance)
@@ -166,6 +167,8 @@ class LossTap:
             self._session.buffer.add(site, "loss/value", -result.detach().double().sum() / logits.shape[0])
             positives = (logits.detach() * unlabelled > 0).sum().double() if product is not None else len(logits)
             self._pairs.append((torch.as_tensor(positives), logits.numel()))
+            if product is not None:
+                self._session.buffer.add(site, "loss/target_entropy", (positives / len(logits)).log())
             self._follow(site, result, partial(self._sigmoid_level, logits.shape[1]))
 
     def _sigmoid_level(self, candidates: int) -> _Level:
@@ -187,6 +190,7 @@ class LossTap:
             self._logits_of(site, logits, logits.detach(), logits.shape[0])
             self._session.buffer.add(site, "loss/value", result.detach().double().mean() / count)
             share = target.detach().double().mean()
+            self._session.buffer.add(site, "loss/target_entropy", (share * logits.shape[1]).log())
             entropy = torch.special.entr(share) + torch.special.entr(1 - share)
             level = _Level(entropy * count, entropy * logits.shape[1])
             self._follow(site, result, lambda: level)
@@ -225,6 +229,11 @@ class LossTap:
             self._session.buffer.add(site, "loss/weight", chance / known.row)
             self._session.buffer.add("", "loss/chance", chance)
             self._session.buffer.add("", "loss/explained", (weight * value.double()).sum())
+
+
+def _entropy(target: Tensor) -> Tensor:
+    """Mean entropy of target distributions (N, C, ...) over classes, in nats: 0-d."""
+    return torch.special.entr(_as_rows(target).double()).sum(-1).mean()
 
 
 def _as_rows(logits: Tensor) -> Tensor:

@@ -39,3 +39,14 @@ def loaded_and_random(history: History) -> tuple[set[str], set[str]]:
     loaded = {o.name for o in history.origins if any(w.op == "load_state_dict" for w in o.writes)}
     drawn = {o.name for o in history.origins if any(w.random for w in o.writes)}
     return loaded, drawn - loaded
+
+
+def is_softmax(history: History, site: str) -> bool:
+    """Whether a loss is a softmax over candidates, and not a sigmoid of each logit."""
+    known = history.sites.get((site, "loss"))
+    return known is None or known.label != "sigmoid"
+
+
+def is_paired(history: History) -> bool:
+    """Whether the labels of a loss say that the sample of a row and that of its column are a pair."""
+    return any(series.last >= 0.5 for _, series in history.of("loss/labels_diagonal"))

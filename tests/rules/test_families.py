@@ -74,7 +74,7 @@ FAULTY = {
     "EG106": {"text.attention|attention/masked_queries": always([0.1]), "text|activation/nonfinite": always(4)},
     "EG201": dict(origins=[origin(n, DRAWN) for n in "wxy"])
     | {"w|gradient/norm": always(1e-9), "x|gradient/norm": always(1.0), "y|gradient/norm": always(1.0)},
-    "EG204": {"|loss/total": lambda t: CHANCE + t},
+    "EG204": {f"|loss/{name}": (lambda t: CHANCE + t) for name in ("total", "explained")},
     "EG205": {"w|update/ratio": always(0.0), "w|gradient/norm": always(1.0)},
     "EG206": {**STUCK, "w|update/ratio": always(1e-6)},
     "EG207": LOST,
@@ -102,7 +102,7 @@ FAULTY = {
     | {"logsigmoid|loss/weight": always(1 / 128), "logsigmoid|loss/candidates": always(128)},
     "EG412": {"cross_entropy|loss/target_gradient": always(1)},
     "EG501": {**PICTURES, "images|data/fingerprint": always(1.5)},
-    "EG502": {**CONTRAST, **TEXT, "tokens|data/repeated": always(0.5)},
+    "EG502": {**CONTRAST, **TEXT, "tokens|data/repeated": always(0.5), "cross_entropy|loss/target_entropy": always(0.0)},
     "EG503": {**STUCK, **GUESS, "w|update/ratio": always(0.01)},
     "EG504": dict(more_sites=[picture()]) | {**PICTURES, "images|data/max": always(255.0)},
     "EG505": {**TEXT, "tokens|data/cut_texts": always(0.3)},
