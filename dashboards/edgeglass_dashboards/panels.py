@@ -14,7 +14,7 @@ from edgeglass_dashboards.cursor import Change, Cursor, digest
 from edgeglass_diag.figures.heads import heads_figure, heads_points
 from edgeglass_diag.figures.heatmaps import broken_strokes, color_values, shown_values, site_heatmap
 from edgeglass_diag.figures.lines import Points
-from edgeglass_diag.figures.of_run import BINS, read_heads, read_matrix
+from edgeglass_diag.figures.of_run import BINS, columns_for, read_heads, read_heatmap, read_matrix
 from edgeglass_diag.figures.scales import SCALES
 from edgeglass_diag.figures.style import TEMPLATES
 from edgeglass_diag.records import Reading
@@ -112,11 +112,11 @@ class HeatPanel:
         if matrix is None:
             return ([], after) if known else _nothing(self, after, shows)
         columns, rows = before.drawn[self.name] if known else (0, 0)
-        if columns and columns + len(matrix.edges) <= 2 * BINS and len(matrix.sites) == rows:
+        if columns and columns + len(matrix.edges) <= 2 * columns_for(rows) and len(matrix.sites) == rows:
             changes: list[Change] = [(self.name, {"addColumns": self._columns(matrix)})]
         else:
             columns = 0
-            matrix = read_matrix(context.run, self.signal, component=scale.component, bins=BINS) or matrix
+            matrix = read_heatmap(context.run, self.signal, component=scale.component) or matrix
             figure = site_heatmap(matrix, scale, TEMPLATES[context.scheme])
             figure.layout.uirevision = shows
             changes = [whole(self.name, figure)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from edgeglass_diag.figures.lines import Points, line_figure, thin
+from edgeglass_diag.figures.lines import Points, add_line, line_figure, thin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,10 +29,7 @@ def clipping_figure(before: pd.DataFrame, after: pd.DataFrame, template: go.layo
     styles = ({"name": "before clipping", "line": {"width": 1.6}},
               {"name": "after clipping", "line": {"width": 2.4, "color": "#D55E00"}})  # fmt: skip
     for index, style in enumerate(styles):
-        figure.add_scatter(
-            x=points["x"][index], y=points["y"][index], mode="lines+markers" if len(before) < 50 else "lines",
-            customdata=points["customdata"][index], hovertemplate="%{customdata:.4g}", **style,
-        )  # fmt: skip
+        add_line(figure, points, index, mode="lines+markers" if len(before) < 50 else "lines", **style)
     figure.update_layout(yaxis={"type": "log", "exponentformat": "power", "dtick": 2}, showlegend=True)
     return figure
 

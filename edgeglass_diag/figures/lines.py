@@ -30,12 +30,12 @@ def loss_figure(loss: pd.DataFrame, chance: pd.DataFrame, template: go.layout.Te
     """
     points = loss_points(thin(loss), thin(chance))
     figure = line_figure(template, "loss")
-    _add_line(figure, points, 0, name="loss", mode="lines+markers" if len(loss) < 50 else "lines")
+    add_line(figure, points, 0, name="loss", mode="lines+markers" if len(loss) < 50 else "lines")
     _add_chance(figure, points)
-    figure.add_scatter(
-        x=points["x"][2],
-        y=points["y"][2],
-        customdata=points["customdata"][2],
+    add_line(
+        figure,
+        points,
+        2,
         name="not finite",
         mode="markers",
         yaxis="y2",
@@ -74,10 +74,10 @@ def recall_figure(
     """
     points = recall_points(thin(image_to_text), thin(text_to_image), thin(queries))
     figure = line_figure(template, "recall@1")
-    _add_line(figure, points, 0, name="image to text", mode="lines+markers", marker={"size": 7})
+    add_line(figure, points, 0, name="image to text", mode="lines+markers", marker={"size": 7})
     _add_chance(figure, points)
     marker = {"symbol": "diamond-open", "size": 10}
-    _add_line(figure, points, 2, name="text to image", mode="lines+markers", marker=marker)
+    add_line(figure, points, 2, name="text to image", mode="lines+markers", marker=marker)
     span = [math.log10(min((value / 2 for value in points["y"][1] if value), default=_LOWEST)) - 0.2, 0.1]
     figure.update_yaxes(type="log", dtick=1, tickformat="~g", range=span)
     chance = queries.assign(value=1 / queries["value"])
@@ -127,9 +127,13 @@ def line_figure(template: go.layout.Template, title: str) -> go.Figure:
     )
 
 
-def _add_line(figure: go.Figure, points: Points, index: int, **style: Any) -> None:
-    x, y, real = (points[key][index] for key in ("x", "y", "customdata"))
-    figure.add_scatter(x=x, y=y, customdata=real, hovertemplate="%{customdata:.4g}", **style)
+def add_line(figure: go.Figure, points: Points, index: int, **style: Any) -> None:
+    """Add one of the traces of ``points``."""
+    import numpy as np
+
+    # As arrays of objects: of a list plotly looks at each entry, and numbers in binary cannot be extended by a None.
+    x, y, real = (np.array(points[key][index], dtype=object) for key in ("x", "y", "customdata"))
+    figure.add_scatter(**{"x": x, "y": y, "customdata": real, "hovertemplate": "%{customdata:.4g}", **style})
 
 
 def _add_chance(figure: go.Figure, points: Points) -> None:
@@ -138,7 +142,7 @@ def _add_chance(figure: go.Figure, points: Points) -> None:
     style: dict[str, Any] = {"mode": "lines", "line": {"dash": "dash", "width": 2}}
     if single:
         style = {"mode": "markers", "marker": {"symbol": "line-ew-open", "size": 60, "line": {"width": 2}}}
-    _add_line(figure, points, 1, name="chance", showlegend=False, **style)
+    add_line(figure, points, 1, name="chance", showlegend=False, **style)
 
 
 def _label_chance(figure: go.Figure, chance: pd.DataFrame, *, logarithmic: bool = False) -> None:

@@ -68,7 +68,7 @@ def _of_signal(run: Run, signal: str, site: str | None, template: go.layout.Temp
         return (
             empty_figure(template, f"no {signal} at {site}") if frame is None else heads_figure(frame, scale, template)
         )
-    matrix = read_matrix(run, signal, component=scale.component, bins=BINS)
+    matrix = read_heatmap(run, signal, component=scale.component)
     return empty_figure(template, f"no {signal}") if matrix is None else site_heatmap(matrix, scale, template)
 
 
@@ -81,7 +81,10 @@ def series_of(run: Run, signal: str) -> pd.DataFrame:
 
 
 BINS = 400
-"""Columns of a heatmap at most, about three pixels each: a browser draws every cell by itself."""
+"""Columns of a heatmap at most, about three pixels each."""
+_CELLS = 40_000
+"""Cells of a heatmap, of which a browser draws each by itself at some 4 microseconds."""
+_COLUMNS = 100
 _EXACT = 10**9
 _NEWEST = 8
 
@@ -92,6 +95,22 @@ def read_matrix(run: Run, signal: str, *, component: str, bins: int = _EXACT, af
         return None
     matrix = run.matrix(signal, bins=bins, component=component, after=after)
     return matrix if matrix.sites and matrix.edges else None
+
+
+def columns_for(rows: int) -> int:
+    """Columns of a heatmap of so many rows.
+
+    >>> columns_for(30), columns_for(200), columns_for(5000)
+    (400, 200, 100)
+    """
+    return max(_COLUMNS, min(BINS, _CELLS // max(1, rows)))
+
+
+def read_heatmap(run: Run, signal: str, *, component: str) -> Any | None:
+    """The matrix of a signal in as many columns as can be drawn at once; None where nothing was recorded."""
+    newest = read_newest(run, signal, component=component)
+    rows = 0 if newest is None else len(newest.sites)
+    return None if newest is None else read_matrix(run, signal, component=component, bins=columns_for(rows))
 
 
 def read_newest(run: Run, signal: str, *, component: str) -> Any | None:

@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from edgeglass_diag.measures.activations import subset
 
-_GOLDEN = (math.sqrt(5) - 1) / 2
+_GAMMA, _FIRST, _SECOND = (c - 2**64 for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def row_fingerprints(batch: Tensor) -> Tensor:
-    """One number for each sample, equal for equal samples and almost surely different for others: (B,) in float64.
+    """One number for each sample, equal for equal samples and almost surely different for others: (B,) in int64.
 
-    A sum of at most 4096 evenly strided entries, weighted with the fractional parts of multiples of the golden ratio.
+    A sum modulo 2^64 of the bits of at most 4096 evenly strided entries, each times a mixed position. It is exact:
+    sums of floating numbers depend on where in a batch a sample stands.
+
+    Source: the mixing is that of SplitMix64, Fast Splittable Pseudorandom Number Generators,
+    https://doi.org/10.1145/2660193.2660195
 
     Args:
         batch: (B, ...), any dtype.
     """
     batch = torch.view_as_real(batch) if batch.is_complex() else batch
     rows = subset(batch.flatten(1) if batch.dim() > 1 else batch.unsqueeze(1), 0, limit=4096 * batch.shape[0])
-    position = torch.arange(1, rows.shape[1] + 1, device=batch.device, dtype=torch.float64)
-    return rows.double() @ (position * _GOLDEN).frac()
+    if rows.is_floating_point():
+        rows = (rows + 0.0).contiguous()  # a negative zero is a zero
+        rows = rows.view(_BITS[rows.element_size()])
+    return (rows.long() * _mixed(rows.shape[1], rows.device)).sum(1)
+
+
+def _mixed(count: int, device: torch.device) -> Tensor:
+    """Numbers without a pattern for the positions 1 to ``count``: (count,) in int64."""
+    value = torch.arange(1, count + 1, device=device) * _GAMMA
+    value = (value ^ (value >> 30)) * _FIRST
+    value = (value ^ (value >> 27)) * _SECOND
+    return value ^ (value >> 31)
 
 
 def fingerprint(rows: Tensor) -> Tensor:
-    """One number for a batch, equal for equal batches in equal order: 0-d in float64.
+    """One number for a batch, equal for equal batches in equal order: 0-d in float64, in [-1, 1).
 
     Args:
         rows: row fingerprints (B,).
     """
-    position = torch.arange(1, len(rows) + 1, device=rows.device, dtype=torch.float64)
-    return (rows * (1 + (position * _GOLDEN).frac())).sum()
+    return ((rows * _mixed(len(rows), rows.device)).sum() >> 11).double() / 2.0**52
 
 
 def repeated(rows: Tensor) -> Tensor:

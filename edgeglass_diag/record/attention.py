@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch._higher_order_ops.flex_attention import flex_attention
 from torch.nn import functional
-from torch.nn.attention.bias import CausalBias
 
 from edgeglass_diag.measures.attention import AttentionStatistics, attention_statistics, softmax_statistics
 from edgeglass_diag.measures.flex import flex_logits
@@ -32,9 +32,6 @@ A fortieth of an attention of 64 latents over 321 tokens in 8 heads at batch 64:
 of a step of the resampler around it. Independent samples come first, so that the standard error stays small: with 8
 samples whose mean entropies differ by 0.01 it is 0.004.
 """
-
-_ROWS = 64
-"""Query outputs compared with one another at least: all latents of a usual resampler."""
 
 _ROWS = 64
 """Query outputs compared with one another at least: all latents of a usual resampler."""
@@ -128,9 +125,8 @@ class AttentionTap:
             self._session.cannot_observe(site, "attention", "not observed: nested tensors are not measured")
             return
         with self._session.measuring(site, "attention", given["query"]):
-            query, key, mask = four_dims(given["query"]), four_dims(given["key"]), given.get("attn_mask")
-            if isinstance(mask, CausalBias):
-                mask = mask._materialize(query.device)
+            query, key = four_dims(given["query"]), four_dims(given["key"])
+            mask = _materialized(given.get("attn_mask"), query.device)
             outputs = four_dims(result)
             subset = self._subset(tuple(outputs.shape), key.shape[2])
             statistics = attention_statistics(
@@ -232,3 +228,9 @@ class AttentionTap:
             count = outputs.shape[2]
             some = outputs[subset.batch] if count <= _ROWS else outputs[subset.batch, :, subset.queries]
             add(site, "attention/distinct", distinct_rows(some, population=count).mean(0))
+
+
+def _materialized(mask: Any, device: torch.device) -> Any:
+    """A mask as a tensor; the module of torch's ``CausalBias`` imports torch._dynamo, so only the user's code does."""
+    bias = sys.modules.get("torch.nn.attention.bias")
+    return mask._materialize(device) if bias is not None and isinstance(mask, bias.CausalBias) else mask

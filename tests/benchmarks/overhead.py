@@ -1,18 +1,21 @@
 """What watching costs: the ratio of a watched to a plain training step, side by side with other tools.
 
 Each tool runs in a process of its own, which alternates plain and watched blocks of steps and prints the median of
-the ratios of neighbouring blocks; peak memory is the median of further processes that only train.
+the ratios of neighbouring blocks; peak memory is the median of further processes that only train. In these glibc
+gives blocks from 1 MiB on back to the system at once: left to itself it keeps freed ones, and the peak of one and the
+same plain training differs by 5 % between processes.
 
     python tests/benchmarks/overhead.py                     # both models, all tools, a table in Markdown
     python tests/benchmarks/overhead.py perceiver every     # one of them
 
-Other tools: pip install wandb torchlens cockpit-for-pytorch json_tricks "setuptools<81"
+Other tools: pip install wandb torchlens cockpit-for-pytorch backpack-for-pytorch json_tricks "setuptools<81"
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -80,10 +83,10 @@ def peak(model_name: str, tool_name: str | None, device: str) -> dict[str, float
     return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10}
 
 
-def child(*arguments: str) -> dict[str, float] | str:
+def child(*arguments: str, **environment: str) -> dict[str, float] | str:
     """Result of this script in another process, or the last line of its error."""
     line = [sys.executable, "-W", "ignore", __file__, *arguments]
-    done = subprocess.run(line, capture_output=True, text=True)
+    done = subprocess.run(line, capture_output=True, text=True, env={**os.environ, **environment})
     if done.returncode:
         return (done.stderr.strip().splitlines() or ["no message"])[-1]
     result: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
@@ -92,7 +95,7 @@ def child(*arguments: str) -> dict[str, float] | str:
 
 def peaks(common: tuple[str, ...], name: str) -> list[float]:
     """Peak memory of some processes, in MiB, in rising order."""
-    found = [child(*common, "--peak", name) for _ in range(PEAKS)]
+    found = [child(*common, "--peak", name, MALLOC_MMAP_THRESHOLD_=str(2**20)) for _ in range(PEAKS)]
     return sorted(each["peak"] for each in found if isinstance(each, dict))
 
 

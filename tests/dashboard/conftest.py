@@ -56,7 +56,7 @@ def servers() -> Iterator[Callable[..., Dashboard]]:
         if dashboard.process is not None and dashboard.process.poll() is None:
             dashboard.process.kill()
         if dashboard.process is not None:
-            dashboard.process.communicate()
+            print(dashboard.process.communicate()[1], file=sys.stderr)  # shown beside what failed
 
 
 serve = pytest.fixture(servers)

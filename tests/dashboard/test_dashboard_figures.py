@@ -26,8 +26,8 @@ def test_loss_figure_draws_chance_dashed_and_labelled():
 
 def test_values_that_are_not_finite_leave_a_gap_and_a_cross():
     figure = loss_figure(LOSS, CHANCE, TEMPLATES["dark"])
-    assert figure.data[0].y == (4.8, None, 2.0, None)
-    assert figure.data[2].x == (10, 30)
+    assert tuple(figure.data[0].y) == (4.8, None, 2.0, None)
+    assert tuple(figure.data[2].x) == (10, 30)
 
 
 def test_points_have_the_traces_of_the_figure():
@@ -43,9 +43,9 @@ def test_recall_is_logarithmic_with_chance_one_of_n_and_zero_at_half_of_it():
         frame([0, 50], [0.0, 0.5]), frame([0, 50], [0.01, 0.4]), frame([0, 50], [100, 100]), TEMPLATES["light"]
     )
     assert [trace.name for trace in figure.data] == ["image to text", "chance", "text to image"]
-    assert figure.data[0].y == (0.005, 0.5)
-    assert figure.data[0].customdata == (0.0, 0.5)
-    assert figure.data[1].y == (0.01, 0.01)
+    assert tuple(figure.data[0].y) == (0.005, 0.5)
+    assert tuple(figure.data[0].customdata) == (0.0, 0.5)
+    assert tuple(figure.data[1].y) == (0.01, 0.01)
     assert figure.layout.yaxis.type == "log"
     assert figure.layout.annotations[0].y == pytest.approx(-2)
 

@@ -2,6 +2,7 @@ import json
 import re
 
 import flask
+import numpy as np
 import pytest
 from dashboard_runs import start, window, write_collapsed, write_healthy
 
@@ -150,11 +151,15 @@ def test_the_folder_itself_may_be_a_run(tmp_path):
     assert (entry.address, path_of(entry.address)) == ("/run/", ".")
 
 
+def as_plain(item):
+    return item.tolist() if isinstance(item, np.ndarray) else item.to_plotly_json()
+
+
 def test_markup_in_names_and_findings_stays_text(tmp_path):
     writer = start(tmp_path / "x", name=SCRIPT)
     finding = Finding("EG999", SCRIPT, Severity.CRITICAL, SCRIPT, 0, SCRIPT, {SCRIPT: SCRIPT}, SCRIPT)
     writer.write(window(0), [finding])
-    page = json.dumps(all_pages(tmp_path, "x"), default=lambda item: item.to_plotly_json())
+    page = json.dumps(all_pages(tmp_path, "x"), default=as_plain)
     writer.finish("finished", {})
     types = {part.split('"')[1] for part in page.split('"type": ')[1:] if part.startswith('"')}
     assert not types & {"Markdown", "DangerouslySetInnerHTML", "Iframe", "Script"}

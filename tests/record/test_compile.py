@@ -1,5 +1,8 @@
 """torch.compile before and after the watch begins: compiled once, and what it hides is said."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -101,3 +104,9 @@ def test_everything_is_put_back():
     with Recorder(lambda step: True, lambda w: None):
         pass
     assert (torch.compile, OptimizedModule.__call__, torch.autograd.backward, torch.amp.GradScaler.step) == originals
+
+
+def test_watching_does_not_import_the_compiler():
+    code = "import edgeglass_diag.watching, sys; print('torch._dynamo' in sys.modules, 'sympy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"

@@ -43,6 +43,8 @@ def layout(page: Page, pages: Sequence[Page], context: Context, path: str, addre
 
 def changes_since(page: Page, context: Context, cursor: Cursor) -> tuple[list[Change], Cursor]:
     """What changed on the page since ``cursor``, and the cursor after that."""
+    import pandas  # noqa: F401  plotly takes a pandas that another thread has half imported for a whole one
+
     running = context.opened is not None and context.run.status == "running"  # first: later readings come next time
     fresh, after = ({}, cursor) if context.opened is None else cursor.advance(context.run, page.signals)
     context = replace(context, fresh=fresh, recent=after.recent)
