@@ -199,7 +199,9 @@ class ScaleDecayed(Rule):
 def _learns_by_products(history: History, pair: str) -> bool:
     """Whether logits are plain dot products of long embeddings, without a scale, and the loss is not known to be stuck."""
     norms = [history.series("embedding/norm", side) for side in pair.split(" x ")]
-    if not all(len(norm) and norm.last > 1.05 for norm in norms):  # a unit vector on one side: the other carries the scale
+    if not all(
+        len(norm) and norm.last > 1.05 for norm in norms
+    ):  # a unit vector on one side: the other carries the scale
         return False
     scale = history.series("embedding/scale", pair).last
     return scale <= 1.05 * math.prod(norm.last for norm in norms) and not stuck(history)
