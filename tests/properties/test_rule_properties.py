@@ -131,6 +131,7 @@ def test_smaller_learned_queries_are_no_smaller_finding(rms, spread, count, lear
             (site, "operand/query_rms"): size * rms, (site, "operand/query_spread"): 0.9,
             (site, "operand/own_share"): 1.0,
             (site, "attention/logit_std"): size * spread, (site, "attention/top1"): 0.1,
+            (site, "attention/entropy"): 0.9,
         }  # fmt: skip
         return judge([window(0, readings)])[0]
 

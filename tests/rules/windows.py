@@ -21,6 +21,7 @@ def judge(windows, **options):
     engine = Engine(configure(CATALOGUE, {}, **options))
     for item in windows:
         engine.feed(item)
+    assert engine.failures == {}, engine.failures
     return {f.code: f for f in engine.findings}, engine
 
 
