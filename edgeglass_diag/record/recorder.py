@@ -93,7 +93,7 @@ class Recorder:
         self._always = merged(self._parameters.observers, self._provenance.observers)
         session.functions = FunctionTap(session, observers, self._always)
         modules = ModuleTap(session)
-        self._activations = modules.activations
+        self._activations, self._noise = modules.activations, modules.noise
         self._patches = [self._losses.backward, self._scaler.while_recorded, self._scaler.always]
         session.taps = [modules, session.functions, *self._patches[:2]]
         self._compiled = CompiledTap(session, modules)
@@ -240,6 +240,8 @@ class Recorder:
             origins = self._provenance.origins(session.naming) if self._provenance is not None else ()
         with session.measuring("attention", "recorder"):
             self._attention.end_window()  # what it says about coverage belongs to this window
+        with session.measuring("noise", "recorder"):
+            self._noise.end_window(whole=session.forwards <= MAX_FORWARDS)
         self._activations.reduce()
         if self._flushed < _COVERAGE_WINDOWS:
             with session.measuring("coverage", "recorder"):

@@ -148,7 +148,8 @@ class ImageRange(Rule):
 
     Formula: an input of 1 or 3 channels has values above ``largest`` in magnitude, or a standard deviation below
     ``flat`` while its samples differ, in at least ``windows`` recorded windows in a row. Small shifts, 0 to 1 instead
-    of normalised, and other means do no harm and are silent.
+    of normalised, and other means do no harm and are silent, and so is a model that normalises its pixels itself: no
+    layer with a weight matrix is given such images.
     """
 
     largest: float = 20.0
@@ -174,13 +175,18 @@ class ImageRange(Rule):
             tops = [max(abs(a), abs(b)) for a, b in zip(low.values[-count:], high.values[-count:], strict=True)]
             widths = spread.values[-count:]
             flat = max(widths) < self.flat and not _alike(history, site)
-            if len(tops) >= count and (min(tops) > self.largest or flat):
+            large = min(tops) > self.largest and not self._normalised_inside(history)
+            if len(tops) >= count and (large or flat):
                 yield self.finding(
                     history,
                     f"{site}: images from {low.last:.3g} to {high.last:.3g} with std {spread.last:.3g}",
                     site=site,
                     evidence={"min": low.last, "max": high.last, "std": spread.last},
                 )
+
+    def _normalised_inside(self, history: History) -> bool:
+        layers = [series.last for _, series in history.of("data/layer_absmax")]
+        return bool(layers) and max(layers) <= self.largest
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History, held
-from edgeglass_diag.rules.learning import MOVED, stuck
+from edgeglass_diag.rules.learning import MOVED, sobering, stuck
 
 
 @dataclass(frozen=True)
@@ -199,9 +199,7 @@ class ScaleDecayed(Rule):
 def _learns_by_products(history: History, pair: str) -> bool:
     """Whether logits are plain dot products of long embeddings, without a scale, and the loss is not known to be stuck."""
     norms = [history.series("embedding/norm", side) for side in pair.split(" x ")]
-    if not all(
-        len(norm) and norm.last > 1.05 for norm in norms
-    ):  # a unit vector on one side: the other carries the scale
+    if not all(len(norm) and norm.last > 1.05 for norm in norms):  # beside a unit vector the other carries the scale
         return False
     scale = history.series("embedding/scale", pair).last
-    return scale <= 1.05 * math.prod(norm.last for norm in norms) and not stuck(history)
+    return scale <= 1.05 * math.prod(norm.last for norm in norms) and (not stuck(history) or sobering(history))
