@@ -38,7 +38,7 @@ def observe_batch(session: Session, site: str, arguments: tuple[Any, ...], keywo
 
 
 def observe_image_layer(session: Session, site: str, module: nn.Module, given: Sequence[Tensor]) -> None:
-    """Write ``data/layer_absmax``, the largest magnitude of images (1 or 3 channels) that a layer with weights is given.
+    """Write ``data/layer_absmax``, the largest magnitude of images (1 or 3 channels) that a layer is given.
 
     A model may normalise its pixels itself: what it is called with does not tell what its first layer sees.
     """

@@ -60,8 +60,8 @@ class Duplicates(Rule):
 
     Formula: the share r of samples that equal an earlier one of their batch, on average over the last ``windows``
     recorded windows, at an input of a contrast between two sides, lifts the floor to at least ``floor`` of the chance
-    level: 2 r ln 2 >= ``floor`` x ln B. A few copies among many pairs are usual and silent, and so are targets that give
-    copies their part: their entropy is at least half of that floor. A fact (info) where no loss shows its targets.
+    level: 2 r ln 2 >= ``floor`` x ln B. A few copies among many pairs are usual and silent, and so are targets that
+    give copies their part: their entropy is at least half of that floor. A fact (info) where no loss shows its targets.
     """
 
     floor: float = 0.05

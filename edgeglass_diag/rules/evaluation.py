@@ -281,8 +281,8 @@ class NoiseWhereNoneBelongs(Rule):
     name = "train-mode-in-evaluation"
     severity = Severity.WARNING
     source = (
-        "derived; lightly #1438 (eval mode undone by a later .train()); Mean teachers, https://arxiv.org/abs/1703.01780, "
-        "and GradCache, https://arxiv.org/abs/2101.06983, have their dropout on"
+        "derived; lightly #1438 (eval mode undone by a later .train()); Mean teachers, "
+        "https://arxiv.org/abs/1703.01780, and GradCache, https://arxiv.org/abs/2101.06983, have their dropout on"
     )
     fix = "Call model.eval() before evaluating, and tower.eval() after each model.train()."
 

@@ -17,8 +17,8 @@ class BatchOfOne(Rule):
 
     Why: with nothing to contrast the loss is exactly 0 and so is its gradient. Accumulation adds no negatives.
 
-    Formula: fewer than ``candidates`` candidates, on average, at a softmax, in every recorded window so far. A sigmoid of
-    a single logit, as matching heads and discriminators have, costs ln 2 where it knows nothing and is silent.
+    Formula: fewer than ``candidates`` candidates, on average, at a softmax, in every recorded window so far. A sigmoid
+    of a single logit, as matching heads and discriminators have, costs ln 2 where it knows nothing and is silent.
     """
 
     candidates: float = 2
@@ -128,8 +128,8 @@ class PairsPushedApart(Rule):
 
     Formula: the mean cosine of the pairs lies more than ``margin`` below the mean cosine of all image-text
     combinations, 1 - alignment / 2 against (|m|^2 + |n|^2 - gap^2) / 2 with the means m and n of the sides, while the
-    in-batch accuracy is above three times chance, in at least ``windows`` recorded windows in a row. Pairs are rows that
-    the labels of a loss make pairs: classes in the place of texts are none, and what a captioner gets right is no
+    in-batch accuracy is above three times chance, in at least ``windows`` recorded windows in a row. Pairs are rows
+    that the labels of a loss make pairs: classes in the place of texts are none, and what a captioner gets right is no
     answer to which pairs belong together.
     """
 

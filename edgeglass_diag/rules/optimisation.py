@@ -99,8 +99,8 @@ class ScheduleOverrun(Rule):
     name = "schedule-overrun"
     severity = Severity.WARNING
     source = (
-        "derived: expansion of the cosine at p = 1; the Edge Glass history rises quadratically from 5e-10; with the horizon "
-        "half a point beside the lowest of three on each side the two rates differ by (3.5 / 2.5)^2 = 2"
+        "derived: expansion of the cosine at p = 1; the Edge Glass history rises quadratically from 5e-10; with the "
+        "horizon half a point beside the lowest of three on each side the two rates differ by (3.5 / 2.5)^2 = 2"
     )
     fix = "Set the schedule's number of steps to the number of optimizer steps that the run really takes."
 

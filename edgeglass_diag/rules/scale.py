@@ -197,7 +197,7 @@ class ScaleDecayed(Rule):
 
 
 def _learns_by_products(history: History, pair: str) -> bool:
-    """Whether logits are plain dot products of long embeddings, without a scale, and the loss is not known to be stuck."""
+    """Whether logits are plain dot products of long embeddings, without a scale, and the loss is not stuck."""
     norms = [history.series("embedding/norm", side) for side in pair.split(" x ")]
     if not all(len(norm) and norm.last > 1.05 for norm in norms):  # beside a unit vector the other carries the scale
         return False

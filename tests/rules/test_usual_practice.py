@@ -3,9 +3,24 @@
 import math
 
 import pytest
-from test_families import CHANCE, CONTRAST, GUESS, PAIR, PICTURES, STUCK, TEXT, always, codes
+from test_families import (
+    CHANCE,
+    CONTRAST,
+    DRAWN,
+    GUESS,
+    PAIR,
+    PICTURES,
+    STUCK,
+    TEXT,
+    always,
+    codes,
+    module,
+    origin,
+    parameter,
+    picture,
+)  # fmt: skip
 
-from edgeglass_diag.records import Severity, Site
+from edgeglass_diag.records import ParameterWrite, Severity, Site
 
 SIGMOID = Site("bce", "loss", 9, (), "sigmoid")
 ROW = Site("sizes", "data", 30, (), "2 float32")
@@ -20,6 +35,13 @@ SIZES = {
     "sizes|data/repeated": always(63 / 64),
     "sizes|data/std": always(0.0),
 }
+LONG = {**DOT, **{f"{side}[:64]|embedding/norm_spread": always(1e-7) for side in ("image", "text")}}
+TEACHER = Site("teacher", "noise", 9, (), "although all its weights are frozen")
+EVALUATED = Site("", "noise", 9, (), "without gradients")
+SEEN = "text.attention|attention"
+DRAWN_COPY, LOADED_COPY = (ParameterWrite("copy_", "train.py", 5, 0.1, random=random) for random in (True, False))
+FROZEN_HEAD = [module("head"), parameter("head.weight", "frozen")]
+WAITS = {"v|weight/row_signal": always(0.9), "v|gradient/norm": always(0.0), "w|gradient/norm": always(1.0)}
 LEVELS = {"|loss/chance": lambda t: math.log(4) if t < 60 else CHANCE}
 
 
@@ -104,6 +126,38 @@ PRACTICE = {
         {**PROMPTS, "cross_entropy|loss/labels_diagonal": always(0.03)},
         {**PROMPTS, "cross_entropy|loss/labels_diagonal": always(1.0)},
     ),
+    "a momentum teacher with dropout": (
+        "EG605",
+        dict(more_sites=[TEACHER]) | {"teacher|noise/weights": lambda t: 1.0 + 1e-6 * t},
+        dict(more_sites=[TEACHER]) | {"teacher|noise/weights": always(1.0)},
+    ),
+    "gradient caching with dropout": (
+        "EG605",
+        dict(more_sites=[EVALUATED]) | {"|noise/unrepeated": always(0.0)},
+        dict(more_sites=[EVALUATED]) | {"|noise/unrepeated": always(1.0)},
+    ),
+    "a causal text tower, half of its context padding": (
+        "EG105",
+        {**TEXT, f"{SEEN}/valid_keys": always([0.4]), f"{SEEN}/padding_mass": always([0.0])},
+        {**TEXT, f"{SEEN}/valid_keys": always([0.4]), f"{SEEN}/padding_mass": always([0.6])},
+    ),
+    "pixels that the model normalises itself": (
+        "EG504",
+        dict(more_sites=[picture()])
+        | {**PICTURES, "images|data/max": always(255.0), "conv|data/layer_absmax": always(2.6)},
+        dict(more_sites=[picture()])
+        | {**PICTURES, "images|data/max": always(255.0), "conv|data/layer_absmax": always(255.0)},
+    ),
+    "weights that were loaded by hand": (
+        "EG004",
+        dict(more_sites=FROZEN_HEAD, origins=[origin("head.weight", DRAWN, LOADED_COPY)]),
+        dict(more_sites=FROZEN_HEAD, origins=[origin("w", DRAWN), origin("head.weight", DRAWN, DRAWN_COPY)]),
+    ),
+    "long dot products that become less sure": (
+        "EG407",
+        {**LONG, **loss(lambda t: CHANCE * (1.7 if t < 4 else 1.05))},
+        {**LONG, **loss(always(1.7 * CHANCE))},
+    ),
     "targets that give copies their part": (
         "EG502",
         {**CONTRAST, **TEXT, "tokens|data/repeated": always(0.7), "cross_entropy|loss/target_entropy": always(1.1)},
@@ -122,16 +176,22 @@ def test_usual_practice_is_silent_and_the_fault_beside_it_is_not(practice):
 @pytest.mark.parametrize(
     ("code", "case"),
     [
+        ("EG007", {**WAITS, "bce|loss/weight": always(0.0)}),
         ("EG502", {**CONTRAST, **TEXT, "tokens|data/repeated": always(0.5)}),
         ("EG507", dict(more_sites=[ROW]) | SIZES),
         (
             "EG507",
-            dict(more_sites=[Site("prompt", "data", 30, (), "6 int64")])
-            | {**TEXT, "prompt|data/samples": always(64), "prompt|data/repeated": always(63 / 64)}
-            | {"q.prompt|data/padding": always(0.1), "prompt|data/padding": always(0.1)},
+            dict(more_sites=[Site("q.prompt", "data", 30, (), "6 int64")])
+            | {**TEXT, "q.prompt|data/samples": always(64), "q.prompt|data/repeated": always(63 / 64)}
+            | {"q.prompt|data/padding": always(0.1)},
         ),
     ],
-    ids=["copies, and targets that are not seen", "sizes beside images", "an instruction beside texts"],
+    ids=[
+        "a term that waits",
+        "copies, and targets that are not seen",
+        "sizes beside images",
+        "an instruction beside texts",
+    ],
 )
 def test_what_may_be_meant_is_a_fact(code, case):
     assert codes(case)[code].severity == Severity.INFO
