@@ -78,8 +78,8 @@ def padding(tokens: Tensor) -> tuple[Tensor, Tensor]:
 def cut_texts(tokens: Tensor) -> Tensor:
     """Share of texts that fill the context and do not end as texts with padding end, with the token of their end: 0-d.
 
-    The end of a text is its last token that is not padding. NaN where fewer than half of the texts with padding end
-    alike, so that there is no token of the end, or where there is none.
+    The end of a text is its last token that is not padding. NaN where not all texts with padding end alike, so that
+    there is no token of the end (sentences end in many words), or where fewer than four tell.
 
     Args:
         tokens: (B, L) integers, padded at the right.
@@ -94,4 +94,4 @@ def cut_texts(tokens: Tensor) -> Tensor:
     alike = ((ends == usual) & padded).sum()
     well_ended = (ends == usual) | (tokens[:, -2:-1] == usual).any(-1)  # a single padding may follow the end
     share = (~padded & ~well_ended).double().mean()
-    return torch.where((alike * 2 >= padded.sum()) & padded.any(), share, torch.nan)
+    return torch.where((alike == padded.sum()) & (alike >= 4), share, torch.nan)

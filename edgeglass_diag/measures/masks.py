@@ -53,8 +53,9 @@ class Mask:
         if self.positions is not None:
             keys = torch.arange(logits.shape[-1], device=logits.device)
             valid = (keys <= self.positions[rows]).to(logits.dtype)[None, None]
-        if self.values is None or self.padding is None:
-            return query_statistics(logits, valid)
+        if self.values is None or self.padding is None:  # causality alone hides no key from all queries
+            padding = None if valid is None else torch.zeros_like(valid[..., :1, :])
+            return query_statistics(logits, valid, padding=padding)
         part = _taken(_taken(self.values, 0, elements), 2, rows)
         allowed = _allowed(part).to(logits.dtype)
         return query_statistics(

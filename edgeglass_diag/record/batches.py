@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgeglass_diag.measures.activations import subset
 from edgeglass_diag.measures.batches import cut_texts, fingerprint, padding, repeated, row_fingerprints
@@ -34,6 +35,21 @@ def observe_batch(session: Session, site: str, arguments: tuple[Any, ...], keywo
             with session.measuring(path, "data", value):
                 session.see(path, "data", label=f"{'x'.join(map(str, value.shape[1:]))} {_dtype(value)}")
                 _measure(session, path, value.detach())
+
+
+def observe_image_layer(session: Session, site: str, module: nn.Module, given: Sequence[Tensor]) -> None:
+    """Write ``data/layer_absmax``, the largest magnitude of images (1 or 3 channels) that a layer is given.
+
+    A model may normalise its pixels itself: what it is called with does not tell what its first layer sees.
+    """
+    weight = module._parameters.get("weight")
+    if weight is None or weight.dim() < 2 or not given or given[0].dim() != 4:
+        return
+    image = given[0]
+    if image.is_floating_point() and is_measurable(image) and not {image.shape[1], image.shape[3]}.isdisjoint((1, 3)):
+        with session.measuring(site, "data", image):
+            low, high = torch.aminmax(image.detach())
+            session.buffer.add(site, "data/layer_absmax", torch.maximum(-low, high))
 
 
 def _measure(session: Session, path: str, value: Tensor) -> None:

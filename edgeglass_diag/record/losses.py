@@ -160,6 +160,7 @@ class LossTap:
             add("loss/value", total if reduction == "mean" else total / number)
             add("loss/label_smoothing", float(given.get("label_smoothing", 0.0)))
             add("loss/target_gradient", float(target.requires_grad))
+            add("loss/target_entropy", 0.0 if indices is not None else _entropy(target.detach()))
             if indices is not None:
                 self._answers(site, rows, indices, counted)
             level = _Level(chance * count, chance)
@@ -211,7 +212,9 @@ class LossTap:
             self._matches(site, product.logits, positives)
             self._session.buffer.add(site, "loss/labels_zero", (labelled == 0).double().mean())
             self._session.buffer.add(site, "loss/labels_negative", (signs < 0).double().mean())
-        return positives.sum().double()
+        count: Tensor = positives.sum().double()
+        self._session.buffer.add(site, "loss/target_entropy", (count / len(labelled)).log())
+        return count
 
     def _sigmoid_level(self, candidates: int) -> _Level:
         """Given the share of positives among all entries of the window, whether they came in chunks or not."""
@@ -233,6 +236,7 @@ class LossTap:
             self._session.buffer.add(site, "loss/value", result.detach().double().mean() / count)
             self._matches(site, logits.detach(), target.detach() > 0.5)
             share = target.detach().double().mean()
+            self._session.buffer.add(site, "loss/target_entropy", (share * logits.shape[1]).log())
             entropy = torch.special.entr(share) + torch.special.entr(1 - share)
             level = _Level(entropy * count, entropy * logits.shape[1])
             self._follow(site, result, lambda: level)
@@ -271,6 +275,12 @@ class LossTap:
             self._session.buffer.add(site, "loss/weight", chance / known.row)
             self._session.buffer.add("", "loss/chance", chance)
             self._session.buffer.add("", "loss/explained", (weight * value.double()).sum())
+
+
+def _entropy(target: Tensor) -> Tensor:
+    """Mean entropy of target distributions (N, C, ...) over classes, in nats: 0-d."""
+    per_entry: Tensor = torch.special.entr(_as_rows(target).double())
+    return per_entry.sum(-1).mean()
 
 
 def _as_rows(logits: Tensor) -> Tensor:

@@ -13,16 +13,15 @@ from torch.nn.modules import module as hooks
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from edgeglass_diag.record.activations import Activations
-from edgeglass_diag.record.batches import observe_batch
+from edgeglass_diag.record.batches import observe_batch, observe_image_layer
 from edgeglass_diag.record.lineage import tensors_in
+from edgeglass_diag.record.noise import Noise
 from edgeglass_diag.record.session import Frame, Session
 from edgeglass_diag.record.shards import is_measurable
 from edgeglass_diag.record.spans import FORWARD, FORWARD_WITHOUT_GRADIENTS, span
 
 _FAST_PATHS = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
 """Modules that choose another kernel where no function mode is active, and must choose it as they would unwatched."""
-
-_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 MAX_FORWARDS = 256
 """Outermost forward passes of one window that are recorded; a loop that never steps would fill the memory."""
@@ -34,6 +33,7 @@ class ModuleTap:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.activations = Activations(session)
+        self.noise = Noise(session)
         self._models: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()  # transforms and losses are none
         before = register_module_forward_pre_hook(self._enter).id
         after = register_module_forward_hook(self._leave, with_kwargs=True, always_call=True).id
@@ -93,23 +93,12 @@ class ModuleTap:
             for other in session.stack:  # called by keyword the outermost module does not tell
                 other.batch = other.batch or frame.batch
             frame.site = session.occurrence(session.naming.path(module)) if frame.active else ""
-            if isinstance(module, _DROPOUTS):
-                self._note_dropout(module, outer)
+            self.noise.enter(session.stack[0], arguments)
+            if outer is not None:
+                self.noise.note(module, session.stack)
         except Exception as error:
             frame.active = False
             session.failed(error, type(module).__name__, "module")
-
-    def _note_dropout(self, module: nn.Module, outer: Frame | None) -> None:
-        """Dropout that is on in an evaluation, or inside of a module whose weights are all frozen."""
-        if outer is None or not module.training or not getattr(module, "p", 0):
-            return
-        evaluated = not outer.active
-        owner = next((f.module for f in reversed(self._session.stack[:-1]) if self._is_model(f.module)), None)
-        frozen = owner is not None and not any(p.requires_grad for p in owner.parameters())
-        if evaluated or frozen:
-            site = self._session.naming.path(self._session.stack[0].module if evaluated or owner is None else owner)
-            label = "without gradients" if evaluated else "although all its weights are frozen"
-            self._session.see(site, "noise", label=label)
 
     def _begin_pass(self, module: nn.Module, *, is_model: bool) -> bool:
         """An outermost forward pass begins; from the limit on the window goes unrecorded and the answer is False."""
@@ -150,6 +139,7 @@ class ModuleTap:
                 return
             if frame.is_model and not session.stack:
                 observe_batch(session, frame.site, arguments, keywords)
+            observe_image_layer(session, frame.site, module, given)
             self._observe(frame, module, given, output)
         except Exception as error:
             session.failed(error, frame.site, "module")

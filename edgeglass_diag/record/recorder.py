@@ -20,12 +20,12 @@ from edgeglass_diag.record.attention import LOGITS, AttentionTap
 from edgeglass_diag.record.buffer import PendingWindow
 from edgeglass_diag.record.compiled import CompiledTap
 from edgeglass_diag.record.coverage import note_unobserved
+from edgeglass_diag.record.dropout import DropoutTap
 from edgeglass_diag.record.embeddings import EmbeddingTap
 from edgeglass_diag.record.functions import FunctionTap, merged
 from edgeglass_diag.record.layout import LayoutTap
 from edgeglass_diag.record.losses import LossTap
 from edgeglass_diag.record.modules import MAX_FORWARDS, ModuleTap
-from edgeglass_diag.record.noise import NoiseTap
 from edgeglass_diag.record.operands import OperandTap
 from edgeglass_diag.record.parameters import ParameterTap
 from edgeglass_diag.record.provenance import Provenance
@@ -95,13 +95,13 @@ class Recorder:
         self._scaler = ScalerTap(session, self._after_skipped_step, lambda o: self._steps[id(o)])
         looked_at = {} if self.operands is None else self.operands.observers  # before attention asks for them
         self._layout = LayoutTap(session)
-        taps = (self._losses, self._embeddings, self._attention, self._layout, NoiseTap(session))
+        taps = (self._losses, self._embeddings, self._attention, self._layout, DropoutTap(session))
         observers = merged(looked_at, *(tap.observers for tap in taps))
         # Clipping runs without gradients, as evaluation does, and must be seen nevertheless.
         self._always = merged(self._parameters.observers, self._provenance.observers)
         session.functions = FunctionTap(session, observers, self._always)
         modules = ModuleTap(session)
-        self._activations = modules.activations
+        self._activations, self._noise = modules.activations, modules.noise
         self._patches = [self._losses.backward, self._scaler.while_recorded, self._scaler.always]
         session.taps = [modules, session.functions, *self._patches[:2]]
         self._compiled = CompiledTap(session, modules)
@@ -248,6 +248,8 @@ class Recorder:
             origins = self._provenance.origins(session.naming) if self._provenance is not None else ()
         with session.measuring("attention", "recorder"):
             self._attention.end_window()  # what it says about coverage belongs to this window
+        with session.measuring("noise", "recorder"):
+            self._noise.end_window(whole=session.forwards <= MAX_FORWARDS)
         self._activations.reduce()
         if self._flushed < _COVERAGE_WINDOWS:
             with session.measuring("coverage", "recorder"):

@@ -61,7 +61,7 @@ class Frame:
 
     ``batch`` is the number of samples of its outermost call, 0 where unknown; ``hidden`` says that the function mode
     was taken off for it; ``is_model`` that it has parameters, asked of outermost modules only; ``mark`` is the span of
-    an outermost call in a profiler's trace.
+    an outermost call in a profiler's trace, and ``first`` the first tensor that it or a module in it was given.
     """
 
     module: nn.Module
@@ -71,6 +71,7 @@ class Frame:
     hidden: bool = False
     is_model: bool = True
     mark: ExitStack | None = None
+    first: Tensor | None = None
 
 
 def _transforming() -> bool:

@@ -8,8 +8,9 @@ from math import isfinite, log
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.embeddings import constant_since
 from edgeglass_diag.rules.history import History, Series
-from edgeglass_diag.rules.learning import no_better_than_chance
+from edgeglass_diag.rules.learning import is_paired, no_better_than_chance
 from edgeglass_diag.rules.loss import guessing
 
 
@@ -21,7 +22,9 @@ class RepeatedBatches(Rule):
     same negatives for ever, and a single batch is learned by heart.
 
     Formula: the fingerprint of a batch (of all its samples, in order) equals that of an earlier step in at least
-    ``times`` recorded windows, at an input whose samples differ from each other.
+    ``times`` recorded windows, at an input whose samples differ from each other. Beside an input that is new each time
+    it must be half of a pair, with the labels of a loss on the diagonal: what images are classified with, the prompts
+    of all classes, is the same in every step.
     """
 
     times: float = 2
@@ -34,13 +37,10 @@ class RepeatedBatches(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """One finding for all inputs."""
-        for site, series in history.of("data/fingerprint"):
-            if _alike(history, site) or len(series) < 3:
-                continue
-            seen: dict[float, int] = {}
-            again = [(step, seen[v]) for step, v in zip(series.steps, series.values, strict=True)
-                     if seen.setdefault(v, step) != step]  # fmt: skip
-            if len(again) >= self.times:
+        inputs = [(site, s, _again(s)) for site, s in history.of("data/fingerprint") if not _alike(history, site)]
+        fresh = any(len(series) >= 3 and len(again) < self.times for _, series, again in inputs)
+        for site, series, again in inputs:
+            if len(again) >= self.times and len(series) >= 3 and (not fresh or is_paired(history)):
                 step, first = again[-1]
                 yield self.finding(
                     history,
@@ -61,7 +61,8 @@ class Duplicates(Rule):
 
     Formula: the share r of samples that equal an earlier one of their batch, on average over the last ``windows``
     recorded windows, at an input of a contrast between two sides, lifts the floor to at least ``floor`` of the chance
-    level: 2 r ln 2 >= ``floor`` x ln B. A few copies among many pairs are usual and silent.
+    level: 2 r ln 2 >= ``floor`` x ln B. A few copies among many pairs are usual and silent, and so are targets that
+    give copies their part: their entropy is at least half of that floor. A fact (info) where no loss shows its targets.
     """
 
     floor: float = 0.05
@@ -77,18 +78,21 @@ class Duplicates(Rule):
         """One finding per input."""
         if not _is_contrast(history):
             return
+        targets = list(history.of("loss/target_entropy"))
         for site, series in history.of("data/repeated"):
             recent = series.values[-int(self.windows) :]
             share = sum(recent) / len(recent)
             counts = history.series("data/samples", site)
             batch = max(2.0, counts.last) if len(counts) else 2.0
             lifted = 2 * share * log(2) >= self.floor * log(batch)
-            if len(recent) >= self.windows and lifted and not _alike(history, site):
+            shared = max((s.last for _, s in targets), default=0.0) >= min(share, 0.5) * log(2)
+            if len(recent) >= self.windows and lifted and not shared and not _alike(history, site):
                 yield self.finding(
                     history,
                     f"{site}: {share:.0%} of the samples equal another one of their batch: the loss cannot fall below "
                     f"about {2 * min(share, 0.5) * log(2):.2f}",
                     site=site,
+                    severity=Severity.WARNING if targets else Severity.INFO,
                     evidence={"share": share},
                 )
 
@@ -145,7 +149,8 @@ class ImageRange(Rule):
 
     Formula: an input of 1 or 3 channels has values above ``largest`` in magnitude, or a standard deviation below
     ``flat`` while its samples differ, in at least ``windows`` recorded windows in a row. Small shifts, 0 to 1 instead
-    of normalised, and other means do no harm and are silent.
+    of normalised, and other means do no harm and are silent, and so is a model that normalises its pixels itself: no
+    layer with a weight matrix is given such images.
     """
 
     largest: float = 20.0
@@ -171,13 +176,18 @@ class ImageRange(Rule):
             tops = [max(abs(a), abs(b)) for a, b in zip(low.values[-count:], high.values[-count:], strict=True)]
             widths = spread.values[-count:]
             flat = max(widths) < self.flat and not _alike(history, site)
-            if len(tops) >= count and (min(tops) > self.largest or flat):
+            large = min(tops) > self.largest and not self._normalised_inside(history)
+            if len(tops) >= count and (large or flat):
                 yield self.finding(
                     history,
                     f"{site}: images from {low.last:.3g} to {high.last:.3g} with std {spread.last:.3g}",
                     site=site,
                     evidence={"min": low.last, "max": high.last, "std": spread.last},
                 )
+
+    def _normalised_inside(self, history: History) -> bool:
+        layers = [series.last for _, series in history.of("data/layer_absmax")]
+        return bool(layers) and max(layers) <= self.largest
 
 
 @dataclass(frozen=True)
@@ -249,9 +259,11 @@ class ConstantInput(Rule):
 
     Why: a loader that returns one item, a broadcast, an empty text: nothing can be learned from it.
 
-    Formula: all samples equal the first one in every recorded window over at least ``windows`` windows, at images or
-    other real inputs, or at texts. Masks, positions and other integers that come beside other inputs of the same kind
-    are silent.
+    Formula: all samples equal the first one in every recorded window over at least ``windows`` windows, at images, at
+    texts, or at other real inputs. Rows of numbers (sizes, weights, masks as numbers) beside an input of the same call
+    whose samples differ, and a text (an instruction to the model) where there are other texts that differ, are a fact
+    (info) as long as no side's embeddings are constant. Masks, positions and other integers that come beside other
+    inputs of the same kind are silent.
     """
 
     windows: float = 3
@@ -267,16 +279,34 @@ class ConstantInput(Rule):
         for site, series in history.of("data/repeated"):
             if _constant(history, site, series, int(self.windows)) and self._matters(history, site):
                 yield self.finding(
-                    history, f"{site}: all samples are the same", site=site, evidence={"repeated": series.last}
+                    history,
+                    f"{site}: all samples are the same",
+                    site=site,
+                    severity=Severity.INFO if self._may_be_meant(history, site) else Severity.CRITICAL,
+                    evidence={"repeated": series.last},
                 )
+
+    def _may_be_meant(self, history: History, site: str) -> bool:
+        """Whether it goes along with samples that differ, as a row of numbers or as a text beside the texts."""
+        if constant_since(history) is not None:
+            return False
+        real, call = len(history.series("data/std", site)) > 0, site.rpartition(".")[0]
+        beside = any(
+            other != site
+            and not _constant(history, other, series, 1)
+            and (other.rpartition(".")[0] == call if real else _is_text(history, other))
+            for other, series in history.of("data/repeated")
+        )
+        known = history.sites.get((site, "data"))
+        return beside and known is not None and "x" not in known.label.split(" ")[0]
 
     def _matters(self, history: History, site: str) -> bool:
         if len(history.series("data/std", site)):
             return True
         texts = [
             other
-            for other, series in history.of("data/padding")
-            if any(isfinite(v) for v in series.values) and other.rpartition(".")[0] == site.rpartition(".")[0]
+            for other, _ in history.of("data/padding")
+            if _is_text(history, other) and other.rpartition(".")[0] == site.rpartition(".")[0]
         ]
         return texts == [site]
 
@@ -310,6 +340,13 @@ class InputNotFinite(Rule):
                 )
 
 
+def _again(series: Series) -> list[tuple[int, int]]:
+    """Steps at which a fingerprint came again, each with the step at which it was first seen."""
+    seen: dict[float, int] = {}
+    pairs = zip(series.steps, series.values, strict=True)
+    return [(step, seen[value]) for step, value in pairs if seen.setdefault(value, step) != step]
+
+
 def _alike(history: History, site: str) -> bool:
     """Whether an input's samples are all the same, or it is a mask or a table of positions."""
     series = history.series("data/repeated", site)
@@ -320,6 +357,10 @@ def _alike(history: History, site: str) -> bool:
     padding = history.series("data/padding", site)
     integers = not len(history.series("data/std", site))
     return integers and not (len(padding) and isfinite(padding.last))
+
+
+def _is_text(history: History, site: str) -> bool:
+    return any(isfinite(value) for value in history.series("data/padding", site).values)
 
 
 def _constant(history: History, site: str, series: Series, windows: int) -> bool:

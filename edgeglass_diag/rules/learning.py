@@ -78,9 +78,25 @@ def learned(history: History, *, better: float = 0.2, steps: int = 20, windows: 
     return state if state is not None and state.lasting(steps=steps, windows=windows) else None
 
 
+def sobering(history: History, *, tolerance: float = 0.1, windows: int = 4) -> bool:
+    """Whether a loss that began above chance, being sure of the wrong things, has lost half of that excess by now."""
+    state, losses = no_better_than_chance(history, tolerance), history.relative_loss
+    if state is None or state.windows <= windows:
+        return False
+    excess = losses.at(state.since)
+    return excess > tolerance and sum(losses.values[-windows:]) / windows <= excess / 2
+
+
 def loaded_and_random(history: History) -> tuple[set[str], set[str]]:
-    """Parameters whose values were loaded from a checkpoint, and those that were drawn at random and not loaded."""
-    loaded = {o.name for o in history.origins if any(w.op == "load_state_dict" for w in o.writes)}
+    """Parameters whose values were loaded from a checkpoint, and those that were drawn at random and not loaded.
+
+    A copy of the whole of something that nobody was seen to draw is a checkpoint loaded by hand.
+    """
+    loaded = {
+        o.name
+        for o in history.origins
+        if any(w.op == "load_state_dict" or (w.op == "copy_" and not w.random and not w.partial) for w in o.writes)
+    }
     drawn = {o.name for o in history.origins if any(w.random for w in o.writes)}
     return loaded, drawn - loaded
 
@@ -89,3 +105,14 @@ def side_wakes(history: History) -> bool:
     """Whether the embeddings of some side are about to tell samples apart, or began to a few readings ago."""
     sides = (signal for _, signal in history.of("embedding/sample_signal") if len(signal))
     return any(min(signal.values[-WAKING:]) <= ASLEEP and waking(signal) for signal in sides)
+
+
+def is_softmax(history: History, site: str) -> bool:
+    """Whether a loss is a softmax over candidates, and not a sigmoid of each logit."""
+    known = history.sites.get((site, "loss"))
+    return known is None or known.label != "sigmoid"
+
+
+def is_paired(history: History) -> bool:
+    """Whether the labels of a loss say that the sample of a row and that of its column are a pair."""
+    return any(series.last >= 0.5 for _, series in history.of("loss/labels_diagonal"))

@@ -11,7 +11,7 @@ from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.embeddings import constant_since
 from edgeglass_diag.rules.history import History, held
-from edgeglass_diag.rules.learning import MOVED, no_better_than_chance, side_wakes
+from edgeglass_diag.rules.learning import MOVED, is_softmax, no_better_than_chance, side_wakes
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class TemperatureMissing(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """One finding per pair of sides."""
-        sizes = [int(s.last) for site, s in history.of("loss/candidates") if _is_softmax(history, site)]
+        sizes = [int(s.last) for site, s in history.of("loss/candidates") if is_softmax(history, site)]
         batch = max(sizes, default=0)
         if batch < 2:
             return
@@ -179,11 +179,6 @@ class TemperatureMissing(Rule):
                 site=pair,
                 evidence={"scale": series.last, "floor": floor, "chance": chance, "since": bound.since},
             )
-
-
-def _is_softmax(history: History, site: str) -> bool:
-    known = history.sites.get((site, "loss"))
-    return known is None or known.label != "sigmoid"
 
 
 def _accuracy(history: History, since: int) -> tuple[float, float, float]:
@@ -203,7 +198,7 @@ def _terms(history: History) -> str:
     weights: dict[str, float] = {}
     for site, series in history.of("loss/weight"):
         candidates = round(history.series("loss/candidates", site).last)
-        term = f"ln {candidates}" if _is_softmax(history, site) else f"SigLIP's level at {candidates}"
+        term = f"ln {candidates}" if is_softmax(history, site) else f"SigLIP's level at {candidates}"
         if series.steps[-1] == history.series("loss/total").steps[-1]:
             weights[term] = weights.get(term, 0.0) + series.last
     return " + ".join(f"{weight:.4g} {term}" for term, weight in weights.items())

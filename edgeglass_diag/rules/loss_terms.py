@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History, Series
+from edgeglass_diag.rules.learning import is_paired, is_softmax
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class BatchOfOne(Rule):
 
     Why: with nothing to contrast the loss is exactly 0 and so is its gradient. Accumulation adds no negatives.
 
-    Formula: fewer than ``candidates`` candidates, on average, at a loss function, in every recorded window so far.
+    Formula: fewer than ``candidates`` candidates, on average, at a softmax, in every recorded window so far. A sigmoid
+    of a single logit, as matching heads and discriminators have, costs ln 2 where it knows nothing and is silent.
     """
 
     candidates: float = 2
@@ -30,6 +32,8 @@ class BatchOfOne(Rule):
     def check(self, history: History) -> Iterable[Finding]:
         """One finding per loss."""
         for site, series in history.of("loss/candidates"):
+            if not is_softmax(history, site):
+                continue
             few = history.streak(("EG404", self.candidates, site), series, lambda _, value: value < self.candidates)
             if few is not None and few.windows == len(series) >= 2:  # logits that became NaN leave no candidates either
                 yield self.finding(
@@ -81,13 +85,14 @@ class LabelsOffDiagonal(Rule):
     the text of another.
 
     Formula: the logits are a square product of the embeddings of two different sides, and at most ``share`` of the
-    labels is on the diagonal, in every recorded window over at least ``windows`` windows, while the in-batch accuracy
-    is no higher than three times chance. Two views of one encoder (SimCLR) have their labels elsewhere and are silent,
-    and so is whatever learns.
+    labels is on the diagonal, in every recorded window over at least ``steps`` steps and ``windows`` windows, while the
+    in-batch accuracy is no higher than three times chance. Two views of one encoder (SimCLR) have their labels
+    elsewhere and are silent, and so is whatever learns: candidates that were shuffled, or as many classes as samples.
     """
 
     share: float = 0.5
-    windows: float = 3
+    steps: float = 20
+    windows: float = 4
 
     code = "EG406"
     name = "labels-off-diagonal"
@@ -101,7 +106,9 @@ class LabelsOffDiagonal(Rule):
             return
         for site, series in history.of("loss/labels_diagonal"):
             off = history.streak(("EG406", self.share, site), series, lambda _, value: value <= self.share)
-            if off is None or off.windows < self.windows or off.windows < len(series):
+            if off is None or off.windows < len(series):
+                continue
+            if not off.lasting(steps=int(self.steps), windows=int(self.windows)):
                 continue
             accuracy, candidates = history.series("loss/accuracy", site), history.series("loss/candidates", site)
             if _mean(accuracy.values[-int(self.windows) :]) <= 3 / max(1.0, candidates.last):
@@ -121,7 +128,9 @@ class PairsPushedApart(Rule):
 
     Formula: the mean cosine of the pairs lies more than ``margin`` below the mean cosine of all image-text
     combinations, 1 - alignment / 2 against (|m|^2 + |n|^2 - gap^2) / 2 with the means m and n of the sides, while the
-    in-batch accuracy is above three times chance, in at least ``windows`` recorded windows in a row.
+    in-batch accuracy is above three times chance, in at least ``windows`` recorded windows in a row. Pairs are rows
+    that the labels of a loss make pairs: classes in the place of texts are none, and what a captioner gets right is no
+    answer to which pairs belong together.
     """
 
     margin: float = 0.05
@@ -135,8 +144,13 @@ class PairsPushedApart(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """One finding per pair of sides."""
+        diagonal = dict(history.of("loss/labels_diagonal"))
+        if diagonal and not is_paired(history):
+            return
         answers = [
-            (accuracy, history.series("loss/candidates", site)) for site, accuracy in history.of("loss/accuracy")
+            (accuracy, history.series("loss/candidates", site))
+            for site, accuracy in history.of("loss/accuracy")
+            if not diagonal or site in diagonal
         ]
         if not any(_mean(a.values[-int(self.windows) :]) > 3 / max(1.0, c.last) for a, c in answers):
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -84,17 +85,23 @@ class ScheduleOverrun(Rule):
     Why: 0.5 (1 + cos(pi p)) grows again for p > 1; the end of the training undoes the annealing.
 
     Formula: after its peak the rate fell to at most ``low`` of it and then rose in at least ``points`` recorded
-    windows without a jump, closer to c (t - t0)^2 than to c (t - t0). A warm restart jumps, a triangular cycle
-    rises linearly; both are silent.
+    windows without a jump, closer to c (t - t0)^2 than to c (t - t0), and as it had fallen: a cosine is even about its
+    horizon, so that the rate is within a factor of ``even`` of what it was as long before the lowest. A warm restart
+    jumps, a triangular cycle rises linearly, the warm-up of a new stage is shorter than the decay of the last;
+    they are silent.
     """
 
     low: float = 0.05
     points: float = 3
+    even: float = 2.0
 
     code = "EG203"
     name = "schedule-overrun"
     severity = Severity.WARNING
-    source = "derived: expansion of the cosine at p = 1; the Edge Glass history rises quadratically from 5e-10"
+    source = (
+        "derived: expansion of the cosine at p = 1; the Edge Glass history rises quadratically from 5e-10; with the "
+        "horizon half a point beside the lowest of three on each side the two rates differ by (3.5 / 2.5)^2 = 2"
+    )
     fix = "Set the schedule's number of steps to the number of optimizer steps that the run really takes."
 
     def check(self, history: History) -> Iterable[Finding]:
@@ -128,7 +135,19 @@ class ScheduleOverrun(Rule):
             return None
         times = [step - steps[lowest] for step in steps[lowest:]]
         lifted = [value - rising[0] for value in rising]
-        return lowest if _misfit(times, lifted, 2) < _misfit(times, lifted, 1) else None
+        if _misfit(times, lifted, 2) >= _misfit(times, lifted, 1):
+            return None
+        return lowest if self._is_even(series, peak, lowest) else None
+
+    def _is_even(self, series: Series, peak: int, lowest: int) -> bool:
+        """Whether the rate rose from its lowest as it had fallen, as far as both are known."""
+        steps, values = series.steps, series.values
+        reach = min(steps[-1] - steps[lowest], steps[lowest] - steps[peak])
+        fall = [rate - values[lowest] for rate in values[peak : lowest + 1]]
+        rise = [rate - values[lowest] for rate in values[lowest:]]
+        before = _between(steps[peak : lowest + 1], fall, steps[lowest] - reach)
+        after = _between(steps[lowest:], rise, steps[lowest] + reach)
+        return before <= self.even * after and after <= self.even * before
 
 
 def _misfit(times: list[int], values: list[float], power: int) -> float:
@@ -136,3 +155,12 @@ def _misfit(times: list[int], values: list[float], power: int) -> float:
     basis = [float(t) ** power for t in times]
     factor = sum(b * v for b, v in zip(basis, values, strict=True)) / sum(b * b for b in basis)
     return sum((v - factor * b) ** 2 for b, v in zip(basis, values, strict=True))
+
+
+def _between(steps: list[int], values: list[float], step: int) -> float:
+    """Value at a step between the first and the last, interpolated."""
+    right = max(1, bisect_left(steps, step))
+    if right >= len(steps):
+        return values[-1]
+    share = (step - steps[right - 1]) / (steps[right] - steps[right - 1])
+    return values[right - 1] + share * (values[right] - values[right - 1])

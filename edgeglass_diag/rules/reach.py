@@ -218,7 +218,8 @@ class ZeroGradient(Rule):
     never moves. A single zero-initialised gate gets its own gradient at once and opens the way for the others.
 
     Formula: |gradient| = 0 in every recorded window so far, over at least ``steps`` steps and ``windows`` windows, of a
-    weight with two or more dimensions above one, while others get gradients.
+    weight with two or more dimensions above one, while others get gradients. A fact (info) while a loss has had the
+    weight 0 all the time: a term that is faded in later trains its head later.
     """
 
     steps: float = 10
@@ -235,11 +236,15 @@ class ZeroGradient(Rule):
         zero = [site for site in matrices(history) if self._always(history, site)]
         if not zero or not any(series.last > 0 for site, series in history.of("gradient/norm") if site):
             return
+        weights = [series.values for _, series in history.of("loss/weight")]
+        waiting = any(not any(values) for values in weights) and any(any(values) for values in weights)
         for place, names in places(zero):
             yield self.finding(
                 history,
-                f"{place}: the gradient of {listed(names)} has been exactly zero since the beginning",
+                f"{place}: the gradient of {listed(names)} has been exactly zero since the beginning"
+                + (", as has the weight of a loss" if waiting else ""),
                 site=place,
+                severity=Severity.INFO if waiting else Severity.WARNING,
                 evidence={"parameters": names},
             )
 

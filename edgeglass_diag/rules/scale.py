@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +10,7 @@ from functools import partial
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History, Series, held
-from edgeglass_diag.rules.learning import MOVED, stuck
+from edgeglass_diag.rules.learning import MOVED, sobering, stuck
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class NormalisationMissing(Rule):
 
     Formula: within a side the lengths differ by more than ``spread`` (std / mean), and logits are more than ``scale``
     times the cosines, in every recorded window over at least ``windows`` windows. Dot products of moderate size, as
-    in dense retrieval, are silent.
+    in dense retrieval, are silent; and larger ones, of what a LayerNorm gives out, where no scale is applied to them
+    and the model learns, or has not yet had 20 steps to.
     """
 
     spread: float = 0.01
@@ -37,7 +39,7 @@ class NormalisationMissing(Rule):
         """One finding per pair of sides."""
         for pair, series in history.of("embedding/scale"):
             large = history.streak(("EG303", self.scale, pair), series, lambda _, value: value > self.scale)
-            if large is None or large.windows < self.windows:
+            if large is None or large.windows < self.windows or _learns_by_products(history, pair):
                 continue
             for side in pair.split(" x "):
                 spread, size = history.series("embedding/norm_spread", side), history.series("embedding/norm", side)
@@ -176,7 +178,8 @@ class ScaleRunaway(Rule):
     hard pairs alone, and exp overflows in half precision.
 
     Formula: logits are more than ``scale`` times the cosines of embeddings of one length, in every recorded window over
-    at least ``windows`` windows.
+    at least ``windows`` windows. Plain dot products have no scale that could run away: of embeddings that are long by
+    construction, as those of a LayerNorm, they are silent where the model learns, or has not yet had 20 steps to.
     """
 
     scale: float = 105.0
@@ -194,7 +197,9 @@ class ScaleRunaway(Rule):
             large = history.streak(("EG407", self.scale, pair), series, lambda _, value: value > self.scale)
             spreads = [history.series("embedding/norm_spread", side) for side in pair.split(" x ")]
             unit = all(len(spread) and spread.last < 0.01 for spread in spreads)  # one side may carry the scale
-            if unit and large is not None and large.windows >= self.windows:
+            if not unit or large is None or large.windows < self.windows:
+                continue
+            if not _learns_by_products(history, pair):
                 yield self.finding(
                     history,
                     f"{pair}: the scale is {series.last:.4g}, at first {series.values[0]:.4g}, above {self.scale:.0f} "
@@ -235,3 +240,12 @@ class ScaleDecayed(Rule):
                     site=pair,
                     evidence={"first": series.values[0], "scale": series.last},
                 )
+
+
+def _learns_by_products(history: History, pair: str) -> bool:
+    """Whether logits are plain dot products of long embeddings, without a scale, and the loss is not stuck."""
+    norms = [history.series("embedding/norm", side) for side in pair.split(" x ")]
+    if not all(len(norm) and norm.last > 1.05 for norm in norms):  # beside a unit vector the other carries the scale
+        return False
+    scale = history.series("embedding/scale", pair).last
+    return scale <= 1.05 * math.prod(norm.last for norm in norms) and (not stuck(history) or sobering(history))

@@ -73,8 +73,10 @@ class Diverging(Rule):
     Why: a loss above that of knowing nothing is that of being sure of the wrong thing, and it does not come back by
     itself: the learning rate is too high, or the scale has run away.
 
-    Formula: the loss is not finite or larger than ``factor`` times the larger of its first value and its chance
-    level, in every recorded window over at least ``steps`` steps and ``windows`` windows.
+    Formula: the known part of the loss is larger than ``factor`` times the larger of its first value and its chance
+    level in the same window, in every recorded window over at least ``steps`` steps and ``windows`` windows. More
+    candidates, a term with a growing weight, the turn of another optimizer or another stage of the training raise the
+    chance level with the loss; a part that has no chance level, as a penalty that is faded in, is left out.
     """
 
     factor: float = 1.5
@@ -89,12 +91,15 @@ class Diverging(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """At most one finding for the whole loss."""
-        total, chance = history.series("loss/total"), history.series("loss/chance")
+        total, chance = history.series("loss/explained"), history.series("loss/chance")
         first = next((value for value in total.values if isfinite(value)), 0.0)
-        level = self.factor * max(first, chance.values[0] if len(chance) else 0.0)
-        if level <= 0 or not isfinite(level) or not len(chance):
+        if first <= 0:
             return
-        state = history.streak(("EG204", round(level, 9)), total, lambda _, value: not value <= level)
+
+        def far_above(step: int, value: float) -> bool:
+            return not value <= self.factor * max(first, chance.at(step))
+
+        state = history.streak(("EG204", self.factor, round(first, 9)), total, far_above)
         if state is None or not isfinite(total.last):
             return
         if state.lasting(steps=int(self.steps), windows=int(self.windows)):

@@ -99,7 +99,8 @@ class MassOnPadding(Rule):
     Why: an inverted mask is no error to torch; the text is read from its padding.
 
     Formula: tokens whose padding is a share p of the context go into the model whose attention has a share v of valid
-    keys, and v equals p to ``slack`` and not 1 - p, in every recorded window over at least ``windows`` windows.
+    keys, and v equals p to ``slack`` and not 1 - p, in every recorded window over at least ``windows`` windows. A mask
+    that hides no key from all queries of a sample, as a causal one, is no mask of padding and silent.
     """
 
     slack: float = 0.02
@@ -115,6 +116,9 @@ class MassOnPadding(Rule):
         """One finding per attention site."""
         shares = [(site, series) for site, series in history.of("data/padding") if len(series)]
         for site, valid in history.of("attention/valid_keys"):
+            hidden = history.series("attention/padding_mass", site)
+            if len(hidden) and hidden.last == 0:
+                continue
             for tokens, padding in shares:
                 if self._inverted(valid.values, [padding.at(step) for step in valid.steps]):
                     yield self.finding(

@@ -75,7 +75,7 @@ FAULTY = {
     "EG106": {"text.attention|attention/masked_queries": always([0.1]), "text|activation/nonfinite": always(4)},
     "EG201": dict(origins=[origin(n, DRAWN) for n in "wxy"])
     | {"w|gradient/norm": always(1e-9), "x|gradient/norm": always(1.0), "y|gradient/norm": always(1.0)},
-    "EG204": {"|loss/total": lambda t: CHANCE + t},
+    "EG204": {f"|loss/{name}": (lambda t: CHANCE + t) for name in ("total", "explained")},
     "EG205": {"w|update/ratio": always(0.0), "w|gradient/norm": always(1.0)},
     "EG206": {**STUCK, "w|update/ratio": always(1e-6)},
     "EG207": LOST,
@@ -109,14 +109,15 @@ FAULTY = {
     "EG413": dict(more_sites=[Site("logsigmoid", "loss", 9, (), "sigmoid")])
     | {"logsigmoid|loss/labels_zero": always(127 / 128), "logsigmoid|loss/labels_negative": always(0)},
     "EG501": {**PICTURES, "images|data/fingerprint": always(1.5)},
-    "EG502": {**CONTRAST, **TEXT, "tokens|data/repeated": always(0.5)},
+    "EG502": {**CONTRAST, **TEXT, "tokens|data/repeated": always(0.5)}
+    | {"cross_entropy|loss/target_entropy": always(0.0)},
     "EG503": {**STUCK, **GUESS, "w|update/ratio": always(0.01)},
     "EG504": dict(more_sites=[picture()]) | {**PICTURES, "images|data/max": always(255.0)},
     "EG505": {**TEXT, "tokens|data/cut_texts": always(0.3)},
     "EG506": {**TEXT, "tokens|data/padding": always(0.97)},
     "EG507": {**PICTURES, "images|data/repeated": always(63 / 64)},
     "EG509": {**PICTURES, "images|data/max": always(math.nan)},
-    "EG605": dict(more_sites=[Site("", "noise", 9, (), "without gradients")]),
+    "EG605": dict(more_sites=[Site("", "noise", 9, (), "without gradients")]) | {"|noise/unrepeated": always(1.0)},
     "EG701": {"cross_entropy#2|loss/weight": always(0.0)},
     "EG702": {"image[:64]|embedding/norm_spread": always(1e-7), "image[:64]|embedding/norm": always(1.0),
               "image[:16]|embedding/norm": always(0.5)},
