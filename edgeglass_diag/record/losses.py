@@ -97,7 +97,7 @@ class LossTap:
                 if tensor.numel() == 1:
                     value = tensor.detach().double() * (1 if factor is None else factor.detach().double())
                     session.buffer.add("", "loss/total", session.unscaled(value))
-        session.calls.clear()
+        session.end_passes()
         self._before()
         self._going_back = True
         try:
@@ -124,7 +124,7 @@ class LossTap:
         logits, axis = given["input"], given["dim"]
         if logits.dim() != 2 or self._session.lineage.product(logits) is None:
             return
-        site = self._site("logsumexp")
+        site = self._session.loss("logsumexp")
         with self._session.measuring(site, "loss", logits):
             rows = logits.detach() if axis in (1, -1, (1,), (-1,), [1], [-1]) else logits.detach().mT
             self._session.see(site, "loss", label="logsumexp")
@@ -141,7 +141,7 @@ class LossTap:
         session, target = self._session, given["target"]
         if logits.numel() == 0:
             return
-        site, reduction = self._site(kind), str(given.get("reduction", "mean"))
+        site, reduction = self._session.loss(kind), str(given.get("reduction", "mean"))
         with session.measuring(site, "loss", logits):
             rows = _as_rows(logits.detach())
             indices = None if target.is_floating_point() else target.reshape(-1)
@@ -190,7 +190,7 @@ class LossTap:
     def _logsigmoid(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """SigLIP: labels x logits (B, N) with one positive in each row, https://arxiv.org/abs/2303.15343."""
         logits = args[0] if args else kwargs["input"]
-        site = self._site("logsigmoid")
+        site = self._session.loss("logsigmoid")
         if logits.dim() != 2 or logits.shape[1] < 2:
             self._session.cannot_observe(site, "loss", f"logsigmoid of {logits.dim()}-D logits is no contrastive loss")
             return
@@ -225,7 +225,7 @@ class LossTap:
     def _binary(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = dict(zip(_BINARY, args, strict=False)) | kwargs
         logits, target = given["input"], given["target"]
-        site = self._site("binary_cross_entropy")
+        site = self._session.loss("binary_cross_entropy")
         if logits.dim() != 2 or given.get("pos_weight") is not None or given.get("weight") is not None:
             self._session.cannot_observe(site, "loss", "binary cross-entropy of other than 2-D logits, or weighted")
             return
@@ -240,10 +240,6 @@ class LossTap:
             entropy = torch.special.entr(share) + torch.special.entr(1 - share)
             level = _Level(entropy * count, entropy * logits.shape[1])
             self._follow(site, result, lambda: level)
-
-    def _site(self, kind: str) -> str:
-        path = self._session.stack[-1].site if self._session.stack else ""
-        return self._session.occurrence(f"{path}.{kind}" if path else kind)
 
     def _logits_of(self, site: str, logits: Tensor, rows: Tensor, count: Tensor | int) -> Tensor:
         """Write what the logits tell; returns the mean over rows of ln(candidates): 0-d."""

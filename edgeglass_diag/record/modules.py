@@ -103,7 +103,7 @@ class ModuleTap:
     def _begin_pass(self, module: nn.Module, *, is_model: bool) -> bool:
         """An outermost forward pass begins; from the limit on the window goes unrecorded and the answer is False."""
         session = self._session
-        session.calls.clear()
+        session.begin_pass(module, is_model=is_model)
         if not torch.is_grad_enabled():
             session.without_gradients.add(module)
             return True

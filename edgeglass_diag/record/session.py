@@ -74,6 +74,12 @@ class Frame:
     first: Tensor | None = None
 
 
+def _numbered(path: str, counts: Counter[str]) -> str:
+    count = counts[path]
+    counts[path] += 1
+    return f"{path}#{count}" if count else path
+
+
 def _transforming() -> bool:
     """Whether torch is tracing or transforming a function, so that tensors are stand-ins without values."""
     return (
@@ -100,6 +106,7 @@ class Session:
 
     Attributes:
         calls: occurrences of a site in one outermost forward pass.
+        losses: occurrences of a loss outside of modules since the last backward pass, or since a model began again.
         taps: what is in place while a window is recorded, put in place and taken away together.
         functions: the one of them that watches functions.
         loss_scale: factor on the loss that goes backward (GradScaler), by which readings are divided.
@@ -116,6 +123,7 @@ class Session:
     lineage: Lineage = field(default_factory=Lineage)
     stack: list[Frame] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
+    losses: Counter[str] = field(default_factory=Counter)
     parents: dict[str, tuple[str, ...]] = field(default_factory=dict)
     taps: list[Tap] = field(default_factory=list)
     functions: Tap | None = None
@@ -130,6 +138,7 @@ class Session:
     process: int = field(default_factory=os.getpid)
     _sites: dict[tuple[str, str], Site] = field(default_factory=dict)
     _new_sites: dict[tuple[str, str], Site] = field(default_factory=dict)
+    _passed: set[nn.Module] = field(default_factory=set)
 
     @property
     def blind(self) -> bool:
@@ -175,9 +184,28 @@ class Session:
 
     def occurrence(self, path: str) -> str:
         """``path`` for its first occurrence in a forward pass, ``path#k`` for the k-th after it."""
-        count = self.calls[path]
-        self.calls[path] += 1
-        return f"{path}#{count}" if count else path
+        return _numbered(path, self.calls)
+
+    def loss(self, kind: str) -> str:
+        """The site of a loss, at the module that computes it if there is one."""
+        if self.stack:
+            return self.occurrence(f"{self.stack[-1].site}.{kind}" if self.stack[-1].site else kind)
+        return _numbered(kind, self.losses)
+
+    def begin_pass(self, module: nn.Module, *, is_model: bool) -> None:
+        """An outermost forward pass begins: occurrences count anew, of losses where this very model ran already."""
+        self.calls.clear()
+        if module in self._passed:
+            self.losses.clear()
+            self._passed.clear()
+        if is_model:
+            self._passed.add(module)
+
+    def end_passes(self) -> None:
+        """All occurrences count anew: a backward pass begins, or the window ends."""
+        self.calls.clear()
+        self.losses.clear()
+        self._passed.clear()
 
     def see(self, path: str, kind: str, *, parents: tuple[str, ...] = (), label: str = "") -> None:
         """Note that a site exists; its first order of execution and its last parents are kept."""
@@ -233,7 +261,7 @@ class Session:
     def end_window(self) -> None:
         """Drop what belongs to the window only."""
         self.lineage.clear()
-        self.calls.clear()
+        self.end_passes()
         self.parents.clear()
         self.loss_scale = None
         self.forwards = 0

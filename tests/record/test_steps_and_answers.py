@@ -119,3 +119,18 @@ def test_a_momentum_encoder_is_written_and_a_frozen_tower_is_not(momentum):
     windows = record(loop)[1]
     written = {site: v for (site, signal), v in windows[2].items() if signal == "weight/written"}
     assert written == {f"frozen.{name}.weight": (float(momentum > 0),) for name in ("image", "text", "mix")}
+
+
+def test_losses_of_one_step_keep_apart_when_a_head_runs_between_them():
+    def loop():
+        model, head = Pair(), nn.Linear(8, 3)
+        optimizer = torch.optim.SGD([*model.parameters(), *head.parameters()], lr=0.1)
+        image, text = model(*batch(0))
+        loss = clip_loss(image, text) + 0.0 * F.cross_entropy(head(image), torch.arange(6) % 3)
+        loss.backward()
+        optimizer.step()
+
+    seen = record(loop)[1][0]
+    sites = [f"cross_entropy{number}" for number in ("", "#1", "#2")]
+    assert [seen[site, "loss/candidates"] for site in sites] == [(6.0,), (6.0,), (3.0,)]
+    assert [seen[site, "loss/weight"] for site in sites] == [(0.5,), (0.5,), (0.0,)]
