@@ -11,8 +11,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import torch._dynamo  # noqa: F401 - loaded before pytester remembers which modules were: torch has none of it twice
 
-import edgeglass_diag.guard.guarding  # noqa: F401 - loaded before pytester remembers which modules were
+import edgeglass_diag.guard.guarding  # noqa: F401 - the same
 
 pytest_plugins = ["pytester"]
 
