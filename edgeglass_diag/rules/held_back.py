@@ -81,18 +81,19 @@ class MovesTooLittle(Rule):
     Formula: the median over the weight matrices of |delta w| / |w|, summed over the last ``steps`` steps, is below
     ``way``, without being zero, and the loss is no more than a tenth better than chance. During a warm-up that still
     rises it waits: the rate must have been level, or have doubled no more, over those steps; a warm-up that never
-    ends is EG212.
+    ends is EG212. Weights that have moved by ``moved`` since the beginning are silent: what stopped them is not the rate.
     """
 
     way: float = 0.002
     steps: float = 40
+    moved: float = 0.04
 
     code = "EG206"
     name = "moves-too-little"
     severity = Severity.WARNING
     source = (
         "derived: 0.002 in 40 steps is 5e-5 a step, below TheDeepChecker's lower bound of 1e-4 and a twentieth of the "
-        "usual 1e-3 (https://cs231n.github.io/neural-networks-3/#ratio)"
+        "usual 1e-3, by which 0.04 are 40 steps (https://cs231n.github.io/neural-networks-3/#ratio)"
     )
     fix = "Raise the learning rate; look at clipping, eps and the gradient's size."
     refuted_by_learning = True
@@ -103,7 +104,7 @@ class MovesTooLittle(Rule):
             return
         since = history.last_step - int(self.steps)
         way = history.cumulated_update(max(0, since))
-        if not 0 < way < self.way or still_rising(history, since):
+        if not 0 < way < self.way or still_rising(history, since) or history.cumulated_update(0) >= self.moved:
             return
         yield self.finding(
             history,

@@ -327,6 +327,12 @@ def test_a_side_that_wakes_is_left_to_wake():
     assert {"EG301", "EG401"} <= codes(sleeps).keys()
 
 
+def test_weights_that_have_come_far_are_not_held_back_by_the_rate():
+    stopped = {**STUCK, "w|update/ratio": lambda t: 0.01 if t < 30 else 1e-6}
+    assert "EG206" not in codes(stopped)
+    assert "EG206" in codes({**STUCK, "w|update/ratio": always(1e-6)})
+
+
 def test_steps_lost_to_rounding_are_waited_for_while_the_rate_rises():
     lost = {**STUCK, "w|update/unmoved": always(0.95), "w|update/ratio": always(3e-5)}
     assert "EG804" in codes({**lost, "group0|optimizer/lr": always(1e-5)})
