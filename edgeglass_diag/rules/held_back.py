@@ -81,7 +81,8 @@ class MovesTooLittle(Rule):
     Formula: the median over the weight matrices of |delta w| / |w|, summed over the last ``steps`` steps, is below
     ``way``, without being zero, and the loss is no more than a tenth better than chance. During a warm-up that still
     rises it waits: the rate must have been level, or have doubled no more, over those steps; a warm-up that never
-    ends is EG212. Weights that have moved by ``moved`` since the beginning are silent: what stopped them is not the rate.
+    ends is EG212. Weights that have moved by ``moved`` since the beginning are silent: what stopped them is not the
+    rate.
     """
 
     way: float = 0.002
