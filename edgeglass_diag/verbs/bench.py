@@ -155,17 +155,26 @@ def verdict(case: Case, findings: Sequence[Finding]) -> dict[str, Any]:
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Counts over all runs."""
+    """Counts over all runs.
+
+    Withdrawn: healthy runs with a verdict that nothing is learned, of which the model's learning made a fact later.
+    """
     ill = [row for row in rows if not row["healthy"]]
     well = [row for row in rows if row["healthy"]]
     delays = sorted(row["delay"] for row in ill if row["delay"] is not None)
     count = {key: sum(row[key] for row in ill) for key in ("found", "named", "located")}
     loud = {level: sum(any(f["severity"] == level for f in row["findings"]) for row in well)
             for level in ("critical", "warning")}  # fmt: skip
+    withdrawn = sum(any("learned_since" in f["evidence"] for f in row["findings"]) for row in well)
     p90 = delays[min(len(delays) - 1, int(0.9 * len(delays)))] if delays else None
     return {
         "faults": {"total": len(ill), **count},
         "delay_steps": {"median": median(delays) if delays else None, "p90": p90},
-        "healthy": {"runs": len(well), "false_critical": loud["critical"], "false_warning": loud["warning"]},
+        "healthy": {
+            "runs": len(well),
+            "false_critical": loud["critical"],
+            "false_warning": loud["warning"],
+            "withdrawn": withdrawn,
+        },
         "cases": [{key: value for key, value in row.items() if key != "stamp"} for row in rows],
     }

@@ -28,7 +28,7 @@ def bench_tables(result: dict[str, Any]) -> Iterator[RenderableType]:
         yield f"faults: {shares}; delay in steps: median {delay['median']}, 90 % within {delay['p90']}"
     yield (
         f"healthy: {healthy['runs']} runs, {healthy['false_critical']} with a critical finding, "
-        f"{healthy['false_warning']} with a warning"
+        f"{healthy['false_warning']} with a warning, {healthy['withdrawn']} with one that was withdrawn later"
     )
 
 

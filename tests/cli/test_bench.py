@@ -18,8 +18,8 @@ def bench(*arguments):
     return result
 
 
-def finding(code, site="", step=5, severity=Severity.WARNING, because_of=None):
-    return Finding(code, code.lower(), severity, site, step, "", because_of=because_of)
+def finding(code, site="", step=5, severity=Severity.WARNING, because_of=None, **evidence):
+    return Finding(code, code.lower(), severity, site, step, "", because_of=because_of, evidence=evidence)
 
 
 @pytest.fixture
@@ -42,10 +42,10 @@ def test_only_headlines_name_and_only_warnings_find(case):
 
 def test_false_alarms_are_counted_by_their_worst():
     healthy = next(case for case in provider().cases() if case.name == "plain")
-    rows = [
-        verdict(healthy, found) for found in ([], [finding("EG502")], [finding("EG301", severity=Severity.CRITICAL)])
-    ]
-    assert summary(rows)["healthy"] == {"runs": 3, "false_critical": 1, "false_warning": 1}
+    withdrawn = finding("EG401", severity=Severity.INFO, learned_since=60)
+    worst = ([], [finding("EG502")], [finding("EG301", severity=Severity.CRITICAL)], [withdrawn])
+    counted = summary([verdict(healthy, found) for found in worst])["healthy"]
+    assert counted == {"runs": 4, "false_critical": 1, "false_warning": 1, "withdrawn": 1}
 
 
 def test_the_cases_are_many_and_their_codes_exist():
@@ -65,7 +65,7 @@ def test_the_fast_subset_is_named_and_healthy_models_are_silent(tmp_path):
     measured = json.loads(result.stdout)
     assert measured["faults"]["total"] >= 5
     assert set(measured["faults"].values()) == {measured["faults"]["total"]}
-    assert measured["healthy"] == {"runs": 2, "false_critical": 0, "false_warning": 0}
+    assert measured["healthy"] == {"runs": 2, "false_critical": 0, "false_warning": 0, "withdrawn": 0}
     again = bench("--fast", "--out", out, "--json")
     assert "seed 0" not in again.stderr
     assert json.loads(again.stdout) == measured
