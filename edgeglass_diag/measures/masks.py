@@ -17,7 +17,7 @@ class Mask:
 
     Attributes:
         values: bool or additive, (b or 1, H or 1, n or 1, S).
-        padding: True where no query of the sample may see the key, (b or 1, H or 1, 1, S).
+        padding: True where no query of the sample may see the key, (b or 1, H or 1, 1, S); None where all are seen.
         positions: (n, 1) positions of the chosen queries where attention is causal.
     """
 
@@ -37,8 +37,9 @@ class Mask:
             subset: the batch elements and queries chosen.
         """
         positions = torch.arange(query.shape[2], device=query.device)[subset.queries, None] if is_causal else None
-        if mask is None:
-            return Mask(None, None, positions)
+        if mask is None:  # causality hides from all queries what lies behind the last of them
+            beyond = torch.arange(keys, device=query.device) >= query.shape[2]
+            return Mask(None, beyond[None, None, None] if is_causal else None, positions)
         values = narrowed(mask)[(None,) * (4 - mask.dim())]
         values = _taken(values.expand(*values.shape[:3], keys), 0, subset.batch)
         if values.dtype == torch.bool:
@@ -53,15 +54,15 @@ class Mask:
         if self.positions is not None:
             keys = torch.arange(logits.shape[-1], device=logits.device)
             valid = (keys <= self.positions[rows]).to(logits.dtype)[None, None]
-        if self.values is None or self.padding is None:  # causality alone hides no key from all queries
-            padding = None if valid is None else torch.zeros_like(valid[..., :1, :])
+        padding = None if self.padding is None else _taken(self.padding, 0, elements).to(logits.dtype)
+        if self.values is None:
             return query_statistics(logits, valid, padding=padding)
         part = _taken(_taken(self.values, 0, elements), 2, rows)
         allowed = _allowed(part).to(logits.dtype)
         return query_statistics(
             logits,
             allowed if valid is None else allowed * valid,
-            padding=_taken(self.padding, 0, elements).to(logits.dtype),
+            padding=padding,
             bias=None if part.dtype == torch.bool else part.to(logits.dtype).clamp_min(EXCLUDED),
         )
 
