@@ -8,6 +8,7 @@ from edgeglass_diag.report.notebook import notebook
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_notebook_of_a_trained_run_executes_and_keeps_its_outputs(command, tmp_path, feature_cache):
     small = [f"--set={setting}" for setting in ("data.train=256", "data.val=64", "data.test=64", "train.max_steps=2")]
     assert command("run", "baseline", *small, "--out", tmp_path / "run").returncode == 0
