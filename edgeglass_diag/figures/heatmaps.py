@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LABEL = 30
-_ROWS_LABELLED = 40
+_ROWS_LABELLED = 30
 _FLOOR = 1e-30
 
 
@@ -58,6 +58,8 @@ def site_heatmap(matrix: SiteSteps, scale: Scale, template: go.layout.Template) 
         scale: how the signal is drawn.
         template: one of ``TEMPLATES``.
     """
+    import numpy as np
+
     shown = shown_values(matrix, scale)
     colors = color_values(shown, scale)
     said = "%{customdata:.4g}" if scale.logarithmic else "%{z:.4g}"
@@ -72,8 +74,10 @@ def site_heatmap(matrix: SiteSteps, scale: Scale, template: go.layout.Template) 
         ),
         layout=_layout(matrix.sites, template),
     )  # fmt: skip
+    # As arrays of objects, as `add_line` does: of a list plotly looks at each entry.
+    strokes = {axis: np.array(values, dtype=object) for axis, values in broken_strokes(matrix).items()}
     figure.add_scatter(
-        **broken_strokes(matrix), mode="lines", showlegend=False, name="not finite", connectgaps=False,
+        **strokes, mode="lines", showlegend=False, name="not finite", connectgaps=False,
         line={"width": max(2, min(7, 400 // max(1, len(matrix.sites)))), "color": "#D55E00", "simplify": False},
         hovertemplate="<b>%{y}</b><br>step %{customdata}<br>not a finite number<extra></extra>",
     )  # fmt: skip
@@ -205,7 +209,7 @@ def _layout(sites: Sequence[str], template: go.layout.Template) -> dict[str, Any
         "template": template,
         "uirevision": "kept",
         "meta": {"pick": {"site": "y", "step": "x"}},
-        "margin": {"l": 16 + 7 * max(map(len, names), default=0), "r": 88, "t": 8, "b": 58},  # enough: drawn once
+        "margin": {"l": 16 + 7 * max(map(len, names), default=0), "r": 88, "t": 8, "b": 58, "autoexpand": False},
         "height": height_of(len(sites)),
         "xaxis": {"title": {"text": "optimizer step"}, "showgrid": False},
         "yaxis": {

@@ -82,7 +82,7 @@ def series_of(run: Run, signal: str) -> pd.DataFrame:
 
 BINS = 400
 """Columns of a heatmap at most, about three pixels each."""
-_CELLS = 40_000
+_CELLS = 20_000
 """Cells of a heatmap, of which a browser draws each by itself at some 4 microseconds."""
 _COLUMNS = 100
 _EXACT = 10**9
@@ -101,7 +101,7 @@ def columns_for(rows: int) -> int:
     """Columns of a heatmap of so many rows.
 
     >>> columns_for(30), columns_for(200), columns_for(5000)
-    (400, 200, 100)
+    (400, 100, 100)
     """
     return max(_COLUMNS, min(BINS, _CELLS // max(1, rows)))
 

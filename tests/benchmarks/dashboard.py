@@ -3,8 +3,8 @@
 A process of its own writes a synthetic run with the store's own writer, window by window as a training does, and goes
 on writing while the real server and a real Chromium are measured. The pages are those that the first page links to.
 
-    python tests/benchmarks/dashboard.py                        # 10 million readings and more, a table in Markdown
-    python tests/benchmarks/dashboard.py --steps 300 --signals 1
+    python tests/benchmarks/dashboard.py                        # 12 million readings, a table in Markdown
+    python tests/benchmarks/dashboard.py --signals 5 --pause 0.2  # 50 million, and five windows a second
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Synthetic:
 
 
 def write(folder: Path, options: argparse.Namespace) -> None:
-    """Write the run, say how long that took, then a window each 0.2 s until the process is ended."""
+    """Write the run, say how long that took, then a window each ``pause`` seconds until the process is ended."""
     source = Synthetic(options.sites, options.heads, options.signals)
     writer = RunWriter(folder, name=folder.name, header={"settings": {"total_steps": 20 * options.steps}})
     finding = Finding(
@@ -113,7 +113,7 @@ def write(folder: Path, options: argparse.Namespace) -> None:
     sys.stdin.readline()
     for number in range(options.steps, 10**9):
         writer.write(source.window(10 * number), [finding])
-        time.sleep(0.2)
+        time.sleep(options.pause)
 
 
 @contextmanager
@@ -250,8 +250,9 @@ def main() -> None:
     """Write, serve, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
-    for name, default in (("sites", 200), ("heads", 16), ("steps", 3000), ("signals", 5), ("repeat", 3), ("polls", 4)):
+    for name, default in (("sites", 200), ("heads", 16), ("steps", 3000), ("signals", 1), ("repeat", 3), ("polls", 4)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--pause", type=float, default=1.0, help="seconds between windows of the live run")
     options = parser.parse_args()
     if options.write is not None:
         write(options.write, options)
@@ -259,7 +260,7 @@ def main() -> None:
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder = root / "synthetic"
-        given = [f"--{name}={getattr(options, name)}" for name in ("sites", "heads", "steps", "signals")]
+        given = [f"--{name}={getattr(options, name)}" for name in ("sites", "heads", "steps", "signals", "pause")]
         writer = stack.enter_context(process(__file__, "--write", str(folder), *given))
         pauses = json.loads(line_of(writer))
         size = (folder / "signals.sqlite").stat().st_size / 1e6
