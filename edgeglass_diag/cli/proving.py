@@ -86,7 +86,7 @@ def explain(
     settings: Annotated[list[str], typer.Option("--set", help="section.key=value on the recipe --against.")] = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option(help="Folder of the replays; below runs/ if not given.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Replays of each change.")] = 3,
-    steps: Annotated[int | None, typer.Option(min=4, help="Length of a replay; at most 100 if not given.")] = None,
+    steps: Annotated[int | None, typer.Option(min=4, help="Length of a replay; at most 60 if not given.")] = None,
     budget: Annotated[float | None, typer.Option(min=0, help="Seconds after which no replay begins.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Replays side by side.")] = None,
     as_json: AsJson = False,

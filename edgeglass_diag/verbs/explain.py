@@ -20,7 +20,7 @@ from edgeglass_diag.targets import provider
 from edgeglass_diag.verbs.options import check_folder
 from edgeglass_diag.workers import default_workers
 
-_STEPS = 100
+_STEPS = 60
 _RESULT = "explain.json"
 
 
@@ -34,7 +34,7 @@ class Question:
         overrides: ``section.key=value`` on the recipe ``against``.
         out: folder of the replays.
         seeds: how many seeds.
-        steps: length of a replay; the run's own where that is shorter, at most 100 where None.
+        steps: length of a replay; the run's own where that is shorter, at most 60 where None.
         budget: seconds after which no replay begins.
         workers: processes.
     """
