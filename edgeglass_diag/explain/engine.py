@@ -142,7 +142,8 @@ def explain_difference(
     border = Border.between(worst, best)
     line = border or Border(-LEAST)
     cures = search(names, curing.ask(lambda outcome: not line.is_ill(outcome)))
-    makes_ill = search(names, spoiling.ask(line.is_ill)) if border else None
+    needed = [name for name, count in cures.singles.items() if count is not None and count.holds]
+    makes_ill = search(names, spoiling.ask(line.is_ill), needed=needed) if border else None
     return Explanation(worst, best, line, border is not None, cures, makes_ill, None, towards, not runner.is_over)
 
 

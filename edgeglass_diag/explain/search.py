@@ -40,7 +40,7 @@ class Found:
     Attributes:
         singles: what each change does alone.
         sets: the smallest sets that do it: every change that does it alone or, where none does, one set of which no
-            element can be left out.
+            element can be left out (of those that are needed not even with all the others).
         counts: of the sets.
         whole: what all changes do together.
         flaky: sets on which the seeds disagree.
@@ -53,11 +53,11 @@ class Found:
     flaky: list[Changed]
 
 
-def search(names: Iterable[str], ask: Ask) -> Found:
+def search(names: Iterable[str], ask: Ask, *, needed: Iterable[str] = ()) -> Found:
     """The smallest sets of changes that do what all together do.
 
-    First each alone, because the answer for each is wanted anyway, then delta debugging over the rest: from the whole
-    set, chunks and complements, until no single element can be left out.
+    First each alone, because the answer for each is wanted anyway, then those that are needed together, then delta
+    debugging over all: from the whole set, chunks and complements, until no single element can be left out.
 
     Source: Simplifying and Isolating Failure-Inducing Input, https://doi.org/10.1109/32.988498 (ddmin). Sets that do
     not fit together count as not doing it, as the paper's unresolved outcomes do.
@@ -65,6 +65,7 @@ def search(names: Iterable[str], ask: Ask) -> Found:
     Args:
         names: the changes.
         ask: the oracle, which remembers what it was asked.
+        needed: changes without which not even all others together do it. Where these do it there is nothing to search.
     """
     every = sorted(names)
     whole = frozenset(every)
@@ -72,7 +73,11 @@ def search(names: Iterable[str], ask: Ask) -> Found:
     singles = {name: answers[frozenset({name})] for name in every}
     alone = [frozenset({name}) for name, count in singles.items() if count is not None and count.holds]
     together = answers[whole]
-    sets = alone if alone or together is None or not together.holds else [ddmin(every, ask)]
+    sets = alone
+    if not alone and together is not None and together.holds:
+        core = frozenset(needed)
+        count = ask([core])[core] if core else None
+        sets = [core if count is not None and count.holds else ddmin(every, ask)]
     answers |= ask(sets)
     counts = {each: count for each in sets if (count := answers[each]) is not None}
     flaky = [each for each, count in answers.items() if count is not None and count.is_flaky]

@@ -44,6 +44,20 @@ def test_two_causes_that_act_only_together(both):
     assert len(landscape.asked) < 2 ** len(NAMES) / 3
 
 
+def test_what_is_needed_is_asked_together_before_anything_is_searched():
+    causes = {"lr", "norm", "pooling"}
+    landscape = holds(lambda s: causes <= s)
+    found = search(NAMES, landscape, needed=causes)
+    assert found.sets == [frozenset(causes)]
+    assert len(landscape.asked) == len(NAMES) + 2
+
+
+def test_what_is_needed_may_not_suffice():
+    causes = {"lr", "norm", "pooling"}
+    found = search(NAMES, holds(lambda s: causes <= s), needed=sorted(causes)[:2])
+    assert found.sets == [frozenset(causes)]
+
+
 def test_two_sufficient_causes():
     found = search(NAMES, holds(lambda s: "lr" in s or "norm" in s))
     assert found.sets == [{"lr"}, {"norm"}]
