@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LABEL = 30
-_ROWS_LABELLED = 30
+_ROWS_LABELLED = 40
 _FLOOR = 1e-30
 
 
@@ -209,7 +209,7 @@ def _layout(sites: Sequence[str], template: go.layout.Template) -> dict[str, Any
         "template": template,
         "uirevision": "kept",
         "meta": {"pick": {"site": "y", "step": "x"}},
-        "margin": {"l": 16 + 7 * max(map(len, names), default=0), "r": 88, "t": 8, "b": 58, "autoexpand": False},
+        "margin": {"l": 16 + 7 * max(map(len, names), default=0), "r": 116, "t": 8, "b": 58, "autoexpand": False},
         "height": height_of(len(sites)),
         "xaxis": {"title": {"text": "optimizer step"}, "showgrid": False},
         "yaxis": {
