@@ -25,7 +25,7 @@ def main() -> None:
         seconds = time.perf_counter() - begun
         count = sum(len(reading.values) for window in made for reading in window.readings)
         print(
-            f"{count} readings in {windows} windows: {seconds:.2f} s, {1e3 * seconds / windows:.1f} ms a window (aim 2 s)"
+            f"{count} readings in {windows} windows: {seconds:.2f} s, {1e3 * seconds / windows:.1f} ms each (aim 2 s)"
         )
         assert not engine.failures
 
