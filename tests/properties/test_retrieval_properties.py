@@ -98,10 +98,10 @@ def test_more_captions_of_an_image_never_hide_it(pair, times):
     assert all(more >= one - 1e-9 for more, one in zip(i2t, one_i2t, strict=True)) or times > 1
 
 
-@given(pairs(most_width=16), st.data())
-def test_a_prefix_is_sliced_then_compared_and_the_full_width_is_plain(pair, data):
-    image, text = pair
-    width = image.shape[1]
+@given(st.integers(2, 24), st.integers(1, 16), seeds(), st.data())
+def test_a_prefix_is_sliced_then_compared_and_the_full_width_is_plain(count, width, seed, data):
+    # Spread out: in a narrow cone cosines are equal but for their rounding, which the layout in memory decides.
+    image, text = normal((count, width), seed), normal((count, width), seed + 1)
     dim = data.draw(st.integers(1, width))
     whole = place_pairs(image, text, dims=[dim, width])
     plain, sliced = place_pairs(image, text), place_pairs(image[:, :dim], text[:, :dim])
