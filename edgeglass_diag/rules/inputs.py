@@ -1,0 +1,241 @@
+"""EG504 to EG509: what a single input holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import isfinite
+
+from edgeglass_diag.records import Finding, Severity
+from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.embeddings import constant_since
+from edgeglass_diag.rules.history import History, Series
+
+
+@dataclass(frozen=True)
+class ImageRange(Rule):
+    """Images reach the model in a range that no pretrained or usual model takes.
+
+    Why: pixels of 0 to 255, or divided by 255 twice, put the first layer far out of what it was made for.
+
+    Formula: an input of 1 or 3 channels has values above ``largest`` in magnitude, or a standard deviation below
+    ``flat`` while its samples differ, in at least ``windows`` recorded windows in a row. Small shifts, 0 to 1 instead
+    of normalised, and other means do no harm and are silent, and so is a model that normalises its pixels itself: no
+    layer with a weight matrix is given such images.
+    """
+
+    largest: float = 20.0
+    flat: float = 0.02
+    windows: float = 3
+
+    code = "EG504"
+    name = "image-range"
+    severity = Severity.WARNING
+    source = (
+        "derived: ImageNet's and CLIP's normalisation give -2.2 to 2.7, 0.5 / 0.5 gives -1 to 1; 1/255 of an image has "
+        "a deviation near .001; UMLAUT and SageMaker check the range; open_clip #204"
+    )
+    fix = "Use the model's own preprocessing: ToTensor once, then Normalize with its mean and std."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """One finding per input."""
+        for site, high in history.of("data/max"):
+            if not _is_image(history, site):
+                continue
+            low, spread = history.series("data/min", site), history.series("data/std", site)
+            count = int(self.windows)
+            tops = [max(abs(a), abs(b)) for a, b in zip(low.values[-count:], high.values[-count:], strict=True)]
+            widths = spread.values[-count:]
+            flat = max(widths) < self.flat and not alike(history, site)
+            large = min(tops) > self.largest and not self._normalised_inside(history)
+            if len(tops) >= count and (large or flat):
+                yield self.finding(
+                    history,
+                    f"{site}: images from {low.last:.3g} to {high.last:.3g} with std {spread.last:.3g}",
+                    site=site,
+                    evidence={"min": low.last, "max": high.last, "std": spread.last},
+                )
+
+    def _normalised_inside(self, history: History) -> bool:
+        layers = [series.last for _, series in history.of("data/layer_absmax")]
+        return bool(layers) and max(layers) <= self.largest
+
+
+@dataclass(frozen=True)
+class TextsCut(Rule):
+    """Long texts are cut in front of their end token.
+
+    Why: a model that reads a text at its end token reads it elsewhere where that is lost: CLIP's argmax falls on
+    another word, or on BOS.
+
+    Formula: at least ``share`` of the texts fill the context and do not end with the token with which the padded texts
+    of the batch end, on average over the last ``windows`` recorded windows.
+    """
+
+    share: float = 0.05
+    windows: float = 4
+
+    code = "EG505"
+    name = "texts-cut"
+    severity = Severity.WARNING
+    source = "derived: one text in twenty; open_clip #1151, transformers #24650 (EOS absent, BOS pooled)"
+    fix = "Cut before the end token is added, or set the last position to it."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """One finding per input."""
+        for site, series in history.of("data/cut_texts"):
+            count = int(self.windows)
+            known = [value for value in series.values[-4 * count :] if isfinite(value)][-count:]
+            if len(known) >= self.windows and sum(known) / len(known) >= self.share:
+                share = sum(known) / len(known)
+                yield self.finding(
+                    history,
+                    f"{site}: {share:.0%} of the texts fill the context and have no end token",
+                    site=site,
+                    evidence={"share": share},
+                )
+
+
+@dataclass(frozen=True)
+class MostlyPadding(Rule):
+    """Nearly all tokens are padding.
+
+    Why: the context is far longer than the texts; time and memory go into padding, and what averages over tokens sees
+    little else.
+
+    Formula: the share of padding is at least ``share`` on average over the last ``windows`` recorded windows.
+    """
+
+    share: float = 0.95
+    windows: float = 4
+
+    code = "EG506"
+    name = "mostly-padding"
+    severity = Severity.INFO
+    source = "SageMaker Debugger's padding ratio; captions of ten tokens in CLIP's context of 77 give 0.87"
+    fix = "Cut the context to the longest text of the batch."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """One finding per input."""
+        for site, series in history.of("data/padding"):
+            recent = series.values[-int(self.windows) :]
+            share = sum(recent) / len(recent)
+            if len(recent) >= self.windows and share >= self.share:
+                yield self.finding(history, f"{site}: {share:.0%} padding", site=site, evidence={"share": share})
+
+
+@dataclass(frozen=True)
+class ConstantInput(Rule):
+    """All samples of a batch are the same.
+
+    Why: a loader that returns one item, a broadcast, an empty text: nothing can be learned from it.
+
+    Formula: all samples equal the first one in every recorded window over at least ``windows`` windows, at images, at
+    texts, or at other real inputs. Rows of numbers (sizes, weights, masks as numbers) beside an input of the same call
+    whose samples differ, and a text (an instruction to the model) where there are other texts that differ, are a fact
+    (info) as long as no side's embeddings are constant. Masks, positions and other integers that come beside other
+    inputs of the same kind are silent.
+    """
+
+    windows: float = 3
+
+    code = "EG507"
+    name = "constant-input"
+    severity = Severity.CRITICAL
+    source = "TheDeepChecker: constant inputs"
+    fix = "Look at a batch as the model gets it: index, collate function, tokenizer."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """One finding per input."""
+        for site, series in history.of("data/repeated"):
+            if _constant(history, site, series, int(self.windows)) and self._matters(history, site):
+                yield self.finding(
+                    history,
+                    f"{site}: all samples are the same",
+                    site=site,
+                    severity=Severity.INFO if self._may_be_meant(history, site) else Severity.CRITICAL,
+                    evidence={"repeated": series.last},
+                )
+
+    def _may_be_meant(self, history: History, site: str) -> bool:
+        """Whether it goes along with samples that differ, as a row of numbers or as a text beside the texts."""
+        if constant_since(history) is not None:
+            return False
+        real, call = len(history.series("data/std", site)) > 0, site.rpartition(".")[0]
+        beside = any(
+            other != site
+            and not _constant(history, other, series, 1)
+            and (other.rpartition(".")[0] == call if real else _is_text(history, other))
+            for other, series in history.of("data/repeated")
+        )
+        known = history.sites.get((site, "data"))
+        return beside and known is not None and "x" not in known.label.split(" ")[0]
+
+    def _matters(self, history: History, site: str) -> bool:
+        if len(history.series("data/std", site)):
+            return True
+        texts = [
+            other
+            for other, _ in history.of("data/padding")
+            if _is_text(history, other) and other.rpartition(".")[0] == site.rpartition(".")[0]
+        ]
+        return texts == [site]
+
+
+@dataclass(frozen=True)
+class InputNotFinite(Rule):
+    """A batch brings NaN or infinity with it.
+
+    Why: one such pixel makes the whole step worthless.
+
+    Formula: smallest or largest value of an input is not finite in a recorded window. Inputs of minus infinity, as
+    additive masks are, are silent.
+    """
+
+    code = "EG509"
+    name = "input-not-finite"
+    severity = Severity.CRITICAL
+    source = "IEEE 754"
+    fix = "Find the sample: check files and augmentations (a division by a deviation of zero, a logarithm)."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """One finding per input."""
+        for site, series in history.of("data/max"):
+            low = history.series("data/min", site)
+            if series.last != series.last or series.last == float("inf") or low.last != low.last:
+                yield self.finding(
+                    history,
+                    f"{site}: not finite at step {series.steps[-1]}",
+                    site=site,
+                    evidence={"max": series.last, "min": low.last},
+                )
+
+
+def alike(history: History, site: str) -> bool:
+    """Whether an input's samples are all the same, or it is a mask or a table of positions."""
+    series = history.series("data/repeated", site)
+    recent, counts = series.values[-4:], history.series("data/samples", site)
+    samples = max(2.0, counts.last) if len(counts) else 2.0
+    if not recent or sum(recent) / len(recent) >= 1 - 1.5 / samples or "mask" in site.lower():
+        return True
+    padding = history.series("data/padding", site)
+    integers = not len(history.series("data/std", site))
+    return integers and not (len(padding) and isfinite(padding.last))
+
+
+def _is_text(history: History, site: str) -> bool:
+    return any(isfinite(value) for value in history.series("data/padding", site).values)
+
+
+def _constant(history: History, site: str, series: Series, windows: int) -> bool:
+    samples = history.series("data/samples", site)
+    return len(series) >= windows and all(
+        n >= 2 and value >= 1 - 1.5 / n
+        for value, n in zip(series.values[-windows:], samples.values[-windows:], strict=False)
+    )
+
+
+def _is_image(history: History, site: str) -> bool:
+    known = history.sites.get((site, "data"))
+    shape = known.label.split(" ")[0].split("x") if known is not None else []
+    return len(shape) == 3 and (shape[0] in ("1", "3") or shape[-1] in ("1", "3"))
