@@ -1,18 +1,40 @@
-"""Observes dropout: how much of what it is given it takes away."""
+"""Observes dropout: how much it takes away, and where none belongs, in an evaluation or inside of a frozen encoder."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from types import FrameType
 from typing import Any
+from weakref import WeakKeyDictionary
 
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
+from edgeglass_diag.measures.batches import row_fingerprints
 from edgeglass_diag.record.functions import Function, Observer
-from edgeglass_diag.record.session import Session
+from edgeglass_diag.record.lineage import tensors_in
+from edgeglass_diag.record.session import Frame, Session
+from edgeglass_diag.record.shards import is_measurable, local_part
+
+EVALUATED = "without gradients"
+FROZEN = "although all its weights are frozen"
+
+_OFF_UNLESS_TOLD: tuple[Function, ...] = (functional.alpha_dropout, functional.feature_alpha_dropout)
+_DROPOUTS: tuple[Function, ...] = (
+    functional.dropout, functional.dropout1d, functional.dropout2d, functional.dropout3d, *_OFF_UNLESS_TOLD,
+)  # fmt: skip
 
 
 class DropoutTap:
-    """Observers that write ``dropout/p`` for each dropout of a training forward pass, at the module that asks for it.
+    """Observers of dropout in all phases, and what tells an evaluation and a frozen encoder from what resembles them.
+
+    ``dropout/p`` is the share that a dropout of a training forward pass takes away, at the module that asks for it.
+    ``noise/unrepeated`` is the share of samples of a pass without gradients that do not come again with gradients in
+    the same window: gradient caching runs all of a batch twice. ``noise/weights`` is the sum of a frozen module's
+    weights, which a momentum teacher's moves.
 
     Args:
         session: state of the watch.
@@ -20,21 +42,80 @@ class DropoutTap:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._passes: list[tuple[str, nn.Module, Tensor]] = []
+        self._noted: Frame | None = None
+        self._again: WeakKeyDictionary[nn.Module, list[Tensor]] = WeakKeyDictionary()
 
     @property
     def observers(self) -> Mapping[Function, Observer]:
-        """The functions observed."""
-        dropouts = (functional.dropout, functional.dropout1d, functional.dropout2d, functional.dropout3d)
-        table: dict[Function, Observer] = dict.fromkeys(dropouts, self._dropout)
+        """The functions observed, with and without gradients."""
+        table: dict[Function, Observer] = dict.fromkeys(_DROPOUTS, self._dropout)
         return table | {functional.scaled_dot_product_attention: self._attention}
+
+    def enter(self, outermost: Frame, arguments: tuple[Any, ...]) -> None:
+        """A module is called, the outermost one or one inside of it; called by keyword it does not tell with what."""
+        if outermost.first is not None:
+            return
+        outermost.first = next((t for t in tensors_in(arguments) if t.dim() > 1 and is_measurable(t)), None)
+        if outermost.first is not None and outermost.active and outermost.module in self._again:
+            with self._session.measuring("", "noise", outermost.first):
+                self._again[outermost.module].append(row_fingerprints(outermost.first.detach()))
+
+    def end_window(self, *, whole: bool) -> None:
+        """Write which samples did not come again; nothing where not all passes of the window were seen."""
+        for site, module, rows in self._passes if whole else ():
+            again = self._again.get(module, [])
+            alone = ~torch.isin(rows, torch.cat(again)) if again else torch.ones_like(rows)
+            self._session.buffer.add(site, "noise/unrepeated", alone.double().mean())
+        self._passes.clear()
+        self._again.clear()
+        self._noted = None
 
     def _dropout(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = dict(zip(("input", "p", "training"), args, strict=False)) | kwargs
-        self._note(float(given.get("p", 0.5)) if given.get("training", True) else 0.0)
+        on = given.get("training", func not in _OFF_UNLESS_TOLD)
+        self._note(float(given.get("p", 0.5)) if on else 0.0)
 
     def _attention(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         self._note(float(kwargs.get("dropout_p", args[4] if len(args) > 4 else 0.0)))
 
     def _note(self, share: float) -> None:
-        if share > 0 and self._session.stack:
-            self._session.buffer.add(self._session.stack[-1].site, "dropout/p", share)
+        """A dropout that is on; frozen counts the innermost module around it that has parameters."""
+        session = self._session
+        if not share > 0 or not session.stack:
+            return
+        if session.active:
+            session.buffer.add(session.stack[-1].site, "dropout/p", share)
+        outermost = session.stack[0]
+        owner = next((f.module for f in reversed(session.stack) if next(f.module.parameters(), None) is not None), None)
+        if owner is not None and not any(p.requires_grad for p in owner.parameters()):
+            self._frozen(owner)
+        elif not outermost.active and outermost is not self._noted and not _is_differentiated():
+            self._noted = outermost
+            self._evaluated(outermost)
+
+    def _frozen(self, owner: nn.Module) -> None:
+        session, site = self._session, self._session.naming.path(owner)
+        session.see(site, "noise", label=FROZEN)
+        weight = max(owner.parameters(), key=torch.numel)
+        with session.measuring(site, "noise", weight):
+            session.buffer.add(site, "noise/weights", local_part(weight.detach()).sum(dtype=torch.float64))
+
+    def _evaluated(self, outermost: Frame) -> None:
+        session, site = self._session, self._session.naming.path(outermost.module)
+        session.see(site, "noise", label=EVALUATED)
+        if outermost.first is not None:
+            with session.measuring(site, "noise", outermost.first):
+                self._passes.append((site, outermost.module, row_fingerprints(outermost.first.detach())))
+                self._again.setdefault(outermost.module, [])
+
+
+def _is_differentiated() -> bool:
+    """Whether this runs inside of an autograd function, as a checkpoint, whose backward runs it again."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        first = frame.f_code.co_varnames[:1]
+        if first and isinstance(frame.f_locals.get(first[0]), FunctionCtx):
+            return True
+        frame = frame.f_back
+    return False

@@ -14,8 +14,8 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 
 from edgeglass_diag.record.activations import Activations
 from edgeglass_diag.record.batches import observe_batch, observe_image_layer
+from edgeglass_diag.record.dropout import DropoutTap
 from edgeglass_diag.record.lineage import tensors_in
-from edgeglass_diag.record.noise import Noise
 from edgeglass_diag.record.session import Frame, Session
 from edgeglass_diag.record.shards import is_measurable
 from edgeglass_diag.record.spans import FORWARD, FORWARD_WITHOUT_GRADIENTS, span
@@ -30,10 +30,9 @@ MAX_FORWARDS = 256
 class ModuleTap:
     """Global forward hooks. They keep their ids over all windows, or torch.compile would compile anew for each."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, dropout: DropoutTap) -> None:
+        self._session, self._dropout = session, dropout
         self.activations = Activations(session)
-        self.noise = Noise(session)
         self._models: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()  # transforms and losses are none
         before = register_module_forward_pre_hook(self._enter).id
         after = register_module_forward_hook(self._leave, with_kwargs=True, always_call=True).id
@@ -93,9 +92,7 @@ class ModuleTap:
             for other in session.stack:  # called by keyword the outermost module does not tell
                 other.batch = other.batch or frame.batch
             frame.site = session.occurrence(session.naming.path(module)) if frame.active else ""
-            self.noise.enter(session.stack[0], arguments)
-            if outer is not None:
-                self.noise.note(module, session.stack)
+            self._dropout.enter(session.stack[0], arguments)
         except Exception as error:
             frame.active = False
             session.failed(error, type(module).__name__, "module")

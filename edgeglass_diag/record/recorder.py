@@ -95,13 +95,15 @@ class Recorder:
         self._scaler = ScalerTap(session, self._after_skipped_step, lambda o: self._steps[id(o)])
         looked_at = {} if self.operands is None else self.operands.observers  # before attention asks for them
         self._layout = LayoutTap(session)
-        taps = (self._losses, self._embeddings, self._attention, self._layout, DropoutTap(session))
+        self._dropout = DropoutTap(session)
+        taps = (self._losses, self._embeddings, self._attention, self._layout)
         observers = merged(looked_at, *(tap.observers for tap in taps))
         # Clipping runs without gradients, as evaluation does, and must be seen nevertheless.
-        self._always = merged(self._parameters.observers, self._provenance.observers)
+        self._in_any_phase = merged(self._parameters.observers, self._dropout.observers)
+        self._always = merged(self._in_any_phase, self._provenance.observers)
         session.functions = FunctionTap(session, observers, self._always)
-        modules = ModuleTap(session)
-        self._activations, self._noise = modules.activations, modules.noise
+        modules = ModuleTap(session, self._dropout)
+        self._activations = modules.activations
         self._patches = [self._losses.backward, self._scaler.while_recorded, self._scaler.always]
         session.taps = [modules, session.functions, *self._patches[:2]]
         self._compiled = CompiledTap(session, modules)
@@ -237,7 +239,7 @@ class Recorder:
     def _forget_construction(self) -> None:
         if self._provenance is not None:
             self._always.clear()
-            self._always.update(self._parameters.observers)
+            self._always.update(self._in_any_phase)
             self._provenance = None
 
     def _flush(self) -> None:
@@ -248,8 +250,8 @@ class Recorder:
             origins = self._provenance.origins(session.naming) if self._provenance is not None else ()
         with session.measuring("attention", "recorder"):
             self._attention.end_window()  # what it says about coverage belongs to this window
-        with session.measuring("noise", "recorder"):
-            self._noise.end_window(whole=session.forwards <= MAX_FORWARDS)
+        with session.measuring("dropout", "recorder"):
+            self._dropout.end_window(whole=session.forwards <= MAX_FORWARDS)
         self._activations.reduce()
         if self._flushed < _COVERAGE_WINDOWS:
             with session.measuring("coverage", "recorder"):

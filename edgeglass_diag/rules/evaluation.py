@@ -260,52 +260,6 @@ class MetricNotFinite(Rule):
             )
 
 
-@dataclass(frozen=True)
-class NoiseWhereNoneBelongs(Rule):
-    """Dropout is on in an evaluation, or inside of a frozen encoder.
-
-    Why: train mode was left on, or came back with model.train(): recalls are those of a damaged model, features of a
-    frozen tower are noise in part.
-
-    Formula: a dropout with p > 0 in training mode ran in a pass without gradients of which more than ``evaluated`` of
-    the samples do not come again with gradients before the next step, or within a module whose weights are all frozen
-    and have not moved over at least ``steps`` steps and ``windows`` windows. Dropout on the way from frozen features
-    to a head is silent, and so are gradient caching, checkpoints, and a momentum teacher with its student's dropout.
-    """
-
-    evaluated: float = 0.5
-    steps: float = 10
-    windows: float = 5
-
-    code = "EG605"
-    name = "train-mode-in-evaluation"
-    severity = Severity.WARNING
-    source = (
-        "derived; lightly #1438 (eval mode undone by a later .train()); Mean teachers, "
-        "https://arxiv.org/abs/1703.01780, and GradCache, https://arxiv.org/abs/2101.06983, have their dropout on"
-    )
-    fix = "Call model.eval() before evaluating, and tower.eval() after each model.train()."
-
-    def check(self, history: History) -> Iterable[Finding]:
-        """One finding per module."""
-        for (path, kind), site in history.sites.items():
-            if kind == "noise" and self._belongs_not(history, path, site.label):
-                yield self.finding(
-                    history,
-                    f"{path or 'the model'}: dropout is on {site.label}",
-                    site=path,
-                    evidence={"how": site.label},
-                )
-
-    def _belongs_not(self, history: History, path: str, how: str) -> bool:
-        if how == "without gradients":
-            shares = history.series("noise/unrepeated", path)
-            return max(shares.values, default=1.0) > self.evaluated
-        weights = history.series("noise/weights", path)
-        state = history.streak(("EG605", path), weights, lambda _, value: value == weights.values[0])
-        return state is not None and state.lasting(steps=int(self.steps), windows=int(self.windows))
-
-
 def _recalls(history: History, way: str) -> dict[str, float]:
     series = {f"R@{k}": history.series(f"metric/{way}/R@{k}") for k in (1, 5, 10)}
     return {name: s.last for name, s in series.items() if len(s) and isfinite(s.last)}

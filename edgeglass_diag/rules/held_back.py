@@ -10,8 +10,8 @@ from statistics import median
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History, Series
-from edgeglass_diag.rules.learning import loaded_and_random, still_rising, stuck
-from edgeglass_diag.rules.reach import listed, matrices, places
+from edgeglass_diag.rules.learning import loaded_and_random, matrices, still_rising, stuck
+from edgeglass_diag.rules.places import listed, places
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class NothingMoves(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """One finding for the whole, or one per tower or head that does not move."""
-        sites = list(matrices(history))
+        sites = matrices(history)
         still = [site for site in sites if self._still(history, site)]
         if not still:
             return

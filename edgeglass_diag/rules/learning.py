@@ -45,13 +45,18 @@ def no_better_than_chance(history: History, tolerance: float) -> Held | None:
     return history.streak(("chance", tolerance), history.relative_loss, lambda _, value: value >= -tolerance)
 
 
+def matrices(history: History) -> list[str]:
+    """Weights that an optimizer holds and that have two or more dimensions above one."""
+    return [site for site, _ in history.of("weight/row_signal")]
+
+
 def weight_matrices(history: History) -> list[str]:
-    """Parameters with two or more dimensions that did not start at (nearly) zero.
+    """Those of the matrices that did not start at (nearly) zero.
 
     A matrix that starts at zero has a large relative update by arithmetic, as a zero-initialised gate or
     adapter does.
     """
-    return [site for site, _ in history.of("weight/row_signal") if history.started(site)]
+    return [site for site in matrices(history) if history.started(site)]
 
 
 def stuck(history: History, *, tolerance: float = 0.1, steps: int = 20, windows: int = 4) -> bool:

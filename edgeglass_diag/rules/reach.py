@@ -2,45 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.flow import by_module, cut_off, last_of, learns, runs
 from edgeglass_diag.rules.history import History
-from edgeglass_diag.rules.learning import loaded_and_random
+from edgeglass_diag.rules.learning import loaded_and_random, matrices
+from edgeglass_diag.rules.places import listed, places
 
 _NOT_HELD = "trainable and given a gradient, but held by no optimizer"
 _WITHOUT = "held by an optimizer, but without gradient"
 _FROZEN = ("frozen", "held by an optimizer, but without gradient (it is frozen)")
-_NOT_CALLED = "not called with gradients"
-
-
-def common_place(names: list[str]) -> str:
-    """The module that all parameters lie in: their longest common path, or the parameter itself."""
-    if len(names) == 1:
-        return names[0]
-    parts = [name.split(".") for name in names]
-    shared = []
-    for level in zip(*parts, strict=False):
-        if len(set(level)) > 1:
-            break
-        shared.append(level[0])
-    return ".".join(shared)
-
-
-def places(names: Iterable[str]) -> list[tuple[str, list[str]]]:
-    """Parameters by the tower or head that they lie in, each with the innermost module that holds all of them."""
-    towers: defaultdict[str, list[str]] = defaultdict(list)
-    for name in names:
-        towers[name.split(".")[0]].append(name)
-    return [(common_place(inside), inside) for inside in towers.values()]
-
-
-def listed(names: list[str]) -> str:
-    """A name, and how many more."""
-    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def _with_status(history: History, *beginnings: str) -> list[str]:
@@ -117,7 +92,7 @@ class RandomButFrozen(Rule):
         _, drawn = loaded_and_random(history)
         matrices = {o.name for o in history.origins if sum(size > 1 for size in o.shape) > 1}
         matrices -= {name for name, written in history.of("weight/written") if max(written.values) > 0}
-        names = [n for n in _with_status(history, *_FROZEN) if n in drawn & matrices and _runs(history, n)]
+        names = [n for n in _with_status(history, *_FROZEN) if n in drawn & matrices and runs(history, n)]
         for place, inside in places(names):
             yield self.finding(
                 history,
@@ -152,8 +127,8 @@ class GradientCutOff(Rule):
         if history.last_step < self.steps:
             return
         without = [n for n in _with_status(history, _WITHOUT) if n not in _with_status(history, *_FROZEN)]
-        cut = _cut_off(history, without)
-        for place, names in _last_of(places(cut), history):
+        cut = cut_off(history, without)
+        for place, names in last_of(places(cut), history):
             yield self.finding(
                 history,
                 f"{place}: {listed(names)} runs and gets no gradient: the path from here to the loss is cut",
@@ -188,14 +163,14 @@ class NeverUsed(Rule):
         if history.last_step < self.steps:
             return
         without = [n for n in _with_status(history, _WITHOUT) if n not in _with_status(history, *_FROZEN)]
-        cut = set(_cut_off(history, without))
+        cut = set(cut_off(history, without))
         unused = [
             name
-            for module, names in _by_module(without)
+            for module, names in by_module(without)
             for name in names
-            if name not in cut and not _learns(history, module)
+            if name not in cut and not learns(history, module)
         ]
-        sizes = {o.name: _size(o.shape) for o in history.origins}
+        sizes = {o.name: prod(o.shape) for o in history.origins}
         loaded, _ = loaded_and_random(history)
         held = sum(sizes.get(site, 0) for site, _ in history.of("gradient/norm") if site)
         for place, names in places(unused):
@@ -257,96 +232,3 @@ class ZeroGradient(Rule):
             state is not None and state.windows == len(series)
             and state.lasting(steps=int(self.steps), windows=int(self.windows))
         )  # fmt: skip
-
-
-def matrices(history: History) -> Iterator[str]:
-    """Weights that an optimizer holds and that have two or more dimensions above one."""
-    for site, _ in history.of("weight/row_signal"):
-        yield site
-
-
-def _by_module(names: Iterable[str]) -> list[tuple[str, list[str]]]:
-    modules: defaultdict[str, list[str]] = defaultdict(list)
-    for name in names:
-        modules[name.rpartition(".")[0]].append(name)
-    return list(modules.items())
-
-
-def _learns(history: History, module: str) -> bool:
-    """Whether another parameter of the very same module gets gradients."""
-    return any(site.rpartition(".")[0] == module for site, _ in history.of("gradient/norm") if site)
-
-
-def _runs(history: History, name: str) -> bool:
-    site = history.sites.get((name.rpartition(".")[0], "module"))
-    return site is not None and site.status == "observed"
-
-
-def _cut_off(history: History, without: list[str]) -> list[str]:
-    """Parameters without gradient of modules that run, are used, and learn by no other parameter.
-
-    A module that is never called may have its weights read by the one around it, as the output projection of
-    ``nn.MultiheadAttention``: where that is cut off, so are they.
-    """
-    modules = _by_module(without)
-    flows = _flows(history) if modules else []
-    idle = {module for module, _ in modules if not _learns(history, module)}
-    running = {module for module, _ in modules if _runs(history, f"{module}.weight")}
-    cut = {module for module in idle & running if _used(module, flows)}
-    aside = {module for module in idle - running if module.rpartition(".")[0] in cut}
-    return [name for module, names in modules if module in cut | aside for name in names]
-
-
-def _flows(history: History) -> list[tuple[str, str]]:
-    """Sites, and the modules or logits of a loss that their outputs flow into."""
-    return [
-        (parent.split("#")[0], path)
-        for (path, kind), site in history.sites.items()
-        for parent in site.parents
-        if kind in ("module", "embedding", "pairs") and parent != path
-    ]
-
-
-def _last_of(found: list[tuple[str, list[str]]], history: History) -> list[tuple[str, list[str]]]:
-    """Without the places whose output goes into others of them only: the cut lies behind those."""
-    kept = []
-    for place, names in found:
-        others = [other for other, _ in found if other != place]
-        takers = [
-            path
-            for (path, kind), site in history.sites.items()
-            if kind in ("module", "embedding")
-            and not _inside(path, place)
-            and any(_inside(parent, place) for parent in site.parents)
-        ]
-        if not takers or not all(any(_inside(taker, other) for other in others) for taker in takers):
-            kept.append((place, names))
-    return kept or found
-
-
-def _inside(path: str, place: str) -> bool:
-    module = place.removesuffix(".weight").removesuffix(".bias")
-    return path == module or path.startswith(f"{module}.") or (module.startswith(f"{path}.") and bool(path))
-
-
-def _used(module: str, flows: list[tuple[str, str]]) -> bool:
-    """Whether the output of a module, of one that it lies in, or of one inside of it goes on beyond it."""
-    around = {part for part in (module, *_above(module)) if part}
-    within = f"{module}."
-    return any(
-        source in around or (source.startswith(within) and taker != module and not taker.startswith(within))
-        for source, taker in flows
-    )
-
-
-def _above(module: str) -> Iterator[str]:
-    while "." in module:
-        module = module.rpartition(".")[0]
-        yield module
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size

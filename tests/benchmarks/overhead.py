@@ -1,9 +1,14 @@
 """What watching costs: the ratio of a watched to a plain training step, side by side with other tools.
 
 Each tool runs in a process of its own, which alternates plain and watched blocks of steps and prints the median of
-the ratios of neighbouring blocks; peak memory is the median of further processes that only train. In these glibc
-gives blocks from 1 MiB on back to the system at once: left to itself it keeps freed ones, and the peak of one and the
-same plain training differs by 5 % between processes.
+the ratios of neighbouring blocks. The default cadence costs a fraction of a percent, which blocks of ten steps do not
+show on a machine that is faster or slower by five from one to the next: what ten steps take, the recorded one and its
+followers, is told in steps of that cycle which are not recorded; what these cost is the row "off-window". Intervals
+are those of the median, at 95 %.
+
+Peak memory, of further processes that only train: all that is resident (the median of three), and what tensors hold,
+as ``torch.cuda.max_memory_allocated`` tells on a GPU. In the former glibc gives blocks from 1 MiB on back to the
+system at once: left to itself it keeps freed ones, and the peak of one and the same plain training differs by 5 %.
 
     python tests/benchmarks/overhead.py                     # both models, all tools, a table in Markdown
     python tests/benchmarks/overhead.py perceiver every     # one of them
@@ -15,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import resource
 import statistics
@@ -23,11 +29,15 @@ import sys
 import time
 import warnings
 from contextlib import ExitStack
+from itertools import accumulate
 
 import torch
 from overhead_subjects import CADENCE, MODELS, TOOLS, Step, build, plain_step, tool
+from torch.profiler import ProfilerActivity, profile
 
 PEAKS = 3
+FOLLOWERS = 2
+"""Steps after a recorded one that may pay for it, as its window is written meanwhile."""
 
 
 def clock(step: Step, steps: int, device: str) -> float:
@@ -47,40 +57,74 @@ def clock(step: Step, steps: int, device: str) -> float:
 
 
 def measure(model_name: str, tool_name: str, pairs: int, device: str) -> dict[str, float]:
-    """Median ratio of watched to plain blocks; the first step of a block is not counted."""
+    """Median ratio of watched to plain time, and its interval."""
+    from scipy.stats import quantile_test  # 60 MiB, which have no place among the resident memory below
+
     model, optimizer, batch = build(model_name, device)
     step = plain_step(model, optimizer, batch)
     step()
-    # The smallest ratio needs the most pairs; a cadence, and weights that are weighed every tenth step, their length.
-    whole = (CADENCE, max(3, pairs // 2))
-    steps, pairs = {"default": whole, "every": whole, "off": (1, 4 * pairs)}.get(tool_name, (2, pairs))
-    ratios, plain_times = [], []
-    for pair in range(pairs):
-        times = {}
-        for kind in ("plain", "tool") if pair % 2 else ("tool", "plain"):
-            with ExitStack() as stack:
-                run = step if kind == "plain" else stack.enter_context(tool(tool_name, step, model, optimizer, batch))
-                run()
-                times[kind] = clock(run, steps, device)
-        ratios.append(times["tool"] / times["plain"])
-        plain_times.append(times["plain"] / steps)
-    return {
-        "ratio": statistics.median(ratios), "low": min(ratios), "high": max(ratios),
-        "plain_seconds": statistics.median(plain_times),
-    }  # fmt: skip
+    if tool_name == "default":
+        with tool(tool_name, step, model, optimizer, batch) as run:
+            ratios, plain_times = cycles(run, 2 * pairs, device)
+    else:
+        # The smallest ratio needs the most pairs; weights that are weighed each tenth step need blocks of ten.
+        steps, count = {"every": (CADENCE, max(3, pairs // 2)), "off": (1, 4 * pairs)}.get(tool_name, (2, pairs))
+        ratios, plain_times = [], []
+        for pair in range(count):
+            times = {}
+            for kind in ("plain", "tool") if pair % 2 else ("tool", "plain"):
+                with ExitStack() as stack:
+                    plain = kind == "plain"
+                    run = step if plain else stack.enter_context(tool(tool_name, step, model, optimizer, batch))
+                    run()  # not counted
+                    times[kind] = clock(run, steps, device)
+            ratios.append(times["tool"] / times["plain"])
+            plain_times.append(times["plain"] / steps)
+    interval = quantile_test(ratios, q=1, p=0.5).confidence_interval(0.95)
+    low = min(ratios) if math.isnan(interval.low) else interval.low
+    high = max(ratios) if math.isnan(interval.high) else interval.high
+    plain_seconds = statistics.median(plain_times)
+    return {"ratio": statistics.median(ratios), "low": low, "high": high, "plain_seconds": plain_seconds}
 
 
-def peak(model_name: str, tool_name: str | None, device: str) -> dict[str, float]:
-    """Peak memory of a process that takes three steps, in MiB."""
+def cycles(run: Step, count: int, device: str) -> tuple[list[float], list[float]]:
+    """Of each cycle of a watched run the time of all its steps, in steps that are not recorded; and these."""
+    ratios, unrecorded = [], []
+    for _ in range(CADENCE):  # the first of them is recorded, and so is every tenth from there
+        run()
+    for _ in range(count):
+        times = [clock(run, 1, device) for _ in range(CADENCE)]
+        usual = statistics.mean(times[1 + FOLLOWERS :])
+        ratios.append(statistics.mean(times) / usual)
+        unrecorded.append(usual)
+    return ratios, unrecorded
+
+
+def some_steps(model_name: str, tool_name: str | None, device: str) -> None:
     model, optimizer, batch = build(model_name, device)
     step = plain_step(model, optimizer, batch)
     with ExitStack() as stack:
         run = step if tool_name is None else stack.enter_context(tool(tool_name, step, model, optimizer, batch))
-        for _ in range(3):
+        for _ in range(CADENCE + 1 if tool_name == "default" else 3):  # a recorded one after the optimizer's state
             run()
+
+
+def resident(model_name: str, tool_name: str | None, device: str) -> float:
+    """Peak of all memory of this process, in MiB."""
+    some_steps(model_name, tool_name, device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def held(model_name: str, tool_name: str | None, device: str) -> float:
+    """Peak of what tensors hold, in MiB."""
     if device == "cuda":
-        return {"peak": torch.cuda.max_memory_allocated() / 2**20}
-    return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10}
+        some_steps(model_name, tool_name, device)
+        return torch.cuda.max_memory_allocated() / 2**20
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiler:
+        some_steps(model_name, tool_name, device)
+    found = profiler.profiler.kineto_results.events()
+    events = sorted((e for e in found if e.name() == "[memory]"), key=lambda event: event.start_ns())
+    return max(accumulate(event.nbytes() for event in events)) / 2**20
 
 
 def child(*arguments: str, **environment: str) -> dict[str, float] | str:
@@ -94,27 +138,32 @@ def child(*arguments: str, **environment: str) -> dict[str, float] | str:
 
 
 def peaks(common: tuple[str, ...], name: str) -> list[float]:
-    """Peak memory of some processes, in MiB, in rising order."""
-    found = [child(*common, "--peak", name, MALLOC_MMAP_THRESHOLD_=str(2**20)) for _ in range(PEAKS)]
-    return sorted(each["peak"] for each in found if isinstance(each, dict))
+    """Medians of resident memory and of tensors, in MiB."""
+    found = []
+    for kind, processes in (("resident", PEAKS), ("held", 1)):
+        each = [
+            child(*common, "--tool", name, "--peak", kind, MALLOC_MMAP_THRESHOLD_=str(2**20)) for _ in range(processes)
+        ]
+        found.append(statistics.median(one["peak"] if isinstance(one, dict) else math.nan for one in each))
+    return found
 
 
 def table(models: list[str], tools: list[str], pairs: int, device: str) -> None:
     print(f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads, {pairs} pairs\n")
-    print("| model | tool | ratio (lowest to highest) | peak memory |\n| --- | --- | --- | --- |")
+    print("| model | tool | ratio (95 %) | resident | tensors |\n| --- | --- | --- | --- | --- |")
     for model in models:
         common = ("--model", model, "--device", device)
         base = peaks(common, "plain")
-        print(f"| {model} | none | 1 | {base[0]:.0f} to {base[-1]:.0f} MiB |", flush=True)
+        print(f"| {model} | none | 1 | {base[0]:.0f} MiB | {base[1]:.0f} MiB |", flush=True)
         for name in tools:
             time_of = child(*common, "--tool", name, "--pairs", str(pairs))
             if isinstance(time_of, str):
-                print(f"| {model} | {TOOLS[name]} | does not run: {time_of[:90]} | |", flush=True)
+                print(f"| {model} | {TOOLS[name]} | does not run: {time_of[:90]} | | |", flush=True)
                 continue
             ratio = f"{time_of['ratio']:.3f} ({time_of['low']:.3f} to {time_of['high']:.3f})"
-            memory = peaks(common, name)
-            shown = f"{statistics.median(memory) / statistics.median(base) - 1:+.1%}" if memory else ""
-            print(f"| {model} ({time_of['plain_seconds']:.2f} s) | {TOOLS[name]} | {ratio} | {shown} |", flush=True)
+            memory = [f"{peak / plain - 1:+.1%}" for peak, plain in zip(peaks(common, name), base, strict=True)]
+            row = (f"{model} ({time_of['plain_seconds']:.2f} s)", TOOLS[name], ratio, *memory)
+            print(f"| {' | '.join(row)} |", flush=True)
 
 
 def main() -> None:
@@ -128,7 +177,8 @@ def main() -> None:
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     if given.peak:
-        print(json.dumps(peak(given.model, None if given.peak == "plain" else given.peak, given.device)))
+        peak = {"resident": resident, "held": held}[given.peak]
+        print(json.dumps({"peak": peak(given.model, None if given.tool == "plain" else given.tool, given.device)}))
     elif given.tool:
         print(json.dumps(measure(given.model, given.tool, given.pairs, given.device)))
     else:

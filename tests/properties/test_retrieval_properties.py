@@ -25,7 +25,7 @@ from edgeglass_diag.measures.contrast import accuracy, cosines, logit_scale, log
 from edgeglass_diag.measures.placement import chance_of_hit, expected_rank, hits, mean_reciprocal_rank, median_rank
 from edgeglass_diag.measures.prefixes import halvings, principal_axes, random_rotation
 from edgeglass_diag.measures.quantisation import to_binary, to_int8
-from edgeglass_diag.measures.retrieval import place_pairs
+from edgeglass_diag.measures.retrieval import TIE, place_pairs
 from edgeglass_models.losses import clip_loss
 from edgeglass_models.mrl import MatryoshkaHead
 
@@ -34,6 +34,15 @@ SCALES = st.sampled_from([0.5, 1.0, 14.3, 100.0])
 
 def recalls(image, text, ks=(1, 2, 5, 10), **options):
     return [[float(hits(side, k).mean()) for k in ks] for side in place_pairs(image, text, **options)]
+
+
+def rounding_decides(image, text):
+    """Whether a distractor lies so near the edge of a tie with the match that the last bit of a cosine decides."""
+    image, text = (normalize(side.double(), dim=-1) for side in (image, text))
+    table = image @ text.T
+    own = table.diagonal()
+    apart = torch.stack([(table - own[:, None]).abs(), (table - own).abs()])
+    return bool(((apart > TIE / 2) & (apart < 2 * TIE)).any())
 
 
 @given(pairs())
@@ -64,11 +73,10 @@ def test_ranks_are_those_of_a_plain_sort_where_nothing_ties(count, width, share,
 
 @given(pairs(), seeds(), st.sampled_from([1e-3, 7.0]))
 def test_order_rotation_and_scale_do_not_matter(pair, seed, factor):
+    assume(not rounding_decides(*pair))
     image, text = (side.double() for side in pair)
     order = torch.randperm(len(image), generator=torch.Generator().manual_seed(seed))
     rotation = torch.linalg.qr(normal((image.shape[1], image.shape[1]), seed).double()).Q
-    table = (normalize(image, dim=-1) @ normalize(text, dim=-1).T).flatten().sort().values.diff()
-    assume(not ((table > 1e-9) & (table < 1e-4)).any())
     before = recalls(image, text)
     for changed in ((image[order], text[order]), (image @ rotation, text @ rotation), (factor * image, text)):
         assert recalls(*changed) == [pytest.approx(side, abs=1e-9) for side in before]
@@ -76,6 +84,7 @@ def test_order_rotation_and_scale_do_not_matter(pair, seed, factor):
 
 @given(pairs())
 def test_sides_change_places(pair):
+    assume(not rounding_decides(*pair))
     image, text = pair
     assert recalls(image, text) == recalls(text, image)[::-1]
 
@@ -90,6 +99,7 @@ def test_a_constant_side_recalls_exactly_k_of_n(count, width, seed, k):
 
 @given(pairs(), st.integers(1, 3))
 def test_more_captions_of_an_image_never_hide_it(pair, times):
+    assume(not rounding_decides(*pair))
     image, text = pair
     owner = torch.arange(len(image)).repeat(times)
     i2t, t2i = recalls(image, text.repeat(times, 1), image_of_text=owner)
@@ -98,11 +108,12 @@ def test_more_captions_of_an_image_never_hide_it(pair, times):
     assert all(more >= one - 1e-9 for more, one in zip(i2t, one_i2t, strict=True)) or times > 1
 
 
-@given(st.integers(2, 24), st.integers(1, 16), seeds(), st.data())
-def test_a_prefix_is_sliced_then_compared_and_the_full_width_is_plain(count, width, seed, data):
-    # Spread out: in a narrow cone cosines are equal but for their rounding, which the layout in memory decides.
-    image, text = normal((count, width), seed), normal((count, width), seed + 1)
+@given(pairs(most_width=16), st.data())
+def test_a_prefix_is_sliced_then_compared_and_the_full_width_is_plain(pair, data):
+    image, text = pair
+    width = image.shape[1]
     dim = data.draw(st.integers(1, width))
+    assume(not rounding_decides(image, text) and not rounding_decides(image[:, :dim], text[:, :dim]))
     whole = place_pairs(image, text, dims=[dim, width])
     plain, sliced = place_pairs(image, text), place_pairs(image[:, :dim], text[:, :dim])
     for side in range(2):
@@ -111,9 +122,9 @@ def test_a_prefix_is_sliced_then_compared_and_the_full_width_is_plain(count, wid
             assert torch.equal(whole[side].rivals[row], other[side].rivals[0])
 
 
-@given(st.integers(2, 24), st.integers(1, 16), seeds(), st.integers(1, 7))
-def test_the_size_of_blocks_does_not_matter(count, width, seed, block):
-    pair = normal((count, width), seed), normal((count, width), seed + 1)
+@given(pairs(), st.integers(1, 7))
+def test_the_size_of_blocks_does_not_matter(pair, block):
+    assume(not rounding_decides(*pair))
     for one, other in zip(place_pairs(*pair), place_pairs(*pair, block=block), strict=True):
         assert torch.equal(one.better, other.better)
         assert torch.equal(one.rivals, other.rivals)

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from edgeglass_diag.record import Recorder
@@ -15,17 +16,31 @@ X = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
 class Tower(nn.Module):
     """A layer and its dropout."""
 
-    def __init__(self):
+    def __init__(self, drop=None):
         super().__init__()
-        self.layer, self.drop = nn.Linear(4, 4), nn.Dropout(0.5)
+        self.layer, self.drop = nn.Linear(4, 4), drop or nn.Dropout(0.5)
 
     def forward(self, x):
         return self.drop(self.layer(x))
 
 
-def noise(step, *, steps=2):
+class InFunction(nn.Module):
+    """Dropout whose flag was forgotten: on in evaluation mode, too."""
+
+    def forward(self, x):
+        return functional.dropout(x, 0.5)
+
+
+class InAttention(nn.Module):
+    """As easily forgotten: the fused attention knows no mode."""
+
+    def forward(self, x):
+        return functional.scaled_dot_product_attention(x[None], x[None], x[None], dropout_p=0.5)[0]
+
+
+def noise(step, model=None, *, steps=2):
     """Readings of ``noise/*`` by window, and labels of what was seen, over a training of ``step(model)``."""
-    windows, model = [], Tower()
+    windows, model = [], model or Tower()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with Recorder(lambda step: True, lambda pending: windows.append(pending.resolve())):
         for _ in range(steps):
@@ -50,6 +65,27 @@ def evaluated(model):
 @pytest.mark.parametrize(("step", "share"), [(cached, 0.0), (evaluated, 1.0)])
 def test_samples_that_come_again_with_gradients_are_told_from_an_evaluation(step, share):
     assert noise(step) == ([[share], [share]], {"without gradients"})
+
+
+def evaluated_in_its_mode(model):
+    model.eval()
+    with torch.no_grad():
+        model(X + 1)
+    return model.train()(X)
+
+
+@pytest.mark.parametrize(("drop", "found"), [
+    (nn.Dropout(0.5), False), (nn.AlphaDropout(0.5), False), (InFunction(), True), (InAttention(), True),
+])  # fmt: skip
+def test_dropout_that_does_not_heed_the_mode_is_seen_in_an_evaluation(drop, found):
+    readings, labels = noise(evaluated_in_its_mode, Tower(drop))
+    assert labels == ({"without gradients"} if found else set())
+    assert readings == ([[1.0], [1.0]] if found else [[], []])
+
+
+@pytest.mark.parametrize("drop", [nn.Dropout1d(0.5), nn.FeatureAlphaDropout(0.5), InFunction(), InAttention()])
+def test_any_dropout_of_an_evaluation_in_training_mode_is_seen(drop):
+    assert noise(evaluated, Tower(drop)) == ([[1.0], [1.0]], {"without gradients"})
 
 
 def test_a_reentrant_checkpoint_is_no_evaluation():

@@ -1,4 +1,4 @@
-"""EG2xx: noise that drowns what it is meant to regularise."""
+"""EG2xx, EG6xx: dropout that drowns the signal, or where none belongs."""
 
 from __future__ import annotations
 
@@ -60,4 +60,53 @@ class DropoutTooHigh(Rule):
     def _drowns(self, history: History, site: str, series: Series) -> bool:
         limit = self.noise / (1 + self.noise)
         state = history.streak(("EG216", limit, site), series, lambda _, p: p > limit + 1e-6)
+        return state is not None and state.lasting(steps=int(self.steps), windows=int(self.windows))
+
+
+@dataclass(frozen=True)
+class DropoutWhereNoneBelongs(Rule):
+    """Dropout is on in an evaluation, or inside of a frozen encoder.
+
+    Why: train mode was left on, came back with model.train(), or is not asked for, as the fused attention's
+    ``dropout_p`` does not: recalls are those of a damaged model, features of a frozen tower are noise in part.
+
+    Formula: a dropout with p > 0 that was on ran in a pass without gradients of which more than ``evaluated`` of
+    the samples do not come again with gradients before the next step, or within a module whose weights are all frozen
+    and have not moved over at least ``steps`` steps and ``windows`` windows. Dropout on the way from frozen features
+    to a head is silent, and so are gradient caching, checkpoints, and a momentum teacher with its student's dropout.
+    """
+
+    evaluated: float = 0.5
+    steps: float = 10
+    windows: float = 5
+
+    code = "EG605"
+    name = "train-mode-in-evaluation"
+    severity = Severity.WARNING
+    source = (
+        "derived; lightly #1438 (eval mode undone by a later .train()); Mean teachers, "
+        "https://arxiv.org/abs/1703.01780, and GradCache, https://arxiv.org/abs/2101.06983, have their dropout on"
+    )
+    fix = (
+        "Call model.eval() before evaluating, and tower.eval() after each model.train(); give functional.dropout "
+        "training=self.training, and scaled_dot_product_attention a dropout_p of 0 in evaluation."
+    )
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """One finding per module."""
+        for (path, kind), site in history.sites.items():
+            if kind == "noise" and self._belongs_not(history, path, site.label):
+                yield self.finding(
+                    history,
+                    f"{path or 'the model'}: dropout is on {site.label}",
+                    site=path,
+                    evidence={"how": site.label},
+                )
+
+    def _belongs_not(self, history: History, path: str, how: str) -> bool:
+        if how == "without gradients":
+            shares = history.series("noise/unrepeated", path)
+            return max(shares.values, default=1.0) > self.evaluated
+        weights = history.series("noise/weights", path)
+        state = history.streak(("EG605", path), weights, lambda _, value: value == weights.values[0])
         return state is not None and state.lasting(steps=int(self.steps), windows=int(self.windows))
