@@ -1,7 +1,10 @@
+"""None"""
+
 import re
 import threading
 
 import pytest
+from browser import PLOT, eventually, has_text
 from dashboard_runs import AT_CHANCE, CHANCE, COLLAPSED, CONSTANT, start, window, write_collapsed, write_healthy
 
 from edgeglass_diag.records import Finding, Severity
@@ -9,24 +12,8 @@ from edgeglass_diag.records import Finding, Severity
 pytestmark = pytest.mark.browser
 
 
-PLOT = "document.querySelector('#{} .js-plotly-plot')"
-
-
-def has_text(page, selector, text):
-    page.locator(selector, has_text=text).first.wait_for()
-
-
 def xs(page, graph="loss", trace=0):
     return page.evaluate(f"Array.from({PLOT.format(graph)}?.data?.[{trace}]?.x ?? [])")
-
-
-def eventually(page, condition):
-    """Like ``page.wait_for_function``, which the page's security policy (no eval) does not let work."""
-    for _ in range(300):
-        if page.evaluate(condition):
-            return
-        page.wait_for_timeout(50)
-    pytest.fail(f"never came true: {condition}")
 
 
 def wait_for_points(page, count, graph="loss"):

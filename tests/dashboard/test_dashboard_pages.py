@@ -8,8 +8,8 @@ from pathlib import Path
 
 import axe_playwright_python
 import pytest
+from browser import PLOT, eventually, has_text
 from dashboard_runs import write_collapsed, write_healthy
-from test_dashboard_browser import PLOT, eventually, has_text
 
 pytestmark = pytest.mark.browser
 

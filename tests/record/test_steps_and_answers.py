@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_training_loops import Pair, batch, clip_loss, record
+from loops import Pair, batch, clip_loss, record
 from torch import nn
 from torch.nn import functional as F
 

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from test_families import (
+from pieces import (
     CHANCE,
     CONTRAST,
     DRAWN,

@@ -1,0 +1,138 @@
+"""Gradients and weights: scaled, clipped, sparse, in half precision."""
+
+import math
+
+import pytest
+import torch
+from loops import Pair, Two, batch, clip, clip_loss, plain, record, sides
+from torch import nn
+
+
+def test_a_scaled_loss_and_its_gradients_are_recorded_unscaled():
+    (_, losses), got, _ = record(lambda: plain(scaler=torch.amp.GradScaler("cpu", init_scale=1024.0)))
+    _, expected, _ = record(plain)
+    for one, other, loss in zip(got, expected, losses, strict=True):
+        assert one["", "loss/total"][0] == pytest.approx(loss, rel=1e-6)
+        assert one["", "loss/chance"][0] == pytest.approx(math.log(6), rel=1e-6)
+        for signal in ("gradient/norm", "loss/explained"):
+            assert one["", signal][0] == pytest.approx(other["", signal][0], rel=1e-5)
+
+
+@pytest.mark.parametrize("unscaled", [True, False])
+def test_clipping_before_the_scaler_has_unscaled_is_told(unscaled):
+    def loop():
+        model, scaler = Pair(), torch.amp.GradScaler("cpu", init_scale=1024.0)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for step in range(3):
+            optimizer.zero_grad()
+            scaler.scale(clip_loss(*model(*batch(step)))).backward()
+            if unscaled:
+                scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+            scaler.step(optimizer)
+            scaler.update()
+
+    _, got, _ = record(loop)
+    assert [("", "gradient/clipped_scaled") in window for window in got] == [not unscaled] * 3
+    assert got[2]["", "gradient/norm_clipped"][0] <= 0.5 / (1 if unscaled else 1023)
+
+
+def test_weights_in_half_precision_tell_what_a_step_leaves():
+    def loop(dtype, lr):
+        model = nn.Linear(64, 64).to(dtype)
+        optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+        model(torch.ones(2, 64, dtype=dtype)).float().mean().backward()
+        optimizer.step()
+
+    _, (tiny,), _ = record(lambda: loop(torch.bfloat16, 1e-6))
+    _, (usual,), _ = record(lambda: loop(torch.bfloat16, 10.0))
+    _, (full,), _ = record(lambda: loop(torch.float32, 1e-6))
+    assert tiny["weight", "update/unmoved"][0] > 0.9 > 0.1 > usual["weight", "update/unmoved"][0]
+    assert ("weight", "update/unmoved") not in full
+
+
+def test_mixed_dtypes_are_clipped_by_one_factor():
+    def loop():
+        model = nn.ModuleDict({"a": nn.Linear(3, 3), "b": nn.Linear(3, 3).double()})
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        x = torch.ones(2, 3)
+        (model["a"](x).square().sum() + model["b"](x.double()).square().sum()).backward()
+        total = nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        optimizer.step()
+        return float(total)
+
+    total, got, _ = record(loop)
+    assert got[0]["", "gradient/norm_clipped"][0] == pytest.approx(0.5, rel=1e-4)
+    assert got[0]["", "gradient/norm"][0] == pytest.approx(total, rel=1e-4)
+
+
+def test_gradients_clipped_one_by_one_are_seen_too():
+    def loop():
+        model = nn.Linear(3, 3)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        (100 * model(torch.ones(2, 3)).square().sum()).backward()
+        total = nn.utils.clip_grad_norm_(model.parameters(), 0.5, foreach=False)
+        optimizer.step()
+        return float(total)
+
+    total, got, _ = record(loop)
+    assert got[0]["", "gradient/norm"][0] == pytest.approx(total, rel=1e-4)
+
+
+def test_sparse_gradients_have_a_norm():
+    def loop():
+        table = nn.Embedding(10, 4, sparse=True)
+        optimizer = torch.optim.SparseAdam(table.parameters(), lr=0.1)
+        table(torch.tensor([1, 1, 3])).square().sum().backward()
+        optimizer.step()
+        return float(table.weight.grad.to_dense().norm())
+
+    norm, got, _ = record(loop)
+    assert got[0]["weight", "gradient/norm"][0] == pytest.approx(norm, rel=1e-5)
+    assert got[0]["weight", "update/ratio"][0] > 0
+
+
+def test_towers_that_are_clipped_apart_have_factors_of_their_own():
+    def loop():
+        model = Two()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        clip(*model(*sides())).backward()
+        norm = torch.stack([p.grad.norm() for p in model.parameters()]).norm()
+        nn.utils.clip_grad_norm_(model.image.parameters(), 100.0)
+        nn.utils.clip_grad_norm_(model.text.parameters(), 1e-3)
+        optimizer.step()
+        return float(norm)
+
+    norm, got, _ = record(loop)
+    assert got[0]["", "gradient/norm"][0] == pytest.approx(norm, rel=1e-4)
+    assert got[0]["", "gradient/clip_factor"][0] < 1
+
+
+def test_a_second_optimizer_knows_of_the_clipping_over_both():
+    def loop():
+        model = Two()
+        first, second = (torch.optim.SGD(m.parameters(), lr=0.1) for m in (model.image, model.text))
+        for _ in range(2):
+            (1000 * clip(*model(*sides()))).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1e-2)
+            first.step()
+            second.step()
+            first.zero_grad()
+            second.zero_grad()
+
+    _, got, _ = record(loop)
+    # The second steps after the first has ended their window, so it is seen in the next one.
+    assert got[0]["", "gradient/clip_factor"] == pytest.approx(got[1]["optimizer1", "gradient/clip_factor"], rel=1e-4)
+    assert got[1]["optimizer1", "gradient/norm"][0] > 1
+
+
+def test_half_precision_gradients_do_not_overflow_in_their_norm():
+    def loop():
+        weight = nn.Parameter(torch.zeros(256, 256, dtype=torch.float16))
+        optimizer = torch.optim.SGD([weight], lr=0.1)
+        weight.grad = torch.full_like(weight, 3000.0)
+        optimizer.step()
+
+    _, got, _ = record(loop)
+    assert got[0]["", "gradient/norm"][0] == pytest.approx(768_000, rel=1e-4)
+    assert got[0]["unnamed", "gradient/nonfinite"] == (0.0,)
