@@ -106,7 +106,7 @@ class Session:
 
     Attributes:
         calls: occurrences of a site in one outermost forward pass.
-        losses: occurrences of a loss outside of modules since the last backward pass, or since a model began again.
+        losses: occurrences of a loss outside of models since the last backward pass, or since a model began again.
         taps: what is in place while a window is recorded, put in place and taken away together.
         functions: the one of them that watches functions.
         loss_scale: factor on the loss that goes backward (GradScaler), by which readings are divided.
@@ -187,10 +187,13 @@ class Session:
         return _numbered(path, self.calls)
 
     def loss(self, kind: str) -> str:
-        """The site of a loss, at the module that computes it if there is one."""
-        if self.stack:
-            return self.occurrence(f"{self.stack[-1].site}.{kind}" if self.stack[-1].site else kind)
-        return _numbered(kind, self.losses)
+        """The site of a loss, at the module that computes it if there is one.
+
+        A criterion is called once for each of its losses, so that these are counted as those outside of modules are;
+        a model that computes its own loss begins anew with each pass.
+        """
+        path = f"{self.stack[-1].site}.{kind}" if self.stack and self.stack[-1].site else kind
+        return self.occurrence(path) if self.stack and self.stack[0].is_model else _numbered(path, self.losses)
 
     def begin_pass(self, module: nn.Module, *, is_model: bool) -> None:
         """An outermost forward pass begins: occurrences count anew, of losses where this very model ran already."""

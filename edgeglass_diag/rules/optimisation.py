@@ -87,8 +87,8 @@ class ScheduleOverrun(Rule):
     Formula: after its peak the rate fell to at most ``low`` of it and then rose in at least ``points`` recorded
     windows without a jump, closer to c (t - t0)^2 than to c (t - t0), and as it had fallen: a cosine is even about its
     horizon, so that the rate is within a factor of ``even`` of what it was as long before the lowest. A warm restart
-    jumps, a triangular cycle rises linearly, the warm-up of a new stage is shorter than the decay of the last;
-    they are silent.
+    jumps, a triangular cycle rises linearly, the warm-up of a new stage is shorter than the decay of the last, and a
+    OneCycle policy, which moves the momentum against the rate, raises an error at its end; they are silent.
     """
 
     low: float = 0.05
@@ -100,7 +100,8 @@ class ScheduleOverrun(Rule):
     severity = Severity.WARNING
     source = (
         "derived: expansion of the cosine at p = 1; the Edge Glass history rises quadratically from 5e-10; with the "
-        "horizon half a point beside the lowest of three on each side the two rates differ by (3.5 / 2.5)^2 = 2"
+        "horizon half a point beside the lowest of three on each side the two rates differ by (3.5 / 2.5)^2 = 2; "
+        "https://pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.OneCycleLR.html"
     )
     fix = "Set the schedule's number of steps to the number of optimizer steps that the run really takes."
 
@@ -111,7 +112,7 @@ class ScheduleOverrun(Rule):
             shape = tuple(series.values)
             lowest = None if shape in seen else self._turn(series)
             seen.add(shape)
-            if lowest is None:
+            if lowest is None or _moves_momentum(history, group):
                 continue
             step, rate = series.steps[lowest], series.values[lowest]
             yield self.finding(
@@ -148,6 +149,10 @@ class ScheduleOverrun(Rule):
         before = _between(steps[peak : lowest + 1], fall, steps[lowest] - reach)
         after = _between(steps[lowest:], rise, steps[lowest] + reach)
         return before <= self.even * after and after <= self.even * before
+
+
+def _moves_momentum(history: History, group: str) -> bool:
+    return any(len(set(history.series(f"optimizer/{name}", group).values)) > 1 for name in ("beta1", "momentum"))
 
 
 def _misfit(times: list[int], values: list[float], power: int) -> float:

@@ -154,3 +154,21 @@ def test_a_gradient_given_to_backward_scales_the_loss():
     _, got, _ = record(loop)
     assert got[0]["", "loss/explained"] == pytest.approx(got[0]["", "loss/total"], rel=1e-5)
     assert got[0]["", "loss/chance"][0] == pytest.approx(math.log(8) / 4)
+
+
+def test_a_criterion_that_is_called_for_each_of_its_losses_has_one_site_for_each():
+    class Criterion(nn.Module):
+        def forward(self, image, text):
+            return clip(image, text)
+
+    criterion = Criterion()
+
+    def by_prefix(image, text):
+        return criterion(image, text) + 0.5 * criterion(image[:, :3], text[:, :3])
+
+    _, got, _ = record(lambda: train(2, loss_of=by_prefix))
+    for window in got:
+        weights = {site: value for (site, signal), value in window.items() if signal == "loss/weight"}
+        assert sorted(weights.values()) == [(0.5,), (1.0,)]
+        assert len({site.removesuffix("#1") for site in weights}) == 1
+        assert window["", "loss/explained"] == pytest.approx(window["", "loss/total"], rel=1e-5)

@@ -49,6 +49,9 @@ def loss(value):
     return {"|loss/total": value, "|loss/explained": value}
 
 
+EVEN = {"group0|optimizer/lr": lambda t: 1e-3 * 0.5 * (1 + math.cos(math.pi * t / 300))}
+
+
 def cycles(share):
     """Two cycles of 200 steps that rise over a share of each, from a 25th of the peak, and fall to nothing."""
 
@@ -109,7 +112,12 @@ PRACTICE = {
     "a second cycle that warms up": (
         "EG203",
         cycles(0.3),
-        {"group0|optimizer/lr": lambda t: 1e-3 * 0.5 * (1 + math.cos(math.pi * t / 300))},
+        EVEN,
+    ),
+    "two equal stages of OneCycle": (
+        "EG203",
+        {**EVEN, "group0|optimizer/beta1": lambda t: 0.85 + 100 * EVEN["group0|optimizer/lr"](t)},
+        {**EVEN, "group0|optimizer/beta1": always(0.9)},
     ),
     "dot products of LayerNorm outputs, of one length": (
         "EG407",
