@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import fnmatch
+import inspect
 import json
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import edgeglass_diag
 from edgeglass_diag.records import Finding, Severity, UsageError
 from edgeglass_diag.store import load
 from edgeglass_diag.targets import Case, provider
@@ -42,7 +44,8 @@ def run_bench(request: Request, options: Options, progress: Progress) -> dict[st
     """Run what is not there yet and sum up; see the design's machine output.
 
     Each run has a folder ``OUT/NAME-SEED`` with its record and, once it has ended, ``verdict.json``. One that is
-    there is not run again unless the rules or their thresholds, or the case, have changed.
+    there is not run again unless the case, a threshold, or any source of this package, of the cases or of another
+    package's rules has changed.
 
     Raises:
         UsageError: for a pattern that matches no case, and for a folder that holds something else.
@@ -50,6 +53,7 @@ def run_bench(request: Request, options: Options, progress: Progress) -> dict[st
     chosen = _chosen(request)
     todo = [(case, seed) for seed in range(request.seeds) for case in chosen]
     rules = zlib.crc32(json.dumps([(rule.code, rule.thresholds) for rule in options.rules]).encode())
+    rules = zlib.crc32(_sources(options, chosen), rules)
     known = {(case.name, seed): _known(_folder(request, case, seed), _stamp(case, rules)) for case, seed in todo}
     missing = [(case, seed) for case, seed in todo if known[case.name, seed] is None]
     for case, seed, row in _made(missing, request, options, progress):
@@ -86,6 +90,15 @@ def _folder(request: Request, case: Case, seed: int) -> Path:
 
 def _stamp(case: Case, rules: int) -> dict[str, Any]:
     return {"rules": rules, "expected": list(case.expected), "places": list(case.places), "summary": case.summary}
+
+
+def _sources(options: Options, cases: Iterable[Case]) -> bytes:
+    """All that a verdict depends on beside its case: this package, the cases' and the rules of others."""
+    ours = Path(edgeglass_diag.__file__).parent
+    folders = {ours, *(Path(inspect.getfile(type(case))).parent for case in cases)}
+    files = {file for folder in folders for file in folder.rglob("*.py")}
+    files |= {Path(inspect.getfile(type(rule))) for rule in options.rules}
+    return b"".join(file.read_bytes() for file in sorted(files))
 
 
 def _chosen(request: Request) -> list[Case]:

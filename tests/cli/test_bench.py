@@ -69,6 +69,10 @@ def test_the_fast_subset_is_named_and_healthy_models_are_silent(tmp_path):
     again = bench("--fast", "--out", out, "--json")
     assert "seed 0" not in again.stderr
     assert json.loads(again.stdout) == measured
+    verdict_file = tmp_path / "bench/plain-0/verdict.json"
+    old = json.loads(verdict_file.read_text())
+    verdict_file.write_text(json.dumps({**old, "stamp": {**old["stamp"], "rules": 0}}))  # of other sources
+    assert "1/1 plain (seed 0)" in bench("--fast", "--out", out, "--json").stderr
 
 
 def test_wrong_use_is_named(tmp_path):
