@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.linalg import vector_norm
 
 SAMPLED = 2**14
 """Entries of which means are taken at most: the relative standard error of an rms of Gaussian values is then 0.6 %."""
@@ -68,7 +69,8 @@ def sample_activation(values: Tensor, batch_axis: int | None) -> ActivationSampl
         batch_axis: axis of the samples, of at least two; None where unknown.
     """
     many = _EXTREMES_ON_CPU if values.device.type == "cpu" else _EXTREMES_ELSEWHERE
-    low, high = torch.aminmax(subset(values, batch_axis, many))
+    ends = subset(values, batch_axis, many)
+    low, high = ends.amin(), ends.amax()  # aminmax would copy them first
     some = subset(values, batch_axis)
     wide = some.dtype if some.dtype in (torch.float32, torch.float64) else torch.float32
     rows = some[None] if batch_axis is None else some.movedim(batch_axis, 0)
@@ -85,24 +87,25 @@ def activation_statistics(samples: Sequence[ActivationSample]) -> ActivationStat
     part = torch.stack([sample.part for sample in samples])
     ends = torch.stack([end for sample in samples for end in (sample.low, sample.high)]).abs()
     absmax = ends.view(-1, 2).amax(1).to(part.dtype)
+    entries = part[0].numel()
+    zeros = 1 - vector_norm(part, 0, (1, 2)) / entries
+    broken = vector_norm(part * 0, 0, (1, 2)) / entries  # a zero times anything finite is zero; NaN counts
     # Divided by the largest, squares of large but finite activations do not overflow.
     unit = torch.where((absmax > 0) & torch.isfinite(absmax), absmax, torch.ones_like(absmax))
-    scaled = part / unit[:, None, None]
-    mean = scaled.mean(1, keepdim=True)
+    part.div_(unit[:, None, None])  # in place: what lies around at a window's end is memory that training wants
     signal = None
     if samples[0].batched:
-        spread = (scaled - mean).square().mean((1, 2))
+        mean = part.mean(1, keepdim=True)
+        spread = vector_norm(part.sub_(mean), 2, (1, 2)).square() / entries
         energy = spread + mean.square().mean((1, 2))
         signal = torch.where(energy == 0, energy, spread / energy)
     else:
-        energy = scaled.square().mean((1, 2))
-    # A zero times anything finite is zero; a NaN or infinity gives NaN.
-    share = (part * 0 != 0).to(part.dtype).mean((1, 2))
-    count = (share * samples[0].size).round().clamp(min=1)
+        energy = vector_norm(part, 2, (1, 2)).square() / entries
+    count = (broken * samples[0].size).round().clamp(min=1)
     return ActivationStatistics(
         rms=energy.sqrt() * unit,
         absmax=absmax,
-        zeros=(part == 0).to(part.dtype).mean((1, 2)),
+        zeros=zeros,
         nonfinite=torch.where(torch.isfinite(absmax), torch.zeros_like(count), count),
         sample_signal=signal,
     )
