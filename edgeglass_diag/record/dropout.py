@@ -45,6 +45,7 @@ class DropoutTap:
         self._passes: list[tuple[str, nn.Module, Tensor]] = []
         self._noted: Frame | None = None
         self._again: WeakKeyDictionary[nn.Module, list[Tensor]] = WeakKeyDictionary()
+        self._encoders: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
     @property
     def observers(self) -> Mapping[Function, Observer]:
@@ -80,26 +81,32 @@ class DropoutTap:
         self._note(float(kwargs.get("dropout_p", args[4] if len(args) > 4 else 0.0)))
 
     def _note(self, share: float) -> None:
-        """A dropout that is on; frozen counts the innermost module around it that has parameters."""
+        """A dropout that is on."""
         session = self._session
         if not share > 0 or not session.stack:
             return
         if session.active:
             session.buffer.add(session.stack[-1].site, "dropout/p", share)
         outermost = session.stack[0]
-        owner = next((f.module for f in reversed(session.stack) if next(f.module.parameters(), None) is not None), None)
-        if owner is not None and not any(p.requires_grad for p in owner.parameters()):
-            self._frozen(owner)
+        frozen = next((frame.module for frame in session.stack if _is_frozen(frame.module)), None)
+        if frozen is not None:
+            self._frozen(frozen)
         elif not outermost.active and outermost is not self._noted and not _is_differentiated():
             self._noted = outermost
             self._evaluated(outermost)
 
-    def _frozen(self, owner: nn.Module) -> None:
-        session, site = self._session, self._session.naming.path(owner)
-        session.see(site, "noise", label=FROZEN)
-        weight = max(owner.parameters(), key=torch.numel)
-        with session.measuring(site, "noise", weight):
-            session.buffer.add(site, "noise/weights", local_part(weight.detach()).sum(dtype=torch.float64))
+    def _frozen(self, module: nn.Module) -> None:
+        """The largest module around that is frozen: an encoder, or a layer of one that is trained in other places."""
+        session = self._session
+        if module not in self._encoders:
+            tower = session.stack[min(1, len(session.stack) - 1)].module
+            self._encoders[module] = module is session.stack[0].module or 2 * _weights(module) >= _weights(tower)
+        if self._encoders[module]:
+            site = session.naming.path(module)
+            session.see(site, "noise", label=FROZEN)
+            weight = max(module.parameters(), key=torch.numel)
+            with session.measuring(site, "noise", weight):
+                session.buffer.add(site, "noise/weights", local_part(weight.detach()).sum(dtype=torch.float64))
 
     def _evaluated(self, outermost: Frame) -> None:
         session, site = self._session, self._session.naming.path(outermost.module)
@@ -108,6 +115,17 @@ class DropoutTap:
             with session.measuring(site, "noise", outermost.first):
                 self._passes.append((site, outermost.module, row_fingerprints(outermost.first.detach())))
                 self._again.setdefault(outermost.module, [])
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    """Whether it has parameters and none of them is trained."""
+    return next(module.parameters(), None) is not None and not any(p.requires_grad for p in module.parameters())
+
+
+def _weights(module: nn.Module) -> int:
+    """Number of its weights; rows of a table, of which there may be any number, are none that work on every sample."""
+    parts = (part for part in module.modules() if not isinstance(part, nn.Embedding))
+    return sum(parameter.numel() for part in parts for parameter in part.parameters(recurse=False))
 
 
 def _is_differentiated() -> bool:

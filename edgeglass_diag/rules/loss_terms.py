@@ -180,8 +180,9 @@ class SigmoidAveraged(Rule):
     Why: its gradient is B times smaller than the published recipe's; with SGD, or a clipped or floored gradient, it
     moves nothing. Adam hides it until eps.
 
-    Formula: the weight of a sigmoid loss per row, read off its gradient, is at most ``excess`` / candidates in every
-    recorded window over at least ``windows`` windows, where the published one is 1.
+    Formula: of a sigmoid loss over a square of pairs, at least half of whose rows have their only match on the
+    diagonal, the weight per row, read off its gradient, is at most ``excess`` / candidates in every recorded window
+    over at least ``windows`` windows, where the published one is 1. A mean over the labels of a tagging head is silent.
     """
 
     excess: float = 2.0
@@ -198,7 +199,10 @@ class SigmoidAveraged(Rule):
         for site, series in history.of("loss/weight"):
             known = history.sites.get((site, "loss"))
             candidates = history.series("loss/candidates", site)
+            paired = history.series("loss/labels_diagonal", site)
             if known is None or known.label != "sigmoid" or not len(candidates) or candidates.last < 8:
+                continue
+            if not len(paired) or not paired.last >= 0.5:
                 continue
             recent = series.values[-int(self.windows) :]
             if len(recent) >= self.windows and 0 < max(recent) <= self.excess / candidates.last:

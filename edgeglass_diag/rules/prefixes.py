@@ -19,7 +19,8 @@ class PrefixWithoutWeight(Rule):
     for, is not trained, although its loss is logged.
 
     Formula: the weight of a loss function in the whole loss, read off the gradient that reaches it, is exactly 0 in
-    every recorded window so far, over at least ``windows`` windows, while another's is not.
+    every recorded window so far, over at least ``windows`` windows, while another's is not. A fact (info) until the
+    training has come to its end: a term may be faded in at any time.
     """
 
     windows: float = 3
@@ -40,8 +41,10 @@ class PrefixWithoutWeight(Rule):
         if silent and any(series.last != 0 for _, series in history.of("loss/weight")):
             yield self.finding(
                 history,
-                f"{', '.join(silent[:4])}: computed, but with weight 0 in the loss",
+                f"{', '.join(silent[:4])}: computed, but with weight 0 in the loss "
+                + ("from beginning to end" if history.ended else "so far"),
                 site=silent[0],
+                severity=Severity.WARNING if history.ended else Severity.INFO,
                 evidence={"losses": silent},
             )
 

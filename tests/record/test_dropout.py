@@ -107,3 +107,36 @@ def test_weights_of_a_frozen_module_tell_a_momentum_teacher(moves):
     (first, second), labels = noise(step)
     assert labels == {"although all its weights are frozen"}
     assert (first != second) == moves
+
+
+class Encoder(nn.Module):
+    """Two frozen layers with dropout, a table of words, and what is trained within and behind."""
+
+    def __init__(self, *trained):
+        super().__init__()
+        self.table, self.layers, self.head = nn.Embedding(100, 4), nn.Sequential(Tower(), Tower()), nn.Linear(4, 4)
+        for part in (self.table, self.layers):
+            part.requires_grad_(False)
+        for name in trained:
+            self.get_submodule(name).requires_grad_(True)
+
+    def forward(self, words):
+        return self.head(self.layers(self.table(words)))
+
+
+@pytest.mark.parametrize(("trained", "found"), [((), {"tower.layers"}), (("layers.1.layer",), set())])
+def test_a_frozen_encoder_is_told_from_frozen_layers_of_one_that_is_trained(trained, found):
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tower = Encoder(*trained)
+
+        def forward(self, words):
+            return self.tower(words)
+
+    windows, model = [], Model()
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    with Recorder(lambda step: True, lambda pending: windows.append(pending.resolve())):
+        model(torch.arange(8)).sum().backward()
+        optimizer.step()
+    assert {s.path for w in windows for s in w.sites if s.kind == "noise"} == found

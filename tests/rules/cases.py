@@ -73,7 +73,8 @@ FAULTY = {
     "EG408": {**STUCK, f"{PAIR}|embedding/scale": lambda t: max(1.0, 14.3 * 0.99**t)},
     "EG410": {f"{PAIR}|embedding/alignment": always(2.6), f"{PAIR}|embedding/gap": always(0.3)},
     "EG411": dict(more_sites=[Site("logsigmoid", "loss", 9, (), "sigmoid")])
-    | {"logsigmoid|loss/weight": always(1 / 128), "logsigmoid|loss/candidates": always(128)},
+    | {"logsigmoid|loss/weight": always(1 / 128), "logsigmoid|loss/candidates": always(128),
+       "logsigmoid|loss/labels_diagonal": always(1.0)},
     "EG412": {"cross_entropy|loss/target_gradient": always(1)},
     "EG413": dict(more_sites=[Site("logsigmoid", "loss", 9, (), "sigmoid")])
     | {"logsigmoid|loss/labels_zero": always(127 / 128), "logsigmoid|loss/labels_negative": always(0)},
@@ -145,7 +146,8 @@ HEALTHY = {
     "EG410": {f"{PAIR}|embedding/alignment": always(1.2), f"{PAIR}|embedding/gap": always(0.9),
               "image[:64]|embedding/sample_signal": always(0.5)},
     "EG411": dict(more_sites=[Site("logsigmoid", "loss", 9, (), "sigmoid")])
-    | {"logsigmoid|loss/weight": always(1.0), "logsigmoid|loss/candidates": always(128)},
+    | {"logsigmoid|loss/weight": always(1.0), "logsigmoid|loss/candidates": always(128),
+       "logsigmoid|loss/labels_diagonal": always(1.0)},
     "EG412": {"cross_entropy|loss/target_gradient": always(0)},
     "EG413": dict(more_sites=[Site("logsigmoid", "loss", 9, (), "sigmoid")])
     | {"logsigmoid|loss/labels_zero": always(0.9), "logsigmoid|loss/labels_negative": always(0.09)},

@@ -37,6 +37,12 @@ def test_a_fact_is_the_cause_of_no_fault():
     assert found["EG401"].because_of != "EG003"
 
 
+def test_a_term_without_weight_is_a_fact_until_the_end():
+    _, engine = judge(learning(**FAULTY["EG701"]))
+    assert {f.severity for f in engine.findings if f.code == "EG701"} == {Severity.INFO}
+    assert {f.severity for f in engine.end() if f.code == "EG701"} == {Severity.WARNING}
+
+
 def test_a_warm_up_is_judged_at_the_end_only():
     _, engine = judge(learning(**FAULTY["EG212"]))
     assert "EG212" not in {finding.code for finding in engine.findings}

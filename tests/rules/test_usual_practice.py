@@ -49,6 +49,9 @@ def loss(value):
     return {"|loss/total": value, "|loss/explained": value}
 
 
+TAGS = dict(more_sites=[SIGMOID]) | {
+    "bce|loss/weight": always(1 / 128), "bce|loss/candidates": always(128), "bce|loss/accuracy": always(0.3),
+}  # fmt: skip
 EVEN = {"group0|optimizer/lr": lambda t: 1e-3 * 0.5 * (1 + math.cos(math.pi * t / 300))}
 
 
@@ -113,6 +116,11 @@ PRACTICE = {
         "EG203",
         cycles(0.3),
         EVEN,
+    ),
+    "a mean over the labels of a tagging head": (
+        "EG411",
+        {**TAGS, "bce|loss/labels_diagonal": always(0.02)},
+        {**TAGS, "bce|loss/labels_diagonal": always(1.0)},
     ),
     "two equal stages of OneCycle": (
         "EG203",
@@ -185,6 +193,7 @@ def test_usual_practice_is_silent_and_the_fault_beside_it_is_not(practice):
     ("code", "case"),
     [
         ("EG007", {**WAITS, "bce|loss/weight": always(0.0)}),
+        ("EG701", {"cross_entropy#2|loss/weight": lambda t: max(0.0, t - 300)}),
         ("EG502", {**CONTRAST, **TEXT, "tokens|data/repeated": always(0.5)}),
         ("EG507", dict(more_sites=[ROW]) | SIZES),
         (
@@ -196,6 +205,7 @@ def test_usual_practice_is_silent_and_the_fault_beside_it_is_not(practice):
     ],
     ids=[
         "a term that waits",
+        "a term that is faded in late",
         "copies, and targets that are not seen",
         "sizes beside images",
         "an instruction beside texts",
