@@ -65,7 +65,10 @@ class Engine:
         try:
             for finding in rule.check(self.history):
                 known = self._found.get(finding.key)
-                self._found[finding.key] = finding if known is None else replace(finding, step=known.step)
+                if known is None or (known.severity is Severity.INFO and finding.severity is not Severity.INFO):
+                    self._found[finding.key] = finding  # a fact that becomes a fault is one from now on
+                else:
+                    self._found[finding.key] = replace(finding, step=known.step)
                 stands.add(finding.key)
         except Exception as error:
             self.failures[rule.code] = f"{type(error).__name__}: {error}"

@@ -39,8 +39,10 @@ def test_a_fact_is_the_cause_of_no_fault():
 
 def test_a_term_without_weight_is_a_fact_until_the_end():
     _, engine = judge(learning(**FAULTY["EG701"]))
-    assert {f.severity for f in engine.findings if f.code == "EG701"} == {Severity.INFO}
-    assert {f.severity for f in engine.end() if f.code == "EG701"} == {Severity.WARNING}
+    (fact,) = (f for f in engine.findings if f.code == "EG701")
+    (fault,) = (f for f in engine.end() if f.code == "EG701")
+    assert (fact.severity, fault.severity) == (Severity.INFO, Severity.WARNING)
+    assert fact.step < fault.step == engine.history.last_step
 
 
 def test_a_warm_up_is_judged_at_the_end_only():
