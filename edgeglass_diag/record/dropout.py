@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from itertools import pairwise
 from types import FrameType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -25,7 +26,11 @@ FROZEN = "although all its weights are frozen"
 _OFF_UNLESS_TOLD: tuple[Function, ...] = (functional.alpha_dropout, functional.feature_alpha_dropout)
 _DROPOUTS: tuple[Function, ...] = (
     functional.dropout, functional.dropout1d, functional.dropout2d, functional.dropout3d, *_OFF_UNLESS_TOLD,
+    torch.dropout, torch.alpha_dropout, torch.feature_dropout, torch.feature_alpha_dropout,
 )  # fmt: skip
+_LISTS = (nn.ModuleList, nn.Sequential, nn.ModuleDict)
+_TABLES = (nn.Embedding, nn.EmbeddingBag)
+"""Modules whose weights are features already."""
 
 
 class DropoutTap:
@@ -45,7 +50,8 @@ class DropoutTap:
         self._passes: list[tuple[str, nn.Module, Tensor]] = []
         self._noted: Frame | None = None
         self._again: WeakKeyDictionary[nn.Module, list[Tensor]] = WeakKeyDictionary()
-        self._encoders: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+        self._frozen: dict[nn.Module, bool] = {}
+        self._encoders: dict[nn.Module, bool] = {}
 
     @property
     def observers(self) -> Mapping[Function, Observer]:
@@ -70,17 +76,19 @@ class DropoutTap:
             self._session.buffer.add(site, "noise/unrepeated", alone.double().mean())
         self._passes.clear()
         self._again.clear()
+        self._frozen.clear()
+        self._encoders.clear()
         self._noted = None
 
     def _dropout(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = dict(zip(("input", "p", "training"), args, strict=False)) | kwargs
-        on = given.get("training", func not in _OFF_UNLESS_TOLD)
-        self._note(float(given.get("p", 0.5)) if on else 0.0)
+        on = given.get("training", given.get("train", func not in _OFF_UNLESS_TOLD))
+        self._note(float(given.get("p", 0.5)) if on else 0.0, args, kwargs)
 
     def _attention(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        self._note(float(kwargs.get("dropout_p", args[4] if len(args) > 4 else 0.0)))
+        self._note(float(kwargs.get("dropout_p", args[4] if len(args) > 4 else 0.0)), args, kwargs)
 
-    def _note(self, share: float) -> None:
+    def _note(self, share: float, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A dropout that is on."""
         session = self._session
         if not share > 0 or not session.stack:
@@ -88,19 +96,29 @@ class DropoutTap:
         if session.active:
             session.buffer.add(session.stack[-1].site, "dropout/p", share)
         outermost = session.stack[0]
-        frozen = next((frame.module for frame in session.stack if _is_frozen(frame.module)), None)
+        modules = [frame.module for frame in session.stack]
+        frozen = next((place for place, module in enumerate(modules) if self._is_frozen(module)), None)
         if frozen is not None:
-            self._frozen(frozen)
-        elif not outermost.active and outermost is not self._noted and not _is_differentiated():
+            if not any(tensor.requires_grad for tensor in tensors_in([args, kwargs])):  # nothing trained lies before it
+                self._within_frozen(modules[: frozen + 1])
+        elif outermost.is_model and not outermost.active and outermost is not self._noted and not _is_differentiated():
             self._noted = outermost
             self._evaluated(outermost)
 
-    def _frozen(self, module: nn.Module) -> None:
-        """The largest module around that is frozen: an encoder, or a layer of one that is trained in other places."""
-        session = self._session
+    def _is_frozen(self, module: nn.Module) -> bool:
+        """Whether it has parameters and none of them is trained; asked once in a window."""
+        if module not in self._frozen:
+            some = next(module.parameters(), None) is not None
+            self._frozen[module] = some and not _is_trained(module)
+        return self._frozen[module]
+
+    def _within_frozen(self, modules: list[nn.Module]) -> None:
+        """The last of these is frozen, the others around it are not."""
+        session, module = self._session, modules[-1]
         if module not in self._encoders:
-            tower = session.stack[min(1, len(session.stack) - 1)].module
-            self._encoders[module] = module is session.stack[0].module or 2 * _weights(module) >= _weights(tower)
+            matrices = [p for part in module.modules() if not isinstance(part, _TABLES) for p in part.parameters(False)]
+            layer = any(_is_one_of_several(part, around) for around, part in pairwise(modules))
+            self._encoders[module] = any(p.dim() > 1 for p in matrices) and not layer
         if self._encoders[module]:
             site = session.naming.path(module)
             session.see(site, "noise", label=FROZEN)
@@ -117,15 +135,15 @@ class DropoutTap:
                 self._again.setdefault(outermost.module, [])
 
 
-def _is_frozen(module: nn.Module) -> bool:
-    """Whether it has parameters and none of them is trained."""
-    return next(module.parameters(), None) is not None and not any(p.requires_grad for p in module.parameters())
+def _is_trained(module: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters())
 
 
-def _weights(module: nn.Module) -> int:
-    """Number of its weights; rows of a table, of which there may be any number, are none that work on every sample."""
-    parts = (part for part in module.modules() if not isinstance(part, nn.Embedding))
-    return sum(parameter.numel() for part in parts for parameter in part.parameters(recurse=False))
+def _is_one_of_several(module: nn.Module, around: nn.Module) -> bool:
+    """Whether it stands in a list with another of its kind that is trained: a layer of an encoder, no encoder."""
+    lists = (part for part in around.modules() if isinstance(part, _LISTS))
+    alike = next((list(part.children()) for part in lists if any(child is module for child in part.children())), [])
+    return any(type(other) is type(module) and _is_trained(other) for other in alike if other is not module)
 
 
 def _is_differentiated() -> bool:

@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import _disable_current_modes
 
 from edgeglass_diag.record.buffer import WindowBuffer
@@ -78,6 +79,11 @@ def _numbered(path: str, counts: Counter[str]) -> str:
     count = counts[path]
     counts[path] += 1
     return f"{path}#{count}" if count else path
+
+
+def _is_criterion(module: nn.Module) -> bool:
+    """Whether a module can but compute a loss: all that it learns are single numbers, as a scale and a bias."""
+    return all(not is_lazy(parameter) and parameter.numel() == 1 for parameter in module.parameters())
 
 
 def _transforming() -> bool:
@@ -193,7 +199,8 @@ class Session:
         a model that computes its own loss begins anew with each pass.
         """
         path = f"{self.stack[-1].site}.{kind}" if self.stack and self.stack[-1].site else kind
-        return self.occurrence(path) if self.stack and self.stack[0].is_model else _numbered(path, self.losses)
+        within = bool(self.stack) and self.stack[0].is_model and not _is_criterion(self.stack[0].module)
+        return self.occurrence(path) if within else _numbered(path, self.losses)
 
     def begin_pass(self, module: nn.Module, *, is_model: bool) -> None:
         """An outermost forward pass begins: occurrences count anew, of losses where this very model ran already."""
@@ -201,7 +208,7 @@ class Session:
         if module in self._passed:
             self.losses.clear()
             self._passed.clear()
-        if is_model:
+        if is_model and not _is_criterion(module):
             self._passed.add(module)
 
     def end_passes(self) -> None:

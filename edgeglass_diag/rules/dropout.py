@@ -70,10 +70,12 @@ class DropoutWhereNoneBelongs(Rule):
     Why: train mode was left on, came back with model.train(), or is not asked for, as the fused attention's
     ``dropout_p`` does not: recalls are those of a damaged model, features of a frozen tower are noise in part.
 
-    Formula: a dropout with p > 0 that was on ran in a pass without gradients of which more than ``evaluated`` of
-    the samples do not come again with gradients before the next step, or within a module whose weights are all frozen
-    and have not moved over at least ``steps`` steps and ``windows`` windows. Dropout on the way from frozen features
-    to a head is silent, and so are gradient caching, checkpoints, and a momentum teacher with its student's dropout.
+    Formula: a dropout with p > 0 that was on ran in a pass of a model without gradients of which more than
+    ``evaluated`` of the samples do not come again with gradients before the next step, or within a module whose weights
+    are all frozen and have not moved over at least ``steps`` steps and ``windows`` windows, with nothing trained before
+    it. Silent are dropout on the way from frozen features to a head, frozen layers beside trained ones of their kind,
+    tables of embeddings, adapters within a frozen encoder, gradient caching, checkpoints, and a momentum teacher with
+    its student's dropout. The dropout inside of torch's recurrent kernels is not seen.
     """
 
     evaluated: float = 0.5

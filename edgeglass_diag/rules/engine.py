@@ -15,10 +15,10 @@ from edgeglass_diag.rules.learning import learned
 class Engine:
     """Feeds windows to rules.
 
-    A finding keeps the step at which it was first made; its message and evidence are those of the newest
-    verdict. It is not taken back when its condition ends: that it was so remains true. But where a rule says that
-    nothing is learned, and the model then learns, its finding becomes a mere fact (info): many models that are trained
-    from scratch sit at chance, with hardly varying embeddings, before they leave it.
+    A finding keeps the step at which it was first made, or at which a fact first became a fault; its message and
+    evidence are those of the newest verdict. It is not taken back when its condition ends: that it was so remains true.
+    But where a rule says that nothing is learned, and the model then learns, its finding becomes a mere fact (info):
+    many models that are trained from scratch sit at chance, with hardly varying embeddings, before they leave it.
 
     Args:
         rules: the rules that run.
@@ -30,6 +30,7 @@ class Engine:
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
         self._found: dict[tuple[str, str], Finding] = {}
+        self._since: dict[tuple[str, str], int] = {}
         self.history = History()
         self.failures: dict[str, str] = {}
 
@@ -65,10 +66,11 @@ class Engine:
         try:
             for finding in rule.check(self.history):
                 known = self._found.get(finding.key)
-                if known is None or (known.severity is Severity.INFO and finding.severity is not Severity.INFO):
-                    self._found[finding.key] = finding  # a fact that becomes a fault is one from now on
+                if finding.severity is not Severity.INFO:
+                    step = self._since.setdefault(finding.key, finding.step)
                 else:
-                    self._found[finding.key] = replace(finding, step=known.step)
+                    step = finding.step if known is None else known.step
+                self._found[finding.key] = replace(finding, step=step)
                 stands.add(finding.key)
         except Exception as error:
             self.failures[rule.code] = f"{type(error).__name__}: {error}"

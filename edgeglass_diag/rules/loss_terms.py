@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import log
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
@@ -180,9 +181,10 @@ class SigmoidAveraged(Rule):
     Why: its gradient is B times smaller than the published recipe's; with SGD, or a clipped or floored gradient, it
     moves nothing. Adam hides it until eps.
 
-    Formula: of a sigmoid loss over a square of pairs, at least half of whose rows have their only match on the
-    diagonal, the weight per row, read off its gradient, is at most ``excess`` / candidates in every recorded window
-    over at least ``windows`` windows, where the published one is 1. A mean over the labels of a tagging head is silent.
+    Formula: of a sigmoid loss over a square of pairs, whose rows have in the mean between half a match and two, and of
+    those with a single one at least half have it on the diagonal, the weight per row, read off its gradient, is at most
+    ``excess`` / candidates in every one of the newest ``windows`` recorded windows, where the published one is 1. A
+    mean over the labels of a tagging head is silent.
     """
 
     excess: float = 2.0
@@ -199,10 +201,9 @@ class SigmoidAveraged(Rule):
         for site, series in history.of("loss/weight"):
             known = history.sites.get((site, "loss"))
             candidates = history.series("loss/candidates", site)
-            paired = history.series("loss/labels_diagonal", site)
             if known is None or known.label != "sigmoid" or not len(candidates) or candidates.last < 8:
                 continue
-            if not len(paired) or not paired.last >= 0.5:
+            if not self._are_pairs(history, site):
                 continue
             recent = series.values[-int(self.windows) :]
             if len(recent) >= self.windows and 0 < max(recent) <= self.excess / candidates.last:
@@ -212,6 +213,13 @@ class SigmoidAveraged(Rule):
                     site=site,
                     evidence={"weight": series.last, "candidates": candidates.last},
                 )
+
+    def _are_pairs(self, history: History, site: str) -> bool:
+        newest = slice(-int(self.windows), None)
+        diagonal = history.series("loss/labels_diagonal", site).values
+        matches = history.series("loss/target_entropy", site).values[newest]  # ln of their mean number in a row
+        paired = len(diagonal) >= self.windows and all(share >= 0.5 for share in diagonal[newest])
+        return paired and all(abs(entropy) <= log(2) for entropy in matches)
 
 
 @dataclass(frozen=True)

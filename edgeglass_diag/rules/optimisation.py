@@ -112,7 +112,7 @@ class ScheduleOverrun(Rule):
             shape = tuple(series.values)
             lowest = None if shape in seen else self._turn(series)
             seen.add(shape)
-            if lowest is None or _moves_momentum(history, group):
+            if lowest is None or _moves_momentum(history, group, since=series.steps[lowest]):
                 continue
             step, rate = series.steps[lowest], series.values[lowest]
             yield self.finding(
@@ -151,8 +151,12 @@ class ScheduleOverrun(Rule):
         return before <= self.even * after and after <= self.even * before
 
 
-def _moves_momentum(history: History, group: str) -> bool:
-    return any(len(set(history.series(f"optimizer/{name}", group).values)) > 1 for name in ("beta1", "momentum"))
+def _moves_momentum(history: History, group: str, *, since: int) -> bool:
+    for name in ("beta1", "momentum"):
+        series = history.series(f"optimizer/{name}", group)
+        if len({value for step, value in zip(series.steps, series.values, strict=True) if step >= since}) > 1:
+            return True
+    return False
 
 
 def _misfit(times: list[int], values: list[float], power: int) -> float:

@@ -94,10 +94,10 @@ def _stamp(case: Case, rules: int) -> dict[str, Any]:
 
 def _sources(options: Options, cases: Iterable[Case]) -> bytes:
     """All that a verdict depends on beside its case: this package, the cases' and the rules of others."""
-    ours = Path(edgeglass_diag.__file__).parent
-    folders = {ours, *(Path(inspect.getfile(type(case))).parent for case in cases)}
-    files = {file for folder in folders for file in folder.rglob("*.py")}
-    files |= {Path(inspect.getfile(type(rule))) for rule in options.rules}
+    files = {Path(inspect.getfile(type(each))) for each in (*options.rules, *cases)}
+    packages = {Path(edgeglass_diag.__file__).parent, *(file.parent for file in files)}
+    packages = {folder for folder in packages if (folder / "__init__.py").is_file()}
+    files |= {file for folder in packages for file in folder.rglob("*.py")}
     return b"".join(file.read_bytes() for file in sorted(files))
 
 

@@ -36,6 +36,8 @@ from overhead_subjects import CADENCE, MODELS, TOOLS, Step, build, plain_step, t
 from torch.profiler import ProfilerActivity, profile
 
 PEAKS = 3
+LEAST = 6
+"""Ratios of which the median has an interval at 95 %: (1/2)^5 is the probability that all lie on one side of it."""
 FOLLOWERS = 2
 """Steps after a recorded one that may pay for it, as its window is written meanwhile."""
 
@@ -68,7 +70,7 @@ def measure(model_name: str, tool_name: str, pairs: int, device: str) -> dict[st
             ratios, plain_times = cycles(run, 2 * pairs, device)
     else:
         # The smallest ratio needs the most pairs; weights that are weighed each tenth step need blocks of ten.
-        steps, count = {"every": (CADENCE, max(3, pairs // 2)), "off": (1, 4 * pairs)}.get(tool_name, (2, pairs))
+        steps, count = {"every": (CADENCE, max(LEAST, pairs // 2)), "off": (1, 4 * pairs)}.get(tool_name, (2, pairs))
         ratios, plain_times = [], []
         for pair in range(count):
             times = {}
@@ -81,10 +83,8 @@ def measure(model_name: str, tool_name: str, pairs: int, device: str) -> dict[st
             ratios.append(times["tool"] / times["plain"])
             plain_times.append(times["plain"] / steps)
     interval = quantile_test(ratios, q=1, p=0.5).confidence_interval(0.95)
-    low = min(ratios) if math.isnan(interval.low) else interval.low
-    high = max(ratios) if math.isnan(interval.high) else interval.high
-    plain_seconds = statistics.median(plain_times)
-    return {"ratio": statistics.median(ratios), "low": low, "high": high, "plain_seconds": plain_seconds}
+    found = {"ratio": statistics.median(ratios), "plain_seconds": statistics.median(plain_times)}
+    return found | {"low": interval.low, "high": interval.high}
 
 
 def cycles(run: Step, count: int, device: str) -> tuple[list[float], list[float]]:
@@ -175,6 +175,8 @@ def main() -> None:
     parser.add_argument("--tool", help=argparse.SUPPRESS)
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.pairs < LEAST:
+        parser.error(f"--pairs must be at least {LEAST}, got {given.pairs}")
     warnings.simplefilter("ignore")
     if given.peak:
         peak = {"resident": resident, "held": held}[given.peak]

@@ -31,6 +31,13 @@ class InFunction(nn.Module):
         return functional.dropout(x, 0.5)
 
 
+class InTorch(nn.Module):
+    """The operator itself, which has no default."""
+
+    def forward(self, x):
+        return torch.dropout(x, 0.5, True)
+
+
 class InAttention(nn.Module):
     """As easily forgotten: the fused attention knows no mode."""
 
@@ -75,7 +82,8 @@ def evaluated_in_its_mode(model):
 
 
 @pytest.mark.parametrize(("drop", "found"), [
-    (nn.Dropout(0.5), False), (nn.AlphaDropout(0.5), False), (InFunction(), True), (InAttention(), True),
+    (nn.Dropout(0.5), False), (nn.AlphaDropout(0.5), False), (InFunction(), True), (InTorch(), True),
+    (InAttention(), True),
 ])  # fmt: skip
 def test_dropout_that_does_not_heed_the_mode_is_seen_in_an_evaluation(drop, found):
     readings, labels = noise(evaluated_in_its_mode, Tower(drop))
@@ -124,19 +132,51 @@ class Encoder(nn.Module):
         return self.head(self.layers(self.table(words)))
 
 
-@pytest.mark.parametrize(("trained", "found"), [((), {"tower.layers"}), (("layers.1.layer",), set())])
-def test_a_frozen_encoder_is_told_from_frozen_layers_of_one_that_is_trained(trained, found):
-    class Model(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.tower = Encoder(*trained)
+class Around(nn.Module):
+    """A model around towers, or around another model."""
 
-        def forward(self, words):
-            return self.tower(words)
+    def __init__(self, **parts):
+        super().__init__()
+        for name, part in parts.items():
+            self.add_module(name, part)
 
-    windows, model = [], Model()
-    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    def forward(self, given):
+        return sum(part(given) for part in self.children())
+
+
+class Looked(nn.Module):
+    """A frozen table with its own dropout, before what is trained."""
+
+    def __init__(self):
+        super().__init__()
+        table = nn.Sequential(nn.Embedding(100, 4), nn.LayerNorm(4), nn.Dropout(0.5))
+        self.words, self.head = table.requires_grad_(False), nn.Linear(4, 4)
+
+    def forward(self, given):
+        return self.head(self.words(given))
+
+
+@pytest.mark.parametrize(("model", "found"), [
+    (Encoder(), {"layers"}),
+    (Around(text=Encoder()), {"text.layers"}),
+    (Around(model=Around(text=Encoder(), other=Encoder("table", "layers"))), {"model.text.layers"}),
+    (Encoder("layers.1.layer"), set()),
+    (Around(text=Encoder("layers.1.layer")), set()),
+    (Encoder("table"), set()),
+    (Looked(), set()),
+])  # fmt: skip
+def test_a_frozen_encoder_is_told_from_frozen_layers_of_one_that_is_trained(model, found):
+    windows, optimizer = [], torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
     with Recorder(lambda step: True, lambda pending: windows.append(pending.resolve())):
         model(torch.arange(8)).sum().backward()
         optimizer.step()
     assert {s.path for w in windows for s in w.sites if s.kind == "noise"} == found
+
+
+def test_a_transform_that_is_random_is_no_evaluation():
+    def step(model):
+        with torch.no_grad():
+            noisy = nn.Sequential(nn.Dropout(0.1), InFunction())(X)
+        return model(noisy)
+
+    assert noise(step) == ([[], []], set())

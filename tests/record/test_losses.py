@@ -156,10 +156,15 @@ def test_a_gradient_given_to_backward_scales_the_loss():
     assert got[0]["", "loss/chance"][0] == pytest.approx(math.log(8) / 4)
 
 
-def test_a_criterion_that_is_called_for_each_of_its_losses_has_one_site_for_each():
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_criterion_that_is_called_for_each_of_its_losses_has_one_site_for_each(learned):
     class Criterion(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(())) if learned else 1.0
+
         def forward(self, image, text):
-            return clip(image, text)
+            return clip(self.scale * image, text)
 
     criterion = Criterion()
 

@@ -4,10 +4,10 @@ import math
 
 from cases import FAULTY
 from pieces import CHANCE, DRAWN, GUESS, LOADED, NOT_HELD, STUCK, WITHOUT, always, codes, module, origin, parameter
-from windows import judge, learning
+from windows import judge, learning, window
 
 from edgeglass_diag.records import Severity, Site
-from edgeglass_diag.rules import CATALOGUE
+from edgeglass_diag.rules import CATALOGUE, Engine
 
 
 def test_a_rule_that_fails_leaves_the_others_alone():
@@ -16,8 +16,6 @@ def test_a_rule_that_fails_leaves_the_others_alone():
 
         def check(self, history):
             raise ZeroDivisionError("by zero")
-
-    from edgeglass_diag.rules import Engine
 
     engine = Engine([Broken(), *(rule() for rule in CATALOGUE)])
     for item in learning(**FAULTY["EG405"]):
@@ -43,6 +41,21 @@ def test_a_term_without_weight_is_a_fact_until_the_end():
     (fault,) = (f for f in engine.end() if f.code == "EG701")
     assert (fact.severity, fault.severity) == (Severity.INFO, Severity.WARNING)
     assert fact.step < fault.step == engine.history.last_step
+
+
+def test_a_fault_that_comes_and_goes_keeps_the_step_at_which_it_first_was_one():
+    class Rising(CATALOGUE[0]):
+        def check(self, history):
+            severity = {0: Severity.INFO, 1: Severity.WARNING, 2: Severity.INFO}.get(
+                history.last_step, Severity.WARNING
+            )
+            yield self.finding(history, "", evidence={}, severity=severity)
+
+    engine, steps = Engine([Rising()]), []
+    for step in range(4):
+        engine.feed(window(step, {}))
+        steps.append(engine.findings[0].step)
+    assert steps == [0, 1, 1, 1]
 
 
 def test_a_warm_up_is_judged_at_the_end_only():

@@ -51,6 +51,7 @@ def loss(value):
 
 TAGS = dict(more_sites=[SIGMOID]) | {
     "bce|loss/weight": always(1 / 128), "bce|loss/candidates": always(128), "bce|loss/accuracy": always(0.3),
+    "bce|loss/target_entropy": always(0.0),
 }  # fmt: skip
 EVEN = {"group0|optimizer/lr": lambda t: 1e-3 * 0.5 * (1 + math.cos(math.pi * t / 300))}
 
@@ -122,10 +123,15 @@ PRACTICE = {
         {**TAGS, "bce|loss/labels_diagonal": always(0.02)},
         {**TAGS, "bce|loss/labels_diagonal": always(1.0)},
     ),
+    "tags of which a row has many, but for one row": (
+        "EG411",
+        {**TAGS, "bce|loss/labels_diagonal": always(1.0), "bce|loss/target_entropy": always(math.log(5))},
+        {**TAGS, "bce|loss/labels_diagonal": always(1.0)},
+    ),
     "two equal stages of OneCycle": (
         "EG203",
         {**EVEN, "group0|optimizer/beta1": lambda t: 0.85 + 100 * EVEN["group0|optimizer/lr"](t)},
-        {**EVEN, "group0|optimizer/beta1": always(0.9)},
+        {**EVEN, "group0|optimizer/beta1": lambda t: min(0.9, 0.8 + t / 100)},  # warmed up, long ago
     ),
     "dot products of LayerNorm outputs, of one length": (
         "EG407",
