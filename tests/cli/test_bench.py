@@ -58,21 +58,27 @@ def test_the_cases_are_many_and_their_codes_exist():
     assert all(case.summary for case in cases)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_fast_subset_is_named_and_healthy_models_are_silent(tmp_path):
-    out = str(tmp_path / "bench")
-    result = bench("--fast", "--out", out, "--json")
-    measured = json.loads(result.stdout)
+    measured = json.loads(bench("--fast", "--out", str(tmp_path / "bench"), "--json").stdout)
     assert measured["faults"]["total"] >= 5
     assert set(measured["faults"].values()) == {measured["faults"]["total"]}
     assert measured["healthy"] == {"runs": 2, "false_critical": 0, "false_warning": 0, "withdrawn": 0}
-    again = bench("--fast", "--out", out, "--json")
+
+
+@pytest.mark.slow
+def test_a_bench_is_gone_on_with_where_nothing_has_changed(tmp_path):
+    given = ("--faults", "plain,normalised-before-slicing", "--out", str(tmp_path / "bench"), "--json")
+    measured = json.loads(bench(*given).stdout)
+    assert measured["faults"] == dict.fromkeys(("total", "found", "named", "located"), 1)
+    assert measured["healthy"] == {"runs": 1, "false_critical": 0, "false_warning": 0, "withdrawn": 0}
+    again = bench(*given)
     assert "seed 0" not in again.stderr
     assert json.loads(again.stdout) == measured
     verdict_file = tmp_path / "bench/plain-0/verdict.json"
     old = json.loads(verdict_file.read_text())
     verdict_file.write_text(json.dumps({**old, "stamp": {**old["stamp"], "rules": 0}}))  # of other sources
-    assert "1/1 plain (seed 0)" in bench("--fast", "--out", out, "--json").stderr
+    assert "1/1 plain (seed 0)" in bench(*given).stderr
 
 
 def test_wrong_use_is_named(tmp_path):
