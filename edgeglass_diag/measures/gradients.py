@@ -75,6 +75,24 @@ def unmoved(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
     return torch.stack(shares) if shares else torch.empty(0)
 
 
+def same_signs(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
+    """Share of entries whose signs do not contradict each other, in [0, 1]; 0 where the tensors do not correspond.
+
+    Scaling and clipping keep every sign.
+
+    Args:
+        one: gradients, or samples of them.
+        other: the same at another time.
+
+    Returns:
+        0-d.
+    """
+    if not one or [a.shape for a in one] != [b.shape for b in other]:
+        return torch.zeros(())
+    agreeing = torch.stack([(a.sign() * b.sign() >= 0).sum() for a, b in zip(one, other, strict=True)])
+    return agreeing.sum() / sum(a.numel() for a in one)
+
+
 def undone(before: Sequence[Tensor], after: Sequence[Tensor], later: Sequence[Tensor]) -> Tensor:
     """Share of each step that was taken back since: -<later - after, after - before> / |after - before|^2.
 

@@ -56,7 +56,8 @@ def _measure(session: Session, path: str, value: Tensor) -> None:
     add = session.buffer.add
     rows = row_fingerprints(value)
     add(path, "data/samples", float(len(value)))
-    add(path, "data/fingerprint", fingerprint(rows))
+    session.batch[path] = fingerprint(rows)
+    add(path, "data/fingerprint", session.batch[path])
     add(path, "data/repeated", repeated(rows))
     if value.is_floating_point():
         low, high = torch.aminmax(value)

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from edgeglass_diag.measures.gradients import norms, row_signals, sample, undone, unmoved, update_ratios
 from edgeglass_diag.record.clipping import ClipTap
 from edgeglass_diag.record.functions import Function, Observer
+from edgeglass_diag.record.passes import BackwardPasses
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.shards import is_sharded, local_part
 
@@ -20,9 +21,8 @@ _SETTINGS = ("lr", "weight_decay", "momentum", "eps")
 
 _HALF = (torch.float16, torch.bfloat16)
 
-_STALE = 8
-"""Parameters whose gradients are looked at before and after each backward pass and at the step, and matrices that are
-looked at between steps."""
+_BETWEEN = 8
+"""Matrices that are looked at between steps."""
 
 _DENSE = 10
 """Weights are measured in each recorded window up to this step, and so many steps apart from then on: an update is some
@@ -54,6 +54,9 @@ class ParameterTap:
 
     Of sharded parameters (FSDP2, DTensor) each process reads its own shard, without communication: a recorder
     that waits for other ranks could hang them. The store puts the norms together when it is read.
+
+    Attributes:
+        passes: to be told of backward passes.
     """
 
     def __init__(self, session: Session) -> None:
@@ -61,31 +64,14 @@ class ParameterTap:
         self._before: dict[int, _Held] = {}
         self._due: dict[str, int] = {}
         self._clip = ClipTap(session)
+        self.passes = BackwardPasses(session)
         self._optimizers: list[weakref.ref[Optimizer]] = []
-        self._some: list[weakref.ref[Tensor]] = []
-        self._stale: list[Tensor] = []
-        self._given: Tensor | None = None
         self._taken: _Step | None = None
 
     @property
     def observers(self) -> Mapping[Function, Observer]:
         """The functions observed, with and without gradients."""
         return self._clip.observers
-
-    def before_backward(self) -> None:
-        """Note how much gradient the parameters of the first optimizer hold already."""
-        with self._session.measuring("optimizer", "optimizer"):
-            self._stale.append(self._gradient())
-
-    def after_backward(self) -> None:
-        """Note how much gradient the parameters of the first optimizer have been given."""
-        with self._session.measuring("optimizer", "optimizer"):
-            self._given = self._gradient() if self._some else None
-
-    def _gradient(self) -> Tensor:
-        """Sum of the gradients' norms over some parameters of the first optimizer."""
-        given = [p.grad for reference in self._some if (p := reference()) is not None and p.grad is not None]
-        return norms([local_part(g) for g in given]).sum() if given else torch.zeros(())
 
     def before_step(self, optimizer: Optimizer, step: int) -> None:
         """Record gradients and settings, and keep a sample of the weights for comparison."""
@@ -95,10 +81,12 @@ class ParameterTap:
         self._say_what_is_missing(held)
         moving = [p for p in held if p.grad is not None]
         followed = moving or [p for p in held if p.requires_grad]
-        if number == 0 and followed:
-            self._say_what_was_left(followed)
         if number == 0:
             self._say_what_was_undone(step)
+            if followed:
+                self.passes.before_step(followed)
+        else:
+            self.passes.another_steps()
         if not moving:
             return
         session = self._session
@@ -165,25 +153,8 @@ class ParameterTap:
     def end_window(self) -> None:
         """Release the samples of the weights."""
         self._before.clear()
-        self._stale.clear()
-        self._given = None
+        self.passes.end_window()
         self._clip.end_window()
-
-    def _say_what_was_left(self, held: list[Tensor]) -> None:
-        """What backward passes found of earlier steps, and whether the step finds what the last of them gave.
-
-        Of several backward passes the one that found least: accumulation adds to gradients of its own step.
-        """
-        device = held[0].device
-        with self._session.measuring("optimizer", "optimizer", held[0]):
-            if self._stale and self._some:
-                least = torch.stack([value.to(device, non_blocking=True) for value in self._stale]).amin()
-                self._session.buffer.add("", "gradient/stale", least)
-            if self._given is not None:
-                given, now = (v.to(device, non_blocking=True) for v in (self._given, self._gradient()))
-                self._session.buffer.add("", "gradient/cleared", ((given > 0) & (now == 0)).float())
-        self._stale.clear()
-        self._some = [weakref.ref(p) for p in held[:: -(-len(held) // _STALE)]]
 
     def _say_what_was_undone(self, step: int) -> None:
         """Which share of the step before was taken back since, over a few matrices: -<o, u> / <u, u>, their median.
@@ -235,7 +206,7 @@ def _few_matrices(step: int, held: _Held, after: list[Tensor]) -> _Step | None:
     """Evenly chosen matrices on one device; None where there is none."""
     device = held.tensors[0].device
     places = [i for i, w in enumerate(held.tensors) if _rows(w) > 1 and w.device == device]
-    some = places[:: -(-len(places) // _STALE)] if places else []
+    some = places[:: -(-len(places) // _BETWEEN)] if places else []
     if not some:
         return None
     weights = [weakref.ref(held.parameters[i]) for i in some]

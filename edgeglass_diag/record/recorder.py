@@ -88,9 +88,8 @@ class Recorder:
         self._embeddings = EmbeddingTap(session)
         self._parameters = ParameterTap(session)
         self._frozen = FrozenWeights(session)
-        self._losses = LossTap(
-            session, self._embeddings, self._parameters.before_backward, self._parameters.after_backward
-        )
+        passes = self._parameters.passes
+        self._losses = LossTap(session, self._embeddings, passes.before_backward, passes.after_backward)
         self._provenance: Provenance | None = Provenance(lambda: not session.stack)
         self._scaler = ScalerTap(session, self._after_skipped_step, lambda o: self._steps[id(o)])
         looked_at = {} if self.operands is None else self.operands.observers  # before attention asks for them

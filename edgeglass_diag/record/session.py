@@ -119,6 +119,7 @@ class Session:
         unscaled_by_step: whether the scaler itself takes that factor off the gradients at its step, and nobody before.
         forwards: outermost forward passes of the window.
         half: outputs of modules in float16, and all of them, in this window.
+        batch: fingerprints of what models were called with since the last backward pass, by site.
         rows: samples of the last contrastive loss, 0 before the first.
         thread: the one that stepped last, None before the first step.
         without_gradients: modules that were called outermost without gradients, as in evaluation: not recorded.
@@ -139,6 +140,7 @@ class Session:
     forwards: int = 0
     half: Counter[bool] = field(default_factory=Counter)
     without_gradients: WeakSet[nn.Module] = field(default_factory=WeakSet)
+    batch: dict[str, Tensor] = field(default_factory=dict)
     rows: int = 0
     thread: int | None = None
     process: int = field(default_factory=os.getpid)
@@ -217,6 +219,11 @@ class Session:
         self.losses.clear()
         self._passed.clear()
 
+    def take_batch(self) -> dict[str, Tensor]:
+        """What models were called with for the backward pass that begins."""
+        taken, self.batch = self.batch, {}
+        return taken
+
     def see(self, path: str, kind: str, *, parents: tuple[str, ...] = (), label: str = "") -> None:
         """Note that a site exists; its first order of execution and its last parents are kept."""
         key = (path, kind)
@@ -272,6 +279,7 @@ class Session:
         """Drop what belongs to the window only."""
         self.lineage.clear()
         self.end_passes()
+        self.batch.clear()
         self.parents.clear()
         self.loss_scale = None
         self.forwards = 0

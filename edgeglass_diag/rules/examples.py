@@ -49,6 +49,8 @@ EXAMPLES: dict[str, Example] = {
     "EG214": Example("loss.backward(); optimizer.zero_grad(); optimizer.step()",
                      "optimizer.zero_grad(); loss.backward(); optimizer.step()"),
     "EG215": Example("ema(into=model, of=teacher) after each step", "ema(into=teacher, of=model) after each step"),
+    "EG217": Example("for batch in four: optimizer.zero_grad(); (loss(batch) / 4).backward()",
+                     "optimizer.zero_grad() before the four"),
     "EG301": Example("every cosine is 1.000 and the loss is ln B", "every cosine is 0.99 at init"),
     "EG302": Example("effective rank 1.0 of 128 at step 200", "effective rank 30 of 128"),
     "EG303": Example("logits = scale * image @ text.T", "logits = scale * normalize(image) @ normalize(text).T"),

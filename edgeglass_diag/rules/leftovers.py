@@ -76,6 +76,41 @@ class GradientsCleared(Rule):
 
 
 @dataclass(frozen=True)
+class AccumulationLost(Rule):
+    """Gradients are cleared between the backward passes of one step.
+
+    Why: accumulation adds up the gradients of several batches. Cleared in between, the step sees the last of them: the
+    others are computed for nothing, and the batch is not what it was meant to be.
+
+    Formula: of the backward passes of a window but the last, the share whose gradients are gone before the next one, in
+    some parameters of the first optimizer, is above 0 in every recorded window of several passes, and in at least
+    ``windows`` of them. The two passes have other batches and the same weights, no optimizer steps between them, and
+    the step gets the gradients of the last pass, up to clipping: else somebody may have used them (SAM, attacks on
+    inputs, gradients that are put together by hand).
+    """
+
+    windows: float = 3
+
+    code = "EG217"
+    name = "accumulation-lost"
+    severity = Severity.WARNING
+    source = "derived: backward adds to .grad; https://pytorch.org/docs/stable/notes/amp_examples.html, accumulation"
+    fix = "Call optimizer.zero_grad() after optimizer.step() only, not for each batch that is accumulated."
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """At most one finding."""
+        dropped = history.series("gradient/dropped")
+        state = history.streak(("EG217",), dropped, lambda _, value: value > 0)
+        if state is not None and state.windows == len(dropped) >= self.windows:
+            yield self.finding(
+                history,
+                f"gradients are cleared between the backward passes of a step: of those before the last, "
+                f"{dropped.last:.0%} are lost, since step {state.since}",
+                evidence={"since": state.since, "dropped": dropped.last, "windows": state.windows},
+            )
+
+
+@dataclass(frozen=True)
 class StepsUndone(Rule):
     """Something else than the optimizer takes each step back.
 

@@ -25,6 +25,19 @@ def zero_grad_missing(setup: Setup) -> None:
     setup.zero_grad = False
 
 
+@cases.fault("EG217", acts=1)
+def cleared_while_accumulating(setup: Setup) -> None:
+    """Four batches are accumulated, and gradients cleared before each of them."""
+
+    def cleared(model: nn.Module, optimizer: Optimizer, setup: Setup, step: int) -> None:
+        for part in range(4):
+            optimizer.zero_grad()
+            torch.autograd.backward(setup.forward(model, setup.batches(setup, 4 * step + part), setup) / 4)
+        optimizer.step()
+
+    setup.update = cleared
+
+
 @cases.fault("EG205")
 def rate_of_zero(setup: Setup) -> None:
     """The learning rate is zero."""

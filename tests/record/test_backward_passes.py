@@ -1,0 +1,136 @@
+"""Of several backward passes to a step: which gradients are lost, and which somebody has used."""
+
+import copy
+
+import pytest
+import torch
+from loops import Pair, batch, clip_loss, record
+from torch import nn
+
+STEPS, PASSES = 5, 3
+
+
+def dropped(training):
+    """``gradient/dropped`` of each window that tells it, of a training that is called with model and optimizer."""
+
+    def loop():
+        model = Pair()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for step in range(STEPS):
+            training(model, optimizer, [batch(PASSES * step + i) for i in range(PASSES)])
+
+    return [w["", "gradient/dropped"][0] for w in record(loop)[1] if ("", "gradient/dropped") in w]
+
+
+def cleared_for_each_batch(model, optimizer, batches):
+    for given in batches:
+        optimizer.zero_grad()
+        clip_loss(*model(*given)).backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 0.01)
+    optimizer.step()
+
+
+def cleared_by_zeros_behind_each_batch(model, optimizer, batches):
+    for given in batches:
+        clip_loss(*model(*given)).backward()
+        if given is batches[-1]:
+            optimizer.step()
+        optimizer.zero_grad(set_to_none=False)
+
+
+def cleared_once_too_often(model, optimizer, batches):
+    for number, given in enumerate(batches):
+        clip_loss(*model(*given)).backward()
+        if number == 0:
+            optimizer.zero_grad()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+@pytest.mark.parametrize(
+    ("training", "share"),
+    [(cleared_for_each_batch, 1.0), (cleared_by_zeros_behind_each_batch, 1.0), (cleared_once_too_often, 0.5)],
+)
+def test_gradients_of_earlier_batches_are_lost(training, share):
+    assert dropped(training) == [share] * (STEPS - 1)
+
+
+def accumulated(model, optimizer, batches):
+    for given in batches:
+        clip_loss(*model(*given)).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def tried_before_it_is_taken(model, optimizer, batches):
+    """SAM, each of whose passes has a batch of its own (m-SAM); ``.data`` hides the move from autograd's versions."""
+    weights = copy.deepcopy(model.state_dict())
+    clip_loss(*model(*batches[0])).backward()
+    for parameter in model.parameters():
+        parameter.data.add_(parameter.grad, alpha=0.05)
+    optimizer.zero_grad()
+    clip_loss(*model(*batches[1])).backward()
+    for name, parameter in model.named_parameters():
+        parameter.data.copy_(weights[name])
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def attacked(model, optimizer, batches):
+    """A perturbation of the images that makes the loss larger, found by its gradient."""
+    images, texts = batches[0]
+    perturbation = torch.zeros_like(images, requires_grad=True)
+    for _ in range(2):
+        clip_loss(*model(images + perturbation, texts)).backward()
+        perturbation.data.add_(perturbation.grad.sign(), alpha=0.01)
+    optimizer.zero_grad()
+    clip_loss(*model(images + perturbation.detach(), texts)).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def put_together_by_hand(model, optimizer, batches):
+    """Each batch is a task; their gradients are summed up outside of ``.grad``."""
+    tasks = []
+    for given in batches:
+        optimizer.zero_grad()
+        clip_loss(*model(*given)).backward()
+        tasks.append([p.grad.clone() for p in model.parameters()])
+    for parameter, *gradients in zip(model.parameters(), *tasks, strict=True):
+        parameter.grad = torch.stack(gradients).sum(0)
+    optimizer.step()
+
+
+def two_losses_of_a_batch(model, optimizer, batches):
+    """The gradient of one is looked at alone before both go back."""
+    first = clip_loss(*model(*batches[0]))
+    first.backward(retain_graph=True)
+    optimizer.zero_grad()
+    (first + model(*batches[0])[0].square().mean()).backward()
+    optimizer.step()
+
+
+@pytest.mark.parametrize(
+    "training", [accumulated, tried_before_it_is_taken, attacked, put_together_by_hand, two_losses_of_a_batch]
+)
+def test_gradients_that_are_used_are_not_lost(training):
+    values = dropped(training)
+    assert values == [0.0] * (STEPS - 1)
+
+
+def test_what_another_optimizer_has_used_is_not_lost():
+    def loop():
+        critic, maker = nn.Linear(6, 8), nn.Linear(5, 6)
+        of_critic, of_maker = (torch.optim.SGD(m.parameters(), lr=0.1) for m in (critic, maker))
+        for step in range(STEPS):
+            images, texts = batch(step)
+            of_critic.zero_grad()
+            critic(images[:6]).mean().backward()
+            of_critic.step()
+            of_maker.zero_grad()
+            critic(maker(texts)).mean().backward()
+            of_maker.step()
+
+    windows = record(loop)[1]
+    assert len(windows) >= STEPS
+    assert not any(w.get(("", "gradient/dropped"), (0.0,))[0] for w in windows)
