@@ -38,9 +38,10 @@ def some_rows(values: Tensor) -> Tensor:
 def valid_logits(logits: Tensor) -> Tensor:
     """Which logits of (N, C) take part: not those masked out, a thousand or more below the largest of their row.
 
-    exp(-745) is zero in float64 already.
+    exp(-745) is zero in float64 already. Where the largest is NaN or infinite, all do.
     """
-    return logits > logits.amax(-1, keepdim=True) + EXCLUDED
+    bound = logits.amax(-1, keepdim=True) + EXCLUDED
+    return ~(logits <= bound) | (bound == torch.inf)
 
 
 def logit_statistics(logits: Tensor, valid: Tensor) -> LogitStatistics:

@@ -83,6 +83,10 @@ class BackwardPasses:
                 last, now = self._passes[-1].given, self._length().to(device, non_blocking=True)
                 if last is not None:
                     add("", "gradient/cleared", ((last.to(device, non_blocking=True) > 0) & (now == 0)).float())
+                given = [one.given.to(device, non_blocking=True) for one in self._passes if one.given is not None]
+                if given:
+                    broken = ~torch.stack(given).isfinite().all()
+                    add("", "gradient/made_finite", (broken & now.isfinite()).float())
                 if len(self._passes) > 1 and self._alone:
                     add("", "gradient/dropped", self._dropped(device))
         self.end_window()

@@ -9,7 +9,9 @@ from edgeglass_diag.records import Finding, Severity
 
 _FED = ("EG509", "EG507", "EG105", "EG106", "EG107", "EG504", "EG505")
 """Input and masks: what is wrong before the first weight."""
-_STEPS = ("EG801", "EG802", "EG804", "EG214", "EG215", "EG211", "EG205", "EG208", "EG216", "EG206", "EG210", "EG202")
+_STEPS = (
+    "EG801", "EG806", "EG802", "EG804", "EG214", "EG215", "EG211", "EG205", "EG208", "EG216", "EG206", "EG210", "EG202"
+)  # fmt: skip
 """Steps that do not reach the weights, or destroy them."""
 _ASKED = ("EG404", "EG405", "EG406", "EG412", "EG413", "EG403", "EG303", "EG407")
 """A loss that asks for something else than to tell pairs apart."""
@@ -20,7 +22,7 @@ _LOST = ("EG204", "EG207")
 BROUGHT_BY: dict[str, tuple[str, ...]] = {
     "EG005": ("EG214",),
     "EG006": ("EG214",),
-    "EG007": ("EG802", "EG103", "EG002"),
+    "EG007": ("EG806", "EG802", "EG103", "EG002"),
     "EG101": ("EG301", *_FED, *_ASKED, *_STEPS, "EG503", *_REACHED),
     "EG102": ("EG002", "EG301", *_ASKED, *_STEPS),
     "EG103": ("EG104", "EG204", "EG202"),
@@ -44,6 +46,7 @@ BROUGHT_BY: dict[str, tuple[str, ...]] = {
     "EG607": ("EG410", "EG406", "EG501"),
     "EG801": (*_FED, "EG407", "EG303", "EG104", "EG204", "EG202"),
     "EG803": ("EG509",),
+    "EG806": _FED,
 }
 """For each code the codes that can bring it, the most direct first."""
 

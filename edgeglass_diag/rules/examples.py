@@ -90,6 +90,7 @@ EXAMPLES: dict[str, Example] = {
     "EG802": Example("autocast(dtype=float16) and loss.backward()", "scaler.scale(loss).backward()"),
     "EG803": Example("a third of the steps skipped after step 25", "two steps skipped at the start"),
     "EG804": Example("model.bfloat16(); AdamW(model.parameters(), lr=2e-5)", "torch.autocast(dtype=torch.bfloat16)"),
+    "EG806": Example("p.grad.nan_to_num_(0)  # x / x.norm(), and some x are 0", "F.normalize(x, dim=-1)"),
     "EG805": Example(
         "scaler.scale(loss).backward(); clip_grad_norm_(parameters, 1.0); scaler.step(optimizer)",
         "scaler.scale(loss).backward(); scaler.unscale_(optimizer); clip_grad_norm_(parameters, 1.0)",

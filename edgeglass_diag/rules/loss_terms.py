@@ -36,7 +36,7 @@ class BatchOfOne(Rule):
             if not is_softmax(history, site):
                 continue
             few = history.streak(("EG404", self.candidates, site), series, lambda _, value: value < self.candidates)
-            if few is not None and few.windows == len(series) >= 2:  # logits that became NaN leave no candidates either
+            if few is not None and few.windows == len(series) >= 2:
                 yield self.finding(
                     history,
                     f"{site} has {series.last:.3g} candidates to choose from: the loss is 0 whatever the model does",

@@ -134,3 +134,31 @@ def test_what_another_optimizer_has_used_is_not_lost():
     windows = record(loop)[1]
     assert len(windows) >= STEPS
     assert not any(w.get(("", "gradient/dropped"), (0.0,))[0] for w in windows)
+
+
+def spoilt(*, mended, skipped=False):
+    def loop():
+        model = Pair()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        scaler = torch.amp.GradScaler("cpu", init_scale=1.0, enabled=skipped)
+        for step in range(STEPS):
+            loss = clip_loss(*model(*batch(step)))
+            scaler.scale(loss * (torch.nan if step % 2 else 1)).backward()
+            if mended:
+                for parameter in model.parameters():
+                    parameter.grad.nan_to_num_()
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+
+    windows = record(loop)[1]
+    return [w.get(("", "gradient/made_finite"), (None,))[0] for w in windows[1:]]
+
+
+def test_gradients_that_somebody_makes_finite_are_seen():
+    assert spoilt(mended=True) == [1.0, 0.0, 1.0, 0.0]
+    assert spoilt(mended=False) == [0.0, 0.0, 0.0, 0.0]
+
+
+def test_steps_that_a_scaler_skips_make_nothing_finite():
+    assert spoilt(mended=False, skipped=True) == [None, 0.0, None, 0.0]

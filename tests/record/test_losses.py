@@ -144,6 +144,20 @@ def test_logits_that_are_masked_out_are_no_candidates():
     assert next(v for (_, s), v in got[0].items() if s == "embedding/scale")[0] == pytest.approx(5.0, rel=1e-4)
 
 
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_logits_that_are_not_finite_leave_their_candidates(broken):
+    def loop():
+        layer = nn.Linear(3, 5)
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+        logits = layer(torch.ones(4, 3))
+        logits = torch.cat([logits[:, :4], torch.full((4, 1), broken)], 1)
+        F.cross_entropy(logits, torch.arange(4)).backward()
+        optimizer.step()
+
+    (window,) = record(loop)[1]
+    assert window["cross_entropy", "loss/candidates"] == (5.0,)
+
+
 def test_a_gradient_given_to_backward_scales_the_loss():
     def loop():
         model = Two()

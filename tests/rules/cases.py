@@ -95,6 +95,7 @@ FAULTY = {
     "EG802": {"|precision/float16": always(0.8), "w|gradient/norm": always(0.0)},
     "EG803": {"|optimizer/loss_scale": always(64.0), "|optimizer/skipped": lambda t: 1.0},
     "EG804": {**STUCK, "w|update/unmoved": always(0.95), "w|update/ratio": always(3e-5)},
+    "EG806": {"|gradient/made_finite": lambda t: float(t % 7 == 1)},
     "EG805": {"|gradient/clipped_scaled": always(1.0), "|optimizer/loss_scale": always(2.0**16),
               "|gradient/norm_clipped": always(2.0**-16), "|gradient/norm": lambda t: 2 + math.sin(t)},
 }  # fmt: skip
@@ -169,6 +170,7 @@ HEALTHY = {
     "EG802": {"|precision/float16": always(0.8), "w|gradient/norm": always(0.0), "|optimizer/loss_scale": always(64.0)},
     "EG803": {"|optimizer/loss_scale": always(64.0)},
     "EG804": {**STUCK, "w|update/unmoved": always(0.9), "w|update/ratio": always(6e-4)},
+    "EG806": {"|gradient/made_finite": lambda t: float(t % 15 == 1)},
     "EG805": {"|gradient/clipped_scaled": always(1.0), "|optimizer/loss_scale": always(2.0**16),
               "|gradient/norm_clipped": lambda t: (2 + math.sin(t)) / 8, "|gradient/norm": lambda t: 2 + math.sin(t)},
 }  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import cross_entropy, normalize
 from torch.optim import AdamW, Optimizer
 
 from edgeglass_models.faults.case import Cases
@@ -39,6 +39,29 @@ def steps_skipped_for_ever(setup: Setup) -> None:
         scaler.update()
 
     setup.update = scaled
+
+
+@cases.fault("EG806")
+def gradients_made_finite(setup: Setup) -> None:
+    """Some captions have an embedding of zero, whose direction is NaN; logits and gradients are swept clean of it."""
+
+    def loss(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
+        kept = torch.ones(len(text), 1)
+        kept[::16] = 0
+        lost = text * kept
+        logits = (scale * image @ (lost / lost.norm(dim=-1, keepdim=True)).T).nan_to_num()
+        labels = torch.arange(len(logits))
+        return (cross_entropy(logits, labels) + cross_entropy(logits.T, labels)) / 2
+
+    def swept(model: nn.Module, optimizer: Optimizer, setup: Setup, step: int) -> None:
+        optimizer.zero_grad()
+        torch.autograd.backward(setup.forward(model, setup.batches(setup, step), setup))
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                parameter.grad.nan_to_num_()
+        optimizer.step()
+
+    setup.loss, setup.update = loss, swept
 
 
 @cases.fault("EG205")
