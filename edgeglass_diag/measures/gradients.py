@@ -76,9 +76,9 @@ def unmoved(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
 
 
 def same_signs(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
-    """Share of entries whose signs do not contradict each other, in [0, 1]; 0 where the tensors do not correspond.
+    """Share of entries with one sign in both, among those that are not zero in both, in [0, 1].
 
-    Scaling and clipping keep every sign.
+    Scaling and clipping keep every sign. 0 where the tensors do not correspond, NaN where all entries are zero.
 
     Args:
         one: gradients, or samples of them.
@@ -89,8 +89,9 @@ def same_signs(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
     """
     if not one or [a.shape for a in one] != [b.shape for b in other]:
         return torch.zeros(())
-    agreeing = torch.stack([(a.sign() * b.sign() >= 0).sum() for a, b in zip(one, other, strict=True)])
-    return agreeing.sum() / sum(a.numel() for a in one)
+    signs = [(a.sign(), b.sign()) for a, b in zip(one, other, strict=True)]
+    agreeing = torch.stack([((a == b) & (a != 0)).sum() for a, b in signs]).sum()
+    return agreeing / torch.stack([((a != 0) | (b != 0)).sum() for a, b in signs]).sum()
 
 
 def undone(before: Sequence[Tensor], after: Sequence[Tensor], later: Sequence[Tensor]) -> Tensor:

@@ -32,6 +32,10 @@ _COMPOSITE: dict[Function, Function] = {multi_head_attention_forward: _unchecked
 """Python functions that call others worth seeing: run inside the mode, or what they call stays unseen."""
 
 
+_CLEARING = {"__get__", "__set__", "zero_", "_foreach_zero_", "detach_", "requires_grad_"}
+"""Names of what ``zero_grad`` does with a gradient."""
+
+
 def merged(*tables: Mapping[Function, Observer]) -> dict[Function, Observer]:
     """One table of observers; a function in several tables is told to each, in their order."""
     result: dict[Function, Observer] = {}
@@ -105,6 +109,9 @@ class _Mode(TorchFunctionMode):
     def _observe(
         self, func: Function, args: tuple[Any, ...], keywords: dict[str, Any], result: Any, *, active: bool
     ) -> None:
+        session = self._session
+        if session.gradients and getattr(func, "__name__", "") not in _CLEARING:
+            session.use(tensors_in([args, keywords]))
         if func in self._always:
             self._always[func](func, args, keywords, result)
         if active:

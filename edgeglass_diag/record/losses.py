@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -86,7 +87,8 @@ class LossTap:
 
     def _backward(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         session = self._session
-        if self._going_back:  # torch calls it again for each function mode
+        # torch calls it again for each function mode; what another thread trains is none of ours
+        if self._going_back or session.thread not in (None, threading.get_ident()):
             return original(*args, **kwargs)
         tensors = args[0] if args else kwargs.get("tensors", ())
         given = args[1] if len(args) > 1 else kwargs.get("grad_tensors")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from edgeglass_diag.measures.gradients import norms, same_signs, sample
+from edgeglass_diag.measures.gradients import same_signs, sample
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.shards import local_part
 
@@ -22,14 +22,16 @@ class _Pass:
     """One backward pass.
 
     Attributes:
-        found: sum of the gradients' norms before it.
-        apart: whether it has the weights of the pass before it and none of its batch, True of the first.
-        given: sum of the gradients' norms after it.
+        found: the gradients' largest magnitude before it.
+        apart: whether it has the weights of the pass before it and another batch, True of the first.
+        given: the gradients' largest magnitude after it.
+        used: whether a function has taken one of these gradients before the next pass.
     """
 
     found: Tensor
     apart: Tensor
     given: Tensor | None = None
+    used: bool = True
 
 
 class BackwardPasses:
@@ -44,25 +46,38 @@ class BackwardPasses:
         self._passes: list[_Pass] = []
         self._weights: list[Tensor] = []
         self._batch: Mapping[str, Tensor] = {}
+        self._first: Mapping[str, Tensor] = {}
+        self._earlier: Mapping[str, Tensor] = {}
+        self._going = False
         self._last: list[Tensor] = []
         self._alone = True
 
     def before_backward(self) -> None:
         """Note what is there before a backward pass."""
-        batch = self._session.take_batch()
-        if self._parameters:
-            with self._session.measuring("optimizer", "optimizer"):
-                weights = [sample(local_part(p)) for p in self._held()]
-                apart = self._apart(weights, batch) if self._passes else torch.tensor(True)
-                self._passes.append(_Pass(self._length(), apart))
-                self._weights, self._batch = weights, batch
+        session = self._session
+        batch = session.take_batch()
+        self._going = False
+        if not self._parameters:
+            return
+        with session.measuring("optimizer", "optimizer"):
+            if self._passes:
+                self._passes[-1].used = not session.gradients
+            else:
+                self._earlier, self._first = self._first, batch
+            session.gradients.clear()
+            weights = [sample(local_part(p)) for p in self._held()]
+            apart = self._apart(weights, batch) if self._passes else torch.tensor(True)
+            self._passes.append(_Pass(self._largest(), apart))
+            self._weights, self._batch, self._going = weights, batch, True
 
     def after_backward(self) -> None:
         """Note what is there after a backward pass."""
-        if self._passes:
+        if self._going:
             with self._session.measuring("optimizer", "optimizer"):
-                self._passes[-1].given = self._length()
+                self._passes[-1].given = self._largest()
                 self._last = self._gradients()
+                given = [p.grad for p in self._held() if p.grad is not None]
+                self._session.gradients = {id(gradient): weakref.ref(gradient) for gradient in given}
 
     def another_steps(self) -> None:
         """Another optimizer steps: what it has used may be cleared."""
@@ -80,14 +95,16 @@ class BackwardPasses:
                 # Of several passes the one that found least: accumulation adds to gradients of its own step.
                 found = [one.found.to(device, non_blocking=True) for one in self._passes]
                 add("", "gradient/stale", torch.stack(found).amin())
-                last, now = self._passes[-1].given, self._length().to(device, non_blocking=True)
-                if last is not None:
-                    add("", "gradient/cleared", ((last.to(device, non_blocking=True) > 0) & (now == 0)).float())
-                given = [one.given.to(device, non_blocking=True) for one in self._passes if one.given is not None]
-                if given:
-                    broken = ~torch.stack(given).isfinite().all()
-                    add("", "gradient/made_finite", (broken & now.isfinite()).float())
-                if len(self._passes) > 1 and self._alone:
+                now = self._largest().to(device, non_blocking=True)
+                given = [None if one.given is None else one.given.to(device, non_blocking=True) for one in self._passes]
+                if given[-1] is not None:
+                    add("", "gradient/cleared", ((given[-1] > 0) & (now == 0)).float())
+                # What is cleared before another pass is not mended: this batch takes no step.
+                left = [*(value.where(value > 0, torch.nan) for value in found[1:]), now]
+                mended = [~g.isfinite() & n.isfinite() for g, n in zip(given, left, strict=True) if g is not None]
+                if mended:
+                    add("", "gradient/made_finite", torch.stack(mended).any().float())
+                if self._alone:
                     add("", "gradient/dropped", self._dropped(device))
         self.end_window()
         self._parameters = [weakref.ref(p) for p in held[:: -(-len(held) // _PARAMETERS)]]
@@ -101,28 +118,35 @@ class BackwardPasses:
     def _dropped(self, device: torch.device) -> Tensor:
         """Share of the passes but the last whose gradients were cleared before the next and used for nothing: 0-d.
 
-        Somebody may use them otherwise. A step that is tried (SAM) moves the weights, an attack on the inputs has the
-        same batch for the next pass, a sum made by hand (PCGrad, clipping of each sample) gives the step other signs
-        than the last pass. All these count as not dropped.
+        Somebody may use them otherwise: a function that takes one (a noise scale, a sum made by hand) is seen. A step
+        that is tried (SAM) moves the weights, an attack on the inputs has the same batch for the next pass, and what
+        was taken unseen gives the step other signs than the last pass. All these count as not dropped.
         """
         lost = []
         for this, following in zip(self._passes, self._passes[1:], strict=False):
-            if this.given is None:
-                return torch.zeros((), device=device)
+            if this.given is None or this.used:
+                lost.append(torch.tensor(False, device=device))
+                continue
             facts = (this.given > 0, following.found == 0, following.apart)
             lost.append(torch.stack([fact.to(device, non_blocking=True) for fact in facts]).all())
-        used = same_signs(self._last, self._gradients()).to(device, non_blocking=True) >= 0.99
-        return torch.stack(lost).float().mean() * used
+        if not lost:
+            return torch.zeros((), device=device)
+        kept = same_signs(self._last, self._gradients()).to(device, non_blocking=True) >= 0.99
+        return torch.stack(lost).float().mean() * kept
 
     def _apart(self, weights: list[Tensor], batch: Mapping[str, Tensor]) -> Tensor:
-        """Whether the weights are those of the pass before, and each input is another: 0-d."""
+        """Whether the weights are those of the pass before, and the inputs are others: 0-d.
+
+        An input that is the same from window to window, as prompts and masks are, tells nothing.
+        """
         shared = self._batch.keys() & batch.keys()
-        if not shared or len(weights) != len(self._weights):
+        if not shared or not weights or [w.shape for w in weights] != [w.shape for w in self._weights]:
             return torch.tensor(False)
-        others = [self._batch[site] != batch[site] for site in shared]
+        differ = {site: self._batch[site] != batch[site] for site in shared}
+        others = [d | (batch[site] == self._earlier.get(site, torch.nan)) for site, d in differ.items()]
         still = [(a == b).all() for a, b in zip(self._weights, weights, strict=True)]
-        device = weights[0].device
-        return torch.stack([fact.to(device, non_blocking=True).reshape(()) for fact in (*others, *still)]).all()
+        facts = (*others, torch.stack(_on(weights[0].device, differ.values())).any(), *still)
+        return torch.stack(_on(weights[0].device, facts)).all()
 
     def _held(self) -> list[Tensor]:
         return [p for reference in self._parameters if (p := reference()) is not None]
@@ -131,7 +155,14 @@ class BackwardPasses:
         """Samples of the gradients that are there."""
         return [sample(local_part(p.grad)) for p in self._held() if p.grad is not None]
 
-    def _length(self) -> Tensor:
-        """Sum of the gradients' norms."""
-        given = [p.grad for p in self._held() if p.grad is not None]
-        return norms([local_part(g) for g in given]).sum() if given else torch.zeros(())
+    def _largest(self) -> Tensor:
+        """Largest magnitude of the gradients, 0 without any: 0-d. Squares would overflow under a loss scale."""
+        parts = [local_part(p.grad) for p in self._held() if p.grad is not None]
+        given = [part for part in parts if part.numel()]
+        if not given:
+            return torch.zeros(())
+        return torch.stack([largest.float() for largest in torch._foreach_norm(given, torch.inf)]).amax()
+
+
+def _on(device: torch.device, facts: Iterable[Tensor]) -> list[Tensor]:
+    return [fact.to(device, non_blocking=True).reshape(()) for fact in facts]

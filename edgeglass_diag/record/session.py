@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -120,6 +121,7 @@ class Session:
         forwards: outermost forward passes of the window.
         half: outputs of modules in float16, and all of them, in this window.
         batch: fingerprints of what models were called with since the last backward pass, by site.
+        gradients: some that a backward pass has given, by id, until a function takes one of them.
         rows: samples of the last contrastive loss, 0 before the first.
         thread: the one that stepped last, None before the first step.
         without_gradients: modules that were called outermost without gradients, as in evaluation: not recorded.
@@ -141,6 +143,7 @@ class Session:
     half: Counter[bool] = field(default_factory=Counter)
     without_gradients: WeakSet[nn.Module] = field(default_factory=WeakSet)
     batch: dict[str, Tensor] = field(default_factory=dict)
+    gradients: dict[int, weakref.ref[Tensor]] = field(default_factory=dict)
     rows: int = 0
     thread: int | None = None
     process: int = field(default_factory=os.getpid)
@@ -219,6 +222,14 @@ class Session:
         self.losses.clear()
         self._passed.clear()
 
+    def use(self, tensors: Iterable[Tensor]) -> None:
+        """A function that does not merely clear them takes these tensors."""
+        for tensor in tensors:
+            known = self.gradients.get(id(tensor))
+            if known is not None and known() is tensor:
+                self.gradients.clear()
+                return
+
     def take_batch(self) -> dict[str, Tensor]:
         """What models were called with for the backward pass that begins."""
         taken, self.batch = self.batch, {}
@@ -280,6 +291,7 @@ class Session:
         self.lineage.clear()
         self.end_passes()
         self.batch.clear()
+        self.gradients.clear()
         self.parents.clear()
         self.loss_scale = None
         self.forwards = 0

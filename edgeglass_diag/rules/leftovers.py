@@ -82,14 +82,16 @@ class AccumulationLost(Rule):
     Why: accumulation adds up the gradients of several batches. Cleared in between, the step sees the last of them: the
     others are computed for nothing, and the batch is not what it was meant to be.
 
-    Formula: of the backward passes of a window but the last, the share whose gradients are gone before the next one, in
-    some parameters of the first optimizer, is above 0 in every recorded window of several passes, and in at least
-    ``windows`` of them. The two passes have other batches and the same weights, no optimizer steps between them, and
-    the step gets the gradients of the last pass, up to clipping: else somebody may have used them (SAM, attacks on
-    inputs, gradients that are put together by hand).
+    Formula: in a ``share`` of the recorded windows, of all and of the first 20, which lie close together, and in at
+    least ``windows`` of them, gradients of a backward pass, in some parameters of the first optimizer, are gone before
+    the next one. The two passes have other batches and the same weights, no function takes the gradients and no
+    optimizer steps between them, and the step gets those of the last pass, up to clipping: else somebody may have used
+    them (SAM, attacks on inputs, noise scales, gradients that are put together by hand). What is done now and then, as
+    every tenth step, loses nothing of the other steps and is silent.
     """
 
     windows: float = 3
+    share: float = 0.8
 
     code = "EG217"
     name = "accumulation-lost"
@@ -100,13 +102,15 @@ class AccumulationLost(Rule):
     def check(self, history: History) -> Iterable[Finding]:
         """At most one finding."""
         dropped = history.series("gradient/dropped")
-        state = history.streak(("EG217",), dropped, lambda _, value: value > 0)
-        if state is not None and state.windows == len(dropped) >= self.windows:
+        lost = [step for step, value in zip(dropped.steps, dropped.values, strict=True) if value > 0]
+        dense = sum(value > 0 for value in dropped.values[:20])
+        often = len(lost) >= self.share * len(dropped) and dense >= self.share * len(dropped.values[:20])
+        if often and len(lost) >= self.windows and dropped.last > 0:
             yield self.finding(
                 history,
                 f"gradients are cleared between the backward passes of a step: of those before the last, "
-                f"{dropped.last:.0%} are lost, since step {state.since}",
-                evidence={"since": state.since, "dropped": dropped.last, "windows": state.windows},
+                f"{dropped.last:.0%} are lost, since step {lost[0]}",
+                evidence={"since": lost[0], "dropped": dropped.last, "windows": len(lost)},
             )
 
 

@@ -10,8 +10,8 @@ from torch import nn
 STEPS, PASSES = 5, 3
 
 
-def dropped(training):
-    """``gradient/dropped`` of each window that tells it, of a training that is called with model and optimizer."""
+def signal(name, training):
+    """A signal of each window that tells it, of a training that is called with model and optimizer."""
 
     def loop():
         model = Pair()
@@ -19,7 +19,7 @@ def dropped(training):
         for step in range(STEPS):
             training(model, optimizer, [batch(PASSES * step + i) for i in range(PASSES)])
 
-    return [w["", "gradient/dropped"][0] for w in record(loop)[1] if ("", "gradient/dropped") in w]
+    return [w["", name][0] for w in record(loop)[1] if ("", name) in w]
 
 
 def cleared_for_each_batch(model, optimizer, batches):
@@ -52,7 +52,7 @@ def cleared_once_too_often(model, optimizer, batches):
     [(cleared_for_each_batch, 1.0), (cleared_by_zeros_behind_each_batch, 1.0), (cleared_once_too_often, 0.5)],
 )
 def test_gradients_of_earlier_batches_are_lost(training, share):
-    assert dropped(training) == [share] * (STEPS - 1)
+    assert signal("gradient/dropped", training) == [share] * (STEPS - 1)
 
 
 def accumulated(model, optimizer, batches):
@@ -110,11 +110,28 @@ def two_losses_of_a_batch(model, optimizer, batches):
     optimizer.step()
 
 
+def measured(model, optimizer, batches):
+    """A noise scale: the length of a small batch's gradient, which is then thrown away."""
+    clip_loss(*model(*batches[0])).backward()
+    assert sum(float(p.grad.square().sum()) for p in model.parameters()) > 0
+    optimizer.zero_grad()
+    clip_loss(*model(*batches[1])).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def one_batch(model, optimizer, batches):
+    clip_loss(*model(*batches[0])).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
 @pytest.mark.parametrize(
-    "training", [accumulated, tried_before_it_is_taken, attacked, put_together_by_hand, two_losses_of_a_batch]
+    "training",
+    [measured, one_batch, accumulated, tried_before_it_is_taken, attacked, put_together_by_hand, two_losses_of_a_batch],
 )
 def test_gradients_that_are_used_are_not_lost(training):
-    values = dropped(training)
+    values = signal("gradient/dropped", training)
     assert values == [0.0] * (STEPS - 1)
 
 
@@ -158,6 +175,37 @@ def spoilt(*, mended, skipped=False):
 def test_gradients_that_somebody_makes_finite_are_seen():
     assert spoilt(mended=True) == [1.0, 0.0, 1.0, 0.0]
     assert spoilt(mended=False) == [0.0, 0.0, 0.0, 0.0]
+
+
+def left_out(model, optimizer, batches):
+    """A batch whose gradients are not finite takes no step."""
+    for number, given in enumerate(batches):
+        optimizer.zero_grad()
+        (clip_loss(*model(*given)) * (1 if number else torch.nan)).backward()
+    optimizer.step()
+
+
+def under_a_large_scale(model, optimizer, batches):
+    """Every entry is finite, and its square is not."""
+    (clip_loss(*model(*batches[0])) * 2.0**100).backward()
+    for parameter in model.parameters():
+        parameter.grad.mul_(2.0**-100)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+@pytest.mark.parametrize("training", [left_out, under_a_large_scale])
+def test_what_was_never_mended_is_not_made_finite(training):
+    assert signal("gradient/made_finite", training) == [0.0] * (STEPS - 1)
+
+
+def prompted(model, optimizer, batches):
+    """Both batches have the texts of all steps; the images differ."""
+    cleared_for_each_batch(model, optimizer, [(images, batch(99)[1]) for images, _ in batches])
+
+
+def test_inputs_that_never_change_tell_nothing_of_the_batch():
+    assert signal("gradient/dropped", prompted)[1:] == [1.0] * (STEPS - 2)
 
 
 def test_steps_that_a_scaler_skips_make_nothing_finite():

@@ -133,7 +133,7 @@ HEALTHY = {
     "EG213": {"group0|optimizer/lr": lambda t: 1e-3 * 0.5 * (1 + math.cos(math.pi * t / 397))},
     "EG216": {"image.drop|dropout/p": always(0.9)},
     "EG214": {"|gradient/cleared": lambda t: float(t % 3 == 0)},
-    "EG217": {"|gradient/dropped": lambda t: float(t % 6 > 0)},
+    "EG217": {"|gradient/dropped": lambda t: float(t % 3 > 0)},
     "EG215": {"|update/undone": lambda t: 0.5 if t % 6 == 5 else 0.0},
     "EG303": {f"{PAIR}|embedding/scale": always(30.0), "image[:64]|embedding/norm_spread": always(0.2),
               "image[:64]|embedding/norm": always(3.0)},
