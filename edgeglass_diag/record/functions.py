@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.nn.functional import multi_head_attention_forward
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
 
@@ -34,6 +35,9 @@ _COMPOSITE: dict[Function, Function] = {multi_head_attention_forward: _unchecked
 
 _CLEARING = {"__get__", "__set__", "zero_", "_foreach_zero_", "detach_", "requires_grad_"}
 """Names of what ``zero_grad`` does with a gradient."""
+
+_grad: Any = Tensor.grad
+_GRADIENT: Function = _grad.__get__
 
 
 def merged(*tables: Mapping[Function, Observer]) -> dict[Function, Observer]:
@@ -110,8 +114,11 @@ class _Mode(TorchFunctionMode):
         self, func: Function, args: tuple[Any, ...], keywords: dict[str, Any], result: Any, *, active: bool
     ) -> None:
         session = self._session
-        if session.gradients and getattr(func, "__name__", "") not in _CLEARING:
-            session.use(tensors_in([args, keywords]))
+        if session.gradients:
+            if getattr(func, "__name__", "") not in _CLEARING:
+                session.use(tensors_in([args, keywords]))
+            elif func == _GRADIENT and not isinstance(args[0], Parameter):
+                session.gradients.clear()  # the pass was made for the gradient of an input
         if func in self._always:
             self._always[func](func, args, keywords, result)
         if active:

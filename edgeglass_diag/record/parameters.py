@@ -166,8 +166,9 @@ class ParameterTap:
             return
         with self._session.measuring("optimizer", "optimizer", taken.after[0]):
             now = [p for reference in taken.weights if (p := reference()) is not None]
-            if len(now) == len(taken.after):
-                shares = undone(taken.before, taken.after, [sample(local_part(p)) for p in now])
+            later = [sample(local_part(p)) for p in now]
+            if [values.shape for values in later] == [values.shape for values in taken.after]:
+                shares = undone(taken.before, taken.after, later)
                 self._session.buffer.add("", "update/undone", shares.median())
 
     def _number(self, optimizer: Optimizer) -> int:

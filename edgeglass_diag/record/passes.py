@@ -118,9 +118,10 @@ class BackwardPasses:
     def _dropped(self, device: torch.device) -> Tensor:
         """Share of the passes but the last whose gradients were cleared before the next and used for nothing: 0-d.
 
-        Somebody may use them otherwise: a function that takes one (a noise scale, a sum made by hand) is seen. A step
-        that is tried (SAM) moves the weights, an attack on the inputs has the same batch for the next pass, and what
-        was taken unseen gives the step other signs than the last pass. All these count as not dropped.
+        Somebody may use them otherwise: a function that takes one (a noise scale, a sum made by hand) is seen, and so
+        is who asks for the gradient of an input. A step that is tried (SAM) moves the weights, an attack on the inputs
+        has the same batch for the next pass, and what was taken unseen gives the step other signs than the last pass.
+        All these count as not dropped.
         """
         lost = []
         for this, following in zip(self._passes, self._passes[1:], strict=False):

@@ -89,6 +89,19 @@ def attacked(model, optimizer, batches):
     optimizer.zero_grad()
 
 
+def smoothed(model, optimizer, batches):
+    """Virtual adversarial training: a direction from one batch, inside of the model, a step from another batch."""
+    direction = torch.zeros(18, 8, requires_grad=True)
+    hook = model.image.register_forward_hook(lambda module, given, result: result + direction)
+    clip_loss(*model(*batches[0])).backward()
+    hook.remove()
+    assert direction.grad.abs().sum() > 0
+    optimizer.zero_grad()
+    clip_loss(*model(*batches[1])).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
 def put_together_by_hand(model, optimizer, batches):
     """Each batch is a task; their gradients are summed up outside of ``.grad``."""
     tasks = []
@@ -128,7 +141,16 @@ def one_batch(model, optimizer, batches):
 
 @pytest.mark.parametrize(
     "training",
-    [measured, one_batch, accumulated, tried_before_it_is_taken, attacked, put_together_by_hand, two_losses_of_a_batch],
+    [
+        measured,
+        one_batch,
+        accumulated,
+        tried_before_it_is_taken,
+        attacked,
+        smoothed,
+        put_together_by_hand,
+        two_losses_of_a_batch,
+    ],
 )
 def test_gradients_that_are_used_are_not_lost(training):
     values = signal("gradient/dropped", training)
