@@ -27,7 +27,7 @@ def drawn(count, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", [PUBLISHED[0], pytest.param(PUBLISHED[1], marks=pytest.mark.long)])
 def test_two_steps_at_published_width(name, tmp_path):
     """Everything as published but the batch: 8 pictures."""
     (recipe,) = load_recipes(name, ["train.batch_size=8", "train.max_steps=2", "train.precision=32-true"])
