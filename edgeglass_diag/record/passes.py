@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -16,6 +17,10 @@ from edgeglass_diag.record.shards import local_part
 _PARAMETERS = 8
 """How many parameters are looked at, evenly chosen."""
 
+_KEPT = 0.99
+"""Share of a gradient's signs that the step must find as the last pass left them. Scaling and clipping keep all; one in
+a hundred may underflow in half precision."""
+
 
 @dataclass(slots=True)
 class _Pass:
@@ -24,13 +29,13 @@ class _Pass:
     Attributes:
         found: the gradients' largest magnitude before it.
         apart: whether it has the weights of the pass before it and another batch, True of the first.
-        given: the gradients' largest magnitude after it.
+        given: the gradients' largest magnitude after it, 0 where it failed.
         used: whether a function has taken one of these gradients before the next pass.
     """
 
     found: Tensor
     apart: Tensor
-    given: Tensor | None = None
+    given: Tensor = field(default_factory=lambda: torch.zeros(()))
     used: bool = True
 
 
@@ -91,21 +96,7 @@ class BackwardPasses:
         """
         with self._session.measuring("optimizer", "optimizer", held[0]):
             if self._passes:
-                add, device = self._session.buffer.add, held[0].device
-                # Of several passes the one that found least: accumulation adds to gradients of its own step.
-                found = [one.found.to(device, non_blocking=True) for one in self._passes]
-                add("", "gradient/stale", torch.stack(found).amin())
-                now = self._largest().to(device, non_blocking=True)
-                given = [None if one.given is None else one.given.to(device, non_blocking=True) for one in self._passes]
-                if given[-1] is not None:
-                    add("", "gradient/cleared", ((given[-1] > 0) & (now == 0)).float())
-                # What is cleared before another pass is not mended: this batch takes no step.
-                left = [*(value.where(value > 0, torch.nan) for value in found[1:]), now]
-                mended = [~g.isfinite() & n.isfinite() for g, n in zip(given, left, strict=True) if g is not None]
-                if mended:
-                    add("", "gradient/made_finite", torch.stack(mended).any().float())
-                if self._alone:
-                    add("", "gradient/dropped", self._dropped(device))
+                self._write(held[0].device)
         self.end_window()
         self._parameters = [weakref.ref(p) for p in held[:: -(-len(held) // _PARAMETERS)]]
 
@@ -114,6 +105,21 @@ class BackwardPasses:
         self._passes.clear()
         self._weights, self._batch, self._last = [], {}, []
         self._alone = True
+
+    def _write(self, device: torch.device) -> None:
+        add = self._session.buffer.add
+        found = _on(device, (one.found for one in self._passes))
+        given = _on(device, (one.given for one in self._passes))
+        (now,) = _on(device, (self._largest(),))
+        # Of several passes the one that found least: accumulation adds to gradients of its own step.
+        add("", "gradient/stale", torch.stack(found).amin())
+        add("", "gradient/cleared", ((given[-1] > 0) & (now == 0)).float())
+        # What is cleared before another pass is not mended: this batch takes no step.
+        left = [*(value.where(value > 0, torch.nan) for value in found[1:]), now]
+        mended = [~g.isfinite() & after.isfinite() for g, after in zip(given, left, strict=True)]
+        add("", "gradient/made_finite", torch.stack(mended).any().float())
+        if self._alone:
+            add("", "gradient/dropped", self._dropped(device))
 
     def _dropped(self, device: torch.device) -> Tensor:
         """Share of the passes but the last whose gradients were cleared before the next and used for nothing: 0-d.
@@ -124,15 +130,12 @@ class BackwardPasses:
         All these count as not dropped.
         """
         lost = []
-        for this, following in zip(self._passes, self._passes[1:], strict=False):
-            if this.given is None or this.used:
-                lost.append(torch.tensor(False, device=device))
-                continue
-            facts = (this.given > 0, following.found == 0, following.apart)
-            lost.append(torch.stack([fact.to(device, non_blocking=True) for fact in facts]).all())
+        for this, following in pairwise(self._passes):
+            facts = (this.given > 0, torch.tensor(not this.used), following.found == 0, following.apart)
+            lost.append(torch.stack(_on(device, facts)).all())
         if not lost:
             return torch.zeros((), device=device)
-        kept = same_signs(self._last, self._gradients()).to(device, non_blocking=True) >= 0.99
+        (kept,) = _on(device, (same_signs(self._last, self._gradients()) >= _KEPT,))
         return torch.stack(lost).float().mean() * kept
 
     def _apart(self, weights: list[Tensor], batch: Mapping[str, Tensor]) -> Tensor:

@@ -82,30 +82,38 @@ class AccumulationLost(Rule):
     Why: accumulation adds up the gradients of several batches. Cleared in between, the step sees the last of them: the
     others are computed for nothing, and the batch is not what it was meant to be.
 
-    Formula: in a ``share`` of the recorded windows, of all and of the first 20, which lie close together, and in at
-    least ``windows`` of them, gradients of a backward pass, in some parameters of the first optimizer, are gone before
-    the next one. The two passes have other batches and the same weights, no function takes the gradients and no
-    optimizer steps between them, and the step gets those of the last pass, up to clipping: else somebody may have used
-    them (SAM, attacks on inputs, noise scales, gradients that are put together by hand). What is done now and then, as
-    every tenth step, loses nothing of the other steps and is silent.
+    Formula: in a ``share`` of the recorded windows, of all and of the first ``dense``, and in at least ``windows`` of
+    them, gradients of a backward pass, in some parameters of the first optimizer, are gone before the next one. The two
+    passes have other batches and the same weights, no function takes the gradients and no optimizer steps between them,
+    and the step gets those of the last pass, up to clipping: else somebody may have used them (SAM, attacks on inputs,
+    noise scales, gradients that are put together by hand). What is done now and then, as every tenth step, loses
+    nothing of the other steps and is silent.
     """
 
     windows: float = 3
     share: float = 0.8
+    dense: float = 10
 
     code = "EG217"
     name = "accumulation-lost"
     severity = Severity.WARNING
-    source = "derived: backward adds to .grad; https://pytorch.org/docs/stable/notes/amp_examples.html, accumulation"
+    source = (
+        "derived: backward adds to .grad; https://pytorch.org/docs/stable/notes/amp_examples.html, accumulation; "
+        "what is done every second step is in half of the windows of successive steps, and a loader's last group of "
+        "batches is smaller: the share lies between half and all; the schedule records steps 1 to 10"
+    )
     fix = "Call optimizer.zero_grad() after optimizer.step() only, not for each batch that is accumulated."
 
     def check(self, history: History) -> Iterable[Finding]:
         """At most one finding."""
         dropped = history.series("gradient/dropped")
         lost = [step for step, value in zip(dropped.steps, dropped.values, strict=True) if value > 0]
-        dense = sum(value > 0 for value in dropped.values[:20])
-        often = len(lost) >= self.share * len(dropped) and dense >= self.share * len(dropped.values[:20])
-        if often and len(lost) >= self.windows and dropped.last > 0:
+        shares = [
+            sum(value > 0 for value in values) / len(values)
+            for values in (dropped.values, dropped.values[: int(self.dense)])
+            if values
+        ]
+        if all(share >= self.share for share in shares) and len(lost) >= self.windows and dropped.last > 0:
             yield self.finding(
                 history,
                 f"gradients are cleared between the backward passes of a step: of those before the last, "

@@ -1,4 +1,5 @@
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,12 +11,19 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+def free_port() -> int:
+    """One that the system gives out, so that no dashboard of another worker takes it while ours is down."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
 @dataclass
 class Dashboard:
-    """A dashboard process; ``restart`` brings it up again at the same port."""
+    """A dashboard process; ``start`` after ``stop`` brings it up again at the same port."""
 
     folder: Path
-    port: int = 8400
+    port: int = field(default_factory=free_port)
     url: str = ""
     process: subprocess.Popen[str] | None = None
     options: list[str] = field(default_factory=list)
