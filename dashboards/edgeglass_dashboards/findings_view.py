@@ -8,8 +8,8 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
-from edgeglass_dashboards.places import place_of
-from edgeglass_dashboards.plain import plain
+from edgeglass_dashboards.compact_html import plain
+from edgeglass_dashboards.finding_links import place_of
 from edgeglass_diag.records import Finding
 from edgeglass_diag.verdict import Branch, say
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from edgeglass_diag.evaluate.embeddings import Embeddings, finite_rows
-from edgeglass_diag.measures.placement import Placement, hits
 from edgeglass_diag.measures.prefixes import knee, principal_axes, random_dims, random_rotation
 from edgeglass_diag.measures.quantisation import BITS, to_binary, to_int8
+from edgeglass_diag.measures.ranking import Placement, hits
 from edgeglass_diag.measures.retrieval import place_pairs, unit_rows
 
 KNEE = {

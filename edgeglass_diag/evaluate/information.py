@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from edgeglass_diag.measures.bootstrap import bootstrap_interval
 from edgeglass_diag.measures.information import information, shuffled
-from edgeglass_diag.measures.placement import hits
+from edgeglass_diag.measures.ranking import hits
 from edgeglass_diag.measures.retrieval import place_pairs
 
 

@@ -11,8 +11,8 @@ from edgeglass_diag.evaluate.curve import curve
 from edgeglass_diag.evaluate.embeddings import Embeddings, finite_rows
 from edgeglass_diag.evaluate.geometry import geometry, hubs
 from edgeglass_diag.measures.bootstrap import bootstrap_interval
-from edgeglass_diag.measures.placement import Placement, chance_recalls, hits, mean_reciprocal_rank, median_rank
 from edgeglass_diag.measures.prefixes import halvings
+from edgeglass_diag.measures.ranking import Placement, chance_recalls, hits, mean_reciprocal_rank, median_rank
 from edgeglass_diag.measures.retrieval import place_pairs
 
 KS = (1, 5, 10)

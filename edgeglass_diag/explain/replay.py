@@ -64,7 +64,7 @@ def check(trial: Trial) -> None:
     Raises:
         ImpossibleError: where they do not.
     """
-    from edgeglass_diag.targets import provider
+    from edgeglass_diag.provider_protocols import provider
 
     try:
         provider().replay(nested(trial.settings), steps=trial.steps, seed=trial.seed)
@@ -78,7 +78,7 @@ def replay(trial: Trial, out: Path) -> Outcome:
     Raises:
         UsageError: for what the trial lacks (weights, data).
     """
-    from edgeglass_diag.targets import provider
+    from edgeglass_diag.provider_protocols import provider
     from edgeglass_diag.watching import StopTraining, Watch
 
     folder = out / trial.folder
@@ -121,6 +121,6 @@ def settings_of(header: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(settings, Mapping) or "model" not in settings:
         raise UsageError(
             f"run {header.get('name')!r} has no recipe settings to replay; for code of your own use "
-            "edgeglass_diag.explain.code.explain(build, ill=..., healthy=...)"
+            "edgeglass_diag.explain.callable_replay.explain(build, ill=..., healthy=...)"
         )
     return flatten(settings)

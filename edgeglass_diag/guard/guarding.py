@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from edgeglass_diag.guard.baseline import Baseline
-from edgeglass_diag.guard.wording import describe, verdict
+from edgeglass_diag.guard.render import describe, verdict
 from edgeglass_diag.initcheck.certificate import SEEDS, Change, certify, changes
 from edgeglass_diag.initcheck.inspect import Build, Inspection, Loss, inspect_init
 from edgeglass_diag.records import Finding, Severity, UsageError

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from edgeglass_diag.initcheck.first_step import FirstStep, FirstStepReached
 from edgeglass_diag.initcheck.inspect import Inspection, Look, call, scalar
-from edgeglass_diag.initcheck.standing import Standing
+from edgeglass_diag.initcheck.parameter_status import Standing
 from edgeglass_diag.records import Finding, Reading, UsageError, Window
 from edgeglass_diag.rules import Engine, Rule
 

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from edgeglass_diag.initcheck.inspect import Inspection, inspection_of
-from edgeglass_diag.initcheck.standing import Standing, living_optimizers, standings
+from edgeglass_diag.initcheck.parameter_status import Standing, living_optimizers, standings
 from edgeglass_diag.record import Recorder
 from edgeglass_diag.record.buffer import PendingWindow
 

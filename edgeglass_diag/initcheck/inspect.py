@@ -14,10 +14,10 @@ from torch.optim import Optimizer
 
 from edgeglass_diag.initcheck.prediction import Side, entropy, logit_std
 from edgeglass_diag.record import Recorder
+from edgeglass_diag.record.attention_inputs import Operand, Operands
 from edgeglass_diag.record.buffer import PendingWindow
 from edgeglass_diag.record.coverage import NOT_CALLED
-from edgeglass_diag.record.lineage import tensors_in
-from edgeglass_diag.record.operands import Operand, Operands
+from edgeglass_diag.record.tensor_sources import tensors_in
 from edgeglass_diag.records import ParameterOrigin, UsageError, Window
 
 Build = Callable[[], nn.Module]

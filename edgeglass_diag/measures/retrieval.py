@@ -14,7 +14,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from edgeglass_diag.measures.placement import Placement
+from edgeglass_diag.measures.ranking import Placement
 
 TIE = 2.0**-20
 """Cosines this close count as tied: about eight float32 roundings of a cosine near 1."""

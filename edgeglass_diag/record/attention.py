@@ -17,13 +17,13 @@ from edgeglass_diag.measures.attention import AttentionStatistics, attention_sta
 from edgeglass_diag.measures.flex import flex_logits
 from edgeglass_diag.measures.geometry import distinct_rows
 from edgeglass_diag.measures.sampling import Subset, strided_subset
+from edgeglass_diag.record.attention_inputs import OperandTap
+from edgeglass_diag.record.attention_layout import by_heads, four_dims, four_dims_mask, outputs_by_heads
 from edgeglass_diag.record.functions import Function, Observer, merged
-from edgeglass_diag.record.lineage import tensors_in
 from edgeglass_diag.record.masking import Masking
-from edgeglass_diag.record.mixing import by_heads, four_dims, four_dims_mask, outputs_by_heads
-from edgeglass_diag.record.operands import OperandTap
 from edgeglass_diag.record.session import Session
-from edgeglass_diag.record.unseen import unseen_attention
+from edgeglass_diag.record.tensor_sources import tensors_in
+from edgeglass_diag.record.unobserved_attention import unseen_attention
 
 LOGITS = 2**18
 """Logits looked at per attention and call, unless told otherwise.

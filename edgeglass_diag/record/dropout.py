@@ -16,9 +16,9 @@ from torch.nn import functional
 
 from edgeglass_diag.measures.batches import row_fingerprints
 from edgeglass_diag.record.functions import Function, Observer
-from edgeglass_diag.record.lineage import tensors_in
 from edgeglass_diag.record.session import Frame, Session
 from edgeglass_diag.record.shards import is_measurable, local_part
+from edgeglass_diag.record.tensor_sources import tensors_in
 
 EVALUATED = "without gradients"
 FROZEN = "although all its weights are frozen"

@@ -14,9 +14,9 @@ from edgeglass_diag.measures.contrast import cosines, logit_scale
 from edgeglass_diag.measures.geometry import alignment, gram, mean_cosine, modality_gap, rank_of_gram, sample_signal
 from edgeglass_diag.record import buffer
 from edgeglass_diag.record.functions import Function, Observer
-from edgeglass_diag.record.lineage import Product
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.snapshots import pairs_of
+from edgeglass_diag.record.tensor_sources import Product
 
 MATMULS: tuple[Function, ...] = (torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__)
 

@@ -12,9 +12,9 @@ from torch.nn import Parameter
 from torch.nn.functional import multi_head_attention_forward
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
 
-from edgeglass_diag.record.lineage import tensors_in
+from edgeglass_diag.record.profiler_ranges import RECORDER, span
 from edgeglass_diag.record.session import Session
-from edgeglass_diag.record.spans import RECORDER, span
+from edgeglass_diag.record.tensor_sources import tensors_in
 
 Function = Callable[..., Any]
 Observer = Callable[[Function, tuple[Any, ...], dict[str, Any], Any], None]

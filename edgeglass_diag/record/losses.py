@@ -17,10 +17,10 @@ from torch.nn import functional
 from edgeglass_diag.measures.contrast import accuracy, logit_statistics, some_rows, valid_logits
 from edgeglass_diag.record.embeddings import EmbeddingTap
 from edgeglass_diag.record.functions import Function, Observer
-from edgeglass_diag.record.lineage import Product
 from edgeglass_diag.record.patching import Patch
+from edgeglass_diag.record.profiler_ranges import BACKWARD, span
 from edgeglass_diag.record.session import Session
-from edgeglass_diag.record.spans import BACKWARD, span
+from edgeglass_diag.record.tensor_sources import Product
 
 _TARGETED = (
     "input", "target", "weight", "size_average", "ignore_index", "reduce", "reduction", "label_smoothing"

@@ -15,10 +15,10 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from edgeglass_diag.record.activations import Activations
 from edgeglass_diag.record.batches import observe_batch, observe_image_layer
 from edgeglass_diag.record.dropout import DropoutTap
-from edgeglass_diag.record.lineage import tensors_in
+from edgeglass_diag.record.profiler_ranges import FORWARD, FORWARD_WITHOUT_GRADIENTS, span
 from edgeglass_diag.record.session import Frame, Session
 from edgeglass_diag.record.shards import is_measurable
-from edgeglass_diag.record.spans import FORWARD, FORWARD_WITHOUT_GRADIENTS, span
+from edgeglass_diag.record.tensor_sources import tensors_in
 
 _FAST_PATHS = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
 """Modules that choose another kernel where no function mode is active, and must choose it as they would unwatched."""

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from edgeglass_diag.measures.gradients import norms, row_signals, sample, undone, unmoved, update_ratios
+from edgeglass_diag.record.backward_passes import BackwardPasses
 from edgeglass_diag.record.clipping import ClipTap
 from edgeglass_diag.record.functions import Function, Observer
-from edgeglass_diag.record.passes import BackwardPasses
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.shards import is_sharded, local_part
 

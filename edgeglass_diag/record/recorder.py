@@ -17,22 +17,22 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from edgeglass_diag.record.attention import LOGITS, AttentionTap
+from edgeglass_diag.record.attention_inputs import OperandTap
 from edgeglass_diag.record.buffer import PendingWindow
 from edgeglass_diag.record.compiled import CompiledTap
 from edgeglass_diag.record.coverage import note_unobserved
 from edgeglass_diag.record.dropout import DropoutTap
 from edgeglass_diag.record.embeddings import EmbeddingTap
+from edgeglass_diag.record.frozen_weight_updates import FrozenWeights
 from edgeglass_diag.record.functions import FunctionTap, merged
-from edgeglass_diag.record.layout import LayoutTap
 from edgeglass_diag.record.losses import LossTap
 from edgeglass_diag.record.modules import MAX_FORWARDS, ModuleTap
-from edgeglass_diag.record.operands import OperandTap
 from edgeglass_diag.record.parameters import ParameterTap
 from edgeglass_diag.record.provenance import Provenance
+from edgeglass_diag.record.reshape_check import LayoutTap
 from edgeglass_diag.record.scaling import ScalerTap
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.snapshots import PendingEmbeddings, Snapshots
-from edgeglass_diag.record.written import FrozenWeights
 from edgeglass_diag.records import ParameterOrigin
 
 _COVERAGE_WINDOWS = 4

@@ -19,9 +19,9 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import _disable_current_modes
 
 from edgeglass_diag.record.buffer import WindowBuffer
-from edgeglass_diag.record.lineage import Lineage
 from edgeglass_diag.record.naming import Naming
-from edgeglass_diag.record.spans import RECORDER, span
+from edgeglass_diag.record.profiler_ranges import RECORDER, span
+from edgeglass_diag.record.tensor_sources import Lineage
 from edgeglass_diag.records import Site
 
 _FAILED = "recorder failed"

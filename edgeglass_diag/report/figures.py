@@ -17,7 +17,7 @@ from edgeglass_diag.evaluate.pictures import pictures
 from edgeglass_diag.figures.lines import loss_figure
 from edgeglass_diag.figures.retrieval import recall_bars
 from edgeglass_diag.figures.style import TEMPLATES
-from edgeglass_diag.report.subject import Subject
+from edgeglass_diag.report.report_run import Subject
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

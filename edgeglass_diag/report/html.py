@@ -8,9 +8,9 @@ from importlib.metadata import version
 from typing import Any
 
 from edgeglass_diag.report.figures import Album, pack
+from edgeglass_diag.report.render import small
+from edgeglass_diag.report.report_run import Subject
 from edgeglass_diag.report.sections import sections
-from edgeglass_diag.report.subject import Subject
-from edgeglass_diag.report.words import small
 from edgeglass_diag.verdict import say
 
 

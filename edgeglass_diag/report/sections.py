@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from edgeglass_diag.report.figures import Album, Drawn, embeddings_of, loss_of, recalls_of
-from edgeglass_diag.report.subject import Subject, last_finite
-from edgeglass_diag.report.vitals import vitals
-from edgeglass_diag.report.words import (
+from edgeglass_diag.report.key_metrics import vitals
+from edgeglass_diag.report.render import (
     WAYS,
     divergence_sentence,
     duration,
@@ -20,6 +19,7 @@ from edgeglass_diag.report.words import (
     prefix_sentences,
     retrieval_sentence,
 )
+from edgeglass_diag.report.report_run import Subject, last_finite
 
 Rows = list[tuple[str, list[str]]]
 RECALLS = ("R@1", "R@5", "R@10")

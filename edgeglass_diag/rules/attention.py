@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History, held
-from edgeglass_diag.rules.learning import MOVED, no_better_than_chance, side_wakes
+from edgeglass_diag.rules.training_state import MOVED, no_better_than_chance, side_wakes
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History, Series
 from edgeglass_diag.rules.inputs import alike
-from edgeglass_diag.rules.learning import is_paired, no_better_than_chance
 from edgeglass_diag.rules.loss import guessing
+from edgeglass_diag.rules.training_state import is_paired, no_better_than_chance
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History, Series
-from edgeglass_diag.rules.learning import MOVED, no_better_than_chance
+from edgeglass_diag.rules.training_state import MOVED, no_better_than_chance
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import Held, History, held
-from edgeglass_diag.rules.learning import MOVED, waking
+from edgeglass_diag.rules.training_state import MOVED, waking
 
 
 @dataclass(frozen=True)

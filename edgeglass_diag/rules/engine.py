@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from edgeglass_diag.records import Finding, Severity, Window
 from edgeglass_diag.rules.base import Rule
-from edgeglass_diag.rules.causes import nest
+from edgeglass_diag.rules.causality import nest
 from edgeglass_diag.rules.history import Held, History
-from edgeglass_diag.rules.learning import learned
+from edgeglass_diag.rules.training_state import learned
 
 
 class Engine:

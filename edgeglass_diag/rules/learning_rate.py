@@ -9,7 +9,7 @@ from itertools import pairwise
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History, Series
-from edgeglass_diag.rules.learning import stuck
+from edgeglass_diag.rules.training_state import stuck
 
 
 @dataclass(frozen=True)

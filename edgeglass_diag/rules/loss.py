@@ -11,7 +11,7 @@ from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.embeddings import constant_since
 from edgeglass_diag.rules.history import History, held
-from edgeglass_diag.rules.learning import MOVED, is_softmax, no_better_than_chance, side_wakes
+from edgeglass_diag.rules.training_state import MOVED, is_softmax, no_better_than_chance, side_wakes
 
 
 @dataclass(frozen=True)

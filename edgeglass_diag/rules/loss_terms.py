@@ -9,7 +9,7 @@ from math import log
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History, Series
-from edgeglass_diag.rules.learning import is_paired, is_softmax
+from edgeglass_diag.rules.training_state import is_paired, is_softmax
 
 
 @dataclass(frozen=True)

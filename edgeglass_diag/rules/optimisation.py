@@ -11,7 +11,7 @@ from math import isfinite
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History, Series
-from edgeglass_diag.rules.learning import no_better_than_chance, weight_matrices
+from edgeglass_diag.rules.training_state import no_better_than_chance, weight_matrices
 
 
 @dataclass(frozen=True)

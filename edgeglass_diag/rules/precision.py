@@ -9,7 +9,7 @@ from statistics import median
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import Held, History, Series
-from edgeglass_diag.rules.learning import matrices, still_rising, stuck
+from edgeglass_diag.rules.training_state import matrices, still_rising, stuck
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from functools import partial
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History, Series, held
-from edgeglass_diag.rules.learning import MOVED, sobering, stuck
+from edgeglass_diag.rules.training_state import MOVED, sobering, stuck
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from torch import Tensor
 from edgeglass_diag.evaluate.attribution import Attribution, attribute
 from edgeglass_diag.evaluate.information import information_test, without
 from edgeglass_diag.figures.attribution import strip
+from edgeglass_diag.provider_protocols import View, Views, provider
 from edgeglass_diag.records import UsageError
-from edgeglass_diag.targets import View, Views, provider
 from edgeglass_diag.verbs.summary import plain
 
 ROWS = 64

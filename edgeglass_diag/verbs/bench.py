@@ -16,9 +16,9 @@ from statistics import median
 from typing import Any
 
 import edgeglass_diag
+from edgeglass_diag.provider_protocols import Case, provider
 from edgeglass_diag.records import Finding, Severity, UsageError
 from edgeglass_diag.store import load
-from edgeglass_diag.targets import Case, provider
 from edgeglass_diag.verbs.options import Options
 from edgeglass_diag.verbs.summary import finding_summary, plain
 from edgeglass_diag.workers import default_workers, processes

@@ -7,7 +7,7 @@ from typing import Any
 
 from edgeglass_diag.audit.conclusions import CONCLUSIONS
 from edgeglass_diag.rules import CATALOGUE, Rule, all_rules
-from edgeglass_diag.rules.causes import BROUGHT_BY
+from edgeglass_diag.rules.causality import BROUGHT_BY
 from edgeglass_diag.rules.examples import EXAMPLES
 
 FAMILIES = {

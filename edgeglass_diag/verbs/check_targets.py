@@ -33,7 +33,7 @@ def check_recipe(target: str, settings: Sequence[str], rules: Sequence[Rule]) ->
     Raises:
         UsageError: for an unknown recipe, wrong settings, or a recipe of several runs.
     """
-    from edgeglass_diag.targets import provider
+    from edgeglass_diag.provider_protocols import provider
 
     try:
         starts = provider().begin(target, settings)

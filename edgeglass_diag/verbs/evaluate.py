@@ -11,8 +11,8 @@ import torch
 from edgeglass_diag.evaluate.embeddings import Embeddings, make_embeddings
 from edgeglass_diag.evaluate.report import report
 from edgeglass_diag.evaluate.sources import holds_embeddings, read_embeddings
+from edgeglass_diag.provider_protocols import provider
 from edgeglass_diag.records import UsageError
-from edgeglass_diag.targets import provider
 
 
 def evaluate(

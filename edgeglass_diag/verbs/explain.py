@@ -11,12 +11,12 @@ from typing import Any
 
 from edgeglass_diag.explain.engine import OutOfBudgetError, explain_alone, explain_difference
 from edgeglass_diag.explain.pool import Pool, Progress
+from edgeglass_diag.explain.render import summary
 from edgeglass_diag.explain.replay import ImpossibleError, Trial, check, is_replay, settings_of
-from edgeglass_diag.explain.wording import summary
 from edgeglass_diag.folders import read_header
+from edgeglass_diag.provider_protocols import provider
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.settings import differing, flatten, nested
-from edgeglass_diag.targets import provider
 from edgeglass_diag.verbs.options import check_folder
 from edgeglass_diag.workers import default_workers
 

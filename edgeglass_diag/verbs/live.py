@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from edgeglass_diag.provider_protocols import Job
 from edgeglass_diag.records import Finding, Severity, Window
 from edgeglass_diag.store import Run
-from edgeglass_diag.targets import Job
 
 STYLES = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 

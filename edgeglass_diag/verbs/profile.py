@@ -49,7 +49,7 @@ def profile_recipe(target: str, settings: Sequence[str], folder: Path, asked: Pr
     Raises:
         UsageError: for an unknown recipe or settings, folders that cannot be used, and jobs with too few steps.
     """
-    from edgeglass_diag.targets import provider
+    from edgeglass_diag.provider_protocols import provider
     from edgeglass_diag.verbs.live import Silent
     from edgeglass_diag.verbs.run import InterruptedRunError, run_jobs
 

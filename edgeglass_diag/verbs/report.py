@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgeglass_diag.records import UsageError
-from edgeglass_diag.report.subject import Evaluation, Subject
+from edgeglass_diag.report.report_run import Evaluation, Subject
 from edgeglass_diag.store import Run, find_runs, load
 
 MOST = 6

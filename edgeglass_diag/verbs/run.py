@@ -9,9 +9,9 @@ from typing import Protocol
 
 from edgeglass_diag.profiling.options import FOLDER, ProfileOptions
 from edgeglass_diag.profiling.steps import StepProfiler
+from edgeglass_diag.provider_protocols import Job
 from edgeglass_diag.records import Finding, UsageError, Window
 from edgeglass_diag.store import Run, load
-from edgeglass_diag.targets import Job
 from edgeglass_diag.verbs.options import Options, check_folder
 from edgeglass_diag.watching import StopTraining, Watch
 

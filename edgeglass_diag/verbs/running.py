@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgeglass_diag.programs.target import Program
+    from edgeglass_diag.provider_protocols import Job
     from edgeglass_diag.store import Run
-    from edgeglass_diag.targets import Job
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def run_recipe(target: str, settings: Sequence[str], request: Request) -> None:
     Raises:
         UsageError: for an unknown recipe, settings that are none of it, and folders that cannot be used.
     """
-    from edgeglass_diag.targets import provider
+    from edgeglass_diag.provider_protocols import provider
     from edgeglass_diag.verbs.run import InterruptedRunError, check_folders
 
     try:

@@ -13,7 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from edgeglass_diag.measures.placement import chance_recalls, hits
+from edgeglass_diag.measures.ranking import chance_recalls, hits
 from edgeglass_diag.measures.retrieval import place_pairs
 from edgeglass_models.align import AlignmentModel
 from edgeglass_models.build import build_model

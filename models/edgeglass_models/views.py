@@ -16,7 +16,7 @@ from edgeglass_models.towers import Tower
 
 @dataclass(frozen=True)
 class PairView:
-    """One representation of one side, see ``edgeglass_diag.targets.View``."""
+    """One representation of one side, see ``edgeglass_diag.provider_protocols.View``."""
 
     name: str
     side: str

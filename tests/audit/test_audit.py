@@ -5,7 +5,6 @@ import json
 import math
 
 import pytest
-from audit_logs import OURS, PUBLISHED, healthy_histories
 from hypothesis import HealthCheck, given, settings
 
 from edgeglass_diag.audit.audit import audit
@@ -15,6 +14,7 @@ from edgeglass_diag.audit.counts import infer_count
 from edgeglass_diag.audit.impossible import wrong_share
 from edgeglass_diag.audit.readers.tree import histories
 from edgeglass_diag.records import Severity
+from tests.helpers.audit_logs import OURS, PUBLISHED, healthy_histories
 
 
 def audited(value, name="log"):

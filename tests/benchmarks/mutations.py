@@ -23,6 +23,9 @@ import pytest
 import torch._higher_order_ops.flex_attention  # noqa: F401 - loaded once, before the forks
 
 ROOT = Path(__file__).resolve().parents[2]
+COPIED = (
+    "edgeglass_diag", "models", "dashboards", "tests/__init__.py", "tests/helpers", "tests/properties", "pyproject.toml"
+)  # fmt: skip
 DIAG, MODELS = "edgeglass_diag", "models/edgeglass_models"
 
 
@@ -172,7 +175,7 @@ def _in_fork(folder: Path, near: str, seed: int, output: Path) -> int:
     os.chdir(folder)
     os.environ["EDGEGLASS_PROPERTIES"] = "mutations"
     sys.dont_write_bytecode = True
-    sys.path[:0] = [str(folder / part) for part in ("", "models", "dashboards", "tests/rules")]
+    sys.path[:0] = [str(folder / part) for part in ("", "models", "dashboards")]
     files = sorted((folder / "tests/properties").glob("test_*.py"), key=lambda file: (file.name != near, file.name))
     options = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", f"--hypothesis-seed={seed}"]
     return int(pytest.main([*options, *map(str, files)]))
@@ -187,7 +190,15 @@ def main() -> None:
     chosen = [(i, m) for i, m in enumerate(MUTATIONS, 1) if options.only is None or i in options.only]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "copy"
-        for part in ("edgeglass_diag", "models", "dashboards", "tests/properties", "tests/rules", "pyproject.toml"):
+        for part in (
+            "edgeglass_diag",
+            "models",
+            "dashboards",
+            "tests/__init__.py",
+            "tests/helpers",
+            "tests/properties",
+            "pyproject.toml",
+        ):
             (folder / part).parent.mkdir(parents=True, exist_ok=True)
             copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
             copy(ROOT / part, folder / part)

@@ -47,7 +47,7 @@ def embeddings(options: argparse.Namespace) -> tuple[Tensor, Tensor, Tensor]:
 
 def ours(image: Tensor, text: Tensor, owner: Tensor, widths: list[int]) -> list[list[float]]:
     """R@1 of both directions for each width."""
-    from edgeglass_diag.measures.placement import hits, mean_reciprocal_rank
+    from edgeglass_diag.measures.ranking import hits, mean_reciprocal_rank
     from edgeglass_diag.measures.retrieval import place_pairs
 
     placed = place_pairs(image, text, owner, dims=widths)

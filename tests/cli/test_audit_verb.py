@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from audit_logs import PUBLISHED
+
+from tests.helpers.audit_logs import PUBLISHED
 
 
 @pytest.fixture

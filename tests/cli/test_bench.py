@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from edgeglass_diag.cli.app import app
+from edgeglass_diag.provider_protocols import provider
 from edgeglass_diag.records import Finding, Severity, UsageError
-from edgeglass_diag.targets import provider
 from edgeglass_diag.verbs.bench import summary, verdict
 
 

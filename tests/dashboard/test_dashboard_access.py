@@ -9,7 +9,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from dashboard_runs import start, window, write_collapsed, write_healthy
 
 from edgeglass_dashboards.__main__ import access_for, address_of, listen
 from edgeglass_dashboards.app import create_app
@@ -17,6 +16,7 @@ from edgeglass_dashboards.security import Access
 from edgeglass_dashboards.static import static_page, write
 from edgeglass_dashboards.view import View
 from edgeglass_diag.records import Finding, Severity, UsageError
+from tests.helpers.dashboard_runs import start, window, write_collapsed, write_healthy
 
 TOKEN = "correct-horse-battery"
 SCRIPT = "</script><img src=x onerror=alert(1)>"

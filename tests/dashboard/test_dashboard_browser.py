@@ -4,10 +4,19 @@ import re
 import threading
 
 import pytest
-from browser import PLOT, eventually, has_text
-from dashboard_runs import AT_CHANCE, CHANCE, COLLAPSED, CONSTANT, start, window, write_collapsed, write_healthy
 
 from edgeglass_diag.records import Finding, Severity
+from tests.helpers.browser import PLOT, eventually, has_text
+from tests.helpers.dashboard_runs import (
+    AT_CHANCE,
+    CHANCE,
+    COLLAPSED,
+    CONSTANT,
+    start,
+    window,
+    write_collapsed,
+    write_healthy,
+)
 
 pytestmark = pytest.mark.browser
 

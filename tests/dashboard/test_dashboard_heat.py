@@ -5,7 +5,6 @@ import math
 
 import numpy as np
 import pytest
-from dashboard_runs import start
 from plotly.io.json import to_json_plotly
 
 import edgeglass_diag as eg
@@ -21,8 +20,9 @@ from edgeglass_diag.figures.of_run import profile_at, read_matrix
 from edgeglass_diag.figures.profile import Stage, fed_sites, first_that_loses, signal_profile
 from edgeglass_diag.figures.scales import SCALES
 from edgeglass_diag.figures.style import TEMPLATES
-from edgeglass_diag.measures.snapshot import recall_at
+from edgeglass_diag.measures.batch_recall import recall_at
 from edgeglass_diag.records import Reading, Site, UsageError, Window
+from tests.helpers.dashboard_runs import start
 
 SITES = [Site(f"layers.{n}.attention", "attention", n) for n in range(3)]
 MODULES = [Site("project", "module", 0), Site("mlp", "module", 1, ("project",)), Site("out", "module", 2, ("mlp",))]

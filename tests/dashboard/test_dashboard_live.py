@@ -1,7 +1,6 @@
 import json
 import math
 
-from dashboard_runs import COLLAPSED, CONSTANT, start, window, write_healthy
 from plotly.io.json import to_json_plotly
 
 from edgeglass_dashboards import app
@@ -12,6 +11,7 @@ from edgeglass_dashboards.pages import overview
 from edgeglass_dashboards.pages.frame import changes_since
 from edgeglass_dashboards.runs import RunIndex
 from edgeglass_dashboards.view import View
+from tests.helpers.dashboard_runs import COLLAPSED, CONSTANT, start, window, write_healthy
 
 
 def draw_page(root, place):

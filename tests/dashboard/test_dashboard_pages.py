@@ -8,8 +8,9 @@ from pathlib import Path
 
 import axe_playwright_python
 import pytest
-from browser import PLOT, eventually, has_text
-from dashboard_runs import write_collapsed, write_healthy
+
+from tests.helpers.browser import PLOT, eventually, has_text
+from tests.helpers.dashboard_runs import write_collapsed, write_healthy
 
 pytestmark = pytest.mark.browser
 
@@ -31,7 +32,7 @@ class Training:
     def __init__(self, folder):
         self.run, self._stop = folder / "runs" / "tiny", folder / "stop"
         path = os.pathsep.join([str(ROOT), str(ROOT / "models")])
-        command = [sys.executable, str(Path(__file__).parent / "tiny_training.py"), str(self.run), str(self._stop)]
+        command = [sys.executable, str(ROOT / "tests/helpers/tiny_training.py"), str(self.run), str(self._stop)]
         self._process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"})
 
     def end(self):

@@ -4,7 +4,6 @@ import re
 import flask
 import numpy as np
 import pytest
-from dashboard_runs import start, window, write_collapsed, write_healthy
 
 from edgeglass_dashboards.app import create_app
 from edgeglass_dashboards.context import Context
@@ -15,6 +14,7 @@ from edgeglass_dashboards.pages.frame import layout
 from edgeglass_dashboards.runs import RunIndex, list_runs, open_run, path_of
 from edgeglass_dashboards.view import View
 from edgeglass_diag.records import Finding, Severity, UsageError
+from tests.helpers.dashboard_runs import start, window, write_collapsed, write_healthy
 
 SCRIPT = "<img src=x onerror=alert(1)>"
 

@@ -1,10 +1,10 @@
 import math
 
 import pytest
-from dashboard_runs import AT_CHANCE, CHANCE, COLLAPSED, CONSTANT, EXACT, OVERWRITTEN, UPDATES
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.verdict import judge, nest
+from tests.helpers.dashboard_runs import AT_CHANCE, CHANCE, COLLAPSED, CONSTANT, EXACT, OVERWRITTEN, UPDATES
 
 
 def codes(branches):

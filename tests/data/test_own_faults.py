@@ -7,7 +7,11 @@ import tarfile
 
 import pyarrow
 import pytest
-from picture_files import (
+from pyarrow import parquet
+
+from edgeglass_models.data.splits import pair_splits
+from edgeglass_models.recipes.settings import DataSettings
+from tests.helpers.picture_files import (
     CAPTIONS,
     many,
     png,
@@ -16,10 +20,6 @@ from picture_files import (
     write_pictures,
     write_shard,
 )
-from pyarrow import parquet
-
-from edgeglass_models.data.splits import pair_splits
-from edgeglass_models.recipes.settings import DataSettings
 
 
 def whole(path, **settings):

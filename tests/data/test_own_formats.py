@@ -2,10 +2,15 @@
 
 import tarfile
 
-import picture_files
 import pyarrow
 import pytest
-from picture_files import (
+from PIL import Image
+from pyarrow import parquet
+
+from edgeglass_models.data.splits import pair_splits
+from edgeglass_models.recipes.settings import DataSettings
+from tests.helpers import picture_files
+from tests.helpers.picture_files import (
     CAPTIONS,
     FORMATS,
     png,
@@ -15,11 +20,6 @@ from picture_files import (
     write_pictures,
     write_shard,
 )
-from PIL import Image
-from pyarrow import parquet
-
-from edgeglass_models.data.splits import pair_splits
-from edgeglass_models.recipes.settings import DataSettings
 
 
 def whole(path, **settings):

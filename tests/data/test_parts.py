@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from picture_files import many, png, shuffled
 
 from edgeglass_models.data.splits import pair_splits
 from edgeglass_models.recipes.settings import DataSettings
+from tests.helpers.picture_files import many, png, shuffled
 
 N = 300
 

@@ -5,7 +5,6 @@ import zlib
 from pathlib import Path
 
 import pyarrow
-from picture_files import png
 from pyarrow import parquet
 
 from edgeglass_models.data.features import cached_features
@@ -13,6 +12,7 @@ from edgeglass_models.data.reading import Source
 from edgeglass_models.data.splits import pair_splits
 from edgeglass_models.recipes.settings import DataSettings
 from edgeglass_models.towers import load_tower
+from tests.helpers.picture_files import png
 
 
 def test_one_picture_is_open_at_a_time(tmp_path, monkeypatch):

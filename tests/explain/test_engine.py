@@ -6,7 +6,7 @@ import pytest
 
 from edgeglass_diag.explain.engine import OutOfBudgetError, explain_alone, explain_difference
 from edgeglass_diag.explain.outcome import Border, Outcome
-from edgeglass_diag.explain.wording import summary, verdict
+from edgeglass_diag.explain.render import summary, verdict
 
 ILL = {"lr": 1.0, "norm": "none", "latents": 16, "name": "x"}
 HEALTHY = {"lr": 0.1, "norm": "pre", "latents": 64, "name": "x"}

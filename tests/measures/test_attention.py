@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from attention_reference import allowed_by, assert_matches, logits_of, of_logits, reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -12,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from edgeglass_diag.measures import attention
 from edgeglass_diag.measures.attention import attention_statistics, softmax_statistics
 from edgeglass_diag.measures.sampling import strided_subset
+from tests.helpers.attention_reference import allowed_by, assert_matches, logits_of, of_logits, reference
 
 SHAPES = {
     "keys": lambda b, h, q, k: (b, 1, 1, k),

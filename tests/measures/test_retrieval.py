@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from retrieval_reference import both_ways, recall
 
-from edgeglass_diag.measures.placement import chance_of_hit, expected_rank, hits, mean_reciprocal_rank, median_rank
+from edgeglass_diag.measures.ranking import chance_of_hit, expected_rank, hits, mean_reciprocal_rank, median_rank
 from edgeglass_diag.measures.retrieval import place_pairs, unit_rows
+from tests.helpers.retrieval_reference import both_ways, recall
 
 quick = settings(deadline=None, max_examples=40, derandomize=True)  # a score may fall on the edge of a tie
 

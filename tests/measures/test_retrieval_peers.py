@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from edgeglass_diag.measures.placement import hits, mean_reciprocal_rank
+from edgeglass_diag.measures.ranking import hits, mean_reciprocal_rank
 from edgeglass_diag.measures.retrieval import place_pairs
 from edgeglass_models.torchvision_operators import define_missing_operators
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeglass_diag.measures.layout import scrambles
+from edgeglass_diag.measures.reshapes import scrambles
 
 MEANT = [
     ((8, 16, 64), (8, 16, 4, 16)),  # heads

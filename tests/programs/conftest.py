@@ -1,7 +1,8 @@
 """What the tests of programs share."""
 
 import pytest
-from program_runs import Programs
+
+from tests.helpers.program_runs import Programs
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from program_runs import Programs
 
 from edgeglass_diag.profiling.options import traces
 from edgeglass_diag.profiling.summary import PHASES
+from tests.helpers.program_runs import Programs
 
 LOADS = """
     import sys

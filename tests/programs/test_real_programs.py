@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from program_runs import Programs
 
 from edgeglass_diag.store import load
+from tests.helpers.program_runs import Programs
 
 pytestmark = pytest.mark.slow
 

@@ -22,9 +22,9 @@ from edgeglass_diag.measures.chance import (
     wrong_answers_floor,
 )
 from edgeglass_diag.measures.contrast import accuracy, cosines, logit_scale, logit_statistics, valid_logits
-from edgeglass_diag.measures.placement import chance_of_hit, expected_rank, hits, mean_reciprocal_rank, median_rank
 from edgeglass_diag.measures.prefixes import halvings, principal_axes, random_rotation
 from edgeglass_diag.measures.quantisation import to_binary, to_int8
+from edgeglass_diag.measures.ranking import chance_of_hit, expected_rank, hits, mean_reciprocal_rank, median_rank
 from edgeglass_diag.measures.retrieval import TIE, place_pairs
 from edgeglass_models.losses import clip_loss
 from edgeglass_models.mrl import MatryoshkaHead

@@ -6,10 +6,10 @@ import math
 
 from hypothesis import given
 from hypothesis import strategies as st
-from windows import STEPS, judge, learning, window
 
 from edgeglass_diag.guard.strategies import loss_histories
 from edgeglass_diag.measures.chance import contrastive_floor
+from tests.helpers.windows import STEPS, judge, learning, window
 
 CHANCE = math.log(128)
 

@@ -4,14 +4,14 @@ import math
 
 import pytest
 import torch
-from attending import B, E, H, L, Net, S, attention_in, normal, statuses, window_of
-from attention_reference import reference
 from torch import nn
 from torch.nn import functional as F
 
 from edgeglass_diag.record.attention import AttentionTap
 from edgeglass_diag.record.functions import FunctionTap
 from edgeglass_diag.record.session import Session
+from tests.helpers.attending import B, E, H, L, Net, S, attention_in, normal, statuses, window_of
+from tests.helpers.attention_reference import reference
 
 
 def classifies(x):

@@ -4,8 +4,9 @@ import copy
 
 import pytest
 import torch
-from loops import Pair, batch, clip_loss, record
 from torch import nn
+
+from tests.helpers.loops import Pair, batch, clip_loss, record
 
 STEPS, PASSES = 5, 3
 

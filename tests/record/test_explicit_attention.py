@@ -5,8 +5,6 @@ import math
 
 import pytest
 import torch
-from attending import KEEP, PAIRS, TINY, B, E, H, L, Net, S, attention_in, check, normal, window_of
-from attention_reference import of_logits, reference
 from torch import nn
 from torch.nn import functional as F
 
@@ -14,6 +12,8 @@ from edgeglass_diag.measures.attention import attention_statistics
 from edgeglass_diag.measures.sampling import strided_subset
 from edgeglass_diag.record import Recorder
 from edgeglass_diag.record.attention import LOGITS
+from tests.helpers.attending import KEEP, PAIRS, TINY, B, E, H, L, Net, S, attention_in, check, normal, window_of
+from tests.helpers.attention_reference import of_logits, reference
 
 
 def scaled_before(q, k, v):

@@ -4,12 +4,13 @@ import math
 
 import pytest
 import torch
-from attending import KEEP, PAIRS, TINY, B, E, H, L, Net, S, check, normal, statuses, window_of
-from attention_reference import logits_of, of_logits, reference
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.attention import flex_attention as flex
 from torch.nn.attention.bias import causal_lower_right
+
+from tests.helpers.attending import KEEP, PAIRS, TINY, B, E, H, L, Net, S, check, normal, statuses, window_of
+from tests.helpers.attention_reference import logits_of, of_logits, reference
 
 FUSED = {
     "plain": {},

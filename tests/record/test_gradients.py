@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
-from loops import Pair, Two, batch, clip, clip_loss, plain, record, sides
 from torch import nn
+
+from tests.helpers.loops import Pair, Two, batch, clip, clip_loss, plain, record, sides
 
 
 def test_a_scaled_loss_and_its_gradients_are_recorded_unscaled():

@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
-from loops import clip, record
 from torch import nn
+
+from tests.helpers.loops import clip, record
 
 
 def test_batches_leave_fingerprints_and_repeats_are_seen():

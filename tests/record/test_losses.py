@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-from loops import Two, clip, plain, record, sides, train
 from torch import nn
 from torch.nn import functional as F
 
 from edgeglass_diag.measures.chance import binary_entropy
+from tests.helpers.loops import Two, clip, plain, record, sides, train
 
 
 def siglip(image, text):

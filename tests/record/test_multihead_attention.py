@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from attending import KEEP, PAIRS, B, E, H, L, Net, S, attention_in, check, normal, statuses, window_of
-from attention_reference import reference
 from torch import nn
 from torch.nn import functional as F
 
 from edgeglass_diag.record import Recorder
+from tests.helpers.attending import KEEP, PAIRS, B, E, H, L, Net, S, attention_in, check, normal, statuses, window_of
+from tests.helpers.attention_reference import reference
 
 MULTIHEAD = {
     "plain": {},

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from loops import Two, record, train
 from torch import nn
 from torch.nn import functional as F
 
 from edgeglass_diag.record import Recorder
+from tests.helpers.loops import Two, record, train
 
 
 class Odd(nn.Module):

@@ -10,7 +10,7 @@ import pytest
 
 from edgeglass_diag.store import load
 
-SCRIPT = Path(__file__).with_name("ranks.py")
+SCRIPT = Path(__file__).parents[1] / "helpers" / "ranks.py"
 
 
 def run(kind, world, folder):

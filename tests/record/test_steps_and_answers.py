@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from loops import Pair, batch, clip_loss, record
 from torch import nn
 from torch.nn import functional as F
+
+from tests.helpers.loops import Pair, batch, clip_loss, record
 
 
 def steps(*, clear, signs=lambda n: 2 * torch.eye(n) - 1, loss=None):

@@ -4,11 +4,12 @@ import threading
 
 import pytest
 import torch
-from loops import Two, clip, record, sides, train
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
+
+from tests.helpers.loops import Two, clip, record, sides, train
 
 
 @pytest.mark.parametrize("gradients", [True, False])

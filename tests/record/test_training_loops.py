@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
-from loops import Pair, batch, clip_loss, plain, record
 from torch import nn
 from torch.nn import functional as F
+
+from tests.helpers.loops import Pair, batch, clip_loss, plain, record
 
 
 def test_a_step_that_the_scaler_skips_ends_its_window_and_is_counted():

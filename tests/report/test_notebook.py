@@ -2,9 +2,9 @@
 
 import nbformat
 import pytest
-from dashboard_runs import write_collapsed, write_healthy
 
 from edgeglass_diag.report.notebook import notebook
+from tests.helpers.dashboard_runs import write_collapsed, write_healthy
 
 
 @pytest.mark.slow

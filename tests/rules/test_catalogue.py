@@ -3,9 +3,9 @@
 import math
 
 import pytest
-from windows import STEPS, judge, learning, window
 
 from edgeglass_diag.records import ParameterOrigin, ParameterWrite, Severity, Site, Window
+from tests.helpers.windows import STEPS, judge, learning, window
 
 
 def constant(value):

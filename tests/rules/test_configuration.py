@@ -4,7 +4,7 @@ import pytest
 
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.rules import CATALOGUE, configure, read_table
-from edgeglass_diag.rules.causes import BROUGHT_BY
+from edgeglass_diag.rules.causality import BROUGHT_BY
 
 
 @pytest.mark.parametrize("rule", CATALOGUE, ids=lambda rule: rule.code)

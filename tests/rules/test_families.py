@@ -3,12 +3,12 @@
 import math
 
 import pytest
-from cases import FAULTY, HEALTHY
-from pieces import codes
-from windows import judge, learning, window
 
 from edgeglass_diag.records import Severity
 from edgeglass_diag.rules import CATALOGUE
+from tests.helpers.cases import FAULTY, HEALTHY
+from tests.helpers.pieces import codes
+from tests.helpers.windows import judge, learning, window
 
 METRICS = {
     "EG602": ({"i2t/R@1": 0.5, "i2t/R@5": 0.2, "i2t/R@10": 0.8}, {"i2t/R@1": 0.2, "i2t/R@5": 0.5, "i2t/R@10": 0.8}),

@@ -2,12 +2,24 @@
 
 import math
 
-from cases import FAULTY
-from pieces import CHANCE, DRAWN, GUESS, LOADED, NOT_HELD, STUCK, WITHOUT, always, codes, module, origin, parameter
-from windows import judge, learning, window
-
 from edgeglass_diag.records import Severity, Site
 from edgeglass_diag.rules import CATALOGUE, Engine
+from tests.helpers.cases import FAULTY
+from tests.helpers.pieces import (
+    CHANCE,
+    DRAWN,
+    GUESS,
+    LOADED,
+    NOT_HELD,
+    STUCK,
+    WITHOUT,
+    always,
+    codes,
+    module,
+    origin,
+    parameter,
+)
+from tests.helpers.windows import judge, learning, window
 
 
 def test_a_rule_that_fails_leaves_the_others_alone():

@@ -2,9 +2,8 @@
 
 import math
 
-from windows import judge, learning
-
 from edgeglass_diag.records import Severity
+from tests.helpers.windows import judge, learning
 
 CHANCE = math.log(128)
 

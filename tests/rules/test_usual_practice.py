@@ -3,7 +3,9 @@
 import math
 
 import pytest
-from pieces import (
+
+from edgeglass_diag.records import ParameterWrite, Severity, Site
+from tests.helpers.pieces import (
     CHANCE,
     CONTRAST,
     DRAWN,
@@ -19,8 +21,6 @@ from pieces import (
     parameter,
     picture,
 )  # fmt: skip
-
-from edgeglass_diag.records import ParameterWrite, Severity, Site
 
 SIGMOID = Site("bce", "loss", 9, (), "sigmoid")
 ROW = Site("sizes", "data", 30, (), "2 float32")

@@ -6,12 +6,12 @@ from itertools import groupby, pairwise
 
 import numpy as np
 import pytest
-from histories import expected, histories, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeglass_diag.records import Reading, Site, UsageError, Window
 from edgeglass_diag.store import RunWriter, compaction, load
+from tests.helpers.histories import expected, histories, same
 
 
 @pytest.fixture(scope="module")

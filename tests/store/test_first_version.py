@@ -7,11 +7,11 @@ import struct
 import time
 
 import pytest
-from histories import expected, histories
 from hypothesis import given, settings
 
 from edgeglass_diag.records import Reading, UsageError, Window
 from edgeglass_diag.store import load
+from tests.helpers.histories import expected, histories
 
 SCHEMA = """
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);

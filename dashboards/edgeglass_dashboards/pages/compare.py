@@ -10,9 +10,9 @@ import dash_mantine_components as dmc
 from dash import html
 
 from edgeglass_dashboards.context import Context
+from edgeglass_dashboards.finding_links import place_of
 from edgeglass_dashboards.findings_view import icon, severity_badge
 from edgeglass_dashboards.panels import Panel, StillPanel, empty, slot
-from edgeglass_dashboards.places import place_of
 from edgeglass_dashboards.runs import RunEntry, open_run
 from edgeglass_diag.figures.compare import losses_figure
 from edgeglass_diag.records import UsageError

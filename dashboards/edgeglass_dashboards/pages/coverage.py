@@ -9,11 +9,11 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
-from edgeglass_dashboards.answer import answer, concerning
+from edgeglass_dashboards.compact_html import plain
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.findings_view import icon
+from edgeglass_dashboards.page_summary import answer, concerning
 from edgeglass_dashboards.panels import Panel, empty
-from edgeglass_dashboards.plain import plain
 from edgeglass_dashboards.view import View
 from edgeglass_diag.records import ParameterOrigin, Site
 from edgeglass_diag.verdict import say

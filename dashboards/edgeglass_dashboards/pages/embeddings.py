@@ -9,8 +9,8 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
-from edgeglass_dashboards.answer import answer, concerning
 from edgeglass_dashboards.context import Context
+from edgeglass_dashboards.page_summary import answer, concerning
 from edgeglass_dashboards.panels import Panel, StillPanel, slot
 from edgeglass_dashboards.snapshots import METHODS, is_pending, key_of, projection, sample_at, step_at, widest_sides
 from edgeglass_dashboards.stepper import stepper

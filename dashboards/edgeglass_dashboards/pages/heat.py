@@ -10,10 +10,10 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
-from edgeglass_dashboards.answer import answer, concerning
+from edgeglass_dashboards.compact_html import plain
 from edgeglass_dashboards.context import Context
+from edgeglass_dashboards.page_summary import answer, concerning
 from edgeglass_dashboards.panels import HeadsPanel, HeatPanel, Panel, slot
-from edgeglass_dashboards.plain import plain
 from edgeglass_diag.figures.heatmaps import shown_values
 from edgeglass_diag.figures.of_run import read_matrix, read_newest
 from edgeglass_diag.figures.scales import SCALES, Scale

@@ -8,8 +8,8 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
-from edgeglass_dashboards.answer import answer, concerning
 from edgeglass_dashboards.context import Context
+from edgeglass_dashboards.page_summary import answer, concerning
 from edgeglass_dashboards.pages.overview import RECALL
 from edgeglass_dashboards.pages.summary import recall_words, result_table
 from edgeglass_dashboards.panels import Panel, StillPanel, slot
@@ -76,7 +76,7 @@ class Retrieval:
 
 def _recalls(context: Context, step: int | None) -> tuple[int, dict[int, tuple[float, float]]]:
     """How many pairs were kept, and recall@1 among them by width."""
-    from edgeglass_diag.measures.snapshot import recall_at
+    from edgeglass_diag.measures.batch_recall import recall_at
 
     sample = None if step is None else sample_at(context.run, step)
     if sample is None or len(sample) < 2:

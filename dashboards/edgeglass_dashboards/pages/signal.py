@@ -8,8 +8,8 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
-from edgeglass_dashboards.answer import answer, concerning
 from edgeglass_dashboards.context import Context
+from edgeglass_dashboards.page_summary import answer, concerning
 from edgeglass_dashboards.pages.heat import history_card, history_panel, picked_words, scale_words
 from edgeglass_dashboards.panels import HeatPanel, Panel, StillPanel, slot
 from edgeglass_diag.figures.of_run import profile_at

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from edgeglass_models.faults import (
-    feeding,
+    attention,
+    data,
+    evaluation,
     healthy_models,
     healthy_training,
-    judging,
-    looking,
-    losing,
-    numbers,
-    optimising,
-    starts,
+    init,
+    loss,
+    optimization,
+    precision,
 )
 from edgeglass_models.faults.case import Case
 
-_FAMILIES = (starts, optimising, losing, feeding, looking, judging, numbers, healthy_models, healthy_training)
+_FAMILIES = (init, optimization, loss, data, attention, evaluation, precision, healthy_models, healthy_training)
 
 
 def all_cases() -> list[Case]:

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from edgeglass_models.faults.case import Cases
 from edgeglass_models.faults.model import TinyDual
-from edgeglass_models.faults.numbers import matryoshka
+from edgeglass_models.faults.precision import matryoshka
 from edgeglass_models.faults.scenes import Pairs, draw_pairs
 from edgeglass_models.faults.training import Setup
 

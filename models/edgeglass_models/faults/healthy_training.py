@@ -12,7 +12,7 @@ from torch.optim import SGD, AdamW
 
 from edgeglass_models.faults.case import Cases
 from edgeglass_models.faults.model import TinyDual
-from edgeglass_models.faults.optimising import everything_decayed
+from edgeglass_models.faults.optimization import everything_decayed
 from edgeglass_models.faults.scenes import Pairs, draw_pairs
 from edgeglass_models.faults.training import Setup, fresh_pairs
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import AdamW, Optimizer
 
-from edgeglass_diag.measures.placement import hits
+from edgeglass_diag.measures.ranking import hits
 from edgeglass_diag.measures.retrieval import place_pairs
 from edgeglass_models.faults.model import TinyDual
 from edgeglass_models.faults.scenes import Pairs, draw_pairs

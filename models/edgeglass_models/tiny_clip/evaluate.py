@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from edgeglass_diag.measures.placement import hits
+from edgeglass_diag.measures.ranking import hits
 from edgeglass_diag.measures.retrieval import place_pairs
 from edgeglass_models.data.scenes import ScenePairs
 from edgeglass_models.tiny_clip import WEIGHTS

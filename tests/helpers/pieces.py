@@ -2,9 +2,8 @@
 
 import math
 
-from windows import judge, learning
-
 from edgeglass_diag.records import ParameterOrigin, ParameterWrite, Site
+from tests.helpers.windows import judge, learning
 
 CHANCE = math.log(128)
 STUCK = {f"|loss/{name}": lambda t: CHANCE for name in ("total", "chance", "explained")}

@@ -10,7 +10,7 @@ from statistics import median
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
-from edgeglass_diag.rules.places import common_place, listed
+from edgeglass_diag.rules.parameter_groups import common_place, listed
 
 
 @dataclass(frozen=True)

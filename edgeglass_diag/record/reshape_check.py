@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edgeglass_diag.measures.layout import scrambles
+from edgeglass_diag.measures.reshapes import scrambles
 from edgeglass_diag.record.attention import CARRYING, PRODUCTS, SCALING, SOFTMAX
 from edgeglass_diag.record.functions import Function, Observer
-from edgeglass_diag.record.lineage import tensors_in
 from edgeglass_diag.record.session import Session
+from edgeglass_diag.record.tensor_sources import tensors_in
 
 _RESHAPES: tuple[Function, ...] = (Tensor.view, Tensor.reshape, torch.reshape)
 _WEIGHTS, _OUTPUT = "weights", "output"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import TYPE_CHECKING
 
-from edgeglass_diag.report.words import small
+from edgeglass_diag.report.render import small
 
 if TYPE_CHECKING:
     from edgeglass_diag.store import Run

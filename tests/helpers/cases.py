@@ -2,7 +2,8 @@
 
 import math
 
-from pieces import (
+from edgeglass_diag.records import Site
+from tests.helpers.pieces import (
     CHANCE,
     CONTRAST,
     DRAWN,
@@ -24,8 +25,6 @@ from pieces import (
     parameter,
     picture,
 )
-
-from edgeglass_diag.records import Site
 
 FAULTY = {
     "EG107": dict(more_sites=[Site("text.attn", "reshape", 41, (), "8x16x64 -> 8x4x16x16")]),

@@ -15,8 +15,8 @@ from torch.optim import Optimizer
 
 from edgeglass_diag.explain.engine import OutOfBudgetError, explain_difference
 from edgeglass_diag.explain.outcome import Outcome, measure
+from edgeglass_diag.explain.render import summary
 from edgeglass_diag.explain.replay import DECIDED, READINGS, Trial
-from edgeglass_diag.explain.wording import summary
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.settings import differing
 from edgeglass_diag.store import load

@@ -10,8 +10,8 @@ from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.flow import by_module, cut_off, last_of, learns, runs
 from edgeglass_diag.rules.history import History
-from edgeglass_diag.rules.learning import loaded_and_random, matrices
-from edgeglass_diag.rules.places import listed, places
+from edgeglass_diag.rules.parameter_groups import listed, places
+from edgeglass_diag.rules.training_state import loaded_and_random, matrices
 
 _NOT_HELD = "trainable and given a gradient, but held by no optimizer"
 _WITHOUT = "held by an optimizer, but without gradient"

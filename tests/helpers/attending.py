@@ -1,11 +1,11 @@
 """A model around one attention, what the recorder makes of it, and the check against a float64 reference."""
 
 import torch
-from attention_reference import assert_matches
 from torch import nn
 
 from edgeglass_diag.measures.attention import AttentionStatistics
 from edgeglass_diag.record import Recorder
+from tests.helpers.attention_reference import assert_matches
 
 B, H, L, S, E = 3, 2, 5, 7, 4
 TINY = torch.finfo(torch.float32).min

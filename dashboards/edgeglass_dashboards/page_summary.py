@@ -8,8 +8,8 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
+from edgeglass_dashboards.finding_links import page_of, place_of
 from edgeglass_dashboards.findings_view import icon, severity_badge
-from edgeglass_dashboards.places import page_of, place_of
 from edgeglass_diag.records import Finding
 
 

@@ -10,8 +10,8 @@ from statistics import median
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History, Series
-from edgeglass_diag.rules.learning import loaded_and_random, matrices, still_rising, stuck
-from edgeglass_diag.rules.places import listed, places
+from edgeglass_diag.rules.parameter_groups import listed, places
+from edgeglass_diag.rules.training_state import loaded_and_random, matrices, still_rising, stuck
 
 
 @dataclass(frozen=True)
