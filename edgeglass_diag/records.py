@@ -1,8 +1,7 @@
 """The facts that travel between recorder, rules, store and screen: frozen, plain, free of torch.
 
-A *site* is a module path (for attention and losses with ``#k`` where it acts more than once in one forward
-pass). A *signal* is a slash path such as ``attention/entropy``. A *window* is the span from one optimizer
-step to the next.
+A *site* is a place that was seen (``edgeglass_diag.sites``). A *signal* is a slash path such as ``attention/entropy``
+(``edgeglass_diag.signals``). A *window* is the span from one optimizer step to the next.
 """
 
 from __future__ import annotations
@@ -10,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from edgeglass_diag.errors import UsageError as UsageError
+from edgeglass_diag.signals.signal import Signal
+from edgeglass_diag.sites import Site as Site
 
 
 class Severity(StrEnum):
@@ -25,35 +28,25 @@ class Severity(StrEnum):
         return list(Severity).index(self)
 
 
-class UsageError(ValueError):
-    """Wrong use or unreadable input: one line that names what was expected, what came, and where."""
-
-
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One measured signal of one site in one window; ``values`` has one entry per component (head)."""
 
     step: int
     site: str
-    signal: str
+    signal: Signal
     values: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """A place that was seen: a module, an attention, a loss, an embedding side or a parameter.
+class SourceLine:
+    """A line of a program's source."""
 
-    ``order`` is the order of first execution; ``parents`` are the sites whose outputs flow into it; ``label``
-    tells what is known beside the path (the side of an embedding, the class of a module, at an inspection the
-    parameter that an attention's learned queries come from). ``status`` is ``observed`` or the reason why it cannot be.
-    """
+    file: str
+    line: int
 
-    path: str
-    kind: str
-    order: int
-    parents: tuple[str, ...] = ()
-    label: str = ""
-    status: str = "observed"
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +64,11 @@ class ParameterWrite:
     random: bool = False
     default: bool = False
     partial: bool = False
+
+    @property
+    def place(self) -> SourceLine:
+        """The line that wrote."""
+        return SourceLine(self.file, self.line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +93,23 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A rule's verdict. ``because_of`` is the code of the finding it follows from, or None."""
+    """A rule's verdict.
+
+    Attributes:
+        code: of the rule.
+        name: of the rule.
+        severity: how bad it is.
+        site: where; of several sites with the same fault the first.
+        step: at which it was found.
+        message: the fault, its numbers and its place, in words.
+        evidence: what was measured, by name; for people, no program reads it.
+        fix: what to do.
+        because_of: code of the finding that it follows from, None where it stands for itself.
+        sites: all sites with this fault, which differ in their layer, call or prefix only; ``site`` is the first.
+        since: the step from which on it was so; None where it is that of the finding or unknown.
+        learned_since: the step from which on the model learned although the rule says that it cannot.
+        place: the line of source that brought it, None where unknown.
+    """
 
     code: str
     name: str
@@ -106,8 +120,48 @@ class Finding:
     evidence: Mapping[str, object] = field(default_factory=dict)
     fix: str = ""
     because_of: str | None = None
+    sites: tuple[str, ...] = ()
+    since: int | None = None
+    learned_since: int | None = None
+    place: SourceLine | None = None
 
     @property
     def key(self) -> tuple[str, str]:
         """Findings with the same code and site are the same finding seen again."""
         return (self.code, self.site)
+
+    @property
+    def onset(self) -> int:
+        """The earliest step at which the fault is known to have been there."""
+        return self.step if self.since is None else min(self.since, self.step)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Where a signal is healthy by a rule's thresholds; None for a side without bound."""
+
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredRule:
+    """A rule as it ran, kept in ``run.json``: whatever draws or words a bound takes it from here.
+
+    Attributes:
+        code: of the rule.
+        name: of the rule.
+        title: the fault in a practitioner's words, as "Learning rate too high".
+        thresholds: their values by name.
+        page: page of the dashboard that shows it.
+        signals: paths of the signals that it judges, the most telling first.
+        bounds: by the path of a signal.
+    """
+
+    code: str
+    name: str
+    title: str
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    page: str = "overview"
+    signals: tuple[str, ...] = ()
+    bounds: Mapping[str, Bounds] = field(default_factory=dict)

@@ -1,0 +1,31 @@
+"""The sentence for each reason why a site is not observed: made here, where it is shown, and read by no program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edgeglass_diag.sites import Coverage, Site
+
+SENTENCES: Mapping[Coverage, str] = {
+    Coverage.OBSERVED: "observed",
+    Coverage.FROZEN: "frozen",
+    Coverage.NOT_CALLED: "not called with gradients in the recorded windows",
+    Coverage.NOT_HELD: "trainable, but held by no optimizer that has stepped",
+    Coverage.NOT_HELD_WITH_GRADIENT: "trainable and given a gradient, but held by no optimizer that has stepped",
+    Coverage.HELD_WITHOUT_GRADIENT: "held by an optimizer, but without gradient",
+    Coverage.HELD_FROZEN: "held by an optimizer, but frozen, so without gradient",
+    Coverage.COMPILED: "inside a region compiled by torch.compile, which hooks cannot enter; its inputs and outputs "
+    "are observed",
+    Coverage.KERNEL_WITHOUT_GRADIENTS: "ran without gradients, where it is left to choose its own kernel",
+    Coverage.KERNEL_COMPILED: "compiled: flex_attention keeps its logits inside",
+    Coverage.NESTED_TENSOR: "nested tensors are not measured",
+    Coverage.NOT_CONTRASTIVE: "no contrastive loss",
+    Coverage.TOO_MANY_FORWARDS: "windows with so many forward passes are not recorded",
+    Coverage.RECORDER_FAILED: "the recorder failed here",
+    Coverage.OTHER: "not observed",
+}
+
+
+def coverage_text(site: Site) -> str:
+    """Return the sentence that says whether a site is observed, and why not."""
+    return f"{SENTENCES[site.coverage]}: {site.detail}" if site.detail else SENTENCES[site.coverage]

@@ -1,0 +1,33 @@
+"""Signals of batches."""
+
+from __future__ import annotations
+
+from edgeglass_diag.signals.registry import register
+from edgeglass_diag.signals.signal import Signal
+from edgeglass_diag.sites import Kind
+
+DATA_SAMPLES = register(Signal("data/samples", Kind.BATCH, "Samples of the batch.", low=0))
+DATA_FINGERPRINT = register(Signal("data/fingerprint", Kind.BATCH, "Sum over the samples of a hash of each."))
+DATA_REPEATED = register(
+    Signal("data/repeated", Kind.BATCH, "Share of samples that are in the batch more than once.", low=0, high=1)
+)
+DATA_MEAN = register(Signal("data/mean", Kind.BATCH, "Mean of the values."))
+DATA_STD = register(Signal("data/std", Kind.BATCH, "Standard deviation of the values."))
+DATA_MIN = register(Signal("data/min", Kind.BATCH, "Smallest value."))
+DATA_MAX = register(Signal("data/max", Kind.BATCH, "Largest value."))
+DATA_PADDING = register(Signal("data/padding", Kind.BATCH, "Share of token positions that are padding.", low=0, high=1))
+DATA_UNPADDED_TEXTS = register(
+    Signal("data/unpadded_texts", Kind.BATCH, "Share of texts without padding.", low=0, high=1)
+)
+DATA_CUT_TEXTS = register(
+    Signal(
+        "data/cut_texts",
+        Kind.BATCH,
+        "Share of texts that fill their length and do not end as others do.",
+        low=0,
+        high=1,
+    )
+)
+DATA_LAYER_ABSMAX = register(
+    Signal("data/layer_absmax", Kind.MODULE, "Largest magnitude of the pixels that a layer is given.", low=0)
+)

@@ -1,0 +1,92 @@
+"""Signals of the loss and of its functions."""
+
+from __future__ import annotations
+
+from edgeglass_diag.signals.registry import register
+from edgeglass_diag.signals.signal import Reduction, Signal
+from edgeglass_diag.sites import Kind
+
+LOSS_TOTAL = register(
+    Signal(
+        "loss/total",
+        None,
+        "The number that goes backward, summed over the window.",
+        reduction=Reduction.SUM,
+        unit="nats",
+    )
+)
+LOSS_CHANCE = register(
+    Signal(
+        "loss/chance",
+        None,
+        "What the loss would be of a model that knows nothing: sum of weight x chance level of each loss function.",
+        reduction=Reduction.SUM,
+        unit="nats",
+    )
+)
+LOSS_EXPLAINED = register(
+    Signal(
+        "loss/explained",
+        None,
+        "Sum of weight x value of each loss function: the part of the loss that is understood.",
+        reduction=Reduction.SUM,
+        unit="nats",
+    )
+)
+LOSS_VALUE = register(Signal("loss/value", Kind.LOSS, "Mean over rows of what the loss function gives.", unit="nats"))
+LOSS_WEIGHT = register(
+    Signal(
+        "loss/weight",
+        Kind.LOSS,
+        "Weight of this loss function in the whole loss, read off its gradient.",
+        reduction=Reduction.SUM,
+    )
+)
+LOSS_ROWS = register(Signal("loss/rows", Kind.LOSS, "Rows of logits that count.", low=0))
+LOSS_CANDIDATES = register(
+    Signal("loss/candidates", Kind.LOSS, "Candidates among which a row chooses, less those masked out.", low=0)
+)
+LOSS_ACCURACY = register(
+    Signal(
+        "loss/accuracy",
+        Kind.LOSS,
+        "Share of rows whose largest logit is the right one; a tie counts as its share.",
+        low=0,
+        high=1,
+    )
+)
+LOSS_LOGIT_STD = register(Signal("loss/logit_std", Kind.LOSS, "Standard deviation of the logits within a row.", low=0))
+LOSS_LOGIT_MAX = register(Signal("loss/logit_max", Kind.LOSS, "Largest magnitude of a logit.", low=0))
+LOSS_IS_PROBABILITY = register(
+    Signal(
+        "loss/is_probability",
+        Kind.LOSS,
+        "1 where every row of logits is a distribution already, as after a softmax.",
+        low=0,
+        high=1,
+    )
+)
+LOSS_LABEL_SMOOTHING = register(
+    Signal("loss/label_smoothing", Kind.LOSS, "Label smoothing of the loss function.", low=0, high=1)
+)
+LOSS_LABELS_DIAGONAL = register(
+    Signal(
+        "loss/labels_diagonal",
+        Kind.LOSS,
+        "Share of rows whose right answer is the column of the same number.",
+        low=0,
+        high=1,
+    )
+)
+LOSS_LABELS_ZERO = register(
+    Signal("loss/labels_zero", Kind.LOSS, "Share of labels of a sigmoid loss that are 0.", low=0, high=1)
+)
+LOSS_LABELS_NEGATIVE = register(
+    Signal("loss/labels_negative", Kind.LOSS, "Share of labels of a sigmoid loss that are negative.", low=0, high=1)
+)
+LOSS_TARGET_ENTROPY = register(
+    Signal("loss/target_entropy", Kind.LOSS, "Entropy of the targets, 0 for one class each.", unit="nats")
+)
+LOSS_TARGET_GRADIENT = register(
+    Signal("loss/target_gradient", Kind.LOSS, "1 where a gradient flows into the targets.", low=0, high=1)
+)

@@ -1,0 +1,307 @@
+"""The places that a record speaks of: a type for each kind, with its facts in fields, and what is known of each.
+
+A site's ``path`` identifies it among those of its kind. Paths are made and taken apart in this module alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any, ClassVar
+
+
+class Kind(StrEnum):
+    """Kinds of sites."""
+
+    MODULE = "module"
+    PARAMETER = "parameter"
+    ATTENTION = "attention"
+    LOSS = "loss"
+    EMBEDDING = "embedding"
+    PAIR = "pairs"
+    BATCH = "data"
+    RESHAPE = "reshape"
+    DROPOUT = "noise"
+    RECORDER = "recorder"
+
+
+class Coverage(StrEnum):
+    """Whether a site is observed, and why not. The sentences stand in ``edgeglass_diag.coverage_text``."""
+
+    OBSERVED = "observed"
+    FROZEN = "frozen"
+    NOT_CALLED = "not_called"
+    NOT_HELD = "not_held"
+    NOT_HELD_WITH_GRADIENT = "not_held_with_gradient"
+    HELD_WITHOUT_GRADIENT = "held_without_gradient"
+    HELD_FROZEN = "held_frozen"
+    COMPILED = "compiled"
+    KERNEL_WITHOUT_GRADIENTS = "kernel_without_gradients"
+    KERNEL_COMPILED = "kernel_compiled"
+    NESTED_TENSOR = "nested_tensor"
+    NOT_CONTRASTIVE = "not_contrastive"
+    TOO_MANY_FORWARDS = "too_many_forwards"
+    RECORDER_FAILED = "recorder_failed"
+    OTHER = "other"
+
+
+class Side(StrEnum):
+    """What a set of embeddings is made of."""
+
+    IMAGE = "image"
+    TEXT = "text"
+    UNKNOWN = "side"
+
+
+class LossFunction(StrEnum):
+    """The function at which a loss is seen."""
+
+    CROSS_ENTROPY = "cross_entropy"
+    NLL_LOSS = "nll_loss"
+    LOGSUMEXP = "logsumexp"
+    LOGSIGMOID = "logsigmoid"
+    BINARY_CROSS_ENTROPY = "binary_cross_entropy"
+    UNKNOWN = "unknown"
+
+
+class DropoutPlace(StrEnum):
+    """Where dropout acts although none belongs there."""
+
+    EVALUATION = "evaluation"
+    FROZEN_ENCODER = "frozen_encoder"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A place that was seen.
+
+    Attributes:
+        path: identifies it among the sites of its kind.
+        order: order of first execution.
+        parents: paths of the sites whose outputs flow into it.
+        coverage: whether it is observed, or why it cannot be.
+        detail: what belongs to the coverage and is shown with it, as the message of an error; never read by a program.
+    """
+
+    kind: ClassVar[Kind]
+
+    path: str
+    order: int = 0
+    parents: tuple[str, ...] = ()
+    coverage: Coverage = Coverage.OBSERVED
+    detail: str = ""
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether the site is observed."""
+        return self.coverage is Coverage.OBSERVED
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The fields that only sites of this kind have."""
+        common = {field.name for field in fields(Site)}
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in common}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleSite(Site):
+    """A call of a module; the path of its second call in one forward pass ends in ``#1``.
+
+    Attributes:
+        class_name: name of its class.
+    """
+
+    kind = Kind.MODULE
+
+    class_name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterSite(Site):
+    """A parameter, and how it is held.
+
+    Attributes:
+        shape: of the whole parameter; empty for a number and where it is unknown.
+        local_shape: of the shard that this process holds, None where the parameter is not sharded.
+        optimizer: number of the optimizer that holds it, from 0 in order of their first steps; None where none does.
+        group: number of the parameter group within that optimizer.
+    """
+
+    kind = Kind.PARAMETER
+
+    shape: tuple[int, ...] = ()
+    local_shape: tuple[int, ...] | None = None
+    optimizer: int | None = None
+    group: int | None = None
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether other ranks hold other parts of it."""
+        return self.local_shape is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionSite(Site):
+    """An attention: one product of softmax weights and values.
+
+    Attributes:
+        module: path of the call of the module that computes it.
+        queries_from: the parameter that its learned queries come from, empty where they are none or it is unknown.
+    """
+
+    kind = Kind.ATTENTION
+
+    module: str = ""
+    queries_from: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossSite(Site):
+    """A call of a loss function.
+
+    Attributes:
+        function: the function.
+        reduction: ``mean``, ``sum`` or ``none``; empty where the function has none.
+    """
+
+    kind = Kind.LOSS
+
+    function: LossFunction = LossFunction.UNKNOWN
+    reduction: str = ""
+
+    @property
+    def is_sigmoid(self) -> bool:
+        """Whether it judges each pair by itself, by a sigmoid, and not by a softmax over candidates."""
+        return self.function in (LossFunction.LOGSIGMOID, LossFunction.BINARY_CROSS_ENTROPY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingSite(Site):
+    """One operand of a product of two sets of embeddings: the output of a module, cut to its first dimensions.
+
+    Attributes:
+        module: path of the module that it comes from.
+        width: dimensions that take part in the product.
+        side: what it is made of, as far as names tell.
+    """
+
+    kind = Kind.EMBEDDING
+
+    module: str = ""
+    width: int = 0
+    side: Side = Side.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairSite(Site):
+    """A product of two sets of embeddings.
+
+    Attributes:
+        left: path of the embedding site of its rows.
+        right: path of that of its columns.
+    """
+
+    kind = Kind.PAIR
+
+    left: str = ""
+    right: str = ""
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """Paths of both embedding sites."""
+        return self.left, self.right
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSite(Site):
+    """A tensor that a model is called with.
+
+    Attributes:
+        module: path of the model.
+        argument: name of the argument, ``input0`` for the first without a name.
+        shape: of one sample.
+        dtype: name of the dtype, as ``float32``.
+    """
+
+    kind = Kind.BATCH
+
+    module: str = ""
+    argument: str = ""
+    shape: tuple[int, ...] = ()
+    dtype: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReshapeSite(Site):
+    """A reshape next to attention that mixes elements of different positions; its path is that of the module.
+
+    Attributes:
+        before: shape that went in.
+        after: shape that came out.
+    """
+
+    kind = Kind.RESHAPE
+
+    before: tuple[int, ...] = ()
+    after: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropoutSite(Site):
+    """A module in which dropout acts where none belongs.
+
+    Attributes:
+        place: why none belongs there.
+    """
+
+    kind = Kind.DROPOUT
+
+    place: DropoutPlace = DropoutPlace.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecorderSite(Site):
+    """A part of the recorder itself, noted where it failed or left something out."""
+
+    kind = Kind.RECORDER
+
+
+SITE_TYPES: Mapping[Kind, type[Site]] = {
+    kind.kind: kind
+    for kind in (
+        ModuleSite, ParameterSite, AttentionSite, LossSite, EmbeddingSite, PairSite, BatchSite, ReshapeSite,
+        DropoutSite, RecorderSite,
+    )
+}  # fmt: skip
+"""The type of the sites of each kind."""
+
+_ENUMS = {"side": Side, "function": LossFunction, "place": DropoutPlace}
+
+
+def restored(kind: Kind, facts: Mapping[str, Any], **common: Any) -> Site:
+    """Return the site whose ``facts`` were written as JSON.
+
+    Args:
+        kind: its kind.
+        facts: as the property of that name, with lists for tuples.
+        common: the fields that all sites have.
+
+    Raises:
+        ValueError: for a value that is not of the set it is from.
+        TypeError: for a fact that sites of this kind do not have.
+
+    Example:
+        >>> site = EmbeddingSite(path="head[:64]", module="head", width=64, side=Side.IMAGE)
+        >>> restored(site.kind, site.facts, path=site.path) == site
+        True
+    """
+    typed: dict[str, Any] = {
+        name: _ENUMS[name](value) if name in _ENUMS else _tuple(value) for name, value in facts.items()
+    }
+    return SITE_TYPES[kind](**typed, **common)
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
