@@ -109,6 +109,7 @@ class Finding:
         since: the step from which on it was so; None where it is that of the finding or unknown.
         learned_since: the step from which on the model learned although the rule says that it cannot.
         place: the line of source that brought it, None where unknown.
+        focus: path of the site to look at first, empty where it is ``site``.
     """
 
     code: str
@@ -124,6 +125,7 @@ class Finding:
     since: int | None = None
     learned_since: int | None = None
     place: SourceLine | None = None
+    focus: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
