@@ -36,9 +36,10 @@ def understand(logged: Logged, told: Mapping[str, Role | None]) -> Understood:
                 roles[name] = role
         series += _table_series(table, roles)
     unit = _unit(series)
-    if unit.startswith("percent"):
+    if unit is not None and unit.percent:
         series = [_as_fraction(s) if s.role.kind == "recall" else s for s in series]
-    return Understood(Case(logged.name, logged.source, tuple(series), logged.settings), undecided, unit)
+    words = "" if unit is None else f"{'percent' if unit.percent else 'fraction'}: {unit.reason}"
+    return Understood(Case(logged.name, logged.source, tuple(series), logged.settings), undecided, words)
 
 
 def _label(table: Table, name: str) -> str:
@@ -70,22 +71,30 @@ def _clock(table: Table, clock: str | None, row: int) -> int:
     return row if value is None or not math.isfinite(value) else int(value)
 
 
-def _unit(series: Sequence[Series]) -> str:
-    """Whether the recalls are percent or fractions, and why; all of a history's are one or the other."""
+@dataclass(frozen=True)
+class _Unit:
+    """Whether recalls are percent or fractions, and why."""
+
+    percent: bool
+    reason: str
+
+
+def _unit(series: Sequence[Series]) -> _Unit | None:
+    """Return the unit of the recalls, None where there are none; all of a history's are of one."""
     recalls = [s for s in series if s.role.kind == "recall"]
     if not recalls:
-        return ""
+        return None
     named = next((s.label for s in recalls if s.role.percent), None)
     if named is not None:
-        return f"percent: {named} says so"
+        return _Unit(True, f"{named} says so")
     above = next((s for s in recalls if any(1 < v <= 100 for v in s.values)), None)
     if above is not None:
-        return f"percent: {above.label} has values above 1"
+        return _Unit(True, f"{above.label} has values above 1")
     n = next((s.last for s in series if s.role.kind == "n" and s.last >= 2), None)
     exact = {s.role.k for s in recalls if n and abs(s.last * n / 100 - s.role.k) <= 1e-3 * s.role.k}
     if n and len(exact) >= 2:
-        return f"percent: as percent they are exactly K / {n:.0f}"
-    return "fraction: no value is above 1"
+        return _Unit(True, f"as percent they are exactly K / {n:.0f}")
+    return _Unit(False, "no value is above 1")
 
 
 def _as_fraction(series: Series) -> Series:

@@ -17,7 +17,8 @@ def all_rules() -> tuple[type[Rule], ...]:
     """Return our own rules, then those of other packages: an entry point is a rule or a sequence of rules.
 
     Raises:
-        UsageError: for an entry point that is neither, cannot be loaded, or brings a code that exists.
+        UsageError: for an entry point that is neither, cannot be loaded, lacks what a rule has, or has a code that
+            exists.
     """
     owners = {code: rule for rule in own_rules() for code in (rule.code, *rule.aliases)}
     found = list(own_rules())
@@ -60,6 +61,9 @@ def _rules_of(entry: EntryPoint) -> list[type[Rule]]:
     for rule in rules:
         if not (isinstance(rule, type) and issubclass(rule, Rule) and hasattr(rule, "code")):
             raise UsageError(f"{_origin(entry)}: expected a Rule with a code or several of them, got {rule!r}")
+        missing = [name for name in ("name", "title", "severity", "source", "fix") if not hasattr(rule, name)]
+        if missing:
+            raise UsageError(f"{_origin(entry)}: {rule.__name__} has no {', '.join(missing)}")
     return rules
 
 

@@ -10,10 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from edgeglass_diag.audit.audit import audit
 from edgeglass_diag.audit.chance import fingerprint, grid_mean, round_to
 from edgeglass_diag.audit.columns import Role, recognise
+from edgeglass_diag.audit.conclusions import CONCLUSIONS
 from edgeglass_diag.audit.counts import infer_count
 from edgeglass_diag.audit.impossible import wrong_share
 from edgeglass_diag.audit.readers.tree import histories
 from edgeglass_diag.records import Severity
+from edgeglass_diag.rules import CATALOGUE, Stage
 from tests.helpers.audit_logs import OURS, PUBLISHED, healthy_histories
 
 
@@ -21,7 +23,11 @@ def audited(value, name="log"):
     return {logged.name: audit(logged) for logged in histories(name, value, f"{name}.json")}
 
 
+LOGGED = {rule.code for rule in CATALOGUE if Stage.LOG in rule.stages} | {one.code for one in CONCLUSIONS}
+
+
 def codes(one, *, least=Severity.INFO):
+    assert {f.code for f in one.conclusions} <= LOGGED
     return sorted({f.code for f in one.conclusions if f.severity.rank >= least.rank})
 
 

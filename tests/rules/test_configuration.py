@@ -10,7 +10,7 @@ import pytest
 
 import edgeglass_diag.rules as rules_package
 from edgeglass_diag.records import Bounds, Severity, UsageError
-from edgeglass_diag.rules import CATALOGUE, configure, current_code, find_rule, read_table
+from edgeglass_diag.rules import CATALOGUE, Stage, configure, current_code, find_rule, read_table
 from edgeglass_diag.rules.catalogue import by_code, rules_in
 from edgeglass_diag.rules.embeddings import ConstantEmbeddings
 from edgeglass_diag.rules.history import History
@@ -27,6 +27,8 @@ def test_every_rule_explains_itself(rule):
     assert "Formula:" in rule.documentation()
     assert all((rule.title, rule.source, rule.fix, rule.faulty, rule.healthy, rule.stages))
     assert set(rule.brought_by) <= {r.code for r in CATALOGUE}
+    assert ("check" in vars(rule)) == (Stage.RUN in rule.stages)
+    assert ("check_at_init" in vars(rule)) == (Stage.INIT in rule.stages)
 
 
 @pytest.mark.parametrize("rule", CATALOGUE, ids=lambda rule: rule.code)

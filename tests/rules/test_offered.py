@@ -36,13 +36,22 @@ class TooQuiet(Rule):
 '''
 
 
+UNTITLED = '''
+
+class Untitled(Rule):
+    """A rule without a title."""
+
+    code, name, severity, source, fix = "QQ002", "untitled", Severity.INFO, "a test", "nothing"
+'''
+
+
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """Installs a distribution with one entry point, as pip lays it out."""
 
     def install(value, code="QQ001"):
         name = f"quiet_rules_{abs(hash((str(tmp_path), value, code)))}"
-        (tmp_path / f"{name}.py").write_text(MODULE.format(code=code))
+        (tmp_path / f"{name}.py").write_text(MODULE.format(code=code) + UNTITLED)
         info = tmp_path / f"{name}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
@@ -70,6 +79,7 @@ def test_a_rule_of_another_package_runs_is_configured_and_explained(package):
         (":TooQuiet", "EG301", "the code EG301 is that of ConstantEmbeddings already"),
         (":Missing", "QQ001", "cannot be loaded: AttributeError"),
         (":dataclass", "QQ001", "expected a Rule with a code or several of them"),
+        (":Untitled", "QQ001", "Untitled has no title"),
     ],
 )
 def test_what_is_no_rule_is_named_with_its_package(package, value, code, message):
