@@ -61,11 +61,11 @@ class Rule:
     refuted_by_learning: ClassVar[bool] = False
 
     def check(self, history: History) -> Iterable[Finding]:
-        """Return the findings that a run supports now; the same finding may be returned again."""
+        """Return the findings that a run, or an inspection before it, supports now; they may be returned again."""
         return ()
 
     def check_at_init(self, history: History) -> Iterable[Finding]:
-        """Return the findings of an inspection before the first optimizer step."""
+        """Return what an inspection before the first optimizer step alone shows."""
         return ()
 
     def bounds(self) -> Mapping[Signal, Bounds]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edgeglass_diag.records import Finding, ParameterOrigin, ParameterWrite, Severity, SourceLine
-from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.parameter_groups import listed
 from edgeglass_diag.rules.series import Series
@@ -40,6 +40,7 @@ class OverwrittenInit(Rule):
     fix = "Delete the write that is lost, and keep the scale you want in one place."
     faulty = "latents = Parameter(torch.randn(64, 512)); nn.init.normal_(latents, std=0.02)"
     healthy = "latents = Parameter(0.02 * torch.randn(64, 512))"
+    stages = (Stage.INIT, Stage.RUN)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per pair of places, however many parameters pass through it."""

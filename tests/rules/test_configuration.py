@@ -28,7 +28,7 @@ def test_every_rule_explains_itself(rule):
     assert all((rule.title, rule.source, rule.fix, rule.faulty, rule.healthy, rule.stages))
     assert set(rule.brought_by) <= {r.code for r in CATALOGUE}
     assert ("check" in vars(rule)) == (Stage.RUN in rule.stages)
-    assert ("check_at_init" in vars(rule)) == (Stage.INIT in rule.stages)
+    assert "check_at_init" not in vars(rule) or Stage.INIT in rule.stages
 
 
 @pytest.mark.parametrize("rule", CATALOGUE, ids=lambda rule: rule.code)
