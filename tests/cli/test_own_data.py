@@ -8,6 +8,7 @@ import pytest
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.verbs.evaluate import evaluate
 from edgeglass_models.data.scenes import ScenePairs
+from tests.helpers.waiting import PATIENCE
 
 TINY = ["--set", "train.batch_size=16", "--set", "train.max_steps=3", "--set", "train.validate_every=3"]
 
@@ -37,7 +38,7 @@ def run(scenes, tmp_path_factory, feature_cache):
     out = tmp_path_factory.mktemp("runs") / "own"
     line = [str(Path(sys.executable).parent / "edgeglass-diag"), "run", "baseline", "--json", "--out", str(out)]
     done = subprocess.run(
-        [*line, "--set", f"data.path={scenes}", *TINY], capture_output=True, text=True, timeout=300, check=True
+        [*line, "--set", f"data.path={scenes}", *TINY], capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     return out, json.loads(done.stdout)["runs"][0]
 

@@ -14,6 +14,7 @@ import pytest
 import torch._dynamo  # noqa: F401 - loaded before pytester remembers which modules were: torch has none of it twice
 
 import edgeglass_diag.guard.guarding  # noqa: F401 - the same
+from tests.helpers.waiting import PATIENCE
 
 pytest_plugins = ["pytester"]
 
@@ -99,7 +100,8 @@ def project(tmp_path, installed):
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHONPATH"))}
         environment |= {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         line = [sys.executable, "-m", "pytest", "-q", "-p", "no:dash", "-p", "no:cacheprovider", *map(str, options)]
-        return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+        options = {"cwd": tmp_path, "env": environment, "timeout": PATIENCE}
+        return subprocess.run(line, capture_output=True, text=True, **options)
 
     return tmp_path, run
 

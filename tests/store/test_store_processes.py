@@ -9,6 +9,7 @@ import time
 import pytest
 
 from edgeglass_diag.store import load
+from tests.helpers.waiting import until
 
 SIGNALS = ("x/heads", "x/scalar", "x/many")
 WRITER = """
@@ -33,10 +34,7 @@ def start(tmp_path):
 
     def start_(folder):
         started.append(subprocess.Popen([sys.executable, "-c", WRITER, str(folder)]))
-        deadline = time.monotonic() + 60
-        while not (folder / "run.json").is_file():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until((folder / "run.json").is_file, "the run has a header", between=0.01)
         return started[-1]
 
     yield start_
