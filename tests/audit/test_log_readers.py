@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from edgeglass_diag.audit.audit import audit_files
-from edgeglass_diag.audit.readers import read
+from edgeglass_diag.auditing.audit import audit_files
+from edgeglass_diag.auditing.readers import read
 from edgeglass_diag.records import UsageError
 
 ROWS = [{"step": 10 * i, "train/loss": 5 - i, "val/R@1": i / 7} for i in range(4)]
