@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from edgeglass_diag.evaluate.attribution import Attribution, attribute
-from edgeglass_diag.evaluate.information import information_test, without
+from edgeglass_diag.evaluation.attribution import Attribution, attribute
+from edgeglass_diag.evaluation.information import information_test, without
 from edgeglass_diag.figures.attribution import strip
 from edgeglass_diag.provider_protocols import View, Views, provider
 from edgeglass_diag.records import UsageError

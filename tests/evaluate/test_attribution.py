@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import edgeglass_diag as eg
-from edgeglass_diag.evaluate.information import information_test, without
+from edgeglass_diag.evaluation.information import information_test, without
 from edgeglass_diag.figures.attribution import heatmap_figure, overlay, strip, units_figure
 from edgeglass_diag.figures.style import TEMPLATES
 

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from edgeglass_diag.evaluate.embeddings import make_embeddings
-from edgeglass_diag.evaluate.frames import curve_frame, density_frame, occurrence_frame, recall_frame, spectrum_frame
-from edgeglass_diag.evaluate.pairs import sample_pairs
-from edgeglass_diag.evaluate.pictures import curve_figure, projected_figure
-from edgeglass_diag.evaluate.projection import project
-from edgeglass_diag.evaluate.report import report
+from edgeglass_diag.evaluation.embeddings import make_embeddings
+from edgeglass_diag.evaluation.frames import curve_frame, density_frame, occurrence_frame, recall_frame, spectrum_frame
+from edgeglass_diag.evaluation.pairs import sample_pairs
+from edgeglass_diag.evaluation.pictures import curve_figure, projected_figure
+from edgeglass_diag.evaluation.projection import project
+from edgeglass_diag.evaluation.report import report
 from edgeglass_diag.figures.embeddings import LINES, density_figure, hubness_figure, projection_figure, spectrum_figure
 from edgeglass_diag.figures.retrieval import mrl_figure, recall_bars
 from edgeglass_diag.figures.style import TEMPLATES

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from edgeglass_diag.evaluate.frames import density_frame, occurrence_frame, spectrum_frame
-from edgeglass_diag.evaluate.pairs import sample_pairs
-from edgeglass_diag.evaluate.projection import METHODS, project
+from edgeglass_diag.evaluation.frames import density_frame, occurrence_frame, spectrum_frame
+from edgeglass_diag.evaluation.pairs import sample_pairs
+from edgeglass_diag.evaluation.projection import METHODS, project
 
 
 def pairs(count=40, width=16, *, noise=0.3, seed=0):
@@ -131,9 +131,9 @@ def test_frames_of_constant_zero_and_single_sides():
 def test_no_torch_is_loaded():
     code = (
         "import sys, numpy as np\n"
-        "from edgeglass_diag.evaluate.pairs import sample_pairs\n"
-        "from edgeglass_diag.evaluate.projection import project\n"
-        "import edgeglass_diag.evaluate.pictures, edgeglass_diag.figures.writing\n"
+        "from edgeglass_diag.evaluation.pairs import sample_pairs\n"
+        "from edgeglass_diag.evaluation.projection import project\n"
+        "import edgeglass_diag.evaluation.pictures, edgeglass_diag.figures.writing\n"
         "drawn = np.random.default_rng(0).standard_normal((2, 12, 4))\n"
         "project(sample_pairs(*drawn), 'tsne')\n"
         "print('torch' in sys.modules)"

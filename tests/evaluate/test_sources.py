@@ -10,7 +10,7 @@ import torch
 from pyarrow import parquet
 from safetensors.torch import save_file
 
-from edgeglass_diag.evaluate.sources import holds_embeddings, read_embeddings
+from edgeglass_diag.evaluation.sources import holds_embeddings, read_embeddings
 from edgeglass_diag.records import UsageError
 
 
