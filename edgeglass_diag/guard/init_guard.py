@@ -1,4 +1,4 @@
-"""What the fixture ``init_guard`` does: inspects, judges, compares, reports."""
+"""The fixture ``init_guard``: inspect a model at init, apply the rules, compare with its certificate, report."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from edgeglass_diag.rules import CATALOGUE, Engine, configure, read_table
 
 
 class InitRegressionError(AssertionError):
-    """An initialisation that is ill or not what its certificate says."""
+    """Raised for an initialisation with findings, or one that differs from its certificate."""
 
 
 @dataclass(frozen=True)
 class InitGuard:
-    """Fails a test whose model starts ill.
+    """Fails a test whose model is initialised badly.
 
     Attributes:
-        test: the test's id, under which certificates are kept.
-        folder: where ``[tool.edgeglass-diag]`` is looked for.
-        fail_on: least severity that fails.
-        ignore: codes that are not looked at, beside those of the configuration.
-        baseline: certificates, None where no file was given.
-        report: told (name, text) for the test report.
+        test: id of the test, part of the key of its certificate.
+        folder: folder whose ``pyproject.toml`` configures the rules, in ``[tool.edgeglass-diag]``.
+        fail_on: lowest severity that fails the test.
+        ignore: codes of rules to leave out, in addition to the configured ones.
+        baseline: certificates; None without ``--eg-baseline``.
+        report: called with (name, text) for each property of the test report.
     """
 
     test: str
@@ -52,41 +52,43 @@ class InitGuard:
         ignore: Sequence[str] = (),
         seed: int = 0,
     ) -> Inspection:
-        """Inspect a model at init and fail where it is ill or has changed.
+        """Inspect a model at init; fail if a rule has a finding or a statistic has left its certificate.
 
         Args:
-            build: makes the model, called without arguments; or a model, of which no origin of values is known.
-            batch: what the model is called with: a tensor, a tuple of arguments, or a mapping of keywords.
-            loss: makes a scalar of the output, see ``inspect_init``.
-            name: tells several certificates of one test apart.
-            fail_on: ``info``, ``warning`` or ``critical`` for this call.
-            ignore: further codes that are not looked at.
-            seed: for the draws.
+            build: function without arguments that returns the model; or a model, for which the lines that wrote its
+                parameters are unknown.
+            batch: input of the model: a tensor, a tuple of arguments, or a mapping of keywords.
+            loss: function from the output to a scalar, see ``inspect_init``.
+            name: distinguishes several certificates of one test.
+            fail_on: ``info``, ``warning`` or ``critical``, for this call.
+            ignore: further codes of rules to leave out.
+            seed: of the random draws.
 
         Returns:
-            What was observed, for assertions of your own.
+            The statistics of the model at init, for further assertions.
 
         Raises:
-            InitRegressionError: naming site, measured, allowed, file and line, and what to do.
+            InitRegressionError: if there are findings or changes; it names site, measured value, allowed value, file
+                and line, and the fix.
             UsageError: for wrong arguments.
         """
         inspection = inspect_init(build, batch, loss=loss, seed=seed)
-        findings = self._judge(inspection, ignore)
-        limit = self.fail_on if fail_on is None else severity(fail_on)
-        moved = self._compare(build, batch, inspection, loss=loss, name=name, seed=seed)
-        self._tell(name, inspection, findings, moved)
+        findings = self._findings(inspection, ignore)
+        limit = self.fail_on if fail_on is None else parse_severity(fail_on)
+        changed = self._changes(build, batch, inspection, loss=loss, name=name, seed=seed)
+        self._report(name, inspection, findings, changed)
         failing = [f for f in findings if f.severity.rank >= limit.rank]
-        if failing or moved:
-            raise InitRegressionError(verdict(failing, moved, None if self.baseline is None else self.baseline.file))
+        if failing or changed:
+            raise InitRegressionError(verdict(failing, changed, None if self.baseline is None else self.baseline.file))
         return inspection
 
-    def _judge(self, inspection: Inspection, ignore: Sequence[str]) -> list[Finding]:
+    def _findings(self, inspection: Inspection, ignore: Sequence[str]) -> list[Finding]:
         rules = configure(CATALOGUE, read_table(self.folder), ignore=[*self.ignore, *ignore])
         engine = Engine(rules)
         engine.feed(inspection.window)
         return engine.findings
 
-    def _compare(
+    def _changes(
         self,
         build: Build | nn.Module,
         batch: object,
@@ -101,35 +103,37 @@ class InitGuard:
         key = f"{self.test} {name}".strip()
         if self.baseline.update:
             if isinstance(build, nn.Module):
-                raise UsageError("init_guard: a certificate needs the function that builds the model, got a model")
+                raise UsageError("init_guard: expected the function that builds the model, got a model (--eg-update)")
             others = [inspect_init(build, batch, loss=loss, seed=seed + more) for more in range(1, SEEDS)]
             self.baseline.write(key, certify([inspection, *others]))
             return []
         return changes(self.baseline.read(key), inspection)
 
-    def _tell(self, name: str, inspection: Inspection, findings: Sequence[Finding], moved: Sequence[Change]) -> None:
+    def _report(
+        self, name: str, inspection: Inspection, findings: Sequence[Finding], changed: Sequence[Change]
+    ) -> None:
         prefix = f"init_guard/{name}/" if name else "init_guard/"
         for attention in inspection.attention:
             self.report(f"{prefix}{attention.site}/logit_std", f"{attention.logit_std:.6g}")
         for finding in findings:
             self.report(f"{prefix}finding", json.dumps(describe(finding), default=str))
-        for change in moved:
+        for change in changed:
             self.report(f"{prefix}change", json.dumps({"site": change.site, "message": str(change)}))
 
 
-def severity(word: str) -> Severity:
-    """The severity of that name.
+def parse_severity(name: str) -> Severity:
+    """Return the severity of this name.
 
     Raises:
-        UsageError: for another word.
+        UsageError: for an unknown name.
     """
     try:
-        return Severity(word)
+        return Severity(name)
     except ValueError:
-        raise UsageError(f"fail_on: expected {', '.join(Severity)}, got {word!r}") from None
+        raise UsageError(f"fail_on: expected {', '.join(Severity)}, got {name!r}") from None
 
 
 def with_marker(guard: InitGuard, *, fail_on: str | None = None, ignore: Sequence[str] = ()) -> InitGuard:
-    """The guard with the options of a marker."""
-    limit = guard.fail_on if fail_on is None else severity(fail_on)
+    """Return the guard with the options of a pytest marker."""
+    limit = guard.fail_on if fail_on is None else parse_severity(fail_on)
     return replace(guard, fail_on=limit, ignore=[*guard.ignore, *ignore])
