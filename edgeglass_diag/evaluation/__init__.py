@@ -1,1 +1,1 @@
-"""Whether a trained model is any good, and what its scores rest on: embeddings in, plain values out."""
+"""Quality of a trained model, and the inputs that its scores depend on: embeddings in, plain values out."""

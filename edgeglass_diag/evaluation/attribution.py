@@ -1,4 +1,4 @@
-"""What carries a pair's similarity: integrated gradients and ablation, by captum, for any two encoders."""
+"""Attribution of a pair's similarity by captum: integrated gradients and ablation, for any two encoders."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from torch import Tensor
 from torch.nn import functional
 
 Encode = Callable[..., Tensor]
-"""(B, ...) and further tensors of B rows -> embeddings (B, D)."""
+"""(B, ...) and further tensors of B rows each -> embeddings (B, D)."""
 
 
 def cosine_similarity(image: Tensor, text: Tensor) -> Tensor:
-    """Cosine of each row with the row of the other, (B, D) and (B, D) -> (B,); 0 where a row is zero."""
+    """Return the cosine of each pair of rows, (B, D) and (B, D) -> (B,) in [-1, 1]; 0 where a row is zero."""
     return functional.cosine_similarity(image, text, dim=-1)
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """What each unit (patch, token, latent, word) of N inputs adds to the similarity of its pair.
+    """The contribution of each unit (patch, token, latent, word) of N inputs to the similarity of its pair.
 
     Attributes:
-        similarity: (N,) of each pair.
-        reference: (N,) the similarity where the input is replaced by the baseline.
-        integrated_gradients: (N, U); a row sums to similarity - reference, but for ``error``.
-        ablation: (N, U) by how much it falls where one unit alone is replaced by the baseline.
-        error: (N,) |sum of integrated gradients - (similarity - reference)|, the error of the numerical integral.
+        similarity: (N,), of each pair.
+        reference: (N,), with the input replaced by the baseline.
+        integrated_gradients: (N, U); each row sums to similarity - reference up to ``error``.
+        ablation: (N, U), the drop of the similarity when that unit alone is replaced by the baseline.
+        error: (N,), |sum of integrated gradients - (similarity - reference)|, the error of the numerical integral.
     """
 
     similarity: Tensor
@@ -37,7 +37,7 @@ class Attribution:
     error: Tensor
 
 
-def attribute(  # noqa: PLR0913  encoder, input and what it is compared with; the rest has defaults
+def attribute(  # noqa: PLR0913  encoder, inputs and the other side; the rest has defaults
     encode: Encode,
     inputs: Tensor,
     other: Tensor,
@@ -49,7 +49,7 @@ def attribute(  # noqa: PLR0913  encoder, input and what it is compared with; th
     steps: int = 64,
     rows: int = 64,
 ) -> Attribution:
-    """Attribute the similarity of ``encode(inputs, *extra)`` and ``other`` to the units of the inputs.
+    """Return the attribution of the similarity of ``encode(inputs, *extra)`` and ``other`` to units of the inputs.
 
     Integrated gradients: ``(x - x0) . integral over a in [0, 1] of d similarity / d x at x0 + a (x - x0)``, by
     Gauss-Legendre quadrature. Both are computed by captum.
@@ -61,16 +61,16 @@ def attribute(  # noqa: PLR0913  encoder, input and what it is compared with; th
         encode: differentiable; each row of the embeddings depends on its own row of the inputs alone.
         inputs: (N, ...) floats: pixels, tokens, latents, word embeddings.
         other: (N, D) embeddings of the other side.
-        baseline: of the shape of inputs, or with one row: what stands for nothing; the mean of the inputs where None.
-        units: integers of a shape that broadcasts to that of inputs, from 0: the unit that an entry belongs to; one
-            unit for each index of the second axis where None.
-        extra: further arguments of encode, (N, ...) each, that are not attributed to.
+        baseline: (N, ...) or (1, ...), the reference input; None for the mean of the inputs.
+        units: unit of each entry, integers from 0 of a shape that broadcasts to that of inputs; None for one unit per
+            index of the second axis.
+        extra: further arguments of encode, (N, ...) each, to which nothing is attributed.
         compare: (B, D) and (B, D) -> similarity (B,), the cosine by default.
-        steps: points of the integral; ``error`` says whether they were enough.
-        rows: inputs of one call of encode.
+        steps: points of the numerical integral; ``error`` shows whether they suffice.
+        rows: batch size of encode.
 
     Raises:
-        ValueError: for inputs that are not floats of shape (N, U, ...), or baseline, units or other that do not fit.
+        ValueError: if inputs are not floats of shape (N, U, ...), or baseline, units or other do not match them.
     """
     from captum.attr import FeatureAblation, IntegratedGradients
 
@@ -129,7 +129,7 @@ def _units(inputs: Tensor, units: Tensor | None) -> Tensor:
 
 
 def _per_unit(drop: Tensor, mask: Tensor, count: int) -> Tensor:
-    """One value for each unit, of the same drop at each of its entries."""
+    """Return the drop of each unit, (count,), from drops that are equal at all entries of a unit."""
     values = torch.zeros(count, dtype=drop.dtype, device=drop.device)
     values[mask.flatten()] = drop.flatten()
     return values

@@ -1,4 +1,4 @@
-"""The MRL curve: recall against width, with what other ways to save the same storage give."""
+"""The MRL curve: recall by prefix width, with other ways to save the same storage for comparison."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ KNEE = {
 def curve(
     embeddings: Embeddings, dims: list[int], plain: tuple[Placement, Placement], ks: Iterable[int], *, block: int
 ) -> dict[str, Any]:
-    """Recall of each way to store less, and the knee of the prefixes.
+    """Return the recall of each way to store smaller embeddings, and the knee of the curve of prefixes.
 
-    Ways: ``prefix`` (the first dims as they are), ``untrained`` (the first dims after a random rotation: truncation of
-    a head that was not trained for it), ``pca`` (the first principal axes of these very embeddings), ``random`` (random
+    Ways: ``prefix`` (the first dims), ``untrained`` (the first dims after a random rotation: truncation of a head
+    without Matryoshka training), ``pca`` (the first principal axes, fitted on the same embeddings), ``random`` (random
     dims), each in float32 below the full width; ``int8`` and ``binary`` prefixes at every width.
 
     Args:
         embeddings: both sides.
         dims: the widths.
-        plain: the placements of the prefixes at these widths.
+        plain: rankings by the prefixes at these widths, i2t and t2i.
         ks: the Ks of the recalls.
-        block: as of place_pairs.
+        block: images and captions scored at once.
 
     Returns:
         ``{"rows": [{"way", "dims", "saved", "i2t": {"R@1"...}, "t2i"}], "knee": {"dims", "saved", "definition",
-        "source"} or None}``; ``saved`` is the full width in float32 over what is stored, 8.0 for 512 of 4096.
+        "source"} or None}``; ``saved`` is the storage of the full width in float32 over that of the row, 8.0 for 512 of
+        4096 dims.
     """
     ks = list(ks)
     rows = [*_rows("prefix", embeddings.width, dims, plain, ks)]
@@ -51,7 +52,7 @@ def curve(
 
 
 def _ways(embeddings: Embeddings, widest: int) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
-    """The changed sides, one way at a time; none of those that only truncate where no width is below the full one."""
+    """Yield each way with the changed (image, text); the ways that truncate only if ``widest`` is not 0."""
     image, text, width = unit_rows(embeddings.image), unit_rows(embeddings.text), embeddings.width
     if widest:
         rotation = random_rotation(width, widest).to(image.device)
@@ -65,7 +66,7 @@ def _ways(embeddings: Embeddings, widest: int) -> Iterator[tuple[str, tuple[Tens
 
 
 def _axes(image: Tensor, text: Tensor) -> Tensor:
-    """The principal axes of the rows that are finite; any axes where a side has none, since nothing is ranked then."""
+    """Return the principal axes of the finite rows; the identity if a side has none and nothing can be ranked."""
     sides = image[finite_rows(image)], text[finite_rows(text)]
     return principal_axes(*sides) if all(map(len, sides)) else torch.eye(image.shape[1], device=image.device)
 

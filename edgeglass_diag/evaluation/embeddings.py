@@ -1,4 +1,4 @@
-"""The embeddings that are evaluated: images, captions, and which caption belongs to which image."""
+"""Embeddings to evaluate: images, captions, and the image of each caption."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Image (N, D) and text (M, D), the image of each caption (M,), and the trained prefix widths if known.
+    """Embeddings of N images and M captions.
+
+    Attributes:
+        image: (N, D) floats.
+        text: (M, D) floats.
+        image_of_text: (M,) integers, the row of each caption's image.
+        dims: prefix widths of the Matryoshka loss; empty if unknown.
 
     Raises:
-        ValueError: for sides that are not matrices of floats of one width, an empty side, or captions that do not
-            name images.
+        ValueError: if a side is not a non-empty matrix of floats, the widths differ, or ``image_of_text`` is not one
+            row of ``image`` for each caption.
     """
 
     image: Tensor
@@ -26,9 +32,11 @@ class Embeddings:
         for name, side in (("image", self.image), ("text", self.text)):
             if side.dim() != 2 or not side.is_floating_point() or side.numel() == 0:
                 got = f"{str(side.dtype).removeprefix('torch.')} of shape {tuple(side.shape)}"
-                raise ValueError(f"{name}: expected floats of shape (N, D), none of them 0, got {got}")
+                raise ValueError(f"{name}: expected floats of shape (N, D) with N, D > 0, got {got}")
         if self.image.shape[1] != self.text.shape[1]:
-            raise ValueError(f"image and text must be equally wide, got {self.image.shape[1]} and {self.text.shape[1]}")
+            raise ValueError(
+                f"image and text: expected equal widths, got {self.image.shape[1]} and {self.text.shape[1]}"
+            )
         index, texts, images = self.image_of_text, len(self.text), len(self.image)
         if index.shape != (texts,) or index.is_floating_point():
             got = f"{str(index.dtype).removeprefix('torch.')} of shape {tuple(index.shape)}"
@@ -38,30 +46,30 @@ class Embeddings:
 
     @property
     def width(self) -> int:
-        """D."""
+        """Width D."""
         return self.image.shape[1]
 
     def to(self, device: torch.device | str) -> Embeddings:
-        """The same on another device."""
+        """Return the embeddings on another device."""
         return Embeddings(self.image.to(device), self.text.to(device), self.image_of_text.to(device), self.dims)
 
 
 def make_embeddings(
     image: Tensor, text: Tensor, image_index: Tensor | None = None, dims: tuple[int, ...] = ()
 ) -> Embeddings:
-    """Embeddings whose captions belong to the image of the same row where nothing else is told.
+    """Return embeddings; without ``image_index`` each caption belongs to the image of the same row.
 
     Raises:
-        ValueError: as Embeddings does, and where the sides are of unequal length and nothing says what belongs where.
+        ValueError: as ``Embeddings``, and for sides of unequal length without ``image_index``.
     """
     if image_index is None:
         count, captions = image.shape[:1].numel(), text.shape[:1].numel()
         if count != captions:
-            raise ValueError(f"{count} images and {captions} captions need an image_index, one for each caption")
+            raise ValueError(f"image_index: expected one for {count} images and {captions} captions, got none")
         image_index = torch.arange(captions)
     return Embeddings(image, text, image_index, dims)
 
 
 def finite_rows(values: Tensor, *, block: int = 1024) -> Tensor:
-    """Which rows have only finite values, (N,) of bool."""
+    """Return which rows of (N, D) have only finite values, (N,) of bool."""
     return torch.cat([torch.isfinite(part).all(dim=1) for part in torch.split(values, block)])

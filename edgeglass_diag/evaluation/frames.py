@@ -1,4 +1,4 @@
-"""What the figures of an evaluation are drawn from, as frames. No torch."""
+"""Data frames for the figures of an evaluation. No torch."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from edgeglass_diag.measures.spectrum import singular_values
 
 Array = np.ndarray[Any, Any]
 KINDS = ("pairs", "non-pairs")
-MOST = 20_000
-"""Cosines that a density is made of: more change no pixel."""
+MAX_COSINES = 20_000
+"""Cosines in a density estimate: more change no pixel of the figure."""
 
 
 def density_frame(sample: PairSample, *, seed: int = 0) -> pd.DataFrame:
-    """Densities of the cosines of pairs and non-pairs: columns ``kind``, ``cosine``, ``density``, ``mean``, ``count``.
+    """Return densities of the cosines of pairs and non-pairs.
 
-    ``attrs["separation"]`` is the chance that a pair is above a non-pair. A kind whose cosines are all one value has
-    one row with an infinite density; a kind without any has none.
+    Columns ``kind``, ``cosine``, ``density``, ``mean``, ``count``; ``attrs["separation"]`` is the probability that the
+    cosine of a pair exceeds that of a non-pair. A kind with equal cosines has one row of infinite density; a kind
+    without cosines has no row.
 
     Args:
-        sample: pairs; the captions of one image are no non-pairs.
-        seed: of the draw of at most 20000 cosines for a density; means and the separation are of all.
+        sample: pairs; captions of the same image do not form non-pairs.
+        seed: of the draw of at most 20000 cosines for a density; mean and separation use all of them.
     """
     pairs = np.einsum("nd,nd->n", sample.image, sample.text)
     others = (sample.image @ sample.text.T)[sample.owner[:, None] != sample.owner[None, :]]
@@ -41,19 +42,19 @@ def _density(kind: str, cosines: Array, seed: int) -> Iterator[tuple[str, float,
     if len(cosines) == 0:
         return
     mean, count = float(cosines.mean()), len(cosines)
-    if count > MOST:
-        cosines = np.random.default_rng(seed).choice(cosines, MOST, replace=False)
+    if count > MAX_COSINES:
+        cosines = np.random.default_rng(seed).choice(cosines, MAX_COSINES, replace=False)
     found = cosine_density(cosines)
     grid, density = ([mean], [np.inf]) if found is None else found
-    for place, height in zip(grid, density, strict=True):
-        yield kind, float(place), float(height), mean, count
+    for cosine, height in zip(grid, density, strict=True):
+        yield kind, float(cosine), float(height), mean, count
 
 
 def spectrum_frame(sample: PairSample) -> pd.DataFrame:
-    """Singular values of each side's unit rows: columns ``side``, ``index`` from 1, ``value`` of the largest, ``rank``.
+    """Return the singular values of the unit rows of each side.
 
-    ``rank`` is the effective rank, exp of the entropy of the values over their sum. Values lost in rounding are left
-    out; without a pair there is no row.
+    Columns ``side``, ``index`` from 1, ``value`` over the largest value, ``rank``: the effective rank, exp of the
+    entropy of the values over their sum. Values below rounding are left out; without pairs there is no row.
     """
     rows = []
     for name, side in (("image", sample.image), ("text", sample.text)):
@@ -66,11 +67,13 @@ def spectrum_frame(sample: PairSample) -> pd.DataFrame:
 
 
 def occurrence_frame(sample: PairSample, k: int = 10) -> pd.DataFrame:
-    """k-occurrences of the candidates of each way: columns ``way`` (i2t, t2i), ``occurrence``; ``attrs["k"]``.
+    """Return the k-occurrences of the candidates in each direction: columns ``way`` (i2t, t2i), ``occurrence``.
+
+    ``attrs["k"]`` is the k that was used, at most the number of pairs.
 
     Args:
-        sample: pairs; an image with several captions in it stands there several times, and counts once.
-        k: places that count.
+        sample: pairs; an image with several captions in it counts once.
+        k: ranks that count as an occurrence.
     """
     _, once = np.unique(sample.owner, return_index=True)
     images, texts = sample.image[once], sample.text
@@ -84,9 +87,9 @@ def occurrence_frame(sample: PairSample, k: int = 10) -> pd.DataFrame:
 
 
 def curve_frame(result: dict[str, Any], k: str = "R@1") -> pd.DataFrame:
-    """The MRL curve of what ``eval --json`` prints: columns ``way``, ``dims``, ``saved``, ``i2t``, ``t2i``, ``mean``.
+    """Return the MRL curve of a result of ``eval``: columns ``way``, ``dims``, ``saved``, ``i2t``, ``t2i``, ``mean``.
 
-    The prefixes alone where the controls were left out.
+    Only the prefixes if the result has no controls.
     """
     full = max(map(int, result["mrl"]))
     plain = [{"way": "prefix", "dims": int(d), "saved": full / int(d), **r} for d, r in result["mrl"].items()]
@@ -97,7 +100,7 @@ def curve_frame(result: dict[str, Any], k: str = "R@1") -> pd.DataFrame:
 
 
 def recall_frame(result: dict[str, Any]) -> pd.DataFrame:
-    """Recalls at full width: columns ``way``, ``k``, ``recall``, ``low``, ``high`` (95 %), ``chance``."""
+    """Return recalls at full width: columns ``way``, ``k``, ``recall``, ``low``, ``high`` (95 %), ``chance``."""
     rows = [
         (way, k, result[way][k], *result["ci95"][way][k], result["chance"][way][k])
         for way in ("i2t", "t2i")

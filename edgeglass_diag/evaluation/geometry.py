@@ -1,4 +1,4 @@
-"""The geometry of both sides, by prefix width, over the rows that are finite, in blocks."""
+"""Geometry of both sides by prefix width, over the finite rows, in blocks."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from edgeglass_diag.measures.geometry import alignment, gram, modality_gap, rank
 from edgeglass_diag.measures.hubness import hubness, occurrences
 from edgeglass_diag.measures.retrieval import unit_rows
 
-MOST = 5000
-"""Captions among which hubs are looked for: it takes all their cosines."""
+MAX_CAPTIONS = 5000
+"""Captions in the computation of hubness, which needs all their cosines."""
 
 
 def geometry(
     embeddings: Embeddings, dims: Sequence[int] | None = None, *, block: int = 1024
 ) -> dict[int, dict[str, Any]]:
-    """Modality gap, alignment of the pairs, uniformity and effective rank of each side, of each prefix.
+    """Return modality gap, alignment of pairs, uniformity and effective rank of each side, by prefix width.
 
-    NaN where fewer than two rows of a side, or no pair, are finite.
+    Values are NaN if fewer than two rows of a side, or no pair, are finite.
 
     Args:
         embeddings: both sides.
-        dims: prefix widths; the full one where None.
+        dims: prefix widths; None for the full width.
         block: rows compared at once.
     """
     kept = {"image": finite_rows(embeddings.image), "text": finite_rows(embeddings.text)}
@@ -51,20 +51,20 @@ def geometry(
 
 
 def hubs(embeddings: Embeddings, *, k: int = 10, seed: int = 0) -> dict[str, Any]:
-    """Hubness of the candidates of both directions, at full width.
+    """Return the hubness of the candidates in both directions, at full width.
 
-    Of at most 5000 captions (``captions``) with their images; ``i2t`` is about the captions, which images find,
-    ``t2i`` about the images. None for a direction of fewer than two candidates.
+    ``captions`` is the number of captions used, at most 5000; ``i2t`` has the hubness of captions as candidates,
+    ``t2i`` that of images; None for a direction with fewer than two candidates.
 
     Args:
         embeddings: both sides.
-        k: places that count.
+        k: ranks that count as an occurrence.
         seed: of the draw of captions.
     """
     owner = embeddings.image_of_text
     rows = (finite_rows(embeddings.text) & finite_rows(embeddings.image)[owner]).nonzero().squeeze(1).cpu()
-    if len(rows) > MOST:
-        rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:MOST]]
+    if len(rows) > MAX_CAPTIONS:
+        rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:MAX_CAPTIONS]]
     rows = rows.to(owner.device)
     texts = unit_rows(embeddings.text[rows]).cpu().numpy()
     images = unit_rows(embeddings.image[torch.unique(owner[rows])]).cpu().numpy()
@@ -79,7 +79,7 @@ def hubs(embeddings: Embeddings, *, k: int = 10, seed: int = 0) -> dict[str, Any
 
 
 def _alignment(unit: dict[str, Tensor], captions: Tensor, owners: Tensor, block: int) -> float:
-    """Mean over the captions."""
+    """Return the mean alignment over captions, in blocks; NaN without captions."""
     total = 0.0
     for texts, images in zip(torch.split(captions, block), torch.split(owners, block), strict=True):
         total += float(alignment(unit["image"][images], unit["text"][texts])) * len(texts) if len(texts) else 0.0
@@ -87,7 +87,7 @@ def _alignment(unit: dict[str, Tensor], captions: Tensor, owners: Tensor, block:
 
 
 def _effective_ranks(side: Tensor, widths: Sequence[int], block: int) -> dict[int, float]:
-    """As ``effective_rank``, whose float64 copy of a long side would be twice the size of the side."""
+    """Return the effective rank of (N, D) for each width; in blocks, as a float64 copy would double the memory."""
     if len(side) < 2:
         return dict.fromkeys(widths, math.nan)
     if len(side) <= side.shape[1]:

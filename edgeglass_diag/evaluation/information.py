@@ -1,4 +1,4 @@
-"""The information test: what is left of a score when the visual side, or a part of it, is taken away."""
+"""The information test: how much of a score remains when the image side, or a part of it, is ablated."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ from edgeglass_diag.measures.retrieval import place_pairs
 
 
 def information_test(image: Tensor, text: Tensor, ablated: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
-    """Information of the pairs' scores, of the same with shuffled pictures, and of each ablation.
+    """Return the information of the pairs' scores: as they are, with shuffled images, and for each ablation.
 
-    ``information`` is the mean of ``measures.information`` (1: every pair beats every non-pair; 0: nothing of the score
-    comes from the picture), ``score`` the mean cosine of the pairs, ``R@1`` the recall of
-    captions within these pairs, ``share`` the part of the information that is gone, 1 - information / that of the
-    pairs as they are: None where that one's interval reaches 0. All have 95 % bootstrap intervals over the pairs in
-    ``ci95``, all from the same draws.
+    ``information`` is the mean of ``measures.information`` (1: every pair scores above every non-pair; 0: the score
+    does not depend on the image), ``score`` the mean cosine of the pairs, ``R@1`` the recall of captions within these
+    pairs, ``share`` the lost part of the information, 1 - information / information of the unchanged pairs; None if the
+    interval of the latter includes 0. ``ci95`` has 95 % bootstrap intervals over pairs, all from the same draws.
 
     Args:
         image: (N, D) embeddings.
-        text: (N, D), row by row the pair.
-        ablated: image embeddings (N, D) with something taken away, by name.
+        text: (N, D) embeddings, row by row the pair.
+        ablated: image embeddings (N, D) of inputs with some units ablated, by name.
 
     Raises:
         ValueError: as ``measures.information``.
@@ -35,7 +34,7 @@ def information_test(image: Tensor, text: Tensor, ablated: Mapping[str, Tensor] 
     sides = {"pairs": image, "shuffled": image[shuffled(len(image))], **(ablated or {})}
     columns: list[Tensor] = []
     for side in sides.values():
-        columns += [information(side, text).double(), _cosines(side, text), _found(side, text)]
+        columns += [information(side, text).double(), _cosines(side, text), _recall(side, text)]
     values = torch.stack(columns, 1)
     bounds = bootstrap_interval(values, torch.arange(len(image))).T.tolist()
     means = values.mean(0).tolist()
@@ -48,22 +47,22 @@ def information_test(image: Tensor, text: Tensor, ablated: Mapping[str, Tensor] 
 
 
 @torch.no_grad()
-def without(
-    encode: Callable[..., Tensor], inputs: Tensor, units: Tensor, gone: Tensor | None = None, *, rows: int = 64
+def ablate_units(
+    encode: Callable[..., Tensor], inputs: Tensor, units: Tensor, ablated: Tensor | None = None, *, rows: int = 64
 ) -> Tensor:
-    """Embeddings (N, D) where some units are replaced by their mean over the samples.
+    """Return embeddings (N, D) of inputs with some units replaced by their mean over samples.
 
     Args:
         encode: (B, ...) -> (B, D).
         inputs: (N, ...).
-        units: the unit of each entry, of a shape that broadcasts to that of inputs.
-        gone: numbers of the units that are replaced; all of them where None.
-        rows: inputs of one call.
+        units: unit of each entry, of a shape that broadcasts to that of inputs.
+        ablated: numbers of the replaced units; None for all.
+        rows: batch size of encode.
     """
     mean = inputs.mean(0, keepdim=True)
-    if gone is None:
+    if ablated is None:
         return encode(mean).expand(len(inputs), -1)
-    replaced = torch.isin(units, gone)
+    replaced = torch.isin(units, ablated)
     return torch.cat([encode(torch.where(replaced, mean, part)) for part in torch.split(inputs, rows)])
 
 
@@ -76,6 +75,6 @@ def _cosines(image: Tensor, text: Tensor) -> Tensor:
     return (normalize(image.double(), dim=-1) * normalize(text.double(), dim=-1)).sum(1)
 
 
-def _found(image: Tensor, text: Tensor) -> Tensor:
-    """R@1 of each picture, as ``eval`` has it: a tie counts as its share."""
+def _recall(image: Tensor, text: Tensor) -> Tensor:
+    """Return R@1 of each image as ``eval`` computes it: a tie of n candidates counts 1 / n."""
     return hits(place_pairs(image, text)[0], 1)[0].double()

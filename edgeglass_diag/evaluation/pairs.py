@@ -1,4 +1,4 @@
-"""A bounded sample of pairs as unit rows, for pictures. No torch: the dashboard draws from it as well."""
+"""A bounded sample of pairs as unit rows, for figures. No torch: the dashboard uses it too."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 LIMIT = 500
-"""Pairs in a picture: a scatter of more is a blot, and t-SNE of twice as many points takes seconds."""
+"""Pairs in a figure: a scatter plot of more is unreadable, and t-SNE of twice as many points takes seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class PairSample:
-    """Pairs whose both sides are finite; ``image`` and ``text`` (n, D) are unit rows, and row i of both a pair.
+    """Pairs whose embeddings are finite on both sides.
 
-    ``caption`` and ``owner`` (n,) are the rows they come from. ``total`` captions there are, ``dropped`` of them for
-    a side that is not finite.
+    Attributes:
+        image: (n, D) unit rows.
+        text: (n, D) unit rows; row i is the pair of row i of ``image``.
+        caption: (n,) row of the caption in the whole set.
+        owner: (n,) row of its image in the whole set.
+        total: captions in the whole set.
+        dropped: captions left out because one of their sides is not finite.
     """
 
     image: Array
@@ -30,40 +35,28 @@ class PairSample:
     def __len__(self) -> int:
         return len(self.caption)
 
-    @property
-    def said(self) -> str:
-        """How many pairs are shown, in words.
-
-        Example:
-            >>> sample_pairs(np.eye(3), np.eye(3), limit=2).said
-            '2 of 3 pairs, drawn at random'
-        """
-        kept = self.total - self.dropped
-        whole = f"{kept} pair{'' if kept == 1 else 's'}"
-        some = f"{len(self)} of {self.total} pairs, drawn at random" if len(self) < kept else whole
-        return f"{some}; {self.dropped} left out: not finite" if self.dropped else some
-
 
 def sample_pairs(
     image: Array, text: Array, image_of_text: Array | None = None, *, limit: int = LIMIT, seed: int = 0
 ) -> PairSample:
-    """At most ``limit`` captions with their images, drawn without replacement, always the same ones.
+    """Return at most ``limit`` captions with their images, drawn without replacement; the same ones for the same seed.
 
     Args:
         image: (N, D) floats.
         text: (M, D) floats.
-        image_of_text: (M,) row of each caption's image; row i belongs to image i where None.
+        image_of_text: (M,) row of each caption's image; None if caption i belongs to image i.
         limit: pairs at most.
         seed: of the draw.
 
     Raises:
-        ValueError: for sides that are not matrices of one width, or do not belong together.
+        ValueError: if the sides are not matrices of one width, or ``image_of_text`` is not one row of ``image`` for
+            each caption.
     """
     owner = np.arange(len(text)) if image_of_text is None else np.asarray(image_of_text)
     if image.ndim != 2 or text.ndim != 2 or image.shape[1] != text.shape[1]:
-        raise ValueError(f"image and text must be (N, D) and (M, D), got {image.shape} and {text.shape}")
+        raise ValueError(f"image and text: expected (N, D) and (M, D), got {image.shape} and {text.shape}")
     if owner.shape != text.shape[:1] or (len(owner) and not 0 <= owner.min() <= owner.max() < len(image)):
-        raise ValueError(f"image_of_text must name one of {len(image)} images for each of {len(text)} captions")
+        raise ValueError(f"image_of_text: expected a row of {len(image)} images for each of {len(text)} captions")
     finite = np.isfinite(text).all(1) & np.take(np.isfinite(image).all(1), owner)
     kept = np.flatnonzero(finite)
     if len(kept) > limit:
@@ -74,7 +67,7 @@ def sample_pairs(
 
 
 def unit(rows: Array) -> Array:
-    """Rows divided by their norm, float64, without overflow; zeros stay zeros.
+    """Return rows divided by their norm in float64, without overflow; zero rows stay zero.
 
     Example:
         >>> unit(np.array([[3e200, 4e200], [0, 0]])).tolist()
@@ -89,7 +82,7 @@ def unit(rows: Array) -> Array:
 
 
 def is_constant(rows: Array) -> bool:
-    """Whether all rows are one, up to the rounding of float32.
+    """Return whether all rows are equal up to the rounding of float32, 1e-6.
 
     Example:
         >>> is_constant(np.ones((3, 2))), is_constant(np.eye(2))

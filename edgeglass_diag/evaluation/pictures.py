@@ -1,4 +1,4 @@
-"""Everything an evaluation can be seen by, as figures. No torch."""
+"""Figures of an evaluation. No torch."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ if TYPE_CHECKING:
 def pictures(
     result: dict[str, Any], sample: PairSample, templates: Mapping[str, go.layout.Template], *, seed: int = 0
 ) -> dict[str, dict[str, go.Figure]]:
-    """Recalls, Matryoshka curve, projections, cosines, spectrum and hubs, by theme and name.
+    """Return figures of recalls, Matryoshka curve, projections, cosines, spectrum and hubness, by theme and name.
 
     Args:
         result: what ``eval --json`` prints.
         sample: pairs of the same embeddings.
-        templates: of the figures, by theme; what is slow is computed once for all.
+        templates: of the figures, by theme; projections and densities are computed once for all themes.
         seed: of all draws.
     """
-    seen = {method: project(sample, method, seed=seed) for method in METHODS}
-    density, spectrum, found = density_frame(sample, seed=seed), spectrum_frame(sample), occurrence_frame(sample)
+    projections = {method: project(sample, method, seed=seed) for method in METHODS}
+    density, spectrum, hubs = density_frame(sample, seed=seed), spectrum_frame(sample), occurrence_frame(sample)
     return {
         theme: {
             "recall": recall_bars(recall_frame(result), template),
             "mrl": curve_figure(result, template),
-            **{method: projected_figure(one, template) for method, one in seen.items()},
+            **{method: projected_figure(one, template) for method, one in projections.items()},
             "similarity": density_figure(density, template),
             "spectrum": spectrum_figure(spectrum, template),
-            "hubness": hubness_figure(found, template),
+            "hubness": hubness_figure(hubs, template),
         }
         for theme, template in templates.items()
     }
 
 
-def projected_figure(seen: Projection, template: go.layout.Template, labels: pd.Series | None = None) -> go.Figure:
-    """A projection with what belongs below it; ``labels`` is the text of each pair."""
-    note = "\n".join(filter(None, ("; ".join(seen.notes), seen.settings)))
-    return projection_figure(seen.points, template, axes=seen.axes, note=note, empty=seen.empty, labels=labels)
+def projected_figure(made: Projection, template: go.layout.Template, labels: pd.Series | None = None) -> go.Figure:
+    """Return the figure of a projection with its notes below; ``labels`` has the text of each pair."""
+    note = "\n".join(filter(None, ("; ".join(made.notes), made.settings)))
+    return projection_figure(made.points, template, axes=made.axes, note=note, empty=made.empty, labels=labels)
 
 
 def curve_figure(result: dict[str, Any], template: go.layout.Template) -> go.Figure:
-    """The Matryoshka curve with its knee and the mean chance of both directions."""
+    """Return the figure of the Matryoshka curve, with its knee and the mean chance R@1 of both directions."""
     knee = (result.get("curve") or {}).get("knee")
     chance = sum(result["chance"][way]["R@1"] for way in ("i2t", "t2i")) / 2
     return mrl_figure(curve_frame(result), template, knee=knee and knee["dims"], chance=chance)

@@ -1,8 +1,8 @@
-"""Both sides of the pairs on a plane: PCA, t-SNE, UMAP. No torch; scikit-learn and umap-learn are imported where used.
+"""Projections of both sides of pairs to two dimensions: PCA, t-SNE, UMAP. No torch; heavy packages are imported late.
 
-All three see both sides together, so that the gap between them is part of the picture. t-SNE and UMAP keep
-neighbourhoods and not distances: they blow whatever differs up to fill the plane, rounding errors too. Rows that are
-equal up to rounding are therefore one point, so that a constant side is drawn as the one place that it is.
+Each projects both sides together, so that the gap between them is visible. t-SNE and UMAP keep neighbourhoods, not
+distances: they spread small differences over the plane, rounding errors too. Rows that are equal up to rounding are
+therefore merged into one point, so that a constant side is drawn as one point.
 """
 
 from __future__ import annotations
@@ -16,22 +16,27 @@ import numpy as np
 import pandas as pd
 
 from edgeglass_diag.evaluation.pairs import PairSample, is_constant
+from edgeglass_diag.evaluation.render import projection_notes, too_few_pairs, too_few_points
 
 Array = np.ndarray[Any, Any]
 METHODS = ("pca", "tsne", "umap")
-LEAST = 10
-"""Different points below which neighbourhoods mean nothing: those of five pairs."""
-NEARLY = 0.01
-"""Share of its energy below which what varies of a side is pointed out. A mark for readers, and no verdict."""
+MIN_POINTS = 10
+"""Distinct points, those of five pairs, below which neighbourhoods are meaningless."""
+LOW_VARIATION = 0.01
+"""Share of energy below which a note says that a side hardly varies. A note for readers, not a finding."""
 
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """Points of both sides and what belongs under the picture.
+    """Projected points of both sides, with the texts of the figure.
 
-    ``points`` has the columns ``side`` (image, text), ``pair`` (the caption's row), ``x`` and ``y``; empty where
-    ``empty`` says why there is no picture. ``axes`` are the names of both axes, ``settings`` what the method was
-    told, ``notes`` what must be known to read it.
+    Attributes:
+        method: ``pca``, ``tsne`` or ``umap``.
+        points: columns ``side`` (image, text), ``pair`` (row of the caption), ``x``, ``y``.
+        axes: titles of both axes.
+        settings: hyperparameters of the method, and what it preserves.
+        notes: size of the sample, and sides that hardly vary.
+        empty: why there are no points; empty if there are.
     """
 
     method: str
@@ -43,62 +48,49 @@ class Projection:
 
 
 def project(sample: PairSample, method: str, *, seed: int = 0) -> Projection:
-    """A projection of both sides of a sample of pairs; the same one each time.
+    """Return a projection of both sides of a sample of pairs; deterministic for a seed.
 
     Sources: t-SNE, https://www.jmlr.org/papers/v9/vandermaaten08a.html; UMAP, https://arxiv.org/abs/1802.03426; both
-    begin from the principal axes, https://doi.org/10.1038/s41587-020-00809-z.
+    start from the principal components, https://doi.org/10.1038/s41587-020-00809-z.
 
     Args:
         sample: pairs.
         method: ``pca``, ``tsne`` or ``umap``.
-        seed: of what the methods draw.
+        seed: of the random numbers of t-SNE and UMAP.
 
     Raises:
-        ValueError: for another method.
+        ValueError: for an unknown method.
     """
     if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    notes = _notes(sample)
-    reason, distinct, place = "", np.empty((0, 0)), np.empty(0, int)
+        raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
+    notes = projection_notes(sample, _low_variation(sample))
     if len(sample) < 2:
-        reason = f"{len(sample) or 'no'} pair to be shown: a picture needs at least 2"
-    else:
-        distinct, place = _distinct(sample)
-        reason = _too_few(len(distinct), method)
-    if reason:
-        return Projection(method, _points(sample, None), ("", ""), "", notes, reason)
+        return Projection(method, _points(sample, None), ("", ""), "", notes, too_few_pairs(len(sample)))
+    distinct, index = _distinct(sample)
+    if len(distinct) == 1 or (method != "pca" and len(distinct) < MIN_POINTS):
+        empty = too_few_points(len(distinct), MIN_POINTS)
+        return Projection(method, _points(sample, None), ("", ""), "", notes, empty)
     flat, axes, settings = _METHODS[method](distinct, seed)
-    return Projection(method, _points(sample, flat[place]), axes, settings, notes)
+    return Projection(method, _points(sample, flat[index]), axes, settings, notes)
 
 
 def _distinct(sample: PairSample) -> tuple[Array, Array]:
-    """The different points, and which of them each row is."""
+    """Return the distinct points (P, D), and the index of each row of both sides among them, (2n,)."""
     sides = [np.repeat(s[:1], len(s), 0) if is_constant(s) else s for s in (sample.image, sample.text)]
     rows = np.concatenate(sides)
-    _, first, place = np.unique(np.round(rows, 6) + 0.0, axis=0, return_index=True, return_inverse=True)
-    return rows[first], place.reshape(-1)
+    _, first, index = np.unique(np.round(rows, 6) + 0.0, axis=0, return_index=True, return_inverse=True)
+    return rows[first], index.reshape(-1)
 
 
-def _too_few(count: int, method: str) -> str:
-    if count == 1:
-        return "both sides are one and the same point"
-    if method != "pca" and count < LEAST:
-        return f"{count} different points are too few for neighbourhoods, which need at least {LEAST}"
-    return ""
+def _low_variation(sample: PairSample) -> dict[str, float]:
+    """Return the varying share of energy of each side where it is below ``LOW_VARIATION``; 0 for a constant side."""
+    sides = {"image": sample.image, "text": sample.text}
+    shares = {name: 0.0 if is_constant(rows) else _varying_share(rows) for name, rows in sides.items() if len(rows) > 1}
+    return {name: share for name, share in shares.items() if share < LOW_VARIATION}
 
 
-def _notes(sample: PairSample) -> tuple[str, ...]:
-    notes = [sample.said]
-    for name, side in (("image", sample.image), ("text", sample.text)):
-        if len(side) > 1 and is_constant(side):
-            notes.append(f"the {name} side is constant: all its embeddings are one point")
-        elif len(side) > 1 and (varied := _varied(side)) < NEARLY:
-            notes.append(f"the {name} side hardly varies ({varied:.1%} of its energy): t-SNE and UMAP blow it up")
-    return tuple(notes)
-
-
-def _varied(rows: Array) -> float:
-    """Share of the energy of unit rows that is not their mean's."""
+def _varying_share(rows: Array) -> float:
+    """Return the share of the energy of unit rows that their mean does not explain, in [0, 1]."""
     return float(1 - (rows.mean(0) ** 2).sum() / (rows**2).sum(1).mean())
 
 
@@ -110,26 +102,29 @@ def _points(sample: PairSample, flat: Array | None) -> pd.DataFrame:
 
 
 def _principal(rows: Array) -> tuple[Array, Array]:
-    """Coordinates along the first two principal axes, each with its largest weight positive, and shares of variance."""
+    """Return coordinates (n, 2) along the first two principal axes, and their shares of the variance (2,).
+
+    The sign of an axis makes its largest weight positive.
+    """
     centred = rows - rows.mean(0)
     left, sizes, axes = np.linalg.svd(centred, full_matrices=False)
     signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(1)])
-    places = (left * sizes * signs)[:, :2]
+    coordinates = (left * sizes * signs)[:, :2]
     shares = sizes**2 / (sizes**2).sum()
-    missing = 2 - places.shape[1]
-    return np.pad(places, ((0, 0), (0, max(0, missing)))), np.pad(shares, (0, max(0, missing)))
+    missing = 2 - coordinates.shape[1]
+    return np.pad(coordinates, ((0, 0), (0, max(0, missing)))), np.pad(shares, (0, max(0, missing)))
 
 
 def _pca(rows: Array, _: int) -> tuple[Array, tuple[str, str], str]:
-    places, shares = _principal(rows)
+    coordinates, shares = _principal(rows)
     axes = tuple(f"axis {n + 1}: {shares[n]:.0%} of the variance" for n in range(2))
-    return places, (axes[0], axes[1]), "distances are kept as far as two axes can"
+    return coordinates, (axes[0], axes[1]), "distances are kept as far as two axes can"
 
 
 def _start(rows: Array) -> Array:
-    """Principal places as t-SNE and UMAP begin from them, with a spread of 1e-4."""
-    places = _principal(rows)[0]
-    start: Array = places / places[:, 0].std() * 1e-4
+    """Return initial coordinates (n, 2) of t-SNE: the principal components, scaled to a std of 1e-4."""
+    coordinates = _principal(rows)[0]
+    start: Array = coordinates / coordinates[:, 0].std() * 1e-4
     return start
 
 
@@ -138,21 +133,21 @@ def _tsne(rows: Array, seed: int) -> tuple[Array, tuple[str, str], str]:
 
     perplexity = min(30.0, (len(rows) - 1) / 3)
     flat = TSNE(perplexity=perplexity, init=_start(rows), random_state=seed, n_jobs=1).fit_transform(rows)
-    said = f"perplexity {perplexity:.3g}, seed {seed}; neighbourhoods are kept, distances are not"
-    return flat, ("t-SNE 1", "t-SNE 2"), said
+    settings = f"perplexity {perplexity:.3g}, seed {seed}; neighbourhoods are kept, distances are not"
+    return flat, ("t-SNE 1", "t-SNE 2"), settings
 
 
 def _umap(rows: Array, seed: int) -> tuple[Array, tuple[str, str], str]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # numba and umap warn on import of what they do themselves
+        warnings.simplefilter("ignore")  # numba and umap warn on import about their own code
         from umap import UMAP
 
         neighbours = min(15, len(rows) - 1)
-        start = _start(rows) * 1e5  # UMAP expects places within about 10
+        start = _start(rows) * 1e5  # UMAP expects initial coordinates of about 10
         model = UMAP(n_neighbors=neighbours, init=start, random_state=seed, n_jobs=1)
         flat = model.fit_transform(rows)
-    said = f"{neighbours} neighbours, minimal distance 0.1, seed {seed}; neighbourhoods are kept, distances are not"
-    return flat, ("UMAP 1", "UMAP 2"), said
+    settings = f"{neighbours} neighbours, minimal distance 0.1, seed {seed}; neighbourhoods are kept, distances are not"
+    return flat, ("UMAP 1", "UMAP 2"), settings
 
 
 _METHODS: dict[str, Callable[[Array, int], tuple[Array, tuple[str, str], str]]] = {

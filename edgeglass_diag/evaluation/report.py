@@ -1,4 +1,4 @@
-"""One evaluation put together: recalls with chance and interval, prefixes, geometry, the MRL curve."""
+"""The result of an evaluation: recalls with chance and intervals, prefixes, geometry, the MRL curve."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ WAYS = ("i2t", "t2i")
 def report(
     embeddings: Embeddings, dims: Sequence[int] = (), *, with_curve: bool = True, block: int = 1024
 ) -> dict[str, Any]:
-    """Everything that ``eval --json`` prints, as plain values.
+    """Return what ``eval --json`` prints, as plain values.
 
-    ``chance`` has K / n_images beside the chance of each direction (they differ where images have several captions);
-    ``ci95`` are percentile bootstrap intervals over images; ``mrl`` has recalls, intervals and geometry of each width.
+    ``chance`` has K / n_images and the chance of each direction, which differ for images with several captions;
+    ``ci95`` has percentile bootstrap intervals over images; ``mrl`` has recalls, intervals and geometry of each width.
 
     Args:
         embeddings: both sides.
-        dims: prefix widths; where empty those of the embeddings, or halvings of their width. The full width is added.
-        with_curve: also the controls and quantisations, five passes more.
+        dims: prefix widths; if empty those of the embeddings, or halvings of their width. The full width is added.
+        with_curve: whether to compute the controls and quantisations, five more passes.
         block: images and captions scored at once.
 
     Raises:
-        ValueError: for a width beyond the embeddings'.
+        ValueError: for a width greater than that of the embeddings.
     """
     widths = sorted({embeddings.width, *(dims or embeddings.dims or halvings(embeddings.width))}, reverse=True)
     placed = place_pairs(embeddings.image, embeddings.text, embeddings.image_of_text, dims=widths, block=block)
@@ -67,7 +67,7 @@ def report(
 
 
 def _table(placed: Placement) -> list[dict[str, float]]:
-    """Recalls, median rank and MRR, for each width."""
+    """Return recalls, median rank and MRR of each width."""
     numbers = {
         **{f"R@{k}": hits(placed, k).mean(1) for k in KS},
         "median_rank": median_rank(placed),
@@ -77,7 +77,7 @@ def _table(placed: Placement) -> list[dict[str, float]]:
 
 
 def _intervals(placed: Placement) -> list[dict[str, list[float]]]:
-    """95 % intervals of the recalls, for each width, all from the same draws."""
+    """Return 95 % intervals of the recalls of each width, all from the same draws."""
     values = torch.stack([hits(placed, k) for k in KS])  # (K, P, Q)
     bounds = bootstrap_interval(values.flatten(0, 1).T, placed.image).reshape(2, *values.shape[:2])
     return [{f"R@{k}": bounds[:, index, row].tolist() for index, k in enumerate(KS)} for row in range(values.shape[1])]

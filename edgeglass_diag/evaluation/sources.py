@@ -1,4 +1,4 @@
-"""Embeddings from files: npy, npz, safetensors, parquet. Nothing is ever unpickled."""
+"""Read embeddings from npy, npz, safetensors and parquet files; pickles are refused."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from edgeglass_diag.records import UsageError
 
 Array = np.ndarray[Any, Any]
 KEYS = ("image", "text", "image_index")
-"""What a file holds: (N, D), (M, D), and for several captions per image (M,) the row of each caption's image."""
+"""Arrays of a file: (N, D), (M, D) and, for several captions per image, (M,) the row of each caption's image."""
 
 
 def holds_embeddings(path: Path) -> bool:
-    """Whether a file is of a kind that holds embeddings and not, by what it says, a checkpoint of a recipe.
+    """Return whether a file holds embeddings, by its suffix; a safetensors file with a recipe is a checkpoint.
 
     Raises:
         UsageError: for a safetensors file that cannot be read.
@@ -32,19 +32,19 @@ def holds_embeddings(path: Path) -> bool:
         with safe_open(path, framework="pt") as opened:
             return "recipe" not in (opened.metadata() or {})
     except (OSError, SafetensorError) as error:
-        raise UsageError(f"{path} cannot be read as safetensors: {_line(error)}") from error
+        raise UsageError(f"unreadable safetensors: {path}: {_line(error)}") from error
 
 
 def read_embeddings(path: Path) -> Embeddings:
-    """The embeddings of a file.
+    """Return the embeddings of a file.
 
     - npy: one array of shape (2, N, D), images and captions, row by row a pair.
     - npz, safetensors: arrays ``image`` (N, D), ``text`` (M, D) and optionally ``image_index`` (M,).
     - parquet: one row for each caption with lists ``image`` and ``text``; rows of one ``image_index`` (any integers)
-      are captions of one image, whose embedding is that of the first of them.
+      are captions of one image, whose embedding is taken from the first of them.
 
     Raises:
-        UsageError: in one line, for a file that is missing, unreadable, pickled, or not of that form.
+        UsageError: if the file is missing, unreadable, pickled, or not of that form; the message has one line.
     """
     if not path.is_file():
         raise UsageError(f"no such file: {path}")
@@ -56,7 +56,7 @@ def read_embeddings(path: Path) -> Embeddings:
 
 
 def _npy(path: Path) -> dict[str, Tensor]:
-    with path.open("rb") as file:  # np.load would also open an archive, or map a pickle
+    with path.open("rb") as file:  # np.load would also open an archive or a pickle
         array = np.lib.format.read_array(file, allow_pickle=False)
     if array.ndim != 3 or len(array) != 2:
         raise ValueError(f"expected one array of shape (2, N, D), got {array.shape}")
@@ -77,7 +77,7 @@ def _parquet(path: Path) -> dict[str, Tensor]:
     try:
         from pyarrow import parquet
     except ImportError:
-        raise ValueError("reading parquet needs pyarrow: pip install pyarrow") from None
+        raise ValueError("missing package for parquet: pip install pyarrow") from None
     with parquet.ParquetFile(path) as opened:
         keys = _present(opened.schema_arrow.names)
         table = opened.read(columns=keys)
@@ -85,14 +85,14 @@ def _parquet(path: Path) -> dict[str, Tensor]:
     if "image_index" in keys:
         index = table.column("image_index").to_numpy()
         _, first, owner = np.unique(index, return_index=True, return_inverse=True)
-        if not np.issubdtype(index.dtype, np.integer):  # with a missing value it is none of integers either
+        if not np.issubdtype(index.dtype, np.integer):  # a missing value makes the column floats
             raise ValueError(f"image_index: expected an integer in each row, got {index.dtype}")
         parts |= {"image": parts["image"][first], "image_index": owner}
     return {key: _tensor(key, part) for key, part in parts.items()}
 
 
 def _matrix(key: str, column: Any) -> Array:
-    """A column of lists as (rows, D); an element that is missing becomes NaN."""
+    """Return a column of lists as (rows, D); a missing element becomes NaN."""
     from pyarrow import compute, types
 
     if not (types.is_list(column.type) or types.is_fixed_size_list(column.type)):
@@ -107,15 +107,15 @@ def _matrix(key: str, column: Any) -> Array:
 
 
 def _present(names: Iterable[str]) -> list[str]:
-    """The names of what is read.
+    """Return the names of the arrays to read.
 
     Raises:
-        ValueError: when image or text is not among them.
+        ValueError: if image or text is missing.
     """
     found = sorted(names)
     for key in KEYS[:2]:
         if key not in found:
-            raise ValueError(f"has no {key!r}: expected image, text and perhaps image_index, got {', '.join(found)}")
+            raise ValueError(f"has no {key!r}: expected image, text and optionally image_index, got {', '.join(found)}")
     return [key for key in KEYS if key in found]
 
 

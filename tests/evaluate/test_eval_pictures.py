@@ -114,7 +114,7 @@ def test_nothing_to_see_is_said():
     assert "no pair with two finite sides" in said(density_figure(density_frame(none), LIGHT))
     assert "every embedding is zero or not finite" in said(spectrum_figure(spectrum_frame(none), LIGHT))
     assert "fewer than 2 pairs" in said(hubness_figure(occurrence_frame(none), LIGHT))
-    assert "no pair to be shown" in said(projected_figure(project(none, "tsne"), LIGHT))
+    assert "no pair to show" in said(projected_figure(project(none, "tsne"), LIGHT))
     assert "no widths" in said(mrl_figure(pd.DataFrame(), LIGHT))
     assert "no recall" in said(recall_bars(pd.DataFrame(), LIGHT))
     tied = hubness_figure(occurrence_frame(sample_pairs(np.ones((20, 3)), np.ones((20, 3)))), LIGHT)
