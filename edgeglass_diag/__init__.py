@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgeglass_diag.evaluate.attribution import Attribution, attribute
+    from edgeglass_diag.evaluation.attribution import Attribution, attribute
     from edgeglass_diag.store import Run, load
     from edgeglass_diag.watching import Watch, watch
 

@@ -11,7 +11,7 @@ from edgeglass_diag.store import Run
 if TYPE_CHECKING:
     import pandas as pd
 
-    from edgeglass_diag.evaluate.pairs import PairSample
+    from edgeglass_diag.evaluation.pairs import PairSample
 
 METHODS = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 _LEAST_WIDTH = 8
@@ -27,7 +27,7 @@ def step_at(run: Run, step: int | None) -> int | None:
 
 def sample_at(run: Run, step: int) -> PairSample | None:
     """The pairs that were kept at a step; None where they cannot be read or do not belong together."""
-    from edgeglass_diag.evaluate.pairs import sample_pairs
+    from edgeglass_diag.evaluation.pairs import sample_pairs
 
     try:
         return sample_pairs(*run.embeddings(step))
@@ -41,7 +41,7 @@ def projection(context: Context, step: int, method: str) -> Any | None:
     folder = run.folder
 
     def make() -> Any:
-        from edgeglass_diag.evaluate.projection import project
+        from edgeglass_diag.evaluation.projection import project
         from edgeglass_diag.store import load
 
         with load(folder) as opened:

@@ -133,7 +133,7 @@ def audit(
     fail_on: FailOn = None,
 ) -> None:
     """Forensics on logged numbers alone: which cannot be true together, and what they imply."""
-    from edgeglass_diag.audit.audit import audit_files
+    from edgeglass_diag.auditing.audit import audit_files
     from edgeglass_diag.verbs.audit import audit_summary, audit_text
 
     check_severity(fail_on)

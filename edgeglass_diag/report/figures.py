@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from edgeglass_diag.evaluate.frames import recall_frame
-from edgeglass_diag.evaluate.pictures import pictures
+from edgeglass_diag.evaluation.frames import recall_frame
+from edgeglass_diag.evaluation.pictures import pictures
 from edgeglass_diag.figures.lines import loss_figure
 from edgeglass_diag.figures.retrieval import recall_bars
 from edgeglass_diag.figures.style import TEMPLATES

@@ -10,8 +10,8 @@ _SETUP = """import pandas as pd
 import plotly.io
 
 import edgeglass_diag as eg
-from edgeglass_diag.evaluate.frames import curve_frame, recall_frame
-from edgeglass_diag.evaluate.pictures import pictures
+from edgeglass_diag.evaluation.frames import curve_frame, recall_frame
+from edgeglass_diag.evaluation.pictures import pictures
 from edgeglass_diag.figures.lines import loss_figure
 from edgeglass_diag.figures.retrieval import recall_bars
 from edgeglass_diag.figures.style import TEMPLATES

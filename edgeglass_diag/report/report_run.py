@@ -13,7 +13,7 @@ from edgeglass_diag.verdict import Branch, Verdict, judge, nest
 if TYPE_CHECKING:
     import pandas as pd
 
-    from edgeglass_diag.evaluate.pairs import PairSample
+    from edgeglass_diag.evaluation.pairs import PairSample
     from edgeglass_diag.store import Run
 
 

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from edgeglass_diag.evaluate.attribution import Attribution, attribute
-from edgeglass_diag.evaluate.information import information_test, without
+from edgeglass_diag.evaluation.attribution import Attribution, attribute
+from edgeglass_diag.evaluation.information import ablate_units, information_test
 from edgeglass_diag.figures.attribution import strip
 from edgeglass_diag.provider_protocols import View, Views, provider
 from edgeglass_diag.records import UsageError
@@ -73,7 +73,7 @@ def _ablated(views: Views) -> Iterator[tuple[str, Tensor]]:
     for view in views.views:
         if view.side != "image" or view.extra:
             continue
-        yield f"{view.name}: mean of all", without(view.encode, view.inputs, view.units)
+        yield f"{view.name}: mean of all", ablate_units(view.encode, view.inputs, view.units)
         count = int(view.units.max()) + 1
         beside = count - (view.grid[0] * view.grid[1] if view.grid is not None else 0)
         if view.grid is None:
@@ -86,7 +86,7 @@ def _ablated(views: Views) -> Iterator[tuple[str, Tensor]]:
         else:
             groups = {}
         for name, gone in groups.items():
-            yield name, without(view.encode, view.inputs, view.units, gone)
+            yield name, ablate_units(view.encode, view.inputs, view.units, gone)
 
 
 def _attribution(view: View, other: Tensor, pairs: int, steps: int) -> Attribution:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from edgeglass_diag.audit.audit import Audited
+from edgeglass_diag.auditing.audit import Audited
 from edgeglass_diag.verbs.live import finding_line
 from edgeglass_diag.verbs.summary import finding_summary, plain
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from edgeglass_diag.audit.conclusions import CONCLUSIONS
+from edgeglass_diag.auditing.conclusions import CONCLUSIONS
 from edgeglass_diag.rules import CATALOGUE, Rule, all_rules
 from edgeglass_diag.rules.causality import BROUGHT_BY
 from edgeglass_diag.rules.examples import EXAMPLES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from edgeglass_diag.explain.outcome import LEAST
+from edgeglass_diag.explanation.outcome import LEAST
 from edgeglass_diag.settings import differing
 from edgeglass_diag.store import Run
 from edgeglass_diag.verbs.summary import plain, run_summary

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from edgeglass_diag.evaluate.embeddings import Embeddings, make_embeddings
-from edgeglass_diag.evaluate.report import report
-from edgeglass_diag.evaluate.sources import holds_embeddings, read_embeddings
+from edgeglass_diag.evaluation.embeddings import Embeddings, make_embeddings
+from edgeglass_diag.evaluation.report import report
+from edgeglass_diag.evaluation.sources import holds_embeddings, read_embeddings
 from edgeglass_diag.provider_protocols import provider
 from edgeglass_diag.records import UsageError
 

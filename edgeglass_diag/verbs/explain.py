@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeglass_diag.explain.engine import OutOfBudgetError, explain_alone, explain_difference
-from edgeglass_diag.explain.pool import Pool, Progress
-from edgeglass_diag.explain.render import summary
-from edgeglass_diag.explain.replay import ImpossibleError, Trial, check, is_replay, settings_of
+from edgeglass_diag.explanation.engine import OutOfBudgetError, explain_alone, explain_difference
+from edgeglass_diag.explanation.pool import Pool, Progress
+from edgeglass_diag.explanation.render import summary
+from edgeglass_diag.explanation.replay import ImpossibleError, Trial, check, is_replay, settings_of
 from edgeglass_diag.folders import read_header
 from edgeglass_diag.provider_protocols import provider
 from edgeglass_diag.records import UsageError

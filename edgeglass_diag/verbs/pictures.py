@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from edgeglass_diag.evaluate.embeddings import Embeddings
-from edgeglass_diag.evaluate.pairs import PairSample, sample_pairs
+from edgeglass_diag.evaluation.embeddings import Embeddings
+from edgeglass_diag.evaluation.pairs import PairSample, sample_pairs
 from edgeglass_diag.figures.style import PAPER, TEMPLATES
 from edgeglass_diag.figures.writing import check_format, write_figures
 from edgeglass_diag.records import UsageError
@@ -44,7 +44,7 @@ def draw(result: dict[str, Any], embeddings: Embeddings, wanted: Pictures) -> li
     Raises:
         UsageError: when they cannot be written.
     """
-    from edgeglass_diag.evaluate.pictures import pictures
+    from edgeglass_diag.evaluation.pictures import pictures
 
     figures = pictures(result, numpy_sample(embeddings), {wanted.theme: TEMPLATES[wanted.theme]})[wanted.theme]
     for figure in figures.values():

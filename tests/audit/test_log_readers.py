@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from edgeglass_diag.audit.audit import audit_files
-from edgeglass_diag.audit.readers import read
+from edgeglass_diag.auditing.audit import audit_files
+from edgeglass_diag.auditing.readers import read
 from edgeglass_diag.records import UsageError
 from tests.helpers.waiting import PATIENCE
 

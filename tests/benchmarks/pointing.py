@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from edgeglass_diag.evaluate.attribution import attribute
+from edgeglass_diag.evaluation.attribution import attribute
 from edgeglass_diag.measures.bootstrap import bootstrap_interval
 from edgeglass_models.align import AlignmentModel
 from edgeglass_models.data.scenes import Scene, boxes, caption, draw, sample_scene

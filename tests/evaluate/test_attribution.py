@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import edgeglass_diag as eg
-from edgeglass_diag.evaluate.information import information_test, without
+from edgeglass_diag.evaluation.information import ablate_units, information_test
 from edgeglass_diag.figures.attribution import heatmap_figure, overlay, strip, units_figure
 from edgeglass_diag.figures.style import TEMPLATES
 
@@ -89,8 +89,8 @@ def test_the_information_test_knows_who_sees():
         return x[:, 0] + 0.1 * x[:, 1]
 
     units = torch.arange(2)[None, :, None]
-    gone = {str(k): without(encode, inputs, units, torch.tensor([k]), rows=50) for k in (0, 1)}
-    sees = information_test(encode(inputs), text, {**gone, "all": without(encode, inputs, units)})
+    gone = {str(k): ablate_units(encode, inputs, units, torch.tensor([k]), rows=50) for k in (0, 1)}
+    sees = information_test(encode(inputs), text, {**gone, "all": ablate_units(encode, inputs, units)})
     assert sees["informed"]
     assert sees["pairs"]["information"] == pytest.approx(1, abs=0.01)
     assert sees["pairs"]["R@1"] > 0.95

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from edgeglass_diag.explain.engine import OutOfBudgetError, explain_alone, explain_difference
-from edgeglass_diag.explain.outcome import Border, Outcome
-from edgeglass_diag.explain.render import summary, verdict
+from edgeglass_diag.explanation.engine import OutOfBudgetError, explain_alone, explain_difference
+from edgeglass_diag.explanation.outcome import Border, Outcome
+from edgeglass_diag.explanation.render import summary, verdict
 
 ILL = {"lr": 1.0, "norm": "none", "latents": 16, "name": "x"}
 HEALTHY = {"lr": 0.1, "norm": "pre", "latents": 64, "name": "x"}

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from edgeglass_diag.explain.callable_replay import explain
+from edgeglass_diag.explanation.callable_replay import explain
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.store import load
 from edgeglass_diag.verbs.explain import Question

@@ -108,7 +108,7 @@ def test_more_captions_of_an_image_never_hide_it(pair, times):
     assert all(more >= one - 1e-9 for more, one in zip(i2t, one_i2t, strict=True)) or times > 1
 
 
-@given(pairs(most_width=16), st.data())
+@given(pairs(max_width=16), st.data())
 def test_a_prefix_is_sliced_then_compared_and_the_full_width_is_plain(pair, data):
     image, text = pair
     width = image.shape[1]
@@ -130,7 +130,7 @@ def test_the_size_of_blocks_does_not_matter(pair, block):
         assert torch.equal(one.rivals, other.rivals)
 
 
-@given(pairs(least=2), SCALES)
+@given(pairs(min_size=2), SCALES)
 def test_the_loss_lies_between_its_bounds(pair, scale):
     image, text = (normalize(side.double(), dim=-1) for side in pair)
     count = len(image)
@@ -147,7 +147,7 @@ def test_the_loss_lies_between_its_bounds(pair, scale):
         assert single >= float(wrong.double().mean()) * math.log(2) - 1e-9
 
 
-@given(pairs(least=2), SCALES)
+@given(pairs(min_size=2), SCALES)
 def test_the_loss_is_the_mean_of_both_directions(pair, scale):
     image, text = (normalize(side.double(), dim=-1) for side in pair)
     table = scale * image @ text.T
@@ -175,7 +175,7 @@ def test_chance_levels(sizes):
     assert [chance_recall(k, 512) for k in sorted(sizes)] == sorted(chance_recall(k, 512) for k in sizes)
 
 
-@given(pairs(most_width=16), st.data())
+@given(pairs(max_width=16), st.data())
 def test_the_head_slices_then_normalises(pair, data):
     image = pair[0]
     width = image.shape[1]
@@ -186,7 +186,7 @@ def test_the_head_slices_then_normalises(pair, data):
     torch.testing.assert_close(head(image, dim).norm(dim=-1), torch.ones(len(image)), rtol=1e-4, atol=1e-4)
 
 
-@given(pairs(least=3), st.sampled_from([0.5, 14.3, 100.0]), st.sampled_from([0.0, -3.0]))
+@given(pairs(min_size=3), st.sampled_from([0.5, 14.3, 100.0]), st.sampled_from([0.0, -3.0]))
 def test_the_scale_is_read_off_the_logits(pair, scale, bias):
     image, text = (side.double() for side in pair)
     table = cosines(image, text)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from edgeglass_diag.evaluate.embeddings import make_embeddings
-from edgeglass_diag.evaluate.pairs import sample_pairs
-from edgeglass_diag.evaluate.report import report
+from edgeglass_diag.evaluation.embeddings import make_embeddings
+from edgeglass_diag.evaluation.pairs import sample_pairs
+from edgeglass_diag.evaluation.report import report
 from edgeglass_diag.records import Finding, Severity, UsageError
 from edgeglass_diag.report.html import report_html
 from edgeglass_diag.report.render import all_at_chance, prefix_sentences, retrieval_sentence

@@ -123,7 +123,7 @@ def _choices(context: Context) -> Any:
 
 def _frames(context: Context, step: int) -> tuple[Any, Any] | None:
     """Densities of the cosines and spectra of a step's pairs, made once."""
-    from edgeglass_diag.evaluate.frames import density_frame, spectrum_frame
+    from edgeglass_diag.evaluation.frames import density_frame, spectrum_frame
 
     def make() -> tuple[Any, Any] | None:
         sample = sample_at(context.run, step)
