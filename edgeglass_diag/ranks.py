@@ -49,7 +49,7 @@ def _merged(by_rank: Mapping[int, Finding], *, total: int) -> Finding:
 
 
 def sharded_sites(sites: Collection[Site]) -> set[str]:
-    """Return the paths of the parameters that are sharded over the ranks, and with them that of the whole model ("")."""
+    """Return the paths of sharded parameters and, where there are any, that of the whole model ("")."""
     found = {site.path for site in sites if isinstance(site, ParameterSite) and site.is_sharded}
     return found | {""} if found else found
 

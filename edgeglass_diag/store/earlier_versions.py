@@ -72,7 +72,7 @@ def site(path: str, kind: str, order: int, parents: str, label: str, status: str
 def finding(record: str) -> Finding:
     """Return the finding whose fields are kept as JSON, with the facts that stood in its evidence in their fields."""
     found = rows.finding(record)
-    left = dict(found.evidence)
+    left: dict[str, Any] = dict(found.evidence)
     since, learned_since = left.pop("since", None), left.pop("learned_since", None)
     focus = left.get("first_dead_module") or left.get("most_changed") or ""
     place = SourceLine(left.pop("file"), left.pop("line")) if {"file", "line"} <= left.keys() else None
