@@ -12,9 +12,11 @@ import edgeglass_diag as eg
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.cursor import Cursor
 from edgeglass_dashboards.finding_links import link_to
+from edgeglass_dashboards.findings_view import finding_card, findings_table
 from edgeglass_dashboards.pages import attention, signal
 from edgeglass_dashboards.pages.frame import changes_since
 from edgeglass_dashboards.runs import RunIndex
+from edgeglass_dashboards.static import _html as html_of
 from edgeglass_dashboards.view import View
 from edgeglass_diag.figures.compare import losses_figure
 from edgeglass_diag.figures.heatmaps import broken_strokes, site_heatmap
@@ -28,6 +30,7 @@ from edgeglass_diag.signals.activations import ACTIVATION_SAMPLE_SIGNAL
 from edgeglass_diag.signals.attention import ATTENTION_ENTROPY, ATTENTION_TOP1
 from edgeglass_diag.signals.parameters import UPDATE_RATIO
 from edgeglass_diag.sites import AttentionSite, ModuleSite
+from edgeglass_diag.verdict import Branch
 from tests.helpers.dashboard_runs import RULES, start
 
 SITES = [AttentionSite(path=f"layers.{n}.attention", order=n) for n in range(3)]
@@ -226,6 +229,15 @@ def test_a_former_path_in_an_address_is_that_of_today(run):
     with eg.load(run[0] / "x") as opened:
         context = Context(RunIndex(run[0]), View("attention", signal="attention/distinct"), opened=opened)
         assert attention.PAGE.signal_of(context) == "attention/effective_num_outputs"
+
+
+def test_a_finding_of_several_sites_is_shown_once_with_its_sites_folded():
+    sites = tuple(site.path for site in SITES)
+    finding = Finding("EG102", "alike", Severity.WARNING, sites[0], 9, "all queries read the same", sites=sites)
+    for shown in (findings_table([finding], RULES_BY_CODE), finding_card(Branch(finding), RULES_BY_CODE)):
+        text = html_of(shown, [])
+        assert text.count("<summary>3 layers (layers.*.attention)</summary>") == 1
+        assert [text.count(f"<li><code>{site}</code></li>") for site in sites] == [1, 1, 1]
 
 
 def test_compared_losses_leave_gaps_and_mark_the_parting():
