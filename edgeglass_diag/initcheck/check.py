@@ -15,6 +15,7 @@ from edgeglass_diag.initcheck.inspect import Inspection, Look, call, scalar
 from edgeglass_diag.initcheck.parameter_status import Standing
 from edgeglass_diag.records import Finding, Reading, UsageError, Window
 from edgeglass_diag.rules import Engine, Rule
+from edgeglass_diag.signals.parameters import STANDING_GRADIENT, STANDING_OPTIMIZER
 
 FORMS = "a model, (model, batch), or (model, optimizer, step)"
 
@@ -120,9 +121,9 @@ def judged(
 
 def _with_standing(window: Window, standing: Mapping[str, Standing]) -> Window:
     added = [
-        Reading(window.step, name, f"standing/{word}", (float(value),))
+        Reading(window.step, name, signal, (float(value),))
         for name, stands in standing.items()
         if stands.trainable and stands.optimizer is not None
-        for word, value in (("optimizer", stands.optimizer), ("gradient", stands.gradient or 0.0))
+        for signal, value in ((STANDING_OPTIMIZER, stands.optimizer), (STANDING_GRADIENT, stands.gradient or 0.0))
     ]
     return replace(window, readings=(*window.readings, *added))

@@ -8,6 +8,10 @@ from torch import Tensor
 
 from edgeglass_diag.measures.activations import ActivationSample, activation_statistics, sample_activation
 from edgeglass_diag.record.session import Session
+from edgeglass_diag.signals import family
+from edgeglass_diag.sites import Kind
+
+_SIGNALS = family("activation")
 
 _KEPT = 2**23
 """Entries held at most (32 MiB): a window of many forward passes is reduced in parts."""
@@ -33,11 +37,11 @@ class Activations:
         """Add the statistics of all that waits to the window."""
         add = self._session.buffer.add
         for group in self._waiting.values():
-            with self._session.measuring(group[0][0], "module", group[0][1].part):
+            with self._session.measuring(group[0][0], Kind.MODULE, group[0][1].part):
                 for name, values in activation_statistics([sample for _, sample in group])._asdict().items():
                     if values is not None:
                         for (site, _), value in zip(group, values.unbind(), strict=True):
-                            add(site, f"activation/{name}", value)
+                            add(site, _SIGNALS[name], value)
         self.forget()
 
     def forget(self) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch._higher_order_ops.flex_attention import flex_attention
 from torch.nn import functional
 
+from edgeglass_diag import site_paths
 from edgeglass_diag.measures.attention import AttentionStatistics, attention_statistics, softmax_statistics
 from edgeglass_diag.measures.flex import flex_logits
 from edgeglass_diag.measures.geometry import distinct_rows
@@ -23,7 +24,10 @@ from edgeglass_diag.record.functions import Function, Observer, merged
 from edgeglass_diag.record.masking import Masking
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.tensor_sources import tensors_in
-from edgeglass_diag.record.unobserved_attention import unseen_attention
+from edgeglass_diag.record.unobserved_attention import unobserved_attention
+from edgeglass_diag.signals import family
+from edgeglass_diag.signals.attention import ATTENTION_EFFECTIVE_NUM_OUTPUTS
+from edgeglass_diag.sites import AttentionSite, Coverage, Kind
 
 LOGITS = 2**18
 """Logits looked at per attention and call, unless told otherwise.
@@ -32,6 +36,8 @@ A fortieth of an attention of 64 latents over 321 tokens in 8 heads at batch 64:
 of a step of the resampler around it. Independent samples come first, so that the standard error stays small: with 8
 samples whose mean entropies differ by 0.01 it is 0.004.
 """
+
+_SIGNALS = family("attention")
 
 _ROWS = 64
 """Query outputs compared with one another at least: all latents of a usual resampler."""
@@ -98,8 +104,8 @@ class AttentionTap:
     def end_window(self) -> None:
         """Forget softmax results that were never used; say which attentions ran unseen."""
         session = self._session
-        for site, reason in unseen_attention(session.naming.modules, set(session.parents), self._seen):
-            session.cannot_observe(site, "attention", reason)
+        for path, coverage in unobserved_attention(session.naming.modules, set(session.parents), self._seen):
+            session.sites.cannot_observe(_site_of(path, site_paths.child(path, "attention")), coverage)
         self._pending.clear()
         self._seen.clear()
         self._masking.forget()
@@ -109,8 +115,8 @@ class AttentionTap:
 
     def _site(self, path: str) -> str:
         self._seen.add(path)
-        site = self._session.occurrence(f"{path}.attention" if path else "attention")
-        self._session.see(site, "attention", parents=(path,) if path else ())
+        site = self._session.occurrence(site_paths.child(path, "attention"))
+        self._session.sites.register_site(_site_of(path, site))
         return site
 
     def _subset(self, like: tuple[int, ...], keys: int, *, folded: bool = False) -> Subset:
@@ -122,9 +128,9 @@ class AttentionTap:
         given = dict(zip(names, args, strict=False)) | kwargs
         site = self._site(self._path())
         if given["query"].is_nested:
-            self._session.cannot_observe(site, "attention", "not observed: nested tensors are not measured")
+            self._session.sites.cannot_observe(AttentionSite(path=site), Coverage.NESTED_TENSOR)
             return
-        with self._session.measuring(site, "attention", given["query"]):
+        with self._session.measuring(site, Kind.ATTENTION, given["query"]):
             query, key = four_dims(given["query"]), four_dims(given["key"])
             mask = _materialized(given.get("attn_mask"), query.device)
             outputs = four_dims(result)
@@ -144,7 +150,7 @@ class AttentionTap:
     def _flex(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         query, key, _, score_mod, block_mask, scale, _, score_buffers, mask_buffers = args
         site = self._site(self._path())
-        with self._session.measuring(site, "attention", query):
+        with self._session.measuring(site, Kind.ATTENTION, query):
             subset = self._subset(tuple(query.shape), key.shape[2])
             logits = flex_logits(
                 query,
@@ -162,7 +168,7 @@ class AttentionTap:
         if not isinstance(dim, int) or logits.dim() < 2 or dim % logits.dim() == 0 or logits.numel() == 0:
             return
         path = self._path()
-        with self._session.measuring(path, "attention", logits):
+        with self._session.measuring(path, Kind.ATTENTION, logits):
             laid_out, subset = self._laid_out(logits.detach(), dim)
             statistics = self._masking.statistics(logits) or softmax_statistics(laid_out, subset=subset)
             last = dim % logits.dim() == logits.dim() - 1
@@ -213,7 +219,7 @@ class AttentionTap:
         self._pending = {i: entry for i, entry in self._pending.items() if entry.origin is not softmax.origin}
         self._seen.add(softmax.path)  # perhaps a module of its own, nn.Softmax
         site = self._site(self._path())
-        with self._session.measuring(site, "attention", result):
+        with self._session.measuring(site, Kind.ATTENTION, result):
             outputs = None if softmax.rows is None else outputs_by_heads(args, weights, result, softmax.rows)
             self._record(site, softmax.statistics, outputs, softmax.subset)
             if self._operands is not None and softmax.operands is not None:
@@ -223,11 +229,16 @@ class AttentionTap:
         add = self._session.buffer.add
         for name, value in statistics._asdict().items():
             if value is not None:
-                add(site, f"attention/{name}", value)
+                add(site, _SIGNALS[name], value)
         if outputs is not None and outputs.shape[2] > 1:
             count = outputs.shape[2]
             some = outputs[subset.batch] if count <= _ROWS else outputs[subset.batch, :, subset.queries]
-            add(site, "attention/distinct", distinct_rows(some, population=count).mean(0))
+            add(site, ATTENTION_EFFECTIVE_NUM_OUTPUTS, distinct_rows(some, population=count).mean(0))
+
+
+def _site_of(module: str, path: str) -> AttentionSite:
+    """Return the site of an attention of the module at path ``module``."""
+    return AttentionSite(path=path, parents=(module,) if module else (), module=module)
 
 
 def _materialized(mask: Any, device: torch.device) -> Any:

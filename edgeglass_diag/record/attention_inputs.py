@@ -17,6 +17,8 @@ from torch.nn import functional
 
 from edgeglass_diag.record.functions import Function, Observer, merged
 from edgeglass_diag.record.session import Session
+from edgeglass_diag.signals import family
+from edgeglass_diag.sites import AttentionSite, Kind
 
 _PRODUCTS: tuple[Function, ...] = (
     torch.matmul, torch.bmm, torch.baddbmm, torch.einsum, Tensor.matmul, Tensor.bmm, Tensor.baddbmm,
@@ -29,6 +31,7 @@ _CARRYING = (
 )  # fmt: skip
 """Operations (as autograd names them) between a projection and its attention: shapes, numbers, rotary positions."""
 _MAX_NODES = 400
+_SIGNALS = family("operand")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,7 @@ class OperandTap:
         if result.grad_fn is None:
             return
         module = self._session.stack[-1].module if self._session.stack else None
-        with self._session.measuring("", "attention", weight):
+        with self._session.measuring("", Kind.ATTENTION, weight):
             self._made[result.grad_fn] = Projection(
                 self._name(weight), _rms(weight), 0.0 if bias is None else _rms(bias), given,
                 isinstance(module, nn.MultiheadAttention),
@@ -167,7 +170,7 @@ class OperandTap:
         operands = self.found[site] = Operands(self._operand(query), self._operand(key), scale)
         session, side = self._session, operands.query
         if side.learned:
-            session.see(site, "attention", label=side.origin)
+            session.sites.register_site(AttentionSite(path=site, queries_from=side.origin))
         share = side.spread / side.energy if side.energy else 0.0
         own = query.detach().double()
         own_share = (own - own.mean(-2, keepdim=True)).square().sum() / own.square().sum().clamp(min=1e-300)
@@ -176,7 +179,7 @@ class OperandTap:
             "own_share": float(own_share), "query_rms": side.rms, "query_spread": share,
         }  # fmt: skip
         for name, value in numbers.items():
-            session.buffer.add(site, f"operand/{name}", float(value))
+            session.buffer.add(site, _SIGNALS[name], float(value))
 
     def _operand(self, operand: Tensor) -> Operand:
         count, width = operand.shape[-2:]

@@ -13,6 +13,13 @@ from torch import Tensor
 from edgeglass_diag.measures.gradients import same_signs, sample
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.shards import local_part
+from edgeglass_diag.signals.parameters import (
+    GRADIENT_CLEARED,
+    GRADIENT_DROPPED,
+    GRADIENT_MADE_FINITE,
+    GRADIENT_UNCLEARED,
+)
+from edgeglass_diag.sites import Kind
 
 _PARAMETERS = 8
 """How many parameters are looked at, evenly chosen."""
@@ -64,7 +71,7 @@ class BackwardPasses:
         self._going = False
         if not self._parameters:
             return
-        with session.measuring("optimizer", "optimizer"):
+        with session.measuring("optimizer", Kind.RECORDER):
             if self._passes:
                 self._passes[-1].used = not session.gradients
             else:
@@ -78,7 +85,7 @@ class BackwardPasses:
     def after_backward(self) -> None:
         """Note what is there after a backward pass."""
         if self._going:
-            with self._session.measuring("optimizer", "optimizer"):
+            with self._session.measuring("optimizer", Kind.RECORDER):
                 self._passes[-1].given = self._largest()
                 self._last = self._gradients()
                 given = [p.grad for p in self._held() if p.grad is not None]
@@ -94,7 +101,7 @@ class BackwardPasses:
         Args:
             held: parameters of the first optimizer that are trained.
         """
-        with self._session.measuring("optimizer", "optimizer", held[0]):
+        with self._session.measuring("optimizer", Kind.RECORDER, held[0]):
             if self._passes:
                 self._write(held[0].device)
         self.end_window()
@@ -112,14 +119,14 @@ class BackwardPasses:
         given = _on(device, (one.given for one in self._passes))
         (now,) = _on(device, (self._largest(),))
         # Of several passes the one that found least: accumulation adds to gradients of its own step.
-        add("", "gradient/stale", torch.stack(found).amin())
-        add("", "gradient/cleared", ((given[-1] > 0) & (now == 0)).float())
+        add("", GRADIENT_UNCLEARED, torch.stack(found).amin())
+        add("", GRADIENT_CLEARED, ((given[-1] > 0) & (now == 0)).float())
         # What is cleared before another pass is not mended: this batch takes no step.
         left = [*(value.where(value > 0, torch.nan) for value in found[1:]), now]
         mended = [~g.isfinite() & after.isfinite() for g, after in zip(given, left, strict=True)]
-        add("", "gradient/made_finite", torch.stack(mended).any().float())
+        add("", GRADIENT_MADE_FINITE, torch.stack(mended).any().float())
         if self._alone:
-            add("", "gradient/dropped", self._dropped(device))
+            add("", GRADIENT_DROPPED, self._dropped(device))
 
     def _dropped(self, device: torch.device) -> Tensor:
         """Share of the passes but the last whose gradients were cleared before the next and used for nothing: 0-d.

@@ -8,10 +8,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgeglass_diag import site_paths
 from edgeglass_diag.measures.activations import subset
 from edgeglass_diag.measures.batches import cut_texts, fingerprint, padding, repeated, row_fingerprints
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.shards import is_measurable
+from edgeglass_diag.signals.batches import (
+    DATA_CUT_TEXTS,
+    DATA_FINGERPRINT,
+    DATA_LAYER_ABSMAX,
+    DATA_MAX,
+    DATA_MEAN,
+    DATA_MIN,
+    DATA_PADDING,
+    DATA_REPEATED,
+    DATA_SAMPLES,
+    DATA_STD,
+    DATA_UNPADDED_TEXTS,
+)
+from edgeglass_diag.sites import BatchSite, Kind
 
 
 def observe_batch(session: Session, site: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
@@ -31,9 +46,11 @@ def observe_batch(session: Session, site: str, arguments: tuple[Any, ...], keywo
             and is_measurable(value)
             and not value.requires_grad
         ):
-            path = f"{site}.{name}" if site else name
-            with session.measuring(path, "data", value):
-                session.see(path, "data", label=f"{'x'.join(map(str, value.shape[1:]))} {_dtype(value)}")
+            path = site_paths.child(site, name)
+            with session.measuring(path, Kind.BATCH, value):
+                session.sites.register_site(
+                    BatchSite(path=path, module=site, argument=name, shape=tuple(value.shape[1:]), dtype=_dtype(value))
+                )
                 _measure(session, path, value.detach())
 
 
@@ -47,28 +64,28 @@ def observe_image_layer(session: Session, site: str, module: nn.Module, given: S
         return
     image = given[0]
     if image.is_floating_point() and is_measurable(image) and not {image.shape[1], image.shape[3]}.isdisjoint((1, 3)):
-        with session.measuring(site, "data", image):
+        with session.measuring(site, Kind.BATCH, image):
             low, high = torch.aminmax(image.detach())
-            session.buffer.add(site, "data/layer_absmax", torch.maximum(-low, high))
+            session.buffer.add(site, DATA_LAYER_ABSMAX, torch.maximum(-low, high))
 
 
 def _measure(session: Session, path: str, value: Tensor) -> None:
     add = session.buffer.add
     rows = row_fingerprints(value)
-    add(path, "data/samples", float(len(value)))
+    add(path, DATA_SAMPLES, float(len(value)))
     session.batch[path] = fingerprint(rows)
-    add(path, "data/fingerprint", session.batch[path])
-    add(path, "data/repeated", repeated(rows))
+    add(path, DATA_FINGERPRINT, session.batch[path])
+    add(path, DATA_REPEATED, repeated(rows))
     if value.is_floating_point():
         low, high = torch.aminmax(value)
         deviation, mean = torch.std_mean(subset(value).float(), correction=0)
-        for name, number in (("mean", mean), ("std", deviation), ("min", low), ("max", high)):
-            add(path, f"data/{name}", number)
+        for signal, number in ((DATA_MEAN, mean), (DATA_STD, deviation), (DATA_MIN, low), (DATA_MAX, high)):
+            add(path, signal, number)
     elif value.dim() == 2 and not (value.dtype == torch.bool or value.is_complex() or "mask" in path.lower()):
         padded, full = padding(value)
-        add(path, "data/padding", padded)
-        add(path, "data/unpadded_texts", full)
-        add(path, "data/cut_texts", cut_texts(value))
+        add(path, DATA_PADDING, padded)
+        add(path, DATA_UNPADDED_TEXTS, full)
+        add(path, DATA_CUT_TEXTS, cut_texts(value))
 
 
 def _dtype(value: Tensor) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 from edgeglass_diag.record.functions import Function, Observer
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.shards import local_part
+from edgeglass_diag.sites import Kind
 
 
 @dataclass(slots=True)
@@ -84,7 +85,7 @@ class ClipTap:
         found = {i: weakref.ref(known[i]) for tensor in tensors if (i := id(tensor)) in known and known[i] is tensor}
         if not found:
             return
-        with self._session.measuring("optimizer", "optimizer", factor):
+        with self._session.measuring("optimizer", Kind.RECORDER, factor):
             newest = self._clips[-1] if self._clips else None
             if newest is None or newest.given is not factor or any(newest.of(known[i]) for i in found):
                 newest = _Clip(factor, local_part(factor).clone().reshape(()))

@@ -13,8 +13,6 @@ from edgeglass_diag.record.modules import ModuleTap
 from edgeglass_diag.record.patching import Patch
 from edgeglass_diag.record.session import Session
 
-INSIDE = "inside a region compiled by torch.compile, which hooks cannot enter; its inputs and outputs are observed"
-
 
 class CompiledTap:
     """While a module wrapped by ``torch.compile`` runs no other tap is in place, so that nothing recompiles.

@@ -19,9 +19,8 @@ from edgeglass_diag.record.functions import Function, Observer
 from edgeglass_diag.record.session import Frame, Session
 from edgeglass_diag.record.shards import is_measurable, local_part
 from edgeglass_diag.record.tensor_sources import tensors_in
-
-EVALUATED = "without gradients"
-FROZEN = "although all its weights are frozen"
+from edgeglass_diag.signals.activations import DROPOUT_P, NOISE_UNREPEATED, NOISE_WEIGHTS
+from edgeglass_diag.sites import DropoutPlace, DropoutSite, Kind
 
 _OFF_UNLESS_TOLD: tuple[Function, ...] = (functional.alpha_dropout, functional.feature_alpha_dropout)
 _DROPOUTS: tuple[Function, ...] = (
@@ -65,7 +64,7 @@ class DropoutTap:
             return
         outermost.first = next((t for t in tensors_in(arguments) if t.dim() > 1 and is_measurable(t)), None)
         if outermost.first is not None and outermost.active and outermost.module in self._again:
-            with self._session.measuring("", "noise", outermost.first):
+            with self._session.measuring("", Kind.DROPOUT, outermost.first):
                 self._again[outermost.module].append(row_fingerprints(outermost.first.detach()))
 
     def end_window(self, *, whole: bool) -> None:
@@ -73,7 +72,7 @@ class DropoutTap:
         for site, module, rows in self._passes if whole else ():
             again = self._again.get(module, [])
             alone = ~torch.isin(rows, torch.cat(again)) if again else torch.ones_like(rows)
-            self._session.buffer.add(site, "noise/unrepeated", alone.double().mean())
+            self._session.buffer.add(site, NOISE_UNREPEATED, alone.double().mean())
         self._passes.clear()
         self._again.clear()
         self._frozen.clear()
@@ -94,7 +93,7 @@ class DropoutTap:
         if not share > 0 or not session.stack:
             return
         if session.active:
-            session.buffer.add(session.stack[-1].site, "dropout/p", share)
+            session.buffer.add(session.stack[-1].site, DROPOUT_P, share)
         outermost = session.stack[0]
         modules = [frame.module for frame in session.stack]
         frozen = next((place for place, module in enumerate(modules) if self._is_frozen(module)), None)
@@ -121,16 +120,16 @@ class DropoutTap:
             self._encoders[module] = any(p.dim() > 1 for p in matrices) and not layer
         if self._encoders[module]:
             site = session.naming.path(module)
-            session.see(site, "noise", label=FROZEN)
+            session.sites.register_site(DropoutSite(path=site, place=DropoutPlace.FROZEN_ENCODER))
             weight = max(module.parameters(), key=torch.numel)
-            with session.measuring(site, "noise", weight):
-                session.buffer.add(site, "noise/weights", local_part(weight.detach()).sum(dtype=torch.float64))
+            with session.measuring(site, Kind.DROPOUT, weight):
+                session.buffer.add(site, NOISE_WEIGHTS, local_part(weight.detach()).sum(dtype=torch.float64))
 
     def _evaluated(self, outermost: Frame) -> None:
         session, site = self._session, self._session.naming.path(outermost.module)
-        session.see(site, "noise", label=EVALUATED)
+        session.sites.register_site(DropoutSite(path=site, place=DropoutPlace.EVALUATION))
         if outermost.first is not None:
-            with session.measuring(site, "noise", outermost.first):
+            with session.measuring(site, Kind.DROPOUT, outermost.first):
                 self._passes.append((site, outermost.module, row_fingerprints(outermost.first.detach())))
                 self._again.setdefault(outermost.module, [])
 

@@ -12,6 +12,7 @@ from edgeglass_diag.measures.gradients import sample
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.shards import local_part
 from edgeglass_diag.records import ParameterOrigin
+from edgeglass_diag.signals.parameters import WEIGHT_WRITTEN
 
 
 class FrozenWeights:
@@ -42,7 +43,7 @@ class FrozenWeights:
         }
         if living:
             changed = [(sample(local_part(p)) != first).any() for p, first in living.values()]
-            self._session.buffer.add_each(list(living), "weight/written", torch.stack(changed).float())
+            self._session.buffer.add_each(list(living), WEIGHT_WRITTEN, torch.stack(changed).float())
 
     def forget(self) -> None:
         """Release the samples."""

@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack,
 from edgeglass_diag.record.profiler_ranges import RECORDER, span
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.tensor_sources import tensors_in
+from edgeglass_diag.sites import Kind
 
 Function = Callable[..., Any]
 Observer = Callable[[Function, tuple[Any, ...], dict[str, Any], Any], None]
@@ -107,7 +108,7 @@ class _Mode(TorchFunctionMode):
             with span(RECORDER):
                 self._observe(func, args, keywords, result, active=active)
         except Exception as error:
-            self._session.failed(error, "functions", "recorder")
+            self._session.sites.failed(error, "functions", Kind.RECORDER)
         return result
 
     def _observe(

@@ -21,6 +21,24 @@ from edgeglass_diag.record.patching import Patch
 from edgeglass_diag.record.profiler_ranges import BACKWARD, span
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.tensor_sources import Product
+from edgeglass_diag.signals import family
+from edgeglass_diag.signals.losses import (
+    LOSS_ACCURACY,
+    LOSS_CANDIDATES,
+    LOSS_CHANCE,
+    LOSS_EXPLAINED,
+    LOSS_LABEL_SMOOTHING,
+    LOSS_LABELS_DIAGONAL,
+    LOSS_LABELS_NEGATIVE,
+    LOSS_LABELS_ZERO,
+    LOSS_ROWS,
+    LOSS_TARGET_ENTROPY,
+    LOSS_TARGET_GRADIENT,
+    LOSS_TOTAL,
+    LOSS_VALUE,
+    LOSS_WEIGHT,
+)
+from edgeglass_diag.sites import Coverage, Kind, LossFunction, LossSite
 
 _TARGETED = (
     "input", "target", "weight", "size_average", "ignore_index", "reduce", "reduction", "label_smoothing"
@@ -28,6 +46,8 @@ _TARGETED = (
 _BINARY = ("input", "target", "weight", "size_average", "reduce", "reduction", "pos_weight")
 _KEPT_LOGITS = 2**22
 """Logits that are kept beside their log-softmax; of more, as captioners have, the log-softmax must do."""
+
+_SIGNALS = family("loss")
 
 LOG_SOFTMAX: tuple[Function, ...] = (functional.log_softmax, torch.log_softmax, Tensor.log_softmax)
 
@@ -95,10 +115,10 @@ class LossTap:
         whole = [tensors] if isinstance(tensors, Tensor) else list(tensors)
         factors = [given] * len(whole) if given is None or isinstance(given, Tensor) else list(given)
         for tensor, factor in zip(whole, factors, strict=False):
-            with session.measuring("", "loss", tensor):
+            with session.measuring("", Kind.LOSS, tensor):
                 if tensor.numel() == 1:
                     value = tensor.detach().double() * (1 if factor is None else factor.detach().double())
-                    session.buffer.add("", "loss/total", session.unscaled(value))
+                    session.buffer.add("", LOSS_TOTAL, session.unscaled(value))
         session.end_passes()
         self._before()
         self._going_back = True
@@ -112,7 +132,7 @@ class LossTap:
 
     def _cross_entropy(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = dict(zip(_TARGETED, args, strict=False)) | kwargs
-        self._classified("cross_entropy", given, given["input"], result)
+        self._classified(LossFunction.CROSS_ENTROPY, given, given["input"], result)
 
     def _log_softmax(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         logits = args[0] if args else kwargs["input"]
@@ -126,31 +146,31 @@ class LossTap:
         logits, axis = given["input"], given["dim"]
         if logits.dim() != 2 or self._session.lineage.product(logits) is None:
             return
-        site = self._session.loss("logsumexp")
-        with self._session.measuring(site, "loss", logits):
+        site = self._session.loss(LossFunction.LOGSUMEXP)
+        with self._session.measuring(site, Kind.LOSS, logits):
             rows = logits.detach() if axis in (1, -1, (1,), (-1,), [1], [-1]) else logits.detach().mT
-            self._session.see(site, "loss", label="logsumexp")
+            self._session.sites.register_site(LossSite(path=site, function=LossFunction.LOGSUMEXP))
             self._logits_of(site, logits, rows, len(rows))
 
     def _nll_loss(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = dict(zip(_TARGETED, args, strict=False)) | kwargs
         known = self._logits.get(id(given["input"]))
         logits = known[1] if known is not None and known[0]() is given["input"] else given["input"]
-        self._classified("nll_loss", given, logits, result)
+        self._classified(LossFunction.NLL_LOSS, given, logits, result)
 
-    def _classified(self, kind: str, given: Mapping[str, Any], logits: Tensor, result: Tensor) -> None:
+    def _classified(self, function: LossFunction, given: Mapping[str, Any], logits: Tensor, result: Tensor) -> None:
         """A loss over classes: logits (N, C) or (N, C, ...), targets as indices or as probabilities."""
         session, target = self._session, given["target"]
         if logits.numel() == 0:
             return
-        site, reduction = self._session.loss(kind), str(given.get("reduction", "mean"))
-        with session.measuring(site, "loss", logits):
+        site, reduction = self._session.loss(function), str(given.get("reduction", "mean"))
+        with session.measuring(site, Kind.LOSS, logits):
             rows = _as_rows(logits.detach())
             indices = None if target.is_floating_point() else target.reshape(-1)
             everyone = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
             counted = everyone if indices is None else indices != given.get("ignore_index", -100)
             chance = self._logits_of(site, logits, rows, counted.sum())
-            session.see(site, "loss", label=reduction)
+            session.sites.register_site(LossSite(path=site, function=function, reduction=reduction))
             add = partial(session.buffer.add, site)
             number = counted.sum().double()
             share = counted.double()
@@ -159,10 +179,10 @@ class LossTap:
             count = {"mean": share.new_ones(()), "sum": share.sum(), "none": share}[reduction]
             count = count.reshape(result.shape)
             total = result.detach().double().sum()
-            add("loss/value", total if reduction == "mean" else total / number)
-            add("loss/label_smoothing", float(given.get("label_smoothing", 0.0)))
-            add("loss/target_gradient", float(target.requires_grad))
-            add("loss/target_entropy", 0.0 if indices is not None else _entropy(target.detach()))
+            add(LOSS_VALUE, total if reduction == "mean" else total / number)
+            add(LOSS_LABEL_SMOOTHING, float(given.get("label_smoothing", 0.0)))
+            add(LOSS_TARGET_GRADIENT, float(target.requires_grad))
+            add(LOSS_TARGET_ENTROPY, 0.0 if indices is not None else _entropy(target.detach()))
             if indices is not None:
                 self._answers(site, rows, indices, counted)
             level = _Level(chance * count, chance)
@@ -171,11 +191,11 @@ class LossTap:
     def _answers(self, site: str, rows: Tensor, indices: Tensor, counted: Tensor) -> None:
         part = some_rows(rows)
         step = math.ceil(len(rows) / len(part))
-        self._session.buffer.add(site, "loss/accuracy", accuracy(part, indices[::step], counted[::step]))
+        self._session.buffer.add(site, LOSS_ACCURACY, accuracy(part, indices[::step], counted[::step]))
         square = len(rows) == rows.shape[1]
         if square:
             diagonal = (indices == torch.arange(len(indices), device=indices.device)).double().mean()
-            self._session.buffer.add(site, "loss/labels_diagonal", diagonal)
+            self._session.buffer.add(site, LOSS_LABELS_DIAGONAL, diagonal)
 
     def _matches(self, site: str, logits: Tensor, positives: Tensor) -> None:
         """Of a square of pairs each row that has exactly one match answers with its largest logit."""
@@ -185,23 +205,26 @@ class LossTap:
         step = math.ceil(len(logits) / len(part))
         told = positives[::step].sum(-1) == 1
         match = positives[::step].double().argmax(-1)
-        self._session.buffer.add(site, "loss/accuracy", accuracy(part, match, told))
+        self._session.buffer.add(site, LOSS_ACCURACY, accuracy(part, match, told))
         own = torch.arange(0, len(logits), step, device=match.device)
-        self._session.buffer.add(site, "loss/labels_diagonal", (told & (match == own)).sum().double() / told.sum())
+        self._session.buffer.add(site, LOSS_LABELS_DIAGONAL, (told & (match == own)).sum().double() / told.sum())
 
     def _logsigmoid(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """SigLIP: labels x logits (B, N) with one positive in each row, https://arxiv.org/abs/2303.15343."""
         logits = args[0] if args else kwargs["input"]
-        site = self._session.loss("logsigmoid")
+        site = self._session.loss(LossFunction.LOGSIGMOID)
+        about = LossSite(path=site, function=LossFunction.LOGSIGMOID)
         if logits.dim() != 2 or logits.shape[1] < 2:
-            self._session.cannot_observe(site, "loss", f"logsigmoid of {logits.dim()}-D logits is no contrastive loss")
+            self._session.sites.cannot_observe(
+                about, Coverage.NOT_CONTRASTIVE, f"logsigmoid of {logits.dim()}-D logits"
+            )
             return
-        with self._session.measuring(site, "loss", logits):
-            self._session.see(site, "loss", label="sigmoid")
+        with self._session.measuring(site, Kind.LOSS, logits):
+            self._session.sites.register_site(about)
             product = self._session.lineage.product(logits)
             unlabelled = logits.detach() if product is None else product.logits
             self._logits_of(site, logits, unlabelled, logits.shape[0])
-            self._session.buffer.add(site, "loss/value", -result.detach().double().sum() / logits.shape[0])
+            self._session.buffer.add(site, LOSS_VALUE, -result.detach().double().sum() / logits.shape[0])
             known = torch.as_tensor(len(logits)) if product is None else self._signs(site, logits.detach(), product)
             self._pairs.append((known, logits.numel()))
             self._follow(site, result, partial(self._sigmoid_level, logits.shape[1]))
@@ -212,10 +235,10 @@ class LossTap:
         positives = signs > 0
         if product.mixed:
             self._matches(site, product.logits, positives)
-            self._session.buffer.add(site, "loss/labels_zero", (labelled == 0).double().mean())
-            self._session.buffer.add(site, "loss/labels_negative", (signs < 0).double().mean())
+            self._session.buffer.add(site, LOSS_LABELS_ZERO, (labelled == 0).double().mean())
+            self._session.buffer.add(site, LOSS_LABELS_NEGATIVE, (signs < 0).double().mean())
         count: Tensor = positives.sum().double()
-        self._session.buffer.add(site, "loss/target_entropy", (count / len(labelled)).log())
+        self._session.buffer.add(site, LOSS_TARGET_ENTROPY, (count / len(labelled)).log())
         return count
 
     def _sigmoid_level(self, candidates: int) -> _Level:
@@ -227,18 +250,22 @@ class LossTap:
     def _binary(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = dict(zip(_BINARY, args, strict=False)) | kwargs
         logits, target = given["input"], given["target"]
-        site = self._session.loss("binary_cross_entropy")
+        site = self._session.loss(LossFunction.BINARY_CROSS_ENTROPY)
+        reduction = str(given.get("reduction", "mean"))
+        about = LossSite(path=site, function=LossFunction.BINARY_CROSS_ENTROPY, reduction=reduction)
         if logits.dim() != 2 or given.get("pos_weight") is not None or given.get("weight") is not None:
-            self._session.cannot_observe(site, "loss", "binary cross-entropy of other than 2-D logits, or weighted")
+            self._session.sites.cannot_observe(
+                about, Coverage.NOT_CONTRASTIVE, "binary cross-entropy of other than 2-D logits, or weighted"
+            )
             return
-        with self._session.measuring(site, "loss", logits):
-            count = logits.numel() if given.get("reduction", "mean") == "sum" else 1
-            self._session.see(site, "loss", label="sigmoid")
+        with self._session.measuring(site, Kind.LOSS, logits):
+            count = logits.numel() if reduction == "sum" else 1
+            self._session.sites.register_site(about)
             self._logits_of(site, logits, logits.detach(), logits.shape[0])
-            self._session.buffer.add(site, "loss/value", result.detach().double().mean() / count)
+            self._session.buffer.add(site, LOSS_VALUE, result.detach().double().mean() / count)
             self._matches(site, logits.detach(), target.detach() > 0.5)
             share = target.detach().double().mean()
-            self._session.buffer.add(site, "loss/target_entropy", (share * logits.shape[1]).log())
+            self._session.buffer.add(site, LOSS_TARGET_ENTROPY, (share * logits.shape[1]).log())
             entropy = torch.special.entr(share) + torch.special.entr(1 - share)
             level = _Level(entropy * count, entropy * logits.shape[1])
             self._follow(site, result, lambda: level)
@@ -250,10 +277,10 @@ class LossTap:
         values = part if part.dtype == torch.float64 else part.float()
         valid = valid_logits(values)
         candidates = valid.sum(-1).double()
-        add("loss/rows", count)
-        add("loss/candidates", candidates.mean())
+        add(LOSS_ROWS, count)
+        add(LOSS_CANDIDATES, candidates.mean())
         for name, value in logit_statistics(values, valid)._asdict().items():
-            add(f"loss/{name}", value)
+            add(_SIGNALS[name], value)
         self._embeddings.reached(logits)
         return candidates.log().mean()
 
@@ -266,13 +293,13 @@ class LossTap:
     def _weigh(self, site: str, value: Tensor, level: Callable[[], _Level], gradient: Tensor) -> None:
         if not self._going_back:
             return  # a gradient taken aside by torch.autograd.grad
-        with self._session.measuring(site, "loss", gradient):
+        with self._session.measuring(site, Kind.LOSS, gradient):
             weight = self._session.unscaled(gradient.detach().double())
             known = level()
             chance = (weight * known.entry).sum()
-            self._session.buffer.add(site, "loss/weight", chance / known.row)
-            self._session.buffer.add("", "loss/chance", chance)
-            self._session.buffer.add("", "loss/explained", (weight * value.double()).sum())
+            self._session.buffer.add(site, LOSS_WEIGHT, chance / known.row)
+            self._session.buffer.add("", LOSS_CHANCE, chance)
+            self._session.buffer.add("", LOSS_EXPLAINED, (weight * value.double()).sum())
 
 
 def _entropy(target: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from edgeglass_diag.measures.masks import narrowed
 from edgeglass_diag.measures.sampling import Subset
 from edgeglass_diag.record.functions import Function, Observer
 from edgeglass_diag.record.session import Session
+from edgeglass_diag.sites import Kind
 
 Layout = Callable[[Tensor], tuple[Tensor, Subset]]
 """Lays out (..., L, S) as (B, H, L, S) and chooses a subset of it."""
@@ -88,7 +89,7 @@ class Masking:
         fits = 2 <= logits.dim() <= 4 and 2 <= mask.dim() <= logits.dim() and mask.shape[-1] in (1, logits.shape[-1])
         if not fits or isinstance(mask, nn.Parameter) or result.shape != logits.shape or logits.numel() == 0:
             return
-        with self._session.measuring("", "attention", logits):
+        with self._session.measuring("", Kind.ATTENTION, logits):
             laid_out, subset = self._layout(logits.detach())
             if laid_out.shape[0] != logits.shape[0]:
                 return  # heads were folded into the batch; the mask would have to follow

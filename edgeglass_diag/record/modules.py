@@ -19,6 +19,7 @@ from edgeglass_diag.record.profiler_ranges import FORWARD, FORWARD_WITHOUT_GRADI
 from edgeglass_diag.record.session import Frame, Session
 from edgeglass_diag.record.shards import is_measurable
 from edgeglass_diag.record.tensor_sources import tensors_in
+from edgeglass_diag.sites import Kind, ModuleSite
 
 _FAST_PATHS = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
 """Modules that choose another kernel where no function mode is active, and must choose it as they would unwatched."""
@@ -95,7 +96,7 @@ class ModuleTap:
             self._dropout.enter(session.stack[0], arguments)
         except Exception as error:
             frame.active = False
-            session.failed(error, type(module).__name__, "module")
+            session.sites.failed(error, type(module).__name__, Kind.MODULE)
 
     def _begin_pass(self, module: nn.Module, *, is_model: bool) -> bool:
         """An outermost forward pass begins; from the limit on the window goes unrecorded and the answer is False."""
@@ -139,14 +140,15 @@ class ModuleTap:
             observe_image_layer(session, frame.site, module, given)
             self._observe(frame, module, given, output)
         except Exception as error:
-            session.failed(error, frame.site, "module")
+            session.sites.failed(error, frame.site, Kind.MODULE)
 
     def _observe(self, frame: Frame, module: nn.Module, given: list[Tensor], output: Any) -> None:
         session = self._session
         made = [t for t in tensors_in(output) if t.is_floating_point() and all(t is not other for other in given)]
         inner = session.lineage.sources(made)
         parents = tuple(dict.fromkeys((*session.lineage.sources(given), *inner)))
-        session.see(frame.site, "module", parents=parents, label=type(module).__name__)
+        session.parents[frame.site] = parents
+        session.sites.register_site(ModuleSite(path=frame.site, parents=parents, class_name=type(module).__name__))
         for position, tensor in enumerate(t for t in made if not session.lineage.is_output(t)):
             if position == 0:
                 self._measure(frame, tensor)
@@ -158,7 +160,7 @@ class ModuleTap:
 
     def _measure(self, frame: Frame, tensor: Tensor) -> None:
         site = frame.site
-        with self._session.measuring(site, "module", tensor):
+        with self._session.measuring(site, Kind.MODULE, tensor):
             values = tensor.detach()
             if not is_measurable(values):
                 return

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import weakref
 from collections import Counter
 from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
+
+from edgeglass_diag import site_paths
 
 _WRAPPERS = {"_forward_module", "_original_module", "_orig_mod", "module"}
 _MAX_SCANS = 20
@@ -116,7 +119,7 @@ class Naming:
 
 
 def _join(prefix: str, name: str) -> str:
-    parts = [part for part in name.split(".") if part]
+    parts = site_paths.parts(name)
     while parts and parts[0] in _WRAPPERS:
         parts.pop(0)
-    return ".".join([prefix, *parts] if prefix else parts)
+    return functools.reduce(site_paths.child, parts, prefix)

@@ -10,13 +10,29 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from edgeglass_diag import site_paths
 from edgeglass_diag.measures.gradients import norms, row_signals, sample, undone, unmoved, update_ratios
 from edgeglass_diag.record.backward_passes import BackwardPasses
 from edgeglass_diag.record.clipping import ClipTap
 from edgeglass_diag.record.functions import Function, Observer
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.shards import is_sharded, local_part
+from edgeglass_diag.signals import family
+from edgeglass_diag.signals.parameters import (
+    GRADIENT_CLIP_FACTOR,
+    GRADIENT_CLIPPED_SCALED,
+    GRADIENT_NONFINITE,
+    GRADIENT_NORM,
+    GRADIENT_NORM_CLIPPED,
+    UPDATE_RATIO,
+    UPDATE_REVERTED,
+    UPDATE_ROUNDED_AWAY,
+    WEIGHT_NORM,
+    WEIGHT_ROW_SIGNAL,
+)
+from edgeglass_diag.sites import Coverage, Kind, ParameterSite
 
+_SIGNALS = family("optimizer")
 _SETTINGS = ("lr", "weight_decay", "momentum", "eps")
 
 _HALF = (torch.float16, torch.bfloat16)
@@ -91,20 +107,20 @@ class ParameterTap:
             return
         session = self._session
         names = [session.naming.parameter(p) for p in moving]
-        groups = {id(p): _group(number, i) for i, group in enumerate(optimizer.param_groups) for p in group["params"]}
+        groups = {id(p): i for i, group in enumerate(optimizer.param_groups) for p in group["params"]}
         for name, parameter in zip(names, moving, strict=True):
-            session.see(name, "parameter", parents=(groups[id(parameter)],), label=_shape(parameter))
-        with session.measuring("optimizer", "optimizer", moving[0]):
+            session.sites.register_site(_site_of(name, parameter, number, groups[id(parameter)]))
+        with session.measuring("optimizer", Kind.RECORDER, moving[0]):
             weights = [local_part(p) for p in moving]
             gradients = [local_part(p.grad) for p in moving if p.grad is not None]
             lengths = norms(gradients)
             scale = getattr(optimizer, "grad_scale", None)  # a fused optimizer unscales within its kernel
             lengths = lengths if scale is None else lengths / scale.to(lengths)
             add = session.buffer.add_each
-            add(names, "gradient/norm", lengths)
-            add(names, "gradient/nonfinite", (~torch.isfinite(lengths)).float())
+            add(names, GRADIENT_NORM, lengths)
+            add(names, GRADIENT_NONFINITE, (~torch.isfinite(lengths)).float())
             self._weigh(names, weights, step)
-            self._say_what_was_clipped(f"optimizer{number}" if number else "", moving, lengths)
+            self._say_what_was_clipped(site_paths.optimizer(number), moving, lengths)
             self._before[id(optimizer)] = _Held(names, moving, weights, [sample(w) for w in weights])
 
     def _say_what_was_clipped(self, site: str, moving: list[Tensor], lengths: Tensor) -> None:
@@ -114,16 +130,16 @@ class ParameterTap:
         given = [p.grad for p in moving if p.grad is not None]
         before = self._clip.norm_before(given, lengths)
         if session.unscaled_by_step and self._clip.any_of(given):
-            session.buffer.add(site, "gradient/clipped_scaled", 1.0)
-        session.buffer.add(site, "gradient/norm", before)
-        session.buffer.add(site, "gradient/norm_clipped", total)
-        session.buffer.add(site, "gradient/clip_factor", torch.where(before == 0, 1.0, total / before))
+            session.buffer.add(site, GRADIENT_CLIPPED_SCALED, 1.0)
+        session.buffer.add(site, GRADIENT_NORM, before)
+        session.buffer.add(site, GRADIENT_NORM_CLIPPED, total)
+        session.buffer.add(site, GRADIENT_CLIP_FACTOR, torch.where(before == 0, 1.0, total / before))
 
     def _weigh(self, names: list[str], weights: list[Tensor], step: int) -> None:
         due = [(n, w) for n, w in zip(names, weights, strict=True) if step >= self._due.get(n, 0)]
         if due:
             some = [name for name, _ in due]
-            self._session.buffer.add_each(some, "weight/norm", norms([weight for _, weight in due]))
+            self._session.buffer.add_each(some, WEIGHT_NORM, norms([weight for _, weight in due]))
             self._due |= dict.fromkeys(some, step + 1 if step < _DENSE else step + _DENSE)
 
     def after_step(self, optimizer: Optimizer, step: int) -> None:
@@ -132,23 +148,23 @@ class ParameterTap:
         if held is None:
             return
         session = self._session
-        with session.measuring("optimizer", "optimizer", held.tensors[0]):
+        with session.measuring("optimizer", Kind.RECORDER, held.tensors[0]):
             after = [sample(w) for w in held.tensors]
-            session.buffer.add_each(held.names, "update/ratio", update_ratios(held.samples, after))
+            session.buffer.add_each(held.names, UPDATE_RATIO, update_ratios(held.samples, after))
             self._say_what_rounding_left(held, after)
             if self._number(optimizer) == 0:
                 self._taken = _few_matrices(step, held, after)
             rows = [(n, w) for n, w in zip(held.names, held.tensors, strict=True) if _rows(w) > 1]
             if rows:
                 signals = row_signals([w for _, w in rows])
-                session.buffer.add_each([name for name, _ in rows], "weight/row_signal", signals)
+                session.buffer.add_each([name for name, _ in rows], WEIGHT_ROW_SIGNAL, signals)
 
     def _say_what_rounding_left(self, held: _Held, after: list[Tensor]) -> None:
         """Of weights in half precision, which lose steps below half the spacing of their numbers."""
         half = [place for place, values in enumerate(after) if values.dtype in _HALF and _rows(held.tensors[place]) > 1]
         if half:
             shares = unmoved([held.samples[place] for place in half], [after[place] for place in half])
-            self._session.buffer.add_each([held.names[place] for place in half], "update/unmoved", shares)
+            self._session.buffer.add_each([held.names[place] for place in half], UPDATE_ROUNDED_AWAY, shares)
 
     def end_window(self) -> None:
         """Release the samples of the weights."""
@@ -164,12 +180,12 @@ class ParameterTap:
         taken, self._taken = self._taken, None
         if taken is None or taken.number != step - 1:
             return
-        with self._session.measuring("optimizer", "optimizer", taken.after[0]):
+        with self._session.measuring("optimizer", Kind.RECORDER, taken.after[0]):
             now = [p for reference in taken.weights if (p := reference()) is not None]
             later = [sample(local_part(p)) for p in now]
             if [values.shape for values in later] == [values.shape for values in taken.after]:
                 shares = undone(taken.before, taken.after, later)
-                self._session.buffer.add("", "update/undone", shares.median())
+                self._session.buffer.add("", UPDATE_REVERTED, shares.median())
 
     def _number(self, optimizer: Optimizer) -> int:
         """0 for the first; one that comes when another is gone takes its number."""
@@ -183,24 +199,21 @@ class ParameterTap:
 
     def _settings(self, optimizer: Optimizer, number: int) -> None:
         for index, group in enumerate(optimizer.param_groups):
-            site = _group(number, index)
+            site = site_paths.group(number, index)
             betas = group.get("betas")
             settings = {"beta1": betas[0], "beta2": betas[1]} if isinstance(betas, tuple) and len(betas) == 2 else {}
             settings |= {name: group[name] for name in _SETTINGS if name in group}
             for name, value in settings.items():
                 if isinstance(value, (int, float, Tensor)):
-                    self._session.buffer.add(site, f"optimizer/{name}", value)
+                    self._session.buffer.add(site, _SIGNALS[name], value)
 
     def _say_what_is_missing(self, held: list[Tensor]) -> None:
         for parameter in held:
             if parameter.grad is None:
-                name = self._session.naming.parameter(parameter)
-                frozen = "" if parameter.requires_grad else " (it is frozen)"
-                self._session.cannot_observe(name, "parameter", f"held by an optimizer, but without gradient{frozen}")
-
-
-def _group(number: int, index: int) -> str:
-    return f"optimizer{number}.group{index}" if number else f"group{index}"
+                site = ParameterSite(path=self._session.naming.parameter(parameter))
+                trained = parameter.requires_grad
+                coverage = Coverage.HELD_WITHOUT_GRADIENT if trained else Coverage.HELD_FROZEN
+                self._session.sites.cannot_observe(site, coverage)
 
 
 def _few_matrices(step: int, held: _Held, after: list[Tensor]) -> _Step | None:
@@ -219,8 +232,6 @@ def _rows(weight: Tensor) -> int:
     return sizes[0] if len(sizes) > 1 else 1
 
 
-def _shape(parameter: Tensor) -> str:
-    """``64x512``, and what this process holds of it where it is sharded."""
-    whole = "x".join(map(str, parameter.shape))
-    local = local_part(parameter)
-    return f"{whole} sharded, here {'x'.join(map(str, local.shape))}" if is_sharded(parameter) else whole
+def _site_of(path: str, parameter: Tensor, optimizer: int, group: int) -> ParameterSite:
+    local = tuple(local_part(parameter).shape) if is_sharded(parameter) else None
+    return ParameterSite(path=path, shape=tuple(parameter.shape), local_shape=local, optimizer=optimizer, group=group)

@@ -34,6 +34,9 @@ from edgeglass_diag.record.scaling import ScalerTap
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.snapshots import PendingEmbeddings, Snapshots
 from edgeglass_diag.records import ParameterOrigin
+from edgeglass_diag.signals.activations import PRECISION_FLOAT16
+from edgeglass_diag.signals.parameters import OPTIMIZER_LOSS_SCALE, OPTIMIZER_SKIPPED
+from edgeglass_diag.sites import Coverage, Kind, RecorderSite
 
 _COVERAGE_WINDOWS = 4
 """Windows after which is said what was not observed; every window would cost a walk over all modules."""
@@ -151,7 +154,7 @@ class Recorder:
         self._hooks.close()
         if self.step == 0 and len(self._session.buffer):
             self._flush()
-        with self._session.measuring("embeddings", "recorder"):
+        with self._session.measuring("embeddings", Kind.RECORDER):
             self._snapshots.hand_over(last=True)
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
@@ -166,7 +169,7 @@ class Recorder:
 
     def _read_gradients(self, optimizer: Optimizer) -> None:
         self._session.detach()
-        with self._session.measuring("optimizer", "optimizer"):
+        with self._session.measuring("optimizer", Kind.RECORDER):
             self._parameters.before_step(optimizer, self.step)
 
     def _watched_closure(self, optimizer: Optimizer, closure: Callable[..., Any]) -> Callable[..., Any]:
@@ -189,7 +192,7 @@ class Recorder:
         self._session.thread = threading.get_ident()
         if self._schedule(self.step):
             self._session.detach()
-            with self._session.measuring("optimizer", "optimizer"):
+            with self._session.measuring("optimizer", Kind.RECORDER):
                 self._parameters.after_step(optimizer, self.step)
         self._end_step(optimizer)
 
@@ -198,7 +201,7 @@ class Recorder:
             return
         if self._schedule(self.step):
             self._session.detach()
-            self._session.buffer.add("", "optimizer/skipped", 1.0)
+            self._session.buffer.add("", OPTIMIZER_SKIPPED, 1.0)
         self._end_step(optimizer)
 
     def _end_step(self, optimizer: Optimizer) -> None:
@@ -232,8 +235,9 @@ class Recorder:
         if self._session.forwards > MAX_FORWARDS:
             self._activations.forget()
             self._session.buffer.clear()
-            reason = f"windows of more than {MAX_FORWARDS} forward passes are not recorded"
-            self._session.cannot_observe("window", "recorder", reason)
+            self._session.sites.cannot_observe(
+                RecorderSite(path="window"), Coverage.TOO_MANY_FORWARDS, f"more than {MAX_FORWARDS} before a step"
+            )
 
     def _forget_construction(self) -> None:
         if self._provenance is not None:
@@ -245,31 +249,31 @@ class Recorder:
         session = self._session
         origins: tuple[ParameterOrigin, ...] = ()
         window: PendingWindow | None = None
-        with session.measuring("provenance", "recorder"):
+        with session.measuring("provenance", Kind.RECORDER):
             origins = self._provenance.origins(session.naming) if self._provenance is not None else ()
-        with session.measuring("attention", "recorder"):
+        with session.measuring("attention", Kind.RECORDER):
             self._attention.end_window()  # what it says about coverage belongs to this window
-        with session.measuring("dropout", "recorder"):
+        with session.measuring("dropout", Kind.RECORDER):
             self._dropout.end_window(whole=session.forwards <= MAX_FORWARDS)
         self._activations.reduce()
         if self._flushed < _COVERAGE_WINDOWS:
-            with session.measuring("coverage", "recorder"):
+            with session.measuring("coverage", Kind.RECORDER):
                 note_unobserved(session)
-            with session.measuring("frozen weights", "recorder"):
+            with session.measuring("frozen weights", Kind.RECORDER):
                 self._frozen.begin(origins) if origins else self._frozen.compare()
         else:
             self._frozen.forget()
         self._flushed += 1
         if session.half[True]:
-            session.buffer.add("", "precision/float16", session.half[True] / session.half.total())
+            session.buffer.add("", PRECISION_FLOAT16, session.half[True] / session.half.total())
         if session.loss_scale is not None:
-            session.buffer.add("", "optimizer/loss_scale", session.loss_scale)
-        with session.measuring("window", "recorder"):
-            window = session.buffer.flush(self.step, session.take_new_sites(), origins)
+            session.buffer.add("", OPTIMIZER_LOSS_SCALE, session.loss_scale)
+        with session.measuring("window", Kind.RECORDER):
+            window = session.buffer.flush(self.step, session.sites.take_new_sites(), origins)
         if window is not None:
             self._snapshots.note(self.step, self._embeddings.pairs)
             self._sink(window)
-            with session.measuring("embeddings", "recorder"):
+            with session.measuring("embeddings", Kind.RECORDER):
                 self._snapshots.hand_over()
         session.buffer.clear()
         for tap in (self._losses, self._embeddings, self._parameters, self._layout, session):

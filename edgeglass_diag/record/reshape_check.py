@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Mapping
+from enum import Enum, auto
 from typing import Any, NamedTuple
 
 import torch
@@ -16,16 +17,28 @@ from edgeglass_diag.record.attention import CARRYING, PRODUCTS, SCALING, SOFTMAX
 from edgeglass_diag.record.functions import Function, Observer
 from edgeglass_diag.record.session import Session
 from edgeglass_diag.record.tensor_sources import tensors_in
+from edgeglass_diag.sites import ReshapeSite
 
 _RESHAPES: tuple[Function, ...] = (Tensor.view, Tensor.reshape, torch.reshape)
-_WEIGHTS, _OUTPUT = "weights", "output"
+
+
+class _Scrambled(NamedTuple):
+    """A reshape that mixes elements of different positions: the shapes that went in and came out."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+
+class _Role(Enum):
+    WEIGHTS = auto()
+    OUTPUT = auto()
 
 
 class _Mark(NamedTuple):
-    """What a tensor is: attention weights, an attention's output, or scrambled, and then how."""
+    """What a tensor is: attention weights, an attention's output, or the result of a scrambling reshape."""
 
     tensor: weakref.ref[Tensor]
-    what: str
+    what: _Role | _Scrambled
 
 
 class LayoutTap:
@@ -55,16 +68,16 @@ class LayoutTap:
         """Forget the tensors of the window."""
         self._marks.clear()
 
-    def _mark(self, tensor: Any, what: str) -> None:
-        if what and isinstance(tensor, Tensor):
+    def _mark(self, tensor: Any, what: _Role | _Scrambled | None) -> None:
+        if what is not None and isinstance(tensor, Tensor):
             self._marks[id(tensor)] = _Mark(weakref.ref(tensor), what)
 
-    def _what(self, tensor: Any) -> str:
+    def _what(self, tensor: Any) -> _Role | _Scrambled | None:
         mark = self._marks.get(id(tensor))
-        return mark.what if mark is not None and mark.tensor() is tensor else ""
+        return mark.what if mark is not None and mark.tensor() is tensor else None
 
     def _softmax(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        self._mark(result, _WEIGHTS)
+        self._mark(result, _Role.WEIGHTS)
 
     def _carry(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         others = [t for t in tensors_in([args[1:], kwargs]) if t.is_floating_point() and t.numel() > 1]
@@ -76,25 +89,25 @@ class LayoutTap:
             return
         what = self._what(args[0])
         if result.is_floating_point() and scrambles(args[0].shape, result.shape):
-            how = f"{_shape(args[0])} -> {_shape(result)}"
-            if what == _OUTPUT:
-                self._tell(how)
-            what = how
+            scrambled = _Scrambled(tuple(args[0].shape), tuple(result.shape))
+            if what is _Role.OUTPUT:
+                self._found(scrambled)
+            what = scrambled
         self._mark(result, what)
 
     def _product(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         marks = [self._what(tensor) for tensor in tensors_in([args, kwargs])]
         for mark in marks:
-            if mark not in ("", _WEIGHTS, _OUTPUT):
-                self._tell(mark)
-        if _WEIGHTS in marks or func is functional.scaled_dot_product_attention:
-            self._mark(result, _OUTPUT)
+            if isinstance(mark, _Scrambled):
+                self._found(mark)
+        if _Role.WEIGHTS in marks or func is functional.scaled_dot_product_attention:
+            self._mark(result, _Role.OUTPUT)
 
-    def _tell(self, how: str) -> None:
+    def _found(self, reshape: _Scrambled) -> None:
         if _in_torchs_own():
             return
         path = self._session.stack[-1].site if self._session.stack else ""
-        self._session.see(path, "reshape", label=how)
+        self._session.sites.register_site(ReshapeSite(path=path, before=reshape.before, after=reshape.after))
 
 
 def _in_torchs_own() -> bool:
@@ -103,7 +116,3 @@ def _in_torchs_own() -> bool:
     while frame is not None and frame.f_code is not functional.multi_head_attention_forward.__code__:
         frame = frame.f_back  # type: ignore[assignment]
     return frame is not None
-
-
-def _shape(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape))

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from edgeglass_diag.record.patching import Patch
 from edgeglass_diag.record.session import Session
+from edgeglass_diag.sites import Kind
 
 
 class ScalerTap:
@@ -32,7 +33,7 @@ class ScalerTap:
     def _scale(self, original: Callable[..., Any], scaler: Any, outputs: Any) -> Any:
         result = original(scaler, outputs)
         if scaler.is_enabled() and scaler._scale is not None:
-            with self._session.measuring("optimizer", "optimizer"):
+            with self._session.measuring("optimizer", Kind.RECORDER):
                 self._session.loss_scale = scaler._scale.detach().clone()
         return result
 

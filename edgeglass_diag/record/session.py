@@ -8,7 +8,7 @@ import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol
 from weakref import WeakSet
@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import _disable_current_modes
 
+from edgeglass_diag import site_paths
 from edgeglass_diag.record.buffer import WindowBuffer
 from edgeglass_diag.record.naming import Naming
 from edgeglass_diag.record.profiler_ranges import RECORDER, span
+from edgeglass_diag.record.site_registry import SiteRegistry
 from edgeglass_diag.record.tensor_sources import Lineage
-from edgeglass_diag.records import Site
-
-_FAILED = "recorder failed"
+from edgeglass_diag.sites import Kind, LossFunction
 
 
 class Measuring:
@@ -33,7 +33,7 @@ class Measuring:
     A fault of the recorder must not end somebody's training: it is written into the coverage instead.
     """
 
-    def __init__(self, session: Session, site: str, kind: str, tensor: Tensor | None) -> None:
+    def __init__(self, session: Session, site: str, kind: Kind, tensor: Tensor | None) -> None:
         self._session, self._site, self._kind = session, site, kind
         self._stack = ExitStack()
         self._device = None if tensor is None else tensor.device.type
@@ -53,7 +53,7 @@ class Measuring:
         self._stack.close()
         if error is None or not isinstance(error, Exception):
             return False
-        self._session.failed(error, self._site, self._kind)
+        self._session.sites.failed(error, self._site, self._kind)
         return True
 
 
@@ -77,9 +77,8 @@ class Frame:
 
 
 def _numbered(path: str, counts: Counter[str]) -> str:
-    count = counts[path]
     counts[path] += 1
-    return f"{path}#{count}" if count else path
+    return site_paths.call(path, counts[path] - 1)
 
 
 def _is_criterion(module: nn.Module) -> bool:
@@ -128,6 +127,7 @@ class Session:
     """
 
     naming: Naming = field(default_factory=Naming)
+    sites: SiteRegistry = field(default_factory=SiteRegistry)
     buffer: WindowBuffer = field(default_factory=WindowBuffer)
     lineage: Lineage = field(default_factory=Lineage)
     stack: list[Frame] = field(default_factory=list)
@@ -147,8 +147,6 @@ class Session:
     rows: int = 0
     thread: int | None = None
     process: int = field(default_factory=os.getpid)
-    _sites: dict[tuple[str, str], Site] = field(default_factory=dict)
-    _new_sites: dict[tuple[str, str], Site] = field(default_factory=dict)
     _passed: set[nn.Module] = field(default_factory=set)
 
     @property
@@ -197,13 +195,13 @@ class Session:
         """``path`` for its first occurrence in a forward pass, ``path#k`` for the k-th after it."""
         return _numbered(path, self.calls)
 
-    def loss(self, kind: str) -> str:
+    def loss(self, function: LossFunction) -> str:
         """The site of a loss, at the module that computes it if there is one.
 
         A criterion is called once for each of its losses, so that these are counted as those outside of modules are;
         a model that computes its own loss begins anew with each pass.
         """
-        path = f"{self.stack[-1].site}.{kind}" if self.stack and self.stack[-1].site else kind
+        path = site_paths.child(self.stack[-1].site if self.stack else "", function)
         within = bool(self.stack) and self.stack[0].is_model and not _is_criterion(self.stack[0].module)
         return self.occurrence(path) if within else _numbered(path, self.losses)
 
@@ -235,54 +233,7 @@ class Session:
         taken, self.batch = self.batch, {}
         return taken
 
-    def see(self, path: str, kind: str, *, parents: tuple[str, ...] = (), label: str = "") -> None:
-        """Note that a site exists; its first order of execution and its last parents are kept."""
-        key = (path, kind)
-        known = self._sites.get(key)
-        if kind == "module":
-            self.parents[path] = parents
-        unseen = known is None or not known.status.startswith(("observed", _FAILED))
-        if known is None or unseen or (parents and known.parents != parents) or (label and known.label != label):
-            order = len(self._sites) if known is None else known.order
-            self._sites[key] = self._new_sites[key] = Site(path, kind, order, parents, label)
-
-    def observed(self, path: str, kind: str) -> bool:
-        """Whether a site was seen."""
-        site = self._sites.get((path, kind))
-        return site is not None and site.status == "observed"
-
-    def status(self, path: str, kind: str) -> str:
-        """What is known of a site: ``observed``, a reason, or nothing."""
-        site = self._sites.get((path, kind))
-        return "" if site is None else site.status
-
-    def label(self, path: str) -> str:
-        """Class of a module that has run, empty where unknown."""
-        site = self._sites.get((path, "module"))
-        return "" if site is None else site.label
-
-    def cannot_observe(self, path: str, kind: str, reason: str) -> None:
-        """Note why a site is not observed; said once per site and reason."""
-        known = self._sites.get((path, kind), Site(path, kind, len(self._sites)))
-        if known.status != reason:
-            self._sites[path, kind] = self._new_sites[path, kind] = replace(known, status=reason)
-
-    def knows(self, path: str, kind: str) -> bool:
-        """Whether a site was seen or spoken of."""
-        return (path, kind) in self._sites
-
-    def take_new_sites(self) -> tuple[Site, ...]:
-        """Sites seen or changed since the last call."""
-        taken = tuple(self._new_sites.values())
-        self._new_sites.clear()
-        return taken
-
-    def failed(self, error: Exception, site: str, kind: str) -> None:
-        """Note a failure of the recorder itself."""
-        reason = " ".join(f"{_FAILED}: {type(error).__name__}: {error}".split())
-        self.cannot_observe(site, kind, reason[:300])
-
-    def measuring(self, site: str, kind: str, tensor: Tensor | None = None) -> Measuring:
+    def measuring(self, site: str, kind: Kind, tensor: Tensor | None = None) -> Measuring:
         """Compute statistics apart from the user's graph and autocast; a failure is noted, never raised."""
         return Measuring(self, site, kind, tensor)
 
