@@ -67,7 +67,7 @@ def test_help_is_quick():
         "edgeglass_diag",
         "edgeglass_diag.store",
         "edgeglass_diag.rules",
-        "edgeglass_diag.cli",
+        "edgeglass_diag.commands",
         "edgeglass_dashboards.app",
     ],
 )
