@@ -1,4 +1,4 @@
-"""What the fixture ``init_guard`` does: inspects, judges, compares, reports."""
+"""Guard the initialisation of a model: inspect it, judge it, compare it with its certificate, and report."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from edgeglass_diag.rules import CATALOGUE, Engine, configure, read_table
 
 
 class InitRegressionError(AssertionError):
-    """An initialisation that is ill or not what its certificate says."""
+    """An initialisation that has a fault or differs from its certificate."""
 
 
 @dataclass(frozen=True)
 class InitGuard:
-    """Fails a test whose model starts ill.
+    """Fail a test whose model has a fault at init.
 
     Attributes:
         test: the test's id, under which certificates are kept.
-        folder: where ``[tool.edgeglass-diag]`` is looked for.
+        folder: where the search for ``[tool.edgeglass-diag]`` begins.
         fail_on: least severity that fails.
-        ignore: codes that are not looked at, beside those of the configuration.
-        baseline: certificates, None where no file was given.
-        report: told (name, text) for the test report.
+        ignore: codes that are left out, in addition to those of the configuration.
+        baseline: certificates, None if no file was given.
+        report: called with (name, text) for the test report.
     """
 
     test: str
@@ -52,7 +52,7 @@ class InitGuard:
         ignore: Sequence[str] = (),
         seed: int = 0,
     ) -> Inspection:
-        """Inspect a model at init and fail where it is ill or has changed.
+        """Inspect a model at init and raise if it has a fault or has changed.
 
         Args:
             build: makes the model, called without arguments; or a model, of which no origin of values is known.
@@ -60,7 +60,7 @@ class InitGuard:
             loss: makes a scalar of the output, see ``inspect_init``.
             name: tells several certificates of one test apart.
             fail_on: ``info``, ``warning`` or ``critical`` for this call.
-            ignore: further codes that are not looked at.
+            ignore: further codes that are left out.
             seed: for the draws.
 
         Returns:
@@ -117,8 +117,40 @@ class InitGuard:
             self.report(f"{prefix}change", json.dumps({"site": change.site, "message": str(change)}))
 
 
+def init_guard(
+    build: Build | nn.Module,
+    batch: object,
+    *,
+    loss: Loss | None = None,
+    fail_on: str = "warning",
+    ignore: Sequence[str] = (),
+    seed: int = 0,
+) -> Inspection:
+    """Inspect a model at init and raise if a rule finds a fault; what the pytest fixture of this name does.
+
+    Args:
+        build: makes the model, called without arguments; or a model, of which no origin of values is known.
+        batch: what the model is called with: a tensor, a tuple of arguments, or a mapping of keywords.
+        loss: makes a scalar of the output, see ``inspect_init``.
+        fail_on: least severity that fails: ``info``, ``warning`` or ``critical``.
+        ignore: codes that are left out, in addition to those of pyproject.toml.
+        seed: of the initial values.
+
+    Raises:
+        InitRegressionError: naming site, measured, allowed, file and line, and what to do.
+        UsageError: for wrong arguments.
+
+    Example:
+        >>> import torch
+        >>> init_guard(lambda: nn.Linear(4, 2), torch.randn(8, 4)).never_called
+        ()
+    """
+    guard = InitGuard("", Path.cwd(), severity(fail_on))
+    return guard(build, batch, loss=loss, ignore=ignore, seed=seed)
+
+
 def severity(word: str) -> Severity:
-    """The severity of that name.
+    """Return the severity of a name.
 
     Raises:
         UsageError: for another word.
@@ -130,6 +162,6 @@ def severity(word: str) -> Severity:
 
 
 def with_marker(guard: InitGuard, *, fail_on: str | None = None, ignore: Sequence[str] = ()) -> InitGuard:
-    """The guard with the options of a marker."""
+    """Return the guard with the options of a marker."""
     limit = guard.fail_on if fail_on is None else severity(fail_on)
     return replace(guard, fail_on=limit, ignore=[*guard.ignore, *ignore])
