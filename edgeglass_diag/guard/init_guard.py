@@ -121,6 +121,38 @@ class InitGuard:
             self.report(f"{prefix}change", json.dumps({"site": change.site, "message": str(change)}))
 
 
+def init_guard(
+    build: Build | nn.Module,
+    batch: object,
+    *,
+    loss: Loss | None = None,
+    fail_on: str = "warning",
+    ignore: Sequence[str] = (),
+    seed: int = 0,
+) -> Inspection:
+    """Inspect a model at init and raise if a rule finds a fault; what the pytest fixture of this name does.
+
+    Args:
+        build: makes the model, called without arguments; or a model, of which no origin of values is known.
+        batch: what the model is called with: a tensor, a tuple of arguments, or a mapping of keywords.
+        loss: makes a scalar of the output, see ``inspect_init``.
+        fail_on: least severity that fails: ``info``, ``warning`` or ``critical``.
+        ignore: codes that are left out, in addition to those of pyproject.toml.
+        seed: of the initial values.
+
+    Raises:
+        InitRegressionError: naming site, measured, allowed, file and line, and what to do.
+        UsageError: for wrong arguments.
+
+    Example:
+        >>> import torch
+        >>> init_guard(lambda: nn.Linear(4, 2), torch.randn(8, 4)).never_called
+        ()
+    """
+    guard = InitGuard("", Path.cwd(), parse_severity(fail_on))
+    return guard(build, batch, loss=loss, ignore=ignore, seed=seed)
+
+
 def parse_severity(name: str) -> Severity:
     """Return the severity of this name.
 
