@@ -4,16 +4,14 @@ import pytest
 
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.rules import CATALOGUE, configure, read_table
-from edgeglass_diag.rules.causality import BROUGHT_BY
 
 
 @pytest.mark.parametrize("rule", CATALOGUE, ids=lambda rule: rule.code)
 def test_every_rule_explains_itself(rule):
-    assert "Why:" in rule.page()
-    assert "Formula:" in rule.page()
-    assert rule.source
-    assert rule.fix
-    assert set(BROUGHT_BY.get(rule.code, ())) <= {r.code for r in CATALOGUE}
+    assert "Why:" in rule.documentation()
+    assert "Formula:" in rule.documentation()
+    assert all((rule.title, rule.source, rule.fix, rule.faulty, rule.healthy, rule.stages))
+    assert set(rule.brought_by) <= {r.code for r in CATALOGUE}
 
 
 def test_codes_are_unique():
