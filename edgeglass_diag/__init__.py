@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgeglass_diag.evaluation.evaluate import EvaluationReport, evaluate
     from edgeglass_diag.explanation.explain import explain
     from edgeglass_diag.explanation.report import ExplainReport
-    from edgeglass_diag.guard.guarding import init_guard
+    from edgeglass_diag.guard.init_guard import init_guard
     from edgeglass_diag.initcheck.inspect import Inspection, inspect_init
     from edgeglass_diag.initcheck.report import CheckReport
     from edgeglass_diag.preflight import check
@@ -89,7 +89,7 @@ _HOMES = {
     "check": "preflight",
     "evaluate": "evaluation.evaluate",
     "explain": "explanation.explain",
-    "init_guard": "guard.guarding",
+    "init_guard": "guard.init_guard",
     "inspect_init": "initcheck.inspect",
     "load": "store",
     "watch": "watching",

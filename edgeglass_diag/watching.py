@@ -26,6 +26,7 @@ from edgeglass_diag.records import Finding, Reading, UsageError, Window
 from edgeglass_diag.rules import Engine, Rule
 from edgeglass_diag.rules.choice import choose_rules
 from edgeglass_diag.schedule import Schedule
+from edgeglass_diag.signals import metric
 from edgeglass_diag.store import RunWriter
 
 OnWindow = Callable[[Window, list[Finding]], None]
@@ -119,7 +120,7 @@ class Watch:
         """
         if not self._open:
             raise UsageError("log: expected inside of the watch's with block, where the record is open")
-        readings = tuple(Reading(step, "", f"metric/{name}", (float(value),)) for name, value in metrics.items())
+        readings = tuple(Reading(step, "", metric(name), (float(value),)) for name, value in metrics.items())
         self._hand_over(Window(step, readings))
 
     def abandon(self) -> None:

@@ -70,7 +70,7 @@ LOSS_REPEATS = Conclusion(
     name="loss-repeats-exactly",
     title="Loss repeats exactly",
     severity=Severity.WARNING,
-    fix="Nothing changes between these rows: does the optimizer step, does it hold the parameters, is the rate above 0?",
+    fix="Nothing changes between these rows: does the optimizer step, hold the parameters, and is the rate above 0?",
     summary="A loss is equal to all digits in row after row.",
 )
 OTHER_BATCH = Conclusion(
