@@ -19,7 +19,7 @@ import edgeglass_diag.store.slices  # noqa: F401
 from edgeglass_diag.process import StopTraining as StopTraining
 from edgeglass_diag.process import ending, environment, git
 from edgeglass_diag.record import Recorder
-from edgeglass_diag.record.attention import LOGITS
+from edgeglass_diag.record.attention_layout import LOGITS
 from edgeglass_diag.record.buffer import PendingWindow
 from edgeglass_diag.record.snapshots import PendingEmbeddings
 from edgeglass_diag.records import Finding, Reading, UsageError, Window

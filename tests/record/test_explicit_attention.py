@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from edgeglass_diag.measures.attention import attention_statistics
 from edgeglass_diag.measures.sampling import strided_subset
 from edgeglass_diag.record import Recorder
-from edgeglass_diag.record.attention import LOGITS
+from edgeglass_diag.record.attention_layout import LOGITS
 from tests.helpers.attending import KEEP, PAIRS, TINY, B, E, H, L, Net, S, attention_in, check, normal, window_of
 from tests.helpers.attention_reference import of_logits, reference
 

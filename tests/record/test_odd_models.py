@@ -56,7 +56,7 @@ def test_a_loop_that_never_steps_fills_no_memory():
     with recorder:
         for _ in range(600):
             model(torch.ones(2, 2)).sum().backward()
-            sizes.append(sum(len(e.values) for e in recorder._session.buffer._entries.values()))
+            sizes.append(sum(len(e.values) for e in recorder._recording.buffer._entries.values()))
     assert max(sizes) < 5000
 
 
