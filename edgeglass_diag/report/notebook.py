@@ -51,8 +51,8 @@ if recalls:
     recall_bars(pd.concat(recalls, ignore_index=True), template).show()
 pd.concat(recalls, ignore_index=True) if recalls else None"""
 
-_FINDINGS = """pd.DataFrame([{"run": label, "severity": str(f.severity), "code": f.code, "name": f.name, "site": sites_text(f),
-               "step": f.step, "message": f.message, "fix": f.fix, "because of": f.because_of}
+_FINDINGS = """pd.DataFrame([{"run": label, "severity": str(f.severity), "code": f.code, "name": f.name,
+               "site": sites_text(f), "step": f.step, "message": f.message, "fix": f.fix, "because of": f.because_of}
               for label, run in runs.items() for f in run.findings])"""
 
 _PICTURES = """figures = {label: pictures(result, samples[label], {"light": template})["light"]
