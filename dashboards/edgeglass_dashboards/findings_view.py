@@ -31,7 +31,7 @@ def finding_card(branch: Branch, rules: Rules, *, headline: bool = False) -> Any
     children = [
         html.Div([severity_badge(finding.severity), *_identity(finding, rules)], className="finding-head"),
         dmc.Title(finding.message, order=2 if headline else 3, className="finding-message"),
-        *_all_sites(finding, f"card {finding.code} {finding.site}"),
+        *_all_sites(finding, f"card {finding.code} {finding.site}", f"All {len(finding.sites)} sites"),
         *_details(finding),
     ]
     if branch.consequences:
@@ -74,7 +74,7 @@ def _cell(finding: Finding, column: str, rules: Rules) -> Any:
     if column == "severity":
         return severity_badge(finding.severity)
     if column == "site":
-        return _all_sites(finding, f"row {finding.code} {finding.site}") or _site(finding)
+        return _all_sites(finding, f"row {finding.code} {finding.site}", sites_text(finding)) or _site(finding)
     if column == "code":
         return html.A(finding.code, href=link_to(finding, rules))
     return str(getattr(finding, column))
@@ -85,12 +85,12 @@ def _site(finding: Finding) -> Any:
     return html.Code(words) if words == finding.site else words
 
 
-def _all_sites(finding: Finding, key: str) -> list[Any]:
+def _all_sites(finding: Finding, key: str, title: str) -> list[Any]:
     """The sites of a finding that has several, folded; ``key`` tells this list from others on the page."""
     if len(finding.sites) < 2:
         return []
     places = html.Ul([html.Li(html.Code(site or "(model)")) for site in finding.sites])
-    return [html.Details([html.Summary(sites_text(finding)), places], **{"data-finding": key})]
+    return [html.Details([html.Summary(title), places], **{"data-finding": key})]
 
 
 def _identity(finding: Finding, rules: Rules) -> list[Any]:
@@ -124,7 +124,7 @@ def _consequence(branch: Branch, rules: Rules, order: int) -> Any:
     children = [
         html.Div([severity_badge(finding.severity), *_identity(finding, rules)], className="finding-head"),
         html.P(finding.message, className="consequence-message"),
-        *_all_sites(finding, f"card {finding.code} {finding.site}"),
+        *_all_sites(finding, f"card {finding.code} {finding.site}", f"All {len(finding.sites)} sites"),
     ]
     details = _details(finding)
     if details:

@@ -110,13 +110,16 @@ class Run:
 
     @cached_property
     def rules(self) -> dict[str, ConfiguredRule]:
-        """The rules as they judged this run, by code; those of the catalogue where the run does not hold them."""
+        """The rules as they judged this run, by code; those of the catalogue where the run does not hold them.
+
+        Of the latter each is found under the codes that it had in older runs as well.
+        """
         header = self.header | read_header(self._place)
         if "rules" in header:
             return rows.rules(header["rules"])
         from edgeglass_diag.rules import CATALOGUE
 
-        return {rule.code: rule().configured() for rule in CATALOGUE}
+        return {code: rule().configured() for rule in CATALOGUE for code in (rule.code, *rule.aliases)}
 
     @property
     def sites(self) -> list[Site]:

@@ -234,9 +234,13 @@ def test_a_former_path_in_an_address_is_that_of_today(run):
 def test_a_finding_of_several_sites_is_shown_once_with_its_sites_folded():
     sites = tuple(site.path for site in SITES)
     finding = Finding("EG102", "alike", Severity.WARNING, sites[0], 9, "all queries read the same", sites=sites)
-    for shown in (findings_table([finding], RULES_BY_CODE), finding_card(Branch(finding), RULES_BY_CODE)):
+    for shown, title in (
+        (findings_table([finding], RULES_BY_CODE), "3 layers (layers.*.attention)"),
+        (finding_card(Branch(finding), RULES_BY_CODE), "All 3 sites"),
+    ):
         text = html_of(shown, [])
-        assert text.count("<summary>3 layers (layers.*.attention)</summary>") == 1
+        assert text.count(f"<summary>{title}</summary>") == 1
+        assert text.count("3 layers (layers.*.attention)") == 1
         assert [text.count(f"<li><code>{site}</code></li>") for site in sites] == [1, 1, 1]
 
 
