@@ -99,7 +99,7 @@ class FullyMasked(Rule):
             yield self.finding(
                 history,
                 f"{series.last:.1%} of the queries of {site.path}"
-                + (f", and the output of {harmed[0]} is not finite" if harmed else ""),
+                + (f", and the output of {harmed[0] or 'the model'} is not finite" if harmed else ""),
                 site=site.path,
                 severity=Severity.CRITICAL if harmed else Severity.INFO,
                 evidence={"share": series.last, "not_finite": harmed[:5]},

@@ -57,7 +57,7 @@ class GradientVanishes(Rule):
         if found:
             yield self.finding(
                 history,
-                f"{listed(found)} gets {rms[found[0]]:.1e} per weight, others {middle:.1e}",
+                f"{listed(found, 'gets', 'get')} {rms[found[0]]:.1e} per weight, others {middle:.1e}",
                 site=common(found),
                 evidence={"parameters": found[:20], "gradient": rms[found[0]], "median": middle},
             )

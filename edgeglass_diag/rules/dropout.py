@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.parameter_groups import listed
 from edgeglass_diag.rules.series import Series
 from edgeglass_diag.rules.training_state import MOVED, no_better_than_chance
 from edgeglass_diag.signals.activations import DROPOUT_P, NOISE_UNREPEATED, NOISE_WEIGHTS
@@ -56,10 +57,10 @@ class DropoutTooHigh(Rule):
             return
         worst = max(loud, key=lambda site: history.series(DROPOUT_P, site).last)
         share = history.series(DROPOUT_P, worst).last
-        more = f" and {len(loud) - 1} more" if len(loud) > 1 else ""
+        where = listed([worst or "the model", *(site for site in loud if site != worst)])
         yield self.finding(
             history,
-            f"p = {share:.2g} in {worst or 'the model'}{more} adds {share / max(1e-9, 1 - share):.1f} times the energy "
+            f"p = {share:.2g} in {where} adds {share / max(1e-9, 1 - share):.1f} times the energy "
             "of the signal as noise, and the loss stays at chance",
             site=worst,
             since=stuck.since,

@@ -52,8 +52,8 @@ class OverwrittenInit(Rule):
         for (first, last), origins in places.items():
             yield self.finding(
                 history,
-                f"{listed([origin.name for origin in origins])} is drawn by {first.op} with std {first.std:.3g} at "
-                f"{first.place}, then by {last.op} with std {last.std:.3g} at {last.place}",
+                f"{listed([origin.name for origin in origins], 'is', 'are')} drawn by {first.op} with std "
+                f"{first.std:.3g} at {first.place}, then by {last.op} with std {last.std:.3g} at {last.place}",
                 site=origins[0].name,
                 place=last.place,
                 evidence={

@@ -12,7 +12,7 @@ from edgeglass_diag.records import Bounds, Finding, Severity
 from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.series import Series
-from edgeglass_diag.rules.training_state import no_better_than_chance, weight_matrices
+from edgeglass_diag.rules.training_state import matrices, no_better_than_chance, weight_matrices
 from edgeglass_diag.signals.losses import LOSS_TOTAL
 from edgeglass_diag.signals.parameters import OPTIMIZER_BETA1, OPTIMIZER_LR, OPTIMIZER_MOMENTUM, UPDATE_RATIO
 from edgeglass_diag.signals.signal import Signal
@@ -59,7 +59,8 @@ class UpdateTooLarge(Rule):
         if newest is None or (known and not self._harmed(history, history.updates.steps[newest])):
             return
         step, value = history.updates.steps[newest], history.updates.values[newest]
-        worst = max(weight_matrices(history), key=lambda site: history.series(UPDATE_RATIO, site).at(step))
+        sites = weight_matrices(history) or matrices(history)  # weights that are NaN by now do not tell how they began
+        worst = max(sites, key=lambda site: history.series(UPDATE_RATIO, site).at(step))
         rate = max((s.at(step) for _, s in history.of(OPTIMIZER_LR)), default=float("nan"))
         yield self.finding(
             history,

@@ -72,7 +72,7 @@ class NotInOptimizer(Rule):
             fresh = [name for name in names if name not in loaded]
             yield self.finding(
                 history,
-                f"{listed(fresh or names)} of {place or 'the model'} gets gradients, but no optimizer holds it",
+                f"{listed(fresh or names, 'gets', 'get')} gradients, but no optimizer holds them",
                 site=place,
                 severity=Severity.WARNING if fresh else Severity.INFO,
                 evidence={"parameters": names, "loaded": not fresh},
@@ -93,7 +93,7 @@ class NotInOptimizer(Rule):
             if names:
                 yield self.finding(
                     history,
-                    f"{listed(names)} gets a gradient, but no optimizer holds it",
+                    f"{listed(names, 'gets', 'get')} gradients, but no optimizer holds them",
                     site=names[0],
                     severity=severity,
                     evidence={"parameters": names},
@@ -137,7 +137,7 @@ class RandomButFrozen(Rule):
         for place, inside in places(names):
             yield self.finding(
                 history,
-                f"{listed(inside)} was drawn at random, never loaded, and is frozen",
+                f"{listed(inside, 'was', 'were')} drawn at random and never loaded",
                 site=place,
                 evidence={"parameters": inside},
             )
@@ -178,7 +178,7 @@ class GradientCutOff(Rule):
         for place, names in last_of(places(cut), history):
             yield self.finding(
                 history,
-                f"{place} runs, but {listed(names)} gets no gradient: the path from there to the loss is cut",
+                f"{place} runs, but {listed(names, 'gets', 'get')} no gradient: the path from there to the loss is cut",
                 site=place,
                 evidence={"parameters": names},
             )
@@ -231,7 +231,7 @@ class NeverUsed(Rule):
             share = size / max(1, held + size)
             yield self.finding(
                 history,
-                f"{listed(names)} of {place}, {share:.1%} of the trained weights",
+                f"{listed(names, 'gets', 'get')} no gradient, {share:.1%} of the trained weights",
                 site=place,
                 severity=Severity.WARNING if share >= self.share else Severity.INFO,
                 evidence={"parameters": names, "share": share},

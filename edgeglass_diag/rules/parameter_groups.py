@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from edgeglass_diag.site_paths import common, parts
 
@@ -16,10 +16,11 @@ def places(names: Iterable[str]) -> list[tuple[str, list[str]]]:
     return [(common(inside), inside) for inside in towers.values()]
 
 
-def listed(names: list[str]) -> str:
-    """Return the first name, and how many more there are.
+def listed(names: Sequence[str], one: str = "", many: str = "") -> str:
+    """Return the first name, how many more there are, and the verb for one or for many.
 
-    >>> listed(["head.weight", "head.bias"])
-    'head.weight and 1 more'
+    >>> listed(["head.weight", "head.bias"], "is", "are"), listed(["head.weight"], "is", "are")
+    ('head.weight and 1 more are', 'head.weight is')
     """
-    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+    words = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+    return f"{words} {one if len(names) == 1 else many}".rstrip()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.parameter_groups import listed
 from edgeglass_diag.rules.series import Series
 from edgeglass_diag.signals.embeddings import EMBEDDING_NORM, EMBEDDING_NORM_SPREAD
 from edgeglass_diag.signals.losses import LOSS_WEIGHT
@@ -50,7 +51,7 @@ class PrefixWithoutWeight(Rule):
         if silent and any(series.last != 0 for _, series in history.of(LOSS_WEIGHT)):
             yield self.finding(
                 history,
-                f"{', '.join(silent[:4])} has weight 0 in the whole loss "
+                f"{listed(silent, 'has', 'have')} weight 0 in the whole loss "
                 + ("from beginning to end" if history.ended else "so far"),
                 site=silent[0],
                 severity=Severity.WARNING if history.ended else Severity.INFO,

@@ -68,7 +68,8 @@ class NothingMoves(Rule):
         for place, names in places(site for site in still if site not in loaded):
             yield self.finding(
                 history,
-                f"{listed(names)} gets gradients and has not changed in {history.last_step + 1} steps "
+                f"{listed(names, 'gets gradients and has', 'get gradients and have')} not changed in "
+                f"{history.last_step + 1} steps "
                 f"({self._rates(history)})",
                 site=place,
                 evidence={"parameters": names},

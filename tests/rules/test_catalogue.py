@@ -162,6 +162,15 @@ def test_large_updates_that_end_in_nan_are_named_at_once():
     assert found["EG801"].because_of == "EG202"
 
 
+def test_large_updates_that_leave_nan_weights_are_named():
+    broken = {
+        "|loss/total": lambda t: 4.852 if t < 8 else math.nan,
+        "w|weight/norm": lambda t: 8.0 if t < 8 else math.nan,
+    }
+    found, _ = judge(learning(**broken, **{"w|update/ratio": lambda t: 0.3 if t < 8 else math.nan}))
+    assert found["EG202"].focus == "w"
+
+
 def test_a_worse_fault_is_never_milder():
     ranks = []
     for ratio in (0.01, 0.09, 0.11, 1.0, 10.0):

@@ -93,6 +93,7 @@ def test_thresholds_on_the_command_line_go_before_those_of_the_table():
         ("EG999.signal=1", "no rule 'EG999'"),
         ("EG301.sgnal=1", "no threshold 'sgnal'; it has: dead_signal, nats, signal, steps, windows"),
         ("EG301.signal=x", "expected a number, got 'x'"),
+        ("EG301.steps=2.5", "--threshold EG301.steps=2.5: steps counts, expected an integer, got 2.5"),
     ],
 )
 def test_wrong_thresholds_are_named(word, message):
