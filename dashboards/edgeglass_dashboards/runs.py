@@ -129,11 +129,6 @@ def _summarise(entry: RunEntry, run: Run) -> RunSummary:
     )
 
 
-def list_runs(root: Path) -> list[RunEntry]:
-    """All runs below ``root``, newest first; links that lead out of ``root`` are left out."""
-    return RunIndex(root).entries()
-
-
 def open_run(root: Path, path: str) -> Run:
     """Open the run at ``path`` below ``root``.
 

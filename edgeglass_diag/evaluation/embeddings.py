@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from edgeglass_diag.evaluation.pairs import PairSample, sample_pairs
+
 
 @dataclass(frozen=True)
 class Embeddings:
@@ -73,3 +75,10 @@ def make_embeddings(
 def finite_rows(values: Tensor, *, block: int = 1024) -> Tensor:
     """Return which rows of (N, D) have only finite values, (N,) of bool."""
     return torch.cat([torch.isfinite(part).all(dim=1) for part in torch.split(values, block)])
+
+
+def numpy_sample(embeddings: Embeddings) -> PairSample:
+    """Return a sample of the pairs as numpy arrays, for figures."""
+    sides = (embeddings.image, embeddings.text)
+    image, text = (s.cpu().to(torch.promote_types(s.dtype, torch.float32)).numpy() for s in sides)  # numpy has no bf16
+    return sample_pairs(image, text, embeddings.image_of_text.cpu().numpy())

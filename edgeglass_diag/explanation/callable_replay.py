@@ -1,4 +1,4 @@
-"""The same question asked of code of one's own: a function that builds model, optimizer and step from settings."""
+"""Explain settings of a Python function that builds model, optimizer and step."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from torch.optim import Optimizer
 
 from edgeglass_diag.explanation.engine import OutOfBudgetError, explain_difference
 from edgeglass_diag.explanation.outcome import Outcome, measure
-from edgeglass_diag.explanation.render import summary
+from edgeglass_diag.explanation.render import report
 from edgeglass_diag.explanation.replay import DECIDED, READINGS, Trial
+from edgeglass_diag.explanation.report import ExplainReport
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.settings import differing
 from edgeglass_diag.store import load
@@ -25,52 +26,49 @@ from edgeglass_diag.watching import StopTraining, Watch
 Build = Callable[[Mapping[str, Any]], tuple[nn.Module, Optimizer, Callable[[], object]]]
 
 
-def explain(
+def explain_build(
     build: Build,
     *,
-    ill: Mapping[str, Any],
+    failing: Mapping[str, Any],
     healthy: Mapping[str, Any],
     out: str | Path,
     steps: int = 100,
     seeds: Sequence[int] = (0, 1, 2),
     budget: float | None = None,
-) -> dict[str, Any]:
-    """Which of the settings in which ``ill`` and ``healthy`` differ make the difference.
+) -> ExplainReport:
+    """Return which of the settings in which ``failing`` and ``healthy`` differ make the difference.
 
     Every replay is recorded as a run below ``out``.
 
     Args:
         build: from settings to (model, optimizer, step); a call of ``step`` takes one optimizer step on the next
-            batch. A ValueError of it says that settings do not fit together. It is called with the seeds of torch
-            and ``random`` set.
-        ill: settings of the model that does not learn, by name.
+            batch. It raises ValueError for settings that do not fit together. The seeds of torch and ``random`` are
+            set before each call.
+        failing: settings with which the model does not learn, by name.
         healthy: settings of one that does.
         out: new or empty folder.
         steps: length of a replay in optimizer steps.
         seeds: of the replays of each change.
         budget: seconds after which no replay begins.
 
-    Returns:
-        What ``edgeglass-diag explain --json`` prints.
-
     Raises:
-        UsageError: where nothing differs, ``out`` is in use, or the budget does not suffice for the two ends.
+        UsageError: if nothing differs, ``out`` is in use, or the budget does not suffice for the two ends.
     """
     begun = time.monotonic()
-    values = differing([ill, healthy])
+    values = differing([failing, healthy])
     if not values:
-        raise UsageError("ill and healthy: expected settings that differ, got equal ones")
+        raise UsageError("failing and healthy: expected settings that differ, got equal ones")
     folder = Path(out)
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"out: expected a new or empty folder, got {folder}")
     runner = _Here(build, folder, None if budget is None else begun + budget)
     try:
         found = explain_difference(
-            ill, healthy, list(values), seeds=seeds, steps=steps, runner=runner, fits=lambda trial: True
+            failing, healthy, list(values), seeds=seeds, steps=steps, runner=runner, fits=lambda trial: True
         )
     except OutOfBudgetError:
         raise UsageError("neither end could be replayed: the budget is too small, or build refuses them") from None
-    return summary(found, list(runner.done.values()), values, steps=steps, seconds=time.monotonic() - begun)
+    return report(found, list(runner.done.values()), values, steps=steps, seconds=time.monotonic() - begun)
 
 
 class _Here:

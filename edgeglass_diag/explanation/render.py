@@ -1,15 +1,16 @@
-"""An explanation in words and as plain values."""
+"""An explanation in words, and the report made of it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from edgeglass_diag.explanation.engine import Explanation
 from edgeglass_diag.explanation.outcome import Outcome
 from edgeglass_diag.explanation.replay import Trial
+from edgeglass_diag.explanation.report import ChangeSet, ExplainReport, Replay, Suspect
 from edgeglass_diag.explanation.search import Changed, Count, Found
 
 
@@ -85,64 +86,65 @@ def _count(count: Count | None) -> str:
     return "not possible" if count is None else str(count)
 
 
-def summary(
+def report(
     found: Explanation,
     trials: Sequence[tuple[Trial, Outcome]],
     values: Mapping[str, Sequence[Any]],
     *,
     steps: int,
     seconds: float,
-) -> dict[str, Any]:
-    """The explanation as ``--json`` prints it.
+) -> ExplainReport:
+    """Return the explanation as a report.
 
     Args:
         found: the explanation.
         trials: every replay.
-        values: ill and healthy value of each setting.
+        values: failing and healthy value of each setting.
         steps: length of a replay.
-        seconds: that it took.
+        seconds: duration of all replays.
     """
     cures, makes_ill = found.cures, found.makes_ill
     sets = [] if cures is None or not found.parted else cures.sets
     guilty = {name: each for each in [*(makes_ill.sets if makes_ill else []), *sets] for name in each}
     singles = cures.singles if cures else {}
 
-    def row(name: str) -> dict[str, Any]:
+    def suspect(name: str, together: Iterable[str] = ()) -> Suspect:
         spoiled = makes_ill.singles.get(name) if makes_ill else None
-        ill, healthy = values.get(name, (None, None))
-        facts = {"setting": name, "ill": ill, "healthy": healthy, "cured": _plain(singles.get(name))}
-        return facts | {"made_ill": _plain(spoiled)}
+        failing, healthy = values.get(name, (None, None))
+        return Suspect(name, failing, healthy, _plain(singles.get(name)), _plain(spoiled), tuple(sorted(together)))
 
-    return {
-        "verdict": verdict(found, steps),
-        "causes": [row(name) | {"together": sorted(guilty[name])} for name in guilty],
-        "not_causes": [row(name) for name in singles if name not in guilty],
-        "cures": _sets(cures if found.parted else None),
-        "makes_ill": _sets(makes_ill),
-        "border": found.border.loss,
-        "steps": steps,
-        "trials": [_trial(trial, outcome, found) for trial, outcome in trials],
-        "finished": found.finished,
-        "seconds": round(seconds, 1),
-    }
+    return ExplainReport(
+        verdict=verdict(found, steps),
+        causes=tuple(suspect(name, guilty[name]) for name in guilty),
+        not_causes=tuple(suspect(name) for name in singles if name not in guilty),
+        cures=_sets(cures if found.parted else None),
+        makes_ill=_sets(makes_ill),
+        border=found.border.loss,
+        steps=steps,
+        trials=tuple(_trial(trial, outcome, found) for trial, outcome in trials),
+        finished=found.finished,
+        seconds=round(seconds, 1),
+    )
 
 
 def _plain(count: Count | None) -> str | None:
     return None if count is None else str(count)
 
 
-def _sets(half: Found | None) -> list[dict[str, Any]]:
-    return [] if half is None else [{"settings": sorted(s), "count": _plain(half.counts.get(s))} for s in half.sets]
+def _sets(half: Found | None) -> tuple[ChangeSet, ...]:
+    if half is None:
+        return ()
+    return tuple(ChangeSet(tuple(sorted(s)), _plain(half.counts.get(s))) for s in half.sets)
 
 
-def _trial(trial: Trial, outcome: Outcome, found: Explanation) -> dict[str, Any]:
-    return {
-        "label": trial.label,
-        "seed": trial.seed,
-        "loss": outcome.loss if math.isfinite(outcome.loss) else None,
-        "accuracy": outcome.accuracy if math.isfinite(outcome.accuracy) else None,
-        "ill": found.border.is_ill(outcome),
-        "steps": outcome.steps,
-        "findings": list(outcome.codes),
-        "out": outcome.folder,
-    }
+def _trial(trial: Trial, outcome: Outcome, found: Explanation) -> Replay:
+    return Replay(
+        label=trial.label,
+        seed=trial.seed,
+        loss=outcome.loss if math.isfinite(outcome.loss) else None,
+        accuracy=outcome.accuracy if math.isfinite(outcome.accuracy) else None,
+        failing=found.border.is_ill(outcome),
+        steps=outcome.steps,
+        findings=tuple(outcome.codes),
+        out=outcome.folder,
+    )

@@ -121,6 +121,40 @@ class InitGuard:
             self.report(f"{prefix}change", json.dumps({"site": change.site, "message": str(change)}))
 
 
+def init_guard(
+    build: Build | nn.Module,
+    batch: object,
+    *,
+    loss: Loss | None = None,
+    fail_on: str = "warning",
+    ignore: Sequence[str] = (),
+    seed: int = 0,
+) -> Inspection:
+    """Inspect a model at init and raise if a rule finds a fault, like the pytest fixture of this name.
+
+    Args:
+        build: function without arguments that returns the model; or a model, for which the lines that wrote its
+            parameters are unknown.
+        batch: input of the model: a tensor, a tuple of arguments, or a mapping of keywords.
+        loss: function from the output to a scalar, see ``inspect_init``.
+        fail_on: lowest severity that raises: ``info``, ``warning`` or ``critical``.
+        ignore: codes of rules to leave out, in addition to those of pyproject.toml.
+        seed: of the random draws.
+
+    Raises:
+        InitRegressionError: if there are findings; it names site, measured value, allowed value, file and line, and
+            the fix.
+        UsageError: for wrong arguments.
+
+    Example:
+        >>> import torch
+        >>> init_guard(lambda: nn.Linear(4, 2), torch.randn(8, 4)).never_called
+        ()
+    """
+    guard = InitGuard("", Path.cwd(), parse_severity(fail_on))
+    return guard(build, batch, loss=loss, ignore=ignore, seed=seed)
+
+
 def parse_severity(name: str) -> Severity:
     """Return the severity of this name.
 

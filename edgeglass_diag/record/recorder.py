@@ -38,7 +38,6 @@ from edgeglass_diag.records import ParameterOrigin
 _COVERAGE_WINDOWS = 4
 """Windows after which is said what was not observed; every window would cost a walk over all modules."""
 
-
 _STEP_CODE = Optimizer.profile_hook_step(len).__code__
 """Code of the wrapper that torch puts around the step of every optimizer, and in which it calls the hooks."""
 
@@ -108,6 +107,7 @@ class Recorder:
         self._compiled = CompiledTap(session, modules)
         self._hooks = ExitStack()
         self._lead: weakref.ref[Optimizer] | None = None
+        self._followed: weakref.ref[Optimizer] | None = None
         self._steps: Counter[int] = Counter()
         self._since_lead: Counter[int] = Counter()
         self._flushed = 0
@@ -116,6 +116,10 @@ class Recorder:
     def name_model(self, model: nn.Module) -> None:
         """Name a model's modules before it runs."""
         self._session.naming.adopt(model)
+
+    def follow(self, optimizer: Optimizer) -> None:
+        """End windows with the steps of this optimizer, from its first one on; the others fall into its windows."""
+        self._followed = weakref.ref(optimizer)
 
     @property
     def named_parameters(self) -> list[tuple[str, Tensor]]:
@@ -219,7 +223,10 @@ class Recorder:
 
     def _leads(self, optimizer: Optimizer) -> bool:
         """Whether this optimizer's step ends the window; the lead passes on when it is gone or steps no more."""
-        lead = None if self._lead is None else self._lead()
+        followed = self._followed and self._followed()
+        if followed is not None and self._steps[id(followed)]:
+            return optimizer is followed
+        lead = self._lead and self._lead()
         self._since_lead[id(optimizer)] += 1
         if lead is None or optimizer is lead or self._since_lead[id(optimizer)] > 1:
             self._lead = weakref.ref(optimizer)

@@ -10,15 +10,13 @@ _SETUP = """import pandas as pd
 import plotly.io
 
 import edgeglass_diag as eg
+from edgeglass_diag.comparison import compare_runs
+from edgeglass_diag.evaluation.embeddings import numpy_sample
 from edgeglass_diag.evaluation.frames import curve_frame, recall_frame
 from edgeglass_diag.evaluation.pictures import pictures
 from edgeglass_diag.figures.lines import loss_figure
 from edgeglass_diag.figures.retrieval import recall_bars
 from edgeglass_diag.figures.style import TEMPLATES
-from edgeglass_diag.records import UsageError
-from edgeglass_diag.verbs.compare import compare_runs
-from edgeglass_diag.verbs.evaluate import evaluate
-from edgeglass_diag.verbs.pictures import numpy_sample
 
 plotly.io.renderers.default = "plotly_mimetype"
 template = TEMPLATES["light"]
@@ -40,9 +38,9 @@ _LOSSES = """for label, run in runs.items():
 _EVALUATION = """results, samples = {}, {}
 for label, run in runs.items():
     try:
-        results[label], embeddings = evaluate(run.folder, split=split)
-        samples[label] = numpy_sample(embeddings)
-    except UsageError as error:
+        evaluated = eg.evaluate(run.folder, split=split)
+        results[label], samples[label] = dict(evaluated.values), numpy_sample(evaluated.embeddings)
+    except eg.UsageError as error:
         print(f"{label}: no embeddings to evaluate ({error})")
 recalls = [recall_frame(result).assign(run=label) for label, result in results.items()]
 if recalls:

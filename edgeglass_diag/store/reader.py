@@ -59,12 +59,6 @@ class Run:
         for other in self._others.values():
             other.close()
 
-    def refresh(self) -> None:
-        """Read ``run.json`` again, and look for the ranks that have begun since."""
-        self.header = read_header(self.folder)
-        self._db.close()
-        self._db = self._connect()
-
     def _connect(self) -> sqlite3.Connection:
         launched = {} if "rank" in self.header else rank_folders(self.folder)
         self._place = next(iter(launched.values()), self.folder)

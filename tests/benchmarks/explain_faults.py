@@ -56,13 +56,13 @@ def build(settings: Mapping[str, Any]) -> tuple[Any, Any, Callable[[], None]]:
 
 def examine(fault: str) -> tuple[str, dict[str, Any]]:
     """What ``explain`` says of one fault."""
-    from edgeglass_diag.explanation.callable_replay import explain
+    from edgeglass_diag.explanation.callable_replay import explain_build
 
     torch.set_num_threads(1)
     names = (fault, *INNOCENT)
     with tempfile.TemporaryDirectory() as folder:
         ill, healthy = dict.fromkeys(names, True), dict.fromkeys(names, False)
-        return fault, explain(build, ill=ill, healthy=healthy, out=folder, steps=STEPS, seeds=SEEDS)
+        return fault, explain_build(build, failing=ill, healthy=healthy, out=folder, steps=STEPS, seeds=SEEDS).as_dict()
 
 
 def main() -> None:

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from edgeglass_diag.commands.render.attribution import attribution_tables
+from edgeglass_diag.evaluation.attribute_run import attribute_run
 from edgeglass_diag.records import UsageError
-from edgeglass_diag.verbs.attribute import attribute_run
-from edgeglass_diag.verbs.attribution_tables import attribution_tables
 from edgeglass_models.data.scenes import boxes, sample_scene
 from edgeglass_models.data.scenes.drawing import draw
 from edgeglass_models.recipes.jobs import plan

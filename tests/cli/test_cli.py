@@ -76,7 +76,7 @@ print("imported:", *[name for name in "{heavy}".split() if name in sys.modules])
         "edgeglass_diag",
         "edgeglass_diag.store",
         "edgeglass_diag.rules",
-        "edgeglass_diag.cli",
+        "edgeglass_diag.commands",
         "edgeglass_dashboards.app",
     ],
 )

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from edgeglass_diag.evaluation.evaluate import evaluate
 from edgeglass_diag.records import UsageError
-from edgeglass_diag.verbs.evaluate import evaluate
 from edgeglass_models.data.scenes import ScenePairs
 from tests.helpers.waiting import PATIENCE
 
@@ -44,7 +44,7 @@ def run(scenes, tmp_path_factory, feature_cache):
 
 
 def evaluated(path, **options):
-    return evaluate(path, with_curve=False, **options)[0]
+    return evaluate(path, with_curve=False, **options).values
 
 
 def test_several_captions_reach_training_and_evaluation(command, run):

@@ -6,7 +6,7 @@ import pytest
 
 from edgeglass_diag.explanation.engine import OutOfBudgetError, explain_alone, explain_difference
 from edgeglass_diag.explanation.outcome import Border, Outcome
-from edgeglass_diag.explanation.render import summary, verdict
+from edgeglass_diag.explanation.render import report, verdict
 
 ILL = {"lr": 1.0, "norm": "none", "latents": 16, "name": "x"}
 HEALTHY = {"lr": 0.1, "norm": "pre", "latents": 64, "name": "x"}
@@ -34,7 +34,7 @@ def explain(loss, **changed):
         ILL, HEALTHY, ["lr", "norm", "latents"], seeds=(0, 1, 2), steps=50, runner=runner, fits=lambda trial: True
     )
     values = {name: (ILL[name], HEALTHY[name]) for name in ("lr", "norm", "latents")}
-    return found, summary(found, list(runner.done.values()), values, steps=50, seconds=1.0), runner
+    return found, report(found, list(runner.done.values()), values, steps=50, seconds=1.0).as_dict(), runner
 
 
 def overflows(settings, seed):

@@ -8,11 +8,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from edgeglass_diag.explanation.callable_replay import explain
+from edgeglass_diag.explanation.explain import explain
+from edgeglass_diag.explanation.of_recipes import Question
+from edgeglass_diag.explanation.of_recipes import explain_run as ask
+from edgeglass_diag.explanation.report import ChangeSet
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.store import load
-from edgeglass_diag.verbs.explain import Question
-from edgeglass_diag.verbs.explain import explain as ask
 
 SMALL = ["data.train=256", "data.val=64", "data.test=64", "train.batch_size=64", "train.max_steps=16", "optim.lr=3e-3"]
 QUICK = [word for setting in SMALL for word in ("--set", setting)]
@@ -52,7 +53,7 @@ def test_a_run_against_a_recipe(ill, tmp_path, command):
     (broken / "run.json").unlink()
     before = {file: file.stat().st_mtime_ns for folder in whole for file in [folder / "run.json"]}
     again = ask(Question(ill, "baseline", [*SMALL, "optim.weight_decay=0.02"], place, seeds=1, steps=16))
-    assert {**again, "seconds": 0} == {**result, "seconds": 0}
+    assert {**again.as_dict(), "seconds": 0} == {**result, "seconds": 0}
     assert {file: file.stat().st_mtime_ns for file in before} == before
     (place / "something").touch()
     with pytest.raises(UsageError, match="exists and is not empty"):
@@ -94,10 +95,10 @@ def build(settings):
 
 def test_code_of_ones_own(tmp_path):
     ill, healthy = {"lr": 0.1, "scale": 0.01, "width": 8}, {"lr": 0.2, "scale": 30.0, "width": 12}
-    result = explain(build, ill=ill, healthy=healthy, out=tmp_path, steps=12, seeds=(0, 1))
-    assert [row["setting"] for row in result["causes"]] == ["scale"]
-    assert {row["setting"]: row["cured"] for row in result["not_causes"]} == {"lr": "0/2", "width": "0/2"}
-    assert all(load(trial["out"]).status == "finished" for trial in result["trials"])
+    result = explain(build, failing=ill, healthy=healthy, out=tmp_path, steps=12, seeds=2)
+    assert [cause.setting for cause in result.causes] == ["scale"]
+    assert {row.setting: row.cured for row in result.not_causes} == {"lr": "0/2", "width": "0/2"}
+    assert all(load(trial.out).status == "finished" for trial in result.trials)
 
 
 def test_settings_that_build_refuses_are_said_to_be_impossible(tmp_path):
@@ -108,16 +109,23 @@ def test_settings_that_build_refuses_are_said_to_be_impossible(tmp_path):
             raise ValueError("no")
         return build(settings)
 
-    result = explain(fussy, ill=ill, healthy=healthy, out=tmp_path, steps=12, seeds=(0,))
-    assert result["cures"] == [{"settings": ["scale"], "count": "1/1"}]
-    rows = {row["setting"]: row for row in result["causes"]}
-    assert (rows["width"]["cured"], rows["scale"]["made_ill"]) == (None, None)
-    assert result["makes_ill"] == [{"settings": ["scale", "width"], "count": "1/1"}]
+    result = explain(fussy, failing=ill, healthy=healthy, out=tmp_path, steps=12, seeds=1)
+    assert result.cures == (ChangeSet(("scale",), "1/1"),)
+    rows = {row.setting: row for row in result.causes}
+    assert (rows["width"].cured, rows["scale"].made_ill) == (None, None)
+    assert result.makes_ill == (ChangeSet(("scale", "width"), "1/1"),)
 
 
 def test_equal_settings_and_a_folder_in_use_are_refused(tmp_path):
     with pytest.raises(UsageError, match="expected settings that differ, got equal ones"):
-        explain(build, ill={"lr": 1}, healthy={"lr": 1}, out=tmp_path)
+        explain(build, failing={"lr": 1}, healthy={"lr": 1}, out=tmp_path)
     (tmp_path / "something").touch()
     with pytest.raises(UsageError, match="expected a new or empty folder"):
-        explain(build, ill={"lr": 1}, healthy={"lr": 2}, out=tmp_path)
+        explain(build, failing={"lr": 1}, healthy={"lr": 2}, out=tmp_path)
+
+
+def test_a_run_takes_no_settings_of_a_function_nor_the_other_way_round(tmp_path):
+    with pytest.raises(UsageError, match="expected failing= and healthy= settings with a function"):
+        explain(build, "baseline", failing={"lr": 1}, healthy={"lr": 2}, out=tmp_path)
+    with pytest.raises(UsageError, match="are for a function"):
+        explain(tmp_path, failing={"lr": 1}, healthy={"lr": 2})

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from edgeglass_diag.comparison import compare_runs
 from edgeglass_diag.evaluation.embeddings import make_embeddings
 from edgeglass_diag.evaluation.pairs import sample_pairs
 from edgeglass_diag.evaluation.report import report
@@ -15,9 +16,8 @@ from edgeglass_diag.records import Finding, Severity, UsageError
 from edgeglass_diag.report.html import report_html
 from edgeglass_diag.report.render import all_at_chance, prefix_sentences, retrieval_sentence
 from edgeglass_diag.report.report_run import Evaluation, Subject
+from edgeglass_diag.reporting import make_html, open_runs
 from edgeglass_diag.store import RunWriter, load
-from edgeglass_diag.verbs.compare import compare_runs
-from edgeglass_diag.verbs.report import make_html, open_runs
 from tests.helpers.dashboard_runs import start, window, write_collapsed, write_healthy
 
 EVIL = "<script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)> 'quoted\" & </script>"

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from edgeglass_diag.catalogue import document, page
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.rules import CATALOGUE, all_rules, configured
 from edgeglass_diag.rules.examples import EXAMPLES
-from edgeglass_diag.verbs.catalogue import document, page
 
 MODULE = '''
 from dataclasses import dataclass

@@ -14,10 +14,10 @@ from edgeglass_dashboards.finding_links import place_of
 from edgeglass_dashboards.findings_view import icon, severity_badge
 from edgeglass_dashboards.panels import Panel, StillPanel, empty, slot
 from edgeglass_dashboards.runs import RunEntry, open_run
+from edgeglass_diag.comparison import compare_runs
 from edgeglass_diag.figures.compare import losses_figure
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.store import Run
-from edgeglass_diag.verbs.compare import compare_runs
 from edgeglass_diag.verdict import say
 
 _FILLS = "Choose two to six runs above: their losses, each divided by its chance level, appear here."
