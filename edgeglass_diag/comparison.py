@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from edgeglass_diag.explanation.outcome import LEAST
+from edgeglass_diag.explanation.outcome import MIN_LOSS_GAP
 from edgeglass_diag.plain_values import plain
 from edgeglass_diag.run_summary import run_summary
 from edgeglass_diag.settings import differing
@@ -39,6 +39,6 @@ def _divergence(runs: Sequence[Run]) -> dict[str, Any] | None:
     for step in sorted(set.intersection(*(set(series) for series in losses))):
         values = [series[step] for series in losses]
         # A NaN is far from everything: the negated comparison counts it as apart.
-        if not max(values) - min(values) <= LEAST:
+        if not max(values) - min(values) <= MIN_LOSS_GAP:
             return {"step": step, "loss_over_chance": plain(dict(zip((r.name for r in runs), values, strict=True)))}
     return None

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from edgeglass_diag.explanation.engine import OutOfBudgetError, explain_difference
 from edgeglass_diag.explanation.outcome import Outcome, measure
 from edgeglass_diag.explanation.render import report
-from edgeglass_diag.explanation.replay import DECIDED, READINGS, Trial
+from edgeglass_diag.explanation.replay import RECORDED_WINDOWS, STOP_CODES, Trial
 from edgeglass_diag.explanation.report import ExplainReport
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.settings import differing
@@ -61,47 +61,47 @@ def explain_build(
     folder = Path(out)
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"out: expected a new or empty folder, got {folder}")
-    runner = _Here(build, folder, None if budget is None else begun + budget)
+    runner = _InProcessRunner(build, folder, None if budget is None else begun + budget)
     try:
         found = explain_difference(
-            failing, healthy, list(values), seeds=seeds, steps=steps, runner=runner, fits=lambda trial: True
+            failing, healthy, list(values), seeds=seeds, steps=steps, runner=runner, compatible=lambda trial: True
         )
     except OutOfBudgetError:
-        raise UsageError("neither end could be replayed: the budget is too small, or build refuses them") from None
+        raise UsageError("no replay of failing or healthy: budget too small, or build raises ValueError") from None
     return report(found, list(runner.done.values()), values, steps=steps, seconds=time.monotonic() - begun)
 
 
-class _Here:
-    """Makes trials one after the other in this process."""
+class _InProcessRunner:
+    """Runs trials one after the other in this process."""
 
     def __init__(self, build: Build, out: Path, deadline: float | None) -> None:
         self._build, self._out, self._deadline = build, out, deadline
         self.done: dict[str, tuple[Trial, Outcome]] = {}
 
     @property
-    def is_over(self) -> bool:
+    def is_budget_spent(self) -> bool:
         """Whether the budget is spent."""
         return self._deadline is not None and time.monotonic() >= self._deadline
 
     def run(self, trials: Iterable[Trial]) -> dict[str, Outcome]:
-        """Outcomes by key of those that fit together and came in time."""
+        """Return outcomes by key of the trials with compatible settings that finished within the budget."""
         wanted = {trial.key: trial for trial in trials}
         for key, trial in wanted.items():
-            if key in self.done or self.is_over:
+            if key in self.done or self.is_budget_spent:
                 continue
-            outcome = self._make(trial)
+            outcome = self._replay(trial)
             if outcome is not None:
                 self.done[key] = trial, outcome
         return {key: self.done[key][1] for key in wanted if key in self.done}
 
-    def _make(self, trial: Trial) -> Outcome | None:
+    def _replay(self, trial: Trial) -> Outcome | None:
         torch.manual_seed(trial.seed)
         random.seed(trial.seed)
         folder = self._out / trial.folder
         header = {"settings": dict(trial.settings), "replay": trial.label}
-        every = max(1, trial.steps // READINGS)
+        every = max(1, trial.steps // RECORDED_WINDOWS)
         try:
-            with Watch(folder, name=trial.folder, every=every, header=header, stop_on=DECIDED):
+            with Watch(folder, name=trial.folder, every=every, header=header, stop_on=STOP_CODES):
                 _, _, step = self._build(trial.settings)
                 for _ in range(trial.steps):
                     step()

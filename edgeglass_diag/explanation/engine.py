@@ -1,182 +1,194 @@
-"""Two runs that differ, or one run and what could be changed about it: which change cures, which makes ill."""
+"""Find the changes that cure a failing run, against a healthy run or among single changes, by replays."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from edgeglass_diag.explanation.outcome import LEAST, Border, Outcome
+from edgeglass_diag.explanation.outcome import MIN_LOSS_GAP, Outcome, OutcomeThreshold
 from edgeglass_diag.explanation.replay import Trial
-from edgeglass_diag.explanation.search import Changed, Count, Found, search
+from edgeglass_diag.explanation.search import Count, Oracle, SearchResult, Subset, search
 
 Changes = Mapping[str, Mapping[str, Any]]
-"""Name of a change -> the settings that it sets."""
+"""Name of a change -> its settings, ``section.key`` -> value."""
 
 
 class Runner(Protocol):
-    """Makes trials and remembers them."""
+    """Runs trials, each once."""
 
     @property
     def done(self) -> Mapping[str, tuple[Trial, Outcome]]:
-        """All trials that were made, by key."""
+        """All trials that were run, by key."""
 
     @property
-    def is_over(self) -> bool:
+    def is_budget_spent(self) -> bool:
         """Whether the budget is spent."""
 
     def run(self, trials: Iterable[Trial]) -> dict[str, Outcome]:
-        """Outcomes by key of those that could be made."""
+        """Return outcomes by key of the trials that could be run."""
 
 
-Check = Callable[[Trial], bool]
-"""Whether the settings of a trial fit together."""
+Compatible = Callable[[Trial], bool]
+"""Returns whether the settings of a trial are compatible with each other."""
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What the replays showed.
+    """Result of the replays.
 
     Attributes:
-        ill: outcomes of the ill settings, one for each seed.
-        healthy: of the healthy ones; those of the best single change where there is nothing to compare with.
-        border: ill or healthy; 0.05 below chance where the two ends do not part.
-        parted: whether the two ends part.
-        cures: ill settings with changes taken over from the healthy.
-        makes_ill: the other way round; None where there are no healthy settings.
-        best: the single change that the others are measured by, where there are no healthy settings.
+        failing: outcomes of the failing settings, one for each seed.
+        healthy: outcomes of the healthy settings; of the best single change without healthy settings.
+        threshold: between failing and healthy; 0.05 below chance if they are not separated.
+        separated: whether the outcomes of failing and healthy settings are separated.
+        cures: changes of the failing settings that cure.
+        breaks: changes of the healthy settings that make them fail; None without healthy settings.
+        best: the best single change, by which the others are measured; None with healthy settings.
+        finished: whether everything was tried within the budget.
     """
 
-    ill: Sequence[Outcome]
+    failing: Sequence[Outcome]
     healthy: Sequence[Outcome]
-    border: Border
-    parted: bool
-    cures: Found | None
-    makes_ill: Found | None = None
+    threshold: OutcomeThreshold
+    separated: bool
+    cures: SearchResult
+    breaks: SearchResult | None = None
     best: str | None = None
-    changes: Changes = field(default_factory=dict)
     finished: bool = True
 
 
 @dataclass(frozen=True)
-class _Lab:
-    """Replays of one set of settings with changes, over all seeds."""
+class ReplayExperiment:
+    """Replays of settings with sets of changes, each over all seeds.
+
+    Attributes:
+        base: the unchanged settings, ``section.key`` -> value.
+        changes: settings of each change, by its name.
+        label: begins the labels of the trials.
+        seeds: seeds of each set of changes.
+        steps: optimizer steps of a replay.
+        runner: runs the trials.
+        compatible: whether the settings of a trial are compatible.
+    """
 
     base: Mapping[str, Any]
     changes: Changes
-    side: str
+    label: str
     seeds: Sequence[int]
     steps: int
     runner: Runner
-    fits: Check
+    compatible: Compatible
 
-    def trials(self, changed: Changed) -> list[Trial]:
+    def trials(self, changed: Subset) -> list[Trial]:
+        """Return one trial for each seed of the settings with these changes."""
         settings = dict(self.base)
         for name in sorted(changed):
             settings |= self.changes[name]
-        label = " ".join([self.side, *sorted(changed)])
+        label = " ".join([self.label, *sorted(changed)])
         return [Trial(label, settings, seed, self.steps) for seed in self.seeds]
 
-    def outcomes(self, sets: Iterable[Changed]) -> dict[Changed, list[Outcome] | None]:
-        """Of all seeds, or None where the settings do not fit together or the budget was spent before."""
-        wanted = {each: trials for each in sets if self.fits((trials := self.trials(each))[0])}
-        found = self.runner.run(
-            [trials[place] for place in range(len(self.seeds)) for trials in wanted.values()]  # all once before twice
-        )
-        return {each: self._whole(wanted.get(each), found) for each in sets}
+    def outcomes(self, sets: Iterable[Subset]) -> dict[Subset, list[Outcome] | None]:
+        """Return the outcomes of each set over all seeds; None if incompatible, or if the budget is spent."""
+        wanted = {each: trials for each in sets if self.compatible((trials := self.trials(each))[0])}
+        # Every set with the first seed before any with the second: a small budget then tells most.
+        found = self.runner.run([trials[seed] for seed in range(len(self.seeds)) for trials in wanted.values()])
+        return {each: self._of_all_seeds(wanted.get(each), found) for each in sets}
 
-    def _whole(self, trials: list[Trial] | None, found: Mapping[str, Outcome]) -> list[Outcome] | None:
+    def _of_all_seeds(self, trials: list[Trial] | None, found: Mapping[str, Outcome]) -> list[Outcome] | None:
         if trials is None or any(trial.key not in found for trial in trials):
             return None
         return [found[trial.key] for trial in trials]
 
-    def ask(self, hit: Callable[[Outcome], bool]) -> Callable[[Sequence[Changed]], dict[Changed, Count | None]]:
-        """The oracle of a search."""
+    def oracle(self, has_effect: Callable[[Outcome], bool]) -> Oracle:
+        """Return a function that counts the outcomes with an effect, for ``search``."""
 
-        def answer(sets: Sequence[Changed]) -> dict[Changed, Count | None]:
+        def counts(sets: Sequence[Subset]) -> dict[Subset, Count | None]:
             return {
-                each: None if outcomes is None else Count(sum(map(hit, outcomes)), len(outcomes))
+                each: None if outcomes is None else Count(sum(map(has_effect, outcomes)), len(outcomes))
                 for each, outcomes in self.outcomes(sets).items()
             }
 
-        return answer
+        return counts
 
 
 class OutOfBudgetError(Exception):
-    """The budget ended before the two ends were replayed."""
+    """Raised if the budget is spent before the unchanged settings, failing and healthy, are replayed."""
 
 
 def explain_difference(
-    ill: Mapping[str, Any],
+    failing: Mapping[str, Any],
     healthy: Mapping[str, Any],
     names: Sequence[str],
     *,
     seeds: Sequence[int],
     steps: int,
     runner: Runner,
-    fits: Check,
+    compatible: Compatible,
 ) -> Explanation:
-    """Which of the differing settings make the difference.
+    """Return which of the differing settings cure the failing run and which break the healthy one.
 
     Args:
-        ill: settings of the ill run, ``section.key -> value``.
-        healthy: of the healthy one.
-        names: those that differ and are to be told apart.
-        seeds: of each replay.
-        steps: length of a replay.
-        runner: makes the trials.
-        fits: whether settings fit together.
+        failing: settings of the failing run, ``section.key`` -> value.
+        healthy: settings of the healthy run.
+        names: names of the differing settings.
+        seeds: seeds of each set of changes.
+        steps: optimizer steps of a replay.
+        runner: runs the trials.
+        compatible: whether the settings of a trial are compatible.
 
     Raises:
-        OutOfBudgetError: where the budget did not suffice for the two ends.
+        OutOfBudgetError: if the budget is spent before both unchanged settings are replayed.
     """
-    towards = {name: {name: healthy.get(name)} for name in names}
-    away = {name: {name: ill.get(name)} for name in names}
-    curing = _Lab(ill, towards, "ill with", seeds, steps, runner, fits)
-    spoiling = _Lab(healthy, away, "healthy with", seeds, steps, runner, fits)
-    nothing, everything = Changed(), Changed(names)
+    to_healthy = {name: {name: healthy.get(name)} for name in names}
+    to_failing = {name: {name: failing.get(name)} for name in names}
+    curing = ReplayExperiment(failing, to_healthy, "failing with", seeds, steps, runner, compatible)
+    breaking = ReplayExperiment(healthy, to_failing, "healthy with", seeds, steps, runner, compatible)
+    nothing, everything = Subset(), Subset(names)
     runner.run([*curing.trials(nothing), *curing.trials(everything)])
     worst, best = curing.outcomes([nothing])[nothing], curing.outcomes([everything])[everything]
     if worst is None or best is None:
         raise OutOfBudgetError
-    border = Border.between(worst, best)
-    line = border or Border(-LEAST)
-    cures = search(names, curing.ask(lambda outcome: not line.is_ill(outcome)))
+    found = OutcomeThreshold.between(worst, best)
+    threshold = found or OutcomeThreshold(-MIN_LOSS_GAP)
+    cures = search(names, curing.oracle(lambda outcome: not threshold.is_failing(outcome)))
     needed = [name for name, count in cures.singles.items() if count is not None and count.holds]
-    makes_ill = search(names, spoiling.ask(line.is_ill), needed=needed) if border else None
-    return Explanation(worst, best, line, border is not None, cures, makes_ill, None, towards, not runner.is_over)
+    breaks = search(names, breaking.oracle(threshold.is_failing), needed=needed) if found else None
+    finished = not runner.is_budget_spent
+    return Explanation(worst, best, threshold, found is not None, cures, breaks, finished=finished)
 
 
 def explain_alone(
-    ill: Mapping[str, Any],
+    failing: Mapping[str, Any],
     changes: Changes,
     *,
     seeds: Sequence[int],
     steps: int,
     runner: Runner,
-    fits: Check,
+    compatible: Compatible,
 ) -> Explanation:
-    """Which single changes cure a run that there is nothing to compare with.
+    """Return which single changes cure a failing run, without a healthy run to compare with.
 
-    A change cures where it brings a replay nearer to that of the best change than to the unchanged one.
+    A change cures if the loss is nearer to that of the best change than to that of the unchanged settings.
 
     Raises:
-        OutOfBudgetError: where the budget did not suffice for the unchanged settings.
+        OutOfBudgetError: if the budget is spent before the unchanged settings are replayed.
     """
-    lab = _Lab(ill, changes, "ill with", seeds, steps, runner, fits)
-    singles = {name: Changed({name}) for name in changes}
-    outcomes = lab.outcomes([Changed(), *singles.values()])
-    unchanged = outcomes[Changed()]
+    experiment = ReplayExperiment(failing, changes, "failing with", seeds, steps, runner, compatible)
+    singles = {name: Subset({name}) for name in changes}
+    outcomes = experiment.outcomes([Subset(), *singles.values()])
+    unchanged = outcomes[Subset()]
     if unchanged is None:
         raise OutOfBudgetError
-    tried = {name: found for name, each in singles.items() if (found := outcomes[each]) is not None}
+    tried = {name: of_change for name, each in singles.items() if (of_change := outcomes[each]) is not None}
     best = min(tried, key=lambda name: max(outcome.loss for outcome in tried[name]), default=None)
-    border = None if best is None else Border.between(unchanged, tried[best])
-    line = border or Border(-LEAST)
-    answers = lab.ask(lambda outcome: not line.is_ill(outcome))(list(singles.values()))
-    counts = {name: answers[each] for name, each in singles.items()}
-    holding = {each: c for name, each in singles.items() if (c := counts[name]) is not None and c.holds and border}
+    found = None if best is None else OutcomeThreshold.between(unchanged, tried[best])
+    threshold = found or OutcomeThreshold(-MIN_LOSS_GAP)
+    counted = experiment.oracle(lambda outcome: not threshold.is_failing(outcome))(list(singles.values()))
+    counts = {name: counted[each] for name, each in singles.items()}
+    curing = {each: c for name, each in singles.items() if (c := counts[name]) is not None and c.holds and found}
     flaky = [singles[name] for name, count in counts.items() if count is not None and count.is_flaky]
-    cures = Found(counts, list(holding), holding, None, flaky)
+    cures = SearchResult(counts, list(curing), curing, flaky)
     healthy = tried[best] if best is not None else []
-    return Explanation(unchanged, healthy, line, border is not None, cures, None, best, changes, not runner.is_over)
+    finished = not runner.is_budget_spent
+    return Explanation(unchanged, healthy, threshold, found is not None, cures, best=best, finished=finished)

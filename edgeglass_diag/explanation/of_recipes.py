@@ -12,7 +12,7 @@ from typing import Any
 from edgeglass_diag.explanation.engine import OutOfBudgetError, explain_alone, explain_difference
 from edgeglass_diag.explanation.pool import Pool, Progress
 from edgeglass_diag.explanation.render import report
-from edgeglass_diag.explanation.replay import ImpossibleError, Trial, check, is_replay, settings_of
+from edgeglass_diag.explanation.replay import IncompatibleSettingsError, Trial, check_compatible, is_replay, settings_of
 from edgeglass_diag.explanation.report import ExplainReport
 from edgeglass_diag.folders import check_folder, read_header
 from edgeglass_diag.programs.targets import Recipe, RunFolder, resolve, wrong_kind
@@ -65,9 +65,9 @@ def explain_run(question: Question, progress: Progress | None = None) -> Explain
     recorded = settings_of(read_header(question.run))
     steps = question.steps or min(_STEPS, int(recorded.get("total_steps") or _STEPS))
     first = int(recorded.get("seed") or 0)
-    ill = _canonical(recorded, steps, first)
+    failing = _canonical(recorded, steps, first)
     healthy = None if question.against is None else _canonical(_against(question), steps, first)
-    values: dict[str, Sequence[Any]] = {} if healthy is None else {**differing([ill, healthy], ignore=("seed",))}
+    values: dict[str, Sequence[Any]] = {} if healthy is None else {**differing([failing, healthy], ignore=("seed",))}
     if healthy is not None and not values:
         raise UsageError(
             f"{question.run} and {question.against} have the same settings: there is nothing to tell apart"
@@ -76,16 +76,16 @@ def explain_run(question: Question, progress: Progress | None = None) -> Explain
     deadline = None if question.budget is None else begun + question.budget
     workers = question.workers or default_workers()
     seeds = range(first, first + question.seeds)
-    provider().replay(nested(ill), steps=steps, seed=first).prepare()  # features once, not in each process
+    provider().replay(nested(failing), steps=steps, seed=first).prepare()  # features once, not in each process
     with Pool(question.out, workers=workers, deadline=deadline, progress=progress) as pool:
         try:
             if healthy is None:
-                changes = provider().changes(nested(ill))
-                values = {name: _change(ill, change) for name, change in changes.items()}
-                found = explain_alone(ill, changes, seeds=seeds, steps=steps, runner=pool, fits=_fits)
+                changes = provider().changes(nested(failing))
+                values = {name: _change(failing, change) for name, change in changes.items()}
+                found = explain_alone(failing, changes, seeds=seeds, steps=steps, runner=pool, compatible=_compatible)
             else:
                 found = explain_difference(
-                    ill, healthy, list(values), seeds=seeds, steps=steps, runner=pool, fits=_fits
+                    failing, healthy, list(values), seeds=seeds, steps=steps, runner=pool, compatible=_compatible
                 )
         except OutOfBudgetError:
             raise UsageError(f"--budget {question.budget:g}: did not suffice for a single replay of each") from None
@@ -126,19 +126,19 @@ def _canonical(settings: Mapping[str, Any], steps: int, seed: int) -> dict[str, 
         whole = flatten(provider().replay(nested(settings), steps=steps, seed=seed).settings)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return whole | {"name": "replay", "description": ""}  # equal settings are one trial, whatever they are called
+    return whole | {"name": "replay", "description": ""}  # the name does not make a trial different
 
 
-def _fits(trial: Trial) -> bool:
+def _compatible(trial: Trial) -> bool:
     try:
-        check(trial)
-    except ImpossibleError:
+        check_compatible(trial)
+    except IncompatibleSettingsError:
         return False
     return True
 
 
-def _change(ill: Mapping[str, Any], change: Mapping[str, Any]) -> tuple[Any, Any]:
+def _change(failing: Mapping[str, Any], change: Mapping[str, Any]) -> tuple[Any, Any]:
     if len(change) == 1:
         (name,) = change
-        return ill.get(name), change[name]
-    return {name: ill.get(name) for name in change}, dict(change)
+        return failing.get(name), change[name]
+    return {name: failing.get(name) for name in change}, dict(change)

@@ -1,4 +1,4 @@
-"""How a replay went, in numbers, and when it counts as ill."""
+"""Outcome of a replay in numbers, and the threshold above which it counts as failing."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ if TYPE_CHECKING:
     from edgeglass_diag.signals.losses import LOSS_ACCURACY, LOSS_CHANCE, LOSS_TOTAL
 from edgeglass_diag.store import Run
 
-LEAST = 0.05
-"""Losses that differ by less, as shares of chance, are not called different; ``compare`` says the same."""
+MIN_LOSS_GAP = 0.05
+"""Smallest difference of losses, relative to chance, that counts as one; also in ``compare``."""
 
-_TAIL = 0.25
-"""Share of a replay at its end over which losses are averaged: single batches are noisy."""
+_TAIL_SHARE = 0.25
+"""Share of a replay, at its end, over which losses are averaged: single batches are noisy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a replay came to.
+    """Result of a replay.
 
     Attributes:
-        loss: mean over the last quarter of (loss - chance) / chance: 0 tells nothing apart, -1 is perfect; infinite
-            where the loss was not finite at the end.
-        accuracy: mean in-batch R@1 of the same windows, a fraction; NaN where it is not known.
+        loss: mean over the last quarter of (loss - chance) / chance: 0 is chance, -1 is perfect; infinite if the loss
+            is not finite at the end.
+        accuracy: mean in-batch R@1 of the same windows, a fraction; NaN if unknown.
         steps: optimizer steps that were taken.
-        codes: findings of warning and above.
-        folder: where the replay lies as a run.
+        codes: codes of findings of severity warning or critical.
+        folder: run folder of the replay.
     """
 
     loss: float
@@ -40,7 +40,7 @@ class Outcome:
 
 
 def measure(run: Run) -> Outcome:
-    """The outcome of a recorded replay; a loss whose chance level is not known is taken relative to its first value."""
+    """Return the outcome of a recorded replay; a loss without known chance level is relative to its first value."""
     total = {r.step: r.values[0] for _, r in run.readings(LOSS_TOTAL, site="")}
     chance = {r.step: r.values[0] for _, r in run.readings(LOSS_CHANCE, site="")}
     first = next(iter(total.values()), math.nan)
@@ -48,39 +48,41 @@ def measure(run: Run) -> Outcome:
     accuracies: dict[int, list[float]] = {}
     for _, reading in run.readings(LOSS_ACCURACY):
         accuracies.setdefault(reading.step, []).append(reading.values[0])
-    found = [fmean(values) for _, values in sorted(accuracies.items())]
+    by_step = [fmean(values) for _, values in sorted(accuracies.items())]
     codes = tuple(dict.fromkeys(f.code for f in run.findings if f.severity.rank > 0))
     loss = _tail(relative)
-    return Outcome(loss if math.isfinite(loss) else math.inf, _tail(found), run.last_step + 1, codes, str(run.folder))
+    return Outcome(loss if math.isfinite(loss) else math.inf, _tail(by_step), run.last_step + 1, codes, str(run.folder))
 
 
 def _tail(values: Sequence[float]) -> float:
-    kept = values[-max(1, math.ceil(len(values) * _TAIL)) :]
+    kept = values[-max(1, math.ceil(len(values) * _TAIL_SHARE)) :]
     return fmean(kept) if kept else math.nan
 
 
 @dataclass(frozen=True, slots=True)
-class Border:
-    """Between ill and healthy: half of the way from the worst healthy loss to the best ill one.
+class OutcomeThreshold:
+    """Loss between failing and healthy: the middle between the worst healthy loss and the best failing one.
 
-    The half is no tuned number: a replay counts to the side that it is nearer to.
+    The middle is not tuned: a replay belongs to the side that is nearer.
+
+    Attributes:
+        loss: relative to chance, as in ``Outcome``.
     """
 
     loss: float
 
     @classmethod
-    def between(cls, ill: Sequence[Outcome], healthy: Sequence[Outcome]) -> Border | None:
-        """None where no single replay could be told to belong to either.
+    def between(cls, failing: Sequence[Outcome], healthy: Sequence[Outcome]) -> OutcomeThreshold | None:
+        """Return the threshold between failing and healthy replays; None if they are not separated.
 
-        So it is where the gap between the two is smaller than what seeds alone make within one of them, or than
-        0.05 of the chance level.
+        They are not if the gap is smaller than the spread over seeds within either, or than 0.05 of the chance level.
         """
-        low, high = [o.loss for o in healthy], [min(o.loss, 0.0) for o in ill]
+        low, high = [o.loss for o in healthy], [min(o.loss, 0.0) for o in failing]
         gap = min(high) - max(low)
-        if not all(map(math.isfinite, low)) or gap <= max(LEAST, max(low) - min(low), max(high) - min(high)):
+        if not all(map(math.isfinite, low)) or gap <= max(MIN_LOSS_GAP, max(low) - min(low), max(high) - min(high)):
             return None
         return cls(max(low) + gap / 2)
 
-    def is_ill(self, outcome: Outcome) -> bool:
-        """Whether a replay ended on the ill side."""
+    def is_failing(self, outcome: Outcome) -> bool:
+        """Return whether the loss of a replay is not below the threshold; true for NaN."""
         return not outcome.loss < self.loss

@@ -1,4 +1,4 @@
-"""Runs trials in processes of their own, each once, within a budget."""
+"""Run trials in worker processes, each once, within a budget."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from edgeglass_diag.explanation.replay import Trial, replay
 from edgeglass_diag.workers import processes
 
 Progress = Callable[[int, int, float], None]
-"""Told how many trials are done, how many are known to be wanted, and the mean seconds until another is done."""
+"""Called with the number of finished trials, the number of known trials, and the mean seconds between two of them."""
 
 
 class Pool:
-    """Makes trials side by side and remembers them.
+    """Runs trials in parallel, each once.
 
     Args:
         out: folder of the runs.
-        workers: processes; they share the cores.
-        deadline: ``time.monotonic()`` after which no trial begins; None for no end.
-        progress: told after each trial.
+        workers: number of processes, which share the cores.
+        deadline: ``time.monotonic()`` after which no trial begins; None without a limit.
+        progress: called after each trial.
     """
 
     def __init__(
@@ -42,12 +42,12 @@ class Pool:
             self._executor.shutdown(wait=kind is None, cancel_futures=True)
 
     @property
-    def is_over(self) -> bool:
+    def is_budget_spent(self) -> bool:
         """Whether the budget is spent."""
         return self._deadline is not None and time.monotonic() >= self._deadline
 
     def run(self, trials: Iterable[Trial]) -> dict[str, Outcome]:
-        """Outcomes by ``Trial.key`` of those that were made before the budget was spent."""
+        """Return outcomes by ``Trial.key`` of the trials that finished within the budget."""
         wanted = {trial.key: trial for trial in trials}
         waiting = [trial for key, trial in wanted.items() if key not in self.done]
         for trial, outcome, seconds in self._made(waiting):
@@ -63,8 +63,8 @@ class Pool:
     def _made(self, waiting: list[Trial]) -> Iterator[tuple[Trial, Outcome, float]]:
         assert self._executor is not None
         running: dict[Future[Outcome], tuple[Trial, float]] = {}
-        while running or (waiting and not self.is_over):
-            while waiting and len(running) < self._workers and not self.is_over:
+        while running or (waiting and not self.is_budget_spent):
+            while waiting and len(running) < self._workers and not self.is_budget_spent:
                 trial = waiting.pop(0)
                 running[self._executor.submit(replay, trial, self._out)] = trial, time.monotonic()
             ended, _ = wait(running, return_when=FIRST_COMPLETED)

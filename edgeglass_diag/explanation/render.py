@@ -8,41 +8,41 @@ from statistics import fmean
 from typing import Any
 
 from edgeglass_diag.explanation.engine import Explanation
-from edgeglass_diag.explanation.outcome import Outcome
+from edgeglass_diag.explanation.outcome import MIN_LOSS_GAP, Outcome
 from edgeglass_diag.explanation.replay import Trial
 from edgeglass_diag.explanation.report import ChangeSet, ExplainReport, Replay, Suspect
-from edgeglass_diag.explanation.search import Changed, Count, Found
+from edgeglass_diag.explanation.search import Count, SearchResult, Subset
 
 
 def verdict(found: Explanation, steps: int) -> str:
-    """What the replays say, in a few sentences with their counts."""
+    """Return the result of the replays in a few sentences with counts."""
     sentences = [_ends(found, steps)]
-    if found.parted and found.cures is not None:
+    if found.separated:
         sentences.append(_cured(found.cures, found.best))
-    if found.makes_ill is not None:
-        sentences.append(_made_ill(found.makes_ill))
-    if not found.parted and found.cures is not None and found.cures.singles:
+    if found.breaks is not None:
+        sentences.append(_broken(found.breaks))
+    if not found.separated and found.cures.singles:
         tried = ", ".join(f"{name} {_count(count)}" for name, count in found.cures.singles.items())
-        sentences.append(f"Replays that end more than 5% below chance: {tried}.")
-    flaky = [each for half in (found.cures, found.makes_ill) if half is not None for each in half.flaky]
+        sentences.append(f"Replays that end more than {MIN_LOSS_GAP:.0%} below chance: {tried}.")
+    flaky = [each for result in (found.cures, found.breaks) if result is not None for each in result.flaky]
     if flaky:
         names = ", ".join(dict.fromkeys(_names(each) for each in flaky))
-        sentences.append(f"Seeds disagree about {names}: more seeds (--seeds) would tell.")
+        sentences.append(f"Seeds disagree about {names}: repeat with more seeds (--seeds).")
     if not found.finished:
-        sentences.append("The budget ended before all was tried.")
+        sentences.append("The budget was spent before everything was tried.")
     return " ".join(sentences)
 
 
 def _ends(found: Explanation, steps: int) -> str:
     other = f"with {found.best}" if found.best is not None else "the healthy settings"
     if not found.healthy:
-        return f"No change could be tried; unchanged, {steps} steps end at {_loss(found.ill)}."
-    facts = f"{_loss(found.ill)} against {_loss(found.healthy)}"
-    if found.parted:
-        return f"In {steps} steps the ill settings end at {facts} for {other}."
-    if all(o.loss >= -0.05 for o in (*found.ill, *found.healthy)):
-        return f"Both are ill: {steps} steps end at {facts} for {other}, so what differs is not the cause."
-    return f"{steps} steps do not part the two: {facts} for {other}. Longer replays (--steps) may."
+        return f"No change could be tried; unchanged, {steps} steps end at {_loss(found.failing)}."
+    facts = f"{_loss(found.failing)} against {_loss(found.healthy)}"
+    if found.separated:
+        return f"In {steps} steps the failing settings end at {facts} for {other}."
+    if all(o.loss >= -MIN_LOSS_GAP for o in (*found.failing, *found.healthy)):
+        return f"Both fail: {steps} steps end at {facts} for {other}, so what differs is not the cause."
+    return f"{steps} steps do not separate the two: {facts} for {other}. Longer replays (--steps) may."
 
 
 def _loss(outcomes: Sequence[Outcome]) -> str:
@@ -56,7 +56,7 @@ def _loss(outcomes: Sequence[Outcome]) -> str:
     return f"{abs(mean):.1%} {'below' if mean < 0 else 'above'} chance"
 
 
-def _cured(cures: Found, best: str | None) -> str:
+def _cured(cures: SearchResult, best: str | None) -> str:
     if not cures.sets:
         return "No set of changes was found that cures." if best is None else "No single change cures."
     words = " or ".join(_with_count(each, cures) for each in cures.sets)
@@ -64,21 +64,19 @@ def _cured(cures: Found, best: str | None) -> str:
     return f"Cured by {words}, {alone}."
 
 
-def _made_ill(makes_ill: Found) -> str:
-    if not makes_ill.sets:
-        return "Nothing taken from the ill settings makes the healthy ones ill."
-    words = " or ".join(
-        f"{_names(each)} ({makes_ill.counts[each]})" for each in makes_ill.sets if each in makes_ill.counts
-    )
-    together = " and only together" if len(makes_ill.sets) == 1 and len(makes_ill.sets[0]) > 1 else ""
-    return f"Made ill by {words}{together}."
+def _broken(breaks: SearchResult) -> str:
+    if not breaks.sets:
+        return "No change to the failing settings breaks the healthy ones."
+    words = " or ".join(f"{_names(each)} ({breaks.counts[each]})" for each in breaks.sets if each in breaks.counts)
+    together = " and only together" if len(breaks.sets) == 1 and len(breaks.sets[0]) > 1 else ""
+    return f"Broken by {words}{together}."
 
 
-def _with_count(changed: Changed, half: Found) -> str:
-    return f"{_names(changed)} ({_count(half.counts.get(changed))})"
+def _with_count(changed: Subset, result: SearchResult) -> str:
+    return f"{_names(changed)} ({_count(result.counts.get(changed))})"
 
 
-def _names(changed: Changed) -> str:
+def _names(changed: Subset) -> str:
     return " and ".join(sorted(changed)) or "no change"
 
 
@@ -103,23 +101,23 @@ def report(
         steps: length of a replay.
         seconds: duration of all replays.
     """
-    cures, makes_ill = found.cures, found.makes_ill
-    sets = [] if cures is None or not found.parted else cures.sets
-    guilty = {name: each for each in [*(makes_ill.sets if makes_ill else []), *sets] for name in each}
-    singles = cures.singles if cures else {}
+    cures, breaks = found.cures, found.breaks
+    sets = cures.sets if found.separated else []
+    causes = {name: each for each in [*(breaks.sets if breaks else []), *sets] for name in each}
+    singles = cures.singles
 
     def suspect(name: str, together: Iterable[str] = ()) -> Suspect:
-        spoiled = makes_ill.singles.get(name) if makes_ill else None
+        broken = breaks.singles.get(name) if breaks else None
         failing, healthy = values.get(name, (None, None))
-        return Suspect(name, failing, healthy, _plain(singles.get(name)), _plain(spoiled), tuple(sorted(together)))
+        return Suspect(name, failing, healthy, _plain(singles.get(name)), _plain(broken), tuple(sorted(together)))
 
     return ExplainReport(
         verdict=verdict(found, steps),
-        causes=tuple(suspect(name, guilty[name]) for name in guilty),
-        not_causes=tuple(suspect(name) for name in singles if name not in guilty),
-        cures=_sets(cures if found.parted else None),
-        makes_ill=_sets(makes_ill),
-        border=found.border.loss,
+        causes=tuple(suspect(name, causes[name]) for name in causes),
+        not_causes=tuple(suspect(name) for name in singles if name not in causes),
+        cures=_sets(cures if found.separated else None),
+        breaks=_sets(breaks),
+        threshold=found.threshold.loss,
         steps=steps,
         trials=tuple(_trial(trial, outcome, found) for trial, outcome in trials),
         finished=found.finished,
@@ -131,10 +129,10 @@ def _plain(count: Count | None) -> str | None:
     return None if count is None else str(count)
 
 
-def _sets(half: Found | None) -> tuple[ChangeSet, ...]:
-    if half is None:
+def _sets(result: SearchResult | None) -> tuple[ChangeSet, ...]:
+    if result is None:
         return ()
-    return tuple(ChangeSet(tuple(sorted(s)), _plain(half.counts.get(s))) for s in half.sets)
+    return tuple(ChangeSet(tuple(sorted(s)), _plain(result.counts.get(s))) for s in result.sets)
 
 
 def _trial(trial: Trial, outcome: Outcome, found: Explanation) -> Replay:
@@ -143,7 +141,7 @@ def _trial(trial: Trial, outcome: Outcome, found: Explanation) -> Replay:
         seed=trial.seed,
         loss=outcome.loss if math.isfinite(outcome.loss) else None,
         accuracy=outcome.accuracy if math.isfinite(outcome.accuracy) else None,
-        failing=found.border.is_ill(outcome),
+        failing=found.threshold.is_failing(outcome),
         steps=outcome.steps,
         findings=tuple(outcome.codes),
         out=outcome.folder,

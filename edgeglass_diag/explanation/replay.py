@@ -1,4 +1,4 @@
-"""Replays of recorded runs: short trainings from other settings, each recorded as a run of its own."""
+"""Replays of recorded runs: short trainings with changed settings, each recorded as a run of its own."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from edgeglass_diag.records import UsageError
 from edgeglass_diag.settings import flatten, nested
 from edgeglass_diag.store import load
 
-DECIDED = ("EG801", "EG301")
-"""Findings that end a replay: not finite, or one side constant. Nothing that is learned comes after them."""
+STOP_CODES = ("EG801", "EG301")
+"""Findings that end a replay: a value that is not finite, or a constant side. The model does not recover from them."""
 
 _FOLDER = re.compile(r".+-seed\d+-[0-9a-f]{6}")
-READINGS = 40
-"""Windows that are recorded of a replay beside its first ones."""
+RECORDED_WINDOWS = 40
+"""Recorded windows of a replay, in addition to its first ones."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A replay to make.
+    """A replay to run.
 
     Attributes:
-        label: what is changed, in words that make a folder's name.
-        settings: all settings, ``section.key -> value``.
-        seed: of weights and batches.
+        label: names of the changes, part of the folder's name.
+        settings: all settings, ``section.key`` -> value.
+        seed: seed of weights and batches.
         steps: optimizer steps.
     """
 
@@ -43,7 +43,7 @@ class Trial:
 
     @property
     def key(self) -> str:
-        """Equal for trials that do the same, whatever they are called."""
+        """Hash of settings, seed and steps; the label does not count."""
         content = json.dumps([dict(self.settings), self.seed, self.steps], sort_keys=True, default=str)
         return hashlib.sha256(content.encode()).hexdigest()
 
@@ -54,29 +54,29 @@ class Trial:
         return f"{words}-seed{self.seed}-{self.key[:6]}"
 
 
-class ImpossibleError(Exception):
-    """Settings that do not fit together: nothing can be said about them."""
+class IncompatibleSettingsError(Exception):
+    """Raised for settings that are incompatible with each other and cannot be replayed."""
 
 
-def check(trial: Trial) -> None:
-    """Make sure that the settings of a trial fit together.
+def check_compatible(trial: Trial) -> None:
+    """Check that the settings of a trial are compatible with each other.
 
     Raises:
-        ImpossibleError: where they do not.
+        IncompatibleSettingsError: if they are not.
     """
     from edgeglass_diag.provider_protocols import provider
 
     try:
         provider().replay(nested(trial.settings), steps=trial.steps, seed=trial.seed)
     except ValueError as error:
-        raise ImpossibleError(str(error)) from error
+        raise IncompatibleSettingsError(str(error)) from error
 
 
 def replay(trial: Trial, out: Path) -> Outcome:
-    """Train and record a trial below ``out``; one that lies there whole from an earlier call is read instead.
+    """Train and record a trial below ``out`` and return its outcome; a finished one in ``out`` is read instead.
 
     Raises:
-        UsageError: for what the trial lacks (weights, data).
+        UsageError: if weights or data are missing.
     """
     from edgeglass_diag.provider_protocols import provider
     from edgeglass_diag.watching import StopTraining, Watch
@@ -86,41 +86,41 @@ def replay(trial: Trial, out: Path) -> Outcome:
         with load(folder) as done:
             if done.status in ("finished", "stopped"):
                 return measure(done)
-    shutil.rmtree(folder, ignore_errors=True)  # begun and never ended
+    shutil.rmtree(folder, ignore_errors=True)  # interrupted
     try:
         job = provider().replay(nested(trial.settings), steps=trial.steps, seed=trial.seed)
         job.prepare()
     except ValueError as error:
         raise UsageError(str(error)) from error
     header = {"settings": {**job.settings, "total_steps": trial.steps}, "replay": trial.label}
-    every = max(1, trial.steps // READINGS)
+    every = max(1, trial.steps // RECORDED_WINDOWS)
     try:
-        with Watch(folder, name=trial.folder, every=every, header=header, stop_on=DECIDED) as watch:
+        with Watch(folder, name=trial.folder, every=every, header=header, stop_on=STOP_CODES) as watch:
             watch.result |= job.train(folder, watch.log)
     except StopTraining:
         pass
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # a run that only answers one question
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # not needed after the outcome is known
     with load(folder) as run:
         return measure(run)
 
 
 def is_replay(folder: Path) -> bool:
-    """Whether a folder is a replay, whole or cut off before it had a header."""
+    """Return whether a folder is a replay, also one interrupted before its header was written."""
     if is_run(folder):
         return "replay" in read_header(folder)
     return folder.is_dir() and _FOLDER.fullmatch(folder.name) is not None
 
 
 def settings_of(header: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a recorded recipe run, flat.
+    """Return the settings of a recorded recipe run as ``section.key`` -> value.
 
     Raises:
-        UsageError: where the run has none, as that of a script.
+        UsageError: if the run has none, such as that of a script.
     """
     settings = header.get("settings")
     if not isinstance(settings, Mapping) or "model" not in settings:
         raise UsageError(
-            f"run {header.get('name')!r} has no recipe settings to replay; for code of your own use "
-            "edgeglass_diag.explanation.callable_replay.explain(build, ill=..., healthy=...)"
+            f"no recipe settings to replay in run {header.get('name')!r}; for a training of your own use "
+            "edgeglass_diag.explain(build, failing=..., healthy=...)"
         )
     return flatten(settings)

@@ -14,7 +14,7 @@ class Suspect:
         failing: its value in the training that fails.
         healthy: its value in the healthy one.
         cured: replays of the failing training that learn with the healthy value, as ``3/3``; None if none was made.
-        made_ill: replays of the healthy training that fail with the failing value; None if none was made.
+        broken: replays of the healthy training that fail with the failing value; None if none was made.
         together: the settings that it is a cause with, itself among them; empty for one that is no cause.
     """
 
@@ -22,13 +22,13 @@ class Suspect:
     failing: object
     healthy: object
     cured: str | None
-    made_ill: str | None
+    broken: str | None
     together: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """Return the row of ``--json``."""
         row = {"setting": self.setting, "ill": self.failing, "healthy": self.healthy}
-        row |= {"cured": self.cured, "made_ill": self.made_ill}
+        row |= {"cured": self.cured, "made_ill": self.broken}
         return row | ({"together": list(self.together)} if self.together else {})
 
 
@@ -84,8 +84,8 @@ class ExplainReport:
         causes: settings that make the training fail, alone or together.
         not_causes: settings that were tried and do not.
         cures: the smallest sets of changes that cure.
-        makes_ill: the smallest sets of changes that make the healthy training fail.
-        border: loss relative to chance above which a replay counts as failing.
+        breaks: the smallest sets of changes that make the healthy training fail.
+        threshold: loss relative to chance above which a replay counts as failing.
         steps: length of a replay in optimizer steps.
         trials: every replay.
         finished: whether all was tried within the budget.
@@ -96,8 +96,8 @@ class ExplainReport:
     causes: tuple[Suspect, ...]
     not_causes: tuple[Suspect, ...]
     cures: tuple[ChangeSet, ...]
-    makes_ill: tuple[ChangeSet, ...]
-    border: float
+    breaks: tuple[ChangeSet, ...]
+    threshold: float
     steps: int
     trials: tuple[Replay, ...]
     finished: bool
@@ -110,8 +110,8 @@ class ExplainReport:
             "causes": [each.as_dict() for each in self.causes],
             "not_causes": [each.as_dict() for each in self.not_causes],
             "cures": [each.as_dict() for each in self.cures],
-            "makes_ill": [each.as_dict() for each in self.makes_ill],
-            "border": self.border,
+            "makes_ill": [each.as_dict() for each in self.breaks],
+            "border": self.threshold,
             "steps": self.steps,
             "trials": [each.as_dict() for each in self.trials],
             "finished": self.finished,

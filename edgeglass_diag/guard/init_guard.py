@@ -130,18 +130,20 @@ def init_guard(
     ignore: Sequence[str] = (),
     seed: int = 0,
 ) -> Inspection:
-    """Inspect a model at init and raise if a rule finds a fault; what the pytest fixture of this name does.
+    """Inspect a model at init and raise if a rule finds a fault, like the pytest fixture of this name.
 
     Args:
-        build: makes the model, called without arguments; or a model, of which no origin of values is known.
-        batch: what the model is called with: a tensor, a tuple of arguments, or a mapping of keywords.
-        loss: makes a scalar of the output, see ``inspect_init``.
-        fail_on: least severity that fails: ``info``, ``warning`` or ``critical``.
-        ignore: codes that are left out, in addition to those of pyproject.toml.
-        seed: of the initial values.
+        build: function without arguments that returns the model; or a model, for which the lines that wrote its
+            parameters are unknown.
+        batch: input of the model: a tensor, a tuple of arguments, or a mapping of keywords.
+        loss: function from the output to a scalar, see ``inspect_init``.
+        fail_on: lowest severity that raises: ``info``, ``warning`` or ``critical``.
+        ignore: codes of rules to leave out, in addition to those of pyproject.toml.
+        seed: of the random draws.
 
     Raises:
-        InitRegressionError: naming site, measured, allowed, file and line, and what to do.
+        InitRegressionError: if there are findings; it names site, measured value, allowed value, file and line, and
+            the fix.
         UsageError: for wrong arguments.
 
     Example:

@@ -152,7 +152,7 @@ SCHEMES: dict[str, Scheme] = {
         ),
     )
 }  # fmt: skip
-"""By name. ``zeros`` is for gates, ``zeros`` and ``ones`` are ill for latents; ``std`` is about the entries' mean."""
+"""By name. ``zeros`` is for gates, ``zeros`` and ``ones`` are faults of latents; ``std`` is about the entries' mean."""
 
 IDENTICAL_ROWS = ("zeros", "ones")
 """Schemes whose rows are all equal: a fault for latents."""

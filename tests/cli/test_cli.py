@@ -173,7 +173,7 @@ def test_bad_yaml_names_the_line(command, tmp_path):
     (tmp_path / "bad.yaml").write_text("name: x\nmodel: [1,\n")
     assert "bad.yaml:3: not valid YAML" in one_line(command("run", tmp_path / "bad.yaml"))
     (tmp_path / "list.yaml").write_text("- 1\n")
-    assert "a recipe is a mapping of settings, got list" in one_line(command("run", tmp_path / "list.yaml"))
+    assert "expected a mapping of settings, got list" in one_line(command("run", tmp_path / "list.yaml"))
 
 
 def test_a_wrong_key_or_type_names_itself_file_and_line(command, recipe):

@@ -101,7 +101,7 @@ def test_a_changed_picture_is_never_served_from_the_cache(command, run, scenes):
         ({"data": Path("gone.csv")}, "^gone.csv: no such file or folder$"),
         ({"settings": ["optim.lr=1"]}, "^--set optim.lr=1: only settings of data can be changed for a trained model$"),
         ({"settings": ["data.image_colum=x"]}, "unknown key 'data.image_colum'; did you mean 'image_column'"),
-        ({"split": "dev"}, "^split must be one of train, val, test, all, got 'dev'$"),
+        ({"split": "dev"}, "^split: expected one of train, val, test, all, got 'dev'$"),
     ],
 )
 def test_wrong_use_is_told_in_one_line(run, options, message):

@@ -16,10 +16,10 @@ def explanation_tables(report: ExplainReport) -> Iterator[RenderableType]:
     rows = [("cause", row) for row in report.causes] + [("not a cause", row) for row in report.not_causes]
     if not rows:
         return
-    table = Table("setting", "ill", "healthy", "cured", "made ill", "verdict", title=f"{report.steps} steps each")
+    table = Table("setting", "failing", "healthy", "cured", "broken", "verdict", title=f"{report.steps} steps each")
     for word, row in rows:
         partners = [name for name in row.together if name != row.setting]
         verdict = f"{word}, with {', '.join(partners)}" if partners else word
-        cells = (row.failing, row.healthy, row.cured or "-", row.made_ill or "-", verdict)
+        cells = (row.failing, row.healthy, row.cured or "-", row.broken or "-", verdict)
         table.add_row(row.setting, *map(str, cells))
     yield table

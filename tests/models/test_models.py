@@ -1,4 +1,4 @@
-"""The patients: shapes, symmetries, losses against references."""
+"""The alignment models: shapes, symmetries, losses against references."""
 
 import math
 
