@@ -10,8 +10,8 @@ from dash import html
 
 from edgeglass_dashboards.compact_html import plain
 from edgeglass_dashboards.finding_links import Rules, link_to
-from edgeglass_diag.finding_text import evidence_texts, sites_text
 from edgeglass_diag.records import Finding
+from edgeglass_diag.render.findings import evidence_texts, sites_text
 from edgeglass_diag.verdict import Branch
 
 

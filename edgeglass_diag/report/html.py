@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from edgeglass_diag.finding_text import evidence_texts, sites_text
+from edgeglass_diag.render.findings import evidence_texts, sites_text
 from edgeglass_diag.report.figures import Album, pack
 from edgeglass_diag.report.render import small
 from edgeglass_diag.report.report_run import Subject

@@ -17,7 +17,7 @@ from edgeglass_diag.evaluation.pictures import pictures
 from edgeglass_diag.figures.lines import loss_figure
 from edgeglass_diag.figures.retrieval import recall_bars
 from edgeglass_diag.figures.style import TEMPLATES
-from edgeglass_diag.finding_text import sites_text
+from edgeglass_diag.render.findings import sites_text
 from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
 
 plotly.io.renderers.default = "plotly_mimetype"

@@ -16,10 +16,10 @@ from edgeglass_dashboards.findings_view import icon
 from edgeglass_dashboards.page_summary import answer, concerning
 from edgeglass_dashboards.panels import Panel, empty
 from edgeglass_dashboards.view import View
-from edgeglass_diag.coverage_text import coverage_text
 from edgeglass_diag.records import ParameterOrigin, ParameterWrite, Site
+from edgeglass_diag.render.coverage import coverage_text
+from edgeglass_diag.render.sites import site_text
 from edgeglass_diag.signals import Signal
-from edgeglass_diag.site_text import site_text
 from edgeglass_diag.sites import Kind
 from edgeglass_diag.verdict import say
 
