@@ -1,20 +1,21 @@
-"""Which folders are runs, and which of them hold the ranks of another. No torch, no database."""
+"""Find run folders and the ranks inside of them, and choose and check folders for new runs. No torch, no database."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 from edgeglass_diag.records import UsageError
 
 FORMAT = "edgeglass-diag run"
-VERSION = 2
-"""What is written; version 1 had a row for each reading and is still read."""
+VERSION = 3
+"""What is written. Still read: version 1, with a row for each reading, and 2, with sites and findings in words."""
 
-READABLE = (1, VERSION)
+READABLE = (1, 2, VERSION)
 _RANK = re.compile(r"rank-(\d+)")
 
 
@@ -62,7 +63,7 @@ def read_header(folder: Path) -> dict[str, Any]:
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise UsageError(f"not a run: {file} is not of the format {FORMAT!r}")
     if header.get("version") not in READABLE:
-        versions = " and ".join(map(str, READABLE))
+        versions = ", ".join(map(str, READABLE))
         raise UsageError(f"{file} has version {header.get('version')}; this edgeglass-diag reads versions {versions}")
     return header
 
@@ -85,3 +86,23 @@ def is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def default_folder(name: str, root: Path) -> Path:
+    """Return a folder below ``root`` that does not exist yet, named after what runs and the time."""
+    stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    names = [stem, *(f"{stem}-{count}" for count in range(2, 100))]
+    return next(folder for name in names if not (folder := root / name).exists())
+
+
+def check_folder(folder: Path) -> None:
+    """Check that a run can be written to a folder, without making it.
+
+    Raises:
+        UsageError: if it exists and is not empty, or cannot be made.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} exists and is not empty: a run needs a new folder, and nothing is overwritten")
+    standing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not standing.is_dir() or not os.access(standing, os.W_OK):
+        raise UsageError(f"cannot write a run to {folder}: {standing} is not a folder that can be written")

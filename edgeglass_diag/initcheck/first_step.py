@@ -1,4 +1,4 @@
-"""Observes a program up to its first optimizer step, which is not taken."""
+"""Observe a program up to its first optimizer step, which is not taken."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edgeglass_diag.record.buffer import PendingWindow
 
 
 class FirstStepReached(BaseException):
-    """Raised where the first optimizer step would begin; no Exception, as it is no error of the program."""
+    """Raised when the first optimizer step would begin; no Exception, as it is no error of the program."""
 
 
 class FirstStep:
@@ -40,13 +40,13 @@ class FirstStep:
         self._optimizers: Callable[[], Sequence[Optimizer] | None] = living_optimizers
 
     def takes(self, model: nn.Module, optimizers: Sequence[Optimizer] | None) -> None:
-        """Be told the model and its optimizers, None where none is known; else those that run and live are found."""
+        """Set the model and its optimizers (None: none is known), instead of finding those that run."""
         self._recorder.name_model(model)
         self._optimizers = lambda: optimizers
 
     @property
     def inspection(self) -> Inspection | None:
-        """What was seen; None where nothing was."""
+        """Return what was observed; None if nothing was."""
         operands = self._recorder.operands
         if not self._windows or operands is None:
             return None

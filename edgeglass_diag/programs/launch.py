@@ -1,4 +1,4 @@
-"""Runs a program as ``__main__`` of this process, as ``python program`` does, and says how it ended."""
+"""Run a program as ``__main__`` of this process, as ``python program`` does, and return how it ended."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType, TracebackType
 
-from edgeglass_diag.programs.target import Program
+from edgeglass_diag.process import StopTraining
+from edgeglass_diag.programs.targets import Program
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 def launch(program: Program) -> BaseException | None:
-    """Run a program to its end; gives what it raised, with a traceback free of our frames.
+    """Run a program to its end; return the exception that ended it, its traceback free of our frames.
 
     An error is printed as Python prints it, through ``sys.excepthook``, which the program may have replaced.
     """
@@ -35,10 +36,25 @@ def launch(program: Program) -> BaseException | None:
     return None
 
 
-def show(error: BaseException) -> None:
-    """Print an error as the interpreter does that dies of it."""
+def print_error(error: BaseException) -> None:
+    """Print an error as the interpreter does when it ends by it."""
     sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
     sys.excepthook(type(error), error, error.__traceback__)
+
+
+def exit_status(error: BaseException | None) -> int:
+    """Return the exit status that the shell sees of a program which ended with ``error``."""
+    status = exit_argument(error)
+    return status if isinstance(status, int) else 0 if status is None else 1
+
+
+def exit_argument(error: BaseException | None) -> object:
+    """Return the argument of ``sys.exit`` with which this process ends as the program did."""
+    if isinstance(error, SystemExit):
+        return error.code
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    return 0 if error is None or isinstance(error, StopTraining) else 1
 
 
 def _run_script(program: Program, main: ModuleType) -> None:

@@ -7,13 +7,13 @@ import math
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from edgeglass_diag.audit.audit import audit
-from edgeglass_diag.audit.chance import fingerprint, grid_mean, round_to
-from edgeglass_diag.audit.columns import Role, recognise
-from edgeglass_diag.audit.conclusions import CONCLUSIONS
-from edgeglass_diag.audit.counts import infer_count
-from edgeglass_diag.audit.impossible import wrong_share
-from edgeglass_diag.audit.readers.tree import histories
+from edgeglass_diag.auditing.audit import audit
+from edgeglass_diag.auditing.chance import fingerprint, grid_mean, round_to
+from edgeglass_diag.auditing.columns import Role, recognise
+from edgeglass_diag.auditing.conclusions import CONCLUSIONS
+from edgeglass_diag.auditing.counts import infer_count
+from edgeglass_diag.auditing.impossible import wrong_share
+from edgeglass_diag.auditing.readers.tree import histories
 from edgeglass_diag.records import Severity
 from edgeglass_diag.rules import CATALOGUE, Stage
 from tests.helpers.audit_logs import OURS, PUBLISHED, healthy_histories

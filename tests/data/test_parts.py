@@ -84,5 +84,5 @@ def test_too_few_pictures_for_a_part(tmp_path):
 
 
 def test_scenes_have_no_whole():
-    with pytest.raises(ValueError, match="split 'all': is for data of one's own; scenes have train, val, test"):
+    with pytest.raises(ValueError, match=r"split 'all': is for own data \(data.path\); scenes have train, val, test"):
         pair_splits(DataSettings(), whole=True)

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from edgeglass_diag.evaluate.embeddings import make_embeddings
-from edgeglass_diag.evaluate.frames import curve_frame, density_frame, occurrence_frame, recall_frame, spectrum_frame
-from edgeglass_diag.evaluate.pairs import sample_pairs
-from edgeglass_diag.evaluate.pictures import curve_figure, projected_figure
-from edgeglass_diag.evaluate.projection import project
-from edgeglass_diag.evaluate.report import report
+from edgeglass_diag.evaluation.embeddings import make_embeddings
+from edgeglass_diag.evaluation.frames import curve_frame, density_frame, occurrence_frame, recall_frame, spectrum_frame
+from edgeglass_diag.evaluation.pairs import sample_pairs
+from edgeglass_diag.evaluation.pictures import curve_figure, projected_figure
+from edgeglass_diag.evaluation.projection import project
+from edgeglass_diag.evaluation.report import report
 from edgeglass_diag.figures.embeddings import LINES, density_figure, hubness_figure, projection_figure, spectrum_figure
 from edgeglass_diag.figures.retrieval import mrl_figure, recall_bars
 from edgeglass_diag.figures.style import TEMPLATES
@@ -114,7 +114,7 @@ def test_nothing_to_see_is_said():
     assert "no pair with two finite sides" in said(density_figure(density_frame(none), LIGHT))
     assert "every embedding is zero or not finite" in said(spectrum_figure(spectrum_frame(none), LIGHT))
     assert "fewer than 2 pairs" in said(hubness_figure(occurrence_frame(none), LIGHT))
-    assert "no pair to be shown" in said(projected_figure(project(none, "tsne"), LIGHT))
+    assert "no pair to show" in said(projected_figure(project(none, "tsne"), LIGHT))
     assert "no widths" in said(mrl_figure(pd.DataFrame(), LIGHT))
     assert "no recall" in said(recall_bars(pd.DataFrame(), LIGHT))
     tied = hubness_figure(occurrence_frame(sample_pairs(np.ones((20, 3)), np.ones((20, 3)))), LIGHT)
