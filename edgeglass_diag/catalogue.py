@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from edgeglass_diag.auditing.conclusions import CONCLUSIONS
-from edgeglass_diag.rules import CATALOGUE, Rule, all_rules
-from edgeglass_diag.rules.causality import BROUGHT_BY
-from edgeglass_diag.rules.examples import EXAMPLES
-
-FAMILIES = {
-    "EG0": "Setup and initialisation", "EG1": "Attention", "EG2": "Optimisation", "EG3": "Embeddings", "EG4": "Loss",
-    "EG5": "Data", "EG6": "Evaluation", "EG7": "Matryoshka heads", "EG8": "Numerics",
-}  # fmt: skip
+from edgeglass_diag.rules import all_rules, find_rule
+from edgeglass_diag.rules.document import rule_page, rules_document
 
 
 def catalogue() -> list[dict[str, Any]]:
@@ -51,48 +44,14 @@ def catalogue() -> list[dict[str, Any]]:
 
 
 def page(code: str) -> str:
-    """Return one rule in full: what, why, formula, thresholds, source, fix, examples and causes."""
-    rule = next((rule for rule in all_rules() if rule.code == code), None)
-    if rule is None:
-        return _audit_page(code)
-    return "\n\n".join([f"{rule.code} {rule.name} ({rule.severity.value})", rule.page(), *_facts(rule)])
-
-
-def _facts(rule: type[Rule]) -> Iterator[str]:
-    thresholds = ", ".join(f"{name} = {value:g}" for name, value in rule().thresholds.items())
-    yield f"Thresholds: {thresholds or 'none'}"
-    yield f"Source: {rule.source}"
-    yield f"Fix: {rule.fix}"
-    example = EXAMPLES.get(rule.code)
-    if example is not None:
-        yield f"Faulty:  {example.faulty}\nHealthy: {example.healthy}"
-    if rule.code in BROUGHT_BY:
-        yield f"Can follow from: {', '.join(BROUGHT_BY[rule.code])}"
+    """One rule in full: what, why, formula, thresholds, source, fix, examples, and what can bring it."""
+    rule = find_rule(code)
+    return _audit_page(code) if rule is None else rule_page(rule)
 
 
 def document() -> str:
-    """Return the page docs/rules.md in Markdown: every rule of this package."""
-    parts = [
-        "# Rules",
-        "Made of the rules' own text by `make docs`. A finding that follows from another is nested under it.",
-    ]
-    for family, title in FAMILIES.items():
-        rules = [rule for rule in CATALOGUE if rule.code.startswith(family)]
-        parts.append(f"## {family}xx: {title}")
-        for rule in rules:
-            parts += [
-                f"### {rule.code} {rule.name}",
-                f"*{rule.severity.value}*. {rule.page()}",
-                *map(_marked, _facts(rule)),
-            ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _marked(fact: str) -> str:
-    if fact.startswith("Faulty"):
-        return f"```\n{fact}\n```"
-    name, _, text = fact.partition(": ")
-    return f"**{name}:** {text}"
+    """The page docs/rules.md: every rule of this package, in Markdown."""
+    return rules_document()
 
 
 def _audit_page(code: str) -> str:

@@ -9,6 +9,7 @@ from edgeglass_diag.explanation.outcome import MIN_LOSS_GAP
 from edgeglass_diag.plain_values import plain
 from edgeglass_diag.run_summary import run_summary
 from edgeglass_diag.settings import differing
+from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
 from edgeglass_diag.store import Run
 
 
@@ -28,8 +29,8 @@ def compare_runs(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _relative_losses(run: Run) -> dict[int, float]:
-    chance = {reading.step: reading.values[0] for _, reading in run.readings("loss/chance", site="")}
-    total = {reading.step: reading.values[0] for _, reading in run.readings("loss/total", site="")}
+    chance = {reading.step: reading.values[0] for _, reading in run.readings(LOSS_CHANCE, site="")}
+    total = {reading.step: reading.values[0] for _, reading in run.readings(LOSS_TOTAL, site="")}
     return {step: total[step] / chance[step] for step in total if chance.get(step, 0.0) > 0}
 
 

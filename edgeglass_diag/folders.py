@@ -12,10 +12,10 @@ from typing import Any
 from edgeglass_diag.records import UsageError
 
 FORMAT = "edgeglass-diag run"
-VERSION = 2
-"""What is written; version 1 had a row for each reading and is still read."""
+VERSION = 3
+"""What is written. Still read: version 1, with a row for each reading, and 2, with sites and findings in words."""
 
-READABLE = (1, VERSION)
+READABLE = (1, 2, VERSION)
 _RANK = re.compile(r"rank-(\d+)")
 
 
@@ -63,7 +63,7 @@ def read_header(folder: Path) -> dict[str, Any]:
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise UsageError(f"not a run: {file} is not of the format {FORMAT!r}")
     if header.get("version") not in READABLE:
-        versions = " and ".join(map(str, READABLE))
+        versions = ", ".join(map(str, READABLE))
         raise UsageError(f"{file} has version {header.get('version')}; this edgeglass-diag reads versions {versions}")
     return header
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgeglass_diag.plain_values import finding_summary, plain
+from edgeglass_diag.signals.losses import LOSS_TOTAL
 from edgeglass_diag.store import Run
 
 
@@ -31,7 +32,7 @@ def _of_recipe(run: Run) -> dict[str, Any]:
 
 def _of_program(run: Run) -> dict[str, Any]:
     """Return the facts of a program's run; its training loss is the mean over the last ten recorded windows."""
-    losses = [reading.values[0] for _, reading in run.readings("loss/total", site="")][-10:]
+    losses = [reading.values[0] for _, reading in run.readings(LOSS_TOTAL, site="")][-10:]
     return {
         "train_loss": sum(losses) / len(losses) if losses else None,
         "windows": run.windows,

@@ -19,13 +19,14 @@ import edgeglass_diag.store.slices  # noqa: F401
 from edgeglass_diag.process import StopTraining as StopTraining
 from edgeglass_diag.process import ending, environment, git
 from edgeglass_diag.record import Recorder
-from edgeglass_diag.record.attention import LOGITS
+from edgeglass_diag.record.attention_layout import LOGITS
 from edgeglass_diag.record.buffer import PendingWindow
 from edgeglass_diag.record.snapshots import PendingEmbeddings
 from edgeglass_diag.records import Finding, Reading, UsageError, Window
 from edgeglass_diag.rules import Engine, Rule
-from edgeglass_diag.rules.choice import choose_rules
+from edgeglass_diag.rules.choice import choose_rules, codes_to_stop_on, header_of
 from edgeglass_diag.schedule import Schedule
+from edgeglass_diag.signals import metric
 from edgeglass_diag.store import RunWriter
 
 OnWindow = Callable[[Window, list[Finding]], None]
@@ -77,7 +78,8 @@ class Watch:
     ) -> None:
         self.folder = Path(out)
         self.result: dict[str, object] = {}
-        self._engine = Engine(choose_rules(rules))
+        chosen = choose_rules(rules)
+        self._engine = Engine(chosen)
         logits = None if exact_attention else LOGITS
         schedule = Schedule(every=every)
         self._recorder = Recorder(schedule, self._take, attention_logits=logits, embeddings=self._hand_over)
@@ -90,7 +92,7 @@ class Watch:
         self._writer: RunWriter | None = None
         if store is None:
             about = {"every": every, "environment": environment(), "git": git(), "command": sys.argv, **(header or {})}
-            self._writer = RunWriter(self.folder, name=name or self.folder.name, header=about)
+            self._writer = RunWriter(self.folder, name=name or self.folder.name, header=about | header_of(chosen))
         self._thread = threading.Thread(target=self._consume, name="edgeglass-diag writer", daemon=True)
 
     @property
@@ -119,7 +121,7 @@ class Watch:
         """
         if not self._open:
             raise UsageError("log: expected inside of the watch's with block, where the record is open")
-        readings = tuple(Reading(step, "", f"metric/{name}", (float(value),)) for name, value in metrics.items())
+        readings = tuple(Reading(step, "", metric(name), (float(value),)) for name, value in metrics.items())
         self._hand_over(Window(step, readings))
 
     def abandon(self) -> None:
@@ -227,15 +229,6 @@ def _innermost(optimizer: Optimizer) -> Optimizer:
     return _innermost(inner) if isinstance(inner, Optimizer) and inner is not optimizer else optimizer
 
 
-def _check_stop_on(codes: Sequence[str], rules: Sequence[Rule]) -> None:
-    if isinstance(codes, str):
-        raise UsageError(f"stop_on: expected a sequence of codes, got {codes!r}")
-    known = {rule.code for rule in rules}
-    for code in codes:
-        if code not in known:
-            raise UsageError(f"stop_on: no rule {code!r} among those that run; see 'edgeglass-diag rules'")
-
-
 def watch(
     model: nn.Module | None = None,
     optimizer: Optimizer | None = None,
@@ -270,14 +263,13 @@ def watch(
         UsageError: if ``out`` is not empty or cannot be written, or no rule that runs has a code that is given.
     """
     chosen = choose_rules(rules)
-    _check_stop_on(stop_on, chosen)
     watching = Watch(
         out,
         name=name,
         every=every,
         exact_attention=exact_attention,
         rules=chosen,
-        stop_on=stop_on,
+        stop_on=codes_to_stop_on(stop_on, chosen),
         on_finding=on_finding,
     )
     if model is not None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeglass_dashboards.context import Context
 from edgeglass_diag.records import UsageError
+from edgeglass_diag.signals import Signal
 from edgeglass_diag.store import Run
 
 if TYPE_CHECKING:
@@ -75,17 +76,14 @@ def widths(run: Run, full: int) -> list[int]:
     return sorted(dims, reverse=True)
 
 
-def widest_sides(run: Run, signal: str) -> dict[str, pd.DataFrame]:
-    """A signal of the widest embedding of each side by step, by the side's label."""
+def side_frames(run: Run, signal: Signal) -> dict[str, pd.DataFrame]:
+    """Return a signal by step of the widest embedding of each side, by the word for the side."""
     if signal not in run.signals:
         return {}
-    from edgeglass_diag.figures.of_run import width_of
+    from edgeglass_diag.figures.of_run import widest_sides
 
-    sites = sorted((site for site in run.sites if site.kind == "embedding"), key=lambda site: width_of(site.path))
     frame = run.frame(signal)
-    found = {}
-    for site in sites:
-        rows = frame[frame["site"] == site.path]
-        if len(rows):
-            found[site.label or site.path] = rows
+    measured = set(frame["site"])
+    sides = widest_sides(site for site in run.sites if site.path in measured)
+    found = {side.side: frame[frame["site"] == side.path] for side in sorted(sides, key=lambda side: side.width)}
     return dict(sorted(found.items()))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgeglass_diag.auditing.columns import Role, parse_column
 from edgeglass_diag.auditing.conclusions import conclude
-from edgeglass_diag.auditing.impossible import loss_below_possible, recall_beside_chance
+from edgeglass_diag.auditing.impossible import loss_below_possible, recall_despite_chance
 from edgeglass_diag.auditing.logged import Case, Logged
 from edgeglass_diag.auditing.losses import (
     AtChance,
@@ -39,6 +39,7 @@ from edgeglass_diag.auditing.values import counters, never_computed, repeats, sc
 from edgeglass_diag.auditing.weights import Mixture, mixtures
 from edgeglass_diag.records import Finding, UsageError
 from edgeglass_diag.rules.embeddings import ConstantEmbeddings
+from edgeglass_diag.rules.loss import LossAtChance, LossBelowPossible
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,9 @@ def audit(logged: Logged, told: Mapping[str, Role | None] | None = None, *, batc
     batch = batch_size or _batch(case, implied)
     found += loss_below_possible(case, n=pairs, batch=batch)
     found += scale_bounds(case, made, batch=batch, n=pairs)
-    found += recall_beside_chance(case, states, pairs)
+    found += recall_despite_chance(case, states, pairs)
     found += impossible_recalls(case, counted)
-    flagged = {f"{f.evidence['column']}" for f in found if f.code == "EG402"}
+    flagged = {f.site for f in found if f.code == LossBelowPossible.code}
     found += never_computed(case, flagged)
     found += repeats(case, {one.series.label for one in states})
     found += [*scales(case), *counters(case), *learning_rates(case), *reduced_precision(case)]
@@ -140,7 +141,7 @@ def _chance(
     found += [
         exactly_chance_finding(case, recalls, n or 0, p, certain=certain, because_of=because) for recalls, p in same_n
     ]
-    found += identical(case, states, because_of=because or ("EG401" if states else None))
+    found += identical(case, states, because_of=because or (LossAtChance.code if states else None))
     return found, states, n
 
 
@@ -155,7 +156,7 @@ def _constant_side(case: Case, states: Sequence[AtChance], exact: Sequence[tuple
     spread = math.sqrt(2 * best.level.tolerance / best.level.weight)
     return conclude(
         ConstantEmbeddings, case, best.series,
-        f"one side is constant, a collapse and not slow learning: the loss is that of a uniform softmax "
+        f"on one side, a collapse and not slow learning: the loss is that of a uniform softmax "
         f"({best.level.arithmetic}) and every query got the same ranking ({way})",
         evidence={
             "batch_size": best.level.batch, "n": best.level.n, "largest_logit_std": spread,

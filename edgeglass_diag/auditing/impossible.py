@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-from edgeglass_diag.auditing.conclusions import RECALL_BESIDE_CHANCE, conclude
+from edgeglass_diag.auditing.conclusions import RECALL_AT_CHANCE_LOSS, conclude
 from edgeglass_diag.auditing.logged import Case, Series
 from edgeglass_diag.auditing.losses import AtChance
 from edgeglass_diag.auditing.recalls import Recalls, last_recalls
@@ -33,7 +33,7 @@ def wrong_share(recalls: Mapping[int, float], n: int, batch: int) -> float:
 
 
 def loss_below_possible(case: Case, *, n: int | None, batch: int | None) -> Iterator[Finding]:
-    """EG402: a validation loss lower than the wrong answers beside it cost, ln 2 each.
+    """EG402: a validation loss lower than the wrong answers of its recalls cost, ln 2 each.
 
     The bound is an expectation over batches; a loss is flagged below ``share`` (a half) of it, after its digits.
     """
@@ -63,8 +63,8 @@ def _below(
     exact = series.last <= 0
     return conclude(
         LossBelowPossible, case, series,
-        f"{series.label} = {series.last:.4g} cannot be true beside {recalls.way} {told}: over {n} pairs in batches of "
-        f"{batch} at least {wrong:.2%} of the answers are wrong and cost ln 2 each, {bound:.3g} on average",
+        f"{series.label} = {series.last:.4g} with {recalls.way} {told}: over {n} pairs in batches of {batch} at least "
+        f"{wrong:.2%} of the answers are wrong and cost ln 2 each, {bound:.3g} on average",
         severity=Severity.CRITICAL if exact else Severity.WARNING,
         evidence={
             "value": series.last, "bound": bound, "wrong_share": wrong, "n": n, "batch_size": batch,
@@ -74,8 +74,8 @@ def _below(
     )  # fmt: skip
 
 
-def recall_beside_chance(case: Case, states: list[AtChance], n: int | None) -> Iterator[Finding]:
-    """EG653: a validation loss that is exactly that of a uniform softmax beside recalls far above chance.
+def recall_despite_chance(case: Case, states: list[AtChance], n: int | None) -> Iterator[Finding]:
+    """EG653: a validation loss that is exactly that of a uniform softmax, with recalls far above chance.
 
     Far: above ten times K/N and above 10 %; with equal scores every honest way to break ties gives K/N.
     """
@@ -88,8 +88,8 @@ def recall_beside_chance(case: Case, states: list[AtChance], n: int | None) -> I
         if one is None or one.series.last_step != recalls.first.last_step or value <= max(0.1, 10 * k / n):
             continue
         yield conclude(
-            RECALL_BESIDE_CHANCE, case, recalls.first,
-            f"{recalls.way} R@{k} = {value:.4g} beside {one.series.label} = {one.series.last:.6g} = "
+            RECALL_AT_CHANCE_LOSS, case, recalls.first,
+            f"{recalls.way} R@{k} = {value:.4g} with {one.series.label} = {one.series.last:.6g} = "
             f"{one.level.arithmetic}: with a uniform softmax all scores are equal and R@{k} is {k}/{n}",
             evidence={f"R@{k}": value, "loss": one.series.last, "arithmetic": one.level.arithmetic, "n": n},
         )  # fmt: skip

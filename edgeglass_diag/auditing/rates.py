@@ -6,14 +6,15 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from edgeglass_diag.auditing.conclusions import RATE_ENDS_EARLY, RATE_RESTARTS, WARMUP_NEVER_ENDS, conclude
+from edgeglass_diag.auditing.conclusions import RATE_RESTARTS, conclude
 from edgeglass_diag.auditing.logged import Case, Series, setting
 from edgeglass_diag.records import Finding
+from edgeglass_diag.rules.learning_rate import ScheduleEnded, WarmupTooLong
 from edgeglass_diag.rules.optimisation import ScheduleOverrun
 
 LOW = ScheduleOverrun.low
 """Share of the peak that the rate must have fallen to before its rise is one past the horizon."""
-POINTS = int(ScheduleOverrun.points)
+POINTS = ScheduleOverrun.points
 ENDS_EARLY = 0.1
 """Share of the rows at the end with rate 0 from which on the schedule ended early; a decay to 0 has one such row."""
 
@@ -51,7 +52,7 @@ def _overrun(case: Case, series: Series) -> Iterator[Finding]:
     yield conclude(
         ScheduleOverrun, case, series,
         f"{series.label} fell to {rising[0]:.3g} at step {steps[lowest]} and rises again to {rising[-1]:.3g} at step "
-        f"{steps[-1]}: a cosine past its horizon",
+        f"{steps[-1]}",
         evidence={"lowest": rising[0], "at": steps[lowest], "now": rising[-1], "peak": values[peak],
                   "arithmetic": f"misfit of c t^2 {_misfit(times, lifted, 2):.2g}, "
                                 f"of c t {_misfit(times, lifted, 1):.2g}"},
@@ -79,7 +80,7 @@ def _warmup(case: Case, series: Series) -> Iterator[Finding]:
     aim = setting(case.settings, "lr", "learning_rate", "max_lr", "peak_lr")
     ends = f"; at this pace the {aim:.3g} of the settings comes at step {aim / rises[-1]:.0f}" if aim else ""
     yield conclude(
-        WARMUP_NEVER_ENDS, case, series,
+        WarmupTooLong, case, series,
         f"{series.label} rises evenly from {values[0]:.3g} to {values[-1]:.3g} in all {len(values)} rows: the "
         f"warm-up is longer than what is logged{ends}",
         evidence={"first": values[0], "last": values[-1], "per_step": rises[-1], "setting": aim,
@@ -105,13 +106,14 @@ def _restarts(case: Case, series: Series) -> Iterator[Finding]:
 
 def _ends_early(case: Case, series: Series) -> Iterator[Finding]:
     values = series.values
-    zeros = next((i for i, v in enumerate(reversed(values)) if v > 1e-6 * max(values)), len(values))
-    if max(values) > 0 and zeros >= 3 and zeros > ENDS_EARLY * len(values):
+    zeros = next((i for i, v in enumerate(reversed(values)) if v > ScheduleEnded.low * max(values)), len(values))
+    if max(values) > 0 and zeros >= ScheduleEnded.windows and zeros > ENDS_EARLY * len(values):
         yield conclude(
-            RATE_ENDS_EARLY, case, series,
+            ScheduleEnded, case, series,
             f"{series.label} is 0 in the last {zeros} of {len(values)} rows, from step {series.steps[-zeros]} on: "
             "nothing is trained any more",
-            evidence={"rows": zeros, "of": len(values), "since": series.steps[-zeros]},
+            since=series.steps[-zeros],
+            evidence={"rows": zeros, "of": len(values)},
         )  # fmt: skip
 
 
@@ -151,7 +153,7 @@ def _few_points(case: Case, series: Series) -> Iterator[Finding]:
         return
     low = f", {last / aim:.2%} of the {aim:.3g} of the settings" if aim else ""
     yield conclude(
-        ScheduleOverrun, case, series, f"{words}: a cosine past its horizon, at the end {last:.3g}{low}",
+        ScheduleOverrun, case, series, f"{words}; at the end it is {last:.3g}{low}",
         evidence=evidence,
     )  # fmt: skip
 

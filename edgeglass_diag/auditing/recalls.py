@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from edgeglass_diag.auditing.conclusions import NOT_A_MULTIPLE, NOT_MONOTONE, OUT_OF_RANGE, conclude
+from edgeglass_diag.auditing.conclusions import NOT_A_MULTIPLE, OUT_OF_RANGE, conclude
 from edgeglass_diag.auditing.counts import Count, infer_count
 from edgeglass_diag.auditing.logged import FLOAT32, Case, Series, Table
 from edgeglass_diag.records import Finding, Severity
-from edgeglass_diag.rules.evaluation import RecallExactlyChance
+from edgeglass_diag.rules.recalls import RecallExactlyChance, RecallsOutOfOrder
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def exactly_chance_finding(
 
 
 def impossible_recalls(case: Case, counted: Mapping[str, Count]) -> Iterator[Finding]:
-    """Recalls out of range, falling with K, or no multiples of 1/N for the logged N."""
+    """Yield recalls out of range, falling with K, or no multiples of 1/N for the logged N."""
     for one in case.of("recall"):
         outside = [v for v in one.values if v < 0 or v > 1 + one.tolerance]
         if outside:
@@ -155,7 +155,7 @@ def _falling(case: Case) -> Iterator[Finding]:
                 for step, value in zip(high.steps, high.values, strict=True):
                     if step in at and at[step] > value + low.tolerance + high.tolerance + FLOAT32:
                         yield conclude(
-                            NOT_MONOTONE, case, high,
+                            RecallsOutOfOrder, case, high,
                             f"R@{high.role.k} = {value:.6g} is below R@{low.role.k} = {at[step]:.6g} at step {step}",
                             evidence={f"R@{high.role.k}": value, f"R@{low.role.k}": at[step], "step": step},
                         )  # fmt: skip

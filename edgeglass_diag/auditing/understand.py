@@ -20,7 +20,10 @@ class Understood:
 
 
 def understand(logged: Logged, told: Mapping[str, Role | None]) -> Understood:
-    """Give each column its role, by its name or as told; what has none is left out, what nearly has one is said."""
+    """Return the columns with their roles, by their names or as given on the command line.
+
+    A column without a role is left out; one whose name fits several is listed among the open columns, with the reason.
+    """
     series: list[Series] = []
     undecided: dict[str, str] = {}
     for table in logged.tables:

@@ -13,6 +13,7 @@ from edgeglass_diag.auditing.conclusions import (
     SCALE_AT_CLAMP,
     SCALE_AT_INIT,
     conclude,
+    site_of,
 )
 from edgeglass_diag.auditing.logged import FLOAT32, Case, Series
 from edgeglass_diag.records import Finding, Severity
@@ -24,10 +25,10 @@ def never_computed(case: Case, flagged: set[str]) -> Iterator[Finding]:
 
     Args:
         case: the history.
-        flagged: labels of series that are found impossible already.
+        flagged: sites of series that are found impossible already.
     """
     for series in case.of("loss"):
-        if series.label in flagged:
+        if site_of(case, series) in flagged:
             continue
         finite = [v for v in series.values if math.isfinite(v)]
         zeros = sum(v == 0 for v in series.values)
@@ -41,7 +42,7 @@ def never_computed(case: Case, flagged: set[str]) -> Iterator[Finding]:
         if finite and not math.isfinite(series.last):
             at = next(step for step, v in zip(series.steps, series.values, strict=True) if not math.isfinite(v))
             yield conclude(
-                NonFinite, case, series, f"{series.label} is {series.last} since step {at}", evidence={"since": at}
+                NonFinite, case, series, f"{series.label} is {series.last} since step {at}", since=at, evidence={}
             )
 
 
@@ -53,13 +54,13 @@ def _zeros(case: Case, series: Series, zeros: int) -> Iterator[Finding]:
         s for s in case.of("loss", split=series.role.split, part=series.role.part)
         if s is not series and any(v > 0 for v in s.values)
     ]  # fmt: skip
-    beside = "".join(f"; {s.label} = {s.last:.6g}" for s in others)
+    elsewhere = "".join(f"; {s.label} = {s.last:.6g}" for s in others)
     own = [v for v in series.values if v > 0]
     if len(series.values) > 1 and own and min(own) < 100 * series.tolerance:
         return  # a loss that reached 0 by falling
     digits = f" ({series.tolerance:.1g} by its digits)" if series.tolerance > 1e-4 else ""
-    message = f"{series.label} is exactly 0{digits}{where}{beside}: no softmax over pairs, but a value never computed"
-    certain = bool(beside or own)
+    message = f"{series.label} is exactly 0{digits}{where}{elsewhere}, which no softmax over pairs gives"
+    certain = bool(elsewhere or own)
     yield _never(case, series, message, severity=None if certain else Severity.WARNING)
 
 
@@ -71,7 +72,7 @@ def _never(case: Case, series: Series, message: str, *, severity: Severity | Non
 def repeats(case: Case, at_chance: set[str]) -> Iterator[Finding]:
     """EG451: three or more rows in a row with the same loss to at least five significant digits.
 
-    Two epochs of a model that moves differ in the fifth digit; a loss at its chance level is told as such.
+    Two epochs of a model that moves differ in the fifth digit; a loss at its chance level is left to EG401.
     """
     for series in case.of("loss"):
         if series.label in at_chance or not series.role.contrastive or series.tolerance > 5e-6 * abs(series.last):

@@ -30,16 +30,18 @@ def check_severity(fail_on: str | None) -> None:
         raise UsageError(f"--fail-on: expected warning or critical, got {fail_on!r}")
 
 
-def check_codes(codes: Sequence[str]) -> None:
-    """Raise UsageError for a code of --stop-on that no rule of a run has."""
-    if not codes:
-        return
-    from edgeglass_diag.rules import all_rules
+def stop_codes(codes: Sequence[str]) -> tuple[str, ...]:
+    """Return the codes of --stop-on as they are today.
 
-    known = {rule.code for rule in all_rules()}
-    for code in codes:
-        if code not in known:
-            raise UsageError(f"--stop-on: no rule {code!r}; see 'edgeglass-diag rules'")
+    Raises:
+        UsageError: for a code that no rule has or had.
+    """
+    if not codes:
+        return ()
+    from edgeglass_diag.rules import all_rules
+    from edgeglass_diag.rules.choice import codes_to_stop_on
+
+    return codes_to_stop_on(codes, [rule() for rule in all_rules()], option="--stop-on")
 
 
 def chosen_rules(select: Sequence[str], ignore: Sequence[str], thresholds: Sequence[str]) -> list[Rule]:

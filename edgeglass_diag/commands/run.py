@@ -21,9 +21,9 @@ from edgeglass_diag.commands.options import (
     RunOut,
     Select,
     Thresholds,
-    check_codes,
     check_severity,
     chosen_rules,
+    stop_codes,
 )
 from edgeglass_diag.commands.output import exit_on, print_json, print_parts, stdout_kept, terminal
 from edgeglass_diag.commands.targets import run_folder, to_run, unknown_recipe
@@ -68,10 +68,9 @@ def run(
 
     clear_env()
     check_severity(fail_on)
-    check_codes(stop_on)
     named = words or ([] if module is not None else ["incident"])
     target = to_run("run", named, module, settings)
-    options = WatchOptions(every, chosen_rules(select, ignore, thresholds), tuple(stop_on))
+    options = WatchOptions(every, chosen_rules(select, ignore, thresholds), stop_codes(stop_on))
     request = _Request(run_folder(out, target), options, port if watch else None, fail_on, as_json)
     if isinstance(target, Recipe):
         _run_recipe(target, request)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from edgeglass_diag.signals.losses import LOSS_ACCURACY, LOSS_CHANCE, LOSS_TOTAL
+
 if TYPE_CHECKING:
     from edgeglass_diag.store import Run
 
@@ -40,12 +42,12 @@ class Outcome:
 
 def measure(run: Run) -> Outcome:
     """Return the outcome of a recorded replay; a loss without known chance level is relative to its first value."""
-    total = {r.step: r.values[0] for _, r in run.readings("loss/total", site="")}
-    chance = {r.step: r.values[0] for _, r in run.readings("loss/chance", site="")}
+    total = {r.step: r.values[0] for _, r in run.readings(LOSS_TOTAL, site="")}
+    chance = {r.step: r.values[0] for _, r in run.readings(LOSS_CHANCE, site="")}
     first = next(iter(total.values()), math.nan)
     relative = [(value - level) / abs(level) for step, value in total.items() if (level := chance.get(step, first))]
     accuracies: dict[int, list[float]] = {}
-    for _, reading in run.readings("loss/accuracy"):
+    for _, reading in run.readings(LOSS_ACCURACY):
         accuracies.setdefault(reading.step, []).append(reading.values[0])
     by_step = [fmean(values) for _, values in sorted(accuracies.items())]
     codes = tuple(dict.fromkeys(f.code for f in run.findings if f.severity.rank > 0))

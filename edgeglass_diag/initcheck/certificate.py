@@ -8,8 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeglass_diag.initcheck.inspect import Inspection
+from edgeglass_diag.signals.activations import ACTIVATION_RMS
+from edgeglass_diag.signals.attention import ATTENTION_ENTROPY, ATTENTION_LOGIT_STD
+from edgeglass_diag.signals.parameters import GRADIENT_NORM
 
 SEEDS = 5
+_PREDICTED_LOGIT_STD, _PARAMETER_STD = "attention/predicted_logit_std", "parameter/std"
+"""Statistics of a certificate that are no signals of a run."""
 _T = {2: 636.6, 3: 31.60, 4: 12.92, 5: 8.610, 6: 6.869, 7: 5.959, 8: 5.408, 9: 5.041, 10: 4.781}
 """99.9 % quantiles of Student's t, two-sided, by number of seeds: https://www.itl.nist.gov/div898/handbook."""
 _LEAST = 1e-3
@@ -94,16 +99,16 @@ def changes(certificate: Mapping[str, Any], inspection: Inspection) -> list[Chan
 
 def _statistics(inspection: Inspection) -> Iterator[tuple[str, str, float]]:
     for attention in inspection.attention:
-        yield "attention/logit_std", attention.site, attention.logit_std
-        yield "attention/entropy", attention.site, attention.entropy
+        yield ATTENTION_LOGIT_STD, attention.site, attention.logit_std
+        yield ATTENTION_ENTROPY, attention.site, attention.entropy
         if attention.predicted_logit_std is not None:
-            yield "attention/predicted_logit_std", attention.site, attention.predicted_logit_std
+            yield _PREDICTED_LOGIT_STD, attention.site, attention.predicted_logit_std
     for module in inspection.modules:
-        yield "activation/rms", module.site, module.rms
+        yield ACTIVATION_RMS, module.site, module.rms
     for parameter in inspection.parameters:
-        yield "parameter/std", parameter.name, parameter.std
+        yield _PARAMETER_STD, parameter.name, parameter.std
         if parameter.gradient is not None:
-            yield "gradient/norm", parameter.name, parameter.gradient
+            yield GRADIENT_NORM, parameter.name, parameter.gradient
 
 
 def _interval(values: Sequence[float], factor: float) -> list[float]:

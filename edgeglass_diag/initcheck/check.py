@@ -17,6 +17,7 @@ from edgeglass_diag.initcheck.report import CheckReport
 from edgeglass_diag.initcheck.verdict import verdict
 from edgeglass_diag.records import Reading, UsageError, Window
 from edgeglass_diag.rules import Engine, Rule
+from edgeglass_diag.signals.parameters import STANDING_GRADIENT, STANDING_OPTIMIZER
 
 FORMS = "a model, (model, batch), or (model, optimizer, step)"
 
@@ -111,9 +112,9 @@ def judged(
 
 def _with_standing(window: Window, standing: Mapping[str, Standing]) -> Window:
     added = [
-        Reading(window.step, name, f"standing/{word}", (float(value),))
+        Reading(window.step, name, signal, (float(value),))
         for name, stands in standing.items()
         if stands.trainable and stands.optimizer is not None
-        for word, value in (("optimizer", stands.optimizer), ("gradient", stands.gradient or 0.0))
+        for signal, value in ((STANDING_OPTIMIZER, stands.optimizer), (STANDING_GRADIENT, stands.gradient or 0.0))
     ]
     return replace(window, readings=(*window.readings, *added))

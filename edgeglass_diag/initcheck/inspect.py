@@ -16,9 +16,18 @@ from edgeglass_diag.initcheck.prediction import Side, entropy, logit_std
 from edgeglass_diag.record import Recorder
 from edgeglass_diag.record.attention_inputs import Operand, Operands
 from edgeglass_diag.record.buffer import PendingWindow
-from edgeglass_diag.record.coverage import NOT_CALLED
 from edgeglass_diag.record.tensor_sources import tensors_in
 from edgeglass_diag.records import ParameterOrigin, UsageError, Window
+from edgeglass_diag.signals import Signal
+from edgeglass_diag.signals.activations import ACTIVATION_RMS, ACTIVATION_SAMPLE_SIGNAL
+from edgeglass_diag.signals.attention import (
+    ATTENTION_ENTROPY,
+    ATTENTION_LOGIT_STD,
+    ATTENTION_TOP1,
+    ATTENTION_VALID_KEYS,
+)
+from edgeglass_diag.signals.parameters import GRADIENT_NORM, WEIGHT_ROW_SIGNAL
+from edgeglass_diag.sites import Coverage, Kind, ModuleSite
 
 Build = Callable[[], nn.Module]
 Loss = Callable[[Any], Tensor]
@@ -189,36 +198,38 @@ def _gradients_restored(parameters: list[nn.Parameter]) -> Iterator[None]:
 
 def inspection_of(window: Window, operands: Mapping[str, Operands]) -> Inspection:
     """What the window before the first step shows, with the operands of its attentions by site."""
-    by_signal: dict[str, dict[str, float]] = {}
+    by_signal: dict[Signal, dict[str, float]] = {}
     for reading in window.readings:
         by_signal.setdefault(reading.signal, {})[reading.site] = math.fsum(reading.values) / len(reading.values)
     sites = sorted(window.sites, key=lambda site: site.order)
-    attention = tuple(_attention(s, by_signal, operands.get(s)) for s in by_signal.get("attention/logit_std", {}))
-    rms, signal = by_signal.get("activation/rms", {}), by_signal.get("activation/sample_signal", {})
+    attention = tuple(_attention(s, by_signal, operands.get(s)) for s in by_signal.get(ATTENTION_LOGIT_STD, {}))
+    rms, signal = by_signal.get(ACTIVATION_RMS, {}), by_signal.get(ACTIVATION_SAMPLE_SIGNAL, {})
     modules = tuple(
-        ModuleAtInit(s.path, s.label, rms[s.path], signal.get(s.path))
+        ModuleAtInit(s.path, s.class_name, rms[s.path], signal.get(s.path))
         for s in sites
-        if s.kind == "module" and s.path in rms
+        if isinstance(s, ModuleSite) and s.path in rms
     )
-    norms, rows = by_signal.get("gradient/norm", {}), by_signal.get("weight/row_signal", {})
-    trained = {s.path for s in sites if s.kind == "parameter"}
+    norms, rows = by_signal.get(GRADIENT_NORM, {}), by_signal.get(WEIGHT_ROW_SIGNAL, {})
+    trained = {s.path for s in sites if s.kind is Kind.PARAMETER}
     parameters = tuple(
         ParameterAtInit(o.name, o.shape, o.std, norms.get(o.name), rows.get(o.name))
         for o in window.origins
         if o.name in trained
     )
-    silent = tuple(s.path for s in sites if s.kind == "module" and s.status == NOT_CALLED)
+    silent = tuple(s.path for s in sites if s.kind is Kind.MODULE and s.coverage is Coverage.NOT_CALLED)
     return Inspection(attention, modules, parameters, window.origins, silent, window)
 
 
-def _attention(site: str, by_signal: Mapping[str, Mapping[str, float]], operands: Operands | None) -> AttentionAtInit:
-    def read(name: str) -> float:
-        return by_signal.get(f"attention/{name}", {}).get(site, math.nan)
+def _attention(
+    site: str, by_signal: Mapping[Signal, Mapping[str, float]], operands: Operands | None
+) -> AttentionAtInit:
+    def read(signal: Signal) -> float:
+        return by_signal.get(signal, {}).get(site, math.nan)
 
-    predicted, reason = predict(operands, masked=read("valid_keys") < 1)
+    predicted, reason = predict(operands, masked=read(ATTENTION_VALID_KEYS) < 1)
     keys = 0 if operands is None else operands.key.count
     return AttentionAtInit(
-        site, read("logit_std"), read("entropy"), read("top1"),
+        site, read(ATTENTION_LOGIT_STD), read(ATTENTION_ENTROPY), read(ATTENTION_TOP1),
         0 if operands is None else operands.query.count, keys,
         predicted, None if predicted is None else entropy(predicted, keys), reason,
     )  # fmt: skip

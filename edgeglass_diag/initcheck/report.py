@@ -12,6 +12,9 @@ from edgeglass_diag.initcheck.inspect import Inspection
 from edgeglass_diag.initcheck.parameter_status import Standing
 from edgeglass_diag.initcheck.prediction import unrelated_loss
 from edgeglass_diag.records import Finding, ParameterOrigin
+from edgeglass_diag.signals import Signal
+from edgeglass_diag.signals.losses import LOSS_CANDIDATES, LOSS_CHANCE, LOSS_LOGIT_STD, LOSS_TOTAL, LOSS_WEIGHT
+from edgeglass_diag.sites import LossSite
 
 
 @dataclass(frozen=True)
@@ -61,25 +64,27 @@ def loss(checked: CheckReport) -> dict[str, float | None] | None:
     ``chance`` is the loss of equal logits (ln B and the like), ``unrelated`` that of unrelated pairs whose logits
     are as spread as these (None if a loss is no softmax).
     """
-    total, chance = reading(checked, "loss/total", ""), reading(checked, "loss/chance", "")
+    total, chance = reading(checked, LOSS_TOTAL, ""), reading(checked, LOSS_CHANCE, "")
     if total is None or chance is None:
         return None
     return {"value": total, "chance": chance, "unrelated": _unrelated(checked)}
 
 
 def _unrelated(checked: CheckReport) -> float | None:
-    sites = [r.site for r in checked.inspection.window.readings if r.signal == "loss/weight"]
-    labels = {site.path: site.label for site in checked.inspection.window.sites if site.kind == "loss"}
+    sites = [r.site for r in checked.inspection.window.readings if r.signal == LOSS_WEIGHT]
+    sigmoid = {s.path for s in checked.inspection.window.sites if isinstance(s, LossSite) and s.is_sigmoid}
     expected = 0.0
     for site in sites:
-        weight, std, count = (reading(checked, f"loss/{word}", site) for word in ("weight", "logit_std", "candidates"))
-        if weight is None or std is None or count is None or count < 2 or labels.get(site) == "sigmoid":
+        weight, std, count = (
+            reading(checked, signal, site) for signal in (LOSS_WEIGHT, LOSS_LOGIT_STD, LOSS_CANDIDATES)
+        )
+        if weight is None or std is None or count is None or count < 2 or site in sigmoid:
             return None
         expected += weight * unrelated_loss(std * math.sqrt(count / (count - 1)), round(count))
     return expected
 
 
-def reading(checked: CheckReport, signal: str, site: str) -> float | None:
+def reading(checked: CheckReport, signal: Signal, site: str) -> float | None:
     """Return the mean of a reading over its components, None if there is none."""
     found = [r for r in checked.inspection.window.readings if (r.signal, r.site) == (signal, site)]
     return math.fsum(found[-1].values) / len(found[-1].values) if found else None

@@ -8,6 +8,7 @@ from edgeglass_diag.initcheck.inspect import AttentionAtInit
 from edgeglass_diag.initcheck.report import CheckReport, loss, modules, overwritten, reading
 from edgeglass_diag.plain_values import finding_summary, plain
 from edgeglass_diag.records import ParameterOrigin, ParameterWrite
+from edgeglass_diag.signals.attention import ATTENTION_EFFECTIVE_NUM_OUTPUTS
 
 
 def check_summary(checked: CheckReport) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def _attention(checked: CheckReport, attention: AttentionAtInit) -> dict[str, An
         "predicted_logit_std": attention.predicted_logit_std,
         "entropy": attention.entropy,
         "predicted_entropy": attention.predicted_entropy,
-        "distinct": reading(checked, "attention/distinct", attention.site),
+        "distinct": reading(checked, ATTENTION_EFFECTIVE_NUM_OUTPUTS, attention.site),
         "top1": attention.top1,
         "queries": attention.queries,
         "keys": attention.keys,

@@ -8,6 +8,9 @@ from typing import Any
 
 from edgeglass_diag.initcheck.report import CheckReport, loss, overwritten, reading
 from edgeglass_diag.records import Finding
+from edgeglass_diag.signals.attention import OPERAND_QUERY_RMS
+from edgeglass_diag.signals.embeddings import EMBEDDING_SAMPLE_SIGNAL
+from edgeglass_diag.sites import AttentionSite
 
 ALIKE = 1e-10
 """Share of the energy by which rows differ, below which they are equal: EG002's, rounding leaves 4e-15."""
@@ -37,9 +40,9 @@ def _headline(findings: tuple[Finding, ...]) -> str:
 def _of_values(checked: CheckReport) -> Iterator[str]:
     for origin in filter(overwritten, checked.inspection.origins):
         for site in checked.inspection.window.sites:
-            if site.kind != "attention" or site.label != origin.name:
+            if not isinstance(site, AttentionSite) or site.queries_from != origin.name:
                 continue
-            rms = reading(checked, "operand/query_rms", site.path)
+            rms = reading(checked, OPERAND_QUERY_RMS, site.path)
             if rms is not None and origin.std > 0 and abs(math.log(rms / origin.std)) > 0.1:
                 yield (
                     f"{origin.name} is drawn twice, but a norm stands behind it: with std {origin.std:.3g} it enters "
@@ -72,7 +75,7 @@ def _of_signal(checked: CheckReport) -> Iterator[str]:
     """Yield the sample signal of each side's widest embedding: prefixes are named ``side[:width]``."""
     sides: dict[str, tuple[int, float]] = {}
     for found in checked.inspection.window.readings:
-        if found.signal == "embedding/sample_signal":
+        if found.signal == EMBEDDING_SAMPLE_SIGNAL:
             side, _, width = found.site.partition("[:")
             wide = int(width.rstrip("]")) if width.rstrip("]").isdecimal() else 0
             sides[side] = max(sides.get(side, (-1, 0.0)), (wide, found.values[0]))

@@ -9,6 +9,7 @@ from pathlib import Path
 from edgeglass_diag.folders import is_run, read_header
 from edgeglass_diag.process import environment
 from edgeglass_diag.programs.options import ProcessOptions
+from edgeglass_diag.rules.choice import header_of
 from edgeglass_diag.store import RunWriter
 
 
@@ -31,7 +32,13 @@ def open_rank_store(options: ProcessOptions, rank: int | None) -> RunWriter:
     out, number = Path(options.out), os.getpid() if rank is None else rank
     if (is_run(out) and read_header(out).get("rank") == number) or not _claim(out / f"rank-{number}"):
         number = os.getpid()
-    header = {"every": options.every, "environment": environment(), "command": sys.argv, "rank": number}
+    about = {
+        "every": options.every,
+        "environment": environment(),
+        "command": sys.argv,
+        "rank": number,
+    }
+    header = {**about, **header_of(options.configured_rules())}
     return RunWriter(out / f"rank-{number}", name=f"{out.name}/rank-{number}", header=header)
 
 

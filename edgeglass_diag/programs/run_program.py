@@ -14,6 +14,7 @@ from edgeglass_diag.programs.environment import propagate_env
 from edgeglass_diag.programs.launch import exit_argument, exit_status, launch, print_error
 from edgeglass_diag.programs.options import ProcessOptions
 from edgeglass_diag.programs.targets import Program
+from edgeglass_diag.rules.choice import header_of
 from edgeglass_diag.store import RunWriter
 
 if TYPE_CHECKING:
@@ -62,8 +63,14 @@ def run_program(program: Program, options: ProcessOptions) -> tuple[Run, BaseExc
     Raises:
         UsageError: if the folder of the run is in use or cannot be written.
     """
-    header = {"every": options.every, "environment": environment(), "git": git(), "command": list(sys.argv)}
-    writer = RunWriter(Path(options.out), name=Path(options.out).name, header={**header, "program": program.facts})
+    about = {
+        "every": options.every,
+        "environment": environment(),
+        "git": git(),
+        "command": list(sys.argv),
+    }
+    header = {**about, "program": program.facts, **header_of(options.configured_rules())}
+    writer = RunWriter(Path(options.out), name=Path(options.out).name, header=header)
     main = Main(options, writer)
     propagate_env(options)
     call_after_import("torch", main.attach)

@@ -1,46 +1,100 @@
-"""Keeps samples of the activations of a window and makes the statistics of many of them at once, at its end."""
+"""Observes the outputs of modules: keeps samples and makes the statistics of many of them at once."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from edgeglass_diag.measures.activations import ActivationSample, activation_statistics, sample_activation
-from edgeglass_diag.record.session import Session
+from edgeglass_diag.record.embeddings import EmbeddingObserver
+from edgeglass_diag.record.module_stack import Frame
+from edgeglass_diag.record.observer import ModuleCall, Observer
+from edgeglass_diag.record.recording import Recording
+from edgeglass_diag.record.shards import is_measurable
+from edgeglass_diag.record.tensor_sources import tensors_in
+from edgeglass_diag.signals import family
+from edgeglass_diag.signals.activations import PRECISION_FLOAT16
+from edgeglass_diag.sites import Kind
+
+_SIGNALS = family("activation")
 
 _KEPT = 2**23
 """Entries held at most (32 MiB): a window of many forward passes is reduced in parts."""
 
 
-class Activations:
-    """Samples waiting to be reduced: some twenty small kernels for all of a kind instead of for each."""
+class ActivationObserver(Observer):
+    """Writes ``activation/*``: some twenty small kernels for all outputs of a kind instead of for each.
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    Args:
+        recording: state of the watch.
+        embeddings: knows how many samples the last contrastive loss had.
+    """
+
+    def __init__(self, recording: Recording, embeddings: EmbeddingObserver) -> None:
+        self._recording, self._embeddings = recording, embeddings
         self._waiting: dict[Hashable, list[tuple[str, ActivationSample]]] = {}
         self._entries = 0
+        self._samples = 0
+        self._is_half: Counter[bool] = Counter()
 
-    def take(self, site: str, values: Tensor, batch_axis: int | None) -> None:
-        """Keep a sample of the output of a module."""
-        sample = sample_activation(values, batch_axis)
-        self._waiting.setdefault(sample.kind, []).append((site, sample))
-        self._entries += sample.part.numel()
-        if self._entries > _KEPT:
-            self.reduce()
+    def module_begins(self, outermost: Frame, arguments: tuple[Any, ...]) -> None:
+        """Note the number of samples of a forward pass: called by keyword the outermost module does not tell."""
+        if len(self._recording.stack.frames) == 1:
+            self._samples = 0
+        self._samples = self._samples or _samples(arguments, self._embeddings.rows)
 
-    def reduce(self) -> None:
-        """Add the statistics of all that waits to the window."""
-        add = self._session.buffer.add
-        for group in self._waiting.values():
-            with self._session.measuring(group[0][0], "module", group[0][1].part):
-                for name, values in activation_statistics([sample for _, sample in group])._asdict().items():
-                    if values is not None:
-                        for (site, _), value in zip(group, values.unbind(), strict=True):
-                            add(site, f"activation/{name}", value)
-        self.forget()
+    def module_ends(self, call: ModuleCall) -> None:
+        """Keep a sample of the first output that no module inside has made."""
+        if not call.fresh:
+            return
+        path, tensor = call.frame.path, call.fresh[0]
+        with self._recording.measuring(path, Kind.MODULE, tensor):
+            values = tensor.detach()
+            if not is_measurable(values):
+                return
+            self._is_half[values.dtype == torch.float16] += 1
+            axes = range(min(2, values.dim())) if self._samples > 1 else ()
+            self._keep(path, values, next((axis for axis in axes if values.shape[axis] == self._samples), None))
+
+    def window_ends(self) -> None:
+        """Write the statistics; none of a window that was cut short, whose loss they would not belong to."""
+        if self._recording.clock.is_whole:
+            self._reduce()
+        if self._is_half[True]:
+            self._recording.buffer.add("", PRECISION_FLOAT16, self._is_half[True] / self._is_half.total())
 
     def forget(self) -> None:
         """Drop what waits."""
         self._waiting.clear()
         self._entries = 0
+        self._is_half.clear()
+
+    def _keep(self, path: str, values: Tensor, batch_axis: int | None) -> None:
+        sample = sample_activation(values, batch_axis)
+        self._waiting.setdefault(sample.kind, []).append((path, sample))
+        self._entries += sample.part.numel()
+        if self._entries > _KEPT:
+            self._reduce()
+
+    def _reduce(self) -> None:
+        add = self._recording.buffer.add
+        for group in self._waiting.values():
+            with self._recording.measuring(group[0][0], Kind.MODULE, group[0][1].part):
+                for name, values in activation_statistics([sample for _, sample in group])._asdict().items():
+                    if values is not None:
+                        for (path, _), value in zip(group, values.unbind(), strict=True):
+                            add(path, _SIGNALS[name], value)
+        self._waiting.clear()
+        self._entries = 0
+
+
+def _samples(arguments: tuple[Any, ...], rows: int) -> int:
+    """Return the number of samples: that of the last contrastive loss where a tensor has it, else the first axis."""
+    shapes = [tensor.shape for tensor in tensors_in(arguments) if tensor.dim() > 0]
+    if rows and any(rows in shape[:2] for shape in shapes):
+        return rows
+    return int(shapes[0][0]) if shapes else 0

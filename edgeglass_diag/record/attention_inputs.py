@@ -5,7 +5,6 @@ For an inspection at init only: it looks at whole tensors and walks the graph of
 
 from __future__ import annotations
 
-import weakref
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,13 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edgeglass_diag.record.functions import Function, Observer, merged
-from edgeglass_diag.record.session import Session
+from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
+from edgeglass_diag.record.recording import Recording
+from edgeglass_diag.record.torch_functions import PRODUCTS, bind
+from edgeglass_diag.signals import family
+from edgeglass_diag.sites import AttentionSite, Kind
 
-_PRODUCTS: tuple[Function, ...] = (
-    torch.matmul, torch.bmm, torch.baddbmm, torch.einsum, Tensor.matmul, Tensor.bmm, Tensor.baddbmm,
-    Tensor.__matmul__, Tensor.__rmatmul__,
-)  # fmt: skip
 _CARRYING = (
     "View", "UnsafeView", "ReshapeAlias", "Transpose", "Permute", "Unsqueeze", "Squeeze", "Split", "SplitWithSizes",
     "Select", "Slice", "Clone", "Expand", "T", "ToCopy", "Mul", "Div", "Unbind", "Alias", "Repeat", "Cat", "Add", "Neg",
@@ -29,6 +27,7 @@ _CARRYING = (
 )  # fmt: skip
 """Operations (as autograd names them) between a projection and its attention: shapes, numbers, rotary positions."""
 _MAX_NODES = 400
+_SIGNALS = family("operand")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +39,15 @@ class Projection:
     bias: float
     input: Tensor
     sequence_first: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Product:
+    """A matrix product of two operands, and the number of entries of its result."""
+
+    entries: int
+    left: Tensor
+    right: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,40 +95,41 @@ class Operands:
     scale: float | None
 
 
-class OperandTap:
+class AttentionInputObserver(Observer):
     """Collects the operands of each attention of a training forward pass.
 
     Args:
-        session: state of the watch.
+        recording: state of the watch.
 
     Attributes:
         found: by attention site.
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
         self._made: dict[Any, Projection] = {}
-        self._latest: tuple[weakref.ref[Tensor], Tensor, Tensor] | None = None
+        self._latest: _Product | None = None
         self.found: dict[str, Operands] = {}
 
     @property
-    def observers(self) -> Mapping[Function, Observer]:
+    def functions(self) -> Mapping[Function, FunctionHandler]:
         """The functions observed."""
-        table: dict[Function, Observer] = dict.fromkeys(_PRODUCTS, self._product)
-        return merged(table, {functional.linear: self._linear, torch.addmm: self._addmm})
+        table: dict[Function, FunctionHandler] = dict.fromkeys(PRODUCTS, self._product)
+        return table | {functional.linear: self._linear, torch.addmm: self._addmm}
 
-    def end_window(self) -> None:
+    def forget(self) -> None:
         """Let go of what was kept."""
         self._made.clear()
         self._latest = None
 
     def _linear(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        given = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
+        given = bind(func, args, kwargs)
         self._keep(result, given["input"], given["weight"], given.get("bias"))
 
     def _addmm(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        if len(args) == 3 and not kwargs:
-            self._keep(result, args[1], args[2], args[0])
+        given = bind(func, args, kwargs)
+        if given.get("alpha", 1) == given.get("beta", 1) == 1:
+            self._keep(result, given["mat1"], given["mat2"], given["input"])
 
     def _product(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         tensors = [a for a in args if isinstance(a, Tensor)]
@@ -129,29 +138,28 @@ class OperandTap:
         left, right = tensors[-2:]
         if isinstance(right, nn.Parameter) and right.dim() == 2:
             self._keep(result, left, right, None)
-        self._latest = weakref.ref(result), left, right
+        self._latest = _Product(result.numel(), left, right)
 
     def _keep(self, result: Tensor, given: Tensor, weight: Tensor, bias: Tensor | None) -> None:
         if result.grad_fn is None:
             return
-        module = self._session.stack[-1].module if self._session.stack else None
-        with self._session.measuring("", "attention", weight):
+        module = self._recording.stack.module
+        with self._recording.measuring("", Kind.ATTENTION, weight):
             self._made[result.grad_fn] = Projection(
                 self._name(weight), _rms(weight), 0.0 if bias is None else _rms(bias), given,
                 isinstance(module, nn.MultiheadAttention),
             )  # fmt: skip
 
     def _name(self, weight: Tensor) -> str:
-        """Name of a parameter, or of the one that this is a piece of."""
+        """Return the name of a parameter, or of the one that this is a piece of."""
         whole = weight if isinstance(weight, nn.Parameter) else _leaf(weight)
-        return "unnamed" if whole is None else self._session.naming.parameter(whole)
+        return "unnamed" if whole is None else self._recording.naming.parameter(whole)
 
     def product_of(self, logits: Tensor, *, last: bool) -> tuple[Tensor, Tensor] | None:
-        """Queries (..., L, d) and keys (..., S, d) of the latest product that has as many entries as ``logits``."""
-        made = None if self._latest is None else self._latest[0]()
-        if self._latest is None or (made is not None and made.numel() != logits.numel()):
+        """Return queries (..., L, d) and keys (..., S, d) of the latest product if it has as many entries as these."""
+        if self._latest is None or self._latest.entries != logits.numel():
             return None
-        _, left, right = self._latest
+        left, right = self._latest.left, self._latest.right
         with torch.enable_grad():  # views without a graph would hide where they come from
             if right.dim() == 1:
                 return right[None], left
@@ -165,9 +173,9 @@ class OperandTap:
     def take(self, site: str, query: Tensor, key: Tensor, scale: float | None = None) -> None:
         """Note the operands (B, H, L, d) and (B, H, S, d) of an attention."""
         operands = self.found[site] = Operands(self._operand(query), self._operand(key), scale)
-        session, side = self._session, operands.query
+        recording, side = self._recording, operands.query
         if side.learned:
-            session.see(site, "attention", label=side.origin)
+            recording.sites.register_site(AttentionSite(path=site, queries_from=side.origin))
         share = side.spread / side.energy if side.energy else 0.0
         own = query.detach().double()
         own_share = (own - own.mean(-2, keepdim=True)).square().sum() / own.square().sum().clamp(min=1e-300)
@@ -176,7 +184,7 @@ class OperandTap:
             "own_share": float(own_share), "query_rms": side.rms, "query_spread": share,
         }  # fmt: skip
         for name, value in numbers.items():
-            session.buffer.add(site, f"operand/{name}", float(value))
+            recording.buffer.add(site, _SIGNALS[name], float(value))
 
     def _operand(self, operand: Tensor) -> Operand:
         count, width = operand.shape[-2:]
@@ -200,12 +208,12 @@ class OperandTap:
             float(values.square().sum(-1).mean()),
             float((values - mean).square().sum(-1).mean()),
             x.shape[-1],
-            "" if leaf is None else self._session.naming.parameter(leaf),
+            "" if leaf is None else self._recording.naming.parameter(leaf),
             reason,
         )
 
     def _projection(self, operand: Tensor) -> tuple[Projection | None, str]:
-        """The one projection that an operand comes from by shapes and numbers alone, or why there is none."""
+        """Return the one projection that an operand comes from by shapes and numbers alone, or why there is none."""
         if isinstance(operand, nn.Parameter):
             return None, "no projection: a parameter"
         if operand.grad_fn is None:
@@ -235,19 +243,19 @@ class OperandTap:
 
 
 def _same(values: Tensor, batch_axis: int) -> bool:
-    """Whether all samples of a batch of two or more are equal, bit by bit."""
+    """Return whether all samples of a batch of two or more are equal, bit by bit."""
     first = values.narrow(batch_axis, 0, 1)
     return values.shape[batch_axis] > 1 and bool((values == first).all())
 
 
 def _rms(weight: Tensor) -> float:
-    """Row by row in float32, which costs a fraction of float64 throughout and errs by less than 1e-6."""
+    """Return the root mean square: row by row in float32, cheaper than float64, with an error below 1e-6."""
     rows = torch.linalg.vector_norm(weight.detach().float(), dim=-1)
     return float((rows.double().square().sum() / max(weight.numel(), 1)).sqrt())
 
 
 def _leaf(tensor: Tensor) -> Tensor | None:
-    """The largest parameter that a tensor derives from; itself where it is one."""
+    """Return the largest parameter that a tensor derives from; itself where it is one."""
     if tensor.grad_fn is None:
         return tensor if tensor.requires_grad else None
     leaves: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""How an explicit softmax lays out batch, heads, queries and keys, and where the values it mixes end up."""
+"""How attention lays out batch, heads, queries and keys, which part is measured, and where mixed values end up."""
 
 from __future__ import annotations
 
@@ -6,7 +6,46 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
+
+from edgeglass_diag.measures.sampling import Subset, strided_subset
+from edgeglass_diag.record.module_stack import ModuleStack
+
+LOGITS = 2**18
+"""Logits looked at per attention and call, unless told otherwise.
+
+A fortieth of an attention of 64 latents over 321 tokens in 8 heads at batch 64: what is read then costs well below 1 %
+of a step of the resampler around it. Independent samples come first, so that the standard error stays small: with 8
+samples whose mean entropies differ by 0.01 it is 0.004.
+"""
+
+
+class AttentionLayout:
+    """Lays out logits and chooses the part of them that is measured.
+
+    Args:
+        stack: the running modules, whose innermost may know its heads.
+        budget: the most logits measured per attention and call; a strided subset of batch elements and queries is
+            taken where there are more, and its standard error recorded. All where None.
+    """
+
+    def __init__(self, stack: ModuleStack, budget: int | None = LOGITS) -> None:
+        self._stack, self._budget = stack, budget
+
+    def laid_out(self, logits: Tensor, dim: int = -1) -> tuple[Tensor, Subset]:
+        """Return logits of a softmax over ``dim`` as (B, H, L, S), and the subset of them that is measured."""
+        laid_out, folded = by_heads(logits, dim, self._heads())
+        return laid_out, self.subset(tuple(laid_out.shape), laid_out.shape[3], folded=folded)
+
+    def subset(self, like: tuple[int, ...], keys: int, *, folded: bool = False) -> Subset:
+        """Return the subset that is measured of an attention with queries (B, H, L, ...)."""
+        batch, heads, queries = like[:3]
+        return strided_subset(batch, queries, heads * keys, self._budget, folded=folded)
+
+    def _heads(self) -> int:
+        """Return the heads that nn.MultiheadAttention folds into the batch where weights are wanted."""
+        module = self._stack.module
+        return module.num_heads if isinstance(module, nn.MultiheadAttention) else 1
 
 
 def four_dims(values: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What backward passes find in a few parameters of the first optimizer, give to them, and what of it is left."""
+"""Observes what backward passes find in a few parameters, give to them, and what of it the step finds."""
 
 from __future__ import annotations
 
@@ -6,16 +6,35 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from edgeglass_diag.measures.gradients import same_signs, sample
-from edgeglass_diag.record.session import Session
+from edgeglass_diag.record.batches import BatchObserver
+from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer, OptimizerStep
+from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.shards import local_part
+from edgeglass_diag.record.tensor_facts import TensorFacts
+from edgeglass_diag.record.tensor_sources import tensors_in
+from edgeglass_diag.signals.parameters import (
+    GRADIENT_CLEARED,
+    GRADIENT_DROPPED,
+    GRADIENT_MADE_FINITE,
+    GRADIENT_UNCLEARED,
+)
+from edgeglass_diag.sites import Kind
 
 _PARAMETERS = 8
 """How many parameters are looked at, evenly chosen."""
+
+_CLEARING = {"__get__", "__set__", "zero_", "_foreach_zero_", "detach_", "requires_grad_"}
+"""Names of what ``zero_grad`` does with a gradient."""
+
+_grad: Any = Tensor.grad
+_GRADIENT: Function = _grad.__get__
 
 _KEPT = 0.99
 """Share of a gradient's signs that the step must find as the last pass left them. Scaling and clipping keep all; one in
@@ -39,14 +58,20 @@ class _Pass:
     used: bool = True
 
 
-class BackwardPasses:
+class BackwardPassObserver(Observer):
     """Follows gradients from the backward passes of a window to the step that ends it.
 
-    Which parameters are looked at is known from the first step on: windows before have no passes.
+    Which parameters of the first optimizer are looked at is known from its first step on: windows before have no
+    passes.
+
+    Args:
+        recording: state of the watch.
+        batches: knows what models were called with.
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, recording: Recording, batches: BatchObserver) -> None:
+        self._recording, self._batches = recording, batches
+        self._unused: TensorFacts[bool] = TensorFacts()  # gradients of the last pass, until a function takes one
         self._parameters: list[weakref.ref[Tensor]] = []
         self._passes: list[_Pass] = []
         self._weights: list[Tensor] = []
@@ -57,77 +82,91 @@ class BackwardPasses:
         self._last: list[Tensor] = []
         self._alone = True
 
-    def before_backward(self) -> None:
+    @property
+    def functions_in_any_phase(self) -> Mapping[Function, FunctionHandler]:
+        """All functions: any may take a gradient."""
+        return {EVERY_FUNCTION: self._note_use}
+
+    def backward_begins(self, tensors: Sequence[Tensor], factors: Sequence[Tensor | None]) -> None:
         """Note what is there before a backward pass."""
-        session = self._session
-        batch = session.take_batch()
+        batch = self._batches.take_fingerprints()
         self._going = False
         if not self._parameters:
             return
-        with session.measuring("optimizer", "optimizer"):
-            if self._passes:
-                self._passes[-1].used = not session.gradients
-            else:
-                self._earlier, self._first = self._first, batch
-            session.gradients.clear()
-            weights = [sample(local_part(p)) for p in self._held()]
-            apart = self._apart(weights, batch) if self._passes else torch.tensor(True)
-            self._passes.append(_Pass(self._largest(), apart))
-            self._weights, self._batch, self._going = weights, batch, True
+        if self._passes:
+            self._passes[-1].used = not self._unused
+        else:
+            self._earlier, self._first = self._first, batch
+        self._unused.clear()
+        weights = [sample(local_part(p)) for p in self._held()]
+        apart = self._apart(weights, batch) if self._passes else torch.tensor(True)
+        self._passes.append(_Pass(self._largest(), apart))
+        self._weights, self._batch, self._going = weights, batch, True
 
-    def after_backward(self) -> None:
+    def backward_ends(self) -> None:
         """Note what is there after a backward pass."""
         if self._going:
-            with self._session.measuring("optimizer", "optimizer"):
-                self._passes[-1].given = self._largest()
-                self._last = self._gradients()
-                given = [p.grad for p in self._held() if p.grad is not None]
-                self._session.gradients = {id(gradient): weakref.ref(gradient) for gradient in given}
+            self._passes[-1].given = self._largest()
+            self._last = self._gradients()
+            for parameter in self._held():
+                if parameter.grad is not None:
+                    self._unused.set(parameter.grad, True)
 
-    def another_steps(self) -> None:
-        """Another optimizer steps: what it has used may be cleared."""
-        self._alone = self._alone and not self._passes
-
-    def before_step(self, held: Sequence[Tensor]) -> None:
-        """Write what the passes found of earlier steps, lost among themselves, and what is left of the last.
-
-        Args:
-            held: parameters of the first optimizer that are trained.
-        """
-        with self._session.measuring("optimizer", "optimizer", held[0]):
+    def before_step(self, step: OptimizerStep) -> None:
+        """Write what the passes found of earlier steps, lost among themselves, and what is left of the last."""
+        if step.number > 0:  # what another optimizer has used may be cleared
+            self._alone = self._alone and not self._passes
+            return
+        followed = step.moving or [parameter for parameter in step.held if parameter.requires_grad]
+        if not followed:
+            return
+        with self._recording.measuring("optimizer", Kind.RECORDER, followed[0]):
             if self._passes:
-                self._write(held[0].device)
-        self.end_window()
-        self._parameters = [weakref.ref(p) for p in held[:: -(-len(held) // _PARAMETERS)]]
+                self._write(followed[0].device)
+        self._forget_passes()
+        self._parameters = [weakref.ref(p) for p in followed[:: -(-len(followed) // _PARAMETERS)]]
 
-    def end_window(self) -> None:
-        """Forget the passes."""
+    def forget(self) -> None:
+        """Forget the passes of the window."""
+        self._forget_passes()
+        self._unused.clear()
+
+    def _note_use(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        if not self._unused:
+            return
+        if getattr(func, "__name__", "") not in _CLEARING:
+            if any(tensor in self._unused for tensor in tensors_in([args, kwargs])):
+                self._unused.clear()
+        elif func == _GRADIENT and not isinstance(args[0], Parameter):
+            self._unused.clear()  # the pass was made for the gradient of an input
+
+    def _forget_passes(self) -> None:
         self._passes.clear()
         self._weights, self._batch, self._last = [], {}, []
         self._alone = True
 
     def _write(self, device: torch.device) -> None:
-        add = self._session.buffer.add
+        add = self._recording.buffer.add
         found = _on(device, (one.found for one in self._passes))
         given = _on(device, (one.given for one in self._passes))
         (now,) = _on(device, (self._largest(),))
         # Of several passes the one that found least: accumulation adds to gradients of its own step.
-        add("", "gradient/stale", torch.stack(found).amin())
-        add("", "gradient/cleared", ((given[-1] > 0) & (now == 0)).float())
+        add("", GRADIENT_UNCLEARED, torch.stack(found).amin())
+        add("", GRADIENT_CLEARED, ((given[-1] > 0) & (now == 0)).float())
         # What is cleared before another pass is not mended: this batch takes no step.
         left = [*(value.where(value > 0, torch.nan) for value in found[1:]), now]
         mended = [~g.isfinite() & after.isfinite() for g, after in zip(given, left, strict=True)]
-        add("", "gradient/made_finite", torch.stack(mended).any().float())
+        add("", GRADIENT_MADE_FINITE, torch.stack(mended).any().float())
         if self._alone:
-            add("", "gradient/dropped", self._dropped(device))
+            add("", GRADIENT_DROPPED, self._dropped(device))
 
     def _dropped(self, device: torch.device) -> Tensor:
-        """Share of the passes but the last whose gradients were cleared before the next and used for nothing: 0-d.
+        """Return the share of the passes but the last whose gradients were cleared before the next and unused: 0-d.
 
-        Somebody may use them otherwise: a function that takes one (a noise scale, a sum made by hand) is seen, and so
-        is who asks for the gradient of an input. A step that is tried (SAM) moves the weights, an attack on the inputs
-        has the same batch for the next pass, and what was taken unseen gives the step other signs than the last pass.
-        All these count as not dropped.
+        They may be used otherwise: a function that takes one (a noise scale, a sum made by hand) is seen, and so
+        is a question for the gradient of an input. A step that is tried (SAM) moves the weights, an attack on the
+        inputs has the same batch for the next pass, and what was taken unseen gives the step other signs than the last
+        pass. All these count as not dropped.
         """
         lost = []
         for this, following in pairwise(self._passes):
@@ -139,7 +178,7 @@ class BackwardPasses:
         return torch.stack(lost).float().mean() * kept
 
     def _apart(self, weights: list[Tensor], batch: Mapping[str, Tensor]) -> Tensor:
-        """Whether the weights are those of the pass before, and the inputs are others: 0-d.
+        """Return whether the weights are those of the pass before, and the inputs are others: 0-d.
 
         An input that is the same from window to window, as prompts and masks are, tells nothing.
         """
@@ -156,11 +195,11 @@ class BackwardPasses:
         return [p for reference in self._parameters if (p := reference()) is not None]
 
     def _gradients(self) -> list[Tensor]:
-        """Samples of the gradients that are there."""
+        """Return samples of the gradients that are there."""
         return [sample(local_part(p.grad)) for p in self._held() if p.grad is not None]
 
     def _largest(self) -> Tensor:
-        """Largest magnitude of the gradients, 0 without any: 0-d. Squares would overflow under a loss scale."""
+        """Return the largest magnitude of the gradients, 0 without any: 0-d. Squares overflow under a loss scale."""
         parts = [local_part(p.grad) for p in self._held() if p.grad is not None]
         given = [part for part in parts if part.numel()]
         if not given:

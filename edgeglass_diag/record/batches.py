@@ -1,75 +1,105 @@
-"""Observes what the outermost modules are called with: the batch."""
+"""Observes what models are called with, and the pixels that image layers are given."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from edgeglass_diag import site_paths
 from edgeglass_diag.measures.activations import subset
 from edgeglass_diag.measures.batches import cut_texts, fingerprint, padding, repeated, row_fingerprints
-from edgeglass_diag.record.session import Session
+from edgeglass_diag.record.observer import ModuleCall, Observer
+from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.shards import is_measurable
+from edgeglass_diag.signals.batches import (
+    DATA_CUT_TEXTS,
+    DATA_FINGERPRINT,
+    DATA_LAYER_ABSMAX,
+    DATA_MAX,
+    DATA_MEAN,
+    DATA_MIN,
+    DATA_PADDING,
+    DATA_REPEATED,
+    DATA_SAMPLES,
+    DATA_STD,
+    DATA_UNPADDED_TEXTS,
+)
+from edgeglass_diag.sites import BatchSite, Kind
 
 
-def observe_batch(session: Session, site: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-    """Write ``data/*`` for each tensor that a model is called with in training.
+class BatchObserver(Observer):
+    """Writes ``data/*`` for each tensor that a model is called with in training.
+
+    The site of an argument without a name is ``input0`` and so on. A model may normalise its pixels itself, so that
+    what it is called with does not tell what its first layer is given: ``data/layer_absmax`` is the largest magnitude
+    of images (1 or 3 channels) that a layer is given.
 
     Args:
-        session: state of the watch.
-        site: path of the model.
-        arguments: as called; the site of the first is ``input0``.
-        keywords: as called; their names are the names of the sites.
+        recording: state of the watch.
     """
-    for name, value in [*((f"input{i}", v) for i, v in enumerate(arguments)), *keywords.items()]:
-        if (
-            isinstance(value, Tensor)
-            and value.dim() > 1
-            and len(value) > 1
-            and is_measurable(value)
-            and not value.requires_grad
-        ):
-            path = f"{site}.{name}" if site else name
-            with session.measuring(path, "data", value):
-                session.see(path, "data", label=f"{'x'.join(map(str, value.shape[1:]))} {_dtype(value)}")
-                _measure(session, path, value.detach())
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self._fingerprints: dict[str, Tensor] = {}
+
+    def take_fingerprints(self) -> dict[str, Tensor]:
+        """Return what models were called with since this was last asked for: a fingerprint by site."""
+        taken, self._fingerprints = self._fingerprints, {}
+        return taken
+
+    def module_ends(self, call: ModuleCall) -> None:
+        """Measure the inputs of a model, and the image that a layer is given."""
+        if call.is_outermost and call.frame.is_model:
+            positional = ((f"input{place}", value) for place, value in enumerate(call.arguments))
+            for name, value in (*positional, *call.keywords.items()):
+                if isinstance(value, Tensor) and _is_batch(value):
+                    self._measure(call.frame.path, name, value)
+        self._measure_image(call)
+
+    def forget(self) -> None:
+        """Forget the batches of the window."""
+        self._fingerprints.clear()
+
+    def _measure(self, module: str, name: str, value: Tensor) -> None:
+        path = site_paths.child(module, name)
+        with self._recording.measuring(path, Kind.BATCH, value):
+            dtype = str(value.dtype).removeprefix("torch.")
+            self._recording.sites.register_site(
+                BatchSite(path=path, module=module, argument=name, shape=tuple(value.shape[1:]), dtype=dtype)
+            )
+            value = value.detach()
+            rows = row_fingerprints(value)
+            add = self._recording.buffer.add
+            add(path, DATA_SAMPLES, float(len(value)))
+            self._fingerprints[path] = fingerprint(rows)
+            add(path, DATA_FINGERPRINT, self._fingerprints[path])
+            add(path, DATA_REPEATED, repeated(rows))
+            self._measure_values(path, value)
+
+    def _measure_values(self, path: str, value: Tensor) -> None:
+        add = self._recording.buffer.add
+        if value.is_floating_point():
+            low, high = torch.aminmax(value)
+            deviation, mean = torch.std_mean(subset(value).float(), correction=0)
+            for signal, number in ((DATA_MEAN, mean), (DATA_STD, deviation), (DATA_MIN, low), (DATA_MAX, high)):
+                add(path, signal, number)
+        elif value.dim() == 2 and not (value.dtype == torch.bool or value.is_complex() or "mask" in path.lower()):
+            padded, full = padding(value)
+            add(path, DATA_PADDING, padded)
+            add(path, DATA_UNPADDED_TEXTS, full)
+            add(path, DATA_CUT_TEXTS, cut_texts(value))
+
+    def _measure_image(self, call: ModuleCall) -> None:
+        weight = call.frame.module._parameters.get("weight")
+        if weight is None or weight.dim() < 2 or not call.given or call.given[0].dim() != 4:
+            return
+        image, path = call.given[0], call.frame.path
+        has_channels = not {image.shape[1], image.shape[3]}.isdisjoint((1, 3))
+        if image.is_floating_point() and is_measurable(image) and has_channels:
+            with self._recording.measuring(path, Kind.BATCH, image):
+                low, high = torch.aminmax(image.detach())
+                self._recording.buffer.add(path, DATA_LAYER_ABSMAX, torch.maximum(-low, high))
 
 
-def observe_image_layer(session: Session, site: str, module: nn.Module, given: Sequence[Tensor]) -> None:
-    """Write ``data/layer_absmax``, the largest magnitude of images (1 or 3 channels) that a layer is given.
-
-    A model may normalise its pixels itself: what it is called with does not tell what its first layer sees.
-    """
-    weight = module._parameters.get("weight")
-    if weight is None or weight.dim() < 2 or not given or given[0].dim() != 4:
-        return
-    image = given[0]
-    if image.is_floating_point() and is_measurable(image) and not {image.shape[1], image.shape[3]}.isdisjoint((1, 3)):
-        with session.measuring(site, "data", image):
-            low, high = torch.aminmax(image.detach())
-            session.buffer.add(site, "data/layer_absmax", torch.maximum(-low, high))
-
-
-def _measure(session: Session, path: str, value: Tensor) -> None:
-    add = session.buffer.add
-    rows = row_fingerprints(value)
-    add(path, "data/samples", float(len(value)))
-    session.batch[path] = fingerprint(rows)
-    add(path, "data/fingerprint", session.batch[path])
-    add(path, "data/repeated", repeated(rows))
-    if value.is_floating_point():
-        low, high = torch.aminmax(value)
-        deviation, mean = torch.std_mean(subset(value).float(), correction=0)
-        for name, number in (("mean", mean), ("std", deviation), ("min", low), ("max", high)):
-            add(path, f"data/{name}", number)
-    elif value.dim() == 2 and not (value.dtype == torch.bool or value.is_complex() or "mask" in path.lower()):
-        padded, full = padding(value)
-        add(path, "data/padding", padded)
-        add(path, "data/unpadded_texts", full)
-        add(path, "data/cut_texts", cut_texts(value))
-
-
-def _dtype(value: Tensor) -> str:
-    return str(value.dtype).removeprefix("torch.")
+def _is_batch(value: Tensor) -> bool:
+    return value.dim() > 1 and len(value) > 1 and is_measurable(value) and not value.requires_grad

@@ -9,12 +9,7 @@ import torch
 from torch import Tensor
 
 from edgeglass_diag.records import ParameterOrigin, Reading, Site, Window
-
-_SUMMED = {
-    "loss/total", "loss/chance", "loss/explained", "loss/weight", "activation/nonfinite", "gradient/nonfinite",
-    "optimizer/skipped",
-}  # fmt: skip
-_MAXIMUM = {"attention/logit_max", "activation/absmax"}
+from edgeglass_diag.signals import Reduction, Signal
 
 Deferred = Callable[[Tensor], Tensor]
 """What the writing thread makes of a small tensor, on the host."""
@@ -25,7 +20,7 @@ class _Entry:
     """Occurrences of one signal: at one site with one or more components, or at many sites with one each."""
 
     sites: tuple[str, ...]
-    signal: str
+    signal: Signal
     values: list[Tensor]
     finish: Deferred | None = None
 
@@ -38,7 +33,7 @@ class PendingWindow:
     """
 
     step: int
-    entries: tuple[tuple[tuple[str, ...], str, torch.Size, Deferred | None], ...]
+    entries: tuple[tuple[tuple[str, ...], Signal, torch.Size, Deferred | None], ...]
     packs: tuple[Tensor, ...]
     ready: tuple[torch.Event, ...]
     sites: tuple[Site, ...]
@@ -73,28 +68,28 @@ class WindowBuffer:
     """
 
     def __init__(self) -> None:
-        self._entries: dict[tuple[tuple[str, ...], str], _Entry] = {}
+        self._entries: dict[tuple[tuple[str, ...], Signal], _Entry] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def add(self, site: str, signal: str, value: Tensor | float) -> None:
+    def add(self, site: str, signal: Signal, value: Tensor | float) -> None:
         """Add a statistic of one site: a number, or one number per component."""
         tensor = value.detach() if isinstance(value, Tensor) else torch.tensor(float(value), dtype=torch.float64)
         self._put((site,), signal, tensor.reshape(-1))
 
-    def add_each(self, sites: Sequence[str], signal: str, values: Tensor) -> None:
+    def add_each(self, sites: Sequence[str], signal: Signal, values: Tensor) -> None:
         """Add one number for each of several sites: (len(sites),)."""
         if len(sites) != values.numel():
             raise ValueError(f"{signal}: {len(sites)} sites but {values.numel()} values")
         if sites:
             self._put(tuple(sites), signal, values.detach())
 
-    def defer(self, site: str, signal: str, value: Tensor, finish: Deferred) -> None:
+    def defer(self, site: str, signal: Signal, value: Tensor, finish: Deferred) -> None:
         """Add a small tensor from which the writing thread computes the statistic, where the device would wait."""
         self._put((site,), signal, value.detach(), finish)
 
-    def _put(self, sites: tuple[str, ...], signal: str, value: Tensor, finish: Deferred | None = None) -> None:
+    def _put(self, sites: tuple[str, ...], signal: Signal, value: Tensor, finish: Deferred | None = None) -> None:
         entry = self._entries.get((sites, signal))
         if entry is None:
             entry = self._entries[sites, signal] = _Entry(sites, signal, [], finish)
@@ -120,15 +115,19 @@ class WindowBuffer:
         self._entries.clear()
 
 
-def _reduce(signal: str, occurrences: list[Tensor]) -> Tensor:
+def _reduce(signal: Signal, occurrences: list[Tensor]) -> Tensor:
     if len(occurrences) == 1:
         return occurrences[0]
     if len({value.shape for value in occurrences}) > 1:
         occurrences = [value.mean().reshape(1) for value in occurrences]
     stacked = torch.stack(_on_one_device(occurrences))
-    if signal in _SUMMED:
-        return stacked.sum(0)
-    return stacked.amax(0) if signal in _MAXIMUM else stacked.mean(0)
+    match signal.reduction:
+        case Reduction.SUM:
+            return stacked.sum(0)
+        case Reduction.MAX:
+            return stacked.amax(0)
+        case Reduction.MEAN:
+            return stacked.mean(0)
 
 
 def _on_one_device(parts: list[Tensor]) -> list[Tensor]:

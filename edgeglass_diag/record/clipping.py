@@ -1,8 +1,7 @@
-"""Sees gradients being scaled down: clipping is a multiplication of the gradients by one coefficient."""
+"""Observes clipping: a multiplication of the gradients by one coefficient."""
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,9 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgeglass_diag.record.functions import Function, Observer
-from edgeglass_diag.record.session import Session
+from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
+from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.shards import local_part
+from edgeglass_diag.record.tensor_facts import TensorFacts
+from edgeglass_diag.record.torch_functions import bind
+from edgeglass_diag.sites import Kind
 
 
 @dataclass(slots=True)
@@ -21,28 +23,27 @@ class _Clip:
 
     given: Tensor
     factor: Tensor
-    gradients: dict[int, weakref.ref[Tensor]] = field(default_factory=dict)
-
-    def of(self, gradient: Tensor) -> bool:
-        """Whether this gradient was multiplied."""
-        reference = self.gradients.get(id(gradient))
-        return reference is not None and reference() is gradient
+    gradients: TensorFacts[bool] = field(default_factory=TensorFacts)
 
 
-class ClipTap:
-    """Notes the coefficients of ``clip_grad_norm_`` however it is spelled."""
+class ClippingObserver(Observer):
+    """Notes the coefficients of ``clip_grad_norm_`` however it is spelled, without gradients as torch itself does it.
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    Args:
+        recording: state of the watch.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
         self._clips: list[_Clip] = []
 
     @property
-    def observers(self) -> Mapping[Function, Observer]:
+    def functions_in_any_phase(self) -> Mapping[Function, FunctionHandler]:
         """The functions observed."""
         return {torch._foreach_mul_: self._many, Tensor.mul_: self._one}
 
     def norm_before(self, gradients: list[Tensor], lengths: Tensor) -> Tensor:
-        """L2 norm over all gradients before they were clipped: 0-d.
+        """Return the L2 norm over all gradients before they were clipped: 0-d.
 
         Args:
             gradients: as the parameters hold them.
@@ -50,7 +51,7 @@ class ClipTap:
         """
         groups: dict[tuple[int, ...], list[int]] = {}
         for position, gradient in enumerate(gradients):
-            clips = tuple(i for i, clip in enumerate(self._clips) if clip.of(gradient))
+            clips = tuple(i for i, clip in enumerate(self._clips) if gradient in clip.gradients)
             groups.setdefault(clips, []).append(position)
         squares = []
         for clips, positions in groups.items():
@@ -61,32 +62,35 @@ class ClipTap:
         return torch.stack(squares).sum().sqrt()
 
     def any_of(self, gradients: list[Tensor]) -> bool:
-        """Whether any of these gradients was multiplied since the window began."""
-        return any(clip.of(gradient) for clip in self._clips for gradient in gradients)
+        """Return whether any of these gradients was multiplied since the window began."""
+        return any(gradient in clip.gradients for clip in self._clips for gradient in gradients)
 
-    def end_window(self) -> None:
+    def forget(self) -> None:
         """Forget the clipping of gradients that are gone; another optimizer may still step with the others."""
-        alive = (clip for clip in self._clips if any(ref() is not None for ref in clip.gradients.values()))
-        self._clips = list(alive)
+        for clip in self._clips:
+            clip.gradients.prune()
+        self._clips = [clip for clip in self._clips if clip.gradients]
 
     def _many(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        if len(args) > 1 and args[0]:
-            self._note(args[0], args[1])
+        given = bind(func, args, kwargs)
+        if given["tensors"]:
+            self._note(given["tensors"], given.get("factor"))
 
     def _one(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        if len(args) > 1:
-            self._note([args[0]], args[1])
+        given = bind(func, args, kwargs)
+        self._note([given["tensor"]], given.get("factor"))
 
     def _note(self, tensors: list[Tensor], factor: Any) -> None:
         if not isinstance(factor, Tensor) or factor.numel() != 1 or tensors[0].requires_grad:
             return
-        known = self._session.naming.gradients()
-        found = {i: weakref.ref(known[i]) for tensor in tensors if (i := id(tensor)) in known and known[i] is tensor}
+        known = self._recording.naming.gradients()
+        found = [tensor for tensor in tensors if known.get(id(tensor)) is tensor]
         if not found:
             return
-        with self._session.measuring("optimizer", "optimizer", factor):
+        with self._recording.measuring("optimizer", Kind.RECORDER, factor):
             newest = self._clips[-1] if self._clips else None
-            if newest is None or newest.given is not factor or any(newest.of(known[i]) for i in found):
+            if newest is None or newest.given is not factor or any(tensor in newest.gradients for tensor in found):
                 newest = _Clip(factor, local_part(factor).clone().reshape(()))
                 self._clips.append(newest)
-            newest.gradients |= found
+            for tensor in found:
+                newest.gradients.set(tensor, True)

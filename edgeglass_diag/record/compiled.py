@@ -1,4 +1,4 @@
-"""What torch.compile hides: taps step aside before a compiled module runs, and its inside is said to be unseen."""
+"""Watches modules compiled by torch.compile, whose inside hooks cannot enter."""
 
 from __future__ import annotations
 
@@ -9,27 +9,31 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgeglass_diag.record.modules import ModuleTap
+from edgeglass_diag.record.event_sources import EventSources
+from edgeglass_diag.record.module_hooks import ModuleHooks
 from edgeglass_diag.record.patching import Patch
-from edgeglass_diag.record.session import Session
-
-INSIDE = "inside a region compiled by torch.compile, which hooks cannot enter; its inputs and outputs are observed"
+from edgeglass_diag.record.window_clock import WindowClock
 
 
-class CompiledTap:
-    """While a module wrapped by ``torch.compile`` runs no other tap is in place, so that nothing recompiles.
+class CompiledModules:
+    """While a module wrapped by ``torch.compile`` runs no source of events is in place, so that nothing recompiles.
 
     Its own inputs and outputs are measured at the border. Functions compiled alone and ``module.compile()`` have
-    no such border; they are compiled a second time, with taps that pass everything through.
+    no such border; they are compiled a second time, with hooks that pass everything through.
     ``torch._dynamo`` is not imported before the user's code does.
+
+    Args:
+        clock: tells whether anything can be observed now.
+        modules: takes the border of a compiled module for a module call.
+        sources: all of the watch.
     """
 
-    def __init__(self, session: Session, modules: ModuleTap) -> None:
-        self._session, self._modules = session, modules
+    def __init__(self, clock: WindowClock, modules: ModuleHooks, sources: EventSources) -> None:
+        self._clock, self._modules, self._sources = clock, modules, sources
         self._compiling = Patch(torch, "compile", self._compile)
         self._calling: Patch | None = None
 
-    def __enter__(self) -> CompiledTap:
+    def __enter__(self) -> CompiledModules:
         self._install()
         self._compiling.attach()
         return self
@@ -52,11 +56,11 @@ class CompiledTap:
         return compiled
 
     def _call(self, original: Callable[..., Any], module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        if not self._session.attached or self._session.blind:
+        if not self._sources.attached or self._clock.cannot_observe_now:
             return original(module, *args, **kwargs)
         self._modules.enter(module, args)
         output = None
-        with self._session.aside():
+        with self._sources.detached():
             try:
                 output = original(module, *args, **kwargs)
             finally:
@@ -65,5 +69,5 @@ class CompiledTap:
 
 
 def is_compiled(module: nn.Module) -> bool:
-    """Whether calls of this module run compiled code."""
+    """Return whether calls of this module run compiled code."""
     return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None

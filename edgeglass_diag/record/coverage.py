@@ -1,54 +1,91 @@
-"""What was not observed, and why: no blank panel without a reason."""
+"""Gives each module and parameter that was not observed the reason why."""
 
 from __future__ import annotations
 
 from torch import nn
 
-from edgeglass_diag.record.compiled import INSIDE, is_compiled
-from edgeglass_diag.record.session import Session
+from edgeglass_diag import site_paths
+from edgeglass_diag.record.compiled import is_compiled
+from edgeglass_diag.record.module_sites import ModuleSiteObserver
+from edgeglass_diag.record.observer import Observer, OptimizerStep
+from edgeglass_diag.record.recording import Recording
+from edgeglass_diag.sites import Coverage, Kind, ModuleSite, ParameterSite
 
-NOT_CALLED = "not called with gradients in the recorded windows"
-NOT_HELD = "trainable, but held by no optimizer that has stepped"
-NOT_HELD_WITH_GRADIENT = "trainable and given a gradient, but held by no optimizer that has stepped"
-FROZEN = "frozen"
+_NOT_HELD = (None, Coverage.NOT_HELD)
+"""Parameters of which nothing else is known: held by no optimizer that has stepped."""
 
 
-def note_unobserved(session: Session) -> None:
-    """Give each module and trainable parameter of the models that nothing was heard of a reason.
+_WINDOWS = 4
+"""Recorded windows after which reasons are noted; every window would cost a walk over all modules."""
 
-    A module whose weights get gradients although only its parent is called, as the output projection of
-    ``nn.MultiheadAttention``, serves its parent by its weights and is no place of its own.
+
+class CoverageObserver(Observer):
+    """Notes a reason for each module and parameter of the models that was not observed.
+
+    Args:
+        recording: state of the watch.
+        modules: knows which modules were called without gradients.
     """
-    for module in list(session.without_gradients):
-        session.naming.path(module)
-    session.without_gradients.clear()
-    compiled = _compiled_paths(session)
-    for path, module in session.naming.modules:
-        if session.knows(path, "module"):
-            continue
-        inside = any(path == outer or path.startswith(f"{outer}." if outer else "") for outer in compiled)
-        if inside:
-            session.cannot_observe(path, "module", INSIDE)
-        elif _can_be_called(module) and not _serves_by_weights(session, path, module):
-            session.cannot_observe(path, "module", NOT_CALLED)
-    for name, parameter in session.naming.named_parameters:
-        if session.observed(name, "parameter"):
-            continue
-        if not parameter.requires_grad:
-            session.cannot_observe(name, "parameter", FROZEN)
-        elif not session.knows(name, "parameter") or session.status(name, "parameter") == NOT_HELD:
-            session.cannot_observe(name, "parameter", NOT_HELD if parameter.grad is None else NOT_HELD_WITH_GRADIENT)
 
+    def __init__(self, recording: Recording, modules: ModuleSiteObserver) -> None:
+        self._recording, self._modules = recording, modules
+        self._windows = 0
 
-def _compiled_paths(session: Session) -> list[str]:
-    return [path for path, module in session.naming.modules if is_compiled(module)]
+    def before_step(self, step: OptimizerStep) -> None:
+        """Note parameters that an optimizer holds and that have no gradient."""
+        for parameter in step.held:
+            if parameter.grad is None:
+                trained = parameter.requires_grad
+                coverage = Coverage.HELD_WITHOUT_GRADIENT if trained else Coverage.HELD_FROZEN
+                path = self._recording.naming.parameter(parameter)
+                self._recording.sites.cannot_observe(ParameterSite(path=path), coverage)
 
+    def window_ends(self) -> None:
+        """Note what was not observed in the first windows."""
+        if self._windows == _WINDOWS:
+            return
+        self._windows += 1
+        for module in list(self._modules.without_gradients):
+            self._recording.naming.path(module)
+        self._modules.without_gradients.clear()
+        self._note_modules()
+        self._note_parameters()
 
-def _serves_by_weights(session: Session, path: str, module: nn.Module) -> bool:
-    if not session.observed(path.rpartition(".")[0], "module"):
-        return False
-    own = [name for name, _ in module.named_parameters(recurse=False)]
-    return any(session.observed(f"{path}.{name}" if path else name, "parameter") for name in own)
+    def _note_modules(self) -> None:
+        """Note modules that were not called.
+
+        A module whose weights get gradients although only its parent is called, as the output projection of
+        ``nn.MultiheadAttention``, serves its parent by its weights and is no site of its own.
+        """
+        sites, modules = self._recording.sites, self._recording.naming.modules
+        compiled = [path for path, module in modules if is_compiled(module)]
+        for path, module in modules:
+            if sites.has_site(path, Kind.MODULE):
+                continue
+            if any(site_paths.is_within(path, outer) for outer in compiled):
+                sites.cannot_observe(ModuleSite(path=path), Coverage.COMPILED)
+            elif _can_be_called(module) and not self._serves_by_weights(path, module):
+                sites.cannot_observe(ModuleSite(path=path), Coverage.NOT_CALLED)
+
+    def _note_parameters(self) -> None:
+        sites = self._recording.sites
+        for path, parameter in self._recording.naming.named_parameters:
+            known = sites.coverage(path, Kind.PARAMETER)
+            if known is Coverage.OBSERVED:
+                continue
+            if not parameter.requires_grad:
+                sites.cannot_observe(ParameterSite(path=path), Coverage.FROZEN)
+            elif known in _NOT_HELD:
+                reached = parameter.grad is not None
+                coverage = Coverage.NOT_HELD_WITH_GRADIENT if reached else Coverage.NOT_HELD
+                sites.cannot_observe(ParameterSite(path=path), coverage)
+
+    def _serves_by_weights(self, path: str, module: nn.Module) -> bool:
+        sites = self._recording.sites
+        if not sites.is_observed(site_paths.parent(path), Kind.MODULE):
+            return False
+        own = [name for name, _ in module.named_parameters(recurse=False)]
+        return any(sites.is_observed(site_paths.child(path, name), Kind.PARAMETER) for name in own)
 
 
 def _can_be_called(module: nn.Module) -> bool:

@@ -10,59 +10,81 @@ from torch import Tensor
 from torch.nn import Parameter, functional
 from torch.nn.functional import normalize
 
+from edgeglass_diag import site_paths
 from edgeglass_diag.measures.contrast import cosines, logit_scale
 from edgeglass_diag.measures.geometry import alignment, gram, mean_cosine, modality_gap, rank_of_gram, sample_signal
 from edgeglass_diag.record import buffer
-from edgeglass_diag.record.functions import Function, Observer
-from edgeglass_diag.record.session import Session
-from edgeglass_diag.record.snapshots import pairs_of
+from edgeglass_diag.record.module_sites import ModuleSiteObserver
+from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
+from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.tensor_sources import Product
+from edgeglass_diag.record.torch_functions import MATMULS, bind
+from edgeglass_diag.signals.embeddings import (
+    EMBEDDING_ALIGNMENT,
+    EMBEDDING_COLUMN_ERROR,
+    EMBEDDING_EFFECTIVE_RANK,
+    EMBEDDING_GAP,
+    EMBEDDING_MEAN_COSINE,
+    EMBEDDING_NORM,
+    EMBEDDING_NORM_SPREAD,
+    EMBEDDING_SAMPLE_SIGNAL,
+    EMBEDDING_SCALE,
+)
+from edgeglass_diag.sites import EmbeddingSite, PairSite, Side
 
-MATMULS: tuple[Function, ...] = (torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__)
+PAIRS = 256
+"""Pairs of a batch that are kept, for pictures of them."""
 
 
-class EmbeddingTap:
-    """Observers that follow products of two sets of row vectors, and write ``embedding/*`` when a loss takes them.
+class EmbeddingObserver(Observer):
+    """Follows products of two sets of row vectors, and writes ``embedding/*`` when a loss takes them.
+
+    Args:
+        recording: state of the watch.
+        modules: knows which modules feed which.
 
     Attributes:
         pairs: embeddings of the widest product of this window whose rows are pairs, (2, pairs, dims): image first.
+        rows: samples of the last contrastive loss, in this window or before; 0 before the first.
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, recording: Recording, modules: ModuleSiteObserver) -> None:
+        self._recording, self._modules = recording, modules
         self.pairs: Tensor | None = None
+        self.rows = 0
         self._products: dict[int, Product] = {}
         self._pairs: set[tuple[str, str]] = set()
 
     @property
-    def observers(self) -> Mapping[Function, Observer]:
+    def functions(self) -> Mapping[Function, FunctionHandler]:
         """The functions observed."""
-        table: dict[Function, Observer] = {functional.linear: self._linear, torch.einsum: self._einsum}
+        table: dict[Function, FunctionHandler] = {functional.linear: self._linear, torch.einsum: self._einsum}
         return table | dict.fromkeys(MATMULS, self._matmul)
 
-    def end_window(self) -> None:
+    def forget(self) -> None:
         """Release the embeddings of the window."""
         self._products.clear()
         self._pairs.clear()
         self.pairs = None
 
     def reached(self, logits: Tensor) -> None:
-        """A loss takes these logits: measure the embeddings behind them, once for each product of a window."""
-        product = self._session.lineage.product(logits)
+        """Measure the embeddings behind logits that a loss takes, once for each product of a window."""
+        product = self._recording.sources.product(logits)
         if product is not None and product.key not in self._products:
             self._products[product.key] = product
-            self._session.rows = len(product.left)
+            self.rows = len(product.left)
             self._measure(product, first=len(self._products) == 1)
 
     def _matmul(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        given = dict(zip(("left", "right"), args, strict=False)) | kwargs
-        left, right = given.get("left", given.get("input")), given.get("right", given.get("other", given.get("mat2")))
+        given = bind(func, args, kwargs)
+        left, right = given.get("input"), given.get("other")
         if isinstance(left, Tensor) and isinstance(right, Tensor) and right.dim() == 2:
             self._note(left, right.mT, result)
 
     def _linear(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        if len(args) >= 2 and args[1].dim() == 2:
-            self._note(args[0], args[1], result)
+        given = bind(func, args, kwargs)
+        if given["weight"].dim() == 2:
+            self._note(given["input"], given["weight"], result)
 
     def _einsum(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         if len(args) == 3 and isinstance(args[1], Tensor) and isinstance(args[2], Tensor):
@@ -76,64 +98,68 @@ class EmbeddingTap:
         base = right._base if right._base is not None else right
         if any(isinstance(operand, Parameter) for operand in (left, right, base)):
             return
-        lineage = self._session.lineage
-        sources = lineage.sources([left]), lineage.sources([right, base])
+        known = self._recording.sources
+        sources = known.sources([left]), known.sources([right, base])
         if any(sources):  # what a gather of other ranks returned has none
-            lineage.set_product(result, Product(left.detach(), right.detach(), *sources, result.detach()))
+            known.set_product(result, Product(left.detach(), right.detach(), *sources, result.detach()))
 
     def _measure(self, product: Product, *, first: bool) -> None:
-        session = self._session
+        recording = self._recording
         left, right = product.left.float(), product.right.float()
-        names = self._side_names(product)
+        sides = self._sides(product)
+        names = (sides[0].path, sides[1].path)
         if names[::-1] in self._pairs:
             return  # the other direction of a pair that is measured already
         self._pairs.add(names)
-        pair = f"{names[0]} x {names[1]}"
-        sources = product.left_sources, product.right_sources
-        labels = [self._side(name, origin) for name, origin in zip(names, sources, strict=True)]
-        for name, values, label in zip(names, (left, right), labels, strict=True):
-            session.see(name, "embedding", parents=(name.rsplit("[", 1)[0],), label=label)
+        pair = site_paths.pair(*names)
+        for site, values in zip(sides, (left, right), strict=True):
+            name = site.path
+            recording.sites.register_site(site)
             lengths = values.norm(dim=-1)
-            session.buffer.add(name, "embedding/norm", lengths.mean())
-            session.buffer.add(name, "embedding/norm_spread", lengths.std(correction=0) / lengths.mean())
-            session.buffer.add(name, "embedding/column_error", (values.norm(dim=0) - 1).abs().amax())
-            session.buffer.add(name, "embedding/sample_signal", sample_signal(normalize(values, dim=-1)))
-            session.buffer.add(name, "embedding/mean_cosine", mean_cosine(values))
+            recording.buffer.add(name, EMBEDDING_NORM, lengths.mean())
+            recording.buffer.add(name, EMBEDDING_NORM_SPREAD, lengths.std(correction=0) / lengths.mean())
+            recording.buffer.add(name, EMBEDDING_COLUMN_ERROR, (values.norm(dim=0) - 1).abs().amax())
+            recording.buffer.add(name, EMBEDDING_SAMPLE_SIGNAL, sample_signal(normalize(values, dim=-1)))
+            recording.buffer.add(name, EMBEDDING_MEAN_COSINE, mean_cosine(values))
             if first:
-                session.buffer.defer(name, "embedding/effective_rank", gram(values), rank_of_gram)
-        session.see(pair, "pairs", parents=names)
-        session.buffer.add(pair, "embedding/scale", logit_scale(product.logits.float(), cosines(left, right)))
-        session.buffer.add(pair, "embedding/gap", modality_gap(left, right))
+                recording.buffer.defer(name, EMBEDDING_EFFECTIVE_RANK, gram(values), rank_of_gram)
+        recording.sites.register_site(PairSite(path=pair, parents=names, left=names[0], right=names[1]))
+        recording.buffer.add(pair, EMBEDDING_SCALE, logit_scale(product.logits.float(), cosines(left, right)))
+        recording.buffer.add(pair, EMBEDDING_GAP, modality_gap(left, right))
         if left.shape == right.shape:
-            session.buffer.add(pair, "embedding/alignment", alignment(left, right))
-            swapped = labels[0] == "text" or labels[1] == "image"
+            recording.buffer.add(pair, EMBEDDING_ALIGNMENT, alignment(left, right))
+            swapped = sides[0].side is Side.TEXT or sides[1].side is Side.IMAGE
             self._keep(*((right, left) if swapped else (left, right)))
 
     def _keep(self, image: Tensor, text: Tensor) -> None:
         wider = self.pairs is None or self.pairs.shape[2] < image.shape[1]
         if wider and buffer.has_values(image):
-            self.pairs = pairs_of(image, text)
+            self.pairs = torch.stack([image[:PAIRS].float(), text[:PAIRS].float()])
 
-    def _side_names(self, product: Product) -> tuple[str, str]:
+    def _sides(self, product: Product) -> tuple[EmbeddingSite, EmbeddingSite]:
         left, right = self._ancestors(product.left_sources), self._ancestors(product.right_sources)
         width = product.left.shape[1]
-        names = []
-        for own, other, fallback in ((left, right, "left"), (right, left, "right")):
-            shared = {site.split("#")[0] for site in other}
-            mine = [site for site in own if site.split("#")[0] not in shared]
-            names.append(f"{mine[0] if mine else fallback}[:{width}]")
-        return names[0], names[1]
+        made = []
+        for own, other, fallback, sources in (
+            (left, right, "left", product.left_sources),
+            (right, left, "right", product.right_sources),
+        ):
+            shared = {site_paths.first_call(site) for site in other}
+            module = next((site for site in own if site_paths.first_call(site) not in shared), fallback)
+            path, side = site_paths.embedding(module, width), self._side(module, sources)
+            made.append(EmbeddingSite(path=path, parents=(module,), module=module, width=width, side=side))
+        return made[0], made[1]
 
-    def _side(self, name: str, sources: tuple[str, ...]) -> str:
-        """``image`` or ``text`` by the names on the way or by what is at its beginning; else ``side``."""
-        path = [name.lower(), *(site.lower() for site in sources)]
-        for side, words in (("image", _IMAGE_WORDS), ("text", _TEXT_WORDS)):
+    def _side(self, module: str, sources: tuple[str, ...]) -> Side:
+        """Return which side it is by the names on the way or by what is at its beginning."""
+        path = [module.lower(), *(site.lower() for site in sources)]
+        for side, words in ((Side.IMAGE, _IMAGE_WORDS), (Side.TEXT, _TEXT_WORDS)):
             if any(word in part for part in path for word in words):
                 return side
-        kinds = {self._session.label(site) for site in self._ancestors(sources)}
+        kinds = {self._recording.sites.class_name(site) for site in self._ancestors(sources)}
         if "Embedding" in kinds:
-            return "text"
-        return "image" if "Conv2d" in kinds else "side"
+            return Side.TEXT
+        return Side.IMAGE if "Conv2d" in kinds else Side.UNKNOWN
 
     def _ancestors(self, sources: tuple[str, ...]) -> list[str]:
         """Sites behind a tensor, nearest first."""
@@ -141,7 +167,7 @@ class EmbeddingTap:
         level = list(reversed(sources))
         while level:
             found |= dict.fromkeys(level)
-            level = [p for site in level for p in reversed(self._session.parents.get(site, ())) if p not in found]
+            level = [p for site in level for p in reversed(self._modules.parents.get(site, ())) if p not in found]
         return list(found)
 
 

@@ -1,4 +1,4 @@
-"""Frozen weights that were drawn at random: are they written from elsewhere, as a momentum encoder is?"""
+"""Observes whether frozen random weights are written from elsewhere, as those of a momentum encoder are."""
 
 from __future__ import annotations
 
@@ -9,41 +9,57 @@ import torch
 from torch import Tensor
 
 from edgeglass_diag.measures.gradients import sample
-from edgeglass_diag.record.session import Session
+from edgeglass_diag.record.observer import Observer
+from edgeglass_diag.record.provenance import ProvenanceObserver
+from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.shards import local_part
 from edgeglass_diag.records import ParameterOrigin
+from edgeglass_diag.signals.parameters import WEIGHT_WRITTEN
+
+_WINDOWS = 4
+"""Recorded windows in which they are compared: what is written from elsewhere is so from the first step on."""
 
 
-class FrozenWeights:
+class FrozenWeightObserver(Observer):
     """Compares frozen random weights with what they were after the first step.
 
     Args:
-        session: state of the watch.
+        recording: state of the watch.
+        provenance: knows where initial values come from.
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, recording: Recording, provenance: ProvenanceObserver) -> None:
+        self._recording, self._provenance = recording, provenance
         self._first: dict[str, tuple[weakref.ref[Tensor], Tensor]] = {}
+        self._windows = 0
 
-    def begin(self, origins: Iterable[ParameterOrigin]) -> None:
+    def window_ends(self) -> None:
+        """Keep samples in the first window, compare in those after it, and release them then."""
+        origins = self._provenance.origins
+        if self._windows == _WINDOWS:
+            self._first.clear()
+            return
+        self._windows += 1
+        if origins:
+            self._begin(origins)
+        else:
+            self._compare()
+
+    def _begin(self, origins: Iterable[ParameterOrigin]) -> None:
         """Keep a sample of each that is frozen now, was drawn at random and was not loaded."""
         drawn = {o.name for o in origins if any(w.random for w in o.writes)}
         drawn -= {o.name for o in origins if any(w.op == "load_state_dict" for w in o.writes)}
         self._first = {
             name: (weakref.ref(parameter), sample(local_part(parameter)))
-            for name, parameter in self._session.naming.named_parameters
+            for name, parameter in self._recording.naming.named_parameters
             if name in drawn and not parameter.requires_grad and parameter.dim() > 1
         }
 
-    def compare(self) -> None:
+    def _compare(self) -> None:
         """Record 1 for each that has changed since, else 0."""
         living = {
             name: (p, first) for name, (reference, first) in self._first.items() if (p := reference()) is not None
         }
         if living:
             changed = [(sample(local_part(p)) != first).any() for p, first in living.values()]
-            self._session.buffer.add_each(list(living), "weight/written", torch.stack(changed).float())
-
-    def forget(self) -> None:
-        """Release the samples."""
-        self._first.clear()
+            self._recording.buffer.add_each(list(living), WEIGHT_WRITTEN, torch.stack(changed).float())

@@ -1,13 +1,17 @@
-"""Names modules and parameters by their path, without being told which objects are models."""
+"""Names modules and parameters by their path, and finds the models that they belong to."""
 
 from __future__ import annotations
 
+import functools
 import gc
 import weakref
 from collections import Counter
 from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
+
+from edgeglass_diag import site_paths
+from edgeglass_diag.record.tensor_facts import TensorFacts
 
 _WRAPPERS = {"_forward_module", "_original_module", "_orig_mod", "module"}
 _MAX_SCANS = 20
@@ -23,13 +27,13 @@ class Naming:
 
     def __init__(self) -> None:
         self._paths: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
-        self._parameters: dict[int, tuple[weakref.ref[Tensor], str]] = {}  # ids of the dead are given again
+        self._parameters: TensorFacts[str] = TensorFacts()
         self._known_roots: list[weakref.ref[nn.Module]] = []
         self._classes: Counter[str] = Counter()
         self._scans = 0
 
     def path(self, module: nn.Module) -> str:
-        """Path of a module; empty for the first model itself."""
+        """Return the path of a module; empty for the first model itself."""
         known = self._paths.get(module)
         if known is None and next(module.parameters(), None) is None:
             # Made on the way (`nn.GELU()(x)`) or a transform: not worth a search for its model.
@@ -40,22 +44,18 @@ class Naming:
         return known
 
     def is_model(self, module: nn.Module) -> bool:
-        """Whether a module is a model of its own and no part of another."""
+        """Return whether a module is a model of its own and no part of another."""
         return any(module is root for root in self._roots)
 
     def parameter(self, parameter: Tensor) -> str:
-        """Path of a parameter; ``unnamed`` where no living model holds it."""
-        known = self._known(parameter)
+        """Return the path of a parameter; ``unnamed`` where no living model holds it."""
+        known = self._parameters.get(parameter)
         if known is None and self._scans < _MAX_SCANS:
             for root in self._living_roots():
                 if any(parameter is p for p in root.parameters()):
                     self.adopt(root)
-            known = self._known(parameter)
+            known = self._parameters.get(parameter)
         return "unnamed" if known is None else known
-
-    def _known(self, parameter: Tensor) -> str | None:
-        reference, name = self._parameters.get(id(parameter), (None, ""))
-        return name if reference is not None and reference() is parameter else None
 
     @property
     def modules(self) -> list[tuple[str, nn.Module]]:
@@ -70,7 +70,7 @@ class Naming:
         return [(self.parameter(p), p) for root in self._roots for p in root.parameters()]
 
     def gradients(self) -> dict[int, Tensor]:
-        """The gradients that the parameters of the models hold now, by identity."""
+        """Return the gradients that the parameters of the models hold now, by identity."""
         return {id(p.grad): p.grad for root in self._roots for p in root.parameters() if p.grad is not None}
 
     @property
@@ -89,8 +89,8 @@ class Naming:
         for name, module in named:
             self._paths.setdefault(module, _join(prefix, name))
         for name, parameter in root.named_parameters():
-            if self._known(parameter) is None:
-                self._parameters[id(parameter)] = weakref.ref(parameter), _join(prefix, name)
+            if parameter not in self._parameters:
+                self._parameters.set(parameter, _join(prefix, name))
 
     def _prefix(self, root: nn.Module) -> str:
         has_parameters = next(root.parameters(), None) is not None
@@ -116,7 +116,7 @@ class Naming:
 
 
 def _join(prefix: str, name: str) -> str:
-    parts = [part for part in name.split(".") if part]
+    parts = site_paths.parts(name)
     while parts and parts[0] in _WRAPPERS:
         parts.pop(0)
-    return ".".join([prefix, *parts] if prefix else parts)
+    return functools.reduce(site_paths.child, parts, prefix)

@@ -1,77 +1,80 @@
-"""Where initial values come from: every write to a parameter before the first optimizer step, with file and line."""
+"""Observes where initial values come from: every write to a parameter before the first step, with file and line."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from edgeglass_diag.record.functions import Function, Observer
-from edgeglass_diag.record.naming import Naming
+from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
+from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.shards import local_part
+from edgeglass_diag.record.torch_functions import (
+    DERIVING,
+    FACTORIES,
+    FILLS,
+    RANDOM_FACTORIES,
+    RANDOM_FILLS,
+    bind,
+)
 from edgeglass_diag.records import ParameterOrigin, ParameterWrite
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _HERE = os.path.dirname(__file__) + os.sep
-_RANDOM_FACTORIES: tuple[Function, ...] = (torch.randn, torch.rand, torch.normal, torch.randn_like, torch.rand_like)
-_FACTORIES: tuple[Function, ...] = (
-    torch.empty, torch.zeros, torch.ones, torch.full, torch.eye, torch.zeros_like, torch.ones_like, torch.empty_like,
-)  # fmt: skip
-_CONSTANT_INITS = {"constant_", "zeros_", "ones_", "eye_", "dirac_"}
-_INITS: tuple[Function, ...] = tuple(
-    value for name, value in vars(nn.init).items() if name.endswith("_") and callable(value) and name[0] != "_"
-)
-_RANDOM_FILLS: tuple[Function, ...] = (
-    Tensor.normal_, Tensor.uniform_, *(f for f in _INITS if f.__name__ not in _CONSTANT_INITS),
-)  # fmt: skip
-_FILLS: tuple[Function, ...] = (
-    Tensor.zero_, Tensor.fill_, Tensor.copy_, Tensor.mul_, Tensor.div_, Tensor.add_, Tensor.sub_, Tensor.erfinv_,
-    Tensor.clamp_, Tensor.__imul__, Tensor.__itruediv__, Tensor.__iadd__,
-    *(f for f in _INITS if f.__name__ in _CONSTANT_INITS),
-)  # fmt: skip
-_DERIVED: tuple[Function, ...] = (
-    torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, Tensor.div, Tensor.__truediv__, Tensor.to, Tensor.clone,
-    Tensor.detach, Tensor.float, Tensor.half, Tensor.bfloat16, Tensor.contiguous, Tensor.cuda,
-)  # fmt: skip
 _MAX_ELEMENTS = 2**24
 
 
-class Provenance:
-    """Follows storages from the call that made them to the parameters they become.
+class ProvenanceObserver(Observer):
+    """Follows storages from the call that made them to the parameters they become, until the first step.
 
     Args:
-        building: tells whether no module is running, so that arithmetic on weights is construction.
+        recording: state of the watch.
     """
 
-    def __init__(self, building: Callable[[], bool]) -> None:
-        self._building = building
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self._has_ended = False
+        self._origins: tuple[ParameterOrigin, ...] | None = None
         self._histories: dict[int, tuple[StorageWeakRef, list[ParameterWrite]]] = {}
 
     @property
-    def observers(self) -> Mapping[Function, Observer]:
-        """The functions observed, in any phase, until the first step."""
-        table: dict[Function, Observer] = dict.fromkeys(_RANDOM_FACTORIES + _FACTORIES, self._made)
-        table |= dict.fromkeys(_RANDOM_FILLS + _FILLS, self._written)
-        return table | dict.fromkeys(_DERIVED, self._derived)
+    def functions_in_any_phase(self) -> Mapping[Function, FunctionHandler]:
+        """The functions observed; none once the first window has ended."""
+        if self._has_ended:
+            return {}
+        table: dict[Function, FunctionHandler] = dict.fromkeys(RANDOM_FACTORIES + FACTORIES, self._made)
+        table |= dict.fromkeys(RANDOM_FILLS + FILLS, self._written)
+        return table | dict.fromkeys(DERIVING, self._derived)
 
-    def origins(self, naming: Naming) -> tuple[ParameterOrigin, ...]:
-        """The history of every parameter of the models known."""
+    @property
+    def origins(self) -> tuple[ParameterOrigin, ...]:
+        """The history of every parameter of the models known, at the end of the first window; nothing after it."""
+        if self._origins is None:
+            self._origins = self._all_origins()
+        return self._origins
+
+    def end(self) -> None:
+        """Forget all histories: what is written from now on is training."""
+        self._has_ended, self._origins = True, ()
+        self._histories.clear()
+
+    def _all_origins(self) -> tuple[ParameterOrigin, ...]:
         found = []
-        for name, parameter in naming.named_parameters:
+        for name, parameter in self._recording.naming.named_parameters:
             writes = tuple(self._history(parameter) or ())
             std = writes[-1].std if writes else _std(parameter)
             found.append(ParameterOrigin(name, tuple(parameter.shape), std, writes))
         return tuple(found)
 
-    def clear(self) -> None:
-        """Forget all histories."""
-        self._histories.clear()
+    def _building(self) -> bool:
+        """Return whether no module is running, so that arithmetic on weights is construction."""
+        return not self._recording.stack.frames
 
     def _history(self, tensor: Tensor) -> list[ParameterWrite] | None:
         entry = self._histories.get(tensor.untyped_storage()._cdata)
@@ -85,18 +88,19 @@ class Provenance:
 
     def _made(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         if isinstance(result, Tensor) and result.is_floating_point() and self._building():
-            self._begin(result, [_write(func, result, random=func in _RANDOM_FACTORIES)])
+            self._begin(result, [_write(func, result, random=func in RANDOM_FACTORIES)])
 
     def _written(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        target = args[0] if args else kwargs["tensor"]
+        given = bind(func, args, kwargs)
+        target = given["tensor"]
         history = self._history(target) if target.is_floating_point() else None
         if history is None:
-            if target.is_floating_point() and func in _RANDOM_FILLS and self._building():
+            if target.is_floating_point() and func in RANDOM_FILLS and self._building():
                 self._begin(target, [_write(func, target, random=True)])
             return
-        copied = args[1] if func is Tensor.copy_ and len(args) > 1 else None
+        copied = given.get("source")
         source = self._history(copied) if isinstance(copied, Tensor) else None
-        random = func in _RANDOM_FILLS or bool(source and source[-1].random)
+        random = func in RANDOM_FILLS or bool(source and source[-1].random)
         write = _write(func, target, random=random)
         last = history[-1]
         if (write.op, write.file, write.line) == (last.op, last.file, last.line):
@@ -142,7 +146,7 @@ def _write(func: Function, tensor: Tensor, *, random: bool) -> ParameterWrite:
 
 
 def _std(tensor: Tensor) -> float:
-    """Standard deviation about zero mean or not, of at most 2^24 entries; 0 for one entry, NaN on the meta device."""
+    """Return the standard deviation, of at most 2^24 entries; 0 for one entry, NaN on the meta device."""
     if tensor.device.type == "meta" or not tensor.is_floating_point() or tensor.numel() == 0:
         return float("nan")
     flat = local_part(tensor).reshape(-1)[:_MAX_ELEMENTS].float()

@@ -1,12 +1,8 @@
-"""The life of the windows: attaches the taps where the schedule says so, hands each window on at its end."""
+"""The life of the windows: hooks are in place where the schedule says so, and each window is handed on at its end."""
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
-import weakref
-from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import FrameType, TracebackType
@@ -16,27 +12,22 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from edgeglass_diag.record.attention import LOGITS, AttentionTap
-from edgeglass_diag.record.attention_inputs import OperandTap
+from edgeglass_diag.record.attention_inputs import AttentionInputObserver
+from edgeglass_diag.record.attention_layout import LOGITS
+from edgeglass_diag.record.backward_patch import BackwardPatch, BackwardState
 from edgeglass_diag.record.buffer import PendingWindow
-from edgeglass_diag.record.compiled import CompiledTap
-from edgeglass_diag.record.coverage import note_unobserved
-from edgeglass_diag.record.dropout import DropoutTap
-from edgeglass_diag.record.embeddings import EmbeddingTap
-from edgeglass_diag.record.frozen_weight_updates import FrozenWeights
-from edgeglass_diag.record.functions import FunctionTap, merged
-from edgeglass_diag.record.losses import LossTap
-from edgeglass_diag.record.modules import MAX_FORWARDS, ModuleTap
-from edgeglass_diag.record.parameters import ParameterTap
-from edgeglass_diag.record.provenance import Provenance
-from edgeglass_diag.record.reshape_check import LayoutTap
-from edgeglass_diag.record.scaling import ScalerTap
-from edgeglass_diag.record.session import Session
-from edgeglass_diag.record.snapshots import PendingEmbeddings, Snapshots
-from edgeglass_diag.records import ParameterOrigin
-
-_COVERAGE_WINDOWS = 4
-"""Windows after which is said what was not observed; every window would cost a walk over all modules."""
+from edgeglass_diag.record.compiled import CompiledModules
+from edgeglass_diag.record.dispatch import Dispatch
+from edgeglass_diag.record.event_sources import EventSources
+from edgeglass_diag.record.function_mode import FunctionMode
+from edgeglass_diag.record.module_hooks import ModuleHooks
+from edgeglass_diag.record.observer import OptimizerNumbers, OptimizerStep
+from edgeglass_diag.record.observer_list import make_observers
+from edgeglass_diag.record.recording import Recording
+from edgeglass_diag.record.snapshots import PendingEmbeddings
+from edgeglass_diag.record.window_clock import MAX_FORWARDS, WindowClock
+from edgeglass_diag.signals.parameters import OPTIMIZER_SKIPPED
+from edgeglass_diag.sites import Coverage, Kind, RecorderSite
 
 _STEP_CODE = Optimizer.profile_hook_step(len).__code__
 """Code of the wrapper that torch puts around the step of every optimizer, and in which it calls the hooks."""
@@ -47,12 +38,12 @@ class Recorder:
 
     ::
 
-        with Recorder(schedule, sink):          # window 0 begins: taps attached, provenance on
+        with Recorder(schedule, sink):          # window 0 begins: hooks attached, provenance on
             build the model                     #   each write to a parameter is noted
             for batch in data:
-                forward, backward, clip         #   taps measure, if this window is recorded
+                forward, backward, clip         #   observers measure, if this window is recorded
                 optimizer.step()                #   gradients before, updates after; window goes to the sink
-                                                # the next window begins: taps attached or not
+                                                # the next window begins: hooks attached or not
 
     Steps are those of the optimizer that steps first; others fall into its windows. A step that a GradScaler
     skips ends a window too. With a closure the forward pass belongs to the step itself, and gradients are read when
@@ -65,9 +56,6 @@ class Recorder:
         attention_logits: the most logits that are looked at per attention and call; all where None.
         embeddings: takes the embeddings of some pairs at a few steps; none are kept where None.
         operands: whether ``operands`` collects what attention logits are made of, for an inspection at init.
-
-    Attributes:
-        operands: what attention logits are made of, None unless asked for.
     """
 
     def __init__(
@@ -79,52 +67,55 @@ class Recorder:
         embeddings: Callable[[PendingEmbeddings], None] | None = None,
         operands: bool = False,
     ) -> None:
-        self._schedule, self._sink = schedule, sink
-        self._snapshots = Snapshots(embeddings)
-        session = self._session = Session()
-        self.operands = OperandTap(session) if operands else None
-        self._attention = AttentionTap(session, logits=attention_logits, operands=self.operands)
-        self._embeddings = EmbeddingTap(session)
-        self._parameters = ParameterTap(session)
-        self._frozen = FrozenWeights(session)
-        passes = self._parameters.passes
-        self._losses = LossTap(session, self._embeddings, passes.before_backward, passes.after_backward)
-        self._provenance: Provenance | None = Provenance(lambda: not session.stack)
-        self._scaler = ScalerTap(session, self._after_skipped_step, lambda o: self._steps[id(o)])
-        looked_at = {} if self.operands is None else self.operands.observers  # before attention asks for them
-        self._layout = LayoutTap(session)
-        self._dropout = DropoutTap(session)
-        taps = (self._losses, self._embeddings, self._attention, self._layout)
-        observers = merged(looked_at, *(tap.observers for tap in taps))
-        # Clipping runs without gradients, as evaluation does, and must be seen nevertheless.
-        self._in_any_phase = merged(self._parameters.observers, self._dropout.observers)
-        self._always = merged(self._in_any_phase, self._provenance.observers)
-        session.functions = FunctionTap(session, observers, self._always)
-        modules = ModuleTap(session, self._dropout)
-        self._activations = modules.activations
-        self._patches = [self._losses.backward, self._scaler.while_recorded, self._scaler.always]
-        session.taps = [modules, session.functions, *self._patches[:2]]
-        self._compiled = CompiledTap(session, modules)
+        self._sink = sink
+        self._clock = WindowClock(schedule)
+        recording = self._recording = Recording(self._clock)
+        backward = BackwardState()
+        self._observers = make_observers(
+            recording,
+            backward,
+            skipped=self._after_skipped_step,
+            attention_logits=attention_logits,
+            embedding_sink=embeddings,
+            with_inputs=operands,
+        )
+        dispatch = self._dispatch = Dispatch(self._observers.all, recording.sites)
+        self._functions = FunctionMode(recording)
+        self._functions.observe_for(self._observers.all)
+        sources = self._sources = EventSources()
+        modules = ModuleHooks(recording, dispatch, self._functions, sources)
+        passes = BackwardPatch(recording, dispatch, backward).patch
+        scale = self._observers.scale
+        self._patches = (passes, scale.while_recorded, scale.always)
+        for source in (modules, self._functions, passes, scale.while_recorded):
+            sources.add(source)
+        self._compiled = CompiledModules(self._clock, modules, sources)
         self._hooks = ExitStack()
-        self._lead: weakref.ref[Optimizer] | None = None
-        self._followed: weakref.ref[Optimizer] | None = None
-        self._steps: Counter[int] = Counter()
-        self._since_lead: Counter[int] = Counter()
-        self._flushed = 0
-        self.step = 0
+        self._numbers = OptimizerNumbers()
+        self._begun: dict[int, OptimizerStep] = {}
 
-    def name_model(self, model: nn.Module) -> None:
-        """Name a model's modules before it runs."""
-        self._session.naming.adopt(model)
+    @property
+    def step(self) -> int:
+        """The step whose window has begun: the number of optimizer steps so far."""
+        return self._clock.step
+
+    @property
+    def operands(self) -> AttentionInputObserver | None:
+        """What attention logits are made of, None unless asked for."""
+        return self._observers.inputs
 
     def follow(self, optimizer: Optimizer) -> None:
         """End windows with the steps of this optimizer, from its first one on; the others fall into its windows."""
-        self._followed = weakref.ref(optimizer)
+        self._clock.follow(optimizer)
 
     @property
     def named_parameters(self) -> list[tuple[str, Tensor]]:
         """All parameters of the models that ran so far, with their names."""
-        return self._session.naming.named_parameters
+        return self._recording.naming.named_parameters
+
+    def name_model(self, model: nn.Module) -> None:
+        """Name a model's modules before it runs."""
+        self._recording.naming.adopt(model)
 
     def leave_step(self, optimizer: Optimizer) -> None:
         """End the window as after a step that changed nothing, where a step has begun and is not going to be taken."""
@@ -134,44 +125,47 @@ class Recorder:
         before: Any = self._before_step  # torch lets it return other arguments, and does not say so in its types
         self._hooks.callback(register_optimizer_step_pre_hook(before).remove)
         self._hooks.callback(register_optimizer_step_post_hook(self._after_step).remove)
-        self._scaler.always.attach()
+        self._observers.scale.always.attach()
         for patch in self._patches:
             self._hooks.callback(patch.remove)
         self._hooks.enter_context(self._compiled)
-        if self._schedule(self.step):
-            self._session.attach()
+        if self._clock.is_recorded:
+            self._sources.attach()
         return self
 
     def abandon(self) -> None:
         """Cease to observe and forget the window that has begun."""
-        self._session.detach()
+        self._sources.detach()
         self._hooks.close()
-        self._session.buffer.clear()
+        self._recording.buffer.clear()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._session.detach()
+        self._sources.detach()
         self._hooks.close()
-        if self.step == 0 and len(self._session.buffer):
-            self._flush()
-        with self._session.measuring("embeddings", "recorder"):
-            self._snapshots.hand_over(last=True)
+        if self.step == 0 and len(self._recording.buffer):
+            self._end_window()
+        with self._recording.measuring("embeddings", Kind.RECORDER):
+            self._observers.snapshots.hand_over(last=True)
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
-        if self._foreign or not self._schedule(self.step) or _is_nested(optimizer):
+        if self._clock.is_forked or not self._clock.is_recorded or _is_nested(optimizer):
             return None
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if callable(closure):
             watched = self._watched_closure(optimizer, closure)
             return ((args[0], watched, *args[2:]), kwargs) if len(args) > 1 else (args, {**kwargs, "closure": watched})
-        self._read_gradients(optimizer)
+        self._begin_step(optimizer)
         return None
 
-    def _read_gradients(self, optimizer: Optimizer) -> None:
-        self._session.detach()
-        with self._session.measuring("optimizer", "optimizer"):
-            self._parameters.before_step(optimizer, self.step)
+    def _begin_step(self, optimizer: Optimizer) -> None:
+        self._sources.detach()
+        held = [p for group in optimizer.param_groups for p in group["params"]]
+        moving = [p for p in held if p.grad is not None]
+        step = OptimizerStep(optimizer, self._numbers.number(optimizer), self.step, held, moving)
+        self._begun[id(optimizer)] = step
+        self._dispatch.before_step(step)
 
     def _watched_closure(self, optimizer: Optimizer, closure: Callable[..., Any]) -> Callable[..., Any]:
         calls = 0
@@ -181,112 +175,67 @@ class Recorder:
             result = closure(*args, **kwargs)
             calls += 1
             if calls == 1:
-                self._read_gradients(optimizer)
+                self._begin_step(optimizer)
             return result
 
         return watched
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if self._foreign or _is_nested(optimizer):
+        if self._clock.is_forked or _is_nested(optimizer):
             return
-        self._steps[id(optimizer)] += 1
-        self._session.thread = threading.get_ident()
-        if self._schedule(self.step):
-            self._session.detach()
-            with self._session.measuring("optimizer", "optimizer"):
-                self._parameters.after_step(optimizer, self.step)
+        self._clock.stepped(optimizer)
+        if self._clock.is_recorded:
+            self._sources.detach()
+            begun = self._begun.pop(id(optimizer), None)
+            if begun is not None:
+                self._dispatch.after_step(begun)
         self._end_step(optimizer)
 
     def _after_skipped_step(self, optimizer: Optimizer) -> None:
-        if self._foreign:
+        if self._clock.is_forked:
             return
-        if self._schedule(self.step):
-            self._session.detach()
-            self._session.buffer.add("", "optimizer/skipped", 1.0)
+        if self._clock.is_recorded:
+            self._sources.detach()
+            self._recording.buffer.add("", OPTIMIZER_SKIPPED, 1.0)
         self._end_step(optimizer)
 
     def _end_step(self, optimizer: Optimizer) -> None:
-        if self._leads(optimizer):
-            if self._schedule(self.step):
-                self._drop_if_cut_short()
-                self._flush()
-            self._forget_construction()
-            self.step += 1
-        self._session.stack.clear()  # what Ctrl-C in a forward pass has left there
-        if self._schedule(self.step):
-            self._session.attach()
+        clock = self._clock
+        if clock.ends_with(optimizer):
+            if clock.is_recorded:
+                self._end_window()
+            if not clock.step:
+                self._observers.provenance.end()
+                self._functions.observe_for(self._observers.all)
+            clock.step += 1
+        self._recording.stack.frames.clear()  # what Ctrl-C in a forward pass has left there
+        if clock.is_recorded:
+            self._sources.attach()
 
-    @property
-    def _foreign(self) -> bool:
-        """Whether this is a forked copy of the process that is watched."""
-        return os.getpid() != self._session.process
-
-    def _leads(self, optimizer: Optimizer) -> bool:
-        """Whether this optimizer's step ends the window; the lead passes on when it is gone or steps no more."""
-        followed = self._followed and self._followed()
-        if followed is not None and self._steps[id(followed)]:
-            return optimizer is followed
-        lead = self._lead and self._lead()
-        self._since_lead[id(optimizer)] += 1
-        if lead is None or optimizer is lead or self._since_lead[id(optimizer)] > 1:
-            self._lead = weakref.ref(optimizer)
-            self._since_lead.clear()
-            return True
-        return False
-
-    def _drop_if_cut_short(self) -> None:
-        """A window of which only the beginning was recorded would be summed up to an untrue loss."""
-        if self._session.forwards > MAX_FORWARDS:
-            self._activations.forget()
-            self._session.buffer.clear()
-            reason = f"windows of more than {MAX_FORWARDS} forward passes are not recorded"
-            self._session.cannot_observe("window", "recorder", reason)
-
-    def _forget_construction(self) -> None:
-        if self._provenance is not None:
-            self._always.clear()
-            self._always.update(self._in_any_phase)
-            self._provenance = None
-
-    def _flush(self) -> None:
-        session = self._session
-        origins: tuple[ParameterOrigin, ...] = ()
+    def _end_window(self) -> None:
+        recording, clock = self._recording, self._clock
+        if not clock.is_whole:  # a window of which only the beginning was recorded has an untrue loss
+            recording.buffer.clear()
+            detail = f"more than {MAX_FORWARDS} before a step"
+            recording.sites.cannot_observe(RecorderSite(path="window"), Coverage.TOO_MANY_FORWARDS, detail)
+        self._dispatch.window_ends()
         window: PendingWindow | None = None
-        with session.measuring("provenance", "recorder"):
-            origins = self._provenance.origins(session.naming) if self._provenance is not None else ()
-        with session.measuring("attention", "recorder"):
-            self._attention.end_window()  # what it says about coverage belongs to this window
-        with session.measuring("dropout", "recorder"):
-            self._dropout.end_window(whole=session.forwards <= MAX_FORWARDS)
-        self._activations.reduce()
-        if self._flushed < _COVERAGE_WINDOWS:
-            with session.measuring("coverage", "recorder"):
-                note_unobserved(session)
-            with session.measuring("frozen weights", "recorder"):
-                self._frozen.begin(origins) if origins else self._frozen.compare()
-        else:
-            self._frozen.forget()
-        self._flushed += 1
-        if session.half[True]:
-            session.buffer.add("", "precision/float16", session.half[True] / session.half.total())
-        if session.loss_scale is not None:
-            session.buffer.add("", "optimizer/loss_scale", session.loss_scale)
-        with session.measuring("window", "recorder"):
-            window = session.buffer.flush(self.step, session.take_new_sites(), origins)
+        with recording.measuring("window", Kind.RECORDER):
+            origins = self._observers.provenance.origins
+            window = recording.buffer.flush(self.step, recording.sites.take_new_sites(), origins)
         if window is not None:
-            self._snapshots.note(self.step, self._embeddings.pairs)
             self._sink(window)
-            with session.measuring("embeddings", "recorder"):
-                self._snapshots.hand_over()
-        session.buffer.clear()
-        for tap in (self._losses, self._embeddings, self._parameters, self._layout, session):
-            tap.end_window()
-        if self.operands is not None:
-            self.operands.end_window()
+            with recording.measuring("embeddings", Kind.RECORDER):
+                self._observers.snapshots.hand_over()
+        recording.buffer.clear()
+        recording.stack.end_passes()
+        clock.forwards = 0
+        self._begun.clear()
+        self._dispatch.forget()
 
 
 def _is_nested(optimizer: Optimizer) -> bool:
-    """Whether this step was called by another step of the same optimizer, as a subclass calls ``super().step()``."""
+    """Return whether this step was called by another step of the same optimizer, as a subclass calls ``super()``'s."""
     steps = 0
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:

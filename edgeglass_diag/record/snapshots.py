@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgeglass_diag.record import buffer
-
-PAIRS = 256
+from edgeglass_diag.record.embeddings import PAIRS as PAIRS
+from edgeglass_diag.record.embeddings import EmbeddingObserver
+from edgeglass_diag.record.observer import Observer
+from edgeglass_diag.record.recording import Recording
 
 MARKS = (0, 10, 20, 50, 100, 200, 500, 1000, 3000, 10_000, 30_000, 100_000)
 """Embeddings are kept at the first recorded step at or after each of these, and of the last recorded step."""
@@ -28,28 +30,36 @@ class PendingEmbeddings:
     ready: tuple[torch.Event, ...]
 
     def resolve(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Image and text embeddings, (pairs, dims) each."""
+        """Return image and text embeddings, (pairs, dims) each."""
         for event in self.ready:
             event.synchronize()
         image, text = self.pack.reshape(self.shape).numpy()
         return image, text
 
 
-class Snapshots:
+class SnapshotObserver(Observer):
     """Hands the embeddings of a recorded window on where a mark is due, and those of the last one at the end.
 
     Only one copy of the newest is held on the device: 8 bytes x pairs x dims.
+
+    Args:
+        recording: state of the watch.
+        embeddings: knows the pairs of the window.
+        sink: takes embeddings; none are kept where None.
     """
 
-    def __init__(self, sink: Callable[[PendingEmbeddings], None] | None) -> None:
-        self._sink = sink
+    def __init__(
+        self, recording: Recording, embeddings: EmbeddingObserver, sink: Callable[[PendingEmbeddings], None] | None
+    ) -> None:
+        self._recording, self._embeddings, self._sink = recording, embeddings, sink
         self._marks = list(MARKS)
         self._newest: tuple[int, Tensor] | None = None
 
-    def note(self, step: int, pairs: Tensor | None) -> None:
-        """Remember the embeddings of a window, (2, pairs, dims): image first."""
+    def window_ends(self) -> None:
+        """Remember the embeddings of the window."""
+        pairs = self._embeddings.pairs
         if pairs is not None and self._sink is not None:
-            self._newest = step, pairs
+            self._newest = self._recording.clock.step, pairs
 
     def hand_over(self, *, last: bool = False) -> None:
         """Give the newest to the sink if a mark has been reached, or if nothing comes after it."""
@@ -63,8 +73,3 @@ class Snapshots:
         ready: list[torch.Event] = []
         pack = buffer.to_host([pairs], ready)
         self._sink(PendingEmbeddings(step, pairs.shape, pack, tuple(ready)))
-
-
-def pairs_of(image: Tensor, text: Tensor) -> Tensor:
-    """The first pairs of a batch in one tensor of its own, (2, pairs, dims) float32."""
-    return torch.stack([image[:PAIRS].float(), text[:PAIRS].float()])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor
 from torch.nn.parameter import is_lazy
+
+from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer
+from edgeglass_diag.record.tensor_facts import TensorFacts
 
 _MAX_SOURCES = 8
 
@@ -42,53 +45,67 @@ class Product:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    tensor: weakref.ref[Tensor]
+class _Derivation:
+    """Where a tensor comes from."""
+
     sources: tuple[str, ...]
     product: Product | None
     is_output: bool
 
 
-class Lineage:
+class TensorSources(Observer):
     """Sources of living tensors. Nothing is kept alive by it but the operands of logit products."""
 
     def __init__(self) -> None:
-        self._entries: dict[int, _Entry] = {}
+        self._derivations: TensorFacts[_Derivation] = TensorFacts()
 
-    def _entry(self, tensor: Tensor) -> _Entry | None:
-        entry = self._entries.get(id(tensor))
-        return entry if entry is not None and entry.tensor() is tensor else None
+    @property
+    def functions(self) -> Mapping[Function, FunctionHandler]:
+        """The functions observed."""
+        return {EVERY_FUNCTION: self._follow}
+
+    def forget(self) -> None:
+        """Forget everything at the end of a window."""
+        self._derivations.clear()
 
     def sources(self, tensors: Iterable[Tensor]) -> tuple[str, ...]:
-        """Sites that these tensors come from, oldest first, at most eight."""
+        """Return the sites that these tensors come from, oldest first, at most eight."""
         found: dict[str, None] = {}
         for tensor in tensors:
-            entry = self._entry(tensor)
-            if entry is not None:
-                found |= dict.fromkeys(entry.sources)
+            derivation = self._derivations.get(tensor)
+            if derivation is not None:
+                found |= dict.fromkeys(derivation.sources)
         return tuple(found)[-_MAX_SOURCES:]
 
     def product(self, tensor: Tensor) -> Product | None:
-        """The matrix product that a tensor of logits was made from."""
-        entry = self._entry(tensor)
-        return None if entry is None else entry.product
+        """Return the matrix product that a tensor of logits was made from."""
+        derivation = self._derivations.get(tensor)
+        return None if derivation is None else derivation.product
 
     def is_output(self, tensor: Tensor) -> bool:
-        """Whether this very tensor left a module, so that its statistics are taken already."""
-        entry = self._entry(tensor)
-        return entry is not None and entry.is_output
+        """Return whether this very tensor left a module, so that its statistics are taken already."""
+        derivation = self._derivations.get(tensor)
+        return derivation is not None and derivation.is_output
 
     def set_output(self, tensor: Tensor, site: str) -> None:
         """Declare a tensor the output of a module."""
-        self._entries[id(tensor)] = _Entry(weakref.ref(tensor), (site,), None, is_output=True)
+        self._derivations.set(tensor, _Derivation((site,), None, is_output=True))
 
     def set_product(self, tensor: Tensor, product: Product) -> None:
         """Declare a tensor the product of two sets of embeddings."""
         sources = (product.left_sources + product.right_sources)[-_MAX_SOURCES:]
-        self._entries[id(tensor)] = _Entry(weakref.ref(tensor), sources, product, is_output=False)
+        self._derivations.set(tensor, _Derivation(sources, product, is_output=False))
 
-    def inherit(self, result: Tensor, arguments: list[Tensor]) -> None:
-        """A function's result comes from wherever its arguments come from; logits stay logits when reshaped.
+    def _follow(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        if isinstance(result, Tensor):
+            self._inherit(result, list(tensors_in([args, kwargs])))
+        elif isinstance(result, (tuple, list)):
+            arguments = list(tensors_in([args, kwargs]))
+            for tensor in tensors_in(result):
+                self._inherit(tensor, arguments)
+
+    def _inherit(self, result: Tensor, arguments: list[Tensor]) -> None:
+        """Note that a result comes from wherever its arguments come from; logits stay logits when reshaped.
 
         A number that scales a tensor, as a temperature does, is not where the tensor comes from.
         """
@@ -101,15 +118,11 @@ class Lineage:
             if product is not None:
                 kept = product.carried(result, (a for a in arguments if a is not logits))
         if sources or kept is not None:
-            self._entries[id(result)] = _Entry(weakref.ref(result), sources, kept, is_output=False)
-
-    def clear(self) -> None:
-        """Forget everything at the end of a window."""
-        self._entries.clear()
+            self._derivations.set(result, _Derivation(sources, kept, is_output=False))
 
 
 def tensors_in(value: object) -> Iterator[Tensor]:
-    """All tensors in nested tuples, lists, dicts and dataclass-like mappings."""
+    """Yield all tensors in nested tuples, lists, dicts and dataclass-like mappings."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, (tuple, list)):

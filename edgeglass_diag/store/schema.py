@@ -33,8 +33,8 @@ CREATE TABLE stretches (
 CREATE INDEX stretches_by_signal ON stretches (signal, last);
 CREATE TABLE blocks (stretch INTEGER NOT NULL, place INTEGER NOT NULL, data BLOB NOT NULL, UNIQUE (stretch, place));
 CREATE TABLE summaries (stretch INTEGER NOT NULL, kind TEXT NOT NULL, data BLOB NOT NULL, UNIQUE (stretch, kind));
-CREATE TABLE sites (path TEXT NOT NULL, kind TEXT NOT NULL, position INTEGER, parents TEXT, label TEXT,
-    status TEXT, PRIMARY KEY (path, kind));
+CREATE TABLE sites (path TEXT NOT NULL, kind TEXT NOT NULL, position INTEGER, parents TEXT,
+    coverage TEXT, detail TEXT, facts TEXT, PRIMARY KEY (path, kind));
 CREATE TABLE origins (name TEXT PRIMARY KEY, shape TEXT, std REAL, writes TEXT);
 CREATE TABLE findings (
     id INTEGER PRIMARY KEY, code TEXT NOT NULL, site TEXT NOT NULL, record TEXT NOT NULL, UNIQUE (code, site));

@@ -62,7 +62,7 @@ def attention_in(window):
 
 
 def statuses(window):
-    return {site.path: site.status for site in window.sites if site.kind == "attention"}
+    return {site.path: site.coverage for site in window.sites if site.kind == "attention"}
 
 
 def check(window, expected, site="inner.attention", unknown=()):

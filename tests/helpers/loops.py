@@ -6,6 +6,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from edgeglass_diag.record import Recorder
+from edgeglass_diag.sites import Coverage
 
 
 class Pair(nn.Module):
@@ -49,7 +50,7 @@ def record(loop, every=1):
     torch.manual_seed(0)
     with Recorder(lambda step: step % every == 0, lambda w: windows.append(w.resolve())):
         result = loop()
-    failed = [s for w in windows for s in w.sites if s.status.startswith("recorder failed")]
+    failed = [s for w in windows for s in w.sites if s.coverage is Coverage.RECORDER_FAILED]
     assert failed == []
     return result, [values(w) for w in windows], windows
 

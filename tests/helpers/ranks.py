@@ -48,7 +48,7 @@ def main(kind, rank, world, folder):
         train(kind, rank, world)
     content = {
         "readings": [[r.step, r.site, r.signal, list(r.values)] for w in windows for r in w.readings],
-        "sites": [[s.path, s.kind, s.label, s.status] for w in windows for s in w.sites],
+        "sites": [{"path": s.path, "coverage": s.coverage, **s.facts} for w in windows for s in w.sites],
     }
     (Path(folder) / f"{kind}-{rank}.json").write_text(json.dumps(content))
     out = Path(folder) / kind

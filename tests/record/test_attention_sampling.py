@@ -7,9 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from edgeglass_diag.record.attention import AttentionTap
-from edgeglass_diag.record.functions import FunctionTap
-from edgeglass_diag.record.session import Session
+from edgeglass_diag.record import Recorder
 from tests.helpers.attending import B, E, H, L, Net, S, attention_in, normal, statuses, window_of
 from tests.helpers.attention_reference import reference
 
@@ -57,18 +55,13 @@ def test_a_large_attention_is_sampled_and_says_how_well():
 
 def test_no_bound_on_the_logits_means_exact():
     q, k = normal(0, 16, 2, 40, E), normal(1, 16, 2, 30, E)
-    session = Session()
     for logits, exact in ((None, True), (2000, False)):
-        tap = AttentionTap(session, logits=logits)
-        functions = FunctionTap(session, tap.observers, {})
-        functions.attach()
-        try:
+        windows = []
+        take = windows.append
+        with Recorder(lambda step: True, lambda w, take=take: take(w.resolve()), attention_logits=logits):
             (q @ k.mT).softmax(-1) @ k
             F.scaled_dot_product_attention(q, k, k, scale=1.0)
-        finally:
-            functions.detach()
-        sites = attention_in(session.buffer.flush(0, (), ()).resolve())
-        session.end_window()
+        sites = attention_in(windows[0])
         assert [("entropy_se" not in found) for found in sites.values()] == [exact] * 2
         errors = [(found["entropy"] - reference(q, k, scale=1.0)["entropy"]).abs().max() for found in sites.values()]
         assert [float(error) < 1e-6 for error in errors] == [exact] * 2

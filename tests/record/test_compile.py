@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from edgeglass_diag.record import Recorder
-from edgeglass_diag.record.compiled import INSIDE
+from edgeglass_diag.sites import Coverage
 
 
 class Net(nn.Module):
@@ -56,8 +56,8 @@ def test_a_compiled_module_compiles_once_and_its_border_is_observed(compilations
             compiled = torch.compile(model, backend=backend, fullgraph=True)
         losses = train(compiled, model.parameters())
     assert len(count) == 1
-    sites = {(s.path, s.kind): s.status for w in windows for s in w.sites}
-    assert sites["inner", "module"] == sites["head", "module"] == INSIDE
+    sites = {(s.path, s.kind): s.coverage for w in windows for s in w.sites}
+    assert sites["inner", "module"] == sites["head", "module"] == Coverage.COMPILED
     got = [{(r.site, r.signal): r.values for r in w.readings} for w in windows]
     assert [w["", "loss/total"][0] for w in got] == pytest.approx(losses[::3])
     assert all(("", "activation/rms") in w and ("inner.weight", "gradient/norm") in w for w in got)
@@ -83,8 +83,8 @@ def test_module_compile_is_compiled_at_most_twice_and_its_inside_is_said_to_be_u
     with Recorder(lambda step: step % 3 == 0, lambda w: windows.append(w.resolve())):
         train(model, model.parameters())
     assert len(count) <= 2
-    sites = {(s.path, s.kind): s.status for w in windows for s in w.sites}
-    assert sites["", "module"] == sites["inner", "module"] == INSIDE
+    sites = {(s.path, s.kind): s.coverage for w in windows for s in w.sites}
+    assert sites["", "module"] == sites["inner", "module"] == Coverage.COMPILED
 
 
 def test_a_compiled_function_is_compiled_at_most_twice(compilations):
@@ -93,8 +93,8 @@ def test_a_compiled_function_is_compiled_at_most_twice(compilations):
     with Recorder(lambda step: step % 3 == 0, lambda w: windows.append(w.resolve())):
         train(torch.compile(lambda x: model(x), backend=backend, fullgraph=True), model.parameters())
     assert len(count) <= 2
-    sites = {(s.path, s.kind): s.status for w in windows for s in w.sites}
-    assert sites["inner", "module"].startswith("not called")
+    sites = {(s.path, s.kind): s.coverage for w in windows for s in w.sites}
+    assert sites["inner", "module"] is Coverage.NOT_CALLED
 
 
 def test_everything_is_put_back():

@@ -9,6 +9,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from edgeglass_diag.record import Recorder
+from edgeglass_diag.sites import DropoutPlace
 
 X = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
 
@@ -46,15 +47,15 @@ class InAttention(nn.Module):
 
 
 def noise(step, model=None, *, steps=2):
-    """Readings of ``noise/*`` by window, and labels of what was seen, over a training of ``step(model)``."""
+    """Readings of ``noise/*`` by window, and places of what was seen, over a training of ``step(model)``."""
     windows, model = [], model or Tower()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with Recorder(lambda step: True, lambda pending: windows.append(pending.resolve())):
         for _ in range(steps):
             step(model).sum().backward()
             optimizer.step()
-    labels = {s.label for w in windows for s in w.sites if s.kind == "noise"}
-    return [[r.values[0] for r in w.readings if r.signal.startswith("noise/")] for w in windows], labels
+    places = {s.place for w in windows for s in w.sites if s.kind == "noise"}
+    return [[r.values[0] for r in w.readings if r.signal.startswith("noise/")] for w in windows], places
 
 
 def cached(model):
@@ -71,7 +72,7 @@ def evaluated(model):
 
 @pytest.mark.parametrize(("step", "share"), [(cached, 0.0), (evaluated, 1.0)])
 def test_samples_that_come_again_with_gradients_are_told_from_an_evaluation(step, share):
-    assert noise(step) == ([[share], [share]], {"without gradients"})
+    assert noise(step) == ([[share], [share]], {DropoutPlace.EVALUATION})
 
 
 def evaluated_in_its_mode(model):
@@ -86,14 +87,14 @@ def evaluated_in_its_mode(model):
     (InAttention(), True),
 ])  # fmt: skip
 def test_dropout_that_does_not_heed_the_mode_is_seen_in_an_evaluation(drop, found):
-    readings, labels = noise(evaluated_in_its_mode, Tower(drop))
-    assert labels == ({"without gradients"} if found else set())
+    readings, places = noise(evaluated_in_its_mode, Tower(drop))
+    assert places == ({DropoutPlace.EVALUATION} if found else set())
     assert readings == ([[1.0], [1.0]] if found else [[], []])
 
 
 @pytest.mark.parametrize("drop", [nn.Dropout1d(0.5), nn.FeatureAlphaDropout(0.5), InFunction(), InAttention()])
 def test_any_dropout_of_an_evaluation_in_training_mode_is_seen(drop):
-    assert noise(evaluated, Tower(drop)) == ([[1.0], [1.0]], {"without gradients"})
+    assert noise(evaluated, Tower(drop)) == ([[1.0], [1.0]], {DropoutPlace.EVALUATION})
 
 
 def test_a_reentrant_checkpoint_is_no_evaluation():
@@ -112,8 +113,8 @@ def test_weights_of_a_frozen_module_tell_a_momentum_teacher(moves):
                 teacher.layer.weight.lerp_(model.layer.weight, 0.1)
         return model(X)
 
-    (first, second), labels = noise(step)
-    assert labels == {"although all its weights are frozen"}
+    (first, second), places = noise(step)
+    assert places == {DropoutPlace.FROZEN_ENCODER}
     assert (first != second) == moves
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from edgeglass_diag.measures.attention import attention_statistics
 from edgeglass_diag.measures.sampling import strided_subset
 from edgeglass_diag.record import Recorder
-from edgeglass_diag.record.attention import LOGITS
+from edgeglass_diag.record.attention_layout import LOGITS
 from tests.helpers.attending import KEEP, PAIRS, TINY, B, E, H, L, Net, S, attention_in, check, normal, window_of
 from tests.helpers.attention_reference import of_logits, reference
 
@@ -55,7 +55,7 @@ def test_explicit_attention(write):
     q, k, v = normal(0, B, H, L, E), normal(1, B, H, S, E), normal(2, B, H, S, E)
     own = write() if write is in_modules_of_their_own else None
     found = check(window_of(Net(write, own), q, k, v), reference(q, k))
-    assert found["distinct"].shape == (H,)
+    assert found["effective_num_outputs"].shape == (H,)
 
 
 def test_outputs_of_an_einsum_are_told_apart_by_head():
@@ -66,7 +66,12 @@ def test_outputs_of_an_einsum_are_told_apart_by_head():
         write: attention_in(window_of(Net(write), q, k, v))["inner.attention"]
         for write in (scaled_before, summed_by_einsum)
     }
-    torch.testing.assert_close(found[summed_by_einsum]["distinct"], found[scaled_before]["distinct"], atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        found[summed_by_einsum]["effective_num_outputs"],
+        found[scaled_before]["effective_num_outputs"],
+        atol=1e-5,
+        rtol=0,
+    )
 
 
 def fills(logits, keep, fill):
@@ -164,7 +169,7 @@ def test_heads_folded_into_the_batch_are_one_component(product):
 
     mask, scale = (None, 1.0) if product == "bmm" else (bias[:, None], 0.3)
     found = check(window_of(Net(write), q, k), reference(q[:, None], k[:, None], mask, scale=scale))
-    assert len(found["entropy"]) == len(found["distinct"]) == 1
+    assert len(found["entropy"]) == len(found["effective_num_outputs"]) == 1
 
 
 def test_windows_of_five_dimensions_are_one_component():
@@ -195,7 +200,7 @@ def test_pooling_by_scores(write):
     scores, x = normal(0, B, S), normal(1, B, S, E)
     expected = of_logits(scores[:, None, None].double(), torch.ones(B, 1, 1, S, dtype=torch.bool))
     found = check(window_of(Net(write), scores, x), expected)
-    assert "distinct" not in found
+    assert "effective_num_outputs" not in found
 
 
 def test_scores_over_the_first_of_two_dimensions_have_the_rest_as_queries():

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from torch.nn.attention import flex_attention as flex
 from torch.nn.attention.bias import causal_lower_right
 
+from edgeglass_diag.sites import Coverage
 from tests.helpers.attending import KEEP, PAIRS, TINY, B, E, H, L, Net, S, check, normal, statuses, window_of
 from tests.helpers.attention_reference import logits_of, of_logits, reference
 
@@ -87,7 +88,7 @@ def test_flex_attention(monkeypatch, debug):
     logits = logits_of(q, k, 0.7) - slopes[:, None, None] * (places[:, None] - places)
     allowed = (places[:, None] >= places) & (places < lengths[:, None, None, None])
     found = check(window_of(Attends(), q, k), of_logits(logits, allowed.expand(logits.shape)), "attention")
-    assert found["distinct"].shape == (4,)
+    assert found["effective_num_outputs"].shape == (4,)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -103,5 +104,4 @@ def test_compiled_flex_attention_is_said_to_be_unobserved():
             return self.out(flex_attention(q, k, k))
 
     q = normal(0, B, H, 16, E)
-    reason = "not observed: compiled, flex_attention keeps its logits inside"
-    assert statuses(window_of(Attends(), q, q)) == {"attention": reason}
+    assert statuses(window_of(Attends(), q, q)) == {"attention": Coverage.KERNEL_COMPILED}

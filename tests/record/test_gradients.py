@@ -48,8 +48,8 @@ def test_weights_in_half_precision_tell_what_a_step_leaves():
     _, (tiny,), _ = record(lambda: loop(torch.bfloat16, 1e-6))
     _, (usual,), _ = record(lambda: loop(torch.bfloat16, 10.0))
     _, (full,), _ = record(lambda: loop(torch.float32, 1e-6))
-    assert tiny["weight", "update/unmoved"][0] > 0.9 > 0.1 > usual["weight", "update/unmoved"][0]
-    assert ("weight", "update/unmoved") not in full
+    assert tiny["weight", "update/rounded_away"][0] > 0.9 > 0.1 > usual["weight", "update/rounded_away"][0]
+    assert ("weight", "update/rounded_away") not in full
 
 
 def test_mixed_dtypes_are_clipped_by_one_factor():

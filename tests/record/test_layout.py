@@ -28,7 +28,7 @@ def noted(model, x):
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         model(x).square().mean().backward()
         optimizer.step()
-    return {site.label for w in windows for site in w.sites if site.kind == "reshape"}
+    return {(site.before, site.after) for w in windows for site in w.sites if site.kind == "reshape"}
 
 
 def split(x):
@@ -44,9 +44,9 @@ def test_scrambled_heads_are_noted(explicit):
     x = torch.randn(6, 10, 64)
     assert noted(Attention(split, join, explicit), x) == set()
     assert noted(Attention(lambda t: t.reshape(6, 4, 10, 16), lambda t: t.flatten(1), explicit), x) == {
-        "6x10x64 -> 6x4x10x16"
+        ((6, 10, 64), (6, 4, 10, 16))
     }
-    assert noted(Attention(split, lambda t: t.reshape(6, 10, 64), explicit), x) == {"6x4x10x16 -> 6x10x64"}
+    assert noted(Attention(split, lambda t: t.reshape(6, 10, 64), explicit), x) == {((6, 4, 10, 16), (6, 10, 64))}
 
 
 @pytest.mark.parametrize("weights", [True, False])

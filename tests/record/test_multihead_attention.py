@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from edgeglass_diag.record import Recorder
+from edgeglass_diag.sites import Coverage
 from tests.helpers.attending import KEEP, PAIRS, B, E, H, L, Net, S, attention_in, check, normal, statuses, window_of
 from tests.helpers.attention_reference import reference
 
@@ -74,7 +75,7 @@ def test_multihead_attention(options, masks, weights, training):
     expected = multihead_reference(own.mha, q, k, MASKS[masks])
     inputs = (q, k, v) if settings["batch_first"] else tuple(x.transpose(0, 1) for x in (q, k, v))
     found = check(window_of(Net(None, own), *inputs), expected, "inner.mha.attention")
-    assert len(found["distinct"]) == H
+    assert len(found["effective_num_outputs"]) == H
 
 
 def test_multihead_attention_that_is_causal():
@@ -105,9 +106,8 @@ def test_frozen_attentions_say_why_they_are_not_observed():
             return self.gain * x
 
     window = window_of(Frozen(), normal(0, 2, 3, 8))
-    reason = "not observed: ran without gradients, where it is left to choose its own kernel"
-    hidden = dict.fromkeys(("layer.self_attn.attention", "mha.attention"), reason)
-    assert statuses(window) == {**hidden, "fused.attention": "observed"}
+    hidden = dict.fromkeys(("layer.self_attn.attention", "mha.attention"), Coverage.KERNEL_WITHOUT_GRADIENTS)
+    assert statuses(window) == {**hidden, "fused.attention": Coverage.OBSERVED}
     assert set(attention_in(window)) == {"fused.attention"}
 
 
@@ -121,4 +121,4 @@ def test_an_attention_that_is_unfrozen_is_observed_again():
                 hidden = own(x, x, x) if not frozen else None
             (net(x, x, x) if hidden is None else hidden).sum().backward()
             optimizer.step()
-    assert [s.status for w in windows for s in w.sites if s.kind == "attention"][-1] == "observed"
+    assert [s.coverage for w in windows for s in w.sites if s.kind == "attention"][-1] is Coverage.OBSERVED

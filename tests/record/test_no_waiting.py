@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from edgeglass_diag.record import Recorder, buffer
+from edgeglass_diag.sites import Coverage
 
 
 class Model(nn.Module):
@@ -46,7 +47,7 @@ def test_a_recorded_step_never_asks_for_a_value(loss_of, monkeypatch):
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
-    failed = [site for window in windows for site in window.sites if site.status.startswith("recorder failed")]
+    failed = [site for window in windows for site in window.sites if site.coverage is Coverage.RECORDER_FAILED]
     assert failed == []
     assert [(pairs.step, pairs.shape) for pairs in kept] == [(0, (2, 8, 16)), (1, (2, 8, 16))]
     signals = {signal for window in windows for _, signal, _, _ in window.entries}

@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from edgeglass_diag.record import Recorder
+from edgeglass_diag.sites import Coverage
 from tests.helpers.loops import Two, record, train
 
 
@@ -38,14 +39,14 @@ def test_odd_models_are_observed_and_what_is_not_called_is_named():
         optimizer.step()
 
     _, got, windows = record(loop)
-    status = {(s.path, s.kind): s.status for s in windows[0].sites}
+    status = {(s.path, s.kind): s.coverage for s in windows[0].sites}
     assert ("shared", "activation/rms") in got[0]
     assert ("shared#1", "activation/rms") in got[0]
-    assert status["empty", "module"] == "observed"
-    assert status["unused", "module"] == "not called with gradients in the recorded windows"
-    assert status["unused.weight", "parameter"] == "held by an optimizer, but without gradient"
-    assert status["scale", "parameter"] == "trainable and given a gradient, but held by no optimizer that has stepped"
-    assert status["x", "data"] == "observed"
+    assert status["empty", "module"] is Coverage.OBSERVED
+    assert status["unused", "module"] is Coverage.NOT_CALLED
+    assert status["unused.weight", "parameter"] is Coverage.HELD_WITHOUT_GRADIENT
+    assert status["scale", "parameter"] is Coverage.NOT_HELD_WITH_GRADIENT
+    assert status["x", "data"] is Coverage.OBSERVED
 
 
 def test_a_loop_that_never_steps_fills_no_memory():
@@ -55,7 +56,7 @@ def test_a_loop_that_never_steps_fills_no_memory():
     with recorder:
         for _ in range(600):
             model(torch.ones(2, 2)).sum().backward()
-            sizes.append(sum(len(e.values) for e in recorder._session.buffer._entries.values()))
+            sizes.append(sum(len(e.values) for e in recorder._recording.buffer._entries.values()))
     assert max(sizes) < 5000
 
 
@@ -72,9 +73,9 @@ def test_a_frozen_tower_called_on_its_own_is_named_as_not_recorded_and_does_not_
 
     _, got, windows = record(loop)
     assert all(("", "activation/rms") in window for window in got)
-    status = {s.path: s.status for s in windows[0].sites if s.kind == "module"}
-    assert status == {"": "observed"} | dict.fromkeys(
-        ("Sequential", "Sequential.0", "Sequential.1"), "not called with gradients in the recorded windows"
+    status = {s.path: s.coverage for s in windows[0].sites if s.kind == "module"}
+    assert status == {"": Coverage.OBSERVED} | dict.fromkeys(
+        ("Sequential", "Sequential.0", "Sequential.1"), Coverage.NOT_CALLED
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeglass_diag.sites import Coverage
 from edgeglass_diag.store import load
 from tests.helpers.waiting import PATIENCE
 
@@ -38,7 +39,7 @@ def single(tmp_path_factory):
 def test_ddp_gradients_are_those_of_the_whole_batch_on_every_rank(single, tmp_path):
     ranks = run("ddp", 2, tmp_path)
     for content in ranks:
-        assert [site for site in content["sites"] if site[3] != "observed"] == []
+        assert [site for site in content["sites"] if site["coverage"] != Coverage.OBSERVED] == []
         for signal in ("gradient/norm", "gradient/norm_clipped", "gradient/clip_factor", "weight/norm"):
             assert norms(content, signal) == pytest.approx(norms(single, signal), rel=1e-5), signal
 
@@ -46,7 +47,7 @@ def test_ddp_gradients_are_those_of_the_whole_batch_on_every_rank(single, tmp_pa
 def test_fsdp_shards_make_up_the_whole_norm_without_communication(single, tmp_path):
     ranks = run("fsdp", 2, tmp_path)
     for content in ranks:
-        assert [site for site in content["sites"] if site[3] != "observed"] == []
+        assert [site for site in content["sites"] if site["coverage"] != Coverage.OBSERVED] == []
     for signal in ("gradient/norm", "gradient/norm_clipped", "weight/norm"):
         first, second = (norms(content, signal) for content in ranks)
         whole = {key: (value**2 + second[key] ** 2) ** 0.5 for key, value in first.items()}
@@ -57,5 +58,5 @@ def test_fsdp_shards_make_up_the_whole_norm_without_communication(single, tmp_pa
     for _, rows in frame.groupby("rank"):
         whole = {(row.step, row.site): row.value for row in rows.itertuples()}
         assert whole == pytest.approx(norms(single), rel=1e-5)
-    labels = {path: label for path, kind, label, _ in ranks[0]["sites"] if kind == "parameter"}
-    assert labels["3.weight"] == "5x16 sharded, here 3x16"
+    (weight,) = (site for site in ranks[0]["sites"] if site["path"] == "3.weight")
+    assert (weight["shape"], weight["local_shape"]) == ([5, 16], [3, 16])

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from edgeglass_diag.measures.attention import attention_statistics
 from edgeglass_diag.record import Recorder
 from edgeglass_diag.schedule import Schedule
+from edgeglass_diag.sites import Coverage
 
 
 class Tiny(nn.Module):
@@ -129,7 +130,7 @@ def test_embeddings_are_found_at_the_logits_and_named_by_side():
     assert got["text[:8]", "embedding/norm"][0] == pytest.approx(1.0, rel=1e-5)
     pair = next(site for site, signal in got if signal == "embedding/scale")
     assert got[pair, "embedding/scale"][0] == pytest.approx(10.0, rel=1e-4)
-    labels = {site.path: site.label for site in windows[0].sites if site.kind == "embedding"}
+    labels = {site.path: site.side for site in windows[0].sites if site.kind == "embedding"}
     assert set(labels.values()) == {"image", "text"}
 
 
@@ -273,7 +274,7 @@ def test_evaluation_passes_are_not_recorded():
 def test_the_recorder_reports_no_failure_of_its_own():
     for kind in ("fused", "explicit", "mha", "mha_weights"):
         _, _, windows = train(2, kind=kind, accumulate=2, max_norm=1.0)
-        assert [s for w in windows for s in w.sites if s.status.startswith("recorder failed")] == []
+        assert [s for w in windows for s in w.sites if s.coverage is Coverage.RECORDER_FAILED] == []
 
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")

@@ -91,7 +91,7 @@ def test_an_average_that_is_copied_the_wrong_way_round_undoes_steps(into, lowest
             for p, q in zip(written.parameters(), read.parameters(), strict=True):
                 p.data.mul_(0.5).add_(q.data, alpha=0.5)
 
-    shares = [w["", "update/undone"][0] for w in record(loop)[1][1:]]
+    shares = [w["", "update/reverted"][0] for w in record(loop)[1][1:]]
     assert len(shares) == 3
     assert min(shares) >= lowest
     assert max(shares) == 0 or into == "model"

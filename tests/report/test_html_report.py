@@ -109,6 +109,19 @@ def test_runs_without_settings_embeddings_or_an_end_are_reported(tmp_path):
         assert "failed: ValueError: no data" in text_of(make_html([run], None))
 
 
+def test_a_finding_of_several_sites_is_told_once_with_all_of_them(tmp_path):
+    writer = start(tmp_path / "run")
+    sites = ("pool.0.attention", "pool.1.attention")
+    finding = Finding("EG102", "alike", Severity.WARNING, sites[0], 3, "all read the same", sites=sites, since=2)
+    writer.write(window(3), [finding])
+    writer.finish("finished", {})
+    with load(tmp_path / "run") as run:
+        said = text_of(report_html([Subject(run, "run")], compare_runs([run])))
+    assert "EG102 alike at 2 layers (pool.*.attention), step 3" in said
+    assert "Found at pool.0.attention , pool.1.attention ." in said
+    assert "since step 2" in said
+
+
 def test_foreign_text_stays_text(tmp_path):
     writer = start(tmp_path / "run", name=EVIL)
     finding = Finding(EVIL, EVIL, Severity.CRITICAL, EVIL, 3, EVIL, {EVIL: EVIL}, EVIL)

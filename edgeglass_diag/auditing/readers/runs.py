@@ -7,6 +7,8 @@ from pathlib import Path
 from edgeglass_diag.auditing.logged import Logged, Table
 from edgeglass_diag.auditing.readers.text import read_jsonl
 from edgeglass_diag.auditing.readers.tree import flat, table_of
+from edgeglass_diag.signals.embeddings import EMBEDDING_SCALE
+from edgeglass_diag.signals.parameters import OPTIMIZER_LR
 
 
 def read_run(folder: Path) -> Logged:
@@ -27,7 +29,7 @@ def read_run(folder: Path) -> Logged:
                 for _, reading in run.readings(signal):
                     rows.setdefault(reading.step, {"step": float(reading.step)})[name] = reading.values[0]
             tables.append(table_of("", [rows[step] for step in sorted(rows)]))
-        for signal, column in (("optimizer/lr", "lr"), ("embedding/scale", "logit_scale")):
+        for signal, column in ((OPTIMIZER_LR, "lr"), (EMBEDDING_SCALE, "logit_scale")):
             sites: dict[str, list[dict[str, float]]] = {}
             for _, reading in run.readings(signal):
                 row = {"step": float(reading.step), column: reading.values[0]}

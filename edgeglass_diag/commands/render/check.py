@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from edgeglass_diag.commands.render.findings import finding_line
 from edgeglass_diag.initcheck.report import CheckReport, modules, overwritten, reading
 from edgeglass_diag.records import ParameterOrigin, ParameterWrite
+from edgeglass_diag.signals.attention import ATTENTION_EFFECTIVE_NUM_OUTPUTS
 
 
 def check_tables(checked: CheckReport) -> Iterator[RenderableType]:
@@ -77,7 +78,7 @@ def _attention(checked: CheckReport) -> Table:
     for found in checked.inspection.attention:
         predicted = [found.predicted_logit_std, found.predicted_entropy]
         std, entropy = ("-" if value is None else f"{value:.3g}" for value in predicted)
-        distinct = reading(checked, "attention/distinct", found.site)
+        distinct = reading(checked, ATTENTION_EFFECTIVE_NUM_OUTPUTS, found.site)
         table.add_row(
             escape(found.site), f"{found.queries} x {found.keys}", f"{found.logit_std:.3g}", std,
             f"{found.entropy:.4f}", entropy, "-" if distinct is None else f"{distinct:.5g}",

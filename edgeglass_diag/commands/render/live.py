@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from edgeglass_diag.commands.render.findings import finding_line
 from edgeglass_diag.provider_protocols import Job
 from edgeglass_diag.records import Finding, Window
+from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
 from edgeglass_diag.store import Run
 
 
@@ -58,9 +59,9 @@ class LiveView:
     def window(self, window: Window, findings: list[Finding]) -> None:
         """Advance the bar and print what was found."""
         values = {r.signal: r.values[0] for r in window.readings if not r.site}
-        if "loss/total" in values:
-            chance = f" (chance {values['loss/chance']:.3f})" if "loss/chance" in values else ""
-            self._progress.update(self._task, loss=f"loss {values['loss/total']:.3f}{chance}")
+        if LOSS_TOTAL in values:
+            chance = f" (chance {values[LOSS_CHANCE]:.3f})" if LOSS_CHANCE in values else ""
+            self._progress.update(self._task, loss=f"loss {values[LOSS_TOTAL]:.3f}{chance}")
             self._progress.update(self._task, completed=window.step + 1)
         for finding in findings:
             self._progress.console.print(finding_line(finding), highlight=False)

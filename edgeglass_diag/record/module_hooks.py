@@ -1,0 +1,166 @@
+"""The source of the events ``module_begins`` and ``module_ends``: global forward hooks, and who runs inside whom."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+from torch.fx import GraphModule
+from torch.nn.modules import module as hooks
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+
+from edgeglass_diag.record.dispatch import Dispatch
+from edgeglass_diag.record.event_sources import EventSources
+from edgeglass_diag.record.function_mode import FunctionMode
+from edgeglass_diag.record.module_stack import Frame
+from edgeglass_diag.record.observer import ModuleCall
+from edgeglass_diag.record.profiler_ranges import FORWARD, FORWARD_WITHOUT_GRADIENTS, span
+from edgeglass_diag.record.recording import Recording
+from edgeglass_diag.record.tensor_sources import tensors_in
+from edgeglass_diag.sites import Kind
+
+_FAST_PATHS = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
+"""Modules that choose another kernel where no function mode is active, and must choose it as they would unwatched."""
+
+
+class ModuleHooks:
+    """Global forward hooks. They keep their ids over all windows, or torch.compile would compile anew for each.
+
+    Args:
+        recording: state of the watch.
+        dispatch: takes the events.
+        functions: the mode that is taken off where torch chooses a kernel by whether there is one.
+        sources: all of the watch, which a window with too many forward passes takes away.
+    """
+
+    def __init__(
+        self, recording: Recording, dispatch: Dispatch, functions: FunctionMode, sources: EventSources
+    ) -> None:
+        self._recording, self._dispatch, self._functions, self._sources = recording, dispatch, functions, sources
+        self._frames = recording.stack.frames
+        self._models: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()  # transforms and losses are none
+        before = register_module_forward_pre_hook(self._enter).id
+        after = register_module_forward_hook(self._leave, with_kwargs=True, always_call=True).id
+        # torch has no function that puts a hook back under its old id, and its own removal forgets the keywords' entry.
+        self._entries: dict[tuple[str, int], Any] = {
+            ("_global_forward_pre_hooks", before): self._enter,
+            ("_global_forward_hooks", after): self._leave,
+            ("_global_forward_hooks_with_kwargs", after): True,
+            ("_global_forward_hooks_always_called", after): True,
+        }
+        self._attached = True
+        self.detach()
+
+    def attach(self) -> None:
+        """Put the hooks in place."""
+        if not self._attached:
+            for (name, identity), value in self._entries.items():
+                hooks.__dict__[name][identity] = value
+            self._attached = True
+
+    def detach(self) -> None:
+        """Take the hooks away."""
+        if self._attached:
+            for name, identity in self._entries:
+                hooks.__dict__[name].pop(identity, None)
+            self._attached = False
+
+    def _enter(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        if not self._recording.clock.cannot_observe_now:
+            self.enter(module, arguments)
+
+    def _leave(self, module: nn.Module, arguments: tuple[Any, ...], *rest: Any) -> None:
+        # After an exception torch calls this without the keywords and with no output.
+        keywords, output = rest if len(rest) == 2 else ({}, None)
+        if not self._recording.clock.cannot_observe_now:
+            self.leave(module, arguments, keywords, output)
+
+    def enter(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        """Push a module that begins to run."""
+        outer = self._frames[-1] if self._frames else None
+        is_model = outer is not None or self._is_model(module)
+        if outer is None and not self._begin_pass(module, is_model=is_model):
+            return
+        training = (torch.is_grad_enabled() if outer is None else outer.is_training) and not _is_compiled_code(module)
+        frame = Frame(module, "", training, is_model=is_model)
+        self._frames.append(frame)
+        if outer is None:
+            frame.trace_range = ExitStack()
+            frame.trace_range.enter_context(span(FORWARD if training else FORWARD_WITHOUT_GRADIENTS))
+        if _may_be_fused(module, arguments) and not any(f.hides_functions for f in self._frames):
+            self._functions.detach()
+            frame.hides_functions = True
+        try:
+            if training:
+                frame.path = self._recording.stack.call_path(self._recording.naming.path(module))
+        except Exception as error:
+            frame.is_training = False
+            self._recording.sites.failed(error, type(module).__name__, Kind.MODULE)
+        self._dispatch.module_begins(self._frames[0], arguments)
+
+    def _begin_pass(self, module: nn.Module, *, is_model: bool) -> bool:
+        """Begin an outermost forward pass; return whether it is recorded: beyond the limit the window is not."""
+        clock = self._recording.clock
+        self._recording.stack.begin_pass(module, is_model=is_model)
+        if not torch.is_grad_enabled():
+            return True
+        clock.forwards += is_model
+        if not clock.is_whole:
+            self._sources.detach()
+        return clock.is_whole
+
+    def _is_model(self, module: nn.Module) -> bool:
+        """Return whether a module has parameters; transforms of pictures and losses have none."""
+        if module not in self._models:
+            self._models[module] = next(module.parameters(), None) is not None
+        return self._models[module]
+
+    def leave(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
+        """Pop a module that has run; ``output`` is None where it raised."""
+        frame = self._pop(module)
+        if frame is None or not frame.is_training or output is None:
+            return
+        try:
+            call = self._call(frame, arguments, keywords, output)
+        except Exception as error:
+            self._recording.sites.failed(error, frame.path, Kind.MODULE)
+            return
+        if frame.is_model or any(tensor.requires_grad for tensor in call.given):
+            self._dispatch.module_ends(call)
+
+    def _call(self, frame: Frame, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> ModuleCall:
+        given = list(tensors_in([arguments, keywords]))
+        made = [t for t in tensors_in(output) if t.is_floating_point() and all(t is not other for other in given)]
+        fresh = [tensor for tensor in made if not self._recording.sources.is_output(tensor)]
+        return ModuleCall(frame, arguments, keywords, given, made, fresh, not self._frames)
+
+    def _pop(self, module: nn.Module) -> Frame | None:
+        """Take a module from the stack, and those that an exception has left above it."""
+        if not any(frame.module is module for frame in self._frames):
+            return None
+        while True:
+            frame = self._frames.pop()
+            if frame.hides_functions:
+                self._functions.attach()
+            if frame.trace_range is not None:
+                frame.trace_range.close()
+            if frame.module is module:
+                return frame
+
+
+def _is_compiled_code(module: nn.Module) -> bool:
+    """Return whether a module is what torch.compile made of a user's code, run by a compiler that keeps Python."""
+    return isinstance(module, GraphModule) and (
+        type(module).__name__ == "<lambda>" or "dynamo_compile_id" in module.meta
+    )
+
+
+def _may_be_fused(module: nn.Module, arguments: tuple[Any, ...]) -> bool:
+    """Return torch's own condition for its fast path: evaluation, and nothing in it asks for a gradient."""
+    if module.training or not isinstance(module, _FAST_PATHS):
+        return False
+    involved = [*module.parameters(), *tensors_in(arguments)]
+    return not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in involved)

@@ -1,0 +1,56 @@
+"""Observes modules: their sites, and where what they are given comes from."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakSet
+
+import torch
+from torch import nn
+
+from edgeglass_diag.record.module_stack import Frame
+from edgeglass_diag.record.observer import ModuleCall, Observer
+from edgeglass_diag.record.recording import Recording
+from edgeglass_diag.sites import ModuleSite
+
+
+class ModuleSiteObserver(Observer):
+    """Registers module sites with their parents.
+
+    Args:
+        recording: state of the watch.
+
+    Attributes:
+        parents: of each call of a module in this window.
+        without_gradients: modules that were called outermost without gradients, as in evaluation: not recorded.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self.parents: dict[str, tuple[str, ...]] = {}
+        self.without_gradients: WeakSet[nn.Module] = WeakSet()
+
+    def module_begins(self, outermost: Frame, arguments: tuple[Any, ...]) -> None:
+        """Note evaluations."""
+        if len(self._recording.stack.frames) == 1 and not torch.is_grad_enabled():
+            self.without_gradients.add(outermost.module)
+
+    def module_ends(self, call: ModuleCall) -> None:
+        """Register the call, and its outputs as what later modules are given."""
+        recording, module = self._recording, call.frame.module
+        path, sources = call.frame.path, recording.sources
+        inner = sources.sources(call.made)
+        parents = tuple(dict.fromkeys((*sources.sources(call.given), *inner)))
+        self.parents[path] = parents
+        recording.sites.register_site(ModuleSite(path=path, parents=parents, class_name=type(module).__name__))
+        for tensor in call.fresh:
+            # The outputs of a whole model keep the sources they have inside, one side apart from the other. A part
+            # that is called from outside, as `model.visual(images)`, is what its output comes from.
+            alone = len(call.made) == 1 and sources.product(tensor) is None
+            part = alone and not recording.naming.is_model(module)
+            if not call.is_outermost or part or not sources.sources([tensor]):
+                sources.set_output(tensor, path)
+
+    def forget(self) -> None:
+        """Release the parents."""
+        self.parents.clear()

@@ -1,0 +1,125 @@
+"""What an observer is, and the events of a training that it can listen to."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from edgeglass_diag.record.module_stack import Frame
+
+Function = Callable[..., Any]
+FunctionHandler = Callable[[Function, tuple[Any, ...], dict[str, Any], Any], None]
+"""Called after a function of torch with (function, args, kwargs, result), outside of the function mode."""
+
+
+def EVERY_FUNCTION() -> None:  # noqa: N802  a key among functions
+    """Stand for all functions in a table of handlers, which come before those of single functions."""
+
+
+NO_FUNCTIONS: Final[Mapping[Function, FunctionHandler]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleCall:
+    """A call of a module that has ended.
+
+    Attributes:
+        frame: the module and the path of the call.
+        arguments: as called.
+        keywords: as called.
+        given: all tensors among both.
+        made: floating tensors among its outputs that were not given.
+        fresh: those of them that are not the output of a module inside of it.
+        is_outermost: whether no other module is running.
+    """
+
+    frame: Frame
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+    given: Sequence[Tensor]
+    made: Sequence[Tensor]
+    fresh: Sequence[Tensor]
+    is_outermost: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerStep:
+    """A step of an optimizer in a recorded window.
+
+    Attributes:
+        optimizer: which steps.
+        number: of the optimizer, from 0 in order of their first steps.
+        window: number of the window.
+        held: all parameters that it holds.
+        moving: those of them that have a gradient.
+    """
+
+    optimizer: Optimizer
+    number: int
+    window: int
+    held: Sequence[Tensor]
+    moving: Sequence[Tensor]
+
+
+class OptimizerNumbers:
+    """Numbers of optimizers; one that comes when another is gone takes its number."""
+
+    def __init__(self) -> None:
+        self._optimizers: list[weakref.ref[Optimizer]] = []
+
+    def number(self, optimizer: Optimizer) -> int:
+        """Return the number of an optimizer, 0 for the first."""
+        known = [reference() for reference in self._optimizers]
+        for number, other in enumerate(known):
+            if other is optimizer:
+                return number
+        number = known.index(None) if None in known else len(known)
+        self._optimizers[number : number + 1] = [weakref.ref(optimizer)]
+        return number
+
+
+class Observer:
+    """Something that observes a training while a window is recorded; every event does nothing unless overridden.
+
+    What an observer needs of another it takes in its constructor. Within one event no observer depends on whether
+    another has had it already. ``docs/observers.md`` draws when each event comes.
+    """
+
+    @property
+    def functions(self) -> Mapping[Function, FunctionHandler]:
+        """Return what is called after which function of torch in a training forward pass (``function_called``)."""
+        return NO_FUNCTIONS
+
+    @property
+    def functions_in_any_phase(self) -> Mapping[Function, FunctionHandler]:
+        """Return the same for functions that matter without gradients too, as in evaluation and between steps."""
+        return NO_FUNCTIONS
+
+    def module_begins(self, outermost: Frame, arguments: tuple[Any, ...]) -> None:
+        """Take note that a module is called, within ``outermost`` or as it."""
+
+    def module_ends(self, call: ModuleCall) -> None:
+        """Take note that a module of a training forward pass has returned."""
+
+    def backward_begins(self, tensors: Sequence[Tensor], factors: Sequence[Tensor | None]) -> None:
+        """Take note that a backward pass begins at ``tensors``, whose gradients are ``factors`` (1 where None)."""
+
+    def backward_ends(self) -> None:
+        """Take note that a backward pass has returned; one that raises does not end."""
+
+    def before_step(self, step: OptimizerStep) -> None:
+        """Take note that an optimizer is about to step."""
+
+    def after_step(self, step: OptimizerStep) -> None:
+        """Take note that an optimizer has stepped."""
+
+    def window_ends(self) -> None:
+        """Write what is still to be written of the window."""
+
+    def forget(self) -> None:
+        """Release what belongs to the window, which has been handed on."""

@@ -1,0 +1,106 @@
+"""All observers of a watch, and what they need of one another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch.optim import Optimizer
+
+from edgeglass_diag.record.activations import ActivationObserver
+from edgeglass_diag.record.attention import AttentionObserver
+from edgeglass_diag.record.attention_inputs import AttentionInputObserver
+from edgeglass_diag.record.attention_layout import AttentionLayout
+from edgeglass_diag.record.backward_passes import BackwardPassObserver
+from edgeglass_diag.record.backward_patch import BackwardState
+from edgeglass_diag.record.batches import BatchObserver
+from edgeglass_diag.record.clipping import ClippingObserver
+from edgeglass_diag.record.coverage import CoverageObserver
+from edgeglass_diag.record.dropout import DropoutObserver
+from edgeglass_diag.record.embeddings import EmbeddingObserver
+from edgeglass_diag.record.frozen_weight_updates import FrozenWeightObserver
+from edgeglass_diag.record.loss_readings import LossReadings
+from edgeglass_diag.record.losses import LossObserver, TotalLossObserver
+from edgeglass_diag.record.masking import MaskObserver
+from edgeglass_diag.record.module_sites import ModuleSiteObserver
+from edgeglass_diag.record.observer import Observer
+from edgeglass_diag.record.parameters import ParameterObserver
+from edgeglass_diag.record.provenance import ProvenanceObserver
+from edgeglass_diag.record.recording import Recording
+from edgeglass_diag.record.reshape_check import ReshapeObserver
+from edgeglass_diag.record.scaling import LossScaleObserver
+from edgeglass_diag.record.sigmoid_losses import SigmoidLossObserver
+from edgeglass_diag.record.snapshots import PendingEmbeddings, SnapshotObserver
+
+
+@dataclass(frozen=True)
+class Observers:
+    """The observers of a watch.
+
+    Attributes:
+        all: every observer, in the order in which they have an event; readings do not depend on it.
+        provenance: stops at the first step.
+        scale: has patches that are to be put in place.
+        snapshots: hands embeddings on after the window.
+        inputs: collects what attention logits are made of, None unless asked for.
+    """
+
+    all: tuple[Observer, ...]
+    provenance: ProvenanceObserver
+    scale: LossScaleObserver
+    snapshots: SnapshotObserver
+    inputs: AttentionInputObserver | None
+
+
+def make_observers(
+    recording: Recording,
+    backward: BackwardState,
+    *,
+    skipped: Callable[[Optimizer], None],
+    attention_logits: int | None,
+    embedding_sink: Callable[[PendingEmbeddings], None] | None,
+    with_inputs: bool,
+) -> Observers:
+    """Return all observers.
+
+    Args:
+        recording: state of the watch.
+        backward: whether a backward pass is running.
+        skipped: called with an optimizer whose step a scaler has skipped.
+        attention_logits: the most logits measured per attention and call; all where None.
+        embedding_sink: takes the embeddings of some pairs at a few steps.
+        with_inputs: whether what attention logits are made of is collected.
+    """
+    scale = LossScaleObserver(recording, skipped)
+    provenance = ProvenanceObserver(recording)
+    modules, batches, clips = ModuleSiteObserver(recording), BatchObserver(recording), ClippingObserver(recording)
+    embeddings = EmbeddingObserver(recording, modules)
+    readings = LossReadings(recording, embeddings, scale, backward)
+    layout = AttentionLayout(recording.stack, attention_logits)
+    masks = MaskObserver(recording, layout)
+    inputs = AttentionInputObserver(recording) if with_inputs else None
+    snapshots = SnapshotObserver(recording, embeddings, embedding_sink)
+    everything = (
+        recording.sources,
+        batches,
+        modules,
+        *(() if inputs is None else (inputs,)),
+        TotalLossObserver(recording, scale),
+        LossObserver(recording, readings),
+        SigmoidLossObserver(recording, readings),
+        embeddings,
+        masks,
+        AttentionObserver(recording, layout, modules, masks, inputs),
+        ReshapeObserver(recording),
+        DropoutObserver(recording),
+        ActivationObserver(recording, embeddings),
+        CoverageObserver(recording, modules),
+        FrozenWeightObserver(recording, provenance),
+        BackwardPassObserver(recording, batches),
+        clips,
+        ParameterObserver(recording, clips, scale),
+        provenance,
+        scale,
+        snapshots,
+    )
+    return Observers(everything, provenance, scale, snapshots, inputs)

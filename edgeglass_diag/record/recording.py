@@ -1,0 +1,41 @@
+"""What all observers of one watch share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from edgeglass_diag.record.buffer import WindowBuffer
+from edgeglass_diag.record.guarded import guarded_measurement
+from edgeglass_diag.record.module_stack import ModuleStack
+from edgeglass_diag.record.naming import Naming
+from edgeglass_diag.record.site_registry import SiteRegistry
+from edgeglass_diag.record.tensor_sources import TensorSources
+from edgeglass_diag.record.window_clock import WindowClock
+from edgeglass_diag.sites import Kind
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One watch.
+
+    Attributes:
+        clock: which window it is, and whether it is recorded.
+        naming: names of modules and parameters.
+        sites: what was seen.
+        buffer: statistics of the window.
+        sources: which modules tensors come from.
+        stack: the running modules.
+    """
+
+    clock: WindowClock
+    naming: Naming = field(default_factory=Naming)
+    sites: SiteRegistry = field(default_factory=SiteRegistry)
+    buffer: WindowBuffer = field(default_factory=WindowBuffer)
+    sources: TensorSources = field(default_factory=TensorSources)
+    stack: ModuleStack = field(default_factory=ModuleStack)
+
+    def measuring(self, path: str, kind: Kind, tensor: Tensor | None = None) -> guarded_measurement:
+        """Return the block in which statistics of a site are computed; a failure is noted, never raised."""
+        return guarded_measurement(self.sites, path, kind, tensor)

@@ -1,0 +1,108 @@
+"""Observes losses that judge each pair by itself, by a sigmoid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from edgeglass_diag.record.loss_readings import ChanceLevel, LossReadings
+from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
+from edgeglass_diag.record.recording import Recording
+from edgeglass_diag.record.tensor_sources import Product
+from edgeglass_diag.record.torch_functions import bind
+from edgeglass_diag.signals.losses import LOSS_LABELS_NEGATIVE, LOSS_LABELS_ZERO, LOSS_TARGET_ENTROPY, LOSS_VALUE
+from edgeglass_diag.sites import Coverage, Kind, LossFunction, LossSite
+
+
+class SigmoidLossObserver(Observer):
+    """Writes ``loss/*`` of SigLIP's ``logsigmoid`` and of binary cross-entropy with logits.
+
+    Args:
+        recording: state of the watch.
+        readings: writes what all losses have in common.
+    """
+
+    def __init__(self, recording: Recording, readings: LossReadings) -> None:
+        self._recording, self._readings = recording, readings
+        self._pairs: list[tuple[Tensor, int]] = []  # positives and entries of each call
+
+    @property
+    def functions(self) -> Mapping[Function, FunctionHandler]:
+        """The functions observed."""
+        return {
+            functional.logsigmoid: self._logsigmoid,
+            functional.binary_cross_entropy_with_logits: self._binary,
+        }
+
+    def forget(self) -> None:
+        """Release the positives of the window."""
+        self._pairs.clear()
+
+    def _logsigmoid(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """SigLIP: labels x logits (B, N) with one positive in each row, https://arxiv.org/abs/2303.15343."""
+        recording, logits = self._recording, bind(func, args, kwargs)["input"]
+        path = recording.stack.loss_path(LossFunction.LOGSIGMOID)
+        site = LossSite(path=path, function=LossFunction.LOGSIGMOID)
+        if logits.dim() != 2 or logits.shape[1] < 2:
+            recording.sites.cannot_observe(site, Coverage.NOT_CONTRASTIVE, f"logsigmoid of {logits.dim()}-D logits")
+            return
+        with recording.measuring(path, Kind.LOSS, logits):
+            recording.sites.register_site(site)
+            product = recording.sources.product(logits)
+            unlabelled = logits.detach() if product is None else product.logits
+            self._readings.logits(path, logits, unlabelled, logits.shape[0])
+            recording.buffer.add(path, LOSS_VALUE, -result.detach().double().sum() / logits.shape[0])
+            known = torch.as_tensor(len(logits)) if product is None else self._signs(path, logits.detach(), product)
+            self._pairs.append((known, logits.numel()))
+            self._readings.follow(path, result, partial(self._level, logits.shape[1]))
+
+    def _signs(self, path: str, labelled: Tensor, product: Product) -> Tensor:
+        """Write what the labels are where they came in as a tensor; return the number of positive ones."""
+        signs = labelled * product.logits
+        positives = signs > 0
+        add = partial(self._recording.buffer.add, path)
+        if product.mixed:
+            self._readings.matches(path, product.logits, positives)
+            add(LOSS_LABELS_ZERO, (labelled == 0).double().mean())
+            add(LOSS_LABELS_NEGATIVE, (signs < 0).double().mean())
+        count: Tensor = positives.sum().double()
+        add(LOSS_TARGET_ENTROPY, (count / len(labelled)).log())
+        return count
+
+    def _level(self, candidates: int) -> ChanceLevel:
+        """Return the level by the share of positives in the window, whether they came in chunks or not."""
+        share = torch.stack([positives for positives, _ in self._pairs]).sum() / sum(count for _, count in self._pairs)
+        entropy = _binary_entropy(share)
+        return ChanceLevel(-entropy, entropy * candidates)
+
+    def _binary(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        recording, given = self._recording, bind(func, args, kwargs)
+        logits, target, reduction = given["input"], given["target"], str(given.get("reduction", "mean"))
+        path = recording.stack.loss_path(LossFunction.BINARY_CROSS_ENTROPY)
+        site = LossSite(path=path, function=LossFunction.BINARY_CROSS_ENTROPY, reduction=reduction)
+        if logits.dim() != 2 or given.get("pos_weight") is not None or given.get("weight") is not None:
+            detail = "binary cross-entropy of other than 2-D logits, or weighted"
+            recording.sites.cannot_observe(site, Coverage.NOT_CONTRASTIVE, detail)
+            return
+        with recording.measuring(path, Kind.LOSS, logits):
+            count = logits.numel() if reduction == "sum" else 1
+            recording.sites.register_site(site)
+            self._readings.logits(path, logits, logits.detach(), logits.shape[0])
+            recording.buffer.add(path, LOSS_VALUE, result.detach().double().mean() / count)
+            self._readings.matches(path, logits.detach(), target.detach() > 0.5)
+            share = target.detach().double().mean()
+            recording.buffer.add(path, LOSS_TARGET_ENTROPY, (share * logits.shape[1]).log())
+            entropy = _binary_entropy(share)
+            level = ChanceLevel(entropy * count, entropy * logits.shape[1])
+            self._readings.follow(path, result, lambda: level)
+
+
+def _binary_entropy(share: Tensor) -> Tensor:
+    """Return the entropy of one that is positive with probability ``share``, in nats: 0-d."""
+    entropy: Tensor = torch.special.entr(share) + torch.special.entr(1 - share)
+    return entropy

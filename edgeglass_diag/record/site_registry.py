@@ -1,0 +1,103 @@
+"""The sites of one watch: each once, in the order in which they were first seen, and what is new of them."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, fields, replace
+from typing import Any
+
+from edgeglass_diag.sites import SITE_TYPES, Coverage, Kind, ModuleSite, Site
+
+_MESSAGE = 300
+"""Characters of an error's message that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A site as it was registered last, and as it is known."""
+
+    given: Site | None
+    known: Site
+
+
+class SiteRegistry:
+    """Sites by path and kind.
+
+    A site that is registered again keeps its order, and each fact that is not given anew.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[str, Kind], _Entry] = {}
+        self._new: dict[tuple[str, Kind], Site] = {}
+
+    def register_site(self, site: Site) -> None:
+        """Note that a site is observed; one that could not be before is observed from now on."""
+        key = (site.path, site.kind)
+        entry = self._entries.get(key)
+        if entry is None:
+            self._put(key, replace(site, order=len(self._entries)), site)
+        elif entry.given != site or entry.known.coverage not in _LASTING:
+            known = _joined(site, entry.known)
+            if known == replace(entry.known, coverage=Coverage.OBSERVED, detail="") and _lasts(entry.known):
+                self._entries[key] = _Entry(site, entry.known)
+            else:
+                self._put(key, known, site)
+
+    def cannot_observe(self, site: Site, coverage: Coverage, detail: str = "") -> None:
+        """Note why a site is not observed; noted once for each reason."""
+        key = (site.path, site.kind)
+        entry = self._entries.get(key)
+        known = replace(site, order=len(self._entries)) if entry is None else entry.known
+        if (known.coverage, known.detail) != (coverage, detail):
+            given = None if entry is None else entry.given
+            self._put(key, replace(known, coverage=coverage, detail=detail), given)
+
+    def failed(self, error: Exception, path: str, kind: Kind) -> None:
+        """Note a failure of the recorder itself."""
+        detail = " ".join(f"{type(error).__name__}: {error}".split())
+        self.cannot_observe(SITE_TYPES[kind](path=path), Coverage.RECORDER_FAILED, detail[:_MESSAGE])
+
+    def has_site(self, path: str, kind: Kind) -> bool:
+        """Return whether a site was registered, or noted as one that cannot be observed."""
+        return (path, kind) in self._entries
+
+    def is_observed(self, path: str, kind: Kind) -> bool:
+        """Return whether a site is observed."""
+        return self.coverage(path, kind) is Coverage.OBSERVED
+
+    def coverage(self, path: str, kind: Kind) -> Coverage | None:
+        """Return whether a site is observed, or why not; None where it is unknown."""
+        entry = self._entries.get((path, kind))
+        return None if entry is None else entry.known.coverage
+
+    def class_name(self, path: str) -> str:
+        """Return the class of a module that has run, empty where it is unknown."""
+        entry = self._entries.get((path, Kind.MODULE))
+        return entry.known.class_name if entry is not None and isinstance(entry.known, ModuleSite) else ""
+
+    def take_new_sites(self) -> tuple[Site, ...]:
+        """Return the sites that are new or changed since the last call."""
+        taken = tuple(self._new.values())
+        self._new.clear()
+        return taken
+
+    def _put(self, key: tuple[str, Kind], known: Site, given: Site | None) -> None:
+        self._entries[key] = _Entry(given, known)
+        self._new[key] = known
+
+
+_LASTING = (Coverage.OBSERVED, Coverage.RECORDER_FAILED)
+"""What a site stays although it is registered again: a failure is not forgotten until something new is known of it."""
+
+
+def _lasts(site: Site) -> bool:
+    return site.coverage in _LASTING
+
+
+def _joined(site: Site, known: Site) -> Site:
+    """Return ``site`` as observed, with what is known already where it gives nothing."""
+    kept: dict[str, Any] = {
+        field.name: getattr(known, field.name)
+        for field in fields(site)
+        if field.default is not MISSING and getattr(site, field.name) == field.default
+    }
+    return replace(site, **kept | {"order": known.order, "coverage": Coverage.OBSERVED, "detail": ""})

@@ -1,0 +1,106 @@
+"""The functions of torch that observers know, by what they do, and the one way to bind their arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from edgeglass_diag.record.observer import Function
+
+_MT: Function = Tensor.mT.__get__  # type: ignore[attr-defined]
+
+SOFTMAX: tuple[Function, ...] = (functional.softmax, torch.softmax, Tensor.softmax, torch.special.softmax)
+LOG_SOFTMAX: tuple[Function, ...] = (functional.log_softmax, torch.log_softmax, Tensor.log_softmax)
+LOGSUMEXP: tuple[Function, ...] = (torch.logsumexp, Tensor.logsumexp)
+
+MATMULS: tuple[Function, ...] = (torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__)
+"""Products of two matrices, as contrastive logits are."""
+BIASED_PRODUCTS: tuple[Function, ...] = (torch.baddbmm, Tensor.baddbmm)
+PRODUCTS: tuple[Function, ...] = (
+    torch.matmul, torch.bmm, torch.einsum, Tensor.matmul, Tensor.bmm, Tensor.__matmul__, Tensor.__rmatmul__,
+    *BIASED_PRODUCTS,
+)  # fmt: skip
+"""Products that attention is written with: logits of queries and keys, and weights with values."""
+SCALING: tuple[Function, ...] = (torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__)
+SUMS: tuple[Function, ...] = (torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__)
+FILLING: tuple[Function, ...] = (torch.masked_fill, Tensor.masked_fill)
+RESHAPES: tuple[Function, ...] = (Tensor.view, Tensor.reshape, torch.reshape)
+CARRYING: tuple[Function, ...] = (
+    functional.dropout, torch.dropout, Tensor.to, Tensor.type_as, Tensor.float, Tensor.half, Tensor.bfloat16,
+    Tensor.double, *RESHAPES, Tensor.flatten, torch.flatten, Tensor.unflatten,
+    Tensor.squeeze, torch.squeeze, Tensor.unsqueeze, torch.unsqueeze, Tensor.transpose, torch.transpose,
+    Tensor.permute, torch.permute, Tensor.movedim, torch.movedim, _MT,
+    Tensor.contiguous, Tensor.clone, Tensor.__getitem__, *FILLING, torch.nan_to_num,
+    Tensor.nan_to_num, Tensor.div, torch.div, Tensor.__truediv__,
+)  # fmt: skip
+"""Functions after which a tensor is still what it was: attention weights, say."""
+
+OFF_BY_DEFAULT: tuple[Function, ...] = (functional.alpha_dropout, functional.feature_alpha_dropout)
+"""Dropouts that do nothing unless ``training`` is given."""
+DROPOUTS: tuple[Function, ...] = (
+    functional.dropout, functional.dropout1d, functional.dropout2d, functional.dropout3d, *OFF_BY_DEFAULT,
+    torch.dropout, torch.alpha_dropout, torch.feature_dropout, torch.feature_alpha_dropout,
+)  # fmt: skip
+
+RANDOM_FACTORIES: tuple[Function, ...] = (torch.randn, torch.rand, torch.normal, torch.randn_like, torch.rand_like)
+FACTORIES: tuple[Function, ...] = (
+    torch.empty, torch.zeros, torch.ones, torch.full, torch.eye, torch.zeros_like, torch.ones_like, torch.empty_like,
+)  # fmt: skip
+_CONSTANT_INITS = {"constant_", "zeros_", "ones_", "eye_", "dirac_"}
+_INITS: tuple[Function, ...] = tuple(
+    value for name, value in vars(nn.init).items() if name.endswith("_") and callable(value) and name[0] != "_"
+)
+RANDOM_FILLS: tuple[Function, ...] = (
+    Tensor.normal_, Tensor.uniform_, *(f for f in _INITS if f.__name__ not in _CONSTANT_INITS),
+)  # fmt: skip
+FILLS: tuple[Function, ...] = (
+    Tensor.zero_, Tensor.fill_, Tensor.copy_, Tensor.mul_, Tensor.div_, Tensor.add_, Tensor.sub_, Tensor.erfinv_,
+    Tensor.clamp_, Tensor.__imul__, Tensor.__itruediv__, Tensor.__iadd__,
+    *(f for f in _INITS if f.__name__ in _CONSTANT_INITS),
+)  # fmt: skip
+DERIVING: tuple[Function, ...] = (
+    torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, Tensor.div, Tensor.__truediv__, Tensor.to, Tensor.clone,
+    Tensor.detach, Tensor.float, Tensor.half, Tensor.bfloat16, Tensor.contiguous, Tensor.cuda,
+)  # fmt: skip
+"""Functions that make a parameter's initial value of another tensor."""
+
+_LOSS = ("input", "target", "weight", "size_average")
+_SIGNATURES: dict[Function, tuple[str, ...]] = {
+    **dict.fromkeys((*SOFTMAX, *LOG_SOFTMAX, *LOGSUMEXP), ("input", "dim")),
+    **dict.fromkeys((*MATMULS, *SUMS), ("input", "other")),
+    **dict.fromkeys(BIASED_PRODUCTS, ("input", "batch1", "batch2")),
+    **dict.fromkeys(FILLING, ("input", "mask", "value")),
+    **dict.fromkeys(DROPOUTS, ("input", "p", "training")),
+    **dict.fromkeys((*RANDOM_FILLS, *FILLS), ("tensor",)),
+    torch.where: ("condition", "input", "other"),
+    torch.addmm: ("input", "mat1", "mat2"),
+    functional.linear: ("input", "weight", "bias"),
+    functional.scaled_dot_product_attention: ("query", "key", "value", "attn_mask", "dropout_p", "is_causal"),
+    functional.cross_entropy: (*_LOSS, "ignore_index", "reduce", "reduction", "label_smoothing"),
+    functional.nll_loss: (*_LOSS, "ignore_index", "reduce", "reduction"),
+    functional.binary_cross_entropy_with_logits: (*_LOSS, "reduce", "reduction", "pos_weight"),
+    functional.logsigmoid: ("input",),
+    Tensor.copy_: ("tensor", "source"),
+    Tensor.mul_: ("tensor", "factor"),
+    torch._foreach_mul_: ("tensors", "factor"),
+}
+"""Names of the positional arguments."""
+
+_SYNONYMS = {(torch.mm, "mat2"): "other", (Tensor.mm, "mat2"): "other"} | {(f, "train"): "training" for f in DROPOUTS}
+
+
+def bind(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call by name; those that were not given are absent.
+
+    Functions that do the same have the same names: the second matrix of every product is ``other``.
+
+    >>> bind(torch.mm, (1,), {"mat2": 2}), bind(torch.softmax, (1, -1), {})
+    ({'input': 1, 'other': 2}, {'input': 1, 'dim': -1})
+    """
+    given = dict(zip(_SIGNATURES[func], args, strict=False))
+    for name, value in kwargs.items():
+        given[_SYNONYMS.get((func, name), name)] = value
+    return given

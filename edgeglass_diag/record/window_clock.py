@@ -1,0 +1,110 @@
+"""The clock of the windows: which step it is, whether it is recorded, and whether anything can be observed now."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Callable
+
+import torch
+from torch.optim import Optimizer
+
+MAX_FORWARDS = 256
+"""Outermost forward passes of one window that are recorded; a loop that never steps would fill the memory."""
+
+
+class WindowClock:
+    """The window that has begun.
+
+    Windows end with the steps of the primary optimizer, the one that steps first; steps of others fall into them.
+
+    Args:
+        schedule: step -> whether its window is recorded.
+
+    Attributes:
+        step: number of the window, from 0.
+        forwards: outermost forward passes of it.
+    """
+
+    def __init__(self, schedule: Callable[[int], bool]) -> None:
+        self._schedule = schedule
+        self.step = 0
+        self.forwards = 0
+        self._thread: int | None = None
+        self._process = os.getpid()
+        self._primary_optimizer: weakref.ref[Optimizer] | None = None
+        self._followed: weakref.ref[Optimizer] | None = None
+        self._steps: Counter[int] = Counter()
+        self._steps_since_primary: Counter[int] = Counter()
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the window is recorded."""
+        return self._schedule(self.step)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the window has so few forward passes that all of it is recorded."""
+        return self.forwards <= MAX_FORWARDS
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this is a forked copy of the process that is watched."""
+        return os.getpid() != self._process
+
+    @property
+    def is_other_thread(self) -> bool:
+        """Whether this thread is not the one that stepped last; false before the first step."""
+        return self._thread not in (None, threading.get_ident())
+
+    @property
+    def cannot_observe_now(self) -> bool:
+        """Whether nothing can be observed.
+
+        So it is under a transform, in a forked worker that inherited the hooks, in another thread than the one
+        that trains, and inside a backward pass, where checkpointed modules run a second time.
+        """
+        if _is_transforming():  # asked first: torch.compile follows these lines no further
+            return True
+        return self.is_forked or self.is_other_thread or torch._C._current_graph_task_id() != -1
+
+    def steps_of(self, optimizer: Optimizer) -> int:
+        """Return the number of steps that an optimizer has taken."""
+        return self._steps[id(optimizer)]
+
+    def stepped(self, optimizer: Optimizer) -> None:
+        """Count a step, and take the thread that took it for the one that trains."""
+        self._steps[id(optimizer)] += 1
+        self._thread = threading.get_ident()
+
+    def follow(self, optimizer: Optimizer) -> None:
+        """Let this optimizer be the primary one from its first step on."""
+        self._followed = weakref.ref(optimizer)
+
+    def ends_with(self, optimizer: Optimizer) -> bool:
+        """Return whether the step of this optimizer ends the window.
+
+        The primary optimizer is followed by another when it is gone or steps no more.
+        """
+        followed = None if self._followed is None else self._followed()
+        if followed is not None and self._steps[id(followed)]:
+            return optimizer is followed
+        primary = None if self._primary_optimizer is None else self._primary_optimizer()
+        self._steps_since_primary[id(optimizer)] += 1
+        if primary is None or optimizer is primary or self._steps_since_primary[id(optimizer)] > 1:
+            self._primary_optimizer = weakref.ref(optimizer)
+            self._steps_since_primary.clear()
+            return True
+        return False
+
+
+def _is_transforming() -> bool:
+    """Return whether torch traces or transforms a function, so that tensors are stand-ins without values."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or torch._C._functorch.peek_interpreter_stack() is not None
+        or torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
+    )
