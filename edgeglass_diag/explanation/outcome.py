@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from edgeglass_diag.signals.losses import LOSS_ACCURACY, LOSS_CHANCE, LOSS_TOTAL
+
 if TYPE_CHECKING:
-    from edgeglass_diag.signals.losses import LOSS_ACCURACY, LOSS_CHANCE, LOSS_TOTAL
-from edgeglass_diag.store import Run
+    from edgeglass_diag.store import Run
 
 MIN_LOSS_GAP = 0.05
 """Smallest difference of losses, relative to chance, that counts as one; also in ``compare``."""
