@@ -7,6 +7,7 @@ import pytest
 from edgeglass_diag.records import Severity
 from edgeglass_diag.rules import CATALOGUE
 from tests.helpers.cases import FAULTY, HEALTHY
+from tests.helpers.own_tests import codes_with_own_tests
 from tests.helpers.pieces import codes
 from tests.helpers.windows import judge, learning, window
 
@@ -58,4 +59,4 @@ def test_evaluations(code):
 
 def test_every_rule_has_both_cases():
     assert set(FAULTY) == set(HEALTHY)
-    assert {rule.code for rule in CATALOGUE} == set(FAULTY) | set(METRICS) | ELSEWHERE
+    assert {rule.code for rule in CATALOGUE} == set(FAULTY) | set(METRICS) | ELSEWHERE | codes_with_own_tests()
