@@ -1,6 +1,6 @@
 """The run directory: ``run.json``, ``signals.sqlite`` and ``embeddings/``. No torch, no pickle.
 
-One process writes (``RunWriter``), any number read at the same time (``Run``); nobody waits for anybody. NumPy is
+One process writes (``RunWriter``), any number read at the same time (``Run``); no reader blocks the writer, and the writer blocks no reader. NumPy is
 imported with the first thing that is read or written.
 """
 

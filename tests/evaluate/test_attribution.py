@@ -8,8 +8,7 @@ import torch
 
 import edgeglass_diag as eg
 from edgeglass_diag.evaluate.information import information_test, without
-from edgeglass_diag.figures.attribution import heatmap_figure, overlay, strip, units_figure
-from edgeglass_diag.figures.style import TEMPLATES
+from edgeglass_diag.figures.attribution import overlay, strip
 
 
 def dot(left, right):
@@ -118,17 +117,3 @@ def test_the_heatmap_has_its_colours_where_the_values_are():
     assert strip(picture, [values, values], size=64).shape == (64, 3 * 64 + 2 * 8, 3)
     with pytest.raises(ValueError, match=r"got \(8, 8, 3\) and \(4,\)"):
         overlay(picture, np.zeros(4))
-
-
-def test_the_figures_hold_the_values():
-    picture = np.zeros((8, 16, 3), dtype=np.uint8)
-    figure = heatmap_figure(picture, {"tokens": np.array([[0.0, 2.0], [-1.0, 0.5]])}, TEMPLATES["light"])
-    heat = next(trace for trace in figure.data if trace.type == "heatmap")
-    assert (heat.zmin, heat.zmax, list(heat.x), list(heat.y)) == (-2, 2, [3.5, 11.5], [1.5, 5.5])
-    bars = units_figure(["a", "star"], [0.1, -0.2], TEMPLATES["dark"])
-    assert list(bars.data[0].y) == [0.1, -0.2]
-    assert list(bars.layout.xaxis.ticktext) == ["a", "star"]
-    with pytest.raises(ValueError, match="expected as many, got 1 and 0"):
-        units_figure(["a"], [], TEMPLATES["dark"])
-    with pytest.raises(ValueError, match="maps: expected at least one, got none"):
-        heatmap_figure(picture, {}, TEMPLATES["dark"])
