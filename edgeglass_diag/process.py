@@ -1,4 +1,4 @@
-"""What is known of a process that trains: where it runs, from which code, and how it ended. No torch."""
+"""Facts about a training process: its environment, its commit, and how it ended. No torch."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from edgeglass_diag.records import Finding
 
 
 class StopTraining(BaseException):
-    """Raised in the training thread to end the training, as was asked for; not an error of the training."""
+    """Raised in the training thread to end the training on a finding; not an error of the training."""
 
     @classmethod
     def on(cls, finding: Finding) -> StopTraining:
-        """A finding was made on which to stop."""
+        """Return the exception for a finding."""
         return cls(f"stopped on {finding.code} {finding.name}: {finding.message}")
 
 
 def environment() -> dict[str, str]:
-    """Versions of Python and torch, and the platform; torch is not imported for it."""
+    """Return the versions of Python and torch, and the platform, without importing torch."""
     try:
         torch = version("torch")
     except PackageNotFoundError:  # built from source and found on the path alone
@@ -28,7 +28,7 @@ def environment() -> dict[str, str]:
 
 
 def git() -> dict[str, object]:
-    """Commit of the working directory, and whether anything is changed; empty outside of a repository."""
+    """Return the commit of the working directory and whether anything is changed; empty outside of a repository."""
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
         dirty = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=5, check=True)
@@ -38,7 +38,7 @@ def git() -> dict[str, object]:
 
 
 def ending(error: BaseException | None) -> tuple[str, str | None]:
-    """How a training ended, and what is to be said of it.
+    """Return the status of a training that ended with ``error``, and its message if there is one.
 
     ``finished``: without an exception, or by ``sys.exit`` with success. ``failed``: by an error or an exit status
     other than 0. ``stopped``: from outside, by Ctrl-C or on a finding.

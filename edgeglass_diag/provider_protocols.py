@@ -1,4 +1,4 @@
-"""What can be run: jobs offered by other packages through the entry-point group ``edgeglass_diag.recipes``."""
+"""Protocols of recipes, which other packages offer through the entry-point group ``edgeglass_diag.recipes``."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Job(Protocol):
         """All settings as plain values."""
 
     def prepare(self) -> int:
-        """Get data and weights ready; returns the number of optimizer steps."""
+        """Prepare data and weights, and return the number of optimizer steps."""
 
     def train(self, out: Path, log: Callable[[Mapping[str, float], int], None]) -> dict[str, Any]:
-        """Train into ``out``, telling ``log`` each mapping of metrics with its step; returns the result."""
+        """Train into ``out``, call ``log`` with each mapping of metrics and its step, and return the result."""
 
 
 class Case(Protocol):
@@ -181,7 +181,7 @@ class Provider(Protocol):
         """The first ``steps`` steps of the run with these settings, from another seed."""
 
     def changes(self, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """Single changes worth trying on a run that is ill: name -> settings as ``section.key`` -> value."""
+        """Return single changes to try on a failing run: name -> settings as ``section.key`` -> value."""
 
     def embed(
         self, path: Path, split: str = "test", *, data: Path | None = None, overrides: Iterable[str] = ()
@@ -193,10 +193,10 @@ class Provider(Protocol):
 
 
 def provider() -> Provider:
-    """The installed provider of recipes.
+    """Return the installed provider of recipes.
 
     Raises:
-        UsageError: when no package offers recipes.
+        UsageError: if no package offers recipes.
     """
     offered = list(entry_points(group=GROUP))
     if not offered:

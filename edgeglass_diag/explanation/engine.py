@@ -1,4 +1,4 @@
-"""Two runs that differ, or one run and what could be changed about it: which change cures, which makes ill."""
+"""Find which change cures a failing run, and which makes a healthy one fail, by replays."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def _canonical(settings: Mapping[str, Any], steps: int, seed: int) -> dict[str, 
         whole = flatten(provider().replay(nested(settings), steps=steps, seed=seed).settings)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return whole | {"name": "replay", "description": ""}  # equal settings are one trial, whatever they are called
+    return whole | {"name": "replay", "description": ""}  # so that equal settings are one trial under any name
 
 
 def _fits(trial: Trial) -> bool:

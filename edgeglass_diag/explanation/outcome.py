@@ -1,4 +1,4 @@
-"""How a replay went, in numbers, and when it counts as ill."""
+"""The outcome of a replay in numbers, and the border above which it counts as failing."""
 
 from __future__ import annotations
 

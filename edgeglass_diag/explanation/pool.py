@@ -1,4 +1,4 @@
-"""Runs trials in processes of their own, each once, within a budget."""
+"""Run trials in processes of their own, each once, within a budget."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from edgeglass_diag.explanation.replay import Trial, replay
 from edgeglass_diag.workers import processes
 
 Progress = Callable[[int, int, float], None]
-"""Told how many trials are done, how many are known to be wanted, and the mean seconds until another is done."""
+"""Called with the number of trials done, the number wanted, and the mean seconds until another is done."""
 
 
 class Pool:
-    """Makes trials side by side and remembers them.
+    """Make trials in parallel and remember them.
 
     Args:
         out: folder of the runs.
         workers: processes; they share the cores.
         deadline: ``time.monotonic()`` after which no trial begins; None for no end.
-        progress: told after each trial.
+        progress: called after each trial.
     """
 
     def __init__(

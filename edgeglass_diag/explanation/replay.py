@@ -22,7 +22,7 @@ DECIDED = ("EG801", "EG301")
 
 _FOLDER = re.compile(r".+-seed\d+-[0-9a-f]{6}")
 READINGS = 40
-"""Windows that are recorded of a replay beside its first ones."""
+"""Windows of a replay that are recorded after its first ones."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Trial:
 
     @property
     def key(self) -> str:
-        """Equal for trials that do the same, whatever they are called."""
+        """Return a key that is equal for trials with equal settings, seed and length."""
         content = json.dumps([dict(self.settings), self.seed, self.steps], sort_keys=True, default=str)
         return hashlib.sha256(content.encode()).hexdigest()
 
@@ -121,6 +121,6 @@ def settings_of(header: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(settings, Mapping) or "model" not in settings:
         raise UsageError(
             f"run {header.get('name')!r} has no recipe settings to replay; for code of your own use "
-            "edgeglass_diag.explanation.callable_replay.explain(build, ill=..., healthy=...)"
+            "eg.explain(build, failing=..., healthy=...)"
         )
     return flatten(settings)

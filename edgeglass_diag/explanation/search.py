@@ -1,4 +1,4 @@
-"""Which differing settings cure the ill run, and which make the healthy one ill: counts over seeds, sets by ddmin."""
+"""Find the settings that cure a failing run or make a healthy one fail: counts over seeds, minimal sets by ddmin."""
 
 from __future__ import annotations
 

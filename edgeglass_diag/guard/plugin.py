@@ -54,7 +54,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def init_guard(request: pytest.FixtureRequest) -> InitGuard:
-    """``init_guard(build, batch)``: fails where the model starts ill or has left its certificate; see InitGuard."""
+    """Return ``init_guard(build, batch)``, which fails on a fault at init or a left certificate; see InitGuard."""
     from edgeglass_diag.guard.baseline import Baseline
     from edgeglass_diag.guard.guarding import InitGuard, severity, with_marker
 
@@ -75,7 +75,7 @@ def init_guard(request: pytest.FixtureRequest) -> InitGuard:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-    """A failing guard is told in its own words, without a traceback through this package."""
+    """Report a failing guard by its message, without a traceback through this package."""
     report = yield
     if call.excinfo is not None and type(call.excinfo.value).__name__ == "InitRegressionError":
         report.longrepr = f"{item.nodeid}: {call.excinfo.value}"
