@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import edgeglass_diag
 from edgeglass_diag.bench.scores import summary, verdict
 from edgeglass_diag.plain_values import plain
 from edgeglass_diag.programs.options import WatchOptions
@@ -95,7 +94,7 @@ def _stamp(case: Case, rules: int) -> dict[str, Any]:
 def _sources(options: WatchOptions, cases: Iterable[Case]) -> bytes:
     """Return the sources that a verdict depends on: of this package, of the cases and of other packages' rules."""
     files = {Path(inspect.getfile(type(each))) for each in (*options.rules, *cases)}
-    packages = {Path(edgeglass_diag.__file__).parent, *(file.parent for file in files)}
+    packages = {Path(__file__).parents[1], *(file.parent for file in files)}
     packages = {folder for folder in packages if (folder / "__init__.py").is_file()}
     files |= {file for folder in packages for file in folder.rglob("*.py")}
     return b"".join(file.read_bytes() for file in sorted(files))
