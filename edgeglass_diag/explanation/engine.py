@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from edgeglass_diag.explanation.outcome import LEAST, Border, Outcome
+from edgeglass_diag.explanation.outcome import LEAST, Outcome, OutcomeThreshold
 from edgeglass_diag.explanation.replay import Trial
 from edgeglass_diag.explanation.search import Changed, Count, Found, search
 
@@ -49,7 +49,7 @@ class Explanation:
 
     ill: Sequence[Outcome]
     healthy: Sequence[Outcome]
-    border: Border
+    border: OutcomeThreshold
     parted: bool
     cures: Found | None
     makes_ill: Found | None = None
@@ -59,7 +59,7 @@ class Explanation:
 
 
 @dataclass(frozen=True)
-class _Lab:
+class _ReplayExperiment:
     """Replays of one set of settings with changes, over all seeds."""
 
     base: Mapping[str, Any]
@@ -132,15 +132,15 @@ def explain_difference(
     """
     towards = {name: {name: healthy.get(name)} for name in names}
     away = {name: {name: ill.get(name)} for name in names}
-    curing = _Lab(ill, towards, "ill with", seeds, steps, runner, fits)
-    spoiling = _Lab(healthy, away, "healthy with", seeds, steps, runner, fits)
+    curing = _ReplayExperiment(ill, towards, "ill with", seeds, steps, runner, fits)
+    spoiling = _ReplayExperiment(healthy, away, "healthy with", seeds, steps, runner, fits)
     nothing, everything = Changed(), Changed(names)
     runner.run([*curing.trials(nothing), *curing.trials(everything)])
     worst, best = curing.outcomes([nothing])[nothing], curing.outcomes([everything])[everything]
     if worst is None or best is None:
         raise OutOfBudgetError
-    border = Border.between(worst, best)
-    line = border or Border(-LEAST)
+    border = OutcomeThreshold.between(worst, best)
+    line = border or OutcomeThreshold(-LEAST)
     cures = search(names, curing.ask(lambda outcome: not line.is_ill(outcome)))
     needed = [name for name, count in cures.singles.items() if count is not None and count.holds]
     makes_ill = search(names, spoiling.ask(line.is_ill), needed=needed) if border else None
@@ -163,7 +163,7 @@ def explain_alone(
     Raises:
         OutOfBudgetError: where the budget did not suffice for the unchanged settings.
     """
-    lab = _Lab(ill, changes, "ill with", seeds, steps, runner, fits)
+    lab = _ReplayExperiment(ill, changes, "ill with", seeds, steps, runner, fits)
     singles = {name: Changed({name}) for name in changes}
     outcomes = lab.outcomes([Changed(), *singles.values()])
     unchanged = outcomes[Changed()]
@@ -171,8 +171,8 @@ def explain_alone(
         raise OutOfBudgetError
     tried = {name: found for name, each in singles.items() if (found := outcomes[each]) is not None}
     best = min(tried, key=lambda name: max(outcome.loss for outcome in tried[name]), default=None)
-    border = None if best is None else Border.between(unchanged, tried[best])
-    line = border or Border(-LEAST)
+    border = None if best is None else OutcomeThreshold.between(unchanged, tried[best])
+    line = border or OutcomeThreshold(-LEAST)
     answers = lab.ask(lambda outcome: not line.is_ill(outcome))(list(singles.values()))
     counts = {name: answers[each] for name, each in singles.items()}
     holding = {each: c for name, each in singles.items() if (c := counts[name]) is not None and c.holds and border}

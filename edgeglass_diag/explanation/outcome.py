@@ -59,7 +59,7 @@ def _tail(values: Sequence[float]) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Border:
+class OutcomeThreshold:
     """Between ill and healthy: half of the way from the worst healthy loss to the best ill one.
 
     The half is no tuned number: a replay counts to the side that it is nearer to.
@@ -68,7 +68,7 @@ class Border:
     loss: float
 
     @classmethod
-    def between(cls, ill: Sequence[Outcome], healthy: Sequence[Outcome]) -> Border | None:
+    def between(cls, ill: Sequence[Outcome], healthy: Sequence[Outcome]) -> OutcomeThreshold | None:
         """None where no single replay could be told to belong to either.
 
         So it is where the gap between the two is smaller than what seeds alone make within one of them, or than

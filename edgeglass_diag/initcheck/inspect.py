@@ -79,7 +79,7 @@ class Inspection:
     window: Window
 
 
-class Look(Optimizer):
+class NoOpOptimizer(Optimizer):
     """An optimizer that changes nothing: its step ends the recorder's window and shows it the gradients."""
 
     def __init__(self, parameters: list[nn.Parameter]) -> None:
@@ -121,7 +121,7 @@ def inspect_init(build: Build | nn.Module, batch: object, *, loss: Loss | None =
                 )
             with _gradients_restored(trained):
                 torch.autograd.backward(scalar(call(model, batch), loss))
-                Look(trained).step()
+                NoOpOptimizer(trained).step()
     assert recorder.operands is not None
     return inspection_of(windows[0].resolve(), recorder.operands.found)
 

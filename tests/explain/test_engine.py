@@ -5,7 +5,7 @@ import math
 import pytest
 
 from edgeglass_diag.explanation.engine import OutOfBudgetError, explain_alone, explain_difference
-from edgeglass_diag.explanation.outcome import Border, Outcome
+from edgeglass_diag.explanation.outcome import Outcome, OutcomeThreshold
 from edgeglass_diag.explanation.render import report, verdict
 
 ILL = {"lr": 1.0, "norm": "none", "latents": 16, "name": "x"}
@@ -125,8 +125,8 @@ def test_alone_changes_are_measured_by_the_best_of_them():
 
 def test_the_border_is_half_way_and_absent_where_seeds_make_as_much():
     ill, healthy = [Outcome(0.0), Outcome(-0.1)], [Outcome(-0.8), Outcome(-0.9)]
-    assert Border.between(ill, healthy).loss == pytest.approx(-0.45)
-    assert Border.between(ill, [Outcome(-0.12), Outcome(-0.9)]) is None
-    assert Border.between([Outcome(0.0)], [Outcome(-0.04)]) is None
-    assert Border.between([Outcome(0.3)], [Outcome(-0.2)]).loss == pytest.approx(-0.1)
-    assert Border.between([Outcome(0.0)], [Outcome(math.inf)]) is None
+    assert OutcomeThreshold.between(ill, healthy).loss == pytest.approx(-0.45)
+    assert OutcomeThreshold.between(ill, [Outcome(-0.12), Outcome(-0.9)]) is None
+    assert OutcomeThreshold.between([Outcome(0.0)], [Outcome(-0.04)]) is None
+    assert OutcomeThreshold.between([Outcome(0.3)], [Outcome(-0.2)]).loss == pytest.approx(-0.1)
+    assert OutcomeThreshold.between([Outcome(0.0)], [Outcome(math.inf)]) is None
