@@ -16,7 +16,7 @@ Row = tuple[int, int, str, int, float]
 
 
 def merge_findings(found: Mapping[int, Sequence[Finding]]) -> list[Finding]:
-    """Findings of all ranks, each code and site once: the worst, and of equals that of the lowest rank.
+    """Return the findings of all ranks, each code and site once: the worst, and of equals that of the lowest rank.
 
     The step is that of the rank which made the finding first. Where only some ranks have it, the message says
     which.
@@ -47,13 +47,13 @@ def _merged(by_rank: Mapping[int, Finding], *, total: int) -> Finding:
 
 
 def sharded_sites(sites: Collection[Site]) -> set[str]:
-    """Parameters of which each rank holds a part, and with them the norm over all ("")."""
+    """Return the parameters of which each rank holds a part, and with them the norm over all ("")."""
     found = {site.path for site in sites if site.kind == "parameter" and " sharded" in site.label}
     return found | {""} if found else found
 
 
 def whole_norms(rows: Sequence[Row], sharded: Collection[str]) -> list[Row]:
-    """The same rows, with the norm of the whole parameter on every rank: the root of the sum of the shards' squares.
+    """Return the rows with the norm of the whole parameter on every rank, the root of the shards' summed squares.
 
     Example:
         >>> whole_norms([(0, 5, "weight", 0, 3.0), (1, 5, "weight", 0, 4.0), (0, 5, "bias", 0, 1.0)], {"weight"})

@@ -14,7 +14,7 @@ Encode = Callable[..., Tensor]
 
 
 def cosine_similarity(image: Tensor, text: Tensor) -> Tensor:
-    """Cosine of each row with the row of the other, (B, D) and (B, D) -> (B,); 0 where a row is zero."""
+    """Return the cosine of each row with the row of the other, (B, D) and (B, D) -> (B,); 0 where a row is zero."""
     return functional.cosine_similarity(image, text, dim=-1)
 
 
@@ -129,7 +129,7 @@ def _units(inputs: Tensor, units: Tensor | None) -> Tensor:
 
 
 def _per_unit(drop: Tensor, mask: Tensor, count: int) -> Tensor:
-    """One value for each unit, of the same drop at each of its entries."""
+    """Return one value for each unit, of the same drop at each of its entries."""
     values = torch.zeros(count, dtype=drop.dtype, device=drop.device)
     values[mask.flatten()] = drop.flatten()
     return values

@@ -23,7 +23,7 @@ KNEE = {
 def curve(
     embeddings: Embeddings, dims: list[int], plain: tuple[Placement, Placement], ks: Iterable[int], *, block: int
 ) -> dict[str, Any]:
-    """Recall of each way to store less, and the knee of the prefixes.
+    """Return the recall of each way to store less, and the knee of the prefixes.
 
     Ways: ``prefix`` (the first dims as they are), ``untrained`` (the first dims after a random rotation: truncation of
     a head that was not trained for it), ``pca`` (the first principal axes of these very embeddings), ``random`` (random
@@ -65,7 +65,7 @@ def _ways(embeddings: Embeddings, widest: int) -> Iterator[tuple[str, tuple[Tens
 
 
 def _axes(image: Tensor, text: Tensor) -> Tensor:
-    """The principal axes of the rows that are finite; any axes where a side has none, since nothing is ranked then."""
+    """Return the principal axes of the finite rows; any axes if a side has none, since nothing is ranked then."""
     sides = image[finite_rows(image)], text[finite_rows(text)]
     return principal_axes(*sides) if all(map(len, sides)) else torch.eye(image.shape[1], device=image.device)
 

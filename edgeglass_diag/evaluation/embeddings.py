@@ -40,18 +40,18 @@ class Embeddings:
 
     @property
     def width(self) -> int:
-        """D."""
+        """Return the width D."""
         return self.image.shape[1]
 
     def to(self, device: torch.device | str) -> Embeddings:
-        """The same on another device."""
+        """Return the embeddings on another device."""
         return Embeddings(self.image.to(device), self.text.to(device), self.image_of_text.to(device), self.dims)
 
 
 def make_embeddings(
     image: Tensor, text: Tensor, image_index: Tensor | None = None, dims: tuple[int, ...] = ()
 ) -> Embeddings:
-    """Embeddings whose captions belong to the image of the same row where nothing else is told.
+    """Return the embeddings whose captions belong to the image of the same row if there is no index.
 
     Raises:
         ValueError: as Embeddings does, and where the sides are of unequal length and nothing says what belongs where.
@@ -65,7 +65,7 @@ def make_embeddings(
 
 
 def finite_rows(values: Tensor, *, block: int = 1024) -> Tensor:
-    """Which rows have only finite values, (N,) of bool."""
+    """Return which rows have only finite values, (N,) of bool."""
     return torch.cat([torch.isfinite(part).all(dim=1) for part in torch.split(values, block)])
 
 

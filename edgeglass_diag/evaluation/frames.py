@@ -20,7 +20,7 @@ MOST = 20_000
 
 
 def density_frame(sample: PairSample, *, seed: int = 0) -> pd.DataFrame:
-    """Densities of the cosines of pairs and non-pairs: columns ``kind``, ``cosine``, ``density``, ``mean``, ``count``.
+    """Return densities of the cosines of (non-)pairs: columns ``kind``, ``cosine``, ``density``, ``mean``, ``count``.
 
     ``attrs["separation"]`` is the chance that a pair is above a non-pair. A kind whose cosines are all one value has
     one row with an infinite density; a kind without any has none.
@@ -50,7 +50,7 @@ def _density(kind: str, cosines: Array, seed: int) -> Iterator[tuple[str, float,
 
 
 def spectrum_frame(sample: PairSample) -> pd.DataFrame:
-    """Singular values of each side's unit rows: columns ``side``, ``index`` from 1, ``value`` of the largest, ``rank``.
+    """Return singular values of the unit rows: columns ``side``, ``index`` from 1, ``value`` of the largest, ``rank``.
 
     ``rank`` is the effective rank, exp of the entropy of the values over their sum. Values lost in rounding are left
     out; without a pair there is no row.
@@ -66,7 +66,7 @@ def spectrum_frame(sample: PairSample) -> pd.DataFrame:
 
 
 def occurrence_frame(sample: PairSample, k: int = 10) -> pd.DataFrame:
-    """k-occurrences of the candidates of each way: columns ``way`` (i2t, t2i), ``occurrence``; ``attrs["k"]``.
+    """Return k-occurrences of the candidates of each way: columns ``way`` (i2t, t2i), ``occurrence``; ``attrs["k"]``.
 
     Args:
         sample: pairs; an image with several captions in it stands there several times, and counts once.
@@ -84,7 +84,7 @@ def occurrence_frame(sample: PairSample, k: int = 10) -> pd.DataFrame:
 
 
 def curve_frame(result: dict[str, Any], k: str = "R@1") -> pd.DataFrame:
-    """The MRL curve of what ``eval --json`` prints: columns ``way``, ``dims``, ``saved``, ``i2t``, ``t2i``, ``mean``.
+    """Return the MRL curve of an evaluation: columns ``way``, ``dims``, ``saved``, ``i2t``, ``t2i``, ``mean``.
 
     The prefixes alone where the controls were left out.
     """
@@ -97,7 +97,7 @@ def curve_frame(result: dict[str, Any], k: str = "R@1") -> pd.DataFrame:
 
 
 def recall_frame(result: dict[str, Any]) -> pd.DataFrame:
-    """Recalls at full width: columns ``way``, ``k``, ``recall``, ``low``, ``high`` (95 %), ``chance``."""
+    """Return the recalls at full width: columns ``way``, ``k``, ``recall``, ``low``, ``high`` (95 %), ``chance``."""
     rows = [
         (way, k, result[way][k], *result["ci95"][way][k], result["chance"][way][k])
         for way in ("i2t", "t2i")

@@ -22,7 +22,7 @@ MOST = 5000
 def geometry(
     embeddings: Embeddings, dims: Sequence[int] | None = None, *, block: int = 1024
 ) -> dict[int, dict[str, Any]]:
-    """Modality gap, alignment of the pairs, uniformity and effective rank of each side, of each prefix.
+    """Return the modality gap, alignment of the pairs, uniformity and effective rank of each side, of each prefix.
 
     NaN where fewer than two rows of a side, or no pair, are finite.
 
@@ -51,7 +51,7 @@ def geometry(
 
 
 def hubs(embeddings: Embeddings, *, k: int = 10, seed: int = 0) -> dict[str, Any]:
-    """Hubness of the candidates of both directions, at full width.
+    """Return the hubness of the candidates of both directions, at full width.
 
     Of at most 5000 captions (``captions``) with their images; ``i2t`` is about the captions, which images find,
     ``t2i`` about the images. None for a direction of fewer than two candidates.
@@ -79,7 +79,7 @@ def hubs(embeddings: Embeddings, *, k: int = 10, seed: int = 0) -> dict[str, Any
 
 
 def _alignment(unit: dict[str, Tensor], captions: Tensor, owners: Tensor, block: int) -> float:
-    """Mean over the captions."""
+    """Return the mean over the captions."""
     total = 0.0
     for texts, images in zip(torch.split(captions, block), torch.split(owners, block), strict=True):
         total += float(alignment(unit["image"][images], unit["text"][texts])) * len(texts) if len(texts) else 0.0

@@ -16,7 +16,7 @@ from edgeglass_diag.measures.retrieval import place_pairs
 
 
 def information_test(image: Tensor, text: Tensor, ablated: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
-    """Information of the pairs' scores, of the same with shuffled pictures, and of each ablation.
+    """Return the information of the pairs' scores, of the same with shuffled pictures, and of each ablation.
 
     ``information`` is the mean of ``measures.information`` (1: every pair beats every non-pair; 0: nothing of the score
     comes from the picture), ``score`` the mean cosine of the pairs, ``R@1`` the recall of
@@ -51,7 +51,7 @@ def information_test(image: Tensor, text: Tensor, ablated: Mapping[str, Tensor] 
 def without(
     encode: Callable[..., Tensor], inputs: Tensor, units: Tensor, gone: Tensor | None = None, *, rows: int = 64
 ) -> Tensor:
-    """Embeddings (N, D) where some units are replaced by their mean over the samples.
+    """Return the embeddings (N, D) where some units are replaced by their mean over the samples.
 
     Args:
         encode: (B, ...) -> (B, D).
@@ -77,5 +77,5 @@ def _cosines(image: Tensor, text: Tensor) -> Tensor:
 
 
 def _found(image: Tensor, text: Tensor) -> Tensor:
-    """R@1 of each picture, as ``eval`` has it: a tie counts as its share."""
+    """Return the R@1 of each picture, as ``eval`` has it: a tie counts as its share."""
     return hits(place_pairs(image, text)[0], 1)[0].double()

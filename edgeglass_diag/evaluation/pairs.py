@@ -32,7 +32,7 @@ class PairSample:
 
     @property
     def said(self) -> str:
-        """How many pairs are shown, in words.
+        """Return how many pairs are shown, in words.
 
         Example:
             >>> sample_pairs(np.eye(3), np.eye(3), limit=2).said
@@ -47,7 +47,7 @@ class PairSample:
 def sample_pairs(
     image: Array, text: Array, image_of_text: Array | None = None, *, limit: int = LIMIT, seed: int = 0
 ) -> PairSample:
-    """At most ``limit`` captions with their images, drawn without replacement, always the same ones.
+    """Return at most ``limit`` captions with their images, drawn without replacement, always the same ones.
 
     Args:
         image: (N, D) floats.
@@ -74,7 +74,7 @@ def sample_pairs(
 
 
 def unit(rows: Array) -> Array:
-    """Rows divided by their norm, float64, without overflow; zeros stay zeros.
+    """Return the rows divided by their norm, float64, without overflow; zeros stay zeros.
 
     Example:
         >>> unit(np.array([[3e200, 4e200], [0, 0]])).tolist()
@@ -89,7 +89,7 @@ def unit(rows: Array) -> Array:
 
 
 def is_constant(rows: Array) -> bool:
-    """Whether all rows are one, up to the rounding of float32.
+    """Return whether all rows are one, up to the rounding of float32.
 
     Example:
         >>> is_constant(np.ones((3, 2))), is_constant(np.eye(2))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def pictures(
     result: dict[str, Any], sample: PairSample, templates: Mapping[str, go.layout.Template], *, seed: int = 0
 ) -> dict[str, dict[str, go.Figure]]:
-    """Recalls, Matryoshka curve, projections, cosines, spectrum and hubs, by theme and name.
+    """Return the recalls, Matryoshka curve, projections, cosines, spectrum and hubs, by theme and name.
 
     Args:
         result: what ``eval --json`` prints.
@@ -43,13 +43,13 @@ def pictures(
 
 
 def projected_figure(seen: Projection, template: go.layout.Template, labels: pd.Series | None = None) -> go.Figure:
-    """A projection with what belongs below it; ``labels`` is the text of each pair."""
+    """Return a projection with what belongs below it; ``labels`` is the text of each pair."""
     note = "\n".join(filter(None, ("; ".join(seen.notes), seen.settings)))
     return projection_figure(seen.points, template, axes=seen.axes, note=note, empty=seen.empty, labels=labels)
 
 
 def curve_figure(result: dict[str, Any], template: go.layout.Template) -> go.Figure:
-    """The Matryoshka curve with its knee and the mean chance of both directions."""
+    """Return the Matryoshka curve with its knee and the mean chance of both directions."""
     knee = (result.get("curve") or {}).get("knee")
     chance = sum(result["chance"][way]["R@1"] for way in ("i2t", "t2i")) / 2
     return mrl_figure(curve_frame(result), template, knee=knee and knee["dims"], chance=chance)

@@ -43,7 +43,7 @@ class Projection:
 
 
 def project(sample: PairSample, method: str, *, seed: int = 0) -> Projection:
-    """A projection of both sides of a sample of pairs; the same one each time.
+    """Return a projection of both sides of a sample of pairs; the same one each time.
 
     Sources: t-SNE, https://www.jmlr.org/papers/v9/vandermaaten08a.html; UMAP, https://arxiv.org/abs/1802.03426; both
     begin from the principal axes, https://doi.org/10.1038/s41587-020-00809-z.
@@ -72,7 +72,7 @@ def project(sample: PairSample, method: str, *, seed: int = 0) -> Projection:
 
 
 def _distinct(sample: PairSample) -> tuple[Array, Array]:
-    """The different points, and which of them each row is."""
+    """Return the different points, and which of them each row is."""
     sides = [np.repeat(s[:1], len(s), 0) if is_constant(s) else s for s in (sample.image, sample.text)]
     rows = np.concatenate(sides)
     _, first, place = np.unique(np.round(rows, 6) + 0.0, axis=0, return_index=True, return_inverse=True)
@@ -98,7 +98,7 @@ def _notes(sample: PairSample) -> tuple[str, ...]:
 
 
 def _varied(rows: Array) -> float:
-    """Share of the energy of unit rows that is not their mean's."""
+    """Return the share of the energy of unit rows that is not their mean's."""
     return float(1 - (rows.mean(0) ** 2).sum() / (rows**2).sum(1).mean())
 
 
@@ -110,7 +110,7 @@ def _points(sample: PairSample, flat: Array | None) -> pd.DataFrame:
 
 
 def _principal(rows: Array) -> tuple[Array, Array]:
-    """Coordinates along the first two principal axes, each with its largest weight positive, and shares of variance."""
+    """Return coordinates along two principal axes, whose largest weights are positive, and shares of variance."""
     centred = rows - rows.mean(0)
     left, sizes, axes = np.linalg.svd(centred, full_matrices=False)
     signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(1)])
@@ -127,7 +127,7 @@ def _pca(rows: Array, _: int) -> tuple[Array, tuple[str, str], str]:
 
 
 def _start(rows: Array) -> Array:
-    """Principal places as t-SNE and UMAP begin from them, with a spread of 1e-4."""
+    """Return the principal places as t-SNE and UMAP begin from them, with a spread of 1e-4."""
     places = _principal(rows)[0]
     start: Array = places / places[:, 0].std() * 1e-4
     return start

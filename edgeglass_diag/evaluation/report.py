@@ -22,7 +22,7 @@ WAYS = ("i2t", "t2i")
 def report(
     embeddings: Embeddings, dims: Sequence[int] = (), *, with_curve: bool = True, block: int = 1024
 ) -> dict[str, Any]:
-    """Everything that ``eval --json`` prints, as plain values.
+    """Return everything that ``eval --json`` prints, as plain values.
 
     ``chance`` has K / n_images beside the chance of each direction (they differ where images have several captions);
     ``ci95`` are percentile bootstrap intervals over images; ``mrl`` has recalls, intervals and geometry of each width.
@@ -67,7 +67,7 @@ def report(
 
 
 def _table(placed: Placement) -> list[dict[str, float]]:
-    """Recalls, median rank and MRR, for each width."""
+    """Return the recalls, median rank and MRR, for each width."""
     numbers = {
         **{f"R@{k}": hits(placed, k).mean(1) for k in KS},
         "median_rank": median_rank(placed),

@@ -21,7 +21,7 @@ KEYS = ("image", "text", "image_index")
 
 
 def holds_embeddings(path: Path) -> bool:
-    """Whether a file is of a kind that holds embeddings and not, by what it says, a checkpoint of a recipe.
+    """Return whether a file is of a kind that holds embeddings and not, by what it says, a checkpoint of a recipe.
 
     Raises:
         UsageError: for a safetensors file that cannot be read.
@@ -36,7 +36,7 @@ def holds_embeddings(path: Path) -> bool:
 
 
 def read_embeddings(path: Path) -> Embeddings:
-    """The embeddings of a file.
+    """Return the embeddings of a file.
 
     - npy: one array of shape (2, N, D), images and captions, row by row a pair.
     - npz, safetensors: arrays ``image`` (N, D), ``text`` (M, D) and optionally ``image_index`` (M,).
@@ -92,7 +92,7 @@ def _parquet(path: Path) -> dict[str, Tensor]:
 
 
 def _matrix(key: str, column: Any) -> Array:
-    """A column of lists as (rows, D); an element that is missing becomes NaN."""
+    """Return a column of lists as (rows, D); an element that is missing becomes NaN."""
     from pyarrow import compute, types
 
     if not (types.is_list(column.type) or types.is_fixed_size_list(column.type)):
@@ -107,7 +107,7 @@ def _matrix(key: str, column: Any) -> Array:
 
 
 def _present(names: Iterable[str]) -> list[str]:
-    """The names of what is read.
+    """Return the names of what is read.
 
     Raises:
         ValueError: when image or text is not among them.

@@ -80,11 +80,11 @@ class _Here:
 
     @property
     def is_over(self) -> bool:
-        """Whether the budget is spent."""
+        """Return whether the budget is spent."""
         return self._deadline is not None and time.monotonic() >= self._deadline
 
     def run(self, trials: Iterable[Trial]) -> dict[str, Outcome]:
-        """Outcomes by key of those that fit together and came in time."""
+        """Return the outcomes by key of those that fit together and came in time."""
         wanted = {trial.key: trial for trial in trials}
         for key, trial in wanted.items():
             if key in self.done or self.is_over:

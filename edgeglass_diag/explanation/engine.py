@@ -19,14 +19,14 @@ class Runner(Protocol):
 
     @property
     def done(self) -> Mapping[str, tuple[Trial, Outcome]]:
-        """All trials that were made, by key."""
+        """Return all trials that were made, by key."""
 
     @property
     def is_over(self) -> bool:
-        """Whether the budget is spent."""
+        """Return whether the budget is spent."""
 
     def run(self, trials: Iterable[Trial]) -> dict[str, Outcome]:
-        """Outcomes by key of those that could be made."""
+        """Return the outcomes by key of those that could be made."""
 
 
 Check = Callable[[Trial], bool]
@@ -78,7 +78,7 @@ class _ReplayExperiment:
         return [Trial(label, settings, seed, self.steps) for seed in self.seeds]
 
     def outcomes(self, sets: Iterable[Changed]) -> dict[Changed, list[Outcome] | None]:
-        """Of all seeds, or None where the settings do not fit together or the budget was spent before."""
+        """Return the outcomes of all seeds, None if the settings do not fit together or the budget is spent."""
         wanted = {each: trials for each in sets if self.fits((trials := self.trials(each))[0])}
         found = self.runner.run(
             [trials[place] for place in range(len(self.seeds)) for trials in wanted.values()]  # all once before twice
@@ -91,7 +91,7 @@ class _ReplayExperiment:
         return [found[trial.key] for trial in trials]
 
     def ask(self, hit: Callable[[Outcome], bool]) -> Callable[[Sequence[Changed]], dict[Changed, Count | None]]:
-        """The oracle of a search."""
+        """Return the oracle of a search."""
 
         def answer(sets: Sequence[Changed]) -> dict[Changed, Count | None]:
             return {
@@ -116,7 +116,7 @@ def explain_difference(
     runner: Runner,
     fits: Check,
 ) -> Explanation:
-    """Which of the differing settings make the difference.
+    """Return which of the differing settings make the difference.
 
     Args:
         ill: settings of the ill run, ``section.key -> value``.
@@ -156,7 +156,7 @@ def explain_alone(
     runner: Runner,
     fits: Check,
 ) -> Explanation:
-    """Which single changes cure a run that there is nothing to compare with.
+    """Return which single changes cure a run, without another run to compare it with.
 
     A change cures where it brings a replay nearer to that of the best change than to the unchanged one.
 

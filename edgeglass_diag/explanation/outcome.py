@@ -39,7 +39,7 @@ class Outcome:
 
 
 def measure(run: Run) -> Outcome:
-    """The outcome of a recorded replay; a loss whose chance level is not known is taken relative to its first value."""
+    """Return the outcome of a recorded replay; a loss of unknown chance level is taken relative to its first value."""
     total = {r.step: r.values[0] for _, r in run.readings("loss/total", site="")}
     chance = {r.step: r.values[0] for _, r in run.readings("loss/chance", site="")}
     first = next(iter(total.values()), math.nan)
@@ -69,7 +69,7 @@ class OutcomeThreshold:
 
     @classmethod
     def between(cls, ill: Sequence[Outcome], healthy: Sequence[Outcome]) -> OutcomeThreshold | None:
-        """None where no single replay could be told to belong to either.
+        """Return the threshold, None if the outcomes overlap too much for one.
 
         So it is where the gap between the two is smaller than what seeds alone make within one of them, or than
         0.05 of the chance level.
@@ -81,5 +81,5 @@ class OutcomeThreshold:
         return cls(max(low) + gap / 2)
 
     def is_ill(self, outcome: Outcome) -> bool:
-        """Whether a replay ended on the ill side."""
+        """Return whether a replay counts as failing."""
         return not outcome.loss < self.loss

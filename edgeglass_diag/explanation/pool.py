@@ -43,11 +43,11 @@ class Pool:
 
     @property
     def is_over(self) -> bool:
-        """Whether the budget is spent."""
+        """Return whether the budget is spent."""
         return self._deadline is not None and time.monotonic() >= self._deadline
 
     def run(self, trials: Iterable[Trial]) -> dict[str, Outcome]:
-        """Outcomes by ``Trial.key`` of those that were made before the budget was spent."""
+        """Return the outcomes by ``Trial.key`` of those that were made before the budget was spent."""
         wanted = {trial.key: trial for trial in trials}
         waiting = [trial for key, trial in wanted.items() if key not in self.done]
         for trial, outcome, seconds in self._made(waiting):

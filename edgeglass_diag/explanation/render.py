@@ -15,7 +15,7 @@ from edgeglass_diag.explanation.search import Changed, Count, Found
 
 
 def verdict(found: Explanation, steps: int) -> str:
-    """What the replays say, in a few sentences with their counts."""
+    """Return what the replays say, in a few sentences with their counts."""
     sentences = [_ends(found, steps)]
     if found.parted and found.cures is not None:
         sentences.append(_cured(found.cures, found.best))

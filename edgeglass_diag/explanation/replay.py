@@ -105,14 +105,14 @@ def replay(trial: Trial, out: Path) -> Outcome:
 
 
 def is_replay(folder: Path) -> bool:
-    """Whether a folder is a replay, whole or cut off before it had a header."""
+    """Return whether a folder is a replay, whole or cut off before it had a header."""
     if is_run(folder):
         return "replay" in read_header(folder)
     return folder.is_dir() and _FOLDER.fullmatch(folder.name) is not None
 
 
 def settings_of(header: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a recorded recipe run, flat.
+    """Return the settings of a recorded recipe run, flat.
 
     Raises:
         UsageError: where the run has none, as that of a script.

@@ -17,12 +17,12 @@ class Count:
 
     @property
     def holds(self) -> bool:
-        """Whether the change does it: in most of the replays, and in one at least."""
+        """Return whether the change does it: in most of the replays, and in one at least."""
         return self.of > 0 and 2 * self.hits > self.of
 
     @property
     def is_flaky(self) -> bool:
-        """Whether seeds disagree."""
+        """Return whether seeds disagree."""
         return 0 < self.hits < self.of
 
     def __str__(self) -> str:
@@ -54,7 +54,7 @@ class Found:
 
 
 def search(names: Iterable[str], ask: Ask, *, needed: Iterable[str] = ()) -> Found:
-    """The smallest sets of changes that do what all together do.
+    """Return the smallest sets of changes that do what all together do.
 
     First each alone, because the answer for each is wanted anyway, then those that are needed together, then delta
     debugging over all: from the whole set, chunks and complements, until no single element can be left out.
@@ -85,7 +85,7 @@ def search(names: Iterable[str], ask: Ask, *, needed: Iterable[str] = ()) -> Fou
 
 
 def ddmin(names: Sequence[str], ask: Ask) -> Changed:
-    """A set of changes that does it and of which no single element can be left out; all together must do it.
+    """Return a set of changes that does it and of which no single element can be left out; all together must do it.
 
     Where the oracle answers None, from some point on or for some sets, the set may be larger than needed.
     """

@@ -20,7 +20,7 @@ class Baseline:
     update: bool = False
 
     def read(self, key: str) -> dict[str, Any]:
-        """The certificate of a model.
+        """Return the certificate of a model.
 
         Raises:
             UsageError: where there is none, or the file is no such file.

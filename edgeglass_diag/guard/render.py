@@ -11,7 +11,7 @@ from edgeglass_diag.rules import CATALOGUE
 
 
 def verdict(findings: Sequence[Finding], changes: Sequence[Change], baseline: Path | None) -> str:
-    """What a test fails with: each finding, then what differs from the certificate."""
+    """Return what a test fails with: each finding, then what differs from the certificate."""
     parts = [paragraph(finding) for finding in findings]
     if changes:
         lines = "\n".join(f"  {change}" for change in changes)
@@ -23,7 +23,7 @@ def verdict(findings: Sequence[Finding], changes: Sequence[Change], baseline: Pa
 
 
 def paragraph(finding: Finding) -> str:
-    """Site, measured, allowed, file and line, fix of one finding."""
+    """Return the site, measured, allowed, file and line, fix of one finding."""
     measured = ", ".join(f"{k} {v:.4g}" for k, v in finding.evidence.items() if isinstance(v, float) and k != "std")
     rule = next((rule for rule in CATALOGUE if rule.code == finding.code), None)
     allowed = "" if rule is None else ", ".join(f"{k} {v:g}" for k, v in rule().thresholds.items())
@@ -47,7 +47,7 @@ def place(evidence: Mapping[str, object]) -> str:
 
 
 def describe(finding: Finding) -> dict[str, object]:
-    """A finding for the machine, with file and line where they are known."""
+    """Return a finding for the machine, with file and line where they are known."""
     file, _, line = place(finding.evidence).rpartition(":")
     found = {"code": finding.code, "severity": str(finding.severity), "site": finding.site}
     return {**found, "message": finding.message, "fix": finding.fix, "file": file, "line": int(line) if line else 0}

@@ -17,7 +17,7 @@ CHANGED = "EG059"
 
 
 def sarif(results: Iterable[Mapping[str, Any]], root: Path) -> dict[str, Any]:
-    """One run with one result per finding.
+    """Return one run with one result per finding.
 
     Args:
         results: with code, severity, message, fix, site, file, line.

@@ -33,12 +33,12 @@ class ResamplerShape:
 
 
 def heads(most: int = 8) -> SearchStrategy[int]:
-    """Numbers of heads: powers of two."""
+    """Return a strategy of numbers of heads: powers of two."""
     return st.sampled_from([2**k for k in range(most.bit_length()) if 2**k <= most])
 
 
 def widths(of_heads: int = 1, *, least: int = 8, most: int = 128) -> SearchStrategy[int]:
-    """Model widths: multiples of the number of heads, of at least ``least``."""
+    """Return a strategy of model widths: multiples of the number of heads, of at least ``least``."""
     return st.integers(-(-least // of_heads), max(-(-least // of_heads), most // of_heads)).map(lambda k: k * of_heads)
 
 
@@ -46,7 +46,7 @@ def widths(of_heads: int = 1, *, least: int = 8, most: int = 128) -> SearchStrat
 def resampler_shapes(
     draw: st.DrawFn, *, most_width: int = 128, most_latents: int = 16, most_layers: int = 3, most_tokens: int = 64
 ) -> ResamplerShape:
-    """Shapes of a resampler and its input."""
+    """Return a strategy of shapes of a resampler and its input."""
     number = draw(heads())
     return ResamplerShape(
         width=draw(widths(number, least=max(8, 4 * number), most=most_width)),
@@ -59,32 +59,32 @@ def resampler_shapes(
 
 
 def norm_placements() -> SearchStrategy[NormPlacement]:
-    """Where the LayerNorms stand."""
+    """Return a strategy of placements of the LayerNorms."""
     return st.sampled_from(("pre", "pre_shared", "none"))
 
 
 def schemes(*, ill: bool = False) -> SearchStrategy[Scheme]:
-    """Init schemes: those whose rows differ, or with ``ill`` those whose rows are all alike."""
+    """Return a strategy of init schemes: those whose rows differ, or with ``ill`` those whose rows are all alike."""
     return st.sampled_from([s for s in SCHEMES.values() if (s.name in ILL_FOR_LATENTS) == ill])
 
 
 def dtypes(*, reduced: bool = True) -> SearchStrategy[torch.dtype]:
-    """Floating types: float32 and float64, and with ``reduced`` bfloat16 and float16."""
+    """Return a strategy of floating types: float32 and float64, and with ``reduced`` bfloat16 and float16."""
     return st.sampled_from([torch.float32, torch.float64, *([torch.bfloat16, torch.float16] if reduced else [])])
 
 
 def seeds() -> SearchStrategy[int]:
-    """Seeds of generators; tensors are drawn by torch, since hypothesis would need an hour for each."""
+    """Return a strategy of seeds of torch generators, which draw tensors; hypothesis would take an hour for each."""
     return st.integers(0, 2**31 - 1)
 
 
 def normal(shape: tuple[int, ...], seed: int) -> Tensor:
-    """Gaussian values of a seed, without touching torch's own generator."""
+    """Return Gaussian values of a seed, without touching torch's own generator."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def kinds(*which: Kind) -> SearchStrategy[Kind]:
-    """Kinds of token batches, see ``batches``."""
+    """Return a strategy of kinds of token batches, see ``batches``."""
     every: tuple[Kind, ...] = ("plain", "common", "outliers", "duplicates", "constant", "tiny", "huge")
     return st.sampled_from(which or every)
 
@@ -96,7 +96,7 @@ def batches(
     *,
     kind: SearchStrategy[Kind] | None = None,
 ) -> Tensor:
-    """Token batches (B, L, D) as frozen towers give them, and the odd ones.
+    """Return a strategy of token batches (B, L, D) as frozen towers give them, and of unusual ones.
 
     ``plain``: Gaussian. ``common``: most energy is the same for all tokens. ``outliers``: one channel is forty times
     as large as the rest, as in CLIP's ViTs. ``duplicates``: the second half of the batch repeats the first.
@@ -127,7 +127,10 @@ def batches(
 def embeddings(
     draw: st.DrawFn, *, least: int = 2, most: int = 24, most_width: int = 32, dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """Embeddings (N, D), not normalised: full rank, of low rank, nearly collapsed, with equal rows, or in few cones."""
+    """Return a strategy of embeddings (N, D), not normalised.
+
+    They are of full rank, of low rank, nearly collapsed, with equal rows, or in few cones.
+    """
     count, width = draw(st.integers(least, most)), draw(st.integers(1, most_width))
     seed = draw(seeds())
     rows = normal((count, width), seed).to(dtype)
@@ -148,7 +151,7 @@ def embeddings(
 
 @st.composite
 def pairs(draw: st.DrawFn, *, least: int = 2, most: int = 24, most_width: int = 32) -> tuple[Tensor, Tensor]:
-    """Image and text embeddings (N, D) of pairs, from unrelated to equal."""
+    """Return a strategy of image and text embeddings (N, D) of pairs, from unrelated to equal."""
     image = draw(embeddings(least=least, most=most, most_width=most_width))
     noise = normal(tuple(image.shape), draw(seeds())) * image.norm() / math.sqrt(image.numel())
     share = draw(st.sampled_from((0.0, 0.1, 0.5, 1.0)))
@@ -157,7 +160,7 @@ def pairs(draw: st.DrawFn, *, least: int = 2, most: int = 24, most_width: int = 
 
 @st.composite
 def loss_histories(draw: st.DrawFn, *, chance: float = math.log(128)) -> list[float]:
-    """Losses by step: learning, staying at chance, diverging, or noisy between."""
+    """Return a strategy of losses by step: learning, staying at chance, diverging, or noisy between."""
     steps = draw(st.integers(40, 160))
     noise = (0.002 * normal((steps,), draw(seeds()))).tolist()
     kind = draw(st.sampled_from(("learns", "chance", "diverges", "slow")))
@@ -166,6 +169,6 @@ def loss_histories(draw: st.DrawFn, *, chance: float = math.log(128)) -> list[fl
 
 
 def unusual_floats() -> SearchStrategy[float]:
-    """Floats with NaN and infinities among them, as signals have them."""
+    """Return a strategy of floats with NaN and infinities among them, as signals have them."""
     options: dict[str, Any] = {"allow_nan": True, "allow_infinity": True, "width": 32}
     return st.floats(**options)

@@ -127,14 +127,14 @@ def inspect_init(build: Build | nn.Module, batch: object, *, loss: Loss | None =
 
 
 def call(model: nn.Module, batch: object) -> Any:
-    """The model's output for a tensor, a tuple of arguments, or a mapping of keywords."""
+    """Return the model's output for a tensor, a tuple of arguments, or a mapping of keywords."""
     if isinstance(batch, Mapping):
         return model(**batch)
     return model(*batch) if isinstance(batch, (tuple, list)) else model(batch)
 
 
 def scalar(output: Any, loss: Loss | None) -> Tensor:
-    """The number that goes backward, see ``inspect_init``.
+    """Return the scalar that goes backward, see ``inspect_init``.
 
     Raises:
         UsageError: where it is no scalar, or depends on no parameter.
@@ -188,7 +188,7 @@ def _gradients_restored(parameters: list[nn.Parameter]) -> Iterator[None]:
 
 
 def inspection_of(window: Window, operands: Mapping[str, Operands]) -> Inspection:
-    """What the window before the first step shows, with the operands of its attentions by site."""
+    """Return what the window before the first step shows, with the operands of its attentions by site."""
     by_signal: dict[str, dict[str, float]] = {}
     for reading in window.readings:
         by_signal.setdefault(reading.signal, {})[reading.site] = math.fsum(reading.values) / len(reading.values)
@@ -225,7 +225,7 @@ def _attention(site: str, by_signal: Mapping[str, Mapping[str, float]], operands
 
 
 def predict(operands: Operands | None, *, masked: bool) -> tuple[float | None, str]:
-    """Logit std of an attention from what goes into its projections and their weights, or None and the reason.
+    """Return the logit std of an attention by the inputs and weights of its projections, or None and the reason.
 
     Assumes what ``prediction.logit_std`` assumes, and that the logits are scaled once by 1 / sqrt(head width) where
     the kernel was not told a scale. Learned queries without a projection are taken as drawn in a random direction;
@@ -245,7 +245,7 @@ def predict(operands: Operands | None, *, masked: bool) -> tuple[float | None, s
 
 
 def _side(operand: Operand) -> Side:
-    """What goes into a projection; without one, the operand itself, whose direction is random beside the other's."""
+    """Return the input of a projection; without one the operand itself, taken as drawn in a random direction."""
     if not operand.projection:
         return Side(operand.energy, operand.spread, 1 / math.sqrt(operand.width))
     return Side(operand.energy, operand.spread, operand.weight_std, operand.bias)
