@@ -69,7 +69,7 @@ def _embeddings(view: View) -> Tensor:
 
 
 def _ablated(views: Views) -> Iterator[tuple[str, Tensor]]:
-    """Image embeddings without all, without the patches, the others (class tokens), and without each latent."""
+    """Yield image embeddings without all units, patches, other tokens such as the class token, and each latent."""
     for view in views.views:
         if view.side != "image" or view.extra:
             continue
