@@ -34,7 +34,7 @@ def find_runs(folder: Path) -> list[Path]:
 
 
 def rank_folders(folder: Path) -> dict[int, Path]:
-    """The ranks whose records lie inside of a run, in rising order.
+    """Return the ranks whose records lie inside of a run, in rising order.
 
     A process that belongs to no group of ranks stands under its process id. Links that lead out of the run are left
     out.
@@ -46,7 +46,7 @@ def rank_folders(folder: Path) -> dict[int, Path]:
 
 
 def read_header(folder: Path) -> dict[str, Any]:
-    """The content of ``run.json``.
+    """Return the content of ``run.json``.
 
     Raises:
         UsageError: when there is none, or it is not of this format and version.
@@ -69,7 +69,7 @@ def read_header(folder: Path) -> dict[str, Any]:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether the folder is a run of this format and version."""
+    """Return whether the folder is a run of this format and version."""
     try:
         read_header(folder)
     except UsageError:
@@ -78,7 +78,7 @@ def is_run(folder: Path) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of this machine exists."""
+    """Return whether a process of this machine exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

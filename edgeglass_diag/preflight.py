@@ -29,7 +29,7 @@ def check(
     settings: Sequence[str] = (),
     rules: Sequence[Rule | str] | None = None,
 ) -> CheckReport:
-    """Check how a model stands before its first optimizer step; nothing is trained.
+    """Check a model before its first optimizer step; nothing is trained.
 
     Args:
         target: name or YAML file of a recipe, a function as ``package.module:build``, or a function itself, which
@@ -45,7 +45,7 @@ def check(
         >>> import torch
         >>> from torch import nn
         >>> report = check(lambda: (nn.Linear(4, 2), torch.randn(8, 4)))
-        >>> [finding.code for finding in report.findings], list(report.standing)
+        >>> [finding.code for finding in report.findings], list(report.statuses)
         ([], ['weight', 'bias'])
     """
     from torch import nn

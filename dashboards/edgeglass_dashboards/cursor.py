@@ -1,4 +1,4 @@
-"""What a page on the screen has already been told, so that only what is new travels to it."""
+"""What a page on the screen has already received, so that only what is new is sent to it."""
 
 from __future__ import annotations
 

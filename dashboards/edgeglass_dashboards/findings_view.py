@@ -21,7 +21,7 @@ def severity_badge(severity: str) -> Any:
 
 
 def icon(name: str) -> Any:
-    """A drawn sign for a severity, a tone or a status; the word beside it says the same."""
+    """A drawn sign for a severity, a tone or a status; the word next to it says the same."""
     return html.Span(className=f"icon icon-{name}", **{"aria-hidden": "true"})
 
 

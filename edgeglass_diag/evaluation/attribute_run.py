@@ -1,4 +1,4 @@
-"""Attribute the similarities of a run's pairs to patches, latents and words, and test what the pictures tell."""
+"""Attribute the similarities of a run's pairs to patches, latents and words, and test if they depend on the image."""
 
 from __future__ import annotations
 
@@ -69,19 +69,19 @@ def _embeddings(view: View) -> Tensor:
 
 
 def _ablated(views: Views) -> Iterator[tuple[str, Tensor]]:
-    """Image embeddings without all, without the patches, the others (class tokens), and without each latent."""
+    """Yield image embeddings without all units, patches, other tokens such as the class token, and each latent."""
     for view in views.views:
         if view.side != "image" or view.extra:
             continue
         yield f"{view.name}: mean of all", ablate_units(view.encode, view.inputs, view.units)
         count = int(view.units.max()) + 1
-        beside = count - (view.grid[0] * view.grid[1] if view.grid is not None else 0)
+        special_tokens = count - (view.grid[0] * view.grid[1] if view.grid is not None else 0)
         if view.grid is None:
             groups = {f"{view.name}: without {unit}": torch.tensor([unit]) for unit in range(min(count, LATENTS_SHOWN))}
-        elif beside:
+        elif special_tokens:
             groups = {
-                f"{view.name}: without patches": torch.arange(beside, count),
-                f"{view.name}: without the {beside} outside of the picture": torch.arange(beside),
+                f"{view.name}: without patches": torch.arange(special_tokens, count),
+                f"{view.name}: without the {special_tokens} outside of the picture": torch.arange(special_tokens),
             }
         else:
             groups = {}

@@ -74,10 +74,8 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _parquet(path: Path) -> dict[str, Tensor]:
-    try:
-        from pyarrow import parquet
-    except ImportError:
-        raise ValueError("missing package for parquet: pip install pyarrow") from None
+    from pyarrow import parquet
+
     with parquet.ParquetFile(path) as opened:
         keys = _present(opened.schema_arrow.names)
         table = opened.read(columns=keys)

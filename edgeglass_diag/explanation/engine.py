@@ -91,7 +91,7 @@ class ReplayExperiment:
     def outcomes(self, sets: Iterable[Subset]) -> dict[Subset, list[Outcome] | None]:
         """Return the outcomes of each set over all seeds; None if incompatible, or if the budget is spent."""
         wanted = {each: trials for each in sets if self.compatible((trials := self.trials(each))[0])}
-        # Every set with the first seed before any with the second: a small budget then tells most.
+        # All sets with the first seed come before any with the second: a small budget covers more sets.
         found = self.runner.run([trials[seed] for seed in range(len(self.seeds)) for trials in wanted.values()])
         return {each: self._of_all_seeds(wanted.get(each), found) for each in sets}
 

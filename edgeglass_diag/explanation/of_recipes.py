@@ -69,9 +69,7 @@ def explain_run(question: Question, progress: Progress | None = None) -> Explain
     healthy = None if question.against is None else _canonical(_against(question), steps, first)
     values: dict[str, Sequence[Any]] = {} if healthy is None else {**differing([failing, healthy], ignore=("seed",))}
     if healthy is not None and not values:
-        raise UsageError(
-            f"{question.run} and {question.against} have the same settings: there is nothing to tell apart"
-        )
+        raise UsageError(f"{question.run} and {question.against} have the same settings: there is nothing to explain")
     _check_replays(question.out)
     deadline = None if question.budget is None else begun + question.budget
     workers = question.workers or default_workers()

@@ -23,7 +23,7 @@ class Count:
 
     @property
     def is_flaky(self) -> bool:
-        """Whether seeds disagree."""
+        """Return whether seeds disagree."""
         return 0 < self.hits < self.of
 
     def __str__(self) -> str:

@@ -43,7 +43,7 @@ def overlay(picture: NDArray[np.uint8], values: NDArray[np.floating[Any]], *, si
 def strip(
     picture: NDArray[np.uint8], maps: Sequence[NDArray[np.floating[Any]]], *, size: int = 256
 ) -> NDArray[np.uint8]:
-    """The picture itself, and beside it one overlay for each map."""
+    """Return the picture itself and to its right one overlay for each map."""
     factor = size / max(picture.shape[:2])
     shape = (round(picture.shape[1] * factor), round(picture.shape[0] * factor))
     plain = np.asarray(Image.fromarray(picture).resize(shape, Image.Resampling.NEAREST))

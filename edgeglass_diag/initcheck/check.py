@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from edgeglass_diag.initcheck.first_step import FirstStep, FirstStepReached
-from edgeglass_diag.initcheck.inspect import Look, call, scalar
-from edgeglass_diag.initcheck.parameter_status import Standing
+from edgeglass_diag.initcheck.inspect import NoOpOptimizer, call, scalar
+from edgeglass_diag.initcheck.parameter_status import ParameterStatus
 from edgeglass_diag.initcheck.report import CheckReport
 from edgeglass_diag.initcheck.verdict import verdict
 from edgeglass_diag.records import Reading, UsageError, Window
@@ -93,7 +93,7 @@ def _to_the_step(subject: Subject) -> None:
         raise UsageError(f"expected a model with trainable parameters, {type(subject.model).__name__} has none")
     if subject.batch is not None:
         torch.autograd.backward(scalar(call(subject.model, subject.batch), None))
-    Look(trained).step()
+    NoOpOptimizer(trained).step()
 
 
 def judged(
@@ -104,17 +104,17 @@ def judged(
     if inspection is None:
         return None
     engine = Engine(rules)
-    engine.feed(_with_standing(inspection.window, first.standing))
+    engine.feed(_with_statuses(inspection.window, first.statuses))
     said = [*notes, *(f"rule {code} failed: {why}" for code, why in engine.failures.items())]
-    report = CheckReport(name, inspection, first.standing, tuple(engine.findings), sample, tuple(said))
+    report = CheckReport(name, inspection, first.statuses, tuple(engine.findings), sample, tuple(said))
     return replace(report, verdict=tuple(verdict(report)))
 
 
-def _with_standing(window: Window, standing: Mapping[str, Standing]) -> Window:
+def _with_statuses(window: Window, statuses: Mapping[str, ParameterStatus]) -> Window:
     added = [
         Reading(window.step, name, signal, (float(value),))
-        for name, stands in standing.items()
-        if stands.trainable and stands.optimizer is not None
-        for signal, value in ((STANDING_OPTIMIZER, stands.optimizer), (STANDING_GRADIENT, stands.gradient or 0.0))
+        for name, status in statuses.items()
+        if status.trainable and status.optimizer is not None
+        for signal, value in ((STANDING_OPTIMIZER, status.optimizer), (STANDING_GRADIENT, status.gradient or 0.0))
     ]
     return replace(window, readings=(*window.readings, *added))

@@ -36,7 +36,7 @@ class Side:
 
 
 def logit_std(query: Side, key: Side, *, head_width: int, scale: float | None = None) -> float:
-    """Standard deviation over the keys of the logits scale x (Wq x) . (Wk y), root of the mean square over queries.
+    """Return the std over the keys of the logits scale x (Wq x) . (Wk y), root of the mean square over queries.
 
     s^2 = scale^2 d (sq^2 E|x|^2 + bq^2) sk^2 tr Cov(y)
 
@@ -60,7 +60,7 @@ def logit_std(query: Side, key: Side, *, head_width: int, scale: float | None = 
 
 
 def entropy(std: float, keys: int) -> float:
-    """Softmax entropy of Gaussian logits divided by ln(keys), in [0, 1]; 0 for one key.
+    """Return the softmax entropy of Gaussian logits divided by ln(keys), in [0, 1]; 0 for one key.
 
     For small std it is 1 - std^2 / (2 ln n); here the mean over 2^16 / n fixed draws, which also holds for large ones.
     Assumes logits that are Gaussian over the keys and equally spread for all queries; beyond 4096 keys the entropy's
@@ -85,7 +85,7 @@ def entropy(std: float, keys: int) -> float:
 
 
 def unrelated_loss(std: float, candidates: int) -> float:
-    """Mean cross-entropy in nats of B Gaussian logits of one standard deviation, whichever of them is the right one.
+    """Return the mean cross-entropy in nats of B Gaussian logits of one std, for any label.
 
     E[ln sum_j e^(s z_j) - s z_1]: ln B for small s, about ln B + s^2 / 2 up to s of 1, more slowly from there on. It
     is what a contrastive loss of embeddings costs that differ from each other and do not know of each other; the

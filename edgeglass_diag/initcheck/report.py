@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeglass_diag.initcheck.inspect import Inspection
-from edgeglass_diag.initcheck.parameter_status import Standing
+from edgeglass_diag.initcheck.parameter_status import ParameterStatus
 from edgeglass_diag.initcheck.prediction import unrelated_loss
 from edgeglass_diag.records import Finding, ParameterOrigin
 from edgeglass_diag.signals import Signal
@@ -24,7 +24,7 @@ class CheckReport:
     Attributes:
         name: of the target.
         inspection: what was observed: attention, modules, parameters, and where their initial values come from.
-        standing: of each parameter by name: trainable, held by an optimizer, reached by a gradient.
+        statuses: of each parameter by name: trainable, held by an optimizer, reached by a gradient.
         findings: of the rules that judge a model before its first step, the most severe first.
         sample: what the model was called with, empty if nothing.
         notes: what was not checked, and why.
@@ -33,7 +33,7 @@ class CheckReport:
 
     name: str
     inspection: Inspection
-    standing: Mapping[str, Standing]
+    statuses: Mapping[str, ParameterStatus]
     findings: tuple[Finding, ...]
     sample: str
     notes: tuple[str, ...] = ()
@@ -43,9 +43,9 @@ class CheckReport:
 def modules(checked: CheckReport) -> list[dict[str, Any]]:
     """Return the sample signal along the model, and the norm of the gradient of each module's own parameters."""
     squares: defaultdict[str, float] = defaultdict(float)
-    for name, stands in checked.standing.items():
-        if stands.gradient is not None:
-            squares[name.rpartition(".")[0]] += stands.gradient**2
+    for name, status in checked.statuses.items():
+        if status.gradient is not None:
+            squares[name.rpartition(".")[0]] += status.gradient**2
     return [
         {
             "site": module.site,

@@ -46,7 +46,7 @@ class Scheme:
         return tensor
 
     def predicted_std(self, tensor: Tensor, *, layers: int = 1) -> float:
-        """Standard deviation that ``fill`` gives the entries of this tensor."""
+        """Return the standard deviation that ``fill`` gives the entries of this tensor."""
         rows, columns = tensor.shape if tensor.dim() == 2 else (1, tensor.shape[0])
         return self.std((columns, rows), layers)
 

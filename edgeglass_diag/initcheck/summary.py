@@ -31,7 +31,7 @@ def check_summary(checked: CheckReport) -> dict[str, Any]:
 
 
 def _parameter(checked: CheckReport, origin: ParameterOrigin) -> dict[str, Any]:
-    stands = checked.standing.get(origin.name)
+    status = checked.statuses.get(origin.name)
     known = next((p for p in checked.inspection.parameters if p.name == origin.name), None)
     return {
         "name": origin.name,
@@ -39,11 +39,11 @@ def _parameter(checked: CheckReport, origin: ParameterOrigin) -> dict[str, Any]:
         "std": origin.std,
         "writes": [_write(write) for write in origin.writes],
         "overwritten": overwritten(origin),
-        "trainable": None if stands is None else stands.trainable,
-        "in_optimizer": None if stands is None else stands.optimizer,
-        "gradient": None if stands is None else stands.gradient,
-        "rows": None if stands is None else stands.rows,
-        "rows_without_gradient": None if stands is None else stands.unreached,
+        "trainable": None if status is None else status.trainable,
+        "in_optimizer": None if status is None else status.optimizer,
+        "gradient": None if status is None else status.gradient,
+        "rows": None if status is None else status.rows,
+        "rows_without_gradient": None if status is None else status.unreached,
         "row_signal": None if known is None else known.row_signal,
     }
 

@@ -97,9 +97,9 @@ def _of_loss(checked: CheckReport) -> Iterator[str]:
 
 
 def _of_reach(checked: CheckReport) -> Iterator[str]:
-    standing = checked.standing
-    trained = {name: s for name, s in standing.items() if s.trainable}
-    frozen = len(standing) - len(trained)
+    statuses = checked.statuses
+    trained = {name: s for name, s in statuses.items() if s.trainable}
+    frozen = len(statuses) - len(trained)
     yield f"{len(trained)} parameters trainable, {frozen} frozen{_held(trained)}."
     if not checked.sample:
         return

@@ -16,7 +16,7 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 def launch(program: Program) -> BaseException | None:
-    """Run a program to its end; return the exception that ended it, its traceback free of our frames.
+    """Run a program to its end; return the exception that ended it, its traceback free of the frames of this package.
 
     An error is printed as Python prints it, through ``sys.excepthook``, which the program may have replaced.
     """
@@ -66,7 +66,7 @@ def _run_script(program: Program, main: ModuleType) -> None:
 
 
 def _run_package(program: Program) -> None:
-    """A module, folder or archive, by the function with which Python itself runs them."""
+    """Run a module, folder or archive by the function with which Python itself runs them."""
     is_module = program.kind == "module"
     _set_path(os.getcwd() if is_module else os.path.abspath(program.target))
     sys.argv[:] = ["-m" if is_module else program.target, *program.arguments]
@@ -75,14 +75,14 @@ def _run_package(program: Program) -> None:
 
 
 def _set_path(first: str) -> None:
-    """Put the program's place where our own was: first on sys.path, unless Python was told to put none there."""
+    """Replace the first entry of sys.path by the program's place, unless Python runs with -P."""
     if sys.flags.safe_path:
         return
     sys.path[0] = first
 
 
 def hide_our_frames(error: BaseException, seen: frozenset[int] = frozenset()) -> None:
-    """Take our frames out of the tracebacks of an error and of those it came from."""
+    """Remove the frames of this package from the tracebacks of an error and of its causes."""
     if id(error) in seen:
         return
     error.__traceback__ = _without_ours(error.__traceback__)

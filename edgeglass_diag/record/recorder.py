@@ -26,6 +26,7 @@ from edgeglass_diag.record.observer_list import make_observers
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.snapshots import PendingEmbeddings
 from edgeglass_diag.record.window_clock import MAX_FORWARDS, WindowClock
+from edgeglass_diag.records import ParameterOrigin
 from edgeglass_diag.signals.parameters import OPTIMIZER_SKIPPED
 from edgeglass_diag.sites import Coverage, Kind, RecorderSite
 
@@ -218,10 +219,12 @@ class Recorder:
             recording.buffer.clear()
             detail = f"more than {MAX_FORWARDS} before a step"
             recording.sites.cannot_observe(RecorderSite(path="window"), Coverage.TOO_MANY_FORWARDS, detail)
-        self._dispatch.window_ends()
+        origins: tuple[ParameterOrigin, ...] = ()
         window: PendingWindow | None = None
-        with recording.measuring("window", Kind.RECORDER):
+        with recording.measuring("provenance", Kind.RECORDER):  # before any observer names models that did not train
             origins = self._observers.provenance.origins
+        self._dispatch.window_ends()
+        with recording.measuring("window", Kind.RECORDER):
             window = recording.buffer.flush(self.step, recording.sites.take_new_sites(), origins)
         if window is not None:
             self._sink(window)

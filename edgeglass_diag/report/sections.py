@@ -55,7 +55,7 @@ def sections(subjects: Sequence[Subject], comparison: Mapping[str, Any], album: 
 
 
 def setup(subjects: Sequence[Subject]) -> Rows:
-    """What ran where and how long; one column per run, rows without a word left out."""
+    """What ran where and how long; one column per run, empty rows left out."""
     columns = [_about(s) for s in subjects]
     keys = dict.fromkeys(key for column in columns for key in column)
     return [(key, [column.get(key, "–") for column in columns]) for key in keys]
@@ -71,7 +71,7 @@ def settings(subjects: Sequence[Subject]) -> list[tuple[str, list[str], bool]]:
 
 
 def results(subjects: Sequence[Subject]) -> Rows:
-    """Losses beside chance, recalls with their intervals, and the geometry at full width."""
+    """Losses with their chance level, recalls with their intervals, and the geometry at full width."""
     rows: Rows = [
         ("train loss", [number(_train_loss(s)) for s in subjects]),
         ("chance level of the loss", [number(last_finite(s.series(LOSS_CHANCE))) for s in subjects]),

@@ -78,7 +78,7 @@ class Run:
 
     @property
     def status(self) -> str:
-        """``running``, ``finished``, ``stopped`` or ``failed`` (also when the process died without a word)."""
+        """``running``, ``finished``, ``stopped`` or ``failed`` (also when the process died without noting its end)."""
         status = str(self.header["status"])
         return "failed" if status == "running" and not is_alive(int(self.header["pid"])) else status
 
@@ -216,7 +216,7 @@ class Run:
         """The history of each component of a site: a frame with columns step, component, low, high and nans.
 
         Steps are first steps of at most ``bins`` columns as in ``matrix``; ``low`` and ``high`` are NaN where there
-        is no number beside ``nans`` NaN.
+        are none but ``nans`` NaN.
 
         Raises:
             UsageError: for a signal that this run has not recorded, and bins below 1.

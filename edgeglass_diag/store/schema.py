@@ -2,7 +2,7 @@
 
 What a window measured of one signal is one *slice*: a step, a layout (which sites, how many components each) and the
 values behind one another. Many slices of one signal and layout become a *stretch*: the same values turned round, one
-*block* per site, and beside them summaries over the components. A reading is in a slice or in a block, never in both,
+*block* per site, with summaries over the components. A reading is in a slice or in a block, never in both,
 as one transaction moves it.
 
 ``seq`` numbers the calls that wrote, from 1, and is kept by slices and stretches: what is new to a reader is what has

@@ -135,13 +135,13 @@ class Other:
 
     def __init__(self, pairs, name, faults=(), captions=None):
         self.pairs, self.fingerprint, self.faults = pairs, name, dict(faults)
-        self.said = captions or {}
+        self.replaced = captions or {}
 
     def __len__(self):
         return len(self.pairs)
 
     def captions(self, i):
-        return self.said.get(i, self.pairs.captions(i))
+        return self.replaced.get(i, self.pairs.captions(i))
 
     def pictures(self, indices):
         for i, picture in zip(indices, self.pairs.pictures(indices), strict=True):

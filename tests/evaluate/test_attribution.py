@@ -65,9 +65,9 @@ def test_permuted_units_and_samples_have_permuted_attributions():
         torch.testing.assert_close(getattr(moved, name), getattr(plain, name)[rows][:, units], atol=1e-5, rtol=1e-4)
 
 
-def test_what_does_not_fit_is_named():
+def test_mismatching_arguments_raise():
     inputs, _, _, other, encode = linear()
-    for change, said in (
+    for change, message in (
         ({"inputs": inputs.long()}, r"inputs: expected floats of shape \(N, U, ...\), got int64 of shape \(5, 4, 3\)"),
         ({"baseline": inputs[:2]}, r"baseline: expected the shape \(5, 4, 3\) or one row, got \(2, 4, 3\)"),
         ({"units": torch.zeros(7, 7, dtype=torch.long)}, r"units: expected a shape that broadcasts"),
@@ -75,14 +75,14 @@ def test_what_does_not_fit_is_named():
         ({"other": other[:3]}, r"other: expected \(N, D\) with N = 5, got \(3, 6\)"),
     ):
         given = {"inputs": inputs, "other": other, **change}
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             eg.attribute(encode, given.pop("inputs"), given.pop("other"), **given)
 
 
 def test_the_information_test_knows_who_sees():
     torch.manual_seed(3)
     text = torch.randn(120, 16)
-    inputs = torch.stack([text, torch.randn(120, 16)], 1)  # unit 0 tells all, unit 1 nothing
+    inputs = torch.stack([text, torch.randn(120, 16)], 1)  # unit 0 determines the pair, unit 1 is noise
 
     def encode(x):
         return x[:, 0] + 0.1 * x[:, 1]

@@ -1,4 +1,4 @@
-"""Projections: the same each time, a constant side is one point, and too little to show is said."""
+"""Projections: deterministic, a constant side is one point, and too few points have a message."""
 
 import subprocess
 import sys
@@ -89,7 +89,7 @@ def test_two_different_points_lie_on_a_line():
     assert points["y"].tolist() == [0] * 12
 
 
-def test_what_is_not_finite_is_left_out_and_said():
+def test_pairs_that_are_not_finite_are_left_out_and_counted():
     image, text = pairs(30)
     image[3, 2], text[5, 1] = np.nan, np.inf
     sample = sample_pairs(image, text)

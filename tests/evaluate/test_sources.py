@@ -165,7 +165,7 @@ ROWS = [[1.0, 2.0], [3.0, 4.0]]
         ("x.npz", lambda p: None, "no such file"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_one_line(tmp_path, name, make, message):
+def test_unusable_files_raise_one_line(tmp_path, name, make, message):
     make(tmp_path / name)
     with pytest.raises(UsageError, match=message) as caught:
         read_embeddings(tmp_path / name)

@@ -70,7 +70,7 @@ def test_wrong_use_raises_one_line(failing_run, tmp_path):
     assert "no such run" in refusal(tmp_path / "nothing")
     assert "unknown recipe 'nonsense'" in refusal(failing_run, "nonsense")
     assert "expected one run or recipe, got 2" in refusal(failing_run, "incident")
-    assert "nothing to tell apart" in refusal(failing_run, str(failing_run))
+    assert "there is nothing to explain" in refusal(failing_run, str(failing_run))
     assert "is for a recipe" in refusal(failing_run, str(failing_run), "optim.lr=1")
     assert "is for the recipe --against, and there is none" in refusal(failing_run, None, "optim.lr=1")
 

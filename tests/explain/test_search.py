@@ -44,7 +44,7 @@ def test_two_causes_that_act_only_together(both):
     assert len(oracle.asked) < 2 ** len(NAMES) / 3
 
 
-def test_what_is_needed_is_asked_together_before_anything_is_searched():
+def test_needed_changes_are_tried_together_before_the_search():
     causes = {"lr", "norm", "pooling"}
     oracle = holds(lambda s: causes <= s)
     found = search(NAMES, oracle, needed=causes)
@@ -52,7 +52,7 @@ def test_what_is_needed_is_asked_together_before_anything_is_searched():
     assert len(oracle.asked) == len(NAMES) + 2
 
 
-def test_what_is_needed_may_not_suffice():
+def test_needed_changes_may_not_suffice():
     causes = {"lr", "norm", "pooling"}
     found = search(NAMES, holds(lambda s: causes <= s), needed=sorted(causes)[:2])
     assert found.sets == [frozenset(causes)]
@@ -77,7 +77,7 @@ def test_a_flaky_cause_is_flaky():
     assert frozenset({"lr"}) in seldom.flaky
 
 
-def test_settings_that_do_not_fit_apart_are_found_together():
+def test_settings_compatible_only_together_are_found_together():
     """pooling and width are possible only together; they are the cause."""
     together = {"pooling", "width"}
     found = search(NAMES, SyntheticOracle(lambda s: None if len(together & s) == 1 else 3 if together <= s else 0))
@@ -85,7 +85,7 @@ def test_settings_that_do_not_fit_apart_are_found_together():
     assert found.singles["pooling"] is None
 
 
-def test_a_budget_that_ends_leaves_what_was_found():
+def test_a_spent_budget_keeps_the_best_set():
     asked = []
 
     def oracle(changed):
@@ -97,7 +97,7 @@ def test_a_budget_that_ends_leaves_what_was_found():
 
 
 @given(st.sets(st.sampled_from(NAMES), min_size=1), st.sets(st.sampled_from(NAMES), min_size=1))
-def test_what_ddmin_finds_does_it_and_nothing_can_be_left_out(one, other):
+def test_the_result_of_ddmin_is_sufficient_and_minimal(one, other):
     """Monotone oracles with two sufficient sets."""
     oracle = holds(lambda s: one <= s or other <= s)
     smallest = ddmin(NAMES, oracle)

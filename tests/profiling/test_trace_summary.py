@@ -64,7 +64,7 @@ def test_processes_and_steps_are_averaged(tmp_path):
     assert 1e6 * found["phases"]["other"]["seconds"] == pytest.approx((7 + 107 + 7) / 3)
 
 
-def test_what_is_no_trace_is_named(tmp_path):
+def test_an_invalid_trace_raises(tmp_path):
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(ValueError, match=r"not a trace of torch.profiler: .*x\.json"):
         summarise([tmp_path / "x.json"])

@@ -61,7 +61,7 @@ def test_no_bound_on_the_logits_means_exact():
         with Recorder(lambda step: True, lambda w, take=take: take(w.resolve()), attention_logits=logits):
             (q @ k.mT).softmax(-1) @ k
             F.scaled_dot_product_attention(q, k, k, scale=1.0)
-        sites = attention_in(windows[0])
+        sites = attention_in(windows[0].resolve())
         assert [("entropy_se" not in found) for found in sites.values()] == [exact] * 2
         errors = [(found["entropy"] - reference(q, k, scale=1.0)["entropy"]).abs().max() for found in sites.values()]
         assert [float(error) < 1e-6 for error in errors] == [exact] * 2

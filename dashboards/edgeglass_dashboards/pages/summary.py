@@ -33,7 +33,7 @@ def progress(run: Run) -> Any:
 
 
 def announcement(status: str, branches: Sequence[Branch]) -> str:
-    """What a screen reader is told when it changes: not each loss, but the status and the headline finding."""
+    """Return what a screen reader announces when it changes: not each loss, but the status and the headline finding."""
     if not branches:
         return f"Run {status}, no findings."
     finding = branches[0].finding

@@ -39,9 +39,9 @@ def _table(*columns: str) -> Table:
 def _parameters(checked: CheckReport) -> Table:
     table = _table("parameter", "shape", "std", "gradient", "state", "written by")
     for origin in checked.inspection.origins:
-        stands = checked.standing.get(origin.name)
-        gradient = "-" if stands is None or stands.gradient is None else f"{stands.gradient:.3g}"
-        state = "" if stands is None else _state(stands.trainable, stands.optimizer, checked.sample, stands.gradient)
+        status = checked.statuses.get(origin.name)
+        gradient = "-" if status is None or status.gradient is None else f"{status.gradient:.3g}"
+        state = "" if status is None else _state(status.trainable, status.optimizer, checked.sample, status.gradient)
         shape = "x".join(map(str, origin.shape)) or "scalar"
         written = "\n".join(escape(line) for line in _writes(origin))
         table.add_row(escape(origin.name), shape, f"{origin.std:.3g}", gradient, state, written)

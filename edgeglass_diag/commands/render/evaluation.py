@@ -15,7 +15,7 @@ RECALLS = ("R@1", "R@5", "R@10")
 
 
 def evaluation_tables(result: dict[str, Any]) -> Iterator[RenderableType]:
-    """Recalls with interval and chance, prefixes, the curve with its knee, geometry."""
+    """Yield the recalls with interval and chance, prefixes, the curve with its knee, geometry."""
     bad = result["nonfinite"]
     if any(bad.values()):
         counts = f"{bad['image']} of {result['n_images']} images, {bad['text']} of {result['n_texts']} captions"
@@ -30,7 +30,7 @@ def evaluation_tables(result: dict[str, Any]) -> Iterator[RenderableType]:
 
 
 def _recalls(result: dict[str, Any]) -> Table:
-    """One row for each direction and K: recall, its interval, chance."""
+    """Return one row for each direction and K: recall, its interval, chance."""
     split = f", split {result['split']}" if "split" in result else ""
     data = f" of {result['data']}" if "data" in result else ""
     title = f"{result['n_images']} images, {result['n_texts']} captions{split}{data}"
@@ -45,7 +45,7 @@ def _recalls(result: dict[str, Any]) -> Table:
 
 
 def _prefixes(result: dict[str, Any]) -> Table:
-    """Two rows for each width, one for each direction."""
+    """Return two rows for each width, one for each direction."""
     table = Table("dims", "saved", "", *RECALLS, "median rank", "MRR", title="by prefix width")
     full = max(int(dim) for dim in result["mrl"])
     for dim, ways in result["mrl"].items():
@@ -57,7 +57,7 @@ def _prefixes(result: dict[str, Any]) -> Table:
 
 
 def _curve(curve: dict[str, Any]) -> Table:
-    """Mean R@1 of both directions for each way (columns) and width (rows)."""
+    """Return the mean R@1 of both directions for each way (columns) and width (rows)."""
     ways = list(dict.fromkeys(row["way"] for row in curve["rows"]))
     cells = {(row["way"], row["dims"]): (row["i2t"]["R@1"] + row["t2i"]["R@1"]) / 2 for row in curve["rows"]}
     saved = {row["dims"]: f"{row['saved']:g}x" for row in curve["rows"] if row["way"] == "prefix"}
@@ -76,7 +76,7 @@ def _knee(knee: dict[str, Any] | None) -> str:
 
 
 def _geometry(result: dict[str, Any]) -> Table:
-    """One row for each width."""
+    """Return one row for each width."""
     table = Table("dims", "modality gap", "alignment", "uniformity", "effective rank", title="geometry (image / text)")
     for dim, entry in result["mrl"].items():
         shape = entry["geometry"]
@@ -89,7 +89,7 @@ def _geometry(result: dict[str, Any]) -> Table:
 
 
 def _hubness(hubness: dict[str, Any]) -> Iterator[Table]:
-    """One row for each direction that has candidates; none where neither has."""
+    """Yield one row for each direction that has candidates; none where neither has."""
     rows = [(way, what, hubness[way]) for way, what in (("i2t", "captions"), ("t2i", "images")) if hubness[way]]
     if not rows:
         return

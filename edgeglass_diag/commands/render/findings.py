@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
 from edgeglass_diag.records import Finding, Severity
-from edgeglass_diag.store import Run
+
+if TYPE_CHECKING:
+    from edgeglass_diag.store import Run
 
 STYLES = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 

@@ -1,5 +1,5 @@
 # ruff: noqa: E501  (a table of cases, one in a line)
-"""What cannot be used is named with file and row, counted, and refused or left out as the settings say."""
+"""Unusable rows are named with file and row, counted, and refused or skipped by data.on_error."""
 
 import json
 import re
@@ -116,7 +116,7 @@ def test_a_missing_column_names_what_is_there(tmp_path):
     assert "got an empty file" in refusal(table(tmp_path, header=""))
 
 
-def test_pixmos_addresses_are_said_before_anything_is_read(tmp_path):
+def test_image_addresses_raise_before_anything_is_read(tmp_path):
     path = tmp_path / "pixmo.parquet"
     parquet.write_table(pyarrow.table({"image_url": ["https://x/1.jpg"], "caption": ["x"]}), path)
     assert "got image_url, caption; pictures at an address are not downloaded: fetch them first" in refusal(path)
@@ -221,7 +221,7 @@ def test_a_picture_is_used_with_the_captions_that_it_has(tmp_path):
     ]
 
 
-def test_rows_of_several_files_are_told_apart(tmp_path):
+def test_rows_of_several_files_are_distinguished(tmp_path):
     write_parquet_of_bytes(tmp_path).rename(tmp_path / "a.parquet")
     parquet.write_table(pyarrow.table({"image": [png("black"), b"x"], "caption": ["k", "x"]}), tmp_path / "b.parquet")
     assert "b.parquet row 2: not a picture" in refusal(tmp_path / "*.parquet")

@@ -87,7 +87,7 @@ def test_captions_of_pixmo_in_a_column_of_choice(tmp_path):
     assert whole(tmp_path / "cap.csv", caption_column="transcripts").captions(0) == ("spoken",)
 
 
-def test_the_folder_of_cocos_pictures_can_be_told(tmp_path):
+def test_the_folder_of_coco_images_can_be_set(tmp_path):
     path = write_coco(tmp_path, annotations="elsewhere/below/notes.json")
     with pytest.raises(ValueError, match=r"notes\.json: expected red\.png in one of .*: set data\.images"):
         whole(path)
