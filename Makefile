@@ -44,7 +44,7 @@ bench: $(STAMP)
 
 # docs/rules.md, from the rules' own text.
 docs: $(STAMP)
-	$(BIN)/python -c "from edgeglass_diag.verbs.catalogue import document; print(document(), end='')" > docs/rules.md
+	$(BIN)/python -c "from edgeglass_diag.catalogue import document; print(document(), end='')" > docs/rules.md
 
 # The published recipes with a whole ViT-L-14 tower of random weights: minutes, some 7 GiB of memory.
 test-large: $(STAMP)

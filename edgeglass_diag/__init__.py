@@ -1,7 +1,18 @@
 """Why does my vision-text alignment model not learn, and what do I change?
 
-``import edgeglass_diag as eg``: ``eg.watch`` records a training, ``eg.load`` opens a run,
-``eg.attribute`` says what a similarity rests on. Nothing heavy is imported before it is used.
+``import edgeglass_diag as eg``::
+
+    with eg.watch(model, optimizer, out="runs/mine"):   # record a training and judge it as it goes
+        for images, texts in loader: ...
+
+    run = eg.load("runs/mine")                          # read the record
+    run.findings, run.frame("attention/entropy")
+    eg.explain(run, against="baseline")                 # the cause, by replays that differ in one thing
+    eg.check("mypackage.model:build")                   # before the first step
+    eg.audit("metrics.csv")                             # logged numbers alone
+    eg.evaluate("embeddings.npz")                       # retrieval and geometry
+
+Nothing heavy is imported before it is used.
 """
 
 from __future__ import annotations
@@ -9,28 +20,98 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgeglass_diag.evaluate.attribution import Attribution, attribute
+    from edgeglass_diag.auditing.report import AuditReport, audit
+    from edgeglass_diag.evaluation.attribution import Attribution, attribute
+    from edgeglass_diag.evaluation.evaluate import EvaluationReport, evaluate
+    from edgeglass_diag.explanation.explain import explain
+    from edgeglass_diag.explanation.report import ExplainReport
+    from edgeglass_diag.guard.init_guard import init_guard
+    from edgeglass_diag.initcheck.inspect import Inspection, inspect_init
+    from edgeglass_diag.initcheck.report import CheckReport
+    from edgeglass_diag.preflight import check
+    from edgeglass_diag.process import StopTraining
+    from edgeglass_diag.records import Finding, Severity, Site, UsageError
+    from edgeglass_diag.rules import Rule, all_rules
+    from edgeglass_diag.schedule import Schedule
     from edgeglass_diag.store import Run, load
     from edgeglass_diag.watching import Watch, watch
 
-__all__ = ["Attribution", "Run", "Watch", "attribute", "load", "watch"]
+    __version__: str
+
+__all__ = [
+    "Attribution",
+    "AuditReport",
+    "CheckReport",
+    "EvaluationReport",
+    "ExplainReport",
+    "Finding",
+    "Inspection",
+    "Rule",
+    "Run",
+    "Schedule",
+    "Severity",
+    "Site",
+    "StopTraining",
+    "UsageError",
+    "Watch",
+    "__version__",
+    "all_rules",
+    "attribute",
+    "audit",
+    "check",
+    "evaluate",
+    "explain",
+    "init_guard",
+    "inspect_init",
+    "load",
+    "watch",
+]
 
 _HOMES = {
-    "Attribution": "evaluate.attribution",
+    "Attribution": "evaluation.attribution",
+    "AuditReport": "auditing.report",
+    "CheckReport": "initcheck.report",
+    "EvaluationReport": "evaluation.evaluate",
+    "ExplainReport": "explanation.report",
+    "Finding": "records",
+    "Inspection": "initcheck.inspect",
+    "Rule": "rules",
     "Run": "store",
+    "Schedule": "schedule",
+    "Severity": "records",
+    "Site": "records",
+    "StopTraining": "process",
+    "UsageError": "records",
     "Watch": "watching",
-    "attribute": "evaluate.attribution",
+    "all_rules": "rules",
+    "attribute": "evaluation.attribution",
+    "audit": "auditing.report",
+    "check": "preflight",
+    "evaluate": "evaluation.evaluate",
+    "explain": "explanation.explain",
+    "init_guard": "guard.init_guard",
+    "inspect_init": "initcheck.inspect",
     "load": "store",
     "watch": "watching",
 }
+"""The module of each name, which is imported when the name is first used."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'edgeglass_diag' has no attribute {name!r}")
     import importlib
     import sys
 
-    value = getattr(importlib.import_module(f"edgeglass_diag.{_HOMES[name]}"), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("edgeglass-diag")
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(f"edgeglass_diag.{_HOMES[name]}"), name)
+    else:
+        raise AttributeError(f"module 'edgeglass_diag' has no attribute {name!r}")
     setattr(sys.modules[__name__], name, value)
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,20 +1,21 @@
-"""Which folders are runs, and which of them hold the ranks of another. No torch, no database."""
+"""Find run folders and the ranks inside of them, and choose and check folders for new runs. No torch, no database."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 from edgeglass_diag.records import UsageError
 
 FORMAT = "edgeglass-diag run"
-VERSION = 2
-"""What is written; version 1 had a row for each reading and is still read."""
+VERSION = 3
+"""What is written. Still read: version 1, with a row for each reading, and 2, with sites and findings in words."""
 
-READABLE = (1, VERSION)
+READABLE = (1, 2, VERSION)
 _RANK = re.compile(r"rank-(\d+)")
 
 
@@ -33,7 +34,7 @@ def find_runs(folder: Path) -> list[Path]:
 
 
 def rank_folders(folder: Path) -> dict[int, Path]:
-    """The ranks whose records lie inside of a run, in rising order.
+    """Return the ranks whose records lie inside of a run, in rising order.
 
     A process that belongs to no group of ranks stands under its process id. Links that lead out of the run are left
     out.
@@ -45,7 +46,7 @@ def rank_folders(folder: Path) -> dict[int, Path]:
 
 
 def read_header(folder: Path) -> dict[str, Any]:
-    """The content of ``run.json``.
+    """Return the content of ``run.json``.
 
     Raises:
         UsageError: when there is none, or it is not of this format and version.
@@ -62,13 +63,13 @@ def read_header(folder: Path) -> dict[str, Any]:
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise UsageError(f"not a run: {file} is not of the format {FORMAT!r}")
     if header.get("version") not in READABLE:
-        versions = " and ".join(map(str, READABLE))
+        versions = ", ".join(map(str, READABLE))
         raise UsageError(f"{file} has version {header.get('version')}; this edgeglass-diag reads versions {versions}")
     return header
 
 
 def is_run(folder: Path) -> bool:
-    """Whether the folder is a run of this format and version."""
+    """Return whether the folder is a run of this format and version."""
     try:
         read_header(folder)
     except UsageError:
@@ -77,7 +78,7 @@ def is_run(folder: Path) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of this machine exists."""
+    """Return whether a process of this machine exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -85,3 +86,23 @@ def is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def default_folder(name: str, root: Path) -> Path:
+    """Return a folder below ``root`` that does not exist yet, named after what runs and the time."""
+    stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    names = [stem, *(f"{stem}-{count}" for count in range(2, 100))]
+    return next(folder for name in names if not (folder := root / name).exists())
+
+
+def check_folder(folder: Path) -> None:
+    """Check that a run can be written to a folder, without making it.
+
+    Raises:
+        UsageError: if it exists and is not empty, or cannot be made.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} exists and is not empty: a run needs a new folder, and nothing is overwritten")
+    standing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not standing.is_dir() or not os.access(standing, os.W_OK):
+        raise UsageError(f"cannot write a run to {folder}: {standing} is not a folder that can be written")

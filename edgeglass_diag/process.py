@@ -1,4 +1,4 @@
-"""What is known of a process that trains: where it runs, from which code, and how it ended. No torch."""
+"""Facts of a training process: versions, git commit, and how it ended. No torch."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from edgeglass_diag.records import Finding
 
 
 class StopTraining(BaseException):
-    """Raised in the training thread to end the training, as was asked for; not an error of the training."""
+    """Raised in the training thread to end the training on request; not an error."""
 
     @classmethod
     def on(cls, finding: Finding) -> StopTraining:
-        """A finding was made on which to stop."""
+        """Return the exception for a finding of ``--stop-on``."""
         return cls(f"stopped on {finding.code} {finding.name}: {finding.message}")
 
 
 def environment() -> dict[str, str]:
-    """Versions of Python and torch, and the platform; torch is not imported for it."""
+    """Return the versions of Python and torch, and the platform; torch is not imported."""
     try:
         torch = version("torch")
-    except PackageNotFoundError:  # built from source and found on the path alone
+    except PackageNotFoundError:  # built from source, importable without metadata
         torch = "unknown"
     return {"python": platform.python_version(), "torch": torch, "platform": platform.platform()}
 
 
 def git() -> dict[str, object]:
-    """Commit of the working directory, and whether anything is changed; empty outside of a repository."""
+    """Return the commit of the working directory and whether files differ from it; empty outside of a repository."""
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
         dirty = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=5, check=True)
@@ -38,10 +38,13 @@ def git() -> dict[str, object]:
 
 
 def ending(error: BaseException | None) -> tuple[str, str | None]:
-    """How a training ended, and what is to be said of it.
+    """Return how a training ended, and the text of its error if there is one.
 
-    ``finished``: without an exception, or by ``sys.exit`` with success. ``failed``: by an error or an exit status
-    other than 0. ``stopped``: from outside, by Ctrl-C or on a finding.
+    ``finished``: without an exception, or by ``sys.exit`` with status 0. ``failed``: by an error, or an exit status
+    other than 0. ``stopped``: by Ctrl-C or on a finding.
+
+    Args:
+        error: the exception that ended the training, None without one.
 
     Example:
         >>> ending(None), ending(SystemExit(0)), ending(SystemExit(3)), ending(KeyboardInterrupt())
@@ -49,7 +52,7 @@ def ending(error: BaseException | None) -> tuple[str, str | None]:
     """
     if error is None or (isinstance(error, SystemExit) and not error.code):
         return "finished", None
-    # An exit that answers an error, as the workers of torch.multiprocessing make it, is that error's.
+    # Workers of torch.multiprocessing call sys.exit while handling an error: report that error.
     cause = error.__context__ if isinstance(error, SystemExit) and error.__context__ is not None else error
     status = "failed" if isinstance(cause, Exception | SystemExit) else "stopped"
     return status, f"{type(cause).__name__}: {cause}".removesuffix(": ")

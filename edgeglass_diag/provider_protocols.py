@@ -1,4 +1,4 @@
-"""What can be run: jobs offered by other packages through the entry-point group ``edgeglass_diag.recipes``."""
+"""Protocols of packages that provide recipes through the entry-point group ``edgeglass_diag.recipes``."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Job(Protocol):
         """All settings as plain values."""
 
     def prepare(self) -> int:
-        """Get data and weights ready; returns the number of optimizer steps."""
+        """Load data and weights; return the number of optimizer steps."""
 
     def train(self, out: Path, log: Callable[[Mapping[str, float], int], None]) -> dict[str, Any]:
-        """Train into ``out``, telling ``log`` each mapping of metrics with its step; returns the result."""
+        """Train into the folder ``out`` and return the result; ``log`` is called with (metrics by name, step)."""
 
 
 class Case(Protocol):
@@ -43,34 +43,34 @@ class Case(Protocol):
 
     @property
     def summary(self) -> str:
-        """What is changed."""
+        """What it changes."""
 
     @property
     def expected(self) -> tuple[str, ...]:
-        """Codes that name the fault; none for a healthy one."""
+        """Codes of rules that name the fault; empty for a healthy training."""
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Beginnings of the sites where the fault sits; none where it has no place of its own."""
+        """Prefixes of the sites of the fault; empty if it has no site of its own."""
 
     @property
     def acts(self) -> int:
-        """The step from which on it can act."""
+        """The first optimizer step at which the fault can have an effect."""
 
     @property
     def fast(self) -> bool:
         """Whether it belongs to the fast subset."""
 
     def job(self, seed: int) -> Job:
-        """The training."""
+        """Return the training with this seed."""
 
 
 class View(Protocol):
-    """One representation of one side on its way to the embedding, whose units attribution weighs against each other."""
+    """One representation of one side on its way to the embedding; attribution compares its units."""
 
     @property
     def name(self) -> str:
-        """What its units are, e.g. ``pixels``, ``tokens``, ``latents``, ``words``."""
+        """Name of its units: ``pixels``, ``tokens``, ``latents``, ``words``."""
 
     @property
     def side(self) -> str:
@@ -78,7 +78,7 @@ class View(Protocol):
 
     @property
     def inputs(self) -> Tensor:
-        """(N, ...) floats, one row for each pair."""
+        """Floats (N, ...), one row for each pair."""
 
     @property
     def extra(self) -> tuple[Tensor, ...]:
@@ -90,14 +90,14 @@ class View(Protocol):
 
     @property
     def baseline(self) -> Tensor | None:
-        """What stands for nothing, of the shape of inputs or one row; the mean of the inputs where None."""
+        """Baseline of integrated gradients and ablation, (N, ...) or (1, ...); None for the mean of the inputs."""
 
     @property
     def grid(self) -> tuple[int, int] | None:
-        """Rows and columns of the picture that the last units are, None where they have no place in it."""
+        """Rows and columns of patches that the last rows x columns units are; None if units have no position."""
 
     def encode(self, inputs: Tensor, *extra: Tensor) -> Tensor:
-        """Embeddings (B, D) as the model compares them; differentiable with respect to the inputs."""
+        """Return the embeddings (B, D) that the model compares, differentiable with respect to the inputs (B, ...)."""
 
 
 class Views(Protocol):
@@ -105,43 +105,43 @@ class Views(Protocol):
 
     @property
     def pictures(self) -> Tensor:
-        """(N, H, W, 3) of uint8, what to draw heatmaps on."""
+        """Images (N, H, W, 3) of uint8, the background of heatmaps."""
 
     @property
     def captions(self) -> Sequence[str]:
-        """The caption of each."""
+        """Caption of each image."""
 
     @property
     def words(self) -> Sequence[Sequence[str]]:
-        """The words of each caption: units 1, 2, ... of the view ``words``, whose unit 0 is all else."""
+        """Words of each caption: units 1, 2, ... of the view ``words``; unit 0 is begin, end and padding."""
 
     @property
     def views(self) -> Sequence[View]:
-        """In order: those of the image side from pixels on, then those of the text side."""
+        """Views of the image side, from pixels to latents, then those of the text side."""
 
 
 class Embedded(Protocol):
-    """Embeddings of N images and M captions, each of them of one width."""
+    """Embeddings of N images and M captions, of one width W."""
 
     @property
     def image(self) -> Tensor:
-        """(N, W)."""
+        """Image embeddings (N, W)."""
 
     @property
     def text(self) -> Tensor:
-        """(M, W)."""
+        """Text embeddings (M, W)."""
 
     @property
     def image_index(self) -> Tensor:
-        """The image of each caption, (M,)."""
+        """Row of each caption's image, (M,)."""
 
     @property
     def dims(self) -> Sequence[int]:
-        """The prefix widths it was trained for."""
+        """Prefix widths of the Matryoshka loss; empty without one."""
 
 
 class Start(Protocol):
-    """A training run as it begins, without its data: a small batch is drawn in their shape."""
+    """A training run before its first step, without its data: a small random batch has their shape."""
 
     @property
     def name(self) -> str:
@@ -149,56 +149,63 @@ class Start(Protocol):
 
     @property
     def seed(self) -> int:
-        """Seed with which the run draws its weights."""
+        """Seed of the run's initial weights."""
 
     @property
     def note(self) -> str:
-        """What the batch is, in words."""
+        """Description of the batch."""
 
     def build(self) -> tuple[nn.Module, Optimizer]:
-        """Model and optimizer, drawn as the run draws them once torch is seeded."""
+        """Return model and optimizer as the run makes them; torch must be seeded with ``seed`` before."""
 
     def batch(self) -> tuple[Tensor, ...]:
-        """Arguments of the model, which returns a mapping with its ``loss``."""
+        """Return the arguments of the model, whose output is a mapping with the key ``loss``."""
 
 
 class Provider(Protocol):
-    """A module that offers recipes. Wrong input raises ValueError with one line."""
+    """A module that provides recipes. Its functions raise ValueError, with one line, for wrong input."""
 
     def names(self) -> list[str]:
-        """Names of its recipes."""
+        """Return the names of its recipes."""
 
     def plan(self, target: str, overrides: Iterable[str] = ()) -> list[Job]:
-        """The jobs of a recipe name or file."""
+        """Return the jobs of a recipe, by name or YAML file."""
 
     def begin(self, target: str, overrides: Iterable[str] = ()) -> Sequence[Start]:
-        """The same jobs as they begin; loads neither data nor weights of towers."""
+        """Return the initial states of the same jobs, without loading data or weights of towers."""
 
     def cases(self) -> Sequence[Case]:
-        """Faults and healthy variants on which detection is measured."""
+        """Return trainings with known faults, and healthy ones, on which detection is measured."""
 
     def replay(self, settings: Mapping[str, Any], *, steps: int, seed: int) -> Job:
-        """The first ``steps`` steps of the run with these settings, from another seed."""
+        """Return a job: the first ``steps`` optimizer steps of the run with these settings, with this seed."""
 
     def changes(self, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """Single changes worth trying on a run that is ill: name -> settings as ``section.key`` -> value."""
+        """Return changes that may cure a failing run, by name, each as ``section.key`` -> value."""
 
     def embed(
         self, path: Path, split: str = "test", *, data: Path | None = None, overrides: Iterable[str] = ()
     ) -> Embedded:
-        """Embeddings by a run or checkpoint of its own data, or of others, with settings of these changed."""
+        """Return the embeddings of a split by the model of a run folder or checkpoint file.
+
+        Args:
+            path: run folder or checkpoint file.
+            split: ``train``, ``val`` or ``test``.
+            data: other data than those of the recipe.
+            overrides: ``section.key=value`` settings of the data.
+        """
 
     def views(self, path: Path, split: str = "test", count: int = 256) -> Views:
-        """The first ``count`` pairs of a split, as a run or checkpoint sees them on their way to the embeddings."""
+        """Return views of the first ``count`` pairs of a split through the model of a run folder or checkpoint file."""
 
 
 def provider() -> Provider:
-    """The installed provider of recipes.
+    """Return the installed provider of recipes.
 
     Raises:
-        UsageError: when no package offers recipes.
+        UsageError: if no installed package provides recipes.
     """
-    offered = list(entry_points(group=GROUP))
-    if not offered:
-        raise UsageError(f"no recipes are installed (entry-point group {GROUP!r} is empty)")
-    return cast(Provider, offered[0].load())
+    installed = list(entry_points(group=GROUP))
+    if not installed:
+        raise UsageError(f"no recipes installed: expected an entry point in group {GROUP!r}, got none")
+    return cast(Provider, installed[0].load())

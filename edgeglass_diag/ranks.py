@@ -1,4 +1,4 @@
-"""What several ranks found and measured, put together."""
+"""Merges what several ranks found and measured."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from edgeglass_diag.records import Finding, Site
+from edgeglass_diag.signals.parameters import GRADIENT_NORM, GRADIENT_NORM_CLIPPED, WEIGHT_NORM
+from edgeglass_diag.sites import ParameterSite
 
-NORMS = ("gradient/norm", "gradient/norm_clipped", "weight/norm")
+NORMS = (GRADIENT_NORM, GRADIENT_NORM_CLIPPED, WEIGHT_NORM)
 """Signals of which a rank knows only its shard's part, where parameters are sharded."""
 
 Row = tuple[int, int, str, int, float]
@@ -16,7 +18,7 @@ Row = tuple[int, int, str, int, float]
 
 
 def merge_findings(found: Mapping[int, Sequence[Finding]]) -> list[Finding]:
-    """Findings of all ranks, each code and site once: the worst, and of equals that of the lowest rank.
+    """Return the findings of all ranks, each code and site once: the worst, and of equals that of the lowest rank.
 
     The step is that of the rank which made the finding first. Where only some ranks have it, the message says
     which.
@@ -47,13 +49,13 @@ def _merged(by_rank: Mapping[int, Finding], *, total: int) -> Finding:
 
 
 def sharded_sites(sites: Collection[Site]) -> set[str]:
-    """Parameters of which each rank holds a part, and with them the norm over all ("")."""
-    found = {site.path for site in sites if site.kind == "parameter" and " sharded" in site.label}
+    """Return the paths of sharded parameters and, where there are any, that of the whole model ("")."""
+    found = {site.path for site in sites if isinstance(site, ParameterSite) and site.is_sharded}
     return found | {""} if found else found
 
 
 def whole_norms(rows: Sequence[Row], sharded: Collection[str]) -> list[Row]:
-    """The same rows, with the norm of the whole parameter on every rank: the root of the sum of the shards' squares.
+    """Return the rows with the norm of the whole parameter on every rank: the root of the sum of the shards' squares.
 
     Example:
         >>> whole_norms([(0, 5, "weight", 0, 3.0), (1, 5, "weight", 0, 4.0), (0, 5, "bias", 0, 1.0)], {"weight"})

@@ -1,4 +1,4 @@
-"""Which windows are recorded: a pure function of the step."""
+"""Schedule of recorded windows: a pure function of the step."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Dense at the start, then log-spaced until the regular cadence is the denser one.
+    """A schedule that is dense at the start, then log-spaced, then regular.
 
-    Recorded are the steps 0 to ``dense``, after them steps about 10 % apart while that is closer than
-    ``every``, and every ``every``-th step.
+    It records the steps 0 to ``dense``, then steps about 10 % apart while that is less than ``every``, and every
+    ``every``-th step.
 
     Args:
         every: regular distance between recorded windows in optimizer steps, at least 1.
@@ -34,7 +34,7 @@ class Schedule:
             raise ValueError(f"dense must not be negative, got {self.dense}")
 
     def __call__(self, step: int) -> bool:
-        """Whether the window that begins at ``step`` is recorded."""
+        """Return whether the window that begins at ``step`` is recorded."""
         return step <= self.dense or step % self.every == 0 or self._log_spaced(step)
 
     def _log_spaced(self, step: int) -> bool:

@@ -1,4 +1,4 @@
-"""Settings of runs as flat mappings ``section.key -> value``, and where two of them differ. No torch."""
+"""Settings of runs as flat mappings ``section.key -> value``, and their differences. No torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Settings = Mapping[str, Any]
 
 
 def flatten(settings: Settings, prefix: str = "") -> dict[str, Any]:
-    """Nested sections as ``section.key``.
+    """Return nested sections as one mapping with keys ``section.key``.
 
     Example:
         >>> flatten({"optim": {"lr": 0.1}, "seed": 0})
@@ -26,7 +26,7 @@ def flatten(settings: Settings, prefix: str = "") -> dict[str, Any]:
 
 
 def nested(flat: Settings) -> dict[str, Any]:
-    """The inverse of ``flatten``.
+    """Return nested sections from keys ``section.key``: the inverse of ``flatten``.
 
     Example:
         >>> nested({"optim.lr": 0.1, "seed": 0})
@@ -43,12 +43,12 @@ def nested(flat: Settings) -> dict[str, Any]:
 
 
 def same(one: object, other: object) -> bool:
-    """Whether two plain values are equal, lists and tuples alike."""
+    """Return whether two plain values are equal; a list equals a tuple of the same items."""
     return json.dumps(one, sort_keys=True, default=str) == json.dumps(other, sort_keys=True, default=str)
 
 
 def differing(settings: Iterable[Settings], *, ignore: Iterable[str] = ()) -> dict[str, list[Any]]:
-    """Names whose values are not the same in all, with the value of each; None where a setting is missing."""
+    """Return the settings that are not equal in all runs: name -> value of each run, None where it is missing."""
     flat = [flatten(each) for each in settings]
     names = sorted(set().union(*flat) - set(ignore))
     rows = {name: [values.get(name) for values in flat] for name in names}

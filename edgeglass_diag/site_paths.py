@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def child(path: str, name: str) -> str:
     """Return the path of what is called ``name`` in the module at ``path``.
@@ -28,6 +30,20 @@ def parts(path: str) -> list[str]:
     (['blocks', '0', 'attn'], [])
     """
     return path.split(".") if path else []
+
+
+def common(paths: Sequence[str]) -> str:
+    """Return the path of the innermost module that all paths lie in, or the only path itself.
+
+    >>> common(["head.0.weight", "head.1.bias"]), common(["head.weight"]), common(["a.w", "b.w"])
+    ('head', 'head.weight', '')
+    """
+    shared: list[str] = []
+    for names in zip(*map(parts, paths), strict=False):
+        if len(set(names)) > 1:
+            break
+        shared.append(names[0])
+    return ".".join(shared)
 
 
 def is_within(path: str, outer: str) -> bool:

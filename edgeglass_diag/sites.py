@@ -27,7 +27,7 @@ class Kind(StrEnum):
 
 
 class Coverage(StrEnum):
-    """Whether a site is observed, and why not. The sentences stand in ``edgeglass_diag.coverage_text``."""
+    """Whether a site is observed, and why not. The sentences stand in ``edgeglass_diag.render.coverage``."""
 
     OBSERVED = "observed"
     FROZEN = "frozen"
@@ -86,7 +86,6 @@ class Site:
     """
 
     kind: ClassVar[Kind]
-
     path: str
     order: int = 0
     parents: tuple[str, ...] = ()
@@ -114,7 +113,6 @@ class ModuleSite(Site):
     """
 
     kind = Kind.MODULE
-
     class_name: str = ""
 
 
@@ -130,7 +128,6 @@ class ParameterSite(Site):
     """
 
     kind = Kind.PARAMETER
-
     shape: tuple[int, ...] = ()
     local_shape: tuple[int, ...] | None = None
     optimizer: int | None = None
@@ -152,7 +149,6 @@ class AttentionSite(Site):
     """
 
     kind = Kind.ATTENTION
-
     module: str = ""
     queries_from: str = ""
 
@@ -167,7 +163,6 @@ class LossSite(Site):
     """
 
     kind = Kind.LOSS
-
     function: LossFunction = LossFunction.UNKNOWN
     reduction: str = ""
 
@@ -188,7 +183,6 @@ class EmbeddingSite(Site):
     """
 
     kind = Kind.EMBEDDING
-
     module: str = ""
     width: int = 0
     side: Side = Side.UNKNOWN
@@ -204,7 +198,6 @@ class PairSite(Site):
     """
 
     kind = Kind.PAIR
-
     left: str = ""
     right: str = ""
 
@@ -226,7 +219,6 @@ class BatchSite(Site):
     """
 
     kind = Kind.BATCH
-
     module: str = ""
     argument: str = ""
     shape: tuple[int, ...] = ()
@@ -243,7 +235,6 @@ class ReshapeSite(Site):
     """
 
     kind = Kind.RESHAPE
-
     before: tuple[int, ...] = ()
     after: tuple[int, ...] = ()
 
@@ -257,13 +248,12 @@ class DropoutSite(Site):
     """
 
     kind = Kind.DROPOUT
-
     place: DropoutPlace = DropoutPlace.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecorderSite(Site):
-    """A part of the recorder itself, noted where it failed or left something out."""
+    """A part of the recorder, noted where it failed or left something out."""
 
     kind = Kind.RECORDER
 

@@ -36,7 +36,7 @@ class Verdict:
 
 
 def nest(findings: Sequence[Finding]) -> list[Branch]:
-    """Hang each finding under its cause; roots come worst first, otherwise in the given order.
+    """Return the findings, each under its cause; roots come worst first, otherwise in the given order.
 
     A finding whose cause is not among ``findings`` (or that would cause itself) is a root.
     """
@@ -63,7 +63,9 @@ def nest(findings: Sequence[Finding]) -> list[Branch]:
 
 
 def compare_loss(losses: Sequence[float], chance: float | None) -> tuple[bool | None, str]:
-    """Whether the recent loss (median of the last 5) is below chance, and that in words; None: cannot be told.
+    """Return whether the recent loss (median of the last 5) is below chance, and that in words.
+
+    It is None where no loss was recorded, or its chance level is not known.
 
     >>> compare_loss([5.0, 2.1], 4.852)
     (True, 'loss 3.55 is 1.3 below chance 4.85')
@@ -84,7 +86,14 @@ def compare_loss(losses: Sequence[float], chance: float | None) -> tuple[bool | 
 
 
 def judge(findings: Sequence[Finding], losses: Sequence[float], chance: float | None, status: str) -> Verdict:
-    """The verdict on a run from its findings, its losses by step, the chance level and its status."""
+    """Return the verdict on a run.
+
+    Args:
+        findings: all of the run.
+        losses: by step.
+        chance: the chance level of the loss, None where it is not known.
+        status: of the run, as ``finished``.
+    """
     learning, words = compare_loss(losses, chance)
     roots = nest(findings)
     headline = roots[0].finding.message if roots else ""
@@ -114,7 +123,7 @@ def _without_findings(learning: bool | None, words: str, status: str) -> Verdict
 
 
 def say(value: object) -> str:
-    """A value of the evidence in few characters.
+    """Return a value of the evidence in few characters.
 
     >>> say(0.000123456), say([1.0, 2.5]), say({"min": 0.25})
     ('0.0001235', '1, 2.5', 'min 0.25')

@@ -1,4 +1,4 @@
-"""Wires recorder, rules and store: watches whatever trains inside ``with``."""
+"""Wire recorder, rules and store: watch the training inside a ``with`` block."""
 
 from __future__ import annotations
 
@@ -23,38 +23,43 @@ from edgeglass_diag.record.attention_layout import LOGITS
 from edgeglass_diag.record.buffer import PendingWindow
 from edgeglass_diag.record.snapshots import PendingEmbeddings
 from edgeglass_diag.records import Finding, Reading, UsageError, Window
-from edgeglass_diag.rules import Engine, Rule, configured, read_table
+from edgeglass_diag.rules import Engine, Rule
+from edgeglass_diag.rules.choice import choose_rules, codes_to_stop_on, header_of
 from edgeglass_diag.schedule import Schedule
+from edgeglass_diag.signals import metric
 from edgeglass_diag.store import RunWriter
 
 OnWindow = Callable[[Window, list[Finding]], None]
+OnFinding = Callable[[Finding], object]
 _QUEUE = 64
 
 
 class Watch:
     """A context manager that records training into a run folder and judges it as it goes.
 
-    Windows are handed to one thread, which resolves, judges and writes them; the training waits for it only
-    when it is more than 64 windows ahead. A forked copy of the process is not watched: in it the watch does nothing.
+    One thread resolves, judges and writes the windows; the training waits for it only when it is more than 64 windows
+    ahead. In a forked copy of the process the watch does nothing.
 
     Args:
         out: run folder, new or empty.
-        name: name of the run, the folder's where None.
+        name: name of the run, the folder's if None.
         every: distance of recorded windows in optimizer steps.
-        exact_attention: look at all logits of each attention instead of a strided subset with its standard error.
-        rules: rules that run; the catalogue as configured in pyproject.toml where None.
+        exact_attention: measure all logits of each attention instead of a strided subset with its standard error.
+        rules: rule objects, or codes and their prefixes; all as configured in pyproject.toml if None.
         header: further content for ``run.json``, e.g. the settings.
-        stop_on: codes of findings on which the training is stopped by StopTraining.
-        on_window: told each window and the findings that came with it, in the writing thread.
-        store: gives the store when the first window is handed over, in the training thread. It is told whether
-            an optimizer has stepped, and may give None for a process that trained nothing. Where there is no
-            such function, the store is made in ``out`` at once.
+        stop_on: codes of findings on which StopTraining ends the training.
+        on_window: called with each window and its new or worse findings, in the writing thread.
+        on_finding: called with each new or worse finding, in the writing thread. An exception in it is noted in
+            ``result`` and on stderr.
+        store: called in the training thread when the first window is ready, with whether an optimizer has stepped;
+            returns the store, or None for a process that trained nothing. If None, the store is made in ``out`` at
+            once.
 
     Raises:
-        UsageError: when ``out`` is not empty or cannot be written.
+        UsageError: if ``out`` is not empty or cannot be written, or no rule has a code of ``rules``.
 
     Attributes:
-        result: what the run reports at its end; may be set at any time.
+        result: entries of the run's result, which may be set at any time.
     """
 
     def __init__(
@@ -64,20 +69,21 @@ class Watch:
         name: str | None = None,
         every: int = 10,
         exact_attention: bool = False,
-        rules: Sequence[Rule] | None = None,
+        rules: Sequence[Rule | str] | None = None,
         header: Mapping[str, object] | None = None,
         stop_on: Sequence[str] = (),
         on_window: OnWindow | None = None,
+        on_finding: OnFinding | None = None,
         store: Callable[[bool], RunWriter | None] | None = None,
     ) -> None:
         self.folder = Path(out)
         self.result: dict[str, object] = {}
-        chosen = configured(read_table(Path.cwd())) if rules is None else rules
+        chosen = choose_rules(rules)
         self._engine = Engine(chosen)
         logits = None if exact_attention else LOGITS
         schedule = Schedule(every=every)
         self._recorder = Recorder(schedule, self._take, attention_logits=logits, embeddings=self._hand_over)
-        self._stop_on, self._on_window = tuple(stop_on), on_window
+        self._stop_on, self._on_window, self._on_finding = tuple(stop_on), on_window, on_finding
         self._queue: queue.Queue[PendingWindow | PendingEmbeddings | Window | None] = queue.Queue(maxsize=_QUEUE)
         self._stop: Finding | None = None
         self._failure: BaseException | None = None
@@ -86,36 +92,40 @@ class Watch:
         self._writer: RunWriter | None = None
         if store is None:
             about = {"every": every, "environment": environment(), "git": git(), "command": sys.argv, **(header or {})}
-            self._writer = RunWriter(self.folder, name=name or self.folder.name, header=about)
+            self._writer = RunWriter(self.folder, name=name or self.folder.name, header=about | header_of(chosen))
         self._thread = threading.Thread(target=self._consume, name="edgeglass-diag writer", daemon=True)
 
     @property
     def findings(self) -> list[Finding]:
-        """Findings so far."""
+        """Return the findings so far."""
         return self._engine.findings
 
     @property
     def step(self) -> int:
-        """The step whose window has begun: the number of optimizer steps so far."""
+        """Return the number of optimizer steps so far, which is the step whose window has begun."""
         return self._recorder.step
 
     def name_model(self, model: nn.Module) -> None:
         """Name a model's modules before it runs."""
         self._recorder.name_model(model)
 
+    def follow(self, optimizer: Optimizer) -> None:
+        """End windows with the steps of this optimizer, from its first one on."""
+        self._recorder.follow(_innermost(optimizer))
+
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Record metrics that the training itself reports, as signals ``metric/NAME``.
 
         Raises:
-            UsageError: outside of the ``with`` block.
+            UsageError: if called outside of the ``with`` block.
         """
         if not self._open:
             raise UsageError("log: expected inside of the watch's with block, where the record is open")
-        readings = tuple(Reading(step, "", f"metric/{name}", (float(value),)) for name, value in metrics.items())
+        readings = tuple(Reading(step, "", metric(name), (float(value),)) for name, value in metrics.items())
         self._hand_over(Window(step, readings))
 
     def abandon(self) -> None:
-        """Leave a forked copy of the process alone: hooks are removed, the store belongs to the parent."""
+        """Stop watching in a forked copy of the process: remove the hooks, leave the store to the parent."""
         self._recorder.abandon()
 
     def __enter__(self) -> Watch:
@@ -174,7 +184,7 @@ class Watch:
                     self._keep(item)
                 else:
                     self._judge(item.resolve() if isinstance(item, PendingWindow) else item)
-            except BaseException as failure:  # the training goes on; said at the end, in its own thread
+            except BaseException as failure:  # the training goes on; reported at its end, in its own thread
                 self._failure = failure
         if self._ended and self._failure is None:
             self._judge_the_end()
@@ -199,7 +209,24 @@ class Watch:
             self._writer.write(window, self._engine.findings)
         if self._on_window is not None:
             self._on_window(window, fresh)
+        for finding in fresh:
+            self._report(finding)
         self._stop = self._stop or next((f for f in fresh if f.code in self._stop_on), None)
+
+    def _report(self, finding: Finding) -> None:
+        try:
+            if self._on_finding is not None:
+                self._on_finding(finding)
+        except Exception as error:  # the user's; neither the record nor the training may end by it
+            said = f"{type(error).__name__}: {error}"
+            if self.result.setdefault("on_finding", said) is said:
+                print(f"edgeglass-diag: on_finding failed on {finding.code}: {said}", file=sys.stderr)
+
+
+def _innermost(optimizer: Optimizer) -> Optimizer:
+    """Return the optimizer that steps inside of wrappers such as those of Fabric and Accelerate."""
+    inner = getattr(optimizer, "optimizer", None)
+    return _innermost(inner) if isinstance(inner, Optimizer) and inner is not optimizer else optimizer
 
 
 def watch(
@@ -209,20 +236,44 @@ def watch(
     out: str | Path,
     every: int = 10,
     exact_attention: bool = False,
+    rules: Sequence[Rule | str] | None = None,
+    stop_on: Sequence[str] = (),
+    on_finding: OnFinding | None = None,
+    name: str | None = None,
 ) -> Watch:
-    """Watch the training inside ``with``: the only line a training loop needs.
+    """Watch the training inside a ``with`` block: the only line a training loop needs.
 
-    Model and optimizer are found as they run; giving the model names its modules at once.
+    Model and optimizer are found as they run, so both may be left out.
 
     Args:
-        model: names are paths below it.
-        optimizer: taken for readability of the call; every optimizer that steps is seen.
+        model: its modules are named at once, by their paths below it.
+        optimizer: its steps end the windows, from its first one on. If None, those of the optimizer that steps first;
+            with several optimizers, as in a GAN, name the one whose steps count.
         out: run folder, new or empty.
         every: distance of recorded windows in optimizer steps; the first eleven are always recorded.
-        exact_attention: look at all logits of each attention, whatever it costs; otherwise at a strided subset
-            where there are more than 2^18, and ``attention/entropy_se`` has the standard error.
+        exact_attention: measure all logits of each attention at any cost; otherwise a strided subset of more than
+            2^18, whose standard error is ``attention/entropy_se``.
+        rules: rule objects, or codes and their prefixes; all as configured in pyproject.toml if None.
+        stop_on: codes of findings that end the training, by raising StopTraining in its thread.
+        on_finding: called with each new or worse finding, in the thread that writes the record. An exception in it is
+            noted in the run's result and on stderr, and never ends the training.
+        name: name of the run, the folder's if None.
+
+    Raises:
+        UsageError: if ``out`` is not empty or cannot be written, or no rule that runs has a code that is given.
     """
-    watching = Watch(out, every=every, exact_attention=exact_attention)
+    chosen = choose_rules(rules)
+    watching = Watch(
+        out,
+        name=name,
+        every=every,
+        exact_attention=exact_attention,
+        rules=chosen,
+        stop_on=codes_to_stop_on(stop_on, chosen),
+        on_finding=on_finding,
+    )
     if model is not None:
         watching.name_model(model)
+    if optimizer is not None:
+        watching.follow(optimizer)
     return watching

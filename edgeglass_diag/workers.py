@@ -1,4 +1,4 @@
-"""Processes of our own that share the cores, for trainings side by side."""
+"""A pool of worker processes that share the cores, for concurrent trainings."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from multiprocessing.connection import wait
 
 
 def default_workers() -> int:
-    """As many as there are cores, and at most four: each holds torch and a training."""
+    """Return the number of cores, at most 4: each worker holds torch and a training in memory."""
     return max(1, min(4, os.cpu_count() or 1))
 
 
 def processes(workers: int) -> ProcessPoolExecutor:
-    """A pool of fresh processes with a share of the threads each; Ctrl-C is the parent's, and its end is theirs."""
+    """Return a pool of spawned processes that share the threads equally, ignore Ctrl-C and end with the parent."""
     threads = max(1, (os.cpu_count() or 1) // workers)
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(threads,))
 
 
 def _begin(threads: int) -> None:
-    """Before torch is imported: two trainings with all cores each slow one another manyfold."""
+    """Set the number of threads before torch is imported: two trainings with all cores each are many times slower."""
     os.environ |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _end_with_the_parent() -> None:
-    """A parent that is killed closes nothing: its children would train on, and then wait for ever."""
+def _exit_with_parent() -> None:
+    """Exit when the parent ends: a killed parent does not close its pool, and the worker would wait forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.helpers.waiting import PATIENCE
+
 torch.set_num_threads(1)  # the models of the tests are tiny
 
 
@@ -19,7 +21,7 @@ def command():
 
     def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
         line = [str(Path(sys.executable).parent / "edgeglass-diag"), *map(str, arguments)]
-        return subprocess.run(line, capture_output=True, text=True, timeout=300, **options)
+        return subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE, **options)
 
     return run
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import secrets
 import signal
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.parent_pid is not None:
             threading.Thread(target=_watch_parent, args=(options.parent_pid,), daemon=True).start()
         address = address_of(access, port)
-        print(address, flush=True)
+        print(json.dumps({"address": address, "token": access.token}) if options.json else address, flush=True)
         threading.Thread(target=importlib.import_module, args=("pandas",), daemon=True).start()  # the browser loads
         if options.open:
             _open(address)
@@ -123,6 +124,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=8050, help="the next free one is taken where it is in use")
     parser.add_argument("--parent-pid", type=int, help="end when this process is gone")
     parser.add_argument("--open", action="store_true", help="open a browser")
+    parser.add_argument("--json", action="store_true", help="print address and token as JSON")
     parser.add_argument("--say", action="store_true", help="say on stderr that another port was taken")
     return parser.parse_args(arguments)
 

@@ -1,4 +1,4 @@
-"""What a page on the screen has already been told, so that only what is new travels to it."""
+"""What a page on the screen has already received, so that only what is new is sent to it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from plotly.io.json import to_json_plotly
 
 from edgeglass_diag.records import Reading
+from edgeglass_diag.signals import Signal
 from edgeglass_diag.store import Run
 
 Change = tuple[str, dict[str, Any]]
@@ -64,9 +65,10 @@ class Cursor:
         """The cursor as JSON data."""
         return asdict(self)
 
-    def advance(self, run: Run, signals: Sequence[str]) -> tuple[dict[str, list[Reading]], Cursor]:
+    def advance(self, run: Run, signals: Sequence[Signal]) -> tuple[dict[str, list[Reading]], Cursor]:
         """The readings of the run's own signals (site ``""``) after this cursor, and the cursor after them."""
-        fresh, rows, recent = {}, dict(self.rows), dict(self.recent)
+        fresh: dict[str, list[Reading]] = {}
+        rows, recent = dict(self.rows), dict(self.recent)
         for signal in signals:
             found = run.readings(signal, site="", after=self.rows.get(signal, 0))
             fresh[signal] = [reading for _, reading in found]

@@ -1,4 +1,4 @@
-"""Pictures that take seconds (t-SNE, UMAP) are made beside the answers: asked for once, drawn when they are there."""
+"""Pictures that take seconds (t-SNE, UMAP) are made in the background: asked for once, drawn when they are there."""
 
 from __future__ import annotations
 

@@ -8,21 +8,23 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
-from edgeglass_dashboards.finding_links import page_of, place_of
+from edgeglass_dashboards.finding_links import Rules, link_to, page_of
 from edgeglass_dashboards.findings_view import icon, severity_badge
 from edgeglass_diag.records import Finding
+from edgeglass_diag.store import Run
 
 
-def concerning(findings: Sequence[Finding], page: str, families: Sequence[str] = ()) -> list[Finding]:
-    """Findings that a page speaks of, in the given order."""
-    return [f for f in findings if page_of(f.code) == page or f.code.startswith(tuple(families) or ("-",))]
+def concerning(run: Run, *pages: str) -> list[Finding]:
+    """Return the findings of a run that these pages show, worst first."""
+    return [finding for finding in run.findings if page_of(finding.code, run.rules) in pages]
 
 
-def answer(findings: Sequence[Finding], words: str, *, recorded: bool, healthy: bool = True) -> Any:
+def answer(findings: Sequence[Finding], rules: Rules, words: str, *, recorded: bool, healthy: bool = True) -> Any:
     """The headline of a page.
 
     Args:
         findings: those that concern the page, worst first.
+        rules: those of the run.
         words: what was measured, for where no rule fired; added to the finding where one did.
         recorded: whether there is anything to judge.
         healthy: whether all that was measured is within its bounds.
@@ -42,14 +44,14 @@ def answer(findings: Sequence[Finding], words: str, *, recorded: bool, healthy: 
     if words:
         parts.append(html.P(words, className="caption"))
     if others:
-        parts.append(html.P(["Also: ", *_links(others)], className="caption"))
+        parts.append(html.P(["Also: ", *_links(others, rules)], className="caption"))
     return dmc.Paper(
         html.Article(parts), withBorder=True, p="md", radius="md", className=f"finding edge-{first.severity}"
     )
 
 
-def _links(findings: Sequence[Finding]) -> list[Any]:
+def _links(findings: Sequence[Finding], rules: Rules) -> list[Any]:
     seen: dict[str, Any] = {}
     for finding in findings:
-        seen.setdefault(finding.code, html.A(f"{finding.code} {finding.name}", href=place_of(finding)))
+        seen.setdefault(finding.code, html.A(f"{finding.code} {finding.name}", href=link_to(finding, rules)))
     return [part for link in seen.values() for part in (link, " ")]

@@ -15,9 +15,10 @@ from edgeglass_diag.figures.heads import heads_figure, heads_points
 from edgeglass_diag.figures.heatmaps import broken_strokes, color_values, shown_values, site_heatmap
 from edgeglass_diag.figures.lines import Points
 from edgeglass_diag.figures.of_run import BINS, columns_for, read_heads, read_heatmap, read_matrix
-from edgeglass_diag.figures.scales import SCALES
+from edgeglass_diag.figures.scales import Scale, scale_of
 from edgeglass_diag.figures.style import TEMPLATES
 from edgeglass_diag.records import Reading
+from edgeglass_diag.signals import Signal
 
 _FEW = 2  # fewer readings than this are drawn as points, more as a line
 _HEIGHT = 320
@@ -68,7 +69,7 @@ class LinePanel:
     """Signals of the whole run by step; ``points`` gives new readings in the order of the figure's traces."""
 
     name: str
-    signals: tuple[str, ...]
+    signals: tuple[Signal, ...]
     figure: Callable[..., Any]
     points: Callable[..., Points]
     empty: str
@@ -87,7 +88,7 @@ class LinePanel:
         return [whole(self.name, figure)], after
 
     @staticmethod
-    def _until(context: Context, signal: str, cursor: Cursor) -> list[Reading]:
+    def _until(context: Context, signal: Signal, cursor: Cursor) -> list[Reading]:
         """The readings up to the cursor: what was written in the meantime belongs to the next poll."""
         return [reading for row, reading in context.run.readings(signal, site="") if row <= cursor.rows[signal]]
 
@@ -97,7 +98,7 @@ class HeatPanel:
     """A signal at all its sites by step; new steps are added as columns, whatever has been zoomed into stays."""
 
     name: str
-    signal: str
+    signal: Signal
     empty: str
 
     def update(self, context: Context, before: Cursor, after: Cursor) -> Updated:
@@ -107,13 +108,13 @@ class HeatPanel:
         if known and context.hold:
             return [], after
         since = before.rows[self.name] if known else 0
-        scale = SCALES[self.signal]
+        scale = scale_of(self.signal, context.run.rules)
         matrix = read_matrix(context.run, self.signal, component=scale.component, after=since)
         if matrix is None:
             return ([], after) if known else _nothing(self, after, shows)
         columns, rows = before.drawn[self.name] if known else (0, 0)
         if columns and columns + len(matrix.edges) <= 2 * columns_for(rows) and len(matrix.sites) == rows:
-            changes: list[Change] = [(self.name, {"addColumns": self._columns(matrix)})]
+            changes: list[Change] = [(self.name, {"addColumns": self._columns(matrix, scale)})]
         else:
             columns = 0
             matrix = read_heatmap(context.run, self.signal, component=scale.component) or matrix
@@ -123,12 +124,12 @@ class HeatPanel:
         size = (columns + len(matrix.edges), len(matrix.sites))
         return changes, after.having(self.name, row=matrix.last_row, shows=shows, size=size)
 
-    def _columns(self, matrix: Any) -> dict[str, Any]:
+    @staticmethod
+    def _columns(matrix: Any, scale: Scale) -> dict[str, Any]:
         """Steps, what to show in them by site, and the strokes through what is not finite.
 
         Of a site the colour, and where that is a logarithm the value.
         """
-        scale = SCALES[self.signal]
         values = shown_values(matrix, scale)
         colors = color_values(values, scale)
         cells = {
@@ -143,7 +144,7 @@ class HeadsPanel:
     """The components (heads) of one site's signal by step."""
 
     name: str
-    signal: str
+    signal: Signal
     site: str
     empty: str
 
@@ -158,17 +159,16 @@ class HeadsPanel:
         frame = read_heads(context.run, self.signal, self.site, after=since)
         if frame is None or newest is None:
             return ([], after) if known else _nothing(self, after, shows)
+        scale = scale_of(self.signal, context.run.rules)
         columns, heads = before.drawn[self.name] if known else (0, 0)
         added, found = frame["step"].nunique(), frame["component"].nunique()
         if columns and columns + added <= 2 * BINS and found == heads:
-            changes: list[Change] = [
-                (self.name, {"extendData": [heads_points(frame, SCALES[self.signal]), list(range(heads))]})
-            ]
+            changes: list[Change] = [(self.name, {"extendData": [heads_points(frame, scale), list(range(heads))]})]
         else:
             columns = 0
             whole_frame = read_heads(context.run, self.signal, self.site, bins=BINS)
             frame = frame if whole_frame is None else whole_frame
-            figure = heads_figure(frame, SCALES[self.signal], TEMPLATES[context.scheme])
+            figure = heads_figure(frame, scale, TEMPLATES[context.scheme])
             figure.layout.uirevision = shows
             changes, added = [whole(self.name, figure)], frame["step"].nunique()
         return changes, after.having(self.name, row=newest.last_row, shows=shows, size=(columns + added, found))

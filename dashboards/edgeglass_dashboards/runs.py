@@ -9,10 +9,13 @@ from urllib.parse import quote, unquote_to_bytes
 
 from edgeglass_dashboards.jobs import Jobs
 from edgeglass_diag.records import UsageError
+from edgeglass_diag.signals import metric
+from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
 from edgeglass_diag.store import Run, find_runs, load
 from edgeglass_diag.verdict import Verdict, judge
 
 _PREFIX = "/run/"
+_RECALL = metric("i2t/R@1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +111,9 @@ def _state(folder: Path, *names: str, inode: bool = False) -> tuple[float, ...]:
 
 def _summarise(entry: RunEntry, run: Run) -> RunSummary:
     header, status = run.header, run.status
-    losses = [reading.values[0] for _, reading in run.readings("loss/total", site="")]
-    chances = [reading.values[0] for _, reading in run.readings("loss/chance", site="")]
-    recalls = [reading.values[0] for _, reading in run.readings("metric/i2t/R@1", site="")]
+    losses = [reading.values[0] for _, reading in run.readings(LOSS_TOTAL, site="")]
+    chances = [reading.values[0] for _, reading in run.readings(LOSS_CHANCE, site="")]
+    recalls = [reading.values[0] for _, reading in run.readings(_RECALL, site="")]
     chance = chances[-1] if chances else None
     created, ended = float(header.get("created", 0.0)), header.get("ended")
     tags = header.get("tags", [])
@@ -127,11 +130,6 @@ def _summarise(entry: RunEntry, run: Run) -> RunSummary:
         judge(run.findings, losses, chance, status),
         len(run.findings),
     )
-
-
-def list_runs(root: Path) -> list[RunEntry]:
-    """All runs below ``root``, newest first; links that lead out of ``root`` are left out."""
-    return RunIndex(root).entries()
 
 
 def open_run(root: Path, path: str) -> Run:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from edgeglass_dashboards.context import Context
 from edgeglass_diag.records import UsageError
+from edgeglass_diag.signals import Signal
 from edgeglass_diag.store import Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from edgeglass_diag.evaluate.pairs import PairSample
+    from edgeglass_diag.evaluation.pairs import PairSample
 
 METHODS = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 _LEAST_WIDTH = 8
@@ -27,7 +28,7 @@ def step_at(run: Run, step: int | None) -> int | None:
 
 def sample_at(run: Run, step: int) -> PairSample | None:
     """The pairs that were kept at a step; None where they cannot be read or do not belong together."""
-    from edgeglass_diag.evaluate.pairs import sample_pairs
+    from edgeglass_diag.evaluation.pairs import sample_pairs
 
     try:
         return sample_pairs(*run.embeddings(step))
@@ -41,7 +42,7 @@ def projection(context: Context, step: int, method: str) -> Any | None:
     folder = run.folder
 
     def make() -> Any:
-        from edgeglass_diag.evaluate.projection import project
+        from edgeglass_diag.evaluation.projection import project
         from edgeglass_diag.store import load
 
         with load(folder) as opened:
@@ -75,17 +76,14 @@ def widths(run: Run, full: int) -> list[int]:
     return sorted(dims, reverse=True)
 
 
-def widest_sides(run: Run, signal: str) -> dict[str, pd.DataFrame]:
-    """A signal of the widest embedding of each side by step, by the side's label."""
+def side_frames(run: Run, signal: Signal) -> dict[str, pd.DataFrame]:
+    """Return a signal by step of the widest embedding of each side, by the word for the side."""
     if signal not in run.signals:
         return {}
-    from edgeglass_diag.figures.of_run import width_of
+    from edgeglass_diag.figures.of_run import widest_sides
 
-    sites = sorted((site for site in run.sites if site.kind == "embedding"), key=lambda site: width_of(site.path))
     frame = run.frame(signal)
-    found = {}
-    for site in sites:
-        rows = frame[frame["site"] == site.path]
-        if len(rows):
-            found[site.label or site.path] = rows
+    measured = set(frame["site"])
+    sides = widest_sides(site for site in run.sites if site.path in measured)
+    found = {side.side: frame[frame["site"] == side.path] for side in sorted(sides, key=lambda side: side.width)}
     return dict(sorted(found.items()))

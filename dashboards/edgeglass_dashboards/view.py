@@ -1,4 +1,4 @@
-"""What the address says beside the run: page, signal, site, step. The same address shows the same view again."""
+"""What the address says besides the run: page, signal, site, step. The same address shows the same view again."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
@@ -12,8 +12,15 @@ from edgeglass_diag.figures.heads import heads_figure
 from edgeglass_diag.figures.heatmaps import site_heatmap
 from edgeglass_diag.figures.lines import loss_figure, recall_figure
 from edgeglass_diag.figures.profile import Stage, signal_profile
-from edgeglass_diag.figures.scales import SCALES
+from edgeglass_diag.figures.scales import DRAWN, scale_of
 from edgeglass_diag.figures.style import TEMPLATES, empty_figure
+from edgeglass_diag.signals import Signal, metric, recorded
+from edgeglass_diag.signals.activations import ACTIVATION_SAMPLE_SIGNAL
+from edgeglass_diag.signals.attention import ATTENTION_ENTROPY
+from edgeglass_diag.signals.embeddings import EMBEDDING_SAMPLE_SIGNAL
+from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
+from edgeglass_diag.signals.parameters import GRADIENT_NORM, GRADIENT_NORM_CLIPPED, UPDATE_RATIO
+from edgeglass_diag.sites import EmbeddingSite, ModuleSite, Site
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,15 +28,21 @@ if TYPE_CHECKING:
 Run = Any
 """An ``edgeglass_diag.Run``: figures know no store."""
 
-HEATMAPS = {"attention": "attention/entropy", "gradients": "gradient/norm", "updates": "update/ratio"}
+LOSSES = (LOSS_TOTAL, LOSS_CHANCE)
+RECALLS = (metric("i2t/R@1"), metric("t2i/R@1"), metric("n"))
+NORMS = (GRADIENT_NORM, GRADIENT_NORM_CLIPPED)
+"""The signals of the run as a whole that ``loss``, ``recall`` and ``clipping`` draw, in the order they are drawn."""
+
+HEATMAPS = {"attention": ATTENTION_ENTROPY, "gradients": GRADIENT_NORM, "updates": UPDATE_RATIO}
 """Short names of signals."""
 
-_LINES: dict[str, tuple[Callable[..., go.Figure], tuple[str, ...]]] = {
-    "loss": (loss_figure, ("loss/total", "loss/chance")),
-    "recall": (recall_figure, ("metric/i2t/R@1", "metric/t2i/R@1", "metric/n")),
-    "clipping": (clipping_figure, ("gradient/norm", "gradient/norm_clipped")),
+_PROFILE = "signal"
+_LINES: dict[str, tuple[Callable[..., go.Figure], tuple[Signal, ...]]] = {
+    "loss": (loss_figure, LOSSES),
+    "recall": (recall_figure, RECALLS),
+    "clipping": (clipping_figure, NORMS),
 }
-NAMES = (*_LINES, *HEATMAPS, "signal", *SCALES)
+NAMES = (*_LINES, *HEATMAPS, _PROFILE, *DRAWN)
 """What ``figure_of`` can draw."""
 
 
@@ -49,20 +62,22 @@ def figure_of(
     Raises:
         ValueError: for another name.
     """
-    if name not in NAMES:
-        raise ValueError(f"figure: expected one of {', '.join(NAMES)}, got {name!r}")
     template = TEMPLATES["dark" if dark else "light"]
-    if name == "signal" and site is None:
-        stages = profile_at(run, step)[1]
-        return signal_profile(stages, template) if stages else empty_figure(template, "no sample signal was recorded")
     if name in _LINES:
         draw, signals = _LINES[name]
         return draw(*(series_of(run, signal) for signal in signals), template)
-    return _of_signal(run, HEATMAPS.get(name, "activation/sample_signal" if name == "signal" else name), site, template)
+    if name == _PROFILE and site is None:
+        stages = profile_at(run, step)[1]
+        return signal_profile(stages, template) if stages else empty_figure(template, "no sample signal was recorded")
+    short = {**HEATMAPS, _PROFILE: ACTIVATION_SAMPLE_SIGNAL}
+    signal = short.get(name) or recorded(name)
+    if signal is None or signal not in DRAWN:
+        raise ValueError(f"figure: expected one of {', '.join(NAMES)}, got {name!r}")
+    return _of_signal(run, signal, site, template)
 
 
-def _of_signal(run: Run, signal: str, site: str | None, template: go.layout.Template) -> go.Figure:
-    scale = SCALES[signal]
+def _of_signal(run: Run, signal: Signal, site: str | None, template: go.layout.Template) -> go.Figure:
+    scale = scale_of(signal, run.rules)
     if site is not None:
         frame = read_heads(run, signal, site, bins=BINS)
         return (
@@ -72,7 +87,7 @@ def _of_signal(run: Run, signal: str, site: str | None, template: go.layout.Temp
     return empty_figure(template, f"no {signal}") if matrix is None else site_heatmap(matrix, scale, template)
 
 
-def series_of(run: Run, signal: str) -> pd.DataFrame:
+def series_of(run: Run, signal: Signal) -> pd.DataFrame:
     """A signal of the whole run, columns ``step`` and ``value``."""
     import pandas as pd
 
@@ -89,7 +104,7 @@ _EXACT = 10**9
 _NEWEST = 8
 
 
-def read_matrix(run: Run, signal: str, *, component: str, bins: int = _EXACT, after: int = 0) -> Any | None:
+def read_matrix(run: Run, signal: Signal, *, component: str, bins: int = _EXACT, after: int = 0) -> Any | None:
     """The matrix of a signal with what was written after a row; None where nothing was."""
     if signal not in run.signals:
         return None
@@ -106,14 +121,14 @@ def columns_for(rows: int) -> int:
     return max(_COLUMNS, min(BINS, _CELLS // max(1, rows)))
 
 
-def read_heatmap(run: Run, signal: str, *, component: str) -> Any | None:
+def read_heatmap(run: Run, signal: Signal, *, component: str) -> Any | None:
     """The matrix of a signal in as many columns as can be drawn at once; None where nothing was recorded."""
     newest = read_newest(run, signal, component=component)
     rows = 0 if newest is None else len(newest.sites)
     return None if newest is None else read_matrix(run, signal, component=component, bins=columns_for(rows))
 
 
-def read_newest(run: Run, signal: str, *, component: str) -> Any | None:
+def read_newest(run: Run, signal: Signal, *, component: str) -> Any | None:
     """The matrix of the newest windows alone; the whole where they have nothing of the signal.
 
     Rows count writes, of which there is one at least for each window: those above the number of windows less some hold
@@ -123,7 +138,7 @@ def read_newest(run: Run, signal: str, *, component: str) -> Any | None:
     return newest if newest is not None else read_matrix(run, signal, component=component)
 
 
-def read_heads(run: Run, signal: str, site: str, *, bins: int = _EXACT, after: int = 0) -> pd.DataFrame | None:
+def read_heads(run: Run, signal: Signal, site: str, *, bins: int = _EXACT, after: int = 0) -> pd.DataFrame | None:
     """The history of the components of a site with what was written after a row; None where nothing was."""
     if signal not in run.signals:
         return None
@@ -136,20 +151,24 @@ def profile_at(run: Run, step: int | None) -> tuple[int | None, list[Stage]]:
 
     Modules in order of execution, at the end each side's widest embedding as the loss compares it.
     """
-    found = _column(run, "activation/sample_signal", step)
+    found = _column(run, ACTIVATION_SAMPLE_SIGNAL, step)
     if found is None:
         return None, []
     at, values = found
+    limit = scale_of(ACTIVATION_SAMPLE_SIGNAL, run.rules).low or 0.0
     stages = [
-        Stage(site.path, values[site.path], site.parents, site.label)
+        Stage(site.path, values[site.path], site.parents, site.class_name, limit)
         for site in run.sites
-        if site.kind == "module" and site.path in values
+        if isinstance(site, ModuleSite) and site.path in values
     ]
-    _, embeddings = _column(run, "embedding/sample_signal", at) or (at, {})
-    return at, stages + _widest(run, embeddings)
+    _, embeddings = _column(run, EMBEDDING_SAMPLE_SIGNAL, at) or (at, {})
+    return at, stages + [
+        Stage(side.path, embeddings[side.path], side.parents, side.side, limit)
+        for side in widest_sides(site for site in run.sites if site.path in embeddings)
+    ]
 
 
-def _column(run: Run, signal: str, step: int | None) -> tuple[int, dict[str, float]] | None:
+def _column(run: Run, signal: Signal, step: int | None) -> tuple[int, dict[str, float]] | None:
     """The newest column of a signal at or before a step, by site."""
     import numpy as np
 
@@ -164,16 +183,7 @@ def _column(run: Run, signal: str, step: int | None) -> tuple[int, dict[str, flo
     return int(matrix.edges[column]), {matrix.sites[row]: float(matrix.low[row, column]) for row in recorded}
 
 
-def _widest(run: Run, embeddings: dict[str, float]) -> list[Stage]:
-    """The widest of the embeddings ``SIDE[:WIDTH]`` of each side."""
-    known = {site.path: site for site in run.sites if site.kind == "embedding"}
-    widest: dict[str, str] = {}
-    for site in sorted(embeddings, key=width_of):
-        widest[site.rpartition("[:")[0]] = site
-    return [Stage(s, embeddings[s], known[s].parents, known[s].label) for s in widest.values() if s in known]
-
-
-def width_of(site: str) -> int:
-    """The width that an embedding's site ``SIDE[:WIDTH]`` names, 0 without one."""
-    digits = site.rpartition("[:")[2].rstrip("]")
-    return int(digits) if digits.isdigit() else 0
+def widest_sides(sites: Iterable[Site]) -> list[EmbeddingSite]:
+    """Return, of each module whose output is compared, the widest embedding among these sites."""
+    embeddings = (site for site in sites if isinstance(site, EmbeddingSite))
+    return list({side.module: side for side in sorted(embeddings, key=lambda side: side.width)}.values())

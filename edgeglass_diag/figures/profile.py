@@ -9,25 +9,32 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from edgeglass_diag.figures.heatmaps import short_names
-from edgeglass_diag.figures.scales import SCALES
 
-_SCALE = SCALES["activation/sample_signal"]
 _FLOOR = 1e-8
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A module (or an embedding, the last of its side) at one step: its sample signal, NaN where it is not a number."""
+    """A module (or an embedding, the last of its side) at one step.
+
+    Attributes:
+        site: its path.
+        signal: its sample signal, NaN where it is not a number.
+        parents: paths of what flows into it.
+        label: class of a module, side of an embedding.
+        limit: the sample signal at and below which the output no longer depends on the sample.
+    """
 
     site: str
     signal: float
     parents: tuple[str, ...] = ()
     label: str = ""
+    limit: float = 0.0
 
     @property
     def is_dead(self) -> bool:
-        """Whether the output no longer depends on the sample, or is no number."""
-        return not _SCALE.is_healthy(self.signal)
+        """Whether the output no longer depends on the sample, or is no finite number."""
+        return not self.limit < self.signal < math.inf
 
 
 def first_that_loses(stages: Sequence[Stage]) -> Stage | None:
@@ -83,7 +90,7 @@ def signal_profile(stages: Sequence[Stage], template: go.layout.Template) -> go.
             marker={"color": color, "symbol": symbol, "size": 9},
             hovertemplate="<b>%{y}</b> %{customdata[1]}<br>sample signal %{customdata[0]:.4g}<extra></extra>",
         )
-    limit = _SCALE.low or 0.0
+    limit = max((stage.limit for stage in stages), default=0.0)
     figure.add_vrect(x0=_FLOOR / 3, x1=limit, fillcolor="#D55E00", opacity=0.08, line_width=0, layer="below")
     figure.add_vline(x=limit, line={"dash": "dash", "width": 1.5, "color": "#888888"}, layer="below")
     if lost is not None:

@@ -1,17 +1,13 @@
-"""How each signal is drawn: its words and unit, one colour scale per meaning, and where it is healthy.
-
-Bounds come from the rules' own thresholds or from a source that is named; a signal for which there is neither has
-none, and its words say so.
-"""
+"""How a signal is drawn in a run: what the registry says of it, its colours, and where the rules call it healthy."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgeglass_diag.rules.attention import AttentionStaysUniform, QueriesAlike
-from edgeglass_diag.rules.embeddings import ConstantEmbeddings, RankCollapse
-from edgeglass_diag.rules.optimisation import UpdateTooLarge
+from edgeglass_diag.records import Bounds, ConfiguredRule
+from edgeglass_diag.signals import Drawing, Palette, Signal, registered
 
 SHARE = [
     [0.0, "#00224e"], [0.17, "#213b6e"], [0.33, "#4c556c"], [0.5, "#7c7b78"], [0.67, "#a69d75"], [0.83, "#d3c164"],
@@ -32,9 +28,19 @@ DEVIATION = [
 """Too little (blue) and too much (orange) around what is usual (white)."""
 
 
+COLORS: Mapping[Palette, list[list[Any]]] = {
+    Palette.SHARE: SHARE,
+    Palette.SIZE: SIZE,
+    Palette.DEVIATION: DEVIATION,
+}
+DRAWN: tuple[Signal, ...] = tuple(signal for signal in registered() if signal.drawing is not None)
+"""The signals that are drawn over sites and steps."""
+NO_BOUND = "no bound is known"
+
+
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How a signal is drawn.
+    """How a signal is drawn in a run.
 
     ``low`` and ``high`` bound what is healthy, None where there is no bound; ``bounds`` says them with their source.
     ``extent`` fixes the ends of the colours (powers of ten where ``logarithmic``), None takes those of the data.
@@ -53,81 +59,76 @@ class Scale:
     component: str = "mean"
     extreme: str = "high"
 
-    def is_healthy(self, value: float) -> bool:
-        """Whether a value lies within the bounds; NaN and infinities never do.
+    @property
+    def is_bounded(self) -> bool:
+        """Whether a bound is known."""
+        return self.low is not None or self.high is not None
 
-        >>> SCALES["update/ratio"].is_healthy(1e-3), SCALES["update/ratio"].is_healthy(float("nan"))
-        (True, False)
+    def is_healthy(self, value: float) -> bool:
+        """Return whether a value lies within the bounds; NaN and infinities never do.
+
+        >>> from edgeglass_diag.signals.attention import ATTENTION_LOGIT_MAX
+        >>> scale = scale_of(ATTENTION_LOGIT_MAX, {})
+        >>> scale.is_healthy(12.0), scale.is_healthy(1e5), scale.is_healthy(float("nan"))
+        (True, False, False)
         """
         low = float("-inf") if self.low is None else self.low
         high = float("inf") if self.high is None else self.high
         return abs(value) != float("inf") and low <= value <= high
 
 
-_DEEP_CHECKER = "TheDeepChecker"
-_UNIFORM, _ALIKE, _LARGE = AttentionStaysUniform(), QueriesAlike(), UpdateTooLarge()
-_CONSTANT, _RANK = ConstantEmbeddings(), RankCollapse()
+def scale_of(signal: Signal, rules: Mapping[str, ConfiguredRule]) -> Scale:
+    """Return how a signal is drawn where these rules, by their codes, judge it.
 
-SCALES: dict[str, Scale] = {
-    "attention/entropy": Scale(
-        "Entropy", "share of ln(valid keys), mean over heads", SHARE,
-        f"above {_UNIFORM.entropy:g} attention is uniform (EG101): normal at the start, a fault where it stays so "
-        "while nothing is learned",
-        "1: every key gets the same weight; 0: one key gets all",
-        high=_UNIFORM.entropy, extent=(0, 1), extreme="low",
-    ),
-    "attention/logit_std": Scale(
-        "Logit std", "before the softmax, mean over heads", SIZE,
-        "no bound is known; 0.5 over 577 keys is an entropy of 0.98, 5 one of 0.26",
-        "how far the logits of a query spread: 0 is uniform attention",
-        logarithmic=True,
-    ),
-    "attention/logit_max": Scale(
-        "Max logit", "before the softmax, largest head", SIZE,
-        "above 1e4 every training diverged (Wortsman 2023, small-scale proxies)",
-        "the largest logit of any query: growth without end saturates the softmax",
-        logarithmic=True, high=1e4, component="max",
-    ),
-    "attention/top1": Scale(
-        "Top-1 mass", "share of a query's weight, mean over heads", SHARE,
-        "no bound is known",
-        "what the strongest key gets: 1 is attention to a single token",
-        extent=(0, 1),
-    ),
-    "attention/distinct": Scale(
-        "Distinct outputs", "effective number, smallest head", SIZE,
-        f"below {1 + _ALIKE.excess:g} all queries say the same (EG102)",
-        "how many different things the queries read: 1 is all alike",
-        logarithmic=True, low=1 + _ALIKE.excess, component="min", extreme="low",
-    ),
-    "gradient/norm": Scale(
-        "Gradient norm", "per parameter, after clipping", SIZE,
-        f"vanishes below 1e-6, explodes above 1e6 ({_DEEP_CHECKER})",
-        "what reaches each parameter",
-        logarithmic=True, low=1e-6, high=1e6,
-    ),
-    "update/ratio": Scale(
-        "Update ratio", "|change of w| / |w| in one step", DEVIATION,
-        f"usual near 1e-3; healthy within 1e-4 and 1e-1 ({_DEEP_CHECKER}), above {_LARGE.ratio:g} EG202",
-        "how much of a weight one optimizer step replaces",
-        logarithmic=True, low=1e-4, high=_LARGE.ratio, extent=(-7, 1),
-    ),
-    "weight/norm": Scale(
-        "Weight norm", "per parameter", SIZE, "no bound is known", "the length of each parameter", logarithmic=True,
-    ),
-    "activation/sample_signal": Scale(
-        "Sample signal", "share of the output's energy that depends on the sample", SHARE,
-        f"dead at or below {_CONSTANT.dead_signal:g} (EG301)",
-        "1: outputs differ fully between samples; 0: every sample gives the same output",
-        logarithmic=True, low=_CONSTANT.dead_signal, extent=(-8, 0), extreme="low",
-    ),
-    "activation/rms": Scale(
-        "Activation size", "rms of the module's output", SIZE, "no bound is known",
-        "how large outputs are: growth from module to module overflows at last", logarithmic=True,
-    ),
-    "embedding/effective_rank": Scale(
-        "Effective rank", "of a batch of embeddings", SIZE,
-        f"at most {_RANK.rank:g} is a collapse (EG302)",
-        "how many directions the embeddings use", low=_RANK.rank,
-    ),
-}  # fmt: skip
+    Bounds are those of the first rule that has some for the signal; an end that it leaves open is the published one.
+
+    Raises:
+        ValueError: for a signal that is not drawn.
+    """
+    drawing = signal.drawing
+    if drawing is None:
+        raise ValueError(f"{signal} is not drawn over sites and steps; drawn are: {', '.join(DRAWN)}")
+    bounds, sources = _bounds(signal, rules)
+    return Scale(
+        label=drawing.label,
+        unit=drawing.caption,
+        colors=COLORS[drawing.palette],
+        bounds=bounds_text(drawing, bounds, sources),
+        meaning=drawing.meaning,
+        logarithmic=drawing.logarithmic,
+        low=bounds.low,
+        high=bounds.high,
+        extent=drawing.extent,
+        component=drawing.component,
+        extreme=drawing.extreme,
+    )
+
+
+def bounds_text(drawing: Drawing, bounds: Bounds, sources: Sequence[str]) -> str:
+    """Return what is known of healthy values, with where that comes from: codes of rules and publications.
+
+    >>> from edgeglass_diag.signals.attention import ATTENTION_TOP1, ATTENTION_LOGIT_MAX
+    >>> bounds_text(ATTENTION_LOGIT_MAX.drawing, Bounds(high=50.0), ["EG104"])
+    'above 50 every training diverged (EG104)'
+    >>> bounds_text(ATTENTION_TOP1.drawing, Bounds(), [])
+    'no bound is known'
+    """
+    try:
+        words = drawing.bounds.format(low=bounds.low, high=bounds.high)
+    except TypeError:  # the sentence speaks of a bound that no rule of this run has
+        return NO_BOUND
+    return f"{words} ({'; '.join(sources)})" if sources else words
+
+
+def _bounds(signal: Signal, rules: Mapping[str, ConfiguredRule]) -> tuple[Bounds, list[str]]:
+    """Return the bounds of a signal and their sources."""
+    rule = next((rule for rule in rules.values() if signal in rule.bounds), None)
+    judged = Bounds() if rule is None else rule.bounds[signal]
+    sources = [] if rule is None else [rule.code]
+    usual = signal.usual
+    if usual is None:
+        return judged, sources
+    low = usual.low if judged.low is None else judged.low
+    high = usual.high if judged.high is None else judged.high
+    is_used = (low, high) != (judged.low, judged.high)
+    return Bounds(low, high), [*sources, usual.source] if is_used else sources

@@ -1,4 +1,4 @@
-"""How every figure looks: fonts, grids and colours that are told apart with any colour vision, in light and dark."""
+"""How every figure looks: fonts, grids and colours that any colour vision can distinguish, in light and dark."""
 
 from __future__ import annotations
 

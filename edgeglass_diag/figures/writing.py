@@ -33,7 +33,7 @@ def check_format(form: str) -> None:
 
 
 def write_figures(figures: Mapping[str, go.Figure], folder: Path, form: str) -> list[Path]:
-    """Write each figure as ``NAME.FORM``; the html files share one plotly.min.js beside them.
+    """Write each figure as ``NAME.FORM``; the html files share one plotly.min.js in the same folder.
 
     Args:
         figures: by name.

@@ -1,1 +1,1 @@
-"""Guards an initialisation in tests: a pytest plugin, and hypothesis strategies."""
+"""Tests that guard an initialisation: a pytest plugin, and hypothesis strategies."""

@@ -1,4 +1,4 @@
-"""The file of init certificates that a repository keeps: one JSON object, one entry per guarded model."""
+"""The file of init certificates in a repository: one JSON object with one entry per guarded model."""
 
 from __future__ import annotations
 
@@ -14,25 +14,28 @@ _FORMAT = "edgeglass-diag init certificates"
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """Certificates in ``file``; ``update`` writes them anew instead of comparing."""
+    """Certificates in ``file``; with ``update`` they are written again instead of compared."""
 
     file: Path
     update: bool = False
 
     def read(self, key: str) -> dict[str, Any]:
-        """The certificate of a model.
+        """Return the certificate of a model.
+
+        Args:
+            key: id of the test, with the name of the certificate if it has one.
 
         Raises:
-            UsageError: where there is none, or the file is no such file.
+            UsageError: if the file is missing, is not a file of certificates, or has none of this model.
         """
         known = self._load()
         if key not in known:
-            raise UsageError(f"{self.file} has no certificate of {key!r}; make it with --eg-update")
+            raise UsageError(f"no init certificate of {key!r} in {self.file}; write it with --eg-update")
         certificate: dict[str, Any] = known[key]
         return certificate
 
     def write(self, key: str, certificate: dict[str, Any]) -> None:
-        """Keep a certificate; the others stay, and the file is whole at any moment."""
+        """Write the certificate of a model and keep those of others; the file is replaced as a whole."""
         known = self._load() if self.file.is_file() else {}
         content = {"format": _FORMAT, "version": 1, "certificates": dict(sorted({**known, key: certificate}.items()))}
         self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -44,16 +47,16 @@ class Baseline:
         try:
             content = json.loads(self.file.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise UsageError(f"{self.file} does not exist; make it with --eg-update") from None
+            raise UsageError(f"no such file of init certificates: {self.file}; write it with --eg-update") from None
         except (OSError, ValueError) as error:
-            raise UsageError(f"{self.file} cannot be read as init certificates: {error}") from error
+            raise UsageError(f"unreadable init certificates in {self.file}: {error}") from error
         if not isinstance(content, dict) or content.get("format") != _FORMAT or content.get("version") != 1:
-            raise UsageError(f"{self.file}: expected {_FORMAT!r}, version 1")
+            raise UsageError(f"not init certificates: expected {_FORMAT!r}, version 1, in {self.file}")
         return dict(content["certificates"])
 
 
 def _rounded(value: Any) -> Any:
-    """Six digits: enough, and a diff that people can read."""
+    """Return the value with floats rounded to six digits, so that the file's diff is readable."""
     if isinstance(value, float):
         return float(f"{value:.6g}")
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Findings as SARIF 2.1.0, which GitHub and others show beside the code.
+"""Findings as SARIF 2.1.0, the format in which code hosts show findings at a line of code.
 
 https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
 """
@@ -17,11 +17,11 @@ CHANGED = "EG059"
 
 
 def sarif(results: Iterable[Mapping[str, Any]], root: Path) -> dict[str, Any]:
-    """One run with one result per finding.
+    """Return a SARIF log with one run and one result per finding.
 
     Args:
         results: with code, severity, message, fix, site, file, line.
-        root: files below it are named relative to it, as GitHub wants.
+        root: folder of the repository; files below it are named relative to it.
     """
     found = [_result(result, root) for result in results]
     used = {result["ruleId"] for result in found}
@@ -36,7 +36,7 @@ def sarif(results: Iterable[Mapping[str, Any]], root: Path) -> dict[str, Any]:
         if rule.code in used
     ]
     if CHANGED in used:
-        text = "A statistic of the initialisation left the tolerance of its certificate."
+        text = "A statistic of the initialisation is outside the tolerance of its certificate."
         rules.append({"id": CHANGED, "name": "init-changed", "shortDescription": {"text": text}})
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",

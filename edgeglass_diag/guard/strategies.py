@@ -1,6 +1,6 @@
 """Hypothesis strategies for alignment models: shapes, inits, batches, embeddings, losses.
 
-What shrinks, shrinks to the smallest bad case: fewer heads, narrower widths, fewer samples, the plainest batch.
+Examples shrink towards fewer heads, narrower widths, fewer samples and Gaussian batches.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from torch import Tensor
 
-from edgeglass_diag.initcheck.schemes import ILL_FOR_LATENTS, SCHEMES, Scheme
+from edgeglass_diag.initcheck.schemes import IDENTICAL_ROWS, SCHEMES, Scheme
 
 NormPlacement = Literal["pre", "pre_shared", "none"]
-Kind = Literal["plain", "common", "outliers", "duplicates", "constant", "tiny", "huge"]
+BatchKind = Literal["plain", "common", "outliers", "duplicates", "constant", "tiny", "huge"]
 
 
 @dataclass(frozen=True)
 class ResamplerShape:
-    """Sizes of a resampler and of what it reads; ``width`` is a multiple of ``heads``."""
+    """Sizes of a resampler and of its input (batch, tokens, width); ``width`` is a multiple of ``heads``."""
 
     width: int
     heads: int
@@ -32,60 +32,61 @@ class ResamplerShape:
     batch: int
 
 
-def heads(most: int = 8) -> SearchStrategy[int]:
-    """Numbers of heads: powers of two."""
-    return st.sampled_from([2**k for k in range(most.bit_length()) if 2**k <= most])
+def heads(max_heads: int = 8) -> SearchStrategy[int]:
+    """Return numbers of heads: powers of two up to ``max_heads``."""
+    return st.sampled_from([2**k for k in range(max_heads.bit_length()) if 2**k <= max_heads])
 
 
-def widths(of_heads: int = 1, *, least: int = 8, most: int = 128) -> SearchStrategy[int]:
-    """Model widths: multiples of the number of heads, of at least ``least``."""
-    return st.integers(-(-least // of_heads), max(-(-least // of_heads), most // of_heads)).map(lambda k: k * of_heads)
+def widths(num_heads: int = 1, *, min_width: int = 8, max_width: int = 128) -> SearchStrategy[int]:
+    """Return model widths: multiples of the number of heads in [min_width, max_width], at least one of them."""
+    smallest = -(-min_width // num_heads)
+    return st.integers(smallest, max(smallest, max_width // num_heads)).map(lambda k: k * num_heads)
 
 
 @st.composite
 def resampler_shapes(
-    draw: st.DrawFn, *, most_width: int = 128, most_latents: int = 16, most_layers: int = 3, most_tokens: int = 64
+    draw: st.DrawFn, *, max_width: int = 128, max_latents: int = 16, max_layers: int = 3, max_tokens: int = 64
 ) -> ResamplerShape:
-    """Shapes of a resampler and its input."""
+    """Return shapes of a resampler and its input, with a batch of 2 to 6."""
     number = draw(heads())
     return ResamplerShape(
-        width=draw(widths(number, least=max(8, 4 * number), most=most_width)),
+        width=draw(widths(number, min_width=max(8, 4 * number), max_width=max_width)),
         heads=number,
-        latents=draw(st.integers(1, most_latents)),
-        layers=draw(st.integers(1, most_layers)),
-        tokens=draw(st.integers(1, most_tokens)),
+        latents=draw(st.integers(1, max_latents)),
+        layers=draw(st.integers(1, max_layers)),
+        tokens=draw(st.integers(1, max_tokens)),
         batch=draw(st.integers(2, 6)),
     )
 
 
 def norm_placements() -> SearchStrategy[NormPlacement]:
-    """Where the LayerNorms stand."""
+    """Return placements of the LayerNorms of a resampler."""
     return st.sampled_from(("pre", "pre_shared", "none"))
 
 
-def schemes(*, ill: bool = False) -> SearchStrategy[Scheme]:
-    """Init schemes: those whose rows differ, or with ``ill`` those whose rows are all alike."""
-    return st.sampled_from([s for s in SCHEMES.values() if (s.name in ILL_FOR_LATENTS) == ill])
+def schemes(*, identical_rows: bool = False) -> SearchStrategy[Scheme]:
+    """Return init schemes whose rows differ; with ``identical_rows`` those with equal rows, a fault for latents."""
+    return st.sampled_from([s for s in SCHEMES.values() if (s.name in IDENTICAL_ROWS) == identical_rows])
 
 
 def dtypes(*, reduced: bool = True) -> SearchStrategy[torch.dtype]:
-    """Floating types: float32 and float64, and with ``reduced`` bfloat16 and float16."""
+    """Return float32 and float64, and with ``reduced`` bfloat16 and float16."""
     return st.sampled_from([torch.float32, torch.float64, *([torch.bfloat16, torch.float16] if reduced else [])])
 
 
 def seeds() -> SearchStrategy[int]:
-    """Seeds of generators; tensors are drawn by torch, since hypothesis would need an hour for each."""
+    """Return seeds of torch generators; torch draws the tensors, as hypothesis is too slow for single elements."""
     return st.integers(0, 2**31 - 1)
 
 
 def normal(shape: tuple[int, ...], seed: int) -> Tensor:
-    """Gaussian values of a seed, without touching torch's own generator."""
+    """Return standard normal values from a seed; torch's global generator is not used."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def kinds(*which: Kind) -> SearchStrategy[Kind]:
-    """Kinds of token batches, see ``batches``."""
-    every: tuple[Kind, ...] = ("plain", "common", "outliers", "duplicates", "constant", "tiny", "huge")
+def batch_kinds(*which: BatchKind) -> SearchStrategy[BatchKind]:
+    """Return kinds of token batches, see ``batches``; all of them if none is given."""
+    every: tuple[BatchKind, ...] = ("plain", "common", "outliers", "duplicates", "constant", "tiny", "huge")
     return st.sampled_from(which or every)
 
 
@@ -94,16 +95,16 @@ def batches(
     draw: st.DrawFn,
     shape: SearchStrategy[tuple[int, int, int]] | None = None,
     *,
-    kind: SearchStrategy[Kind] | None = None,
+    kind: SearchStrategy[BatchKind] | None = None,
 ) -> Tensor:
-    """Token batches (B, L, D) as frozen towers give them, and the odd ones.
+    """Return token batches (B, L, D): typical outputs of a frozen tower, and degenerate ones.
 
     ``plain``: Gaussian. ``common``: most energy is the same for all tokens. ``outliers``: one channel is forty times
     as large as the rest, as in CLIP's ViTs. ``duplicates``: the second half of the batch repeats the first.
     ``constant``: all samples are equal. ``tiny`` and ``huge``: of size 1e-4 and 1e4.
     """
     sizes = draw(shape if shape is not None else st.tuples(st.integers(2, 6), st.integers(1, 32), st.integers(8, 64)))
-    which = draw(kinds() if kind is None else kind)
+    which = draw(batch_kinds() if kind is None else kind)
     seed = draw(seeds())
     tokens = normal(sizes, seed)
     match which:
@@ -125,10 +126,10 @@ def batches(
 
 @st.composite
 def embeddings(
-    draw: st.DrawFn, *, least: int = 2, most: int = 24, most_width: int = 32, dtype: torch.dtype = torch.float32
+    draw: st.DrawFn, *, min_size: int = 2, max_size: int = 24, max_width: int = 32, dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """Embeddings (N, D), not normalised: full rank, of low rank, nearly collapsed, with equal rows, or in few cones."""
-    count, width = draw(st.integers(least, most)), draw(st.integers(1, most_width))
+    """Return embeddings (N, D), not normalised: of full rank, of low rank, nearly collapsed, constant, or clustered."""
+    count, width = draw(st.integers(min_size, max_size)), draw(st.integers(1, max_width))
     seed = draw(seeds())
     rows = normal((count, width), seed).to(dtype)
     match draw(st.sampled_from(("plain", "low_rank", "collapsed", "equal", "clustered"))):
@@ -147,9 +148,9 @@ def embeddings(
 
 
 @st.composite
-def pairs(draw: st.DrawFn, *, least: int = 2, most: int = 24, most_width: int = 32) -> tuple[Tensor, Tensor]:
-    """Image and text embeddings (N, D) of pairs, from unrelated to equal."""
-    image = draw(embeddings(least=least, most=most, most_width=most_width))
+def pairs(draw: st.DrawFn, *, min_size: int = 2, max_size: int = 24, max_width: int = 32) -> tuple[Tensor, Tensor]:
+    """Return image and text embeddings (N, D) of N pairs, from unrelated to equal."""
+    image = draw(embeddings(min_size=min_size, max_size=max_size, max_width=max_width))
     noise = normal(tuple(image.shape), draw(seeds())) * image.norm() / math.sqrt(image.numel())
     share = draw(st.sampled_from((0.0, 0.1, 0.5, 1.0)))
     return image, (1 - share) * image + share * noise
@@ -157,7 +158,7 @@ def pairs(draw: st.DrawFn, *, least: int = 2, most: int = 24, most_width: int = 
 
 @st.composite
 def loss_histories(draw: st.DrawFn, *, chance: float = math.log(128)) -> list[float]:
-    """Losses by step: learning, staying at chance, diverging, or noisy between."""
+    """Return losses in nats by step, 40 to 160 of them: learning, learning slowly, at chance, or diverging."""
     steps = draw(st.integers(40, 160))
     noise = (0.002 * normal((steps,), draw(seeds()))).tolist()
     kind = draw(st.sampled_from(("learns", "chance", "diverges", "slow")))
@@ -166,6 +167,6 @@ def loss_histories(draw: st.DrawFn, *, chance: float = math.log(128)) -> list[fl
 
 
 def unusual_floats() -> SearchStrategy[float]:
-    """Floats with NaN and infinities among them, as signals have them."""
+    """Return float32 values, NaN and infinities among them."""
     options: dict[str, Any] = {"allow_nan": True, "allow_infinity": True, "width": 32}
     return st.floats(**options)

@@ -36,7 +36,7 @@ class Change:
 
 
 def certify(inspections: Sequence[Inspection]) -> dict[str, Any]:
-    """Mean and tolerance of every statistic, ready for JSON.
+    """Return the mean and tolerance of every statistic, ready for JSON.
 
     The tolerance is the 99.9 % prediction interval of one more draw, t sd sqrt(1 + 1 / n), with the standard deviation
     over the seeds; at least a thousandth of the mean.
@@ -65,7 +65,7 @@ def certify(inspections: Sequence[Inspection]) -> dict[str, Any]:
 
 
 def changes(certificate: Mapping[str, Any], inspection: Inspection) -> list[Change]:
-    """What an inspection shows otherwise than the certificate allows.
+    """Return what an inspection shows otherwise than the certificate allows.
 
     Raises:
         ValueError: where the certificate lacks a part.

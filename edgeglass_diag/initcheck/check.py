@@ -1,4 +1,4 @@
-"""The preflight: how a model stands as its training begins, and what the rules say to that."""
+"""Take a model to its first optimizer step, which is not taken, and judge what was observed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from edgeglass_diag.initcheck.first_step import FirstStep, FirstStepReached
-from edgeglass_diag.initcheck.inspect import Inspection, Look, call, scalar
-from edgeglass_diag.initcheck.parameter_status import Standing
-from edgeglass_diag.records import Finding, Reading, UsageError, Window
+from edgeglass_diag.initcheck.inspect import NoOpOptimizer, call, scalar
+from edgeglass_diag.initcheck.parameter_status import ParameterStatus
+from edgeglass_diag.initcheck.report import CheckReport
+from edgeglass_diag.initcheck.verdict import verdict
+from edgeglass_diag.records import Reading, UsageError, Window
 from edgeglass_diag.rules import Engine, Rule
 from edgeglass_diag.signals.parameters import STANDING_GRADIENT, STANDING_OPTIMIZER
 
@@ -22,10 +24,10 @@ FORMS = "a model, (model, batch), or (model, optimizer, step)"
 
 @dataclass(frozen=True)
 class Subject:
-    """What is looked at.
+    """A model to check, and how it is run.
 
-    ``step`` does everything up to the optimizer's step; without it the model is called with ``batch``, if it has one.
-    ``optimizers`` is None where none is known.
+    ``step`` does everything up to the optimizer's step; without it the model is called with ``batch``, if there is one.
+    ``optimizers`` is None if none is known.
     """
 
     model: nn.Module
@@ -35,24 +37,12 @@ class Subject:
 
     @property
     def runs(self) -> bool:
-        """Whether there is a forward and a backward pass to look at."""
+        """Return whether there is a forward and a backward pass to observe."""
         return self.step is not None or self.batch is not None
 
 
-@dataclass(frozen=True)
-class Checked:
-    """What a check found. ``sample`` says what the model saw, empty where it saw nothing."""
-
-    name: str
-    inspection: Inspection
-    standing: Mapping[str, Standing]
-    findings: tuple[Finding, ...]
-    sample: str
-    notes: tuple[str, ...] = ()
-
-
 def subject_of(made: Any, where: str) -> Subject:
-    """What a function that builds has returned: ``FORMS``.
+    """Return the subject that a build function has returned in one of ``FORMS``.
 
     A batch is a tensor, a tuple of arguments or a mapping of keywords; it is never callable, a step is.
 
@@ -73,12 +63,12 @@ def subject_of(made: Any, where: str) -> Subject:
 
 
 def look(make: Callable[[], Subject], *, seed: int, where: str) -> tuple[FirstStep, Subject]:
-    """Make a subject under observation and take it to the optimizer's step, which is not taken.
+    """Make a subject under observation and run it up to the optimizer's step, which is not taken.
 
     torch is seeded for it, and its generators are afterwards as before. Errors begin with ``where``.
 
     Raises:
-        UsageError: for a model without trainable parameters, or a step that no optimizer takes part in.
+        UsageError: if the model has no trainable parameters, or ``step`` returns without an optimizer step.
     """
     with torch.random.fork_rng(), torch.enable_grad():
         torch.manual_seed(seed)
@@ -103,27 +93,28 @@ def _to_the_step(subject: Subject) -> None:
         raise UsageError(f"expected a model with trainable parameters, {type(subject.model).__name__} has none")
     if subject.batch is not None:
         torch.autograd.backward(scalar(call(subject.model, subject.batch), None))
-    Look(trained).step()
+    NoOpOptimizer(trained).step()
 
 
 def judged(
     name: str, first: FirstStep, rules: Sequence[Rule], *, sample: str, notes: Sequence[str] = ()
-) -> Checked | None:
-    """What was seen with what the rules say to it; None where nothing was seen."""
+) -> CheckReport | None:
+    """Return what was observed with the findings of the rules; None if nothing was observed."""
     inspection = first.inspection
     if inspection is None:
         return None
     engine = Engine(rules)
-    engine.feed(_with_standing(inspection.window, first.standing))
+    engine.feed(_with_statuses(inspection.window, first.statuses))
     said = [*notes, *(f"rule {code} failed: {why}" for code, why in engine.failures.items())]
-    return Checked(name, inspection, first.standing, tuple(engine.findings), sample, tuple(said))
+    report = CheckReport(name, inspection, first.statuses, tuple(engine.findings), sample, tuple(said))
+    return replace(report, verdict=tuple(verdict(report)))
 
 
-def _with_standing(window: Window, standing: Mapping[str, Standing]) -> Window:
+def _with_statuses(window: Window, statuses: Mapping[str, ParameterStatus]) -> Window:
     added = [
         Reading(window.step, name, signal, (float(value),))
-        for name, stands in standing.items()
-        if stands.trainable and stands.optimizer is not None
-        for signal, value in ((STANDING_OPTIMIZER, stands.optimizer), (STANDING_GRADIENT, stands.gradient or 0.0))
+        for name, status in statuses.items()
+        if status.trainable and status.optimizer is not None
+        for signal, value in ((STANDING_OPTIMIZER, status.optimizer), (STANDING_GRADIENT, status.gradient or 0.0))
     ]
     return replace(window, readings=(*window.readings, *added))

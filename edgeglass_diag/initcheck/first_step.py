@@ -1,4 +1,4 @@
-"""Observes a program up to its first optimizer step, which is not taken."""
+"""Observe a program up to its first optimizer step, which is not taken."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from edgeglass_diag.initcheck.inspect import Inspection, inspection_of
-from edgeglass_diag.initcheck.parameter_status import Standing, living_optimizers, standings
+from edgeglass_diag.initcheck.parameter_status import ParameterStatus, living_optimizers, parameter_statuses
 from edgeglass_diag.record import Recorder
 from edgeglass_diag.record.buffer import PendingWindow
 
 
 class FirstStepReached(BaseException):
-    """Raised where the first optimizer step would begin; no Exception, as it is no error of the program."""
+    """Raised when the first optimizer step would begin; no Exception, as it is no error of the program."""
 
 
 class FirstStep:
@@ -29,24 +29,24 @@ class FirstStep:
 
     Attributes:
         reached: whether an optimizer was about to step.
-        standing: of each parameter of the models that ran, by name.
+        statuses: of each parameter of the models that ran, by name.
     """
 
     def __init__(self) -> None:
         self._windows: list[PendingWindow] = []
         self._recorder = Recorder(lambda step: step == 0, self._windows.append, attention_logits=None, operands=True)
         self.reached = False
-        self.standing: dict[str, Standing] = {}
+        self.statuses: dict[str, ParameterStatus] = {}
         self._optimizers: Callable[[], Sequence[Optimizer] | None] = living_optimizers
 
     def takes(self, model: nn.Module, optimizers: Sequence[Optimizer] | None) -> None:
-        """Be told the model and its optimizers, None where none is known; else those that run and live are found."""
+        """Set the model and its optimizers (None: none is known), instead of finding those that run."""
         self._recorder.name_model(model)
         self._optimizers = lambda: optimizers
 
     @property
     def inspection(self) -> Inspection | None:
-        """What was seen; None where nothing was."""
+        """Return what was observed; None if nothing was."""
         operands = self._recorder.operands
         if not self._windows or operands is None:
             return None
@@ -62,8 +62,8 @@ class FirstStep:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._handle.remove()
-        if not self.standing:
-            self.standing = standings(self._recorder.named_parameters, self._optimizers())
+        if not self.statuses:
+            self.statuses = parameter_statuses(self._recorder.named_parameters, self._optimizers())
         self._recorder.__exit__(kind, error, trace)
 
     def _stop(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -73,6 +73,6 @@ class FirstStep:
                 with torch.enable_grad():
                     closure()
             self.reached = True
-            self.standing = standings(self._recorder.named_parameters, self._optimizers())
+            self.statuses = parameter_statuses(self._recorder.named_parameters, self._optimizers())
             self._recorder.leave_step(optimizer)
         raise FirstStepReached

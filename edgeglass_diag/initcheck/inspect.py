@@ -88,7 +88,7 @@ class Inspection:
     window: Window
 
 
-class Look(Optimizer):
+class NoOpOptimizer(Optimizer):
     """An optimizer that changes nothing: its step ends the recorder's window and shows it the gradients."""
 
     def __init__(self, parameters: list[nn.Parameter]) -> None:
@@ -130,20 +130,20 @@ def inspect_init(build: Build | nn.Module, batch: object, *, loss: Loss | None =
                 )
             with _gradients_restored(trained):
                 torch.autograd.backward(scalar(call(model, batch), loss))
-                Look(trained).step()
+                NoOpOptimizer(trained).step()
     assert recorder.operands is not None
     return inspection_of(windows[0].resolve(), recorder.operands.found)
 
 
 def call(model: nn.Module, batch: object) -> Any:
-    """The model's output for a tensor, a tuple of arguments, or a mapping of keywords."""
+    """Return the model's output for a tensor, a tuple of arguments, or a mapping of keywords."""
     if isinstance(batch, Mapping):
         return model(**batch)
     return model(*batch) if isinstance(batch, (tuple, list)) else model(batch)
 
 
 def scalar(output: Any, loss: Loss | None) -> Tensor:
-    """The number that goes backward, see ``inspect_init``.
+    """Return the scalar that goes backward, see ``inspect_init``.
 
     Raises:
         UsageError: where it is no scalar, or depends on no parameter.
@@ -236,7 +236,7 @@ def _attention(
 
 
 def predict(operands: Operands | None, *, masked: bool) -> tuple[float | None, str]:
-    """Logit std of an attention from what goes into its projections and their weights, or None and the reason.
+    """Return the logit std of an attention by the inputs and weights of its projections, or None and the reason.
 
     Assumes what ``prediction.logit_std`` assumes, and that the logits are scaled once by 1 / sqrt(head width) where
     the kernel was not told a scale. Learned queries without a projection are taken as drawn in a random direction;
@@ -256,7 +256,7 @@ def predict(operands: Operands | None, *, masked: bool) -> tuple[float | None, s
 
 
 def _side(operand: Operand) -> Side:
-    """What goes into a projection; without one, the operand itself, whose direction is random beside the other's."""
+    """Return the input of a projection; without one the operand itself, taken as drawn in a random direction."""
     if not operand.projection:
         return Side(operand.energy, operand.spread, 1 / math.sqrt(operand.width))
     return Side(operand.energy, operand.spread, operand.weight_std, operand.bias)

@@ -1,4 +1,4 @@
-"""What initialisation makes of attention logits, entropy, outputs and gradients, from shapes alone.
+"""Predict attention logits, their entropy and the loss at initialisation from shapes alone.
 
 Assumptions that all of them share: the entries of a weight are independent of each other, of the other weights and of
 the inputs, with mean zero and one standard deviation. (An orthogonal weight is close to that: its entries are
@@ -36,7 +36,7 @@ class Side:
 
 
 def logit_std(query: Side, key: Side, *, head_width: int, scale: float | None = None) -> float:
-    """Standard deviation over the keys of the logits scale x (Wq x) . (Wk y), root of the mean square over queries.
+    """Return the std over the keys of the logits scale x (Wq x) . (Wk y), root of the mean square over queries.
 
     s^2 = scale^2 d (sq^2 E|x|^2 + bq^2) sk^2 tr Cov(y)
 
@@ -60,7 +60,7 @@ def logit_std(query: Side, key: Side, *, head_width: int, scale: float | None = 
 
 
 def entropy(std: float, keys: int) -> float:
-    """Softmax entropy of Gaussian logits divided by ln(keys), in [0, 1]; 0 for one key.
+    """Return the softmax entropy of Gaussian logits divided by ln(keys), in [0, 1]; 0 for one key.
 
     For small std it is 1 - std^2 / (2 ln n); here the mean over 2^16 / n fixed draws, which also holds for large ones.
     Assumes logits that are Gaussian over the keys and equally spread for all queries; beyond 4096 keys the entropy's
@@ -85,7 +85,7 @@ def entropy(std: float, keys: int) -> float:
 
 
 def unrelated_loss(std: float, candidates: int) -> float:
-    """Mean cross-entropy in nats of B Gaussian logits of one standard deviation, whichever of them is the right one.
+    """Return the mean cross-entropy in nats of B Gaussian logits of one std, for any label.
 
     E[ln sum_j e^(s z_j) - s z_1]: ln B for small s, about ln B + s^2 / 2 up to s of 1, more slowly from there on. It
     is what a contrastive loss of embeddings costs that differ from each other and do not know of each other; the
@@ -105,63 +105,3 @@ def unrelated_loss(std: float, candidates: int) -> float:
     )
     excess = float((logits.logsumexp(-1) - logits.mean(-1)).mean()) - math.log(counted)
     return math.log(candidates) + excess
-
-
-def linear_gain(weight_std: float, *, fan_in: int) -> float:
-    """rms(W x) / rms(x) = std sqrt(fan_in); the same backwards for gradients with fan_out in place of fan_in.
-
-    1 for LeCun's normal (https://arxiv.org/abs/1706.02515), sqrt(2) for Kaiming's (https://arxiv.org/abs/1502.01852).
-    """
-    return weight_std * math.sqrt(fan_in)
-
-
-def mixed_energy(energy: float, spread: float, std: float, keys: int) -> float:
-    """Mean of |sum_j a_j y_j|^2 for softmax weights a of Gaussian logits independent of the tokens y.
-
-    |mean y|^2 + spread sum_j (a_j - 1/n)^2 n / (n - 1) with sum a^2 = e^(std^2) / n
-
-    Assumes few enough logit spread for sum a^2 (std below about 1); capped at one key.
-
-    Args:
-        energy: mean of |y|^2.
-        spread: trace of the tokens' covariance.
-        std: standard deviation of the logits.
-        keys: number n of keys.
-    """
-    if keys < 2:
-        return energy
-    concentration = min(1.0, math.exp(std**2) / keys)
-    return energy - spread + spread * (concentration - 1 / keys) * keys / (keys - 1)
-
-
-def attention_output_rms(value: Side, *, out_std: float, width: int, logit_std: float, keys: int) -> float:
-    """rms of out(sum_j a_j value(y_j)): so sqrt(D) sv sqrt(mixed energy).
-
-    Assumes what mixed_energy assumes, and no biases.
-
-    Args:
-        value: what goes into the value projection, and its weight.
-        out_std: standard deviation of the output projection's entries.
-        width: D, fan-in of the output projection.
-        logit_std: standard deviation of the logits.
-        keys: number of keys.
-    """
-    mixed = mixed_energy(value.energy, value.spread, logit_std, keys)
-    return linear_gain(out_std, fan_in=width) * value.weight_std * math.sqrt(mixed)
-
-
-def query_gradient_gain(weight_stds: tuple[float, float, float, float], *, width: int, covariance_norm: float) -> float:
-    """|dL/dx| / |dL/d out| of the queries' input x through the attention weights, where attention is near uniform.
-
-    D sq sk sv so |Cov(y)|_F: what the latents learn by choosing among the tokens. For Xavier behind a LayerNorm, with n
-    tokens that have nothing in common, it is sqrt(1/D + 1/n). It does not depend on the size of the latents unless a
-    norm stands between, which multiplies it by 1 / rms(latents).
-
-    Derived from dL/dq = scale Cov(k, v) g. Assumes logits of std well below 1 and independent weights.
-
-    Args:
-        weight_stds: of query, key, value and output projection.
-        width: D, the same for all four.
-        covariance_norm: Frobenius norm of the tokens' covariance over the positions, mean over samples.
-    """
-    return width * math.prod(weight_stds) * covariance_norm

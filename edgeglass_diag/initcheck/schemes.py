@@ -46,7 +46,7 @@ class Scheme:
         return tensor
 
     def predicted_std(self, tensor: Tensor, *, layers: int = 1) -> float:
-        """Standard deviation that ``fill`` gives the entries of this tensor."""
+        """Return the standard deviation that ``fill`` gives the entries of this tensor."""
         rows, columns = tensor.shape if tensor.dim() == 2 else (1, tensor.shape[0])
         return self.std((columns, rows), layers)
 
@@ -152,10 +152,10 @@ SCHEMES: dict[str, Scheme] = {
         ),
     )
 }  # fmt: skip
-"""By name. ``zeros`` is for gates, ``zeros`` and ``ones`` are ill for latents; ``std`` is about the entries' mean."""
+"""By name. ``zeros`` is for gates, ``zeros`` and ``ones`` are faults of latents; ``std`` is about the entries' mean."""
 
-ILL_FOR_LATENTS = ("zeros", "ones")
-"""Schemes whose rows are all alike."""
+IDENTICAL_ROWS = ("zeros", "ones")
+"""Schemes whose rows are all equal: a fault for latents."""
 
 
 def initialise(module: nn.Module, scheme: Scheme, *, layers: int = 1) -> None:

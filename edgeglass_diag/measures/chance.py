@@ -1,9 +1,8 @@
-"""What a contrastive loss and a recall are when nothing is known, and what they cannot be; in nats."""
+"""What a contrastive loss is when nothing is known, and what it cannot be; in nats."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 
 def chance_loss(candidates: int) -> float:
@@ -19,36 +18,6 @@ def chance_loss(candidates: int) -> float:
     if candidates < 1:
         raise ValueError(f"candidates must be at least 1, got {candidates}")
     return math.log(candidates)
-
-
-def mean_chance_loss(batch_sizes: Sequence[int]) -> float:
-    """Mean over batches of ln B_k: what an epoch with a short last batch logs at chance.
-
-    Example:
-        >>> round(mean_chance_loss([128] * 23 + [40]), 4)
-        4.8036
-    """
-    if not batch_sizes:
-        raise ValueError("batch_sizes must not be empty")
-    return sum(chance_loss(size) for size in batch_sizes) / len(batch_sizes)
-
-
-def binary_entropy(share: float) -> float:
-    """Entropy -p ln p - (1 - p) ln(1 - p) of a yes or no: the loss of a sigmoid that knows only the share of yes.
-
-    Times B it is the loss per row of SigLIP (https://arxiv.org/abs/2303.15343) where nothing is known,
-    ln B + (B-1) ln(B / (B-1)).
-
-    Args:
-        share: p, in (0, 1).
-
-    Example:
-        >>> round(128 * binary_entropy(1 / 128), 3)
-        5.848
-    """
-    if not 0 < share < 1:
-        raise ValueError(f"share must be in (0, 1), got {share}")
-    return -share * math.log(share) - (1 - share) * math.log1p(-share)
 
 
 def contrastive_floor(scale: float, candidates: int) -> float:
@@ -92,18 +61,6 @@ def wrong_answers_floor(accuracy: float) -> float:
     if not 0 <= accuracy <= 1:
         raise ValueError(f"accuracy must be in [0, 1], got {accuracy}")
     return (1 - accuracy) * math.log(2)
-
-
-def chance_recall(k: int, gallery: int) -> float:
-    """Recall@K of a random ranking of N items: min(K / N, 1).
-
-    Example:
-        >>> chance_recall(5, 1000)
-        0.005
-    """
-    if k < 1 or gallery < 1:
-        raise ValueError(f"k and gallery must be at least 1, got {k} and {gallery}")
-    return min(k / gallery, 1.0)
 
 
 def _softplus(x: float) -> float:

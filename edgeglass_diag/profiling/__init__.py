@@ -1,1 +1,1 @@
-"""Profiles of training steps: taken with torch.profiler, and read again from their trace files."""
+"""Profiles of training steps: recorded with torch.profiler and summarised from its trace files."""

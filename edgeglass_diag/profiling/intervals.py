@@ -1,4 +1,4 @@
-"""Sets of moments as sorted lists of disjoint intervals."""
+"""Sets of points in time as sorted lists of disjoint intervals (start, end)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Interval = tuple[float, float]
 
 
 def union(intervals: Iterable[Interval]) -> list[Interval]:
-    """The moments in any of them.
+    """Return the union of intervals.
 
     Example:
         >>> union([(3, 5), (0, 1), (4, 6)])
@@ -24,7 +24,7 @@ def union(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def minus(these: Iterable[Interval], others: Iterable[Interval]) -> list[Interval]:
-    """The moments of these that are in none of the others.
+    """Return the parts of ``these`` that lie in none of the ``others``.
 
     Example:
         >>> minus([(0, 10)], [(2, 3), (9, 12)])
@@ -48,7 +48,7 @@ def minus(these: Iterable[Interval], others: Iterable[Interval]) -> list[Interva
 
 
 def clipped(these: Iterable[Interval], window: Interval) -> list[Interval]:
-    """The moments within a window.
+    """Return the parts of ``these`` within a window.
 
     Example:
         >>> clipped([(0, 4), (6, 9)], (3, 7))
@@ -59,5 +59,5 @@ def clipped(these: Iterable[Interval], window: Interval) -> list[Interval]:
 
 
 def total(these: Iterable[Interval]) -> float:
-    """Length of them together."""
+    """Return the sum of the lengths of disjoint intervals."""
     return sum(b - a for a, b in these)

@@ -1,4 +1,4 @@
-"""What was asked for of a profile. No torch: a program decides itself when to load it."""
+"""Options of a profile. No torch: the profiled program imports it when it needs it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ FOLDER, TRACES = "profile", "*.pt.trace.json"
 
 @dataclass(frozen=True)
 class ProfileOptions:
-    """``steps`` are traced after ``skip``, one at least, which warms up; ``stop`` ends the training then."""
+    """Which optimizer steps are traced.
+
+    Attributes:
+        steps: number of traced steps.
+        skip: steps before them, at least 1; the last of these warms the profiler up.
+        stop: whether the training ends after the traced steps.
+    """
 
     steps: int
     skip: int
@@ -18,5 +24,5 @@ class ProfileOptions:
 
 
 def traces(run: Path) -> list[Path]:
-    """The traces in a run folder, of all its processes."""
+    """Return the trace files in a run folder, one or more for each process, sorted by name."""
     return sorted((run / FOLDER).glob(TRACES))

@@ -1,4 +1,4 @@
-"""Takes a torch.profiler trace of some optimizer steps of whatever trains in this process."""
+"""Record a torch.profiler trace of some optimizer steps of the training in this process."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from edgeglass_diag.profiling.options import ProfileOptions
 
 
 class StepProfiler:
-    """Profiles between ``__enter__`` and ``__exit__``; the trace is written when its steps are done, or at the end.
+    """Profiles between ``__enter__`` and ``__exit__``; writes the trace after its last step, or at the end.
 
-    A step ends when the span has ended that torch itself puts around ``Optimizer.step`` with all hooks of it, so that
-    spans of the trace stay nested.
+    A step ends with the profiler range that torch records around ``Optimizer.step`` and its hooks: the ranges of the
+    trace stay nested.
 
     Args:
-        options: which steps.
-        folder: where ``WORKER.TIME.pt.trace.json`` goes, as torch-tb-profiler expects it.
-        step: the number of optimizer steps so far.
-        worker: name of this process, asked for when the trace is written.
+        options: which steps are traced.
+        folder: folder of the trace file ``WORKER.TIME.pt.trace.json``, named as torch-tb-profiler expects.
+        step: returns the number of optimizer steps so far.
+        worker: returns the name of this process; called when the trace is written.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class StepProfiler:
         self._seen = self._step()
         self._profile.start()
         self._marker = torch_profiler.record_function
-        torch_profiler.record_function = self._marking()  # type: ignore[misc]
+        torch_profiler.record_function = self._marker_class()  # type: ignore[misc]
         return self
 
     def __exit__(
@@ -63,16 +63,16 @@ class StepProfiler:
         torch_profiler.record_function = self._marker  # type: ignore[misc]
         if not self._written:
             if taken.current_action not in (ProfilerAction.RECORD, ProfilerAction.RECORD_AND_SAVE):
-                taken.on_trace_ready = None  # warming up at most: there is no step to be written
+                taken.on_trace_ready = None  # still warming up: there is no traced step
             taken.stop()
 
     def abandon(self) -> None:
-        """Leave a forked copy of the process alone."""
+        """Stop profiling without a trace, in a forked copy of the process."""
         self._profile = None
         torch_profiler.record_function = self._marker  # type: ignore[misc]
 
-    def _marking(self) -> Any:
-        """torch's record_function, which tells us when an optimizer's step has ended."""
+    def _marker_class(self) -> Any:
+        """Return a record_function that also calls ``after_step`` when a range of ``Optimizer.step`` ends."""
         profiler, original = self, self._marker
 
         class Marker(original):  # type: ignore[misc, valid-type]
@@ -85,7 +85,7 @@ class StepProfiler:
         return Marker
 
     def after_step(self) -> None:
-        """An optimizer has stepped; one of several that share a window does not end the step."""
+        """End the profiler's step if the number of optimizer steps has grown; several optimizers may share a step."""
         now, taken = self._step(), self._profile
         if now == self._seen or taken is None or self._written:
             return
@@ -95,7 +95,7 @@ class StepProfiler:
 
     def _stop_where_done(self) -> None:
         if self._written and self._options.stop:
-            raise StopTraining(f"stopped after {self._options.steps} profiled steps, as asked for")
+            raise StopTraining(f"stopped after {self._options.steps} profiled steps (--stop)")
 
     def _write(self, taken: profile) -> None:
         self._written = True

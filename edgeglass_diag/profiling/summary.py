@@ -1,4 +1,4 @@
-"""Reads a torch.profiler trace: where the time of a step goes, and the operators that take most of it. No torch."""
+"""Summarise torch.profiler traces: seconds of each phase of a step, and the slowest operators. No torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Event = Mapping[str, Any]
 
 PHASES = ("data wait", "forward", "backward", "optimizer", "recorder", "other")
 DATA = ("enumerate(DataLoader)#", "data_wait")
-"""Beginnings of the names of spans in which a program waits for data: torch's loader, and a span of one's own."""
+"""Prefixes of the names of ranges in which a program waits for data: torch's DataLoader, and a range of its own."""
 
 _STEP, _FORWARD = "ProfilerStep#", "edgeglass_diag: forward"
 _SPANS = {
@@ -28,22 +28,22 @@ _TOP = 10
 
 
 def summarise(files: Sequence[Path]) -> dict[str, Any]:
-    """Where the time of the steps goes, over the traces of all processes.
+    """Return the time of each phase of a step, over the traces of all processes.
 
-    ``phases`` has for each of ``PHASES`` its mean seconds in a step and its share; they add up to the step. They are
-    times of the thread that trains, on the host: a phase of work that a device does is as long as the host takes to ask
-    for it. A moment belongs to the first of recorder, data wait, optimizer, backward and forward that holds it.
-    ``forward`` goes on to the backward pass that follows it, which takes in the loss; ``recorder`` is what
-    edgeglass-diag itself does in that thread, and its operators are not among ``operators``.
+    ``phases`` has for each of ``PHASES`` its mean seconds in a step and its share in [0, 1]; they add up to the step.
+    Times are those of the training thread on the host: for asynchronous work on a device, the time to launch it. Where
+    ranges overlap, time counts to the first of recorder, data wait, optimizer, backward and forward. ``forward``
+    extends to the start of the backward pass and so includes the loss; ``recorder`` is the work of edgeglass-diag in
+    that thread, whose operators are left out of ``operators``.
 
     Args:
         files: traces, ``*.pt.trace.json``.
 
     Returns:
-        steps, step_seconds (mean), phases, per_step, operators, data_seen (whether any span of data was there).
+        steps, step_seconds (mean), phases, per_step, operators, data_seen (whether there is a range of data loading).
 
     Raises:
-        ValueError: for a file that is no such trace, or traces without a whole step.
+        ValueError: for a file that is not a trace, or traces without a whole step.
     """
     steps: list[dict[str, float]] = []
     operators: dict[str, list[float]] = {}
@@ -52,12 +52,12 @@ def summarise(files: Sequence[Path]) -> dict[str, Any]:
         rows, spans = _read(file)
         steps += rows
         seen = seen or any(_is(span, DATA) for span in spans)
-        for name, calls, own in operator_times(_not_ours(spans)):
+        for name, calls, own in operator_times(_without_recorder(spans)):
             entry = operators.setdefault(name, [0.0, 0.0])
             entry[0] += calls
             entry[1] += own
     if not steps:
-        raise ValueError(f"no whole step in {', '.join(map(str, files)) or 'no trace'}")
+        raise ValueError(f"no whole optimizer step in {', '.join(map(str, files)) or 'no trace'}")
     length = sum(row["seconds"] for row in steps)
     ordered = sorted(operators.items(), key=lambda item: -item[1][1])[:_TOP]
     return {
@@ -80,7 +80,12 @@ def summarise(files: Sequence[Path]) -> dict[str, Any]:
 
 
 def phases_of(spans: Sequence[Event], step: Event) -> dict[str, float]:
-    """Microseconds of each phase within a step's span, of spans of the same thread."""
+    """Return microseconds of each phase within the range of a step.
+
+    Args:
+        spans: events of the training thread.
+        step: event of the step.
+    """
     window = (float(step["ts"]), float(step["ts"]) + float(step["dur"]))
     taken: list[Interval] = []
     found: dict[str, float] = {}
@@ -88,14 +93,14 @@ def phases_of(spans: Sequence[Event], step: Event) -> dict[str, float]:
         parts = [_interval(span) for span in spans if _is(span, names)]
         if phase == "forward":
             parts += _to_backward(spans, window)
-        mine = minus(clipped(union(parts), window), taken)
-        found[phase] = total(mine)
-        taken = union([*taken, *mine])
+        own = minus(clipped(union(parts), window), taken)
+        found[phase] = total(own)
+        taken = union([*taken, *own])
     return {**found, "other": window[1] - window[0] - total(taken)}
 
 
 def operator_times(spans: Iterable[Event]) -> list[tuple[str, int, float]]:
-    """Name, calls and own seconds (without the operators that it calls) of each operator, over all threads."""
+    """Return (name, calls, self seconds) of each operator over all threads; self time excludes operators it calls."""
     own: dict[str, list[float]] = {}
     stacks: dict[Any, list[tuple[float, str]]] = {}
     for span in sorted((s for s in spans if s.get("cat") == "cpu_op"), key=lambda s: (s["ts"], -s["dur"])):
@@ -112,8 +117,8 @@ def operator_times(spans: Iterable[Event]) -> list[tuple[str, int, float]]:
     return [(name, int(calls), time / 1e6) for name, (calls, time) in own.items()]
 
 
-def _not_ours(spans: Sequence[Event]) -> list[Event]:
-    """The operators that the recorder does not call: those that begin outside of its spans."""
+def _without_recorder(spans: Sequence[Event]) -> list[Event]:
+    """Return the operators that begin outside of the recorder's ranges."""
     ours: dict[Any, list[Interval]] = {}
     for span in spans:
         if _is(span, _SPANS["recorder"]):
@@ -130,23 +135,23 @@ def _not_ours(spans: Sequence[Event]) -> list[Event]:
 
 
 def _read(file: Path) -> tuple[list[dict[str, float]], list[Event]]:
-    """The steps of a trace, and all spans within them."""
+    """Return the phases of each step of a trace, and all events within the steps."""
     try:
         events = json.loads(file.read_text(encoding="utf-8", errors="replace"), strict=False)["traceEvents"]
         spans = [event for event in events if event.get("ph") == "X"]
         marks = [s for s in spans if str(s["name"]).startswith(_STEP) and s.get("cat") == "user_annotation"]
         threads = {(mark["pid"], mark["tid"]) for mark in marks}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file} is not a trace of torch.profiler ({type(error).__name__}: {error})") from error
-    mine = [span for span in spans if (span["pid"], span["tid"]) in threads]
-    ends = [_interval(span)[1] for span in mine if str(span["name"]).startswith("Optimizer.step#")]
-    # A program that ends early leaves a stretch behind its last step, which the profiler marks as a step too.
+        raise ValueError(f"not a trace of torch.profiler: {file} ({type(error).__name__}: {error})") from error
+    in_thread = [span for span in spans if (span["pid"], span["tid"]) in threads]
+    ends = [_interval(span)[1] for span in in_thread if str(span["name"]).startswith("Optimizer.step#")]
+    # The profiler also marks the time between the last step and the end of the program as a step: drop it.
     whole = [m for m in sorted(marks, key=lambda m: m["ts"]) if any(m["ts"] < e <= _interval(m)[1] for e in ends)]
-    return [_row(mark, mine) for mark in whole], _within(spans, whole)
+    return [_row(mark, in_thread) for mark in whole], _within(spans, whole)
 
 
 def _row(mark: Event, spans: Sequence[Event]) -> dict[str, float]:
-    """Seconds of the phases of one step."""
+    """Return number and total seconds of a step, and the seconds of each of its phases."""
     start, end = _interval(mark)
     near = [span for span in spans if span["ts"] < end and span["ts"] + span["dur"] > start]
     times = {name: time / 1e6 for name, time in phases_of(near, mark).items()}
@@ -161,7 +166,7 @@ def _within(spans: Sequence[Event], marks: Sequence[Event]) -> list[Event]:
 
 
 def _to_backward(spans: Sequence[Event], window: Interval) -> list[Interval]:
-    """From the first forward pass with gradients behind one backward pass to the beginning of the next."""
+    """Return intervals from the first forward pass with gradients after a backward pass to the next backward pass."""
     starts = sorted(float(s["ts"]) for s in spans if s["name"] == _FORWARD)
     found = []
     free = window[0]

@@ -1,4 +1,4 @@
-"""Findings on stderr while a program runs, beside whatever it prints itself."""
+"""Print findings to stderr while a program runs, without breaking its own output."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from edgeglass_diag.records import Finding, Window
 
 
 def finding_text(finding: Finding) -> str:
-    """One finding in one line without colours."""
+    """Return one finding as one line without colours."""
     because = f" (because of {finding.because_of})" if finding.because_of else ""
     head = f"edgeglass-diag: {finding.severity.upper()} {finding.code} {finding.name} at step {finding.step}{because}"
     return f"{head}: {finding.message}"
 
 
 class Announcer:
-    """Told each window in the writing thread; prints what was found to ``stream`` unless ``silent``."""
+    """Print the findings of each window to ``stream``, in the writing thread, unless ``silent``."""
 
     def __init__(self, stream: TextIO) -> None:
         self.silent = True
@@ -32,7 +32,7 @@ class Announcer:
 
 
 def _write(line: str, stream: TextIO) -> None:
-    """One line; where tqdm draws bars it is asked to write, so that bars are cleared before and drawn again after."""
+    """Print one line, through tqdm while it draws bars, so that it clears them before and redraws them after."""
     tqdm: Any = sys.modules.get("tqdm")
     if tqdm is not None and getattr(tqdm.tqdm, "_instances", None):
         tqdm.tqdm.write(line, file=stream)

@@ -1,4 +1,4 @@
-"""The watch of one process of a program: from the import of torch to the end of the process or of its ``main``."""
+"""Watch one process of a program, from the import of torch to the end of the process or of its ``main``."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from edgeglass_diag.process import StopTraining
 from edgeglass_diag.profiling.options import FOLDER
 from edgeglass_diag.profiling.steps import StepProfiler
 from edgeglass_diag.programs.announce import Announcer
-from edgeglass_diag.programs.children import Options, known_rank, open_rank_store
 from edgeglass_diag.programs.launch import hide_our_frames
+from edgeglass_diag.programs.options import ProcessOptions
+from edgeglass_diag.programs.rank_store import known_rank, open_rank_store
 from edgeglass_diag.store import RunWriter
 from edgeglass_diag.watching import Watch
 
@@ -29,14 +30,14 @@ _LOADER = "torch.utils.data._utils.worker"
 
 
 class Attachment:
-    """Watches this process, and the copies that are forked from it as soon as they train themselves.
+    """Watch this process, and each copy forked from it once it takes an optimizer step.
 
     Args:
         options: of the run.
-        writer: the store of the main process, which is there from the beginning; None in a child.
+        writer: the store of the main process, which exists from the start; None in a child.
     """
 
-    def __init__(self, options: Options, writer: RunWriter | None = None) -> None:
+    def __init__(self, options: ProcessOptions, writer: RunWriter | None = None) -> None:
         self._options, self._writer = options, writer
         self._left: list[Watch] = []  # of the process that this one was forked from; it must not be finalised here
         self._exit: SystemExit | None = None
@@ -45,8 +46,8 @@ class Attachment:
         os.register_at_fork(after_in_child=self._after_fork)
 
     @classmethod
-    def of_child(cls, options: Options) -> Attachment:
-        """Watch a process that somebody else runs, up to its end."""
+    def of_child(cls, options: ProcessOptions) -> Attachment:
+        """Watch this process, which another program started, up to its end."""
         attached = cls(options)
         attached._await_end()
         if getattr(multiprocessing.current_process(), "_inheriting", False):
@@ -54,7 +55,7 @@ class Attachment:
         return attached
 
     def close(self, error: BaseException | None, result: Mapping[str, object]) -> None:
-        """End the record; does nothing when it has ended."""
+        """End the record; do nothing if it has ended."""
         watch, self._watch = self._watch, None
         self._close_profile(error)
         if watch is not None:
@@ -67,7 +68,7 @@ class Attachment:
         watch = Watch(
             options.out,
             every=options.every,
-            rules=options.chosen_rules(),
+            rules=options.configured_rules(),
             stop_on=options.stop_on,
             on_window=self._announcer.window,
             store=self._open,
@@ -85,11 +86,11 @@ class Attachment:
             return
         try:
             profiler.__exit__(None if error is None else type(error), error, None)
-        except Exception as problem:  # the program has ended as it has; a trace that is lacking is said by the verb
+        except Exception as problem:  # the program has ended as it has; the command reports a missing trace
             print(f"edgeglass-diag: no profile: {type(problem).__name__}: {problem}", file=sys.stderr)
 
     def _open(self, stepped: bool) -> RunWriter | None:
-        """The store, now that there is something to write; a child that only computed gets none."""
+        """Open the store for the first window; return None in a child that took no optimizer step."""
         rank = known_rank()
         if multiprocessing.parent_process() is not None:
             # Processes of multiprocessing may end without atexit, and forget at their start what was asked for before.
@@ -104,7 +105,7 @@ class Attachment:
         return self._writer
 
     def _after_fork(self) -> None:
-        """In a forked copy: leave the parent's record alone, and begin one of its own after its first step.
+        """Leave the parent's record alone in a forked copy, and begin one of its own after its first step.
 
         Most copies load data and never step; recording from the start would cost them time for nothing.
         """
@@ -124,7 +125,7 @@ class Attachment:
         self._await_end()
 
     def _leave_loader(self, process: BaseProcess) -> None:
-        """A spawned loader never steps: it would for ever record its first window."""
+        """Stop recording in a spawned loader, which never steps and would record its first window for ever."""
         if getattr(getattr(process, "_target", None), "__module__", None) == _LOADER:
             self.close(None, {})
 
@@ -161,7 +162,7 @@ def _worker() -> str:
 
 
 def _before_run(tell: Callable[[BaseProcess], None]) -> None:
-    """Be told which function a spawned process is to run; nobody knows while its modules are still being imported."""
+    """Call ``tell`` with a spawned process before it runs its function, which is not known during its imports."""
     bootstrap = BaseProcess._bootstrap  # type: ignore[attr-defined]
 
     def telling(process: BaseProcess, *arguments: Any, **keywords: Any) -> Any:

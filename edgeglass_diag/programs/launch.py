@@ -1,4 +1,4 @@
-"""Runs a program as ``__main__`` of this process, as ``python program`` does, and says how it ended."""
+"""Run a program as ``__main__`` of this process, as ``python program`` does, and return how it ended."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType, TracebackType
 
-from edgeglass_diag.programs.target import Program
+from edgeglass_diag.process import StopTraining
+from edgeglass_diag.programs.targets import Program
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 def launch(program: Program) -> BaseException | None:
-    """Run a program to its end; gives what it raised, with a traceback free of our frames.
+    """Run a program to its end; return the exception that ended it, its traceback free of the frames of this package.
 
     An error is printed as Python prints it, through ``sys.excepthook``, which the program may have replaced.
     """
@@ -35,10 +36,25 @@ def launch(program: Program) -> BaseException | None:
     return None
 
 
-def show(error: BaseException) -> None:
-    """Print an error as the interpreter does that dies of it."""
+def print_error(error: BaseException) -> None:
+    """Print an error as the interpreter does when it ends by it."""
     sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
     sys.excepthook(type(error), error, error.__traceback__)
+
+
+def exit_status(error: BaseException | None) -> int:
+    """Return the exit status that the shell sees of a program which ended with ``error``."""
+    status = exit_argument(error)
+    return status if isinstance(status, int) else 0 if status is None else 1
+
+
+def exit_argument(error: BaseException | None) -> object:
+    """Return the argument of ``sys.exit`` with which this process ends as the program did."""
+    if isinstance(error, SystemExit):
+        return error.code
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    return 0 if error is None or isinstance(error, StopTraining) else 1
 
 
 def _run_script(program: Program, main: ModuleType) -> None:
@@ -50,7 +66,7 @@ def _run_script(program: Program, main: ModuleType) -> None:
 
 
 def _run_package(program: Program) -> None:
-    """A module, folder or archive, by the function with which Python itself runs them."""
+    """Run a module, folder or archive by the function with which Python itself runs them."""
     is_module = program.kind == "module"
     _set_path(os.getcwd() if is_module else os.path.abspath(program.target))
     sys.argv[:] = ["-m" if is_module else program.target, *program.arguments]
@@ -59,14 +75,14 @@ def _run_package(program: Program) -> None:
 
 
 def _set_path(first: str) -> None:
-    """Put the program's place where our own was: first on sys.path, unless Python was told to put none there."""
+    """Replace the first entry of sys.path by the program's place, unless Python runs with -P."""
     if sys.flags.safe_path:
         return
     sys.path[0] = first
 
 
 def hide_our_frames(error: BaseException, seen: frozenset[int] = frozenset()) -> None:
-    """Take our frames out of the tracebacks of an error and of those it came from."""
+    """Remove the frames of this package from the tracebacks of an error and of its causes."""
     if id(error) in seen:
         return
     error.__traceback__ = _without_ours(error.__traceback__)

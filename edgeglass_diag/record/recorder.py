@@ -103,6 +103,10 @@ class Recorder:
         """What attention logits are made of, None unless asked for."""
         return self._observers.inputs
 
+    def follow(self, optimizer: Optimizer) -> None:
+        """End windows with the steps of this optimizer, from its first one on; the others fall into its windows."""
+        self._clock.follow(optimizer)
+
     @property
     def named_parameters(self) -> list[tuple[str, Tensor]]:
         """All parameters of the models that ran so far, with their names."""

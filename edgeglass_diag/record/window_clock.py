@@ -35,6 +35,7 @@ class WindowClock:
         self._thread: int | None = None
         self._process = os.getpid()
         self._primary_optimizer: weakref.ref[Optimizer] | None = None
+        self._followed: weakref.ref[Optimizer] | None = None
         self._steps: Counter[int] = Counter()
         self._steps_since_primary: Counter[int] = Counter()
 
@@ -78,11 +79,18 @@ class WindowClock:
         self._steps[id(optimizer)] += 1
         self._thread = threading.get_ident()
 
+    def follow(self, optimizer: Optimizer) -> None:
+        """Let this optimizer be the primary one from its first step on."""
+        self._followed = weakref.ref(optimizer)
+
     def ends_with(self, optimizer: Optimizer) -> bool:
         """Return whether the step of this optimizer ends the window.
 
         The primary optimizer is followed by another when it is gone or steps no more.
         """
+        followed = None if self._followed is None else self._followed()
+        if followed is not None and self._steps[id(followed)]:
+            return optimizer is followed
         primary = None if self._primary_optimizer is None else self._primary_optimizer()
         self._steps_since_primary[id(optimizer)] += 1
         if primary is None or optimizer is primary or self._steps_since_primary[id(optimizer)] > 1:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from edgeglass_diag.evaluate.frames import recall_frame
-from edgeglass_diag.evaluate.pictures import pictures
+from edgeglass_diag.evaluation.frames import recall_frame
+from edgeglass_diag.evaluation.pictures import pictures
 from edgeglass_diag.figures.lines import loss_figure
 from edgeglass_diag.figures.retrieval import recall_bars
 from edgeglass_diag.figures.style import TEMPLATES
 from edgeglass_diag.report.report_run import Subject
+from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -73,7 +74,7 @@ def pack(text: str) -> str:
 
 def loss_of(subject: Subject, album: Album) -> Drawn | None:
     """The loss by step, where one was recorded."""
-    loss, chance = subject.series("loss/total"), subject.series("loss/chance")
+    loss, chance = subject.series(LOSS_TOTAL), subject.series(LOSS_CHANCE)
     if loss.empty:
         return None
     themes = {name: loss_figure(loss, chance, template) for name, template in TEMPLATES.items()}

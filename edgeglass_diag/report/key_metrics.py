@@ -7,7 +7,13 @@ from collections.abc import Callable
 from statistics import median
 from typing import TYPE_CHECKING
 
+from edgeglass_diag.figures.of_run import widest_sides
 from edgeglass_diag.report.render import small
+from edgeglass_diag.signals import Signal
+from edgeglass_diag.signals.attention import ATTENTION_ENTROPY, ATTENTION_LOGIT_STD
+from edgeglass_diag.signals.embeddings import EMBEDDING_SAMPLE_SIGNAL
+from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
+from edgeglass_diag.signals.parameters import GRADIENT_NORM, UPDATE_RATIO
 
 if TYPE_CHECKING:
     from edgeglass_diag.store import Run
@@ -15,8 +21,8 @@ if TYPE_CHECKING:
 Row = tuple[str, str, str, str]
 
 
-def vitals(run: Run) -> list[Row]:
-    """What was measured, at which sites, in the first and the last recorded window; only what the run has."""
+def key_metrics(run: Run) -> list[Row]:
+    """Return what was measured, at which sites, in the first and the last recorded window; only what the run has."""
     rows: list[Row] = []
     for signal, label, fold in _SIGNALS:
         if signal not in run.signals:
@@ -36,26 +42,17 @@ def vitals(run: Run) -> list[Row]:
 def _sides(run: Run) -> list[Row]:
     """Sample signal of each embedding side at its full width."""
     series: dict[str, dict[int, float]] = {}
-    for _, reading in run.readings("embedding/sample_signal"):
+    for _, reading in run.readings(EMBEDDING_SAMPLE_SIGNAL):
         series.setdefault(reading.site, {})[reading.step] = reading.values[0]
-    widest: dict[str, str] = {}
-    for site in series:
-        stem = site.split("[:")[0]
-        widest[stem] = max(widest.get(stem, site), site, key=_width)
     return [
         (
             "share of an embedding's energy that depends on the sample",
-            site,
-            small(series[site][min(series[site])]),
-            small(series[site][max(series[site])]),
+            side.path,
+            small(series[side.path][min(series[side.path])]),
+            small(series[side.path][max(series[side.path])]),
         )
-        for site in widest.values()
+        for side in widest_sides(site for site in run.sites if site.path in series)
     ]
-
-
-def _width(site: str) -> int:
-    digits = site.rpartition("[:")[2].rstrip("]")
-    return int(digits) if digits.isdecimal() else 0
 
 
 def _fold(values: list[float], fold: Callable[[list[float]], float] | None) -> str:
@@ -65,11 +62,11 @@ def _fold(values: list[float], fold: Callable[[list[float]], float] | None) -> s
     return small(finite[0] if fold is None else fold(finite))
 
 
-_SIGNALS: tuple[tuple[str, str, Callable[[list[float]], float] | None], ...] = (
-    ("loss/total", "loss", None),
-    ("loss/chance", "loss of knowing nothing", None),
-    ("attention/entropy", "attention entropy, median over heads (1: uniform)", median),
-    ("attention/logit_std", "spread of the attention logits, median over heads", median),
-    ("gradient/norm", "gradient norm", None),
-    ("update/ratio", "relative size of an update, median over parameters", median),
+_SIGNALS: tuple[tuple[Signal, str, Callable[[list[float]], float] | None], ...] = (
+    (LOSS_TOTAL, "loss", None),
+    (LOSS_CHANCE, "loss of knowing nothing", None),
+    (ATTENTION_ENTROPY, "attention entropy, median over heads (1: uniform)", median),
+    (ATTENTION_LOGIT_STD, "spread of the attention logits, median over heads", median),
+    (GRADIENT_NORM, "gradient norm", None),
+    (UPDATE_RATIO, "relative size of an update, median over parameters", median),
 )

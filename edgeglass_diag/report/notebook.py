@@ -10,15 +10,15 @@ _SETUP = """import pandas as pd
 import plotly.io
 
 import edgeglass_diag as eg
-from edgeglass_diag.evaluate.frames import curve_frame, recall_frame
-from edgeglass_diag.evaluate.pictures import pictures
+from edgeglass_diag.comparison import compare_runs
+from edgeglass_diag.evaluation.embeddings import numpy_sample
+from edgeglass_diag.evaluation.frames import curve_frame, recall_frame
+from edgeglass_diag.evaluation.pictures import pictures
 from edgeglass_diag.figures.lines import loss_figure
 from edgeglass_diag.figures.retrieval import recall_bars
 from edgeglass_diag.figures.style import TEMPLATES
-from edgeglass_diag.records import UsageError
-from edgeglass_diag.verbs.compare import compare_runs
-from edgeglass_diag.verbs.evaluate import evaluate
-from edgeglass_diag.verbs.pictures import numpy_sample
+from edgeglass_diag.render.findings import sites_text
+from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
 
 plotly.io.renderers.default = "plotly_mimetype"
 template = TEMPLATES["light"]
@@ -32,25 +32,25 @@ _CONFIGURATIONS = """comparison = compare_runs(list(runs.values()))
 pd.DataFrame(comparison["differing_settings"], index=list(runs)).T"""
 
 _LOSSES = """for label, run in runs.items():
-    if "loss/total" in run.signals:
-        loss = run.frame("loss/total", site="")
-        chance = run.frame("loss/chance", site="") if "loss/chance" in run.signals else loss.head(0)
+    if LOSS_TOTAL in run.signals:
+        loss = run.frame(LOSS_TOTAL, site="")
+        chance = run.frame(LOSS_CHANCE, site="") if LOSS_CHANCE in run.signals else loss.head(0)
         loss_figure(loss, chance, template).update_layout(title=label).show()"""
 
 _EVALUATION = """results, samples = {}, {}
 for label, run in runs.items():
     try:
-        results[label], embeddings = evaluate(run.folder, split=split)
-        samples[label] = numpy_sample(embeddings)
-    except UsageError as error:
+        evaluated = eg.evaluate(run.folder, split=split)
+        results[label], samples[label] = dict(evaluated.values), numpy_sample(evaluated.embeddings)
+    except eg.UsageError as error:
         print(f"{label}: no embeddings to evaluate ({error})")
 recalls = [recall_frame(result).assign(run=label) for label, result in results.items()]
 if recalls:
     recall_bars(pd.concat(recalls, ignore_index=True), template).show()
 pd.concat(recalls, ignore_index=True) if recalls else None"""
 
-_FINDINGS = """pd.DataFrame([{"run": label, "severity": str(f.severity), "code": f.code, "name": f.name, "site": f.site,
-               "step": f.step, "message": f.message, "fix": f.fix, "because of": f.because_of}
+_FINDINGS = """pd.DataFrame([{"run": label, "severity": str(f.severity), "code": f.code, "name": f.name,
+               "site": sites_text(f), "step": f.step, "message": f.message, "fix": f.fix, "because of": f.because_of}
               for label, run in runs.items() for f in run.findings])"""
 
 _PICTURES = """figures = {label: pictures(result, samples[label], {"light": template})["light"]

@@ -53,7 +53,7 @@ def duration(seconds: float | None) -> str:
 
 
 def retrieval_sentence(name: str, result: Mapping[str, Any]) -> str:
-    """Recall@1 beside chance, and whether the interval leaves it."""
+    """Return recall@1 with its chance level, and whether the interval leaves it."""
     parts = []
     for way, words in WAYS.items():
         recall, chance = result[way]["R@1"], result["chance"][way]["R@1"]

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from edgeglass_diag.signals import Signal
+from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
 from edgeglass_diag.verdict import Branch, Verdict, judge, nest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from edgeglass_diag.evaluate.pairs import PairSample
+    from edgeglass_diag.evaluation.pairs import PairSample
     from edgeglass_diag.store import Run
 
 
@@ -42,11 +44,11 @@ class Subject:
     @cached_property
     def verdict(self) -> Verdict:
         """Is it learning, and if not, what is wrong."""
-        losses, chance = self.series("loss/total"), self.series("loss/chance")
+        losses, chance = self.series(LOSS_TOTAL), self.series(LOSS_CHANCE)
         last = float(chance["value"].iloc[-1]) if len(chance) else None
         return judge(self.run.findings, losses["value"].tolist(), last, self.run.status)
 
-    def series(self, signal: str) -> pd.DataFrame:
+    def series(self, signal: Signal) -> pd.DataFrame:
         """A signal of the whole model by step: columns step and value."""
         import pandas as pd
 

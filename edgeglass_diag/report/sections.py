@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from edgeglass_diag.report.figures import Album, Drawn, embeddings_of, loss_of, recalls_of
-from edgeglass_diag.report.key_metrics import vitals
+from edgeglass_diag.report.key_metrics import key_metrics
 from edgeglass_diag.report.render import (
     WAYS,
     divergence_sentence,
@@ -20,6 +20,7 @@ from edgeglass_diag.report.render import (
     retrieval_sentence,
 )
 from edgeglass_diag.report.report_run import Subject, last_finite
+from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
 
 Rows = list[tuple[str, list[str]]]
 RECALLS = ("R@1", "R@5", "R@10")
@@ -54,7 +55,7 @@ def sections(subjects: Sequence[Subject], comparison: Mapping[str, Any], album: 
 
 
 def setup(subjects: Sequence[Subject]) -> Rows:
-    """What ran where and how long; one column per run, rows without a word left out."""
+    """What ran where and how long; one column per run, empty rows left out."""
     columns = [_about(s) for s in subjects]
     keys = dict.fromkeys(key for column in columns for key in column)
     return [(key, [column.get(key, "–") for column in columns]) for key in keys]
@@ -70,10 +71,10 @@ def settings(subjects: Sequence[Subject]) -> list[tuple[str, list[str], bool]]:
 
 
 def results(subjects: Sequence[Subject]) -> Rows:
-    """Losses beside chance, recalls with their intervals, and the geometry at full width."""
+    """Losses with their chance level, recalls with their intervals, and the geometry at full width."""
     rows: Rows = [
         ("train loss", [number(_train_loss(s)) for s in subjects]),
-        ("chance level of the loss", [number(last_finite(s.series("loss/chance"))) for s in subjects]),
+        ("chance level of the loss", [number(last_finite(s.series(LOSS_CHANCE))) for s in subjects]),
         ("validation loss", [number(s.run.result.get("val_loss")) for s in subjects]),
     ]
     for way, words in WAYS.items():
@@ -85,7 +86,7 @@ def results(subjects: Sequence[Subject]) -> Rows:
 def _train_loss(subject: Subject) -> object:
     """What the run reports, else the last loss that was recorded."""
     told = subject.run.result.get("train_loss")
-    return last_finite(subject.series("loss/total")) if told is None else told
+    return last_finite(subject.series(LOSS_TOTAL)) if told is None else told
 
 
 def _recall(subject: Subject, way: str, k: str) -> str:
@@ -127,7 +128,7 @@ def _failure(subject: Subject, drawn: Sequence[Drawn]) -> dict[str, Any]:
         "label": subject.label,
         "verdict": subject.verdict,
         "branches": subject.branches,
-        "vitals": vitals(subject.run),
+        "key_metrics": key_metrics(subject.run),
         "figures": [figure for figure in drawn if figure.kind != "mrl"],
         "shapes": _shapes(result["mrl"]) if result else [],
         "hubness": _hubness(result["geometry"]["hubness"]) if result else [],

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from edgeglass_diag.records import Finding, Severity
+from edgeglass_diag.records import Bounds, Finding, Severity
 from edgeglass_diag.rules.base import Rule
-from edgeglass_diag.rules.history import History, held
-from edgeglass_diag.rules.training_state import MOVED, no_better_than_chance, side_wakes
+from edgeglass_diag.rules.causality import INPUTS, OBJECTIVE, REACH, STEPS
+from edgeglass_diag.rules.embeddings import side_wakes
+from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.training_state import MOVED, no_better_than_chance
+from edgeglass_diag.signals.attention import ATTENTION_EFFECTIVE_NUM_OUTPUTS, ATTENTION_ENTROPY, ATTENTION_LOGIT_STD
+from edgeglass_diag.signals.signal import Signal
 
 
 @dataclass(frozen=True)
@@ -25,37 +29,49 @@ class AttentionStaysUniform(Rule):
     """
 
     entropy: float = 0.98
-    steps: float = 40
-    windows: float = 5
+    steps: int = 40
+    windows: int = 5
 
     code = "EG101"
     name = "attention-stays-uniform"
+    title = "Attention stays uniform"
     severity = Severity.WARNING
+    page = "attention"
+    signals = (ATTENTION_ENTROPY, ATTENTION_LOGIT_STD)
     source = (
         "derived: Gaussian logits of std s over n keys lower the entropy by about s^2 / (2 ln n); .98 is s = 0.5 at 577"
     )
     fix = "Mend what keeps the loss at chance first; if it persists, put a norm before queries and keys."
     refuted_by_learning = True
+    faulty = "entropy 0.99 at step 400 while the loss is ln B"
+    healthy = "entropy 0.99 at init, or as the loss falls"
+    brought_by = ("EG301", *INPUTS, *OBJECTIVE, *STEPS, "EG503", *REACH)
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per attention site."""
+        """Return one finding per attention site."""
         stuck = no_better_than_chance(history, 0.01)
-        if stuck is None or not stuck.lasting(steps=int(self.steps), windows=int(self.windows)):
+        if stuck is None or not stuck.lasting(steps=self.steps, windows=self.windows):
             return
-        if history.cumulated_update(stuck.since) < MOVED or side_wakes(history):
+        since = stuck.since
+        if history.cumulated_update(since) < MOVED or side_wakes(history):
             return
-        for site, series in history.of("attention/entropy"):
-            flat = held(series, lambda step, value: value >= self.entropy and step >= stuck.since)
-            if flat is None or not flat.lasting(steps=int(self.steps), windows=int(self.windows)):
+        for site, series in history.of(ATTENTION_ENTROPY):
+            flat = series.streak(lambda step, value: value >= self.entropy and step >= since)
+            if flat is None or not flat.lasting(steps=self.steps, windows=self.windows):
                 continue
-            spread = history.series("attention/logit_std", site)
+            spread = history.series(ATTENTION_LOGIT_STD, site)
             yield self.finding(
                 history,
-                f"{site}: entropy {series.last:.4f} of the uniform's since step {flat.since} (logit std "
-                f"{spread.last:.3g}) while the loss stays at chance",
+                f"{site} has an entropy of {series.last:.4f} of the uniform's since step {flat.since} (logit std "
+                f"{spread.last:.3g}), while the loss stays at chance",
                 site=site,
-                evidence={"entropy": series.last, "logit_std": spread.last, "since": flat.since},
+                since=flat.since,
+                evidence={"entropy": series.last, "logit_std": spread.last},
             )
+
+    def bounds(self) -> Mapping[Signal, Bounds]:
+        """Return the entropy above which attention is uniform."""
+        return {ATTENTION_ENTROPY: Bounds(high=self.entropy)}
 
 
 @dataclass(frozen=True)
@@ -71,31 +87,41 @@ class QueriesAlike(Rule):
     """
 
     excess: float = 1e-4
-    steps: float = 40
-    windows: float = 5
+    steps: int = 40
+    windows: int = 5
 
     code = "EG102"
     name = "queries-alike"
+    title = "All queries read the same"
     severity = Severity.WARNING
+    page = "attention"
+    signals = (ATTENTION_EFFECTIVE_NUM_OUTPUTS,)
     source = "derived: an excess of 1e-4 is a mean squared sine of 1e-4, an angle of half a degree between outputs"
     fix = "Give the latents different starts (draw them independently), and look at what makes the attention uniform."
     refuted_by_learning = True
+    faulty = "64 latents, 1.00000 distinct outputs at step 200"
+    healthy = "64 latents, 1.2 distinct outputs"
+    brought_by = ("EG002", "EG301", *OBJECTIVE, *STEPS)
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per attention site."""
+        """Return one finding per attention site."""
         stuck = no_better_than_chance(history, 0.01)
         if stuck is None or side_wakes(history):
             return
-        for site, series in history.of("attention/distinct"):
-            alike = held(series, lambda _, value: value <= 1 + self.excess)
-            if alike is None or not alike.lasting(steps=int(self.steps), windows=int(self.windows)):
+        for site, series in history.of(ATTENTION_EFFECTIVE_NUM_OUTPUTS):
+            alike = series.streak(lambda _, value: value <= 1 + self.excess)
+            if alike is None or not alike.lasting(steps=self.steps, windows=self.windows):
                 continue
             if max(series.values) <= 1 + 1e-9 or history.cumulated_update(alike.since) < MOVED:
                 continue
             yield self.finding(
                 history,
-                f"{site}: all queries give the same output since step {alike.since} "
-                f"({series.last:.5f} effective distinct outputs)",
+                f"{site} has {series.last:.5f} effectively distinct outputs since step {alike.since}",
                 site=site,
-                evidence={"distinct": series.last, "since": alike.since},
+                since=alike.since,
+                evidence={"effective_num_outputs": series.last},
             )
+
+    def bounds(self) -> Mapping[Signal, Bounds]:
+        """Return the number of distinct outputs below which all queries read the same."""
+        return {ATTENTION_EFFECTIVE_NUM_OUTPUTS: Bounds(low=1 + self.excess)}

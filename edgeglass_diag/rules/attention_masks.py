@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
+from edgeglass_diag.signals.activations import ACTIVATION_NONFINITE
+from edgeglass_diag.signals.attention import ATTENTION_MASKED_QUERIES, ATTENTION_PADDING_MASS, ATTENTION_VALID_KEYS
+from edgeglass_diag.signals.batches import DATA_PADDING
+from edgeglass_diag.site_paths import first_call, is_within
+from edgeglass_diag.sites import AttentionSite
 
 
 @dataclass(frozen=True)
@@ -22,34 +27,39 @@ class MassOnPadding(Rule):
     """
 
     slack: float = 0.02
-    windows: float = 3
+    windows: int = 3
 
     code = "EG105"
     name = "mask-inverted"
+    title = "Attention mask inverted"
     severity = Severity.CRITICAL
+    page = "attention"
+    signals = (ATTENTION_VALID_KEYS, ATTENTION_PADDING_MASS, DATA_PADDING)
     source = "derived: the valid keys of a right mask are the tokens without padding; pytorch #27968, DETR #96"
     fix = "key_padding_mask is True for padding, F.scaled_dot_product_attention's mask True for keys that count."
+    faulty = "key_padding_mask=tokens != PAD"
+    healthy = "key_padding_mask=tokens == PAD"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per attention site."""
-        shares = [(site, series) for site, series in history.of("data/padding") if len(series)]
-        for site, valid in history.of("attention/valid_keys"):
-            hidden = history.series("attention/padding_mass", site)
+        """Return one finding per attention site."""
+        shares = list(history.of(DATA_PADDING))
+        for site, valid in history.of(ATTENTION_VALID_KEYS):
+            hidden = history.series(ATTENTION_PADDING_MASS, site)
             if len(hidden) and hidden.last == 0:
                 continue
             for tokens, padding in shares:
                 if self._inverted(valid.values, [padding.at(step) for step in valid.steps]):
                     yield self.finding(
                         history,
-                        f"{site}: {valid.last:.0%} of the keys are valid, as many as {tokens} has padding "
-                        f"({padding.last:.0%}): the mask is inverted",
+                        f"{site} sees {valid.last:.0%} of its keys, as many as {tokens} has padding "
+                        f"({padding.last:.0%})",
                         site=site,
                         evidence={"valid_keys": valid.last, "padding": padding.last, "tokens": tokens},
                     )
                     break
 
     def _inverted(self, valid: list[float], padding: list[float]) -> bool:
-        recent = list(zip(valid, padding, strict=True))[-int(self.windows) :]
+        recent = list(zip(valid, padding, strict=True))[-self.windows :]
         return len(recent) >= self.windows and all(
             abs(v - p) <= self.slack and abs(v - (1 - p)) > 2 * self.slack for v, p in recent
         )
@@ -65,27 +75,32 @@ class FullyMasked(Rule):
     not finite in the same run, a fact (info) otherwise: rows of padding are often masked whole and never read.
     """
 
-    windows: float = 1
+    windows: int = 1
 
     code = "EG106"
     name = "fully-masked"
+    title = "Queries without any valid key"
     severity = Severity.CRITICAL
+    page = "attention"
+    signals = (ATTENTION_MASKED_QUERIES, ACTIVATION_NONFINITE)
     source = "derived: softmax over an empty set; pytorch #41508"
     fix = "Let every query see one key at least, itself or the first token."
+    faulty = "mask = torch.zeros(B, 1, 1, L, dtype=torch.bool)  # an empty text"
+    healthy = "mask[..., 0] = True"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per attention site."""
-        for site, series in history.of("attention/masked_queries"):
-            if sum(value > 0 for value in series.values[-int(self.windows) :]) < self.windows:
+        """Return one finding per attention site."""
+        for site, series in history.at(AttentionSite, ATTENTION_MASKED_QUERIES):
+            if sum(value > 0 for value in series.values[-self.windows :]) < self.windows:
                 continue
-            broken = [place for place, values in history.of("activation/nonfinite") if values.last > 0]
-            owner = site.split("#")[0].removesuffix(".attention")
-            harmed = [place for place in broken if place == owner or owner.startswith(place) or place.startswith(owner)]
+            broken = [place for place, values in history.of(ACTIVATION_NONFINITE) if values.last > 0]
+            owner = first_call(site.module)
+            harmed = [place for place in broken if is_within(owner, place) or is_within(place, owner)]
             yield self.finding(
                 history,
-                f"{site}: {series.last:.1%} of the queries have no valid key"
-                + (f", and the output of {harmed[0]} is not finite" if harmed else ""),
-                site=site,
+                f"{series.last:.1%} of the queries of {site.path}"
+                + (f", and the output of {harmed[0] or 'the model'} is not finite" if harmed else ""),
+                site=site.path,
                 severity=Severity.CRITICAL if harmed else Severity.INFO,
                 evidence={"share": series.last, "not_finite": harmed[:5]},
             )

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edgeglass_diag.records import Finding, Severity
-from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.history import History
-from edgeglass_diag.rules.training_state import stuck
+from edgeglass_diag.rules.training_state import at_chance
+from edgeglass_diag.signals.attention import (
+    ATTENTION_ENTROPY,
+    ATTENTION_LOGIT_MAX,
+    ATTENTION_LOGIT_STD,
+    ATTENTION_TOP1,
+    OPERAND_KEYS,
+)
 
 
 @dataclass(frozen=True)
@@ -17,45 +25,75 @@ class AttentionSaturated(Rule):
 
     Why: a saturated softmax passes almost no gradient to queries and keys; what they look at at random stays.
 
-    Formula: the softmax entropy over ln(valid keys), averaged over heads, is at most ``entropy`` and the standard
-    deviation of the logits at least ``spread``, in every recorded window from the first on, over at least ``steps``
-    steps and ``windows`` windows. A warning where the loss is no more than a tenth better than chance meanwhile,
-    or the spread is ``extreme``; a fact (info) otherwise.
+    Formula: in a run, the softmax entropy over ln(valid keys), averaged over heads, is at most ``entropy`` and the
+    standard deviation of the logits at least ``spread``, in every recorded window from the first on, over at least
+    ``steps`` steps and ``windows`` windows. A warning where the loss is no more than a tenth better than chance
+    meanwhile, or the spread is ``extreme``; a fact (info) otherwise.
+
+    Before the first step, the logits' standard deviation over n keys, ``init_keys`` at least, is at least
+    sqrt(2 ln n), above which the sum of n exponentials of Gaussian logits is dominated by its largest few (the freezing
+    point of the random energy model).
     """
 
     entropy: float = 0.05
     spread: float = 10.0
     extreme: float = 100.0
-    steps: float = 10
-    windows: float = 4
+    steps: int = 10
+    windows: int = 4
+    init_keys: int = 8
 
     code = "EG103"
     name = "attention-saturated"
+    title = "Attention saturated"
     severity = Severity.WARNING
+    page = "attention"
+    signals = (ATTENTION_ENTROPY, ATTENTION_LOGIT_STD, ATTENTION_TOP1)
     source = (
         "derived: Gaussian logits of std s over 577 keys have H / ln n = .26 at s = 5 and below .05 from s = 15 on; "
         "trained attention sharpens, random attention must not begin so. Stabilizing Transformer Training by "
-        "Preventing Attention Entropy Collapse, https://arxiv.org/abs/2303.06296"
+        "Preventing Attention Entropy Collapse, https://arxiv.org/abs/2303.06296. At init: random energy model, "
+        "Derrida 1981, https://doi.org/10.1103/PhysRevB.24.2613; at 577 keys 3.57"
     )
     fix = "Divide the logits by the root of the head's width, put a norm before queries and keys, or lower their init."
+    faulty = "scores = q @ k.T"
+    healthy = "scores = q @ k.T / math.sqrt(q.shape[-1])"
+    brought_by = ("EG104", "EG204", "EG202")
+    stages = (Stage.INIT, Stage.RUN)
+    aliases = {"EG052": {"keys": "init_keys"}}  # noqa: RUF012
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per attention site."""
-        for site, series in history.of("attention/entropy"):
-            state = history.streak(("EG103", self.entropy, site), series, lambda _, value: value <= self.entropy)
+        """Return one finding per attention site."""
+        for site, series in history.of(ATTENTION_ENTROPY):
+            state = series.streak(lambda _, value: value <= self.entropy)
             if state is None or state.windows < len(series):
                 continue
-            spread = history.series("attention/logit_std", site)
-            if not state.lasting(steps=int(self.steps), windows=int(self.windows)) or spread.last < self.spread:
+            spread = history.series(ATTENTION_LOGIT_STD, site)
+            if not state.lasting(steps=self.steps, windows=self.windows) or spread.last < self.spread:
                 continue
-            loud = min(spread.values) >= self.extreme or stuck(history, steps=int(self.steps))
+            loud = min(spread.values) >= self.extreme or at_chance(history, steps=self.steps)
             yield self.finding(
                 history,
-                f"{site}: entropy {series.last:.3f} of the uniform's, logits with std {spread.last:.3g}, since step "
-                f"{state.since}",
+                f"{site} has an entropy of {series.last:.3f} of the uniform's and logits of std {spread.last:.3g} "
+                f"since step {state.since}",
                 site=site,
+                since=state.since,
                 severity=Severity.WARNING if loud else Severity.INFO,
-                evidence={"entropy": series.last, "logit_std": spread.last, "since": state.since},
+                evidence={"entropy": series.last, "logit_std": spread.last},
+            )
+
+    def check_at_init(self, history: History) -> Iterable[Finding]:
+        """Return one finding per attention site."""
+        for site, counts in history.of(OPERAND_KEYS):
+            spread, keys = history.series(ATTENTION_LOGIT_STD, site), counts.last
+            if keys < self.init_keys or not len(spread) or spread.last < math.sqrt(2 * math.log(keys)):
+                continue
+            top1, limit = history.series(ATTENTION_TOP1, site), math.sqrt(2 * math.log(keys))
+            yield self.finding(
+                history,
+                f"{site} has logits of std {spread.last:.3g} over {keys:.0f} keys (below {limit:.3g}): the largest "
+                f"weight is {top1.last:.2f} on average",
+                site=site,
+                evidence={"logit_std": spread.last, "keys": keys, "top1": top1.last},
             )
 
 
@@ -72,21 +110,29 @@ class AttentionLogitsExplode(Rule):
 
     code = "EG104"
     name = "attention-logits-explode"
+    title = "Attention logits explode"
     severity = Severity.WARNING
+    page = "attention"
+    signals = (ATTENTION_LOGIT_MAX,)
     source = (
         "Small-scale proxies for large-scale Transformer training instabilities, https://arxiv.org/abs/2309.14322: "
         "all runs with logits above 1e4 diverged"
     )
     fix = "Normalise queries and keys (qk-norm), lower the learning rate, or warm up longer."
+    faulty = "attention logits of up to 20000"
+    healthy = "attention logits of up to 30"
+    brought_by = ("EG207", "EG204", "EG202", "EG504")
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per attention site."""
-        for site, series in history.of("attention/logit_max"):
-            state = history.streak(("EG104", self.logit, site), series, lambda _, value: value > self.logit)
+        """Return one finding per attention site."""
+        for site, series in history.of(ATTENTION_LOGIT_MAX):
+            state = series.streak(lambda _, value: value > self.logit)
             if state is not None and state.windows >= 2:
                 yield self.finding(
                     history,
-                    f"{site}: attention logits of up to {series.last:.3g} since step {state.since}",
+                    f"{site} has logits of up to {series.last:.3g} since step {state.since}, at first up to "
+                    f"{series.values[0]:.3g}",
                     site=site,
-                    evidence={"logit_max": series.last, "first": series.values[0], "since": state.since},
+                    since=state.since,
+                    evidence={"logit_max": series.last, "first": series.values[0]},
                 )

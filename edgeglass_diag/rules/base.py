@@ -5,52 +5,122 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from typing import ClassVar
 
-from edgeglass_diag.records import Finding, Severity
+from edgeglass_diag.records import Bounds, ConfiguredRule, Finding, Severity, SourceLine
 from edgeglass_diag.rules.history import History
+from edgeglass_diag.signals.signal import Signal
+
+
+class Stage(StrEnum):
+    """Where a rule looks."""
+
+    INIT = "init"
+    RUN = "run"
+    LOG = "log"
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One check. Thresholds are dataclass fields, so that a configuration can set them.
+    """One check. Thresholds are dataclass fields, so that a configuration can set them; those that count are integers.
 
-    The docstring of a rule is its page: why, formula, threshold. ``source`` says where the threshold comes from.
-    ``refuted_by_learning`` says that its verdict is "nothing is learned like this", so that a model which then learns
-    proves it wrong.
+    The docstring of a rule is its page of documentation: what is wrong, why it is bad, formula, threshold.
+
+    Attributes:
+        code: stable code.
+        name: the fault as a slug.
+        title: the fault in a practitioner's words, with which its messages begin.
+        severity: how bad it is.
+        page: page of the dashboard that shows it.
+        signals: what it judges, the most telling first.
+        source: where the thresholds come from.
+        fix: what to do.
+        faulty: an example of the fault, in a line of code or of a log.
+        healthy: the same line without it.
+        brought_by: codes of the faults that can bring it, the most direct first.
+        stages: where it is looked for: before the first step, in a run, in logged numbers (by the audit).
+        aliases: codes that it had, with the names that its thresholds had under them and have now.
+        refuted_by_learning: whether its verdict is "nothing is learned like this", so that a model which then learns
+            proves it wrong.
     """
 
     code: ClassVar[str]
     name: ClassVar[str]
+    title: ClassVar[str]
     severity: ClassVar[Severity]
     source: ClassVar[str]
     fix: ClassVar[str]
+    page: ClassVar[str] = "overview"
+    signals: ClassVar[tuple[Signal, ...]] = ()
+    faulty: ClassVar[str] = ""
+    healthy: ClassVar[str] = ""
+    brought_by: ClassVar[tuple[str, ...]] = ()
+    stages: ClassVar[tuple[Stage, ...]] = (Stage.RUN,)
+    aliases: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     refuted_by_learning: ClassVar[bool] = False
 
     def check(self, history: History) -> Iterable[Finding]:
-        """Findings that the history supports now; the same finding may be returned again."""
-        raise NotImplementedError
+        """Return the findings that a run, or an inspection before it, supports now; they may be returned again."""
+        return ()
+
+    def check_at_init(self, history: History) -> Iterable[Finding]:
+        """Return what an inspection before the first optimizer step alone shows."""
+        return ()
+
+    def bounds(self) -> Mapping[Signal, Bounds]:
+        """Return where signals are healthy by the thresholds; empty where a threshold alone does not tell."""
+        return {}
+
+    def configured(self) -> ConfiguredRule:
+        """Return the rule as it runs, for ``run.json``."""
+        return ConfiguredRule(
+            self.code,
+            self.name,
+            self.title,
+            self.thresholds,
+            self.page,
+            tuple(str(signal) for signal in self.signals),
+            {str(signal): bounds for signal, bounds in self.bounds().items()},
+        )
 
     def finding(
         self,
         history: History,
-        message: str,
+        detail: str,
         *,
         site: str = "",
         evidence: Mapping[str, object],
         severity: Severity | None = None,
-        fix: str | None = None,
+        since: int | None = None,
+        place: SourceLine | None = None,
+        focus: str = "",
     ) -> Finding:
-        """A finding of this rule at the newest step."""
+        """Return a finding of this rule at the newest step.
+
+        Args:
+            history: what has been recorded.
+            detail: numbers and place, in words; the title is put in front.
+            site: path of the site, empty for the whole model.
+            evidence: what was measured, by name, for people.
+            severity: that of the rule where None.
+            since: the step from which on it is so.
+            place: the line of source that brought it.
+            focus: path of the site to look at first, where it is not ``site``.
+        """
         return Finding(
             self.code,
             self.name,
             severity or self.severity,
             site,
             max(history.last_step, 0),
-            message,
+            f"{self.title}: {detail}",
             dict(evidence),
-            fix or self.fix,
+            self.fix,
+            sites=(site,),
+            since=since,
+            place=place,
+            focus=focus,
         )
 
     @property
@@ -59,11 +129,11 @@ class Rule:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
-    def page(cls) -> str:
-        """The rule's own words."""
+    def documentation(cls) -> str:
+        """Return the rule's own text."""
         return inspect.cleandoc(cls.__doc__ or "")
 
     @classmethod
     def summary(cls) -> str:
-        """First sentence of the page."""
-        return cls.page().split("\n\n")[0].replace("\n", " ")
+        """Return the first sentence of its text."""
+        return cls.documentation().split("\n\n")[0].replace("\n", " ")

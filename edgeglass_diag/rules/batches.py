@@ -8,10 +8,16 @@ from math import log
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
-from edgeglass_diag.rules.history import History, Series
+from edgeglass_diag.rules.causality import DIVERGENCE, INPUTS, OBJECTIVE, STEPS
+from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.inputs import alike
 from edgeglass_diag.rules.loss import guessing
+from edgeglass_diag.rules.series import Series
 from edgeglass_diag.rules.training_state import is_paired, no_better_than_chance
+from edgeglass_diag.signals.batches import DATA_FINGERPRINT, DATA_REPEATED, DATA_SAMPLES
+from edgeglass_diag.signals.embeddings import EMBEDDING_ALIGNMENT, EMBEDDING_SAMPLE_SIGNAL
+from edgeglass_diag.signals.losses import LOSS_ACCURACY, LOSS_TARGET_ENTROPY
+from edgeglass_diag.sites import BatchSite
 
 
 @dataclass(frozen=True)
@@ -27,25 +33,31 @@ class RepeatedBatches(Rule):
     of all classes, is the same in every step.
     """
 
-    times: float = 2
+    times: int = 2
 
     code = "EG501"
     name = "repeated-batches"
+    title = "Batches repeat"
     severity = Severity.WARNING
+    page = "coverage"
+    signals = (DATA_FINGERPRINT,)
     source = "derived: with a shuffle the same B samples in the same order have no chance; pytorch #31771 (set_epoch)"
     fix = "Shuffle, call sampler.set_epoch(epoch), and make the loader's iterator once per epoch."
+    faulty = "batch = next(iter(loader)) in each step"
+    healthy = "for batch in loader"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding for all inputs."""
-        inputs = [(site, s, _again(s)) for site, s in history.of("data/fingerprint") if not alike(history, site)]
+        """Return one finding for all inputs."""
+        found = history.at(BatchSite, DATA_FINGERPRINT)
+        inputs = [(site.path, s, _again(s)) for site, s in found if not alike(history, site)]
         fresh = any(len(series) >= 3 and len(again) < self.times for _, series, again in inputs)
         for site, series, again in inputs:
             if len(again) >= self.times and len(series) >= 3 and (not fresh or is_paired(history)):
                 step, first = again[-1]
                 yield self.finding(
                     history,
-                    f"{site}: the batch of step {step} is that of step {first}; {len(again)} of {len(series)} recorded "
-                    "batches were seen before",
+                    f"{len(again)} of {len(series)} recorded batches of {site} were seen before; that of step {step} "
+                    f"is that of step {first}",
                     site=site,
                     evidence={"again": len(again), "recorded": len(series), "step": step, "first": first},
                 )
@@ -66,32 +78,38 @@ class Duplicates(Rule):
     """
 
     floor: float = 0.05
-    windows: float = 4
+    windows: int = 4
 
     code = "EG502"
     name = "duplicates-in-batch"
+    title = "Duplicates within a batch"
     severity = Severity.WARNING
+    page = "coverage"
+    signals = (DATA_REPEATED, LOSS_TARGET_ENTROPY)
     source = "derived: a share r of copies in twos lifts the floor by 2 r ln 2; sentence-transformers #3189, LAVIS #285"
     fix = "Keep copies out of a batch, or give all of them a part of the target."
+    faulty = "five captions of one image in a batch"
+    healthy = "one caption of each image in a batch"
+    brought_by = ("EG507",)
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per input."""
+        """Return one finding per input."""
         if not _is_contrast(history):
             return
-        targets = list(history.of("loss/target_entropy"))
-        for site, series in history.of("data/repeated"):
-            recent = series.values[-int(self.windows) :]
+        targets = list(history.of(LOSS_TARGET_ENTROPY))
+        for site, series in history.at(BatchSite, DATA_REPEATED):
+            recent = series.values[-self.windows :]
             share = sum(recent) / len(recent)
-            counts = history.series("data/samples", site)
+            counts = history.series(DATA_SAMPLES, site.path)
             batch = max(2.0, counts.last) if len(counts) else 2.0
             lifted = 2 * share * log(2) >= self.floor * log(batch)
             shared = max((s.last for _, s in targets), default=0.0) >= min(share, 0.5) * log(2)
             if len(recent) >= self.windows and lifted and not shared and not alike(history, site):
                 yield self.finding(
                     history,
-                    f"{site}: {share:.0%} of the samples equal another one of their batch: the loss cannot fall below "
-                    f"about {2 * min(share, 0.5) * log(2):.2f}",
-                    site=site,
+                    f"{share:.0%} of the samples of {site.path} equal another one of their batch, so that the loss "
+                    f"cannot fall below about {2 * min(share, 0.5) * log(2):.2f}",
+                    site=site.path,
                     severity=Severity.WARNING if targets else Severity.INFO,
                     evidence={"share": share},
                 )
@@ -111,42 +129,49 @@ class PairsDoNotMatch(Rule):
 
     tolerance: float = 0.01
     signal: float = 0.02
-    steps: float = 40
-    windows: float = 8
+    steps: int = 40
+    windows: int = 8
     moved: float = 0.5
 
     code = "EG503"
     name = "pairs-do-not-match"
+    title = "Images and texts do not match"
     severity = Severity.WARNING
+    page = "coverage"
+    signals = (LOSS_ACCURACY, EMBEDDING_SAMPLE_SIGNAL)
     source = (
         "derived: mispaired data has a healthy effective rank, a collapse has not; half of a weight is 500 usual steps "
         "of 1e-3"
     )
-    fix = "Look at some images beside their captions, as the model gets them; check both loaders' order and shuffling."
+    fix = "Look at some images with their captions, as the model gets them; check both loaders' order and shuffling."
+    faulty = "zip(images, sorted(captions))"
+    healthy = "zip(images, captions)"
+    brought_by = ("EG301", *INPUTS, *OBJECTIVE, *DIVERGENCE, *STEPS)
 
     def check(self, history: History) -> Iterable[Finding]:
-        """At most one finding."""
+        """Return at most one finding."""
         state = no_better_than_chance(history, self.tolerance)
-        if state is None or not state.lasting(steps=int(self.steps), windows=int(self.windows)):
+        if state is None or not state.lasting(steps=self.steps, windows=self.windows):
             return
-        signals = [series.last for _, series in history.of("embedding/sample_signal")]
+        signals = [series.last for _, series in history.of(EMBEDDING_SAMPLE_SIGNAL)]
         moved = history.cumulated_update(state.since)
         if not signals or min(signals) <= self.signal or moved < self.moved or not guessing(history, state.since):
             return
         yield self.finding(
             history,
-            f"since step {state.since} nothing is learned, although both sides vary (sample signal "
-            f"{min(signals):.2g} and more) and the weights moved by {moved:.1f} of their norm: the pairs do not match",
-            evidence={"since": state.since, "sample_signal": min(signals), "moved": moved},
+            f"nothing is learned since step {state.since}, although both sides vary (sample signal "
+            f"{min(signals):.2g} and more) and the weights moved by {moved:.1f} of their norm",
+            since=state.since,
+            evidence={"sample_signal": min(signals), "moved": moved},
         )
 
 
 def _again(series: Series) -> list[tuple[int, int]]:
-    """Steps at which a fingerprint came again, each with the step at which it was first seen."""
+    """Return the steps at which a fingerprint came again, each with the step at which it was first seen."""
     seen: dict[float, int] = {}
     pairs = zip(series.steps, series.values, strict=True)
     return [(step, seen[value]) for step, value in pairs if seen.setdefault(value, step) != step]
 
 
 def _is_contrast(history: History) -> bool:
-    return any(True for _ in history.of("embedding/alignment"))
+    return history.has(EMBEDDING_ALIGNMENT)

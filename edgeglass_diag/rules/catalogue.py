@@ -1,114 +1,62 @@
-"""Our own rules, by code."""
+"""Our own rules, found in the modules of this package: to add one, write its class."""
 
 from __future__ import annotations
 
-from edgeglass_diag.rules import (
-    attention,
-    attention_masks,
-    attention_saturation,
-    batches,
-    divergence,
-    dropout,
-    embeddings,
-    evaluation,
-    gradient_lifecycle,
-    initial,
-    inputs,
-    inspection,
-    learning_rate,
-    loss,
-    loss_terms,
-    numerics,
-    optimisation,
-    parameter_coverage,
-    precision,
-    prefixes,
-    reshapes,
-    scale,
-    stalled_updates,
-)
+import importlib
+import pkgutil
+from collections.abc import Iterable, Iterator
+from functools import cache
+from types import ModuleType
+
+import edgeglass_diag.rules as package
 from edgeglass_diag.rules.base import Rule
 
-CATALOGUE: tuple[type[Rule], ...] = tuple(
-    sorted(
-        (
-            initial.OverwrittenInit,
-            initial.IdenticalRows,
-            inspection.QueriesWithoutEffect,
-            inspection.QueriesIdentical,
-            inspection.AttentionSaturated,
-            inspection.NotHeldAtFirstStep,
-            parameter_coverage.NotInOptimizer,
-            parameter_coverage.RandomButFrozen,
-            parameter_coverage.GradientCutOff,
-            parameter_coverage.NeverUsed,
-            parameter_coverage.ZeroGradient,
-            attention.AttentionStaysUniform,
-            attention.QueriesAlike,
-            attention_saturation.AttentionSaturated,
-            attention_saturation.AttentionLogitsExplode,
-            attention_masks.MassOnPadding,
-            attention_masks.FullyMasked,
-            reshapes.ReshapeScrambles,
-            optimisation.UpdateTooLarge,
-            optimisation.ScheduleOverrun,
-            divergence.GradientVanishes,
-            divergence.Diverging,
-            divergence.ForgetsWhatItLearned,
-            stalled_updates.NothingMoves,
-            stalled_updates.MovesTooLittle,
-            stalled_updates.ClippedToNothing,
-            stalled_updates.DecayOnScale,
-            stalled_updates.WeightsDecay,
-            gradient_lifecycle.GradientsPileUp,
-            gradient_lifecycle.GradientsCleared,
-            gradient_lifecycle.AccumulationLost,
-            gradient_lifecycle.StepsUndone,
-            learning_rate.WarmupTooLong,
-            learning_rate.ScheduleEnded,
-            dropout.DropoutTooHigh,
-            embeddings.ConstantEmbeddings,
-            embeddings.RankCollapse,
-            scale.NormalisationMissing,
-            scale.NormalisedAcrossBatch,
-            scale.ModalityGap,
-            scale.OutputConstant,
-            scale.ScaleRunaway,
-            scale.ScaleDecayed,
-            loss.LossAtChance,
-            loss.LossBelowPossible,
-            loss.TemperatureMissing,
-            loss_terms.BatchOfOne,
-            loss_terms.DoubleSoftmax,
-            loss_terms.LabelsOffDiagonal,
-            loss_terms.PairsPushedApart,
-            loss_terms.SigmoidAveraged,
-            loss_terms.TargetsWithGradient,
-            loss_terms.NothingPushedApart,
-            batches.RepeatedBatches,
-            batches.Duplicates,
-            batches.PairsDoNotMatch,
-            inputs.ImageRange,
-            inputs.TextsCut,
-            inputs.MostlyPadding,
-            inputs.ConstantInput,
-            inputs.InputNotFinite,
-            evaluation.RecallExactlyChance,
-            evaluation.RecallsOutOfOrder,
-            evaluation.DirectionsEqual,
-            evaluation.RecallBeyondTraining,
-            evaluation.RecallFarBelowTraining,
-            evaluation.MetricNotFinite,
-            dropout.DropoutWhereNoneBelongs,
-            prefixes.PrefixWithoutWeight,
-            prefixes.NormalisedBeforeSlicing,
-            numerics.NonFinite,
-            numerics.GradientsMadeFinite,
-            precision.HalfWithoutScaler,
-            precision.StepsSkipped,
-            precision.StepsRoundedAway,
-            precision.ClippedWhileScaled,
-        ),
-        key=lambda rule: rule.code,
+
+@cache
+def own_rules() -> tuple[type[Rule], ...]:
+    """Return all rules of this package, by code.
+
+    Raises:
+        ValueError: for two rules with one code.
+    """
+    modules = (
+        importlib.import_module(info.name) for info in pkgutil.iter_modules(package.__path__, "edgeglass_diag.rules.")
     )
-)
+    return by_code(rule for module in modules for rule in rules_in(module))
+
+
+def rules_in(module: ModuleType) -> Iterator[type[Rule]]:
+    """Yield the rules that a module defines; a class without a code is none."""
+    for made in vars(module).values():
+        if (
+            isinstance(made, type)
+            and issubclass(made, Rule)
+            and made.__module__ == module.__name__
+            and "code" in vars(made)
+        ):
+            yield made
+
+
+def by_code(rules: Iterable[type[Rule]]) -> tuple[type[Rule], ...]:
+    """Return rules sorted by their codes.
+
+    Raises:
+        ValueError: for a code, or a former one, that two rules have.
+    """
+    owners: dict[str, type[Rule]] = {}
+    found = sorted(rules, key=lambda rule: rule.code)
+    for rule in found:
+        for code in (rule.code, *rule.aliases):
+            if code in owners:
+                raise ValueError(f"two rules have the code {code}: {owners[code].__name__} and {rule.__name__}")
+            owners[code] = rule
+    return tuple(found)
+
+
+def current_code(code: str) -> str:
+    """Return the code that a fault has now; codes of older versions are known, any other is returned as it is.
+
+    >>> current_code("EG052"), current_code("EG301"), current_code("XX001")
+    ('EG103', 'EG301', 'XX001')
+    """
+    return next((rule.code for rule in own_rules() if code in rule.aliases), code)

@@ -13,7 +13,7 @@ from edgeglass_diag.rules.base import Rule
 
 
 def read_table(folder: Path) -> dict[str, object]:
-    """``[tool.edgeglass-diag]`` of the nearest pyproject.toml at or above ``folder``; empty where there is none.
+    """Return ``[tool.edgeglass-diag]`` of the nearest pyproject.toml at or above ``folder``, empty where there is none.
 
     Raises:
         UsageError: when the file is not valid TOML.
@@ -38,7 +38,9 @@ def configure(
     ignore: Sequence[str] = (),
     thresholds: Sequence[str] = (),
 ) -> list[Rule]:
-    """Rules that run, with their thresholds.
+    """Return the rules that run, with their thresholds.
+
+    A code that a rule had in an older version stands for it everywhere.
 
     Args:
         rules: the catalogue.
@@ -48,50 +50,86 @@ def configure(
         thresholds: ``CODE.name=value`` from the command line; they go before those of the table.
 
     Raises:
-        UsageError: for a key, code or threshold that does not exist.
+        UsageError: for a key, code or threshold that does not exist, or a value that is none of its threshold.
     """
     catalogue = {rule.code: rule for rule in rules}
+    owners = {code: rule for rule in catalogue.values() for code in (rule.code, *rule.aliases)}
     for key in table:
-        if key not in ("select", "ignore", *catalogue):
-            close = difflib.get_close_matches(key, ["select", "ignore", *catalogue], n=1)
+        if key not in ("select", "ignore", *owners):
+            close = difflib.get_close_matches(key, ["select", "ignore", *owners], n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise UsageError(f"[tool.edgeglass-diag] has an unknown key {key!r}{hint}")
-    wanted = _codes(select or _list(table, "select") or [""], catalogue)
-    unwanted = _codes([*ignore, *_list(table, "ignore")], catalogue)
-    given = _from_command_line(thresholds, catalogue)
-    return [
-        _with_thresholds(catalogue[code], table.get(code, {}), given.get(code, {}))
-        for code in catalogue
-        if code in wanted - unwanted
-    ]
+    wanted = _codes(select or _list(table, "select") or [""], owners)
+    unwanted = _codes([*ignore, *_list(table, "ignore")], owners)
+    given = _from_table(table, owners)
+    for code, values in _from_command_line(thresholds, owners).items():
+        given.setdefault(code, {}).update(values)
+    return [rule(**given.get(code, {})) for code, rule in catalogue.items() if code in wanted - unwanted]
 
 
-def _from_command_line(words: Iterable[str], catalogue: Mapping[str, type[Rule]]) -> dict[str, dict[str, float]]:
-    """Thresholds by code.
+Owners = Mapping[str, type[Rule]]
+"""Rules by their code and by those that they had."""
+
+
+def _from_table(table: Mapping[str, object], owners: Owners) -> dict[str, dict[str, float]]:
+    """Return the thresholds of the table by the rules' codes."""
+    found: dict[str, dict[str, float]] = {}
+    for code in (key for key in table if key in owners):
+        where, given, rule = f"[tool.edgeglass-diag.{code}]", table[code], owners[code]
+        if not isinstance(given, dict):
+            raise UsageError(f"{where}: expected a table of thresholds, got {given!r}")
+        for word, value in given.items():
+            name = _name(where, rule, code, word)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise UsageError(f"{where} {word}: expected a number, got {value!r}")
+            found.setdefault(rule.code, {})[name] = _number(f"{where} {word}", rule, name, value)
+    return found
+
+
+def _from_command_line(words: Iterable[str], owners: Owners) -> dict[str, dict[str, float]]:
+    """Return the thresholds of the command line by the rules' codes.
 
     Raises:
         UsageError: for anything that is not CODE.name=value with a code, a name and a number that exist.
     """
     found: dict[str, dict[str, float]] = {}
     for word in words:
-        place, equals, value = word.partition("=")
-        code, dot, name = place.partition(".")
-        if not (equals and dot and name):
+        place, equals, text = word.partition("=")
+        code, dot, given = place.partition(".")
+        if not (equals and dot and given):
             raise UsageError(f"--threshold: expected CODE.name=value, e.g. EG301.signal=0.02, got {word!r}")
-        if code not in catalogue:
+        if code not in owners:
             raise UsageError(f"--threshold: no rule {code!r}; see 'edgeglass-diag rules'")
-        _check_name(f"--threshold {word}", catalogue[code], name)
+        where, rule = f"--threshold {word}", owners[code]
+        name = _name(where, rule, code, given)
         try:
-            found.setdefault(code, {})[name] = float(value)
+            value = int(text) if text.lstrip("+-").isdecimal() else float(text)
         except ValueError:
-            raise UsageError(f"--threshold {word}: expected a number, got {value!r}") from None
+            raise UsageError(f"{where}: expected a number, got {text!r}") from None
+        found.setdefault(rule.code, {})[name] = _number(where, rule, name, value)
     return found
 
 
-def _check_name(where: str, rule: type[Rule], name: str) -> None:
+def _name(where: str, rule: type[Rule], code: str, given: str) -> str:
+    """Return the name of a threshold, by the one that it had under an older code of its rule."""
+    name = rule.aliases.get(code, {}).get(given, given)
     known = sorted(field.name for field in dataclasses.fields(rule))
     if name not in known:
-        raise UsageError(f"{where}: no threshold {name!r}; it has: {', '.join(known) or 'none'}")
+        raise UsageError(f"{where}: no threshold {given!r}; it has: {', '.join(known) or 'none'}")
+    return name
+
+
+def _number(where: str, rule: type[Rule], name: str, value: float) -> float:
+    """Return a value as the threshold's type.
+
+    Raises:
+        UsageError: for a fraction where the threshold counts.
+    """
+    kind = next(field.type for field in dataclasses.fields(rule) if field.name == name)
+    counts = kind in (int, "int")
+    if counts and not isinstance(value, int):
+        raise UsageError(f"{where}: {name} counts, expected an integer, got {value!r}")
+    return value if counts else float(value)
 
 
 def _list(table: Mapping[str, object], key: str) -> list[str]:
@@ -101,21 +139,13 @@ def _list(table: Mapping[str, object], key: str) -> list[str]:
     return value
 
 
-def _codes(patterns: Iterable[str], catalogue: Mapping[str, type[Rule]]) -> set[str]:
+def _codes(patterns: Iterable[str], owners: Owners) -> set[str]:
+    """Return the codes of the rules that are meant: a whole code, also an older one, or the beginning of codes."""
     found: set[str] = set()
     for pattern in patterns:
-        matching = {code for code in catalogue if code.startswith(pattern)}
+        own = {rule.code for rule in owners.values() if rule.code.startswith(pattern)}
+        matching = own or {rule.code for code, rule in owners.items() if code == pattern}
         if not matching:
             raise UsageError(f"no rule has a code that begins with {pattern!r}; see 'edgeglass-diag rules'")
         found |= matching
     return found
-
-
-def _with_thresholds(rule: type[Rule], given: object, first: Mapping[str, float]) -> Rule:
-    if not isinstance(given, dict):
-        raise UsageError(f"[tool.edgeglass-diag.{rule.code}]: expected a table of thresholds, got {given!r}")
-    for name, value in given.items():
-        _check_name(f"[tool.edgeglass-diag.{rule.code}]", rule, name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise UsageError(f"[tool.edgeglass-diag.{rule.code}] {name}: expected a number, got {value!r}")
-    return rule(**{**given, **first})

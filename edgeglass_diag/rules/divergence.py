@@ -9,13 +9,17 @@ from statistics import median
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.causality import DIVERGENCE
 from edgeglass_diag.rules.history import History
-from edgeglass_diag.rules.parameter_groups import common_place, listed
+from edgeglass_diag.rules.parameter_groups import listed
+from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_EXPLAINED, LOSS_TOTAL
+from edgeglass_diag.signals.parameters import GRADIENT_NORM
+from edgeglass_diag.site_paths import common
 
 
 @dataclass(frozen=True)
 class GradientVanishes(Rule):
-    """Some matrices get a gradient that is nothing beside that of others.
+    """Some matrices get a gradient that is nothing compared with that of others.
 
     Why: a saturated function or a long product of small factors lies between; with Adam such a gradient drowns in
     eps, with SGD it moves nothing.
@@ -26,20 +30,26 @@ class GradientVanishes(Rule):
 
     ratio: float = 1e-3
     size: float = 1e-8
-    steps: float = 10
-    windows: float = 5
+    steps: int = 10
+    windows: int = 5
 
     code = "EG201"
     name = "gradient-vanishes"
+    title = "Vanishing gradient"
     severity = Severity.WARNING
+    page = "gradients"
+    signals = (GRADIENT_NORM,)
     source = (
         "AutoTrainer (ICSE 2021): ratio of first to last below 1e-3; 1e-8 is the eps of torch's Adam, below which its "
         "steps shrink"
     )
     fix = "Look at the first module behind these weights: saturated attention or activation, a tiny factor, a hook."
+    faulty = "torch.sigmoid(50 * x) in front of the tower"
+    healthy = "nn.GELU()(x)"
+    brought_by = ("EG103", "EG002", "EG301", *DIVERGENCE, "EG202")
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding for all such matrices."""
+        """Return one finding for all such matrices."""
         rms = self._per_weight(history)
         middle = median(rms.values()) if rms else 0.0
         small = [site for site, value in rms.items() if value < min(self.size, self.ratio * middle)]
@@ -47,23 +57,23 @@ class GradientVanishes(Rule):
         if found:
             yield self.finding(
                 history,
-                f"the gradient of {listed(found)} vanishes: {rms[found[0]]:.1e} per weight, {middle:.1e} elsewhere",
-                site=common_place(found),
+                f"{listed(found, 'gets', 'get')} {rms[found[0]]:.1e} per weight, others {middle:.1e}",
+                site=common(found),
                 evidence={"parameters": found[:20], "gradient": rms[found[0]], "median": middle},
             )
 
     def _per_weight(self, history: History) -> dict[str, float]:
-        """|gradient| / sqrt(entries) of the matrices whose size is known."""
+        """Return |gradient| / sqrt(entries) of the matrices whose size is known."""
         return {
             site: series.last / history.roots[site]
-            for site, series in history.of("gradient/norm")
+            for site, series in history.of(GRADIENT_NORM)
             if site in history.roots and series.last > 0
         }
 
     def _lasting(self, history: History, site: str, limit: float) -> bool:
-        series = history.series("gradient/norm", site)
-        low = history.streak(("EG201", self.size, site), series, lambda _, norm: 0 < norm < limit)
-        return low is not None and low.lasting(steps=int(self.steps), windows=int(self.windows))
+        series = history.series(GRADIENT_NORM, site)
+        low = series.streak(lambda _, norm: 0 < norm < limit)
+        return low is not None and low.lasting(steps=self.steps, windows=self.windows)
 
 
 @dataclass(frozen=True)
@@ -80,18 +90,24 @@ class Diverging(Rule):
     """
 
     factor: float = 1.5
-    steps: float = 5
-    windows: float = 3
+    steps: int = 5
+    windows: int = 3
 
     code = "EG204"
     name = "diverging"
+    title = "Loss diverges"
     severity = Severity.CRITICAL
+    page = "gradients"
+    signals = (LOSS_EXPLAINED, LOSS_CHANCE)
     source = "derived: random-init CLIP at scale 100 begins 1.45 times above ln 64, and falls from there"
     fix = "Lower the learning rate by 10 and warm up; clip the gradient."
+    faulty = "loss 4.85, 4.9, 9.7, 31"
+    healthy = "loss 6.02, 5.1, 4.3 (a large scale at the start)"
+    brought_by = ("EG801", "EG407", "EG303", "EG211", "EG202")
 
     def check(self, history: History) -> Iterable[Finding]:
-        """At most one finding for the whole loss."""
-        total, chance = history.series("loss/explained"), history.series("loss/chance")
+        """Return at most one finding for the whole loss."""
+        total, chance = history.series(LOSS_EXPLAINED), history.series(LOSS_CHANCE)
         first = next((value for value in total.values if isfinite(value)), 0.0)
         if first <= 0:
             return
@@ -99,14 +115,15 @@ class Diverging(Rule):
         def far_above(step: int, value: float) -> bool:
             return not value <= self.factor * max(first, chance.at(step))
 
-        state = history.streak(("EG204", self.factor, round(first, 9)), total, far_above)
+        state = total.streak(far_above)
         if state is None or not isfinite(total.last):
             return
-        if state.lasting(steps=int(self.steps), windows=int(self.windows)):
+        if state.lasting(steps=self.steps, windows=self.windows):
             yield self.finding(
                 history,
-                f"the loss is {total.last:.4g} since step {state.since}; it began at {first:.4g}",
-                evidence={"loss": total.last, "first": first, "since": state.since},
+                f"it is {total.last:.4g}, began at {first:.4g}, and is far above that since step {state.since}",
+                since=state.since,
+                evidence={"loss": total.last, "first": first},
             )
 
 
@@ -122,20 +139,26 @@ class ForgetsWhatItLearned(Rule):
 
     learned: float = 0.2
     back: float = 0.05
-    steps: float = 10
-    windows: float = 3
+    steps: int = 10
+    windows: int = 3
 
     code = "EG207"
     name = "learning-lost"
+    title = "Learned and forgotten"
     severity = Severity.CRITICAL
+    page = "gradients"
+    signals = (LOSS_TOTAL, LOSS_CHANCE)
     source = "derived: a fifth of ln B is far beyond the noise of a batch; open_clip #41 (a jump, then a plateau)"
     fix = "Go back to a checkpoint from before, with a third of the learning rate and the gradient clipped."
+    faulty = "loss 4.85, 2.1, 4.85, 4.85"
+    healthy = "loss 4.85, 2.1, 2.3, 1.9"
+    brought_by = ("EG801", "EG204", "EG211", "EG202", "EG104")
 
     def check(self, history: History) -> Iterable[Finding]:
-        """At most one finding for the whole loss."""
+        """Return at most one finding for the whole loss."""
         relative = history.relative_loss
-        lost = history.streak(("EG207", self.back), relative, lambda _, value: value >= -self.back)
-        if lost is None or not lost.lasting(steps=int(self.steps), windows=int(self.windows)):
+        lost = relative.streak(lambda _, value: value >= -self.back)
+        if lost is None or not lost.lasting(steps=self.steps, windows=self.windows):
             return
         if sum(value <= -self.learned for value in relative.values) < 3:
             return
@@ -143,5 +166,6 @@ class ForgetsWhatItLearned(Rule):
         yield self.finding(
             history,
             f"the loss was {-best:.0%} below chance and is back at it since step {lost.since}",
-            evidence={"best": best, "now": relative.last, "since": lost.since},
+            since=lost.since,
+            evidence={"best": best, "now": relative.last},
         )

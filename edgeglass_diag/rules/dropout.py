@@ -7,8 +7,12 @@ from dataclasses import dataclass
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
-from edgeglass_diag.rules.history import History, Series
+from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.parameter_groups import listed
+from edgeglass_diag.rules.series import Series
 from edgeglass_diag.rules.training_state import MOVED, no_better_than_chance
+from edgeglass_diag.signals.activations import DROPOUT_P, NOISE_UNREPEATED, NOISE_WEIGHTS
+from edgeglass_diag.sites import DropoutPlace, DropoutSite
 
 
 @dataclass(frozen=True)
@@ -26,41 +30,54 @@ class DropoutTooHigh(Rule):
 
     noise: float = 1.0
     learned: float = 0.1
-    steps: float = 40
-    windows: float = 5
+    steps: int = 40
+    windows: int = 5
 
     code = "EG216"
     name = "dropout-too-high"
+    title = "Dropout too high"
     severity = Severity.WARNING
+    page = "gradients"
+    signals = (DROPOUT_P,)
     source = (
         "derived: Bernoulli(1 - p) / (1 - p) has a variance of p / (1 - p); Dropout, JMLR 15 (2014): 0.5 in hidden "
         "layers, 0.2 in inputs"
     )
     fix = "Lower p to 0.1 (torch's p is the share that is dropped, not the one that is kept)."
+    faulty = "nn.Dropout(0.9)  # meant to keep 0.9"
+    healthy = "nn.Dropout(0.1)"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding for all such dropouts."""
+        """Return one finding for all such dropouts."""
         stuck = no_better_than_chance(history, self.learned)
-        if stuck is None or not stuck.lasting(steps=int(self.steps), windows=int(self.windows)):
+        if stuck is None or not stuck.lasting(steps=self.steps, windows=self.windows):
             return
-        loud = [site for site, series in history.of("dropout/p") if self._drowns(history, site, series)]
+        loud = [site for site, series in history.of(DROPOUT_P) if self._drowns(history, site, series)]
         if not loud or history.cumulated_update(stuck.since) < MOVED:
             return
-        worst = max(loud, key=lambda site: history.series("dropout/p", site).last)
-        share = history.series("dropout/p", worst).last
-        more = f" and {len(loud) - 1} more" if len(loud) > 1 else ""
+        worst = max(loud, key=lambda site: history.series(DROPOUT_P, site).last)
+        share = history.series(DROPOUT_P, worst).last
+        where = listed([worst or "the model", *(site for site in loud if site != worst)])
         yield self.finding(
             history,
-            f"{worst or 'the model'}{more}: dropout of {share:.2g} adds "
-            f"{share / max(1e-9, 1 - share):.1f} times the energy of the signal as noise, and the loss stays at chance",
+            f"p = {share:.2g} in {where} adds {share / max(1e-9, 1 - share):.1f} times the energy "
+            "of the signal as noise, and the loss stays at chance",
             site=worst,
-            evidence={"p": share, "sites": loud[:20], "since": stuck.since},
+            since=stuck.since,
+            evidence={"p": share, "sites": loud[:20]},
         )
 
     def _drowns(self, history: History, site: str, series: Series) -> bool:
         limit = self.noise / (1 + self.noise)
-        state = history.streak(("EG216", limit, site), series, lambda _, p: p > limit + 1e-6)
-        return state is not None and state.lasting(steps=int(self.steps), windows=int(self.windows))
+        state = series.streak(lambda _, p: p > limit + 1e-6)
+        return state is not None and state.lasting(steps=self.steps, windows=self.windows)
+
+
+_HOW = {
+    DropoutPlace.EVALUATION: "is called without gradients, and its dropout is on",
+    DropoutPlace.FROZEN_ENCODER: "has its dropout on, although all its weights are frozen",
+    DropoutPlace.UNKNOWN: "has its dropout on",
+}
 
 
 @dataclass(frozen=True)
@@ -73,18 +90,21 @@ class DropoutWhereNoneBelongs(Rule):
     Formula: a dropout with p > 0 that was on ran in a pass of a model without gradients of which more than
     ``evaluated`` of the samples do not come again with gradients before the next step, or within a module whose weights
     are all frozen and have not moved over at least ``steps`` steps and ``windows`` windows, with nothing trained before
-    it. Silent are dropout on the way from frozen features to a head, frozen layers beside trained ones of their kind,
+    it. Silent are dropout on the way from frozen features to a head, frozen layers among trained ones of their kind,
     tables of embeddings, adapters within a frozen encoder, gradient caching, checkpoints, and a momentum teacher with
     its student's dropout. The dropout inside of torch's recurrent kernels is not seen.
     """
 
     evaluated: float = 0.5
-    steps: float = 10
-    windows: float = 5
+    steps: int = 10
+    windows: int = 5
 
     code = "EG605"
     name = "train-mode-in-evaluation"
+    title = "Dropout active where none belongs"
     severity = Severity.WARNING
+    page = "retrieval"
+    signals = (NOISE_UNREPEATED, NOISE_WEIGHTS)
     source = (
         "derived; lightly #1438 (eval mode undone by a later .train()); Mean teachers, "
         "https://arxiv.org/abs/1703.01780, and GradCache, https://arxiv.org/abs/2101.06983, have their dropout on"
@@ -93,22 +113,24 @@ class DropoutWhereNoneBelongs(Rule):
         "Call model.eval() before evaluating, and tower.eval() after each model.train(); give functional.dropout "
         "training=self.training, and scaled_dot_product_attention a dropout_p of 0 in evaluation."
     )
+    faulty = "with torch.no_grad(): evaluate(model)"
+    healthy = "model.eval(); with torch.no_grad(): evaluate(model)"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per module."""
-        for (path, kind), site in history.sites.items():
-            if kind == "noise" and self._belongs_not(history, path, site.label):
+        """Return one finding per module."""
+        for site in history.sites_of(DropoutSite):
+            if self._belongs_not(history, site):
                 yield self.finding(
                     history,
-                    f"{path or 'the model'}: dropout is on {site.label}",
-                    site=path,
-                    evidence={"how": site.label},
+                    f"{site.path or 'the model'} {_HOW[site.place]}",
+                    site=site.path,
+                    evidence={"how": site.place.value},
                 )
 
-    def _belongs_not(self, history: History, path: str, how: str) -> bool:
-        if how == "without gradients":
-            shares = history.series("noise/unrepeated", path)
+    def _belongs_not(self, history: History, site: DropoutSite) -> bool:
+        if site.place is DropoutPlace.EVALUATION:
+            shares = history.series(NOISE_UNREPEATED, site.path)
             return max(shares.values, default=1.0) > self.evaluated
-        weights = history.series("noise/weights", path)
-        state = history.streak(("EG605", path), weights, lambda _, value: value == weights.values[0])
-        return state is not None and state.lasting(steps=int(self.steps), windows=int(self.windows))
+        weights = history.series(NOISE_WEIGHTS, site.path)
+        state = weights.streak(lambda _, value: value == weights.values[0])
+        return state is not None and state.lasting(steps=self.steps, windows=self.windows)

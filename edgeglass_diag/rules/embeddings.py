@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from edgeglass_diag.records import Finding, Severity
-from edgeglass_diag.rules.base import Rule
-from edgeglass_diag.rules.history import Held, History, held
-from edgeglass_diag.rules.training_state import MOVED, waking
+from edgeglass_diag.records import Bounds, Finding, Severity
+from edgeglass_diag.rules.base import Rule, Stage
+from edgeglass_diag.rules.causality import INPUTS
+from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.series import Streak
+from edgeglass_diag.rules.training_state import GROWTH, MOVED, signal_growing
+from edgeglass_diag.signals.activations import ACTIVATION_RMS, ACTIVATION_SAMPLE_SIGNAL
+from edgeglass_diag.signals.embeddings import EMBEDDING_EFFECTIVE_RANK, EMBEDDING_SAMPLE_SIGNAL, EMBEDDING_SCALE
+from edgeglass_diag.signals.losses import LOSS_ROWS
+from edgeglass_diag.signals.signal import Signal
+from edgeglass_diag.sites import EmbeddingSite, ModuleSite, PairSite, Side
 
 
 @dataclass(frozen=True)
@@ -33,71 +40,76 @@ class ConstantEmbeddings(Rule):
 
     nats: float = 0.005
     signal: float = 0.01
-    steps: float = 20
-    windows: float = 4
+    steps: int = 20
+    windows: int = 4
     dead_signal: float = 1e-4
 
     code = "EG301"
     name = "constant-embeddings"
+    title = "Embeddings are constant"
     severity = Severity.CRITICAL
+    page = "signal"
+    signals = (EMBEDDING_SAMPLE_SIGNAL, ACTIVATION_SAMPLE_SIGNAL, EMBEDDING_SCALE)
     source = "derived: L = ln B - s (positive - mean) + s^2 Var / 2 for small logits, Var <= signal (Cauchy-Schwarz)"
     fix = (
         "Lower the learning rate by 10 and add warm-up, then look at the named module: does its input still depend "
         "on the image or text?"
     )
     refuted_by_learning = True
+    faulty = "every cosine is 1.000 and the loss is ln B"
+    healthy = "every cosine is 0.99 at init"
+    stages = (Stage.RUN, Stage.LOG)
+    brought_by = ("EG801", "EG802", *INPUTS, "EG002", "EG207", "EG204", "EG210", "EG202", "EG104", "EG303", "EG413")
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per side, at its widest embedding."""
-        for side, sites in _sides(history).items():
-            site = max(sites, key=_width)
-            signal = history.series("embedding/sample_signal", site)
-            scale = _scale(history, site)
-            constant = held(signal, self._is_constant(scale))
-            if constant is None or not constant.lasting(steps=int(self.steps), windows=int(self.windows)):
+        """Return one finding per side, at its widest embedding."""
+        for side, widest in _widest(history).items():
+            signal, scale = history.series(EMBEDDING_SAMPLE_SIGNAL, widest.path), _scale(history, widest.path)
+            constant = signal.streak(self.is_constant(scale))
+            if constant is None or not constant.lasting(steps=self.steps, windows=self.windows):
                 continue
             before = max(signal.values)
-            if waking(signal) or not (before >= 10 * signal.last or history.cumulated_update(constant.since) >= MOVED):
+            moved = history.cumulated_update(constant.since) >= MOVED
+            if signal_growing(signal) or not (before >= 10 * signal.last or moved):
                 continue
-            where = self._where_it_dies(history, side)
-            place = f"; the first module that loses it is {where[0]} (sample signal {where[1]:.1e})" if where else ""
-            raw = history.series("activation/sample_signal", side)
-            if where is None and len(raw):
-                size = history.series("activation/rms", side).last
-                place = f"; before normalisation it still varies, at rms {size:.1e} (sample signal {raw.last:.1e})"
-            label = history.sites[site, "embedding"].label
-            name = f"the {label} side ({side})" if label in ("image", "text") else side
+            dead = self._where_it_dies(history, side)
+            name = side if widest.side is Side.UNKNOWN else f"the {widest.side} side ({side})"
             yield self.finding(
                 history,
-                f"{name} gives the same embedding for every sample since step {constant.since}: sample signal "
-                f"{signal.last:.1e}, {scale * scale * signal.last / 2:.1e} nats at scale {scale:.3g}{place}",
+                f"{name} gives the same for every sample since step {constant.since}: sample signal {signal.last:.1e}, "
+                f"{scale * scale * signal.last / 2:.1e} nats at scale {scale:.3g}{_place(history, side, dead)}",
                 site=side,
+                since=constant.since,
+                focus=dead or "",
                 evidence={
-                    "side": label, "embedding": site, "sample_signal": signal.last, "largest_before": before,
-                    "scale": scale, "since": constant.since, "first_dead_module": where[0] if where else None,
+                    "side": widest.side.value, "embedding": widest.path, "sample_signal": signal.last,
+                    "largest_before": before, "scale": scale, "first_dead_module": dead,
                 },
             )  # fmt: skip
 
-    def _is_constant(self, scale: float) -> Callable[[int, float], bool]:
+    def bounds(self) -> Mapping[Signal, Bounds]:
+        """Return the sample signal below which a module's output is the same for every sample."""
+        return {ACTIVATION_SAMPLE_SIGNAL: Bounds(low=self.dead_signal)}
+
+    def is_constant(self, scale: float) -> Callable[[int, float], bool]:
+        """Return the condition on a sample signal by which a side is constant, at a logit scale."""
         limit = min(self.signal, 2 * self.nats / max(scale * scale, 1e-30))
         return lambda _, value: value <= limit
 
-    def _where_it_dies(self, history: History, side: str) -> tuple[str, float] | None:
-        """Walk upstream from the side through modules without signal, up to the one that is still fed some."""
+    def _where_it_dies(self, history: History, side: str) -> str | None:
+        """Walk upstream from the side through modules without signal, up to the one whose input still has some."""
         found, path = None, side
-        for _ in range(len(history.sites)):
-            signal = history.series("activation/sample_signal", path)
-            if not len(signal) or not signal.last <= self.dead_signal:
+        for _ in history.sites_of(ModuleSite):
+            signal, module = history.series(ACTIVATION_SAMPLE_SIGNAL, path), history.site(ModuleSite, path)
+            if module is None or not len(signal) or not signal.last <= self.dead_signal:
                 return found
-            found = (path, signal.last)
-            parents = [
-                (parent, history.series("activation/sample_signal", parent))
-                for parent in history.sites[path, "module"].parents
-            ]
-            fed = {parent: series.last for parent, series in parents if len(series)}
+            found = path
+            known = [history.site(ModuleSite, parent) for parent in module.parents]
+            above = {site: history.series(ACTIVATION_SAMPLE_SIGNAL, site.path) for site in known if site is not None}
+            fed = {site: series.last for site, series in above.items() if len(series)}
             if not fed or any(value > self.dead_signal for value in fed.values()):
                 return found
-            path = max(fed, key=lambda parent: history.sites[parent, "module"].order)
+            path = max(fed, key=lambda site: site.order).path
         return found
 
 
@@ -114,59 +126,90 @@ class RankCollapse(Rule):
     """
 
     rank: float = 2.0
-    steps: float = 40
-    windows: float = 5
+    steps: int = 40
+    windows: int = 5
 
     code = "EG302"
     name = "rank-collapse"
+    title = "Embeddings collapsed to a low rank"
     severity = Severity.WARNING
+    page = "embeddings"
+    signals = (EMBEDDING_EFFECTIVE_RANK,)
     source = "RankMe (https://arxiv.org/abs/2210.02885) gives no absolute threshold; 2 is one direction and the mean"
     fix = "Lower the learning rate; check that the pooling before the head does not average the sample away."
     refuted_by_learning = True
+    faulty = "effective rank 1.0 of 128 at step 200"
+    healthy = "effective rank 30 of 128"
+    brought_by = ("EG301", "EG802", *INPUTS, "EG002", "EG207", "EG204", "EG210", "EG202")
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per side."""
-        rows = max((series.last for _, series in history.of("loss/rows") if len(series)), default=0.0)
-        for site, series in history.of("embedding/effective_rank"):
-            limit = min(self.rank, _width(site) / 2)  # two dimensions have no more than two
-            low = held(series, lambda _, value, limit=limit: value <= limit)  # type: ignore[misc]
-            if rows < 16 or low is None or not low.lasting(steps=int(self.steps), windows=int(self.windows)):
+        """Return one finding per side."""
+        rows = max((series.last for _, series in history.of(LOSS_ROWS)), default=0.0)
+        for site, series in history.at(EmbeddingSite, EMBEDDING_EFFECTIVE_RANK):
+            low = series.streak(self._is_low(site.width))
+            if rows < 16 or low is None or not low.lasting(steps=self.steps, windows=self.windows):
                 continue
             if history.cumulated_update(0) < MOVED:
                 continue
-            side = site.rsplit("[", 1)[0]
             yield self.finding(
                 history,
-                f"{side}: effective rank {series.last:.2f} of {rows:.0f} samples since step {low.since}",
-                site=side,
-                evidence={"effective_rank": series.last, "batch": rows, "since": low.since, "embedding": site},
+                f"{rows:.0f} samples of {site.module} have an effective rank of {series.last:.2f} since step "
+                f"{low.since}",
+                site=site.module,
+                since=low.since,
+                evidence={"effective_rank": series.last, "batch": rows, "embedding": site.path},
             )
 
+    def bounds(self) -> Mapping[Signal, Bounds]:
+        """Return the effective rank at which embeddings have collapsed."""
+        return {EMBEDDING_EFFECTIVE_RANK: Bounds(low=self.rank)}
 
-def constant_since(history: History) -> Held | None:
-    """Since when some side is constant, whatever else is asked of a finding."""
-    rule, found = ConstantEmbeddings(), []
-    for site, signal in history.of("embedding/sample_signal"):
-        state = held(signal, rule._is_constant(_scale(history, site)))
+    def _is_low(self, width: int) -> Callable[[int, float], bool]:
+        limit = min(self.rank, width / 2)  # two dimensions have no more than two
+        return lambda _, value: value <= limit
+
+
+def constant_since(history: History) -> Streak | None:
+    """Return since when some side is constant by the rule's thresholds, without what else it asks of a finding."""
+    rule, found = history.rule(ConstantEmbeddings), []
+    for site, signal in history.of(EMBEDDING_SAMPLE_SIGNAL):
+        state = signal.streak(rule.is_constant(_scale(history, site)))
         if state is not None:
             found.append(state)
     return max(found, key=lambda state: state.span, default=None)
 
 
-def _sides(history: History) -> dict[str, list[str]]:
-    sides: dict[str, list[str]] = {}
-    for site, _ in history.of("embedding/sample_signal"):
-        sides.setdefault(site.rsplit("[", 1)[0], []).append(site)
+def side_wakes(history: History) -> bool:
+    """Return whether the embeddings of some side are about to tell samples apart, or began to a few readings ago."""
+    asleep = history.rule(ConstantEmbeddings).signal
+    sides = (signal for _, signal in history.of(EMBEDDING_SAMPLE_SIGNAL))
+    return any(min(signal.values[-GROWTH:]) <= asleep and signal_growing(signal) for signal in sides)
+
+
+def _widest(history: History) -> dict[str, EmbeddingSite]:
+    """Return the widest embedding of each side, by the module that it comes from."""
+    sides: dict[str, EmbeddingSite] = {}
+    for site, _ in history.at(EmbeddingSite, EMBEDDING_SAMPLE_SIGNAL):
+        if site.module not in sides or site.width > sides[site.module].width:
+            sides[site.module] = site
     return sides
 
 
-def _width(site: str) -> int:
-    return int(site.rsplit(":", 1)[1].rstrip("]"))
+def _place(history: History, side: str, dead: str | None) -> str:
+    """Return the words for where a side dies; where nothing does, how what it is normalised from varies."""
+    raw = history.series(ACTIVATION_SAMPLE_SIGNAL, side)
+    if dead is not None:
+        lost = history.series(ACTIVATION_SAMPLE_SIGNAL, dead).last
+        return f"; the first module that loses it is {dead} (sample signal {lost:.1e})"
+    if not len(raw):
+        return ""
+    size = history.series(ACTIVATION_RMS, side).last
+    return f"; before normalisation it still varies, at rms {size:.1e} (sample signal {raw.last:.1e})"
 
 
-def _scale(history: History, site: str) -> float:
-    """The largest recent logit scale of the products in which an embedding takes part."""
-    pairs = [series for pair, series in history.of("embedding/scale") if site in pair.split(" x ")]
+def _scale(history: History, embedding: str) -> float:
+    """Return the largest recent logit scale of the products in which an embedding takes part."""
+    pairs = [series for pair, series in history.at(PairSite, EMBEDDING_SCALE) if embedding in pair.sides]
     # Where all embeddings are zero there is no scale to read; the last one that was read holds.
     finite = [next((v for v in reversed(series.values) if math.isfinite(v)), 1.0) for series in pairs]
     return max(finite, default=1.0)

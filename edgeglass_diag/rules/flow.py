@@ -1,4 +1,4 @@
-"""Which modules run, learn, and are used, told by where their outputs go."""
+"""Which modules run, learn, and are used, by where their outputs go."""
 
 from __future__ import annotations
 
@@ -6,29 +6,32 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from edgeglass_diag.rules.history import History
+from edgeglass_diag.signals.parameters import GRADIENT_NORM
+from edgeglass_diag.site_paths import first_call, is_within, parent
+from edgeglass_diag.sites import EmbeddingSite, ModuleSite, PairSite
 
 
 def by_module(names: Iterable[str]) -> list[tuple[str, list[str]]]:
-    """Parameters by the module that they belong to."""
+    """Return the parameters by the module that they belong to."""
     modules: defaultdict[str, list[str]] = defaultdict(list)
     for name in names:
-        modules[name.rpartition(".")[0]].append(name)
+        modules[parent(name)].append(name)
     return list(modules.items())
 
 
 def learns(history: History, module: str) -> bool:
-    """Whether another parameter of the very same module gets gradients."""
-    return any(site.rpartition(".")[0] == module for site, _ in history.of("gradient/norm") if site)
+    """Return whether another parameter of the very same module gets gradients."""
+    return any(parent(site) == module for site, _ in history.of(GRADIENT_NORM) if site)
 
 
-def runs(history: History, name: str) -> bool:
-    """Whether the module of a parameter was called in training."""
-    site = history.sites.get((name.rpartition(".")[0], "module"))
-    return site is not None and site.status == "observed"
+def runs(history: History, module: str) -> bool:
+    """Return whether a module was called in training."""
+    site = history.site(ModuleSite, module)
+    return site is not None and site.is_observed
 
 
 def cut_off(history: History, without: list[str]) -> list[str]:
-    """Parameters without gradient of modules that run, are used, and learn by no other parameter.
+    """Return the parameters without gradient of modules that run, are used, and learn by no other parameter.
 
     A module that is never called may have its weights read by the one around it, as the output projection of
     ``nn.MultiheadAttention``: where that is cut off, so are they.
@@ -36,55 +39,51 @@ def cut_off(history: History, without: list[str]) -> list[str]:
     modules = by_module(without)
     flows = _flows(history) if modules else []
     idle = {module for module, _ in modules if not learns(history, module)}
-    running = {module for module, _ in modules if runs(history, f"{module}.weight")}
+    running = {module for module, _ in modules if runs(history, module)}
     cut = {module for module in idle & running if _used(module, flows)}
-    aside = {module for module in idle - running if module.rpartition(".")[0] in cut}
+    aside = {module for module in idle - running if parent(module) in cut}
     return [name for module, names in modules if module in cut | aside for name in names]
 
 
-def _flows(history: History) -> list[tuple[str, str]]:
-    """Sites, and the modules or logits of a loss that their outputs flow into."""
-    return [
-        (parent.split("#")[0], path)
-        for (path, kind), site in history.sites.items()
-        for parent in site.parents
-        if kind in ("module", "embedding", "pairs") and parent != path
-    ]
-
-
 def last_of(found: list[tuple[str, list[str]]], history: History) -> list[tuple[str, list[str]]]:
-    """Without the places whose output goes into others of them only: the cut lies behind those."""
+    """Return the places without those whose output goes into others of them only: the cut lies behind those."""
     kept = []
     for place, names in found:
         others = [other for other, _ in found if other != place]
-        takers = [
-            path
-            for (path, kind), site in history.sites.items()
-            if kind in ("module", "embedding")
-            and not _inside(path, place)
-            and any(_inside(parent, place) for parent in site.parents)
-        ]
+        takers = {taker for source, taker in _inflows(history) if _inside(source, place) and not _inside(taker, place)}
         if not takers or not all(any(_inside(taker, other) for other in others) for taker in takers):
             kept.append((place, names))
     return kept or found
 
 
+def _inflows(history: History) -> Iterator[tuple[str, str]]:
+    """Yield modules, and the modules or embeddings that their outputs flow into."""
+    for module in history.sites_of(ModuleSite):
+        yield from ((source, module.path) for source in module.parents)
+    for embedding in history.sites_of(EmbeddingSite):
+        yield embedding.module, embedding.path
+
+
+def _flows(history: History) -> list[tuple[str, str]]:
+    """Return modules and embeddings by their first call, and the modules or logits that their outputs flow into."""
+    products = [(side, pair.path) for pair in history.sites_of(PairSite) for side in pair.sides]
+    return [(first_call(source), taker) for source, taker in [*_inflows(history), *products] if source != taker]
+
+
 def _inside(path: str, place: str) -> bool:
-    module = place.removesuffix(".weight").removesuffix(".bias")
-    return path == module or path.startswith(f"{module}.") or (module.startswith(f"{path}.") and bool(path))
+    """Return whether a module lies in a place or around it; a place is a module or a single parameter."""
+    return is_within(path, place) or (bool(path) and is_within(place, path))
 
 
 def _used(module: str, flows: list[tuple[str, str]]) -> bool:
-    """Whether the output of a module, of one that it lies in, or of one inside of it goes on beyond it."""
-    around = {part for part in (module, *_above(module)) if part}
-    within = f"{module}."
+    """Return whether the output of a module, of one around it, or of one inside of it goes on beyond it."""
+    around = {module, *_above(module)} - {""}
     return any(
-        source in around or (source.startswith(within) and taker != module and not taker.startswith(within))
+        source in around or (module and is_within(source, module) and not is_within(taker, module))
         for source, taker in flows
     )
 
 
 def _above(module: str) -> Iterator[str]:
-    while "." in module:
-        module = module.rpartition(".")[0]
+    while module := parent(module):
         yield module

@@ -8,6 +8,13 @@ from dataclasses import dataclass
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
+from edgeglass_diag.signals.parameters import (
+    GRADIENT_CLEARED,
+    GRADIENT_DROPPED,
+    GRADIENT_NORM,
+    GRADIENT_UNCLEARED,
+    UPDATE_REVERTED,
+)
 
 
 @dataclass(frozen=True)
@@ -20,25 +27,31 @@ class GradientsPileUp(Rule):
     optimizer hold a gradient that is not zero, in at least ``windows`` recorded windows in a row.
     """
 
-    windows: float = 3
+    windows: int = 3
 
     code = "EG211"
     name = "gradients-pile-up"
+    title = "Gradients pile up"
     severity = Severity.CRITICAL
+    page = "gradients"
+    signals = (GRADIENT_UNCLEARED, GRADIENT_NORM)
     source = "derived: backward adds to .grad; openai/CLIP #362"
     fix = "Call optimizer.zero_grad() once per step, before the first backward."
+    faulty = "loss.backward(); optimizer.step()"
+    healthy = "optimizer.zero_grad(); loss.backward(); optimizer.step()"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """At most one finding."""
-        stale = history.series("gradient/stale")
-        state = history.streak(("EG211",), stale, lambda _, value: value > 0)
+        """Return at most one finding."""
+        uncleared = history.series(GRADIENT_UNCLEARED)
+        state = uncleared.streak(lambda _, value: value > 0)
         if state is not None and state.windows >= self.windows:
-            first, last = history.series("gradient/norm").values[0], history.series("gradient/norm").last
+            first, last = history.series(GRADIENT_NORM).values[0], history.series(GRADIENT_NORM).last
             yield self.finding(
                 history,
-                f"gradients of earlier steps are still there when backward begins, since step {state.since}; the norm "
+                f"those of earlier steps are still there when backward begins, since step {state.since}, and the norm "
                 f"went from {first:.3g} to {last:.3g}",
-                evidence={"stale": stale.last, "since": state.since, "first_norm": first, "norm": last},
+                since=state.since,
+                evidence={"uncleared": uncleared.last, "first_norm": first, "norm": last},
             )
 
 
@@ -53,25 +66,31 @@ class GradientsCleared(Rule):
     when it steps, in every recorded window that was asked, and in at least ``windows`` of them.
     """
 
-    windows: float = 3
+    windows: int = 3
 
     code = "EG214"
     name = "gradients-cleared"
+    title = "Gradients cleared before the step"
     severity = Severity.CRITICAL
+    page = "gradients"
+    signals = (GRADIENT_CLEARED,)
     source = (
         "derived: the step reads .grad; https://pytorch.org/docs/stable/generated/torch.optim.Optimizer.zero_grad.html"
     )
     fix = "Call optimizer.zero_grad() before backward or after step, not between them."
+    faulty = "loss.backward(); optimizer.zero_grad(); optimizer.step()"
+    healthy = "optimizer.zero_grad(); loss.backward(); optimizer.step()"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """At most one finding."""
-        cleared = history.series("gradient/cleared")
-        state = history.streak(("EG214",), cleared, lambda _, value: value == 1)
+        """Return at most one finding."""
+        cleared = history.series(GRADIENT_CLEARED)
+        state = cleared.streak(lambda _, value: value == 1)
         if state is not None and state.windows >= self.windows and state.windows == len(cleared):
             yield self.finding(
                 history,
-                f"backward gives gradients and none is left at the step, since step {state.since}",
-                evidence={"since": state.since, "windows": state.windows},
+                f"backward gives gradients, and none is left when the optimizer steps, since step {state.since}",
+                since=state.since,
+                evidence={"windows": state.windows},
             )
 
 
@@ -85,40 +104,46 @@ class AccumulationLost(Rule):
     Formula: in a ``share`` of the recorded windows, of all and of the first ``dense``, and in at least ``windows`` of
     them, gradients of a backward pass, in some parameters of the first optimizer, are gone before the next one. The two
     passes have other batches and the same weights, no function takes the gradients and no optimizer steps between them,
-    and the step gets those of the last pass, up to clipping: else somebody may have used them (SAM, attacks on inputs,
+    and the step gets those of the last pass, up to clipping: else they may have been used (SAM, attacks on inputs,
     noise scales, gradients that are put together by hand). What is done now and then, as every tenth step, loses
     nothing of the other steps and is silent.
     """
 
-    windows: float = 3
+    windows: int = 3
     share: float = 0.8
-    dense: float = 10
+    dense: int = 10
 
     code = "EG217"
     name = "accumulation-lost"
+    title = "Accumulated gradients lost"
     severity = Severity.WARNING
+    page = "gradients"
+    signals = (GRADIENT_DROPPED,)
     source = (
         "derived: backward adds to .grad; https://pytorch.org/docs/stable/notes/amp_examples.html, accumulation; "
         "what is done every second step is in half of the windows of successive steps, and a loader's last group of "
         "batches is smaller: the share lies between half and all; the schedule records steps 1 to 10"
     )
     fix = "Call optimizer.zero_grad() after optimizer.step() only, not for each batch that is accumulated."
+    faulty = "for batch in four: optimizer.zero_grad(); (loss(batch) / 4).backward()"
+    healthy = "optimizer.zero_grad() before the four"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """At most one finding."""
-        dropped = history.series("gradient/dropped")
+        """Return at most one finding."""
+        dropped = history.series(GRADIENT_DROPPED)
         lost = [step for step, value in zip(dropped.steps, dropped.values, strict=True) if value > 0]
         shares = [
             sum(value > 0 for value in values) / len(values)
-            for values in (dropped.values, dropped.values[: int(self.dense)])
+            for values in (dropped.values, dropped.values[: self.dense])
             if values
         ]
         if all(share >= self.share for share in shares) and len(lost) >= self.windows and dropped.last > 0:
             yield self.finding(
                 history,
-                f"gradients are cleared between the backward passes of a step: of those before the last, "
-                f"{dropped.last:.0%} are lost, since step {lost[0]}",
-                evidence={"since": lost[0], "dropped": dropped.last, "windows": len(lost)},
+                f"{dropped.last:.0%} of those before the last backward pass of a step are cleared before the next "
+                f"pass, since step {lost[0]}",
+                since=lost[0],
+                evidence={"dropped": dropped.last, "windows": len(lost)},
             )
 
 
@@ -135,25 +160,31 @@ class StepsUndone(Rule):
     """
 
     share: float = 0.25
-    windows: float = 4
+    windows: int = 4
 
     code = "EG215"
     name = "steps-undone"
+    title = "Optimizer steps taken back"
     severity = Severity.CRITICAL
+    page = "gradients"
+    signals = (UPDATE_REVERTED,)
     source = (
         "derived: what pulls a share a back to a fixed place undoes a of the first step and, where it comes to rest, "
         "all of each; in n dimensions a change that knows nothing of the step has a share of about 1 / sqrt(n)"
     )
     fix = "Look at what writes the weights after optimizer.step(): an EMA's direction, load_state_dict, copy_."
+    faulty = "ema(into=model, of=teacher) after each step"
+    healthy = "ema(into=teacher, of=model) after each step"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """At most one finding."""
-        shares = history.series("update/undone")
-        state = history.streak(("EG215", self.share), shares, lambda _, value: value >= self.share)
+        """Return at most one finding."""
+        shares = history.series(UPDATE_REVERTED)
+        state = shares.streak(lambda _, value: value >= self.share)
         if state is not None and state.windows == len(shares) >= self.windows:
             yield self.finding(
                 history,
-                f"after each step the weights are written again, and {shares.last:.0%} of it is taken back, since step "
+                f"the weights are written again after each step, and {shares.last:.0%} of it is taken back, since step "
                 f"{state.since}",
-                evidence={"since": state.since, "undone": shares.last},
+                since=state.since,
+                evidence={"reverted": shares.last},
             )

@@ -9,7 +9,19 @@ from math import isfinite
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.embeddings import constant_since
-from edgeglass_diag.rules.history import History, Series
+from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.series import Series
+from edgeglass_diag.signals.batches import (
+    DATA_CUT_TEXTS,
+    DATA_LAYER_ABSMAX,
+    DATA_MAX,
+    DATA_MIN,
+    DATA_PADDING,
+    DATA_REPEATED,
+    DATA_SAMPLES,
+    DATA_STD,
+)
+from edgeglass_diag.sites import BatchSite
 
 
 @dataclass(frozen=True)
@@ -26,24 +38,29 @@ class ImageRange(Rule):
 
     largest: float = 20.0
     flat: float = 0.02
-    windows: float = 3
+    windows: int = 3
 
     code = "EG504"
     name = "image-range"
+    title = "Image values out of range"
     severity = Severity.WARNING
+    page = "coverage"
+    signals = (DATA_MAX, DATA_MIN, DATA_STD)
     source = (
         "derived: ImageNet's and CLIP's normalisation give -2.2 to 2.7, 0.5 / 0.5 gives -1 to 1; 1/255 of an image has "
         "a deviation near .001; UMLAUT and SageMaker check the range; open_clip #204"
     )
     fix = "Use the model's own preprocessing: ToTensor once, then Normalize with its mean and std."
+    faulty = "torch.as_tensor(pixels).float()  # 0 to 255"
+    healthy = "Normalize(mean, std)(to_tensor(pixels))"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per input."""
-        for site, high in history.of("data/max"):
-            if not _is_image(history, site):
+        """Return one finding per input."""
+        for site, high in history.at(BatchSite, DATA_MAX):
+            if not _is_image(site):
                 continue
-            low, spread = history.series("data/min", site), history.series("data/std", site)
-            count = int(self.windows)
+            low, spread = history.series(DATA_MIN, site.path), history.series(DATA_STD, site.path)
+            count = self.windows
             tops = [max(abs(a), abs(b)) for a, b in zip(low.values[-count:], high.values[-count:], strict=True)]
             widths = spread.values[-count:]
             flat = max(widths) < self.flat and not alike(history, site)
@@ -51,13 +68,13 @@ class ImageRange(Rule):
             if len(tops) >= count and (large or flat):
                 yield self.finding(
                     history,
-                    f"{site}: images from {low.last:.3g} to {high.last:.3g} with std {spread.last:.3g}",
-                    site=site,
+                    f"{site.path} has values from {low.last:.3g} to {high.last:.3g} with std {spread.last:.3g}",
+                    site=site.path,
                     evidence={"min": low.last, "max": high.last, "std": spread.last},
                 )
 
     def _normalised_inside(self, history: History) -> bool:
-        layers = [series.last for _, series in history.of("data/layer_absmax")]
+        layers = [series.last for _, series in history.of(DATA_LAYER_ABSMAX)]
         return bool(layers) and max(layers) <= self.largest
 
 
@@ -73,24 +90,29 @@ class TextsCut(Rule):
     """
 
     share: float = 0.05
-    windows: float = 4
+    windows: int = 4
 
     code = "EG505"
     name = "texts-cut"
+    title = "Texts cut before their end token"
     severity = Severity.WARNING
+    page = "coverage"
+    signals = (DATA_CUT_TEXTS,)
     source = "derived: one text in twenty; open_clip #1151, transformers #24650 (EOS absent, BOS pooled)"
     fix = "Cut before the end token is added, or set the last position to it."
+    faulty = "tokens = ids[:77]"
+    healthy = "tokens = [*ids[:76], eos]"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per input."""
-        for site, series in history.of("data/cut_texts"):
-            count = int(self.windows)
+        """Return one finding per input."""
+        for site, series in history.of(DATA_CUT_TEXTS):
+            count = self.windows
             known = [value for value in series.values[-4 * count :] if isfinite(value)][-count:]
             if len(known) >= self.windows and sum(known) / len(known) >= self.share:
                 share = sum(known) / len(known)
                 yield self.finding(
                     history,
-                    f"{site}: {share:.0%} of the texts fill the context and have no end token",
+                    f"{share:.0%} of the texts of {site} fill the context and have no end token",
                     site=site,
                     evidence={"share": share},
                 )
@@ -107,21 +129,28 @@ class MostlyPadding(Rule):
     """
 
     share: float = 0.95
-    windows: float = 4
+    windows: int = 4
 
     code = "EG506"
     name = "mostly-padding"
+    title = "Mostly padding"
     severity = Severity.INFO
+    page = "coverage"
+    signals = (DATA_PADDING,)
     source = "SageMaker Debugger's padding ratio; captions of ten tokens in CLIP's context of 77 give 0.87"
     fix = "Cut the context to the longest text of the batch."
+    faulty = "context 512 for captions of 10 tokens"
+    healthy = "context 77 for captions of 10 tokens"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per input."""
-        for site, series in history.of("data/padding"):
-            recent = series.values[-int(self.windows) :]
+        """Return one finding per input."""
+        for site, series in history.of(DATA_PADDING):
+            recent = series.values[-self.windows :]
             share = sum(recent) / len(recent)
             if len(recent) >= self.windows and share >= self.share:
-                yield self.finding(history, f"{site}: {share:.0%} padding", site=site, evidence={"share": share})
+                yield self.finding(
+                    history, f"{share:.0%} of the tokens of {site}", site=site, evidence={"share": share}
+                )
 
 
 @dataclass(frozen=True)
@@ -131,54 +160,55 @@ class ConstantInput(Rule):
     Why: a loader that returns one item, a broadcast, an empty text: nothing can be learned from it.
 
     Formula: all samples equal the first one in every recorded window over at least ``windows`` windows, at images, at
-    texts, or at other real inputs. Rows of numbers (sizes, weights, masks as numbers) beside an input of the same call
+    texts, or at other real inputs. Rows of numbers (sizes, weights, masks as numbers) next to an input of the same call
     whose samples differ, and a text (an instruction to the model) where there are other texts that differ, are a fact
-    (info) as long as no side's embeddings are constant. Masks, positions and other integers that come beside other
+    (info) as long as no side's embeddings are constant. Masks, positions and other integers that come with other
     inputs of the same kind are silent.
     """
 
-    windows: float = 3
+    windows: int = 3
 
     code = "EG507"
     name = "constant-input"
+    title = "Input is constant"
     severity = Severity.CRITICAL
+    page = "coverage"
+    signals = (DATA_REPEATED,)
     source = "TheDeepChecker: constant inputs"
     fix = "Look at a batch as the model gets it: index, collate function, tokenizer."
+    faulty = "def __getitem__(self, i): return self.pairs[0]"
+    healthy = "return self.pairs[i]"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per input."""
-        for site, series in history.of("data/repeated"):
-            if _constant(history, site, series, int(self.windows)) and self._matters(history, site):
+        """Return one finding per input."""
+        for site, series in history.at(BatchSite, DATA_REPEATED):
+            if _constant(history, site, series, self.windows) and self._matters(history, site):
                 yield self.finding(
                     history,
-                    f"{site}: all samples are the same",
-                    site=site,
+                    f"all samples of {site.path} are the same",
+                    site=site.path,
                     severity=Severity.INFO if self._may_be_meant(history, site) else Severity.CRITICAL,
                     evidence={"repeated": series.last},
                 )
 
-    def _may_be_meant(self, history: History, site: str) -> bool:
-        """Whether it goes along with samples that differ, as a row of numbers or as a text beside the texts."""
+    def _may_be_meant(self, history: History, site: BatchSite) -> bool:
+        """Return whether it goes along with samples that differ, as a row of numbers or as a text among texts."""
         if constant_since(history) is not None:
             return False
-        real, call = len(history.series("data/std", site)) > 0, site.rpartition(".")[0]
-        beside = any(
-            other != site
+        real = len(history.series(DATA_STD, site.path)) > 0
+        varied = any(
+            other.path != site.path
             and not _constant(history, other, series, 1)
-            and (other.rpartition(".")[0] == call if real else _is_text(history, other))
-            for other, series in history.of("data/repeated")
+            and (other.module == site.module if real else _is_text(history, other))
+            for other, series in history.at(BatchSite, DATA_REPEATED)
         )
-        known = history.sites.get((site, "data"))
-        return beside and known is not None and "x" not in known.label.split(" ")[0]
+        return varied and len(site.shape) <= 1
 
-    def _matters(self, history: History, site: str) -> bool:
-        if len(history.series("data/std", site)):
+    def _matters(self, history: History, site: BatchSite) -> bool:
+        if len(history.series(DATA_STD, site.path)):
             return True
-        texts = [
-            other
-            for other, _ in history.of("data/padding")
-            if _is_text(history, other) and other.rpartition(".")[0] == site.rpartition(".")[0]
-        ]
+        inputs = (other for other, _ in history.at(BatchSite, DATA_PADDING))
+        texts = [other for other in inputs if _is_text(history, other) and other.module == site.module]
         return texts == [site]
 
 
@@ -194,48 +224,51 @@ class InputNotFinite(Rule):
 
     code = "EG509"
     name = "input-not-finite"
+    title = "Input is not finite"
     severity = Severity.CRITICAL
+    page = "coverage"
+    signals = (DATA_MAX, DATA_MIN)
     source = "IEEE 754"
     fix = "Find the sample: check files and augmentations (a division by a deviation of zero, a logarithm)."
+    faulty = "(image - image.mean()) / image.std()  # a black image"
+    healthy = "(image - mean) / std"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per input."""
-        for site, series in history.of("data/max"):
-            low = history.series("data/min", site)
+        """Return one finding per input."""
+        for site, series in history.of(DATA_MAX):
+            low = history.series(DATA_MIN, site)
             if series.last != series.last or series.last == float("inf") or low.last != low.last:
                 yield self.finding(
                     history,
-                    f"{site}: not finite at step {series.steps[-1]}",
+                    f"{site} has values from {low.last:.3g} to {series.last:.3g} at step {series.steps[-1]}",
                     site=site,
                     evidence={"max": series.last, "min": low.last},
                 )
 
 
-def alike(history: History, site: str) -> bool:
-    """Whether an input's samples are all the same, or it is a mask or a table of positions."""
-    series = history.series("data/repeated", site)
-    recent, counts = series.values[-4:], history.series("data/samples", site)
+def alike(history: History, site: BatchSite) -> bool:
+    """Return whether an input's samples are all the same, or it is a mask or a table of positions."""
+    series = history.series(DATA_REPEATED, site.path)
+    recent, counts = series.values[-4:], history.series(DATA_SAMPLES, site.path)
     samples = max(2.0, counts.last) if len(counts) else 2.0
-    if not recent or sum(recent) / len(recent) >= 1 - 1.5 / samples or "mask" in site.lower():
+    if not recent or sum(recent) / len(recent) >= 1 - 1.5 / samples or "mask" in site.argument.lower():
         return True
-    padding = history.series("data/padding", site)
-    integers = not len(history.series("data/std", site))
+    padding = history.series(DATA_PADDING, site.path)
+    integers = not len(history.series(DATA_STD, site.path))
     return integers and not (len(padding) and isfinite(padding.last))
 
 
-def _is_text(history: History, site: str) -> bool:
-    return any(isfinite(value) for value in history.series("data/padding", site).values)
+def _is_text(history: History, site: BatchSite) -> bool:
+    return any(isfinite(value) for value in history.series(DATA_PADDING, site.path).values)
 
 
-def _constant(history: History, site: str, series: Series, windows: int) -> bool:
-    samples = history.series("data/samples", site)
+def _constant(history: History, site: BatchSite, series: Series, windows: int) -> bool:
+    samples = history.series(DATA_SAMPLES, site.path)
     return len(series) >= windows and all(
         n >= 2 and value >= 1 - 1.5 / n
         for value, n in zip(series.values[-windows:], samples.values[-windows:], strict=False)
     )
 
 
-def _is_image(history: History, site: str) -> bool:
-    known = history.sites.get((site, "data"))
-    shape = known.label.split(" ")[0].split("x") if known is not None else []
-    return len(shape) == 3 and (shape[0] in ("1", "3") or shape[-1] in ("1", "3"))
+def _is_image(site: BatchSite) -> bool:
+    return len(site.shape) == 3 and (site.shape[0] in (1, 3) or site.shape[-1] in (1, 3))

@@ -1,4 +1,4 @@
-"""EG05x: what an inspection before the first step shows. Silent on runs, which have no ``operand/*`` readings."""
+"""EG050 and EG051: what an inspection before the first step shows of learned queries."""
 
 from __future__ import annotations
 
@@ -6,9 +6,19 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from edgeglass_diag.records import Finding, ParameterOrigin, Severity
-from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.records import Finding, ParameterOrigin, Severity, SourceLine
+from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.history import History
+from edgeglass_diag.signals.attention import (
+    ATTENTION_ENTROPY,
+    ATTENTION_LOGIT_STD,
+    OPERAND_LEARNED,
+    OPERAND_OWN_SHARE,
+    OPERAND_QUERIES,
+    OPERAND_QUERY_RMS,
+    OPERAND_QUERY_SPREAD,
+)
+from edgeglass_diag.sites import AttentionSite
 
 
 @dataclass(frozen=True)
@@ -31,27 +41,34 @@ class QueriesWithoutEffect(Rule):
 
     code = "EG050"
     name = "queries-without-effect"
+    title = "Learned queries without effect"
     severity = Severity.WARNING
+    page = "coverage"
+    signals = (ATTENTION_LOGIT_STD, OPERAND_QUERY_RMS, OPERAND_OWN_SHARE, ATTENTION_ENTROPY)
     source = (
         "rms: TheDeepChecker, activations' std within [0.5, 2]; logit_std: derived, 2 % of the mass, a chosen share"
     )
     fix = "Put a LayerNorm before the query projection, or draw the latents with std 1."
+    faulty = "nn.init.normal_(latents, std=0.02); to_query(latents)"
+    stages = (Stage.INIT,)
+    healthy = "to_query(norm(latents))"
 
-    def check(self, history: History) -> Iterable[Finding]:
-        """One finding per attention."""
+    def check_at_init(self, history: History) -> Iterable[Finding]:
+        """Return one finding per attention."""
         for site, rms in _learned(history):
-            spread, share = history.series("attention/logit_std", site), history.series("operand/own_share", site)
+            spread, share = history.series(ATTENTION_LOGIT_STD, site), history.series(OPERAND_OWN_SHARE, site)
             own = spread.last * math.sqrt(share.last) if len(spread) and len(share) else math.inf
             if not 0 < rms < self.rms or not own < self.logit_std:
                 continue
-            count = round(history.series("operand/queries", site).last)
-            origin, entropy = _origin(history, site), history.series("attention/entropy", site).last
+            count = round(history.series(OPERAND_QUERIES, site).last)
+            origin, entropy = _origin(history, site), history.series(ATTENTION_ENTROPY, site).last
             yield self.finding(
                 history,
-                f"{site}: {count} learned queries enter with rms {rms:.3g} (at least {self.rms:g}), so their own part "
-                f"of the logits has std {own:.3g} (at least {self.logit_std:g}) and all read the same mean of the "
-                f"tokens, entropy {entropy:.4f}{_made(origin)}",
+                f"the {count} of {site} have rms {rms:.3g} (at least {self.rms:g}), so that their own part of the "
+                f"logits has std {own:.3g} (at least {self.logit_std:g}) and all read the same mean of the tokens, "
+                f"entropy {entropy:.4f}{_made(origin)}",
                 site=site,
+                place=_place(origin),
                 evidence={
                     "query_rms": rms,
                     "logit_std": own,
@@ -77,127 +94,58 @@ class QueriesIdentical(Rule):
 
     code = "EG051"
     name = "queries-identical"
+    title = "Learned queries are identical"
     severity = Severity.CRITICAL
+    page = "coverage"
+    signals = (OPERAND_QUERY_SPREAD, OPERAND_QUERY_RMS)
     source = "derived: rounding of float32 leaves (6e-8)^2 = 4e-15 per entry; the symmetry is exact or broken"
     fix = "Draw the latents independently, e.g. nn.init.trunc_normal_(latents, std=0.02) behind a LayerNorm."
+    faulty = "latents = Parameter(torch.zeros(64, 512))"
+    stages = (Stage.INIT,)
+    healthy = "nn.init.trunc_normal_(latents, std=0.02)"
 
-    def check(self, history: History) -> Iterable[Finding]:
-        """One finding per attention."""
+    def check_at_init(self, history: History) -> Iterable[Finding]:
+        """Return one finding per attention."""
         for site, rms in _learned(history):
-            spread = history.series("operand/query_spread", site).last
+            spread = history.series(OPERAND_QUERY_SPREAD, site).last
             if spread > self.share:
                 continue
-            count = round(history.series("operand/queries", site).last)
+            count = round(history.series(OPERAND_QUERIES, site).last)
             origin = _origin(history, site)
             yield self.finding(
                 history,
-                f"{site}: all {count} learned queries are equal (share of energy in which they differ {spread:.2g}, "
-                f"rms {rms:.3g}) and will stay so{_made(origin)}",
+                f"all {count} of {site} are equal (share of energy in which they differ {spread:.2g}, rms {rms:.3g}) "
+                f"and will stay so{_made(origin)}",
                 site=site,
+                place=_place(origin),
                 evidence={"query_spread": spread, "query_rms": rms, "queries": count, **_evidence(origin)},
             )
 
 
-@dataclass(frozen=True)
-class AttentionSaturated(Rule):
-    """Attention looks at single keys before anything was learned.
-
-    Why: a saturated softmax passes hardly a gradient to its logits, and what it looks at is chance.
-
-    Formula: the logits' standard deviation over n keys is at least sqrt(2 ln n), above which the sum of n exponentials
-    of Gaussian logits is dominated by its largest few (the freezing point of the random energy model). For at
-    least ``keys`` keys.
-    """
-
-    keys: float = 8
-
-    code = "EG052"
-    name = "attention-saturated-at-init"
-    severity = Severity.WARNING
-    source = "derived: random energy model, Derrida 1981, https://doi.org/10.1103/PhysRevB.24.2613; at 577 keys 3.57"
-    fix = "Scale logits by 1 / sqrt(head width), normalise what goes into queries and keys, or draw smaller weights."
-
-    def check(self, history: History) -> Iterable[Finding]:
-        """One finding per attention."""
-        for site, counts in history.of("operand/keys"):
-            spread, keys = history.series("attention/logit_std", site), counts.last
-            if keys < self.keys or not len(spread) or spread.last < math.sqrt(2 * math.log(keys)):
-                continue
-            top1 = history.series("attention/top1", site)
-            limit = math.sqrt(2 * math.log(keys))
-            yield self.finding(
-                history,
-                f"{site}: logits of std {spread.last:.3g} over {keys:.0f} keys (below {limit:.3g}): the largest"
-                f" weight is {top1.last:.2f} on average",
-                site=site,
-                evidence={"logit_std": spread.last, "keys": keys, "top1": top1.last},
-            )
-
-
-@dataclass(frozen=True)
-class NotHeldAtFirstStep(Rule):
-    """A parameter gets a gradient, and when the first optimizer step begins no optimizer holds it.
-
-    Why: it keeps its first value, while everything around learns to live with it. EG003 says so of a run.
-
-    Formula: trainable, its gradient is above ``gradient``, in no parameter group of an optimizer that exists, while
-    another parameter is in one. Values loaded from a checkpoint may be meant to stay: they are only a fact (info).
-    """
-
-    gradient: float = 0.0
-
-    code = "EG053"
-    name = "not-held-at-first-step"
-    severity = Severity.WARNING
-    source = "derived: a parameter in no group is never stepped; torchtest checks that parameters change"
-    fix = "Give the optimizer all of model.parameters(), after the last module is made; freeze what is meant to stay."
-
-    def check(self, history: History) -> Iterable[Finding]:
-        """One finding for all drawn parameters, and one for all loaded ones."""
-        held = {name: series.last == 1 for name, series in history.of("standing/optimizer")}
-        reached = [
-            name
-            for name, inside in held.items()
-            if not inside and history.series("standing/gradient", name).last > self.gradient
-        ]
-        if not any(held.values()):
-            return
-        loaded = {o.name for o in history.origins if any(w.op == "load_state_dict" for w in o.writes)}
-        for names, severity in (
-            ([n for n in reached if n not in loaded], Severity.WARNING),
-            ([n for n in reached if n in loaded], Severity.INFO),
-        ):
-            if names:
-                more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-                yield self.finding(
-                    history,
-                    f"{names[0]}{more}: reached by a gradient, and no optimizer holds it",
-                    site=names[0],
-                    evidence={"parameters": names},
-                    severity=severity,
-                )
-
-
 def _learned(history: History) -> Iterator[tuple[str, float]]:
-    """Attentions of two or more learned queries, with the rms of what goes into the query projection."""
-    for site, learned in history.of("operand/learned"):
-        if learned.last == 1 and history.series("operand/queries", site).last > 1:
-            yield site, history.series("operand/query_rms", site).last
+    """Yield the attentions of two or more learned queries, with the rms of what goes into the query projection."""
+    for site, learned in history.of(OPERAND_LEARNED):
+        if learned.last == 1 and history.series(OPERAND_QUERIES, site).last > 1:
+            yield site, history.series(OPERAND_QUERY_RMS, site).last
 
 
-def _origin(history: History, site: str) -> ParameterOrigin | None:
-    """Of the parameter that an attention's learned queries come from."""
-    known = history.sites.get((site, "attention"))
-    return next((o for o in history.origins if known is not None and o.name == known.label), None)
+def _origin(history: History, path: str) -> ParameterOrigin | None:
+    """Return the origin of the parameter that an attention's learned queries come from."""
+    site = history.site(AttentionSite, path)
+    return next((o for o in history.origins if site is not None and o.name == site.queries_from), None)
+
+
+def _place(origin: ParameterOrigin | None) -> SourceLine | None:
+    return origin.writes[-1].place if origin is not None and origin.writes else None
 
 
 def _made(origin: ParameterOrigin | None) -> str:
     if origin is None:
         return ""
     if not origin.writes:
-        return f": {origin.name} (its making was not watched)"
+        return f": {origin.name} (where it is made was not seen)"
     last = origin.writes[-1]
-    return f": {origin.name}, {last.op} with std {last.std:.3g} at {last.file}:{last.line}"
+    return f": {origin.name}, {last.op} with std {last.std:.3g} at {last.place}"
 
 
 def _evidence(origin: ParameterOrigin | None) -> dict[str, object]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
 from edgeglass_diag.records import Finding, Severity
-from edgeglass_diag.rules.base import Rule
-from edgeglass_diag.rules.history import History, Series
-from edgeglass_diag.rules.training_state import stuck
+from edgeglass_diag.rules.base import Rule, Stage
+from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.series import Series
+from edgeglass_diag.rules.training_state import at_chance
+from edgeglass_diag.signals.parameters import OPTIMIZER_LR
 
 
 @dataclass(frozen=True)
@@ -22,23 +24,30 @@ class WarmupTooLong(Rule):
     ended, over at least ``steps`` steps, and the loss is no more than a tenth better than chance.
     """
 
-    steps: float = 40
+    steps: int = 40
 
     code = "EG212"
     name = "warm-up-too-long"
+    title = "Warm-up longer than the run"
     severity = Severity.WARNING
+    page = "gradients"
+    signals = (OPTIMIZER_LR,)
+    stages = (Stage.RUN, Stage.LOG)
+    aliases = {"EG250": {}}  # noqa: RUF012
     source = "derived; FAILURES of schedulers stepped per micro-batch or with swapped arguments: diffusers #4387"
     fix = "Shorten the warm-up to some 5 % of the optimizer steps of the run."
+    faulty = "get_cosine_schedule(optimizer, warmup=10000, total=500)"
+    healthy = "warmup=500, total=10000"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """At most one finding, at the end."""
-        if not history.ended or history.last_step < self.steps or not stuck(history):
+        """Return at most one finding, at the end."""
+        if not history.ended or history.last_step < self.steps or not at_chance(history):
             return
-        for group, series in history.of("optimizer/lr"):
+        for group, series in history.of(OPTIMIZER_LR):
             if self._only_rose(series):
                 yield self.finding(
                     history,
-                    f"{group}: the learning rate was still rising at the end, from {series.values[0]:.2g} to "
+                    f"the learning rate of {group} was still rising at the end, from {series.values[0]:.2g} to "
                     f"{series.last:.2g} at step {series.steps[-1]}",
                     evidence={"first": series.values[0], "last": series.last, "group": group},
                 )
@@ -61,27 +70,36 @@ class ScheduleEnded(Rule):
     """
 
     low: float = 1e-6
-    steps: float = 10
-    windows: float = 3
+    steps: int = 10
+    windows: int = 3
 
     code = "EG213"
     name = "schedule-ended"
+    title = "Learning rate schedule ended too early"
     severity = Severity.WARNING
+    page = "gradients"
+    signals = (OPTIMIZER_LR,)
+    stages = (Stage.RUN, Stage.LOG)
+    aliases = {"EG252": {}}  # noqa: RUF012
     source = "derived: 0.5 (1 + cos(pi p)) <= 1e-6 for p >= 0.9994"
     fix = "Step the scheduler once per optimizer step, and give it the number of optimizer steps of the run."
+    faulty = "scheduler.step() after each of four micro-batches"
+    healthy = "scheduler.step() after optimizer.step()"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding for all groups."""
-        for group, series in history.of("optimizer/lr"):
+        """Return one finding for all groups."""
+        for group, series in history.of(OPTIMIZER_LR):
             peak = max(series.values)
-            gone = history.streak(
-                ("EG213", self.low, group, peak), series, lambda _, value, peak=peak: value <= self.low * peak  # type: ignore[misc]
-            )  # fmt: skip
-            if peak > 0 and gone is not None and gone.lasting(steps=int(self.steps), windows=int(self.windows)):
+            gone = series.streak(self._is_gone(peak))
+            if peak > 0 and gone is not None and gone.lasting(steps=self.steps, windows=self.windows):
                 yield self.finding(
                     history,
-                    f"{group}: the learning rate is at {series.last:.2g} since step {gone.since} (its peak was "
+                    f"the learning rate of {group} is {series.last:.2g} since step {gone.since} (its peak was "
                     f"{peak:.2g}), and the training goes on",
-                    evidence={"since": gone.since, "peak": peak, "group": group},
+                    since=gone.since,
+                    evidence={"peak": peak, "group": group},
                 )
                 return
+
+    def _is_gone(self, peak: float) -> Callable[[int, float], bool]:
+        return lambda _, rate: rate <= self.low * peak

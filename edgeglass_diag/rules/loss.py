@@ -8,10 +8,21 @@ from math import sqrt
 
 from edgeglass_diag.measures.chance import chance_loss, contrastive_floor, wrong_answers_floor
 from edgeglass_diag.records import Finding, Severity
-from edgeglass_diag.rules.base import Rule
-from edgeglass_diag.rules.embeddings import constant_since
-from edgeglass_diag.rules.history import History, held
-from edgeglass_diag.rules.training_state import MOVED, is_softmax, no_better_than_chance, side_wakes
+from edgeglass_diag.rules.base import Rule, Stage
+from edgeglass_diag.rules.causality import DIVERGENCE, INPUTS, OBJECTIVE, REACH, STEPS
+from edgeglass_diag.rules.embeddings import constant_since, side_wakes
+from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.training_state import MOVED, is_softmax, no_better_than_chance
+from edgeglass_diag.signals.embeddings import EMBEDDING_SCALE
+from edgeglass_diag.signals.losses import (
+    LOSS_ACCURACY,
+    LOSS_CANDIDATES,
+    LOSS_CHANCE,
+    LOSS_LOGIT_STD,
+    LOSS_TOTAL,
+    LOSS_WEIGHT,
+)
+from edgeglass_diag.signals.registry import METRIC, metric
 
 
 @dataclass(frozen=True)
@@ -30,22 +41,29 @@ class LossAtChance(Rule):
     """
 
     tolerance: float = 0.01
-    steps: float = 20
-    windows: float = 4
+    steps: int = 20
+    windows: int = 4
     flat: float = 0.1
-    long: float = 200
+    long: int = 200
 
     code = "EG401"
     name = "loss-at-chance"
+    title = "Loss at chance level"
     severity = Severity.CRITICAL
+    page = "overview"
+    signals = (LOSS_TOTAL, LOSS_CHANCE, LOSS_LOGIT_STD, LOSS_ACCURACY)
     source = "derived: uniform softmax; https://github.com/mlfoundations/open_clip/issues/17 (4.8xxx at batch 128)"
     fix = "Find what makes the logits uninformative (see the finding this follows from); lower the learning rate by 10."
     refuted_by_learning = True
+    faulty = "4.8520 at batch 128, for 200 steps"
+    healthy = "4.8520 at step 0, 4.1 at step 50"
+    stages = (Stage.RUN, Stage.LOG)
+    brought_by = ("EG801", "EG301", *INPUTS, *OBJECTIVE, "EG302", *DIVERGENCE, *STEPS, "EG503", *REACH)
 
     def check(self, history: History) -> Iterable[Finding]:
-        """At most one finding for the whole loss."""
+        """Return at most one finding for the whole loss."""
         state = no_better_than_chance(history, self.tolerance)
-        if state is None or not state.lasting(steps=int(self.steps), windows=int(self.windows)):
+        if state is None or not state.lasting(steps=self.steps, windows=self.windows):
             return
         how = self._uninformed(history)
         moved = history.cumulated_update(state.since) >= MOVED
@@ -54,38 +72,39 @@ class LossAtChance(Rule):
         no_better = state.span >= self.long and moved and guessing(history, state.since)
         if not how and not no_better:
             return
-        total, chance = history.series("loss/total").last, history.series("loss/chance").last
+        total, chance = history.series(LOSS_TOTAL).last, history.series(LOSS_CHANCE).last
         yield self.finding(
             history,
-            f"the loss {total:.4f} is no better than its chance level {chance:.4f} ({_terms(history)}) since step "
-            f"{state.since}: {how or 'the in-batch accuracy is that of guessing'}",
+            f"{total:.4f} against a chance level of {chance:.4f} ({_terms(history)}) since step {state.since}: "
+            f"{how or 'the in-batch accuracy is that of guessing'}",
             severity=Severity.CRITICAL if how else Severity.WARNING,
+            since=state.since,
             evidence={
-                "loss": total, "chance": chance, "relative": history.relative_loss.last, "since": state.since,
+                "loss": total, "chance": chance, "relative": history.relative_loss.last,
                 "logit_std": history.logit_spread.last, "accuracy": _accuracy(history, state.since)[0],
             },
         )  # fmt: skip
 
     def _uninformed(self, history: History) -> str:
-        """Why the logits cannot tell pairs apart, in words; empty where they might, or are about to."""
+        """Return why the logits cannot tell pairs apart, in words; empty where they might, or are about to."""
         if side_wakes(history):
             return ""
-        uniform = held(history.logit_spread, lambda _, value: value <= self.flat)
-        if uniform is not None and uniform.lasting(steps=int(self.steps), windows=int(self.windows)):
+        uniform = history.logit_spread.streak(lambda _, value: value <= self.flat)
+        if uniform is not None and uniform.lasting(steps=self.steps, windows=self.windows):
             return "the softmax is uniform"
         constant = constant_since(history)
-        if constant is not None and constant.lasting(steps=int(self.steps), windows=int(self.windows)):
+        if constant is not None and constant.lasting(steps=self.steps, windows=self.windows):
             return "one side of the logits is constant"
         return ""
 
 
-CONTRASTIVE_VALIDATION = {f"metric/{name}" for name in ("val/loss", "val_loss", "eval/loss", "eval_loss", "val/clip")}
+CONTRASTIVE_VALIDATION = {metric(name) for name in ("val/loss", "val_loss", "eval/loss", "eval_loss", "val/clip")}
 """Names under which loops log the contrastive loss on held-out pairs, the set that recalls are measured on."""
 
 
 @dataclass(frozen=True)
 class LossBelowPossible(Rule):
-    """A logged loss is lower than any model could make it beside the scale or the recall that goes with it.
+    """A logged loss is lower than any model could make it with its logit scale or its recall.
 
     Why: such a value was never computed (a term that exists only in training mode and is averaged as 0), or
     another thing was computed under its name.
@@ -99,35 +118,41 @@ class LossBelowPossible(Rule):
 
     code = "EG402"
     name = "loss-below-possible"
+    title = "Loss lower than possible"
     severity = Severity.CRITICAL
-    source = "derived: softmax arithmetic; a validation loss of 0.0 beside R@5 = 78 % in the Edge Glass report"
+    page = "overview"
+    signals = (LOSS_CANDIDATES, EMBEDDING_SCALE)
+    source = "derived: softmax arithmetic; a validation loss of 0.0 with R@5 = 78 % in the Edge Glass report"
     fix = "Look at how this value is made: is the term computed in evaluation mode, and averaged over what it counted?"
+    faulty = "val/loss = 0.0 with R@10 = 0.89"
+    healthy = "val/loss = 0.76 with R@10 = 0.89"
+    stages = (Stage.RUN, Stage.LOG)
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per logged loss."""
+        """Return one finding per logged loss."""
         bound, why = self._bound(history)
-        for signal in history.signals("metric/"):
+        for signal in history.signals(METRIC):
             if signal not in CONTRASTIVE_VALIDATION:
                 continue
             series = history.series(signal)
             if len(series) and series.last < self.share * bound:
-                name = signal.removeprefix("metric/")
                 yield self.finding(
                     history,
-                    f"{name} = {series.last:.4g} at step {series.steps[-1]} cannot be: at least {bound:.3g} by {why}",
-                    site=name,
+                    f"{signal.quantity} = {series.last:.4g} at step {series.steps[-1]}, and {why} needs at least "
+                    f"{bound:.3g}",
+                    site=signal.quantity,
                     evidence={"value": series.last, "bound": bound, "step": series.steps[-1]},
                 )
 
     def _bound(self, history: History) -> tuple[float, str]:
-        batch = max((int(series.last) for _, series in history.of("loss/candidates")), default=0)
+        batch = max((int(series.last) for _, series in history.of(LOSS_CANDIDATES)), default=0)
         if batch < 2:
             return 0.0, ""
-        scale = max((series.last for _, series in history.of("embedding/scale")), default=100.0)
+        scale = max((series.last for _, series in history.of(EMBEDDING_SCALE)), default=100.0)
         bounds = [(contrastive_floor(scale, batch), f"a logit scale of {scale:.3g} over {batch} candidates")]
-        gallery = history.series("metric/n")
+        gallery = history.series(metric("n"))
         for way in ("i2t", "t2i"):
-            recall = history.series(f"metric/{way}/R@10")
+            recall = history.series(metric(f"{way}/R@10"))
             if len(recall) and len(gallery) and gallery.last > 20:
                 outside = max(0.0, 1 - 10 / (gallery.last - 1)) ** (batch - 1)
                 right = recall.last + (1 - recall.last) * outside
@@ -148,57 +173,64 @@ class TemperatureMissing(Rule):
     """
 
     share: float = 0.5
-    steps: float = 20
-    windows: float = 4
+    steps: int = 20
+    windows: int = 4
 
     code = "EG403"
     name = "temperature-missing"
+    title = "Logit scale too small"
     severity = Severity.WARNING
+    page = "overview"
+    signals = (EMBEDDING_SCALE, LOSS_CANDIDATES)
     source = (
         "derived: regular simplex; s = 1 at B = 128 leaves 3.858 of 4.852, CLIP's 1/0.07 leaves 0 "
         "(https://arxiv.org/abs/2103.00020)"
     )
     fix = "Divide the cosines by a temperature of about 0.07, or learn the scale from ln(1/0.07)."
+    faulty = "logits = image @ text.T"
+    healthy = "logits = image @ text.T / 0.07"
+    brought_by = ("EG702",)
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per pair of sides."""
-        sizes = [int(s.last) for site, s in history.of("loss/candidates") if is_softmax(history, site)]
+        """Return one finding per pair of sides."""
+        sizes = [int(s.last) for site, s in history.of(LOSS_CANDIDATES) if is_softmax(history, site)]
         batch = max(sizes, default=0)
         if batch < 2:
             return
         chance = chance_loss(batch)
-        for pair, series in history.of("embedding/scale"):
-            bound = held(series, lambda _, s: s >= 0 and contrastive_floor(s, batch) >= self.share * chance)
-            if bound is None or not bound.lasting(steps=int(self.steps), windows=int(self.windows)):
+        for pair, series in history.of(EMBEDDING_SCALE):
+            bound = series.streak(lambda _, s: s >= 0 and contrastive_floor(s, batch) >= self.share * chance)
+            if bound is None or not bound.lasting(steps=self.steps, windows=self.windows):
                 continue
             floor = contrastive_floor(series.last, batch)
             yield self.finding(
                 history,
-                f"the logits are {series.last:.3g} x cosine since step {bound.since}: over {batch} candidates no model "
-                f"gets below {floor:.3f}, and chance is {chance:.3f}",
+                f"logits are {series.last:.3g} x cosine since step {bound.since}, at which no model gets below a loss "
+                f"of {floor:.3f} over {batch} candidates (chance is {chance:.3f})",
                 site=pair,
-                evidence={"scale": series.last, "floor": floor, "chance": chance, "since": bound.since},
+                since=bound.since,
+                evidence={"scale": series.last, "floor": floor, "chance": chance},
             )
 
 
 def _accuracy(history: History, since: int) -> tuple[float, float, float]:
-    """Mean in-batch accuracy since a step, its chance level, and the number of answers."""
+    """Return the mean in-batch accuracy since a step, its chance level, and the number of answers."""
     hits, answers, expected = history.answers(since)
     return (hits / answers, expected / answers, answers) if answers else (0.0, 0.0, 0.0)
 
 
 def guessing(history: History, since: int) -> bool:
-    """Whether the hits lie within three standard deviations of what guessing gives (binomial)."""
+    """Return whether the hits lie within three standard deviations of what guessing gives (binomial)."""
     accuracy, chance, answers = _accuracy(history, since)
     return bool(answers) and accuracy <= chance + 3 * sqrt(chance * (1 - chance) / answers)
 
 
 def _terms(history: History) -> str:
-    """The chance level in words, e.g. '1.25 ln 128'."""
+    """Return the chance level in words, e.g. '1.25 ln 128'."""
     weights: dict[str, float] = {}
-    for site, series in history.of("loss/weight"):
-        candidates = round(history.series("loss/candidates", site).last)
+    for site, series in history.of(LOSS_WEIGHT):
+        candidates = round(history.series(LOSS_CANDIDATES, site).last)
         term = f"ln {candidates}" if is_softmax(history, site) else f"SigLIP's level at {candidates}"
-        if series.steps[-1] == history.series("loss/total").steps[-1]:
+        if series.steps[-1] == history.series(LOSS_TOTAL).steps[-1]:
             weights[term] = weights.get(term, 0.0) + series.last
     return " + ".join(f"{weight:.4g} {term}" for term, weight in weights.items())

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import log
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
-from edgeglass_diag.rules.history import History, Series
+from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.training_state import is_paired, is_softmax
+from edgeglass_diag.signals.embeddings import (
+    EMBEDDING_ALIGNMENT,
+    EMBEDDING_GAP,
+    EMBEDDING_SAMPLE_SIGNAL,
+    EMBEDDING_SCALE,
+)
+from edgeglass_diag.signals.losses import (
+    LOSS_ACCURACY,
+    LOSS_CANDIDATES,
+    LOSS_IS_PROBABILITY,
+    LOSS_LABELS_DIAGONAL,
+    LOSS_TARGET_GRADIENT,
+)
+from edgeglass_diag.sites import EmbeddingSite, ModuleSite, PairSite
 
 
 @dataclass(frozen=True)
@@ -22,24 +35,29 @@ class BatchOfOne(Rule):
     of a single logit, as matching heads and discriminators have, costs ln 2 where it knows nothing and is silent.
     """
 
-    candidates: float = 2
+    candidates: int = 2
 
     code = "EG404"
     name = "batch-of-one"
+    title = "Contrastive loss without negatives"
     severity = Severity.CRITICAL
+    page = "overview"
+    signals = (LOSS_CANDIDATES,)
     source = "derived: ln 1 = 0; japanese-clip #3"
     fix = "Use a larger batch; accumulation adds no negatives."
+    faulty = "DataLoader(pairs, batch_size=1), 128 accumulated"
+    healthy = "DataLoader(pairs, batch_size=128)"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per loss."""
-        for site, series in history.of("loss/candidates"):
+        """Return one finding per loss."""
+        for site, series in history.of(LOSS_CANDIDATES):
             if not is_softmax(history, site):
                 continue
-            few = history.streak(("EG404", self.candidates, site), series, lambda _, value: value < self.candidates)
+            few = series.streak(lambda _, value: value < self.candidates)
             if few is not None and few.windows == len(series) >= 2:
                 yield self.finding(
                     history,
-                    f"{site} has {series.last:.3g} candidates to choose from: the loss is 0 whatever the model does",
+                    f"{site} has {series.last:.3g} candidates to choose from, so that the loss is always 0",
                     site=site,
                     evidence={"candidates": series.last},
                 )
@@ -56,25 +74,31 @@ class DoubleSoftmax(Rule):
     ``windows`` windows. A log-softmax is left as it is by a second one and is silent.
     """
 
-    windows: float = 2
+    windows: int = 2
 
     code = "EG405"
     name = "double-softmax"
+    title = "Softmax taken twice"
     severity = Severity.CRITICAL
+    page = "overview"
+    signals = (LOSS_IS_PROBABILITY,)
     source = "derived: ln(1 + (B-1)/e) to ln(e + B - 1); SciCo #2; UMLAUT checks the same"
     fix = "Give cross_entropy the logits themselves."
+    faulty = "cross_entropy(logits.softmax(-1), labels)"
+    healthy = "cross_entropy(logits, labels)"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per loss."""
-        for site, series in history.of("loss/is_probability"):
-            state = history.streak(("EG405", site), series, lambda _, value: value == 1)
-            candidates = history.series("loss/candidates", site)
+        """Return one finding per loss."""
+        for site, series in history.of(LOSS_IS_PROBABILITY):
+            state = series.streak(lambda _, value: value == 1)
+            candidates = history.series(LOSS_CANDIDATES, site)
             if state is not None and state.windows >= self.windows and candidates.last >= 2:
                 yield self.finding(
                     history,
-                    f"{site} is given probabilities: every row is non-negative and sums to 1",
+                    f"{site} gets probabilities: every row is non-negative and sums to 1, since step {state.since}",
                     site=site,
-                    evidence={"since": state.since, "candidates": candidates.last},
+                    since=state.since,
+                    evidence={"candidates": candidates.last},
                 )
 
 
@@ -92,30 +116,35 @@ class LabelsOffDiagonal(Rule):
     """
 
     share: float = 0.5
-    steps: float = 20
-    windows: float = 4
+    steps: int = 20
+    windows: int = 4
 
     code = "EG406"
     name = "labels-off-diagonal"
+    title = "Labels do not point at the pairs"
     severity = Severity.CRITICAL
+    page = "overview"
+    signals = (LOSS_LABELS_DIAGONAL, LOSS_ACCURACY)
     source = "derived; lightly PR #1177 (labels offset by rank without a gather), CoCa-pytorch #20"
     fix = "Use labels = torch.arange(len(logits)); with gathered candidates add rank x batch."
+    faulty = "labels = torch.arange(B) + rank * B  # without a gather"
+    healthy = "labels = torch.arange(B)"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per loss."""
+        """Return one finding per loss."""
         if not _two_sides(history):
             return
-        for site, series in history.of("loss/labels_diagonal"):
-            off = history.streak(("EG406", self.share, site), series, lambda _, value: value <= self.share)
+        for site, series in history.of(LOSS_LABELS_DIAGONAL):
+            off = series.streak(lambda _, value: value <= self.share)
             if off is None or off.windows < len(series):
                 continue
-            if not off.lasting(steps=int(self.steps), windows=int(self.windows)):
+            if not off.lasting(steps=self.steps, windows=self.windows):
                 continue
-            accuracy, candidates = history.series("loss/accuracy", site), history.series("loss/candidates", site)
-            if _mean(accuracy.values[-int(self.windows) :]) <= 3 / max(1.0, candidates.last):
+            accuracy, candidates = history.series(LOSS_ACCURACY, site), history.series(LOSS_CANDIDATES, site)
+            if _mean(accuracy.values[-self.windows :]) <= 3 / max(1.0, candidates.last):
                 yield self.finding(
                     history,
-                    f"{site}: only {series.last:.0%} of the labels point at the pair of their row",
+                    f"only {series.last:.0%} of the labels of {site} are on the diagonal",
                     site=site,
                     evidence={"diagonal": series.last, "accuracy": accuracy.last},
                 )
@@ -135,129 +164,48 @@ class PairsPushedApart(Rule):
     """
 
     margin: float = 0.05
-    windows: float = 3
+    windows: int = 3
 
     code = "EG410"
     name = "pairs-pushed-apart"
+    title = "Matching pairs pushed apart"
     severity = Severity.CRITICAL
+    page = "overview"
+    signals = (EMBEDDING_ALIGNMENT, EMBEDDING_GAP, LOSS_ACCURACY)
     source = "derived: alignment E|x - y|^2 = 2 - 2 cos (Wang & Isola, https://arxiv.org/abs/2005.10242)"
     fix = "Look for a minus sign, or a distance, between the embeddings and the logits."
+    faulty = "logits = -scale * image @ text.T"
+    healthy = "logits = -scale * cdist(image, text)"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per pair of sides."""
-        diagonal = dict(history.of("loss/labels_diagonal"))
+        """Return one finding per pair of sides."""
+        diagonal = dict(history.of(LOSS_LABELS_DIAGONAL))
         if diagonal and not is_paired(history):
             return
         answers = [
-            (accuracy, history.series("loss/candidates", site))
-            for site, accuracy in history.of("loss/accuracy")
+            (accuracy, history.series(LOSS_CANDIDATES, site))
+            for site, accuracy in history.of(LOSS_ACCURACY)
             if not diagonal or site in diagonal
         ]
-        if not any(_mean(a.values[-int(self.windows) :]) > 3 / max(1.0, c.last) for a, c in answers):
+        if not any(_mean(a.values[-self.windows :]) > 3 / max(1.0, c.last) for a, c in answers):
             return
-        for pair, series in history.of("embedding/alignment"):
+        for pair, series in history.at(PairSite, EMBEDDING_ALIGNMENT):
             if len(series) < self.windows:
                 continue
-            lacking = [self._lacking(history, pair, step, value) for step, value in _newest(series, int(self.windows))]
+            lacking = [self._lacking(history, pair, step, value) for step, value in series.newest(self.windows)]
             if min(lacking) > self.margin:
                 yield self.finding(
                     history,
-                    f"{pair}: the cosine of the pairs lies {lacking[-1]:.2f} below that of strangers",
-                    site=pair,
+                    f"the cosine of pairs lies {lacking[-1]:.2f} below that of strangers at {pair.path}",
+                    site=pair.path,
                     evidence={"below": lacking[-1], "alignment": series.last},
                 )
 
-    def _lacking(self, history: History, pair: str, step: int, alignment: float) -> float:
-        signals = [history.series("embedding/sample_signal", side).at(step) for side in pair.split(" x ")]
-        gap = history.series("embedding/gap", pair).at(step)
+    def _lacking(self, history: History, pair: PairSite, step: int, alignment: float) -> float:
+        signals = [history.series(EMBEDDING_SAMPLE_SIGNAL, side).at(step) for side in pair.sides]
+        gap = history.series(EMBEDDING_GAP, pair.path).at(step)
         strangers = (sum(1 - signal for signal in signals) - gap**2) / 2
         return strangers - (1 - alignment / 2)
-
-
-@dataclass(frozen=True)
-class SigmoidAveraged(Rule):
-    """A sigmoid loss over all pairs is divided by their number instead of the batch.
-
-    Why: its gradient is B times smaller than the published recipe's; with SGD, or a clipped or floored gradient, it
-    moves nothing. Adam hides it until eps.
-
-    Formula: of a sigmoid loss over a square of pairs, whose rows have in the mean between half a match and two, and of
-    those with a single one at least half have it on the diagonal, the weight per row, read off its gradient, is at most
-    ``excess`` / candidates in every one of the newest ``windows`` recorded windows, where the published one is 1. A
-    mean over the labels of a tagging head is silent.
-    """
-
-    excess: float = 2.0
-    windows: float = 3
-
-    code = "EG411"
-    name = "sigmoid-averaged"
-    severity = Severity.WARNING
-    source = "SigLIP sums over the pairs and divides by B (https://arxiv.org/abs/2303.15343); big_vision #115"
-    fix = "Sum over all pairs and divide by the batch size."
-
-    def check(self, history: History) -> Iterable[Finding]:
-        """One finding per loss."""
-        for site, series in history.of("loss/weight"):
-            known = history.sites.get((site, "loss"))
-            candidates = history.series("loss/candidates", site)
-            if known is None or known.label != "sigmoid" or not len(candidates) or candidates.last < 8:
-                continue
-            if not self._are_pairs(history, site):
-                continue
-            recent = series.values[-int(self.windows) :]
-            if len(recent) >= self.windows and 0 < max(recent) <= self.excess / candidates.last:
-                yield self.finding(
-                    history,
-                    f"{site}: weight {series.last:.2e} per row, about 1 / {candidates.last:.0f} of the published",
-                    site=site,
-                    evidence={"weight": series.last, "candidates": candidates.last},
-                )
-
-    def _are_pairs(self, history: History, site: str) -> bool:
-        newest = slice(-int(self.windows), None)
-        diagonal = history.series("loss/labels_diagonal", site).values
-        matches = history.series("loss/target_entropy", site).values[newest]  # ln of their mean number in a row
-        paired = len(diagonal) >= self.windows and all(share >= 0.5 for share in diagonal[newest])
-        return paired and all(abs(entropy) <= log(2) for entropy in matches)
-
-
-@dataclass(frozen=True)
-class NothingPushedApart(Rule):
-    """The labels of a sigmoid loss are +1 and 0: no combination is told to be a stranger.
-
-    Why: -log sigmoid(label x logit) of a label 0 is ln 2 whatever the logit is. Only pairs are pulled together, and to
-    make everything alike is the shortest way down.
-
-    Formula: at the only sigmoid loss, which explains the whole loss, at least ``share`` of label x logit is exactly 0
-    and none has the sign opposite to its logit, in every recorded window over at least ``windows`` windows. Zeros
-    beside labels of -1, which take copies or easy strangers out of the loss, are silent.
-    """
-
-    share: float = 0.5
-    windows: float = 3
-
-    code = "EG413"
-    name = "nothing-pushed-apart"
-    severity = Severity.CRITICAL
-    source = "SigLIP's labels are 2 I - 1 (https://arxiv.org/abs/2303.15343); derived: the slope of a constant is 0"
-    fix = "Use labels = 2 * torch.eye(B) - 1, or binary_cross_entropy_with_logits with targets of 0 and 1."
-
-    def check(self, history: History) -> Iterable[Finding]:
-        """At most one finding."""
-        sigmoid = [path for (path, kind), site in history.sites.items() if kind == "loss" and site.label == "sigmoid"]
-        explained = history.relative_loss.steps[-1:] == history.series("loss/total").steps[-1:]
-        if len(sigmoid) != 1 or not explained:
-            return  # another term may push apart
-        zero, negative = (history.series(f"loss/labels_{kind}", sigmoid[0]) for kind in ("zero", "negative"))
-        none = history.streak(("EG413",), negative, lambda step, value: value == 0 and zero.at(step) >= self.share)
-        if none is not None and none.windows == len(negative) >= self.windows:
-            yield self.finding(
-                history,
-                f"{sigmoid[0]}: {zero.last:.0%} of the combinations have the label 0 and none has -1",
-                site=sigmoid[0],
-                evidence={"zero": zero.last, "since": none.since},
-            )
 
 
 @dataclass(frozen=True)
@@ -270,35 +218,37 @@ class TargetsWithGradient(Rule):
     Formula: the target of a cross-entropy asks for a gradient, in at least ``windows`` recorded windows.
     """
 
-    windows: float = 2
+    windows: int = 2
 
     code = "EG412"
     name = "targets-with-gradient"
+    title = "Gradient flows into the targets"
     severity = Severity.WARNING
+    page = "overview"
+    signals = (LOSS_TARGET_GRADIENT,)
     source = "derived: the gradient by the target is -log p, towards what is likely already; OpenAI-CLIP #24, #27"
     fix = "Detach the targets, and give their softmax a temperature of its own."
+    faulty = "cross_entropy(logits, ((tt + ii) / 2).softmax(-1))"
+    healthy = "... .softmax(-1).detach())"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per loss."""
-        for site, series in history.of("loss/target_gradient"):
-            if sum(value == 1 for value in series.values[-int(self.windows) :]) >= self.windows:
+        """Return one finding per loss."""
+        for site, series in history.of(LOSS_TARGET_GRADIENT):
+            if sum(value == 1 for value in series.values[-self.windows :]) >= self.windows:
                 yield self.finding(
-                    history, f"{site}: the targets are trained as well", site=site, evidence={"windows": len(series)}
+                    history, f"those of {site} are trained as well", site=site, evidence={"windows": len(series)}
                 )
 
 
 def _two_sides(history: History) -> bool:
-    """Whether the embeddings that the loss compares come from two different modules."""
-    for pair, _ in history.of("embedding/scale"):
-        left, right = (side.rsplit("[", 1)[0] for side in pair.split(" x "))
-        if {left, right} != {"left", "right"} and left != right:
+    """Return whether the embeddings that the loss compares come from two different modules."""
+    for pair, _ in history.at(PairSite, EMBEDDING_SCALE):
+        sides = [side for path in pair.sides if (side := history.site(EmbeddingSite, path)) is not None]
+        modules = {side.module for side in sides}
+        if len(modules) == 2 and any(history.site(ModuleSite, module) is not None for module in modules):
             return True
     return False
 
 
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values) if values else 0.0
-
-
-def _newest(series: Series, count: int) -> list[tuple[int, float]]:
-    return list(zip(series.steps[-count:], series.values[-count:], strict=True))

@@ -7,8 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edgeglass_diag.records import Finding, Severity
-from edgeglass_diag.rules.base import Rule
-from edgeglass_diag.rules.history import History, held
+from edgeglass_diag.rules.base import Rule, Stage
+from edgeglass_diag.rules.causality import INPUTS
+from edgeglass_diag.rules.history import History
+from edgeglass_diag.signals.activations import ACTIVATION_NONFINITE
+from edgeglass_diag.signals.losses import LOSS_TOTAL
+from edgeglass_diag.signals.parameters import GRADIENT_MADE_FINITE, GRADIENT_NORM, GRADIENT_NORM_CLIPPED, WEIGHT_NORM
+from edgeglass_diag.sites import ModuleSite
 
 
 @dataclass(frozen=True)
@@ -21,29 +26,37 @@ class NonFinite(Rule):
     recorded windows in a row. A single infinite gradient is normal where a loss scaler looks for its scale.
     """
 
-    windows: float = 3
+    windows: int = 3
 
     code = "EG801"
     name = "non-finite"
+    title = "NaN or infinity"
     severity = Severity.CRITICAL
+    page = "gradients"
+    signals = (GRADIENT_NORM, LOSS_TOTAL, GRADIENT_NORM_CLIPPED, ACTIVATION_NONFINITE)
     source = "IEEE 754; torch.amp.GradScaler skips single overflowing steps by design"
     fix = "Lower the learning rate or add warm-up; look at the first module named here for a division, log or exp."
+    faulty = "loss nan from step 30 on"
+    healthy = "one infinite gradient that the scaler skips"
+    stages = (Stage.RUN, Stage.LOG)
+    brought_by = (*INPUTS, "EG407", "EG303", "EG104", "EG204", "EG202")
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding, at the first module in order of execution whose output is not finite."""
-        loss = held(history.series("loss/total"), lambda _, value: not math.isfinite(value))
-        gradient = held(history.series("gradient/norm_clipped"), lambda _, value: not math.isfinite(value))
+        """Return one finding, at the first module in order of execution whose output is not finite."""
+        loss = history.series(LOSS_TOTAL).streak(lambda _, value: not math.isfinite(value))
+        gradient = history.series(GRADIENT_NORM_CLIPPED).streak(lambda _, value: not math.isfinite(value))
         if loss is None and (gradient is None or gradient.windows < self.windows):
             return
         what, since = ("loss", loss.since) if loss is not None else ("gradient", gradient.since if gradient else 0)
         site = _first_module(history, since)
-        parameters = [s for s, series in history.of("weight/norm") if not math.isfinite(series.last)]
-        place = f"; first in the output of {site}" if site else ""
+        parameters = [s for s, series in history.of(WEIGHT_NORM) if not math.isfinite(series.last)]
+        where = f", first in the output of {site}" if site else ""
         yield self.finding(
             history,
-            f"the {what} is not finite since step {since}{place}",
+            f"the {what} is not finite since step {since}{where}",
             site=site,
-            evidence={"what": what, "since": since, "parameters_not_finite": parameters[:20]},
+            since=since,
+            evidence={"what": what, "parameters_not_finite": parameters[:20]},
         )
 
 
@@ -59,35 +72,42 @@ class GradientsMadeFinite(Rule):
     gradients takes no step, and is not meant.
     """
 
-    windows: float = 3
-    among: float = 20
+    windows: int = 3
+    among: int = 20
 
     code = "EG806"
     name = "gradients-made-finite"
+    title = "NaN gradients replaced by numbers"
     severity = Severity.WARNING
+    page = "gradients"
+    signals = (GRADIENT_MADE_FINITE, ACTIVATION_NONFINITE)
     source = "IEEE 754; windows as EG801; derived: the derivative of a sum over samples is NaN where that of one is"
     fix = (
         "Look behind the module named here for a division, log, sqrt or norm of zero; mask its input, not its gradient."
     )
+    faulty = "p.grad.nan_to_num_(0)  # x / x.norm(), and some x are 0"
+    healthy = "F.normalize(x, dim=-1)"
+    brought_by = INPUTS
 
     def check(self, history: History) -> Iterable[Finding]:
-        """At most one finding, at the first module whose output is not finite in such a window, if there is one."""
-        made = history.series("gradient/made_finite")
-        newest = list(zip(made.steps, made.values, strict=True))[-int(self.among) :]
+        """Return at most one finding, at the first module whose output is not finite in such a window."""
+        made = history.series(GRADIENT_MADE_FINITE)
+        newest = made.newest(self.among)
         steps = [step for step, value in newest if value > 0]
         if len(steps) >= self.windows:
             site = _first_module(history, steps[-1])
             yield self.finding(
                 history,
-                f"gradients are not finite after the backward pass and finite at the step, in {len(steps)} of "
-                f"{len(newest)} recorded windows{f'; first in the output of {site}' if site else ''}",
+                f"in {len(steps)} of {len(newest)} recorded windows they are not finite after the backward pass, and "
+                f"finite when the optimizer steps{f'; first in the output of {site}' if site else ''}",
                 site=site,
-                evidence={"since": steps[0], "windows": len(steps)},
+                since=steps[0],
+                evidence={"windows": len(steps)},
             )
 
 
 def _first_module(history: History, step: int) -> str:
-    """The first in order of execution whose output is not finite at this step; empty where none is."""
-    broken = [site for site, series in history.of("activation/nonfinite") if series.at(step) > 0]
-    order = {path: site.order for (path, kind), site in history.sites.items() if kind == "module"}
+    """Return the first module in order of execution whose output is not finite at this step; empty where none is."""
+    broken = [site for site, series in history.of(ACTIVATION_NONFINITE) if series.at(step) > 0]
+    order = {site.path: site.order for site in history.sites_of(ModuleSite)}
     return min(broken, key=lambda site: order.get(site, len(order)), default="")

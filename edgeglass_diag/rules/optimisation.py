@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
 
-from edgeglass_diag.records import Finding, Severity
-from edgeglass_diag.rules.base import Rule
-from edgeglass_diag.rules.history import History, Series
-from edgeglass_diag.rules.training_state import no_better_than_chance, weight_matrices
+from edgeglass_diag.records import Bounds, Finding, Severity
+from edgeglass_diag.rules.base import Rule, Stage
+from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.series import Series
+from edgeglass_diag.rules.training_state import matrices, no_better_than_chance, weight_matrices
+from edgeglass_diag.signals.losses import LOSS_TOTAL
+from edgeglass_diag.signals.parameters import OPTIMIZER_BETA1, OPTIMIZER_LR, OPTIMIZER_MOMENTUM, UPDATE_RATIO
+from edgeglass_diag.signals.signal import Signal
 
 
 @dataclass(frozen=True)
@@ -30,48 +34,59 @@ class UpdateTooLarge(Rule):
     """
 
     ratio: float = 0.1
-    windows: float = 6
+    windows: int = 6
     learned: float = 0.1
-    steps: float = 20
+    steps: int = 20
 
     code = "EG202"
     name = "update-too-large"
+    title = "Learning rate too high"
     severity = Severity.WARNING
+    page = "gradients"
+    signals = (UPDATE_RATIO, OPTIMIZER_LR, LOSS_TOTAL)
     source = (
         "TheDeepChecker: log10 ratio within [-4, -1]; https://cs231n.github.io/neural-networks-3/#ratio: about 1e-3"
     )
     fix = "Lower the learning rate by 10 (published rates hold for their width: with Adam scale them by width ratio)."
+    faulty = "lr=0.128 at width 128: a step changes a matrix by 11 %"
+    healthy = "lr=1.6e-2: by 1 %"
+    brought_by = ("EG211",)
 
     def check(self, history: History) -> Iterable[Finding]:
-        """At most one finding for the whole model."""
+        """Return at most one finding for the whole model."""
         newest = self._newest_stretch(history)
         known = len(history.relative_loss) > 0
         if newest is None or (known and not self._harmed(history, history.updates.steps[newest])):
             return
         step, value = history.updates.steps[newest], history.updates.values[newest]
-        worst = max(weight_matrices(history), key=lambda site: history.series("update/ratio", site).at(step))
-        rate = max((s.at(step) for _, s in history.of("optimizer/lr")), default=float("nan"))
+        sites = weight_matrices(history) or matrices(history)  # weights that are NaN by now do not tell how they began
+        worst = max(sites, key=lambda site: history.series(UPDATE_RATIO, site).at(step))
+        rate = max((s.at(step) for _, s in history.of(OPTIMIZER_LR)), default=float("nan"))
         yield self.finding(
             history,
-            f"a step changes the median weight matrix by {value:.0%} of its norm (step {step}, lr {rate:.3g}), "
-            f"most of all {worst}",
+            f"a step changes the median weight matrix by {value:.0%} of its norm (usual 0.1%, at most "
+            f"{self.ratio:.0%}), {worst} most of all; step {step}, lr {rate:.3g}",
             severity=Severity.WARNING if known else Severity.INFO,
+            focus=worst,
             evidence={"median_ratio": value, "most_changed": worst, "lr": rate, "step": step},
         )
 
+    def bounds(self) -> Mapping[Signal, Bounds]:
+        """Return the share of a weight above which a step is too large."""
+        return {UPDATE_RATIO: Bounds(high=self.ratio)}
+
     def _newest_stretch(self, history: History) -> int | None:
-        """Index of the newest window that ends a stretch of large updates."""
-        ratios, count = history.updates.values, int(self.windows)
+        """Return the index of the newest window that ends a stretch of large updates."""
+        updates = history.updates
+        return updates.latest(lambda last: self._ends_a_stretch(updates.values, last))
 
-        def ends(last: int) -> bool:
-            large = [value for value in ratios[max(0, last - 2 * count + 2) : last + 1] if value > self.ratio]
-            return ratios[last] > self.ratio and sum(large) > count * self.ratio
-
-        return history.latest(("EG202", self.ratio, count), len(ratios), ends)
+    def _ends_a_stretch(self, ratios: list[float], last: int) -> bool:
+        large = [value for value in ratios[max(0, last - 2 * self.windows + 2) : last + 1] if value > self.ratio]
+        return ratios[last] > self.ratio and sum(large) > self.windows * self.ratio
 
     def _harmed(self, history: History, step: int) -> bool:
-        """Whether the loss is broken, or was no better than chance at that step and has not been since."""
-        total = history.series("loss/total")
+        """Return whether the loss is broken, or was no better than chance at that step and has not been since."""
+        total = history.series(LOSS_TOTAL)
         if len(total) and not isfinite(total.last):
             return True
         stuck = no_better_than_chance(history, self.learned)
@@ -92,23 +107,29 @@ class ScheduleOverrun(Rule):
     """
 
     low: float = 0.05
-    points: float = 3
+    points: int = 3
     even: float = 2.0
 
     code = "EG203"
     name = "schedule-overrun"
+    title = "Learning rate rises after its schedule has ended"
     severity = Severity.WARNING
+    page = "gradients"
+    signals = (OPTIMIZER_LR,)
+    stages = (Stage.RUN, Stage.LOG)
     source = (
         "derived: expansion of the cosine at p = 1; the Edge Glass history rises quadratically from 5e-10; with the "
-        "horizon half a point beside the lowest of three on each side the two rates differ by (3.5 / 2.5)^2 = 2; "
+        "horizon half a point from the lowest of three on each side the two rates differ by (3.5 / 2.5)^2 = 2; "
         "https://pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.OneCycleLR.html"
     )
     fix = "Set the schedule's number of steps to the number of optimizer steps that the run really takes."
+    faulty = "CosineAnnealingLR(optimizer, T_max=620) over 1240 steps"
+    healthy = "T_max=1240 over 1240 steps"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per parameter group whose rate differs."""
+        """Return one finding per parameter group whose rate differs."""
         seen: set[tuple[float, ...]] = set()
-        for group, series in history.of("optimizer/lr"):
+        for group, series in history.of(OPTIMIZER_LR):
             shape = tuple(series.values)
             lowest = None if shape in seen else self._turn(series)
             seen.add(shape)
@@ -117,14 +138,14 @@ class ScheduleOverrun(Rule):
             step, rate = series.steps[lowest], series.values[lowest]
             yield self.finding(
                 history,
-                f"{group}: the learning rate fell to {rate:.2g} at step {step} and rises again, to {series.last:.2g} "
-                f"at step {series.steps[-1]}: the cosine's horizon is about step {step}",
+                f"that of {group} fell to {rate:.2g} at step {step}, about the cosine's last step, and rises again to "
+                f"{series.last:.2g} at step {series.steps[-1]}",
                 site=group,
                 evidence={"lowest": rate, "at": step, "now": series.last, "peak": max(series.values)},
             )
 
     def _turn(self, series: Series) -> int | None:
-        """Index of the lowest rate, if the rate overran there."""
+        """Return the index of the lowest rate, if the rate overran there."""
         values, steps = series.values, series.steps
         peak = values.index(max(values)) if values else 0
         after = range(peak, len(values))
@@ -141,7 +162,7 @@ class ScheduleOverrun(Rule):
         return lowest if self._is_even(series, peak, lowest) else None
 
     def _is_even(self, series: Series, peak: int, lowest: int) -> bool:
-        """Whether the rate rose from its lowest as it had fallen, as far as both are known."""
+        """Return whether the rate rose from its lowest as it had fallen, as far as both are known."""
         steps, values = series.steps, series.values
         reach = min(steps[-1] - steps[lowest], steps[lowest] - steps[peak])
         fall = [rate - values[lowest] for rate in values[peak : lowest + 1]]
@@ -152,22 +173,22 @@ class ScheduleOverrun(Rule):
 
 
 def _moves_momentum(history: History, group: str, *, since: int) -> bool:
-    for name in ("beta1", "momentum"):
-        series = history.series(f"optimizer/{name}", group)
+    for signal in (OPTIMIZER_BETA1, OPTIMIZER_MOMENTUM):
+        series = history.series(signal, group)
         if len({value for step, value in zip(series.steps, series.values, strict=True) if step >= since}) > 1:
             return True
     return False
 
 
 def _misfit(times: list[int], values: list[float], power: int) -> float:
-    """Squared error of the best c t^power."""
+    """Return the squared error of the best c t^power."""
     basis = [float(t) ** power for t in times]
     factor = sum(b * v for b, v in zip(basis, values, strict=True)) / sum(b * b for b in basis)
     return sum((v - factor * b) ** 2 for b, v in zip(basis, values, strict=True))
 
 
 def _between(steps: list[int], values: list[float], step: int) -> float:
-    """Value at a step between the first and the last, interpolated."""
+    """Return the value at a step between the first and the last, interpolated."""
     right = max(1, bisect_left(steps, step))
     if right >= len(steps):
         return values[-1]

@@ -7,23 +7,28 @@ from dataclasses import dataclass
 from math import prod
 
 from edgeglass_diag.records import Finding, Severity
-from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.flow import by_module, cut_off, last_of, learns, runs
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.parameter_groups import listed, places
 from edgeglass_diag.rules.training_state import loaded_and_random, matrices
+from edgeglass_diag.signals.losses import LOSS_WEIGHT
+from edgeglass_diag.signals.parameters import (
+    GRADIENT_NORM,
+    OPTIMIZER_SKIPPED,
+    STANDING_GRADIENT,
+    STANDING_OPTIMIZER,
+    UPDATE_RATIO,
+    WEIGHT_WRITTEN,
+)
+from edgeglass_diag.site_paths import parent
+from edgeglass_diag.sites import Coverage, ParameterSite
 
-_NOT_HELD = "trainable and given a gradient, but held by no optimizer"
-_WITHOUT = "held by an optimizer, but without gradient"
-_FROZEN = ("frozen", "held by an optimizer, but without gradient (it is frozen)")
+_FROZEN = (Coverage.FROZEN, Coverage.HELD_FROZEN)
 
 
-def _with_status(history: History, *beginnings: str) -> list[str]:
-    return [
-        path
-        for (path, kind), site in history.sites.items()
-        if kind == "parameter" and site.status.startswith(beginnings)
-    ]
+def _parameters(history: History, *coverages: Coverage) -> list[str]:
+    return [site.path for site in history.sites_of(ParameterSite) if site.coverage in coverages]
 
 
 @dataclass(frozen=True)
@@ -33,36 +38,66 @@ class NotInOptimizer(Rule):
     Why: it keeps its random value for ever, while everything around learns to live with it.
 
     Formula: trainable, with a gradient in the recorded windows, in no parameter group of an optimizer that has
-    stepped, after ``steps`` steps. Weights that were loaded from a checkpoint may be meant to stay: they are only a
-    fact (info).
+    stepped, after ``steps`` steps. Before the first step: trainable, its gradient above ``init_gradient``, in no
+    parameter group of an optimizer that exists, while another parameter is in one. Weights that were loaded from a
+    checkpoint may be meant to stay: they are only a fact (info).
     """
 
-    steps: float = 2
+    steps: int = 2
+    init_gradient: float = 0.0
 
     code = "EG003"
     name = "missing-from-optimizer"
+    title = "Parameters missing from the optimizer"
     severity = Severity.WARNING
+    page = "coverage"
+    signals = (STANDING_OPTIMIZER, STANDING_GRADIENT)
     source = "derived: a parameter in no group is never stepped; torchtest and TrainCheck check that parameters change"
     fix = "Give the optimizer all of model.parameters(), after the last module is made; freeze what is meant to stay."
+    faulty = "AdamW(model.visual.parameters()); loss uses model.text_proj"
+    healthy = "AdamW(model.parameters())"
+    stages = (Stage.INIT, Stage.RUN)
+    aliases = {"EG053": {"gradient": "init_gradient"}}  # noqa: RUF012
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per tower or head."""
+        """Return one finding per tower or head."""
         if history.last_step < self.steps:
             return
         loaded, _ = loaded_and_random(history)
-        missing = _with_status(history, _NOT_HELD)
-        held = any(kind == "parameter" and site.status == "observed" for (_, kind), site in history.sites.items())
-        if not held and len(history.series("optimizer/skipped")):
+        missing = _parameters(history, Coverage.NOT_HELD_WITH_GRADIENT)
+        held = bool(_parameters(history, Coverage.OBSERVED))
+        if not held and len(history.series(OPTIMIZER_SKIPPED)):
             return  # a loss scaler has let no optimizer step yet
         for place, names in places(missing) if held else [("", missing)] * bool(missing):
             fresh = [name for name in names if name not in loaded]
             yield self.finding(
                 history,
-                f"{place or 'the model'}: {listed(fresh or names)} gets gradients, but no optimizer holds it",
+                f"{listed(fresh or names, 'gets', 'get')} gradients, but no optimizer holds them",
                 site=place,
                 severity=Severity.WARNING if fresh else Severity.INFO,
                 evidence={"parameters": names, "loaded": not fresh},
             )
+
+    def check_at_init(self, history: History) -> Iterable[Finding]:
+        """Return one finding for all drawn parameters, and one for all loaded ones."""
+        held = {name: series.last == 1 for name, series in history.of(STANDING_OPTIMIZER)}
+        if not any(held.values()):
+            return
+        outside = [name for name, inside in held.items() if not inside]
+        reached = [n for n in outside if history.series(STANDING_GRADIENT, n).last > self.init_gradient]
+        loaded = {o.name for o in history.origins if any(w.op == "load_state_dict" for w in o.writes)}
+        for names, severity in (
+            ([n for n in reached if n not in loaded], Severity.WARNING),
+            ([n for n in reached if n in loaded], Severity.INFO),
+        ):
+            if names:
+                yield self.finding(
+                    history,
+                    f"{listed(names, 'gets', 'get')} gradients, but no optimizer holds them",
+                    site=names[0],
+                    severity=severity,
+                    evidence={"parameters": names},
+                )
 
 
 @dataclass(frozen=True)
@@ -77,26 +112,32 @@ class RandomButFrozen(Rule):
     purpose (MoCo v3) is the known exception.
     """
 
-    steps: float = 2
+    steps: int = 2
 
     code = "EG004"
     name = "random-but-frozen"
+    title = "Randomly initialised weights are frozen"
     severity = Severity.WARNING
+    page = "coverage"
+    signals = (WEIGHT_WRITTEN,)
     source = "derived from where the value comes from; LLaVA #832, #948 (projector frozen by mistake)"
     fix = "Set requires_grad to True for it before the optimizer is made, or load its trained weights."
+    faulty = "model.requires_grad_(False)  # new projector included"
+    healthy = "model.visual.requires_grad_(False)"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per tower or head."""
-        if history.last_step < self.steps or not any(True for _ in history.of("update/ratio")):
+        """Return one finding per tower or head."""
+        if history.last_step < self.steps or not history.has(UPDATE_RATIO):
             return
         _, drawn = loaded_and_random(history)
         matrices = {o.name for o in history.origins if sum(size > 1 for size in o.shape) > 1}
-        matrices -= {name for name, written in history.of("weight/written") if max(written.values) > 0}
-        names = [n for n in _with_status(history, *_FROZEN) if n in drawn & matrices and runs(history, n)]
+        matrices -= {name for name, written in history.of(WEIGHT_WRITTEN) if max(written.values) > 0}
+        frozen = _parameters(history, *_FROZEN)
+        names = [n for n in frozen if n in drawn & matrices and runs(history, parent(n))]
         for place, inside in places(names):
             yield self.finding(
                 history,
-                f"{place}: {listed(inside)} was drawn at random, never loaded, and is frozen",
+                f"{listed(inside, 'was', 'were')} drawn at random and never loaded",
                 site=place,
                 evidence={"parameters": inside},
             )
@@ -114,24 +155,30 @@ class GradientCutOff(Rule):
     into the loss. A parameter that is unused in a module that otherwise learns, as a mask token, is silent.
     """
 
-    steps: float = 2
+    steps: int = 2
 
     code = "EG005"
     name = "gradient-cut-off"
+    title = "Gradient cut off"
     severity = Severity.WARNING
+    page = "coverage"
+    signals = (GRADIENT_NORM,)
     source = "derived: no gradient, no step; torchtest: variables that should change change"
     fix = "Look for torch.no_grad, detach, argmax, .data or .item between this module and the loss."
+    faulty = "with torch.no_grad(): z = head(features)"
+    healthy = "with torch.no_grad(): features = tower(x)"
+    brought_by = ("EG214",)
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per tower or head."""
+        """Return one finding per tower or head."""
         if history.last_step < self.steps:
             return
-        without = [n for n in _with_status(history, _WITHOUT) if n not in _with_status(history, *_FROZEN)]
+        without = _parameters(history, Coverage.HELD_WITHOUT_GRADIENT)
         cut = cut_off(history, without)
         for place, names in last_of(places(cut), history):
             yield self.finding(
                 history,
-                f"{place}: {listed(names)} runs and gets no gradient: the path from here to the loss is cut",
+                f"{place} runs, but {listed(names, 'gets', 'get')} no gradient: the path from there to the loss is cut",
                 site=place,
                 evidence={"parameters": names},
             )
@@ -142,27 +189,33 @@ class NeverUsed(Rule):
     """Weights are held by the optimizer, but take no part in the loss.
 
     Why: a module that was built and is not called, or whose output is dropped, is dead weight at best; at worst it is
-    the new head that everybody believes to be trained.
+    the new head that was meant to be trained.
 
     Formula: no gradient in every recorded window over at least ``steps`` steps for all of a module's own parameters,
     and the module is not called, or nothing uses what it gives. A warning where such modules were drawn at random and
-    hold at least ``share`` of all weights that an optimizer holds; less (a pooler beside the one in use) is a fact.
+    hold at least ``share`` of all weights that an optimizer holds; less (a pooler next to the one in use) is a fact.
     """
 
-    steps: float = 2
+    steps: int = 2
     share: float = 0.05
 
     code = "EG006"
     name = "never-used"
+    title = "Parameters take no part in the loss"
     severity = Severity.WARNING
+    page = "coverage"
+    signals = (GRADIENT_NORM,)
     source = "derived; 5 %: BERT's unused pooler, which does no harm, has 0.5 % of its weights"
     fix = "Call the module in forward, or delete it."
+    faulty = "self.head = Linear(512, 256); forward never calls it"
+    healthy = "return self.head(pooled)"
+    brought_by = ("EG214",)
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per tower or head."""
+        """Return one finding per tower or head."""
         if history.last_step < self.steps:
             return
-        without = [n for n in _with_status(history, _WITHOUT) if n not in _with_status(history, *_FROZEN)]
+        without = _parameters(history, Coverage.HELD_WITHOUT_GRADIENT)
         cut = set(cut_off(history, without))
         unused = [
             name
@@ -172,13 +225,13 @@ class NeverUsed(Rule):
         ]
         sizes = {o.name: prod(o.shape) for o in history.origins}
         loaded, _ = loaded_and_random(history)
-        held = sum(sizes.get(site, 0) for site, _ in history.of("gradient/norm") if site)
+        held = sum(sizes.get(site, 0) for site, _ in history.of(GRADIENT_NORM) if site)
         for place, names in places(unused):
             size = sum(sizes.get(name, 0) for name in names if name not in loaded)
             share = size / max(1, held + size)
             yield self.finding(
                 history,
-                f"{place}: {listed(names)} takes no part in the loss",
+                f"{listed(names, 'gets', 'get')} no gradient, {share:.1%} of the trained weights",
                 site=place,
                 severity=Severity.WARNING if share >= self.share else Severity.INFO,
                 evidence={"parameters": names, "share": share},
@@ -197,26 +250,32 @@ class ZeroGradient(Rule):
     weight 0 all the time: a term that is faded in later trains its head later.
     """
 
-    steps: float = 10
-    windows: float = 5
+    steps: int = 10
+    windows: int = 5
 
     code = "EG007"
     name = "zero-gradient"
+    title = "Gradient is always zero"
     severity = Severity.WARNING
+    page = "coverage"
+    signals = (GRADIENT_NORM, LOSS_WEIGHT)
     source = "derived: the product rule at 0 x 0; LAVT-RIS #25. Exactly zero is no rounding of a gradient in float32"
     fix = "Let only the last layer of a branch start at zero; look for dead units and for factors of zero."
+    faulty = "nn.init.zeros_(mlp[0].weight); nn.init.zeros_(mlp[2].weight)"
+    healthy = "nn.init.zeros_(mlp[2].weight)"
+    brought_by = ("EG806", "EG802", "EG103", "EG002")
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per tower or head."""
+        """Return one finding per tower or head."""
         zero = [site for site in matrices(history) if self._always(history, site)]
-        if not zero or not any(series.last > 0 for site, series in history.of("gradient/norm") if site):
+        if not zero or not any(series.last > 0 for site, series in history.of(GRADIENT_NORM) if site):
             return
-        weights = [series.values for _, series in history.of("loss/weight")]
+        weights = [series.values for _, series in history.of(LOSS_WEIGHT)]
         waiting = any(not any(values) for values in weights) and any(any(values) for values in weights)
         for place, names in places(zero):
             yield self.finding(
                 history,
-                f"{place}: the gradient of {listed(names)} has been exactly zero since the beginning"
+                f"that of {listed(names)} has been exactly 0 since the beginning"
                 + (", as has the weight of a loss" if waiting else ""),
                 site=place,
                 severity=Severity.INFO if waiting else Severity.WARNING,
@@ -224,11 +283,11 @@ class ZeroGradient(Rule):
             )
 
     def _always(self, history: History, site: str) -> bool:
-        series = history.series("gradient/norm", site)
+        series = history.series(GRADIENT_NORM, site)
         if not len(series) or series.last != 0:
             return False
-        state = history.streak(("EG007", site), series, lambda _, value: value == 0)
+        state = series.streak(lambda _, value: value == 0)
         return (
             state is not None and state.windows == len(series)
-            and state.lasting(steps=int(self.steps), windows=int(self.windows))
+            and state.lasting(steps=self.steps, windows=self.windows)
         )  # fmt: skip

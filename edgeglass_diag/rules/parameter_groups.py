@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-
-def common_place(names: list[str]) -> str:
-    """The module that all parameters lie in: their longest common path, or the parameter itself."""
-    if len(names) == 1:
-        return names[0]
-    parts = [name.split(".") for name in names]
-    shared = []
-    for level in zip(*parts, strict=False):
-        if len(set(level)) > 1:
-            break
-        shared.append(level[0])
-    return ".".join(shared)
+from edgeglass_diag.site_paths import common, parts
 
 
 def places(names: Iterable[str]) -> list[tuple[str, list[str]]]:
-    """Parameters by the tower or head that they lie in, each with the innermost module that holds all of them."""
+    """Return the parameters by the tower or head that they lie in, each with the innermost module that holds them."""
     towers: defaultdict[str, list[str]] = defaultdict(list)
     for name in names:
-        towers[name.split(".")[0]].append(name)
-    return [(common_place(inside), inside) for inside in towers.values()]
+        towers[parts(name)[0]].append(name)
+    return [(common(inside), inside) for inside in towers.values()]
 
 
-def listed(names: list[str]) -> str:
-    """A name, and how many more."""
-    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+def listed(names: Sequence[str], one: str = "", many: str = "") -> str:
+    """Return the first name, how many more there are, and the verb for one or for many.
+
+    >>> listed(["head.weight", "head.bias"], "is", "are"), listed(["head.weight"], "is", "are")
+    ('head.weight and 1 more are', 'head.weight is')
+    """
+    words = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+    return f"{words} {one if len(names) == 1 else many}".rstrip()

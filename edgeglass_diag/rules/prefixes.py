@@ -8,7 +8,12 @@ from dataclasses import dataclass
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
-from edgeglass_diag.rules.history import History, Series
+from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.parameter_groups import listed
+from edgeglass_diag.rules.series import Series
+from edgeglass_diag.signals.embeddings import EMBEDDING_NORM, EMBEDDING_NORM_SPREAD
+from edgeglass_diag.signals.losses import LOSS_WEIGHT
+from edgeglass_diag.sites import EmbeddingSite
 
 
 @dataclass(frozen=True)
@@ -23,25 +28,30 @@ class PrefixWithoutWeight(Rule):
     training has come to its end: a term may be faded in at any time.
     """
 
-    windows: float = 3
+    windows: int = 3
 
     code = "EG701"
     name = "term-without-weight"
+    title = "Loss term without weight"
     severity = Severity.WARNING
+    page = "retrieval"
+    signals = (LOSS_WEIGHT,)
     source = "derived: a weight of 0 passes a gradient of 0; open_clip PR #419 (a term logged and never trained)"
     fix = "Give the term a weight, or take it out."
+    faulty = "loss = full + 0.0 * prefix"
+    healthy = "loss = full + prefix"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding for all such losses."""
+        """Return one finding for all such losses."""
         silent = [
             site
-            for site, series in history.of("loss/weight")
+            for site, series in history.of(LOSS_WEIGHT)
             if len(series) >= self.windows and all(value == 0 for value in series.values)
         ]
-        if silent and any(series.last != 0 for _, series in history.of("loss/weight")):
+        if silent and any(series.last != 0 for _, series in history.of(LOSS_WEIGHT)):
             yield self.finding(
                 history,
-                f"{', '.join(silent[:4])}: computed, but with weight 0 in the loss "
+                f"{listed(silent, 'has', 'have')} weight 0 in the whole loss "
                 + ("from beginning to end" if history.ended else "so far"),
                 site=silent[0],
                 severity=Severity.WARNING if history.ended else Severity.INFO,
@@ -63,42 +73,41 @@ class NormalisedBeforeSlicing(Rule):
 
     slack: float = 0.01
     short: float = 0.05
-    windows: float = 3
+    windows: int = 3
 
     code = "EG702"
     name = "normalised-before-slicing"
+    title = "Embeddings normalised before they are cut"
     severity = Severity.WARNING
+    page = "retrieval"
+    signals = (EMBEDDING_NORM, EMBEDDING_NORM_SPREAD)
     source = "derived: prefixes of CLIP features have lengths .565 / .377 / .255 at 256 / 128 / 64; semantic-router"
     fix = "Slice first, then normalise each prefix by itself."
+    faulty = "normalize(z)[:, :64]"
+    healthy = "normalize(z[:, :64])"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per side."""
+        """Return one finding per side."""
         sides: defaultdict[str, dict[int, str]] = defaultdict(dict)
-        for site, _ in history.of("embedding/norm"):
-            side, _, width = site.rpartition("[:")
-            sides[side][int(width.rstrip("]"))] = site
+        for site, _ in history.at(EmbeddingSite, EMBEDDING_NORM):
+            sides[site.module][site.width] = site.path
         for side, widths in sides.items():
             widest = max(widths)
-            spread = history.series("embedding/norm_spread", widths[widest]).values[-int(self.windows) :]
+            spread = history.series(EMBEDDING_NORM_SPREAD, widths[widest]).values[-self.windows :]
             if not spread or max(spread) > self.slack:
                 continue
-            whole = history.series("embedding/norm", widths[widest])
-            short = {
-                width: history.series("embedding/norm", site).last / whole.last
-                for width, site in widths.items()
-                if width < widest and self._is_short(history.series("embedding/norm", site), whole)
-            }
+            whole = history.series(EMBEDDING_NORM, widths[widest])
+            cuts = {width: history.series(EMBEDDING_NORM, site) for width, site in widths.items() if width < widest}
+            short = {width: cut.last / whole.last for width, cut in cuts.items() if self._is_short(cut, whole)}
             if short:
                 lengths = ", ".join(f"{length:.2f} at {width}" for width, length in sorted(short.items()))
                 yield self.finding(
                     history,
-                    f"{side}: lengths of prefixes {lengths}, of the whole 1: normalised before it was cut",
+                    f"prefixes of {side} have lengths of {lengths}, where the whole has 1",
                     site=side,
                     evidence={"lengths": {str(width): length for width, length in short.items()}},
                 )
 
     def _is_short(self, cut: Series, whole: Series) -> bool:
-        count = int(self.windows)
-        newest = zip(cut.steps[-count:], cut.values[-count:], strict=True)
-        recent = [value / whole.at(step) for step, value in newest]
+        recent = [value / whole.at(step) for step, value in cut.newest(self.windows)]
         return len(recent) >= self.windows and max(recent) < 1 - self.short

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
+from edgeglass_diag.sites import ReshapeSite
 
 
 @dataclass(frozen=True)
@@ -25,18 +26,21 @@ class ReshapeScrambles(Rule):
 
     code = "EG107"
     name = "reshape-scrambles"
+    title = "Reshape scrambles its elements"
     severity = Severity.WARNING
+    page = "attention"
     source = "derived: in row-major order a dimension ends where the product of those after it is a boundary"
     fix = "Split first, transpose then: x.view(batch, positions, heads, width).transpose(1, 2)."
+    faulty = "q.reshape(B, heads, L, -1)  # was (B, L, width)"
+    healthy = "q.reshape(B, L, heads, -1).transpose(1, 2)"
 
     def check(self, history: History) -> Iterable[Finding]:
-        """One finding per module."""
-        for (path, kind), site in history.sites.items():
-            if kind == "reshape":
-                yield self.finding(
-                    history,
-                    f"{path or 'the model'}: {site.label} is no split and no merge of dimensions, its elements are "
-                    "scrambled",
-                    site=path,
-                    evidence={"shapes": site.label},
-                )
+        """Return one finding per module."""
+        for site in history.sites_of(ReshapeSite):
+            before, after = ("x".join(map(str, shape)) for shape in (site.before, site.after))
+            yield self.finding(
+                history,
+                f"{before} to {after} in {site.path or 'the model'} is neither a split nor a merge of dimensions",
+                site=site.path,
+                evidence={"before": before, "after": after},
+            )

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from statistics import median
 
-from edgeglass_diag.rules.history import Held, History, Series
+from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.series import Series, Streak
+from edgeglass_diag.signals.losses import LOSS_LABELS_DIAGONAL
+from edgeglass_diag.signals.parameters import OPTIMIZER_LR, WEIGHT_ROW_SIGNAL
+from edgeglass_diag.sites import LossSite
 
 MOVED = 0.2
 """Cumulated relative update from which on a model that learns must show it: the weights moved by a fifth.
@@ -12,7 +16,7 @@ MOVED = 0.2
 With Adam at a usual 1e-3 per step (https://cs231n.github.io/neural-networks-3/#ratio) these are 200 steps.
 """
 
-WAKING = 8
+GROWTH = 8
 """Readings in which a signal that is on its way must double: the median of the newer half against the older one's.
 
 Behind zero-initialised gates an embedding begins without any signal, which then grows exponentially: doubled every
@@ -21,37 +25,34 @@ Behind zero-initialised gates an embedding begins without any signal, which then
 _NOISE = 1e-12
 """Signal from which on growth is no play of rounding: float32 leaves (2^-24)^2 = 4e-15 per unit of energy."""
 
-ASLEEP = 0.01
-"""Sample signal up to which a side counts as (nearly) constant, as in EG301."""
 
-
-def waking(signal: Series) -> bool:
-    """Whether a sample signal is small and grows: what starts at a saddle leaves it slowly, and then at once.
+def signal_growing(signal: Series) -> bool:
+    """Return whether a sample signal is small and grows: what starts at a saddle leaves it slowly, and then at once.
 
     Not where it is down from a former height, whose remains may well rise and fall.
     """
-    recent = signal.values[-WAKING:]
-    if len(recent) < WAKING or recent[-1] < max(signal.values) / 2:
+    recent = signal.values[-GROWTH:]
+    if len(recent) < GROWTH or recent[-1] < max(signal.values) / 2:
         return False
-    older, newer = median(recent[: WAKING // 2]), median(recent[WAKING // 2 :])
+    older, newer = median(recent[: GROWTH // 2]), median(recent[GROWTH // 2 :])
     return newer > _NOISE and newer >= 2 * older
 
 
-def no_better_than_chance(history: History, tolerance: float) -> Held | None:
-    """Since when the whole loss has been no lower than ``tolerance`` (relative) below its chance level.
+def no_better_than_chance(history: History, tolerance: float) -> Streak | None:
+    """Return since when the whole loss has been no lower than ``tolerance`` (relative) below its chance level.
 
     A loss above chance knows as little: it is a uniform guess plus the cost of being sure of it.
     """
-    return history.streak(("chance", tolerance), history.relative_loss, lambda _, value: value >= -tolerance)
+    return history.relative_loss.streak(lambda _, value: value >= -tolerance)
 
 
 def matrices(history: History) -> list[str]:
-    """Weights that an optimizer holds and that have two or more dimensions above one."""
-    return [site for site, _ in history.of("weight/row_signal")]
+    """Return the weights that an optimizer holds and that have two or more dimensions above one."""
+    return [site for site, _ in history.of(WEIGHT_ROW_SIGNAL)]
 
 
 def weight_matrices(history: History) -> list[str]:
-    """Those of the matrices that did not start at (nearly) zero.
+    """Return those of the matrices that did not start at (nearly) zero.
 
     A matrix that starts at zero has a large relative update by arithmetic, as a zero-initialised gate or
     adapter does.
@@ -59,32 +60,32 @@ def weight_matrices(history: History) -> list[str]:
     return [site for site in matrices(history) if history.started(site)]
 
 
-def stuck(history: History, *, tolerance: float = 0.1, steps: int = 20, windows: int = 4) -> bool:
-    """Whether the loss is known, and has lately been no more than ``tolerance`` (relative) better than chance."""
+def at_chance(history: History, *, tolerance: float = 0.1, steps: int = 20, windows: int = 4) -> bool:
+    """Return whether the loss is known, and lately no more than ``tolerance`` (relative) better than chance."""
     state = no_better_than_chance(history, tolerance)
     return state is not None and state.lasting(steps=steps, windows=windows)
 
 
 def still_rising(history: History, since: int) -> bool:
-    """Whether a learning rate has more than doubled since a step: a warm-up is under way."""
+    """Return whether a learning rate has more than doubled since a step: a warm-up is under way."""
     return any(
         series.last > 2 * next(v for s, v in zip(series.steps, series.values, strict=True) if s >= since)
-        for _, series in history.of("optimizer/lr")
+        for _, series in history.of(OPTIMIZER_LR)
         if series.steps[-1] >= since
     )
 
 
-def learned(history: History, *, better: float = 0.2, steps: int = 20, windows: int = 4) -> Held | None:
-    """Since when the whole loss has lastingly been at least ``better`` (relative) below its chance level.
+def learned(history: History, *, better: float = 0.2, steps: int = 20, windows: int = 4) -> Streak | None:
+    """Return since when the whole loss has lastingly been at least ``better`` (relative) below its chance level.
 
     A fifth of ln B is far beyond the noise of a batch.
     """
-    state = history.streak(("learned", better), history.relative_loss, lambda _, value: value <= -better)
+    state = history.relative_loss.streak(lambda _, value: value <= -better)
     return state if state is not None and state.lasting(steps=steps, windows=windows) else None
 
 
-def sobering(history: History, *, tolerance: float = 0.1, windows: int = 4) -> bool:
-    """Whether a loss that began above chance, being sure of the wrong things, has lost half of that excess by now."""
+def recovering_from_overconfidence(history: History, *, tolerance: float = 0.1, windows: int = 4) -> bool:
+    """Return whether a loss that began above chance, sure of the wrong things, has lost half of that excess."""
     state, losses = no_better_than_chance(history, tolerance), history.relative_loss
     if state is None or state.windows <= windows:
         return False
@@ -93,9 +94,9 @@ def sobering(history: History, *, tolerance: float = 0.1, windows: int = 4) -> b
 
 
 def loaded_and_random(history: History) -> tuple[set[str], set[str]]:
-    """Parameters whose values were loaded from a checkpoint, and those that were drawn at random and not loaded.
+    """Return the parameters that were loaded from a checkpoint, and those that were drawn at random and not loaded.
 
-    A copy of the whole of something that nobody was seen to draw is a checkpoint loaded by hand.
+    A copy of the whole of something that was not drawn in this process is a checkpoint loaded by hand.
     """
     loaded = {
         o.name
@@ -106,18 +107,12 @@ def loaded_and_random(history: History) -> tuple[set[str], set[str]]:
     return loaded, drawn - loaded
 
 
-def side_wakes(history: History) -> bool:
-    """Whether the embeddings of some side are about to tell samples apart, or began to a few readings ago."""
-    sides = (signal for _, signal in history.of("embedding/sample_signal") if len(signal))
-    return any(min(signal.values[-WAKING:]) <= ASLEEP and waking(signal) for signal in sides)
-
-
 def is_softmax(history: History, site: str) -> bool:
-    """Whether a loss is a softmax over candidates, and not a sigmoid of each logit."""
-    known = history.sites.get((site, "loss"))
-    return known is None or known.label != "sigmoid"
+    """Return whether a loss is a softmax over candidates, and not a sigmoid of each logit."""
+    known = history.site(LossSite, site)
+    return known is None or not known.is_sigmoid
 
 
 def is_paired(history: History) -> bool:
-    """Whether the labels of a loss say that the sample of a row and that of its column are a pair."""
-    return any(series.last >= 0.5 for _, series in history.of("loss/labels_diagonal"))
+    """Return whether the labels of a loss say that the sample of a row and that of its column are a pair."""
+    return any(series.last >= 0.5 for _, series in history.of(LOSS_LABELS_DIAGONAL))

@@ -1,7 +1,7 @@
 """The run directory: ``run.json``, ``signals.sqlite`` and ``embeddings/``. No torch, no pickle.
 
-One process writes (``RunWriter``), any number read at the same time (``Run``); nobody waits for anybody. NumPy is
-imported with the first thing that is read or written.
+One process writes (``RunWriter``), any number read at the same time (``Run``); readers do not block the writer, nor it
+them. NumPy is imported with the first thing that is read or written.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgeglass_diag.ranks import NORMS, sharded_sites, whole_norms
 from edgeglass_diag.records import Site
+from edgeglass_diag.signals import Signal
 from edgeglass_diag.store.layouts import Ints
 from edgeglass_diag.store.matrix import Grid
 from edgeglass_diag.store.parts import Part
@@ -73,7 +74,7 @@ def _columns(part: Part, places: Ints) -> tuple[Ints, Ints, Ints, Ints, np.ndarr
     )
 
 
-def merged(by_rank: Mapping[int, pd.DataFrame], signal: str, sites: Sequence[Site]) -> pd.DataFrame:
+def merged(by_rank: Mapping[int, pd.DataFrame], signal: Signal, sites: Sequence[Site]) -> pd.DataFrame:
     """The frames of all ranks one below the other with the rank first; a single one as it is."""
     import pandas as pd
 

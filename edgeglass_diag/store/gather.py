@@ -1,4 +1,4 @@
-"""What there is of one signal, as parts: stretches and slices, or the single rows of runs of version 1."""
+"""Finds what there is of one signal, as parts: stretches and slices, or the single rows of runs of version 1."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from itertools import groupby
 import numpy as np
 
 from edgeglass_diag.records import Reading
+from edgeglass_diag.signals import Signal, recorded
 from edgeglass_diag.store.layouts import Layout, pack
 from edgeglass_diag.store.parts import Part, Slices, Stretch
 
@@ -17,11 +18,11 @@ _Row = tuple[int, int, int, float | None, bytes | None]
 """Id, step, site, and a number or a vector, of a store of version 1."""
 
 
-def parts_of(db: sqlite3.Connection, signal: str, *, after: int = 0) -> list[Part]:
-    """The parts of a signal that hold a window written after ``after``; to be read inside of one snapshot."""
+def parts_of(db: sqlite3.Connection, signal: Signal, *, after: int = 0) -> list[Part]:
+    """Return the parts of a signal that hold a window written after ``after``; to be read inside of one snapshot."""
     if is_first_version(db):
-        return list(_rows(db, _id(db, "names", signal), after))
-    number = _id(db, "signals", signal)
+        return list(_rows(db, signal, _signal_id(db, "names", signal), after))
+    number = _signal_id(db, "signals", signal)
     parts: list[Part] = []
     layouts: dict[int, Layout] = {}
     for id_, layout, seqs, steps in db.execute(
@@ -39,12 +40,13 @@ def parts_of(db: sqlite3.Connection, signal: str, *, after: int = 0) -> list[Par
     return parts
 
 
-def signals_of(db: sqlite3.Connection) -> list[str]:
-    """The names of all recorded signals, sorted."""
+def signals_of(db: sqlite3.Connection) -> list[Signal]:
+    """Return all recorded signals, sorted by path; names that are those of no signal of this version are left out."""
     query = "SELECT name FROM signals ORDER BY name"
     if is_first_version(db):
         query = "SELECT name FROM names WHERE id IN (SELECT DISTINCT signal FROM readings) ORDER BY name"
-    return [name for (name,) in db.execute(query)]
+    found = (recorded(name) for (name,) in db.execute(query))
+    return sorted(signal for signal in found if signal is not None)
 
 
 def site_ids(db: sqlite3.Connection, names: Iterable[str]) -> dict[str, int]:
@@ -68,6 +70,12 @@ def _id(db: sqlite3.Connection, table: str, name: str) -> int | None:
     return None if row is None else int(row[0])
 
 
+def _signal_id(db: sqlite3.Connection, table: str, signal: Signal) -> int | None:
+    """Return the id of a signal, under its path or the one that it had in an older run."""
+    ids = (_id(db, table, path) for path in (str(signal), *signal.former))
+    return next((number for number in ids if number is not None), None)
+
+
 def _layout(db: sqlite3.Connection, known: dict[int, Layout], number: int) -> Layout:
     if number not in known:
         row = db.execute("SELECT entries FROM layouts WHERE id = ?", (number,)).fetchone()
@@ -75,14 +83,14 @@ def _layout(db: sqlite3.Connection, known: dict[int, Layout], number: int) -> La
     return known[number]
 
 
-def _rows(db: sqlite3.Connection, signal: int | None, after: int) -> Iterator[Slices]:
+def _rows(db: sqlite3.Connection, signal: Signal, number: int | None, after: int) -> Iterator[Slices]:
     """Rows of version 1, gathered to windows; the number of a window is the id of its last row."""
     rows = db.execute(
-        "SELECT id, step, site, value, vector FROM readings WHERE signal = ? AND id > ? ORDER BY id", (signal, after)
+        "SELECT id, step, site, value, vector FROM readings WHERE signal = ? AND id > ? ORDER BY id", (number, after)
     )
     windows: dict[tuple[tuple[int, int], ...], list[tuple[int, int, bytes]]] = {}
     for step, group in _windows(rows):
-        readings = [Reading(step, "", "", _decode(value, vector)) for *_, value, vector in group]
+        readings = [Reading(step, "", signal, _decode(value, vector)) for *_, value, vector in group]
         key = tuple((row[2], len(reading.values)) for row, reading in zip(group, readings, strict=True))
         windows.setdefault(key, []).append((group[-1][0], step, pack(readings)))
     for key, found in windows.items():

@@ -28,7 +28,7 @@ class Matrix:
         edges: first step of each column, rising; the last column ends at ``last_step``.
         low, high: lowest and highest number in a cell, (S, T) float32; NaN where there is no number.
         nans: how many values of a cell are NaN, (S, T). A cell with any is to be drawn as such: its extremes are those
-            of the numbers beside.
+            of its other values.
         count: recorded windows in a cell, (S, T); 0 where nothing was measured.
         last_row: the cursor for ``readings(..., after=...)`` and ``matrix(..., after=...)``.
         last_step: the last step of the last column, -1 without columns.

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeglass_diag.folders import is_alive, rank_folders, read_header
+from edgeglass_diag.folders import VERSION, is_alive, rank_folders, read_header
 from edgeglass_diag.ranks import merge_findings
-from edgeglass_diag.records import Finding, ParameterOrigin, ParameterWrite, Reading, Severity, Site, UsageError
-from edgeglass_diag.store import frames
+from edgeglass_diag.records import ConfiguredRule, Finding, ParameterOrigin, Reading, Site, UsageError
+from edgeglass_diag.signals import Signal, find
+from edgeglass_diag.store import earlier_versions, frames, rows
 from edgeglass_diag.store.embeddings import read_embeddings, snapshot_steps
 from edgeglass_diag.store.gather import parts_of, signals_of, site_ids, site_names
 from edgeglass_diag.store.matrix import Component, Matrix, check_bins, check_component, over_heads, over_sites
@@ -45,7 +45,10 @@ class Run:
         self.folder = folder
         self.header = read_header(folder)
         self._others: dict[int, Run] = {}
-        self._db = self._connect()
+        launched = {} if "rank" in self.header else rank_folders(folder)
+        self._place = next(iter(launched.values()), folder)
+        self._db = open_store(self._place)
+        self._translate = rows if self.header["version"] == VERSION else earlier_versions
 
     def __enter__(self) -> Run:
         return self
@@ -58,17 +61,6 @@ class Run:
         self._db.close()
         for other in self._others.values():
             other.close()
-
-    def refresh(self) -> None:
-        """Read ``run.json`` again, and look for the ranks that have begun since."""
-        self.header = read_header(self.folder)
-        self._db.close()
-        self._db = self._connect()
-
-    def _connect(self) -> sqlite3.Connection:
-        launched = {} if "rank" in self.header else rank_folders(self.folder)
-        self._place = next(iter(launched.values()), self.folder)
-        return open_store(self._place)
 
     @property
     def ranks(self) -> dict[int, Run]:
@@ -86,7 +78,7 @@ class Run:
 
     @property
     def status(self) -> str:
-        """``running``, ``finished``, ``stopped`` or ``failed`` (also when the process died without a word)."""
+        """``running``, ``finished``, ``stopped`` or ``failed`` (also when the process died without noting its end)."""
         status = str(self.header["status"])
         return "failed" if status == "running" and not is_alive(int(self.header["pid"])) else status
 
@@ -113,47 +105,55 @@ class Run:
         return sorted(found, key=lambda f: (-f.severity.rank, f.because_of is not None, f.step))
 
     def _own_findings(self) -> list[Finding]:
-        rows = self._db.execute("SELECT record FROM findings ORDER BY id").fetchall()
-        return [Finding(**{**r, "severity": Severity(r["severity"])}) for r in (json.loads(row[0]) for row in rows)]
+        kept = self._db.execute("SELECT record FROM findings ORDER BY id").fetchall()
+        return [self._translate.finding(record) for (record,) in kept]
+
+    @cached_property
+    def rules(self) -> dict[str, ConfiguredRule]:
+        """The rules as they judged this run, by code; those of the catalogue where the run does not hold them.
+
+        Of the latter each is found under the codes that it had in older runs as well.
+        """
+        header = self.header | read_header(self._place)
+        if "rules" in header:
+            return rows.rules(header["rules"])
+        from edgeglass_diag.rules import CATALOGUE
+
+        return {code: rule().configured() for rule in CATALOGUE for code in (rule.code, *rule.aliases)}
 
     @property
     def sites(self) -> list[Site]:
         """All sites in their order of first execution."""
-        rows = self._db.execute("SELECT * FROM sites ORDER BY position, path").fetchall()
-        return [Site(p, k, o, tuple(json.loads(parents)), label, status) for p, k, o, parents, label, status in rows]
+        kept = self._db.execute("SELECT * FROM sites ORDER BY position, path").fetchall()
+        return [self._translate.site(*row) for row in kept]
 
     @property
     def origins(self) -> list[ParameterOrigin]:
         """Where each parameter's initial value comes from, as far as it was seen."""
-        rows = self._db.execute("SELECT name, shape, std, writes FROM origins ORDER BY rowid").fetchall()
-        nan = float("nan")
-        return [
-            ParameterOrigin(
-                name,
-                tuple(json.loads(shape)),
-                nan if std is None else std,
-                tuple(ParameterWrite(**w) for w in json.loads(writes)),
-            )
-            for name, shape, std, writes in rows
-        ]
+        kept = self._db.execute("SELECT name, shape, std, writes FROM origins ORDER BY rowid").fetchall()
+        return [rows.origin(*row) for row in kept]
 
     @property
-    def signals(self) -> list[str]:
-        """The names of all recorded signals."""
+    def signals(self) -> list[Signal]:
+        """All recorded signals by their paths of today; names that no signal of this version has are left out."""
         return signals_of(self._db)
 
     def readings(self, signal: str, *, site: str | None = None, after: int = 0) -> list[tuple[int, Reading]]:
         """Readings of one signal with their rows, by step; only those with a row above ``after``.
 
         The row is the number of the write: it rises with each, what was written together shares it, and
-        it stays with a reading for ever.
+        it stays with a reading for ever. A signal that the run has not recorded has none.
+
+        Raises:
+            UsageError: for a path that is none of a signal.
         """
+        named = find(signal)
         with snapshot(self._db):
             wanted = None if site is None else site_ids(self._db, [site]).values()
-            found = frames.windows(parts_of(self._db, signal, after=after), wanted, after)
+            found = frames.windows(parts_of(self._db, named, after=after), wanted, after)
             names = {number: site for number in wanted} if site is not None and wanted else site_names(self._db)
         return [
-            (seq, Reading(step, names[number], signal, values))
+            (seq, Reading(step, names[number], named, values))
             for step, seq, entries in found
             for number, values in entries
         ]
@@ -167,11 +167,11 @@ class Run:
             UsageError: for a signal that this run has not recorded.
         """
         ranks = self.ranks
-        self._check_signal(signal, ranks.values())
-        by_rank = {rank: run._own_frame(signal, site) for rank, run in ranks.items()}
-        return frames.merged(by_rank, signal, next(iter(ranks.values())).sites)
+        named = self._recorded(signal, ranks.values())
+        by_rank = {rank: run._own_frame(named, site) for rank, run in ranks.items()}
+        return frames.merged(by_rank, named, next(iter(ranks.values())).sites)
 
-    def _own_frame(self, signal: str, site: str | None) -> pd.DataFrame:
+    def _own_frame(self, signal: Signal, site: str | None) -> pd.DataFrame:
         with snapshot(self._db):
             wanted = None if site is None else site_ids(self._db, [site]).values()
             return frames.table(parts_of(self._db, signal), wanted, site_names(self._db))
@@ -191,7 +191,7 @@ class Run:
         most ``bins`` steps, each has a column of its own. Of several ranks it is the lowest's.
 
         Args:
-            signal: name of a signal.
+            signal: path of a signal, as ``attention/entropy``.
             bins: most columns.
             component: what is drawn of the heads of a step: their ``mean``, ``min`` or ``max``, or one head by number.
             sites: rows and their order; all that have readings where None. One without readings is a row of count 0.
@@ -203,12 +203,11 @@ class Run:
         check_bins(bins)
         check_component(component)
         with snapshot(self._db):
-            self._check_signal(signal, [self])
-            parts = parts_of(self._db, signal, after=after)
+            parts = parts_of(self._db, self._recorded(signal, [self]), after=after)
             names = self._in_order(parts) if sites is None else list(dict.fromkeys(sites))
             ids = site_ids(self._db, names)
-            rows = [ids.get(name, -1) for name in names]
-            columns, grid = over_sites(parts, rows, bins, component, after)
+            wanted = [ids.get(name, -1) for name in names]
+            columns, grid = over_sites(parts, wanted, bins, component, after)
         last_row = max((int(part.seqs[-1]) for part in parts), default=after)
         last_step = int(columns.steps[-1]) if columns.count else -1
         return Matrix(names, columns.edges, grid.low, grid.high, grid.nans, grid.count, last_row, last_step)
@@ -217,16 +216,15 @@ class Run:
         """The history of each component of a site: a frame with columns step, component, low, high and nans.
 
         Steps are first steps of at most ``bins`` columns as in ``matrix``; ``low`` and ``high`` are NaN where there
-        is no number beside ``nans`` NaN.
+        are none but ``nans`` NaN.
 
         Raises:
             UsageError: for a signal that this run has not recorded, and bins below 1.
         """
         check_bins(bins)
         with snapshot(self._db):
-            self._check_signal(signal, [self])
-            number = site_ids(self._db, [site]).get(site, -1)
-            columns, grid = over_heads(parts_of(self._db, signal, after=after), number, bins, after)
+            parts = parts_of(self._db, self._recorded(signal, [self]), after=after)
+            columns, grid = over_heads(parts, site_ids(self._db, [site]).get(site, -1), bins, after)
         return frames.cells(columns.edges, grid)
 
     def embedding_steps(self) -> list[int]:
@@ -263,10 +261,13 @@ class Run:
         except ValueError as error:
             raise UsageError(str(error)) from error
 
-    def _check_signal(self, signal: str, runs: Iterable[Run]) -> None:
+    def _recorded(self, path: str, runs: Iterable[Run]) -> Signal:
+        """Return the signal with this path, which one of the runs must have recorded."""
+        signal = find(path)
         known = sorted({name for run in runs for name in run.signals})
         if signal not in known:
-            raise UsageError(f"{self.folder} has no signal {signal!r}; it has: {', '.join(known) or 'none'}")
+            raise UsageError(f"{self.folder} has not recorded {path!r}; it has: {', '.join(known) or 'none'}")
+        return signal
 
     def _in_order(self, parts: Sequence[Part]) -> list[str]:
         """Sites of the parts in order of first execution, others behind."""

@@ -2,7 +2,7 @@
 
 What a window measured of one signal is one *slice*: a step, a layout (which sites, how many components each) and the
 values behind one another. Many slices of one signal and layout become a *stretch*: the same values turned round, one
-*block* per site, and beside them summaries over the components. A reading is in a slice or in a block, never in both,
+*block* per site, with summaries over the components. A reading is in a slice or in a block, never in both,
 as one transaction moves it.
 
 ``seq`` numbers the calls that wrote, from 1, and is kept by slices and stretches: what is new to a reader is what has
@@ -33,8 +33,8 @@ CREATE TABLE stretches (
 CREATE INDEX stretches_by_signal ON stretches (signal, last);
 CREATE TABLE blocks (stretch INTEGER NOT NULL, place INTEGER NOT NULL, data BLOB NOT NULL, UNIQUE (stretch, place));
 CREATE TABLE summaries (stretch INTEGER NOT NULL, kind TEXT NOT NULL, data BLOB NOT NULL, UNIQUE (stretch, kind));
-CREATE TABLE sites (path TEXT NOT NULL, kind TEXT NOT NULL, position INTEGER, parents TEXT, label TEXT,
-    status TEXT, PRIMARY KEY (path, kind));
+CREATE TABLE sites (path TEXT NOT NULL, kind TEXT NOT NULL, position INTEGER, parents TEXT,
+    coverage TEXT, detail TEXT, facts TEXT, PRIMARY KEY (path, kind));
 CREATE TABLE origins (name TEXT PRIMARY KEY, shape TEXT, std REAL, writes TEXT);
 CREATE TABLE findings (
     id INTEGER PRIMARY KEY, code TEXT NOT NULL, site TEXT NOT NULL, record TEXT NOT NULL, UNIQUE (code, site));

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 class RunWriter:
     """Creates a run directory and appends to it; to be used by one thread at a time.
 
+    Args:
+        folder: of the run.
+        name: of the run.
+        header: what ``run.json`` says of it besides, ``rules`` among it: each ``ConfiguredRule`` as a dictionary.
+
     Raises:
         UsageError: when ``folder`` exists and is not empty (nothing is ever overwritten) or cannot be written.
     """
@@ -57,8 +62,11 @@ class RunWriter:
             self._db.execute("INSERT OR REPLACE INTO windows VALUES (?, ?)", (window.step, time.time()))
             slices.write(window.readings)
             self._db.executemany(
-                "INSERT OR REPLACE INTO sites VALUES (?, ?, ?, ?, ?, ?)",
-                [(s.path, s.kind, s.order, json.dumps(s.parents), s.label, s.status) for s in window.sites],
+                "INSERT OR REPLACE INTO sites VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (s.path, s.kind, s.order, json.dumps(s.parents), s.coverage, s.detail, json.dumps(s.facts))
+                    for s in window.sites
+                ],
             )
             self._db.executemany(
                 "INSERT OR REPLACE INTO origins VALUES (?, ?, ?, ?)",

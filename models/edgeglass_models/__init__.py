@@ -1,1 +1,1 @@
-"""Patients of edgeglass-diag: ordinary alignment models and an ordinary training loop."""
+"""Vision-text alignment models, their data and recipes, and an ordinary training loop."""

@@ -1,4 +1,4 @@
-"""The two patients: frozen CLIP features, trainable heads, one embedding space."""
+"""The two alignment models: trainable heads over frozen CLIP features, one embedding space."""
 
 from __future__ import annotations
 
@@ -96,16 +96,16 @@ class AlignmentModel(nn.Module):
         self.mrl_weight = mrl_weight
 
     def embed(self, tokens: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw embeddings (B, W) of both sides, not normalised."""
+        """Return the embeddings (B, W) of both sides, not normalised."""
         return self.image_head(tokens), self.text_head(text)
 
     def forward(self, tokens: Tensor, text: Tensor, mrl_dims: Sequence[int] | None = None) -> dict[str, Tensor]:
-        """Losses of a batch: ``loss``, ``clip``, ``mrl`` in nats.
+        """Return the losses of a batch in nats: ``loss``, ``clip``, ``mrl``.
 
         Args:
             tokens: image token features, (B, L, Di).
             text: text features, (B, Dt).
-            mrl_dims: the prefixes to train on now; all of them where None.
+            mrl_dims: prefix widths of this batch; None for all.
         """
         image, words = self.embed(tokens, text)
         scale = self.log_scale.exp().clamp(max=100.0)

@@ -1,4 +1,4 @@
-"""From a recipe's settings to a model."""
+"""Build a model from the settings of a recipe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from edgeglass_models.recipes.settings import LossSettings, ModelSettings
 
 
 def build_model(model: ModelSettings, loss: LossSettings, *, image_width: int, text_width: int) -> AlignmentModel:
-    """The trainable part: heads over frozen features of the given widths."""
+    """Return the trainable part: heads over frozen features of the given widths."""
     return AlignmentModel(
         _image_head(model, image_width),
         text_width=text_width,

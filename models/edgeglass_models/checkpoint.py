@@ -1,4 +1,4 @@
-"""Whole training states as safetensors: weights, optimizer moments, random state. No pickle."""
+"""Checkpoints as safetensors: weights, optimizer moments, random state. No pickle."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 
 def save_checkpoint(file: Path, model: nn.Module, optimizer: Optimizer, *, step: int, recipe: dict[str, Any]) -> None:
-    """Write the state after ``step`` optimizer steps; the file appears whole or not at all."""
+    """Write the state after ``step`` optimizer steps; the file is replaced atomically."""
     tensors: dict[str, Tensor] = {f"model.{name}": value for name, value in model.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
@@ -27,10 +27,10 @@ def save_checkpoint(file: Path, model: nn.Module, optimizer: Optimizer, *, step:
 
 
 def read_checkpoint(file: Path) -> tuple[dict[str, Tensor], int, dict[str, Any]]:
-    """Tensors, step and recipe of a checkpoint.
+    """Return tensors, step and recipe of a checkpoint.
 
     Raises:
-        ValueError: when the file is missing or is not a checkpoint of this loop.
+        ValueError: if the file is missing or is not a checkpoint of this training loop.
     """
     if not file.is_file():
         raise ValueError(f"no such checkpoint: {file}")
@@ -47,7 +47,7 @@ def read_checkpoint(file: Path) -> tuple[dict[str, Tensor], int, dict[str, Any]]
 
 
 def restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: Optimizer | None = None) -> None:
-    """Load weights, and with an optimizer its moments and the random state too."""
+    """Load the weights; with an optimizer also its moments and the random state."""
     model.load_state_dict({name[len("model.") :]: v for name, v in tensors.items() if name.startswith("model.")})
     if optimizer is None:
         return
@@ -61,10 +61,10 @@ def restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: Optimizer |
 
 
 def latest_checkpoint(folder: Path) -> Path:
-    """The checkpoint of the highest step below ``folder/checkpoints``.
+    """Return the checkpoint of the highest step below ``folder/checkpoints``.
 
     Raises:
-        ValueError: when there is none.
+        ValueError: if there is none.
     """
     found = sorted((folder / "checkpoints").glob("step-*.safetensors"))
     if not found:

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 
 def clip_loss(image: Tensor, text: Tensor, scale: Tensor | float) -> Tensor:
-    """Symmetric cross-entropy over in-batch pairs, in nats: (CE(s I T', i) + CE(s T I', i)) / 2.
+    """Return the symmetric cross-entropy over in-batch pairs, in nats: (CE(s I T', i) + CE(s T I', i)) / 2.
 
     Args:
         image: unit-norm image embeddings, (B, D).

@@ -1,4 +1,4 @@
-"""Matryoshka head: prefixes of one embedding, each normalised by itself.
+"""Matryoshka head: prefixes of one embedding, each normalised separately.
 
 Source: Matryoshka Representation Learning, https://arxiv.org/abs/2205.13147.
 """
@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 
 class MatryoshkaHead(nn.Module):
-    """Slice first, then normalise: every prefix is a unit vector of its own.
+    """Slice, then normalise: every prefix is a unit vector.
 
     Args:
         width: full width D.
@@ -29,6 +29,6 @@ class MatryoshkaHead(nn.Module):
         self.dims = tuple(sorted(set(dims), reverse=True))
 
     def forward(self, embedding: Tensor, dim: int | None = None) -> Tensor:
-        """Unit-norm prefix of (B, D): (B, dim), or all of it."""
+        """Return the unit-norm prefix (B, dim) of (B, D); the whole embedding if ``dim`` is None."""
         prefix = embedding if dim is None else embedding[..., :dim]
         return normalize(prefix, dim=-1)

@@ -12,10 +12,10 @@ from edgeglass_models.recipes.settings import OptimSettings
 
 
 def lr_factor(step: int, warmup_steps: int, horizon: int) -> float:
-    """Share of the peak learning rate at ``step``: (step + 1) / warmup, then 0.5 (1 + cos(pi p)).
+    """Return the share of the peak learning rate at ``step``: (step + 1) / warmup, then 0.5 (1 + cos(pi p)).
 
-    p is the progress from the end of the warm-up to ``horizon``. Beyond the horizon p exceeds 1 and the rate
-    rises again, as the formula says.
+    p is the progress from the end of the warm-up to ``horizon``. After the horizon p exceeds 1 and the learning
+    rate rises again.
 
     Example:
         >>> [round(lr_factor(step, 2, 10), 2) for step in (0, 1, 2, 6, 10, 14)]
@@ -28,7 +28,7 @@ def lr_factor(step: int, warmup_steps: int, horizon: int) -> float:
 
 
 def make_optimizer(model: nn.Module, settings: OptimSettings, total_steps: int) -> tuple[Optimizer, LambdaLR]:
-    """AdamW over all trainable parameters; biases, norms and the logit scale are not decayed."""
+    """Return AdamW over all trainable parameters, without decay of biases, norms and the scale, and its schedule."""
     trainable = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.dim() >= 2], "weight_decay": settings.weight_decay},

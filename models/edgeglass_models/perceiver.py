@@ -20,7 +20,7 @@ def _latents(count: int, width: int, init: LatentInit) -> nn.Parameter:
     latents = nn.Parameter(torch.empty(count, width))
     match init:
         case "reported":
-            raise AssertionError("written out in the resampler, as the report has it")
+            raise AssertionError("the resampler draws these itself")
         case "randn":
             nn.init.normal_(latents)
         case "trunc_normal":
@@ -57,7 +57,7 @@ class CrossAttention(nn.Module):
         return x.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
 
     def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
-        """Attend from (B, K, D) to (B, L, D); returns (B, K, D)."""
+        """Attend from queries (B, K, D) to tokens (B, L, D); return (B, K, D)."""
         mixed = scaled_dot_product_attention(
             self._split(self.to_query(queries)), self._split(self.to_key(tokens)), self._split(self.to_value(tokens))
         )
@@ -71,7 +71,7 @@ class ResamplerLayer(nn.Module):
     Args:
         width: model width D.
         heads: number of heads.
-        norm: ``pre`` (a norm each), ``pre_shared`` (one LayerNorm object for latents and tokens, as reported)
+        norm: ``pre`` (a LayerNorm each), ``pre_shared`` (one LayerNorm for latents and tokens, as reported)
             or ``none``.
     """
 
@@ -99,14 +99,14 @@ class PerceiverResampler(nn.Module):
         latents: number K of latents.
         layers: depth.
         heads: heads per attention.
-        init: how the latents begin; ``reported`` is the report's own two lines.
-        norm: where LayerNorms stand, see ResamplerLayer.
+        init: initialisation of the latents; ``reported`` is that of the report, randn then normal_(std=0.02).
+        norm: placement of the LayerNorms, see ResamplerLayer.
 
     Shapes:
         (B, L, D) -> (B, K, D)
 
     Raises:
-        ValueError: when ``width`` is no multiple of ``heads``.
+        ValueError: if ``width`` is not a multiple of ``heads``.
     """
 
     def __init__(

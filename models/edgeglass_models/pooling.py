@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class AttentionPooling(nn.Module):
-    """softmax(norm(x) . query / sqrt(width)) weighted mean of the tokens, as in the report's baseline.
+    """Mean of the tokens with weights softmax(norm(x) . query / sqrt(width)), as in the report's baseline.
 
     Args:
         width: token width D.

@@ -1,9 +1,9 @@
-"""Lets a torchvision built for other hardware be imported beside this torch.
+"""Make a torchvision that was built for other hardware importable with this torch.
 
-A torchvision wheel built for CUDA cannot load its compiled library beside a CPU-only torch. `import torchvision` then
-fails ("operator torchvision::nms does not exist"), since it registers shape functions for operators which that
-library would have defined; and open_clip imports torchvision, for picture transforms that need none of them.
-Defining the schemas is enough for the import to pass.
+A torchvision wheel built for CUDA cannot load its compiled library with a CPU-only torch. `import torchvision` then
+fails ("operator torchvision::nms does not exist"): it registers shape functions for operators that the library would
+define. open_clip imports torchvision for image transforms, which need none of these operators. Defining their schemas
+is enough for the import.
 """
 
 import importlib.util
@@ -13,16 +13,16 @@ from pathlib import Path
 import torch
 
 _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-_OPERATORS = ("nms", "qnms")  # those that torchvision registers without looking whether its library loaded
+_OPERATORS = ("nms", "qnms")  # those that torchvision registers even if its library did not load
 
 
 def define_missing_operators() -> tuple[str, ...]:
-    """Define the operator schemas without which torchvision cannot be imported; to be called before it is.
+    """Define the operator schemas that the import of torchvision needs; call it before that import.
 
-    Does nothing where torchvision is absent, is imported already, or can load its own library.
+    Does nothing if torchvision is absent, already imported, or can load its own library.
 
     Returns:
-        The names of the operators defined now.
+        The names of the defined operators.
     """
     if "torchvision" in sys.modules or _library_loads():
         return ()
@@ -33,7 +33,7 @@ def define_missing_operators() -> tuple[str, ...]:
 
 
 def _library_loads() -> bool:
-    """Whether torchvision's compiled library loads beside this torch (true where torchvision is absent)."""
+    """Return whether torchvision's compiled library loads with this torch; True if torchvision is absent."""
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None:
         return True

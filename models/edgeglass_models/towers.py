@@ -1,4 +1,4 @@
-"""Frozen CLIP towers out of open_clip, with the tokens that resamplers and poolers read."""
+"""Frozen CLIP towers of open_clip, with the tokens that resamplers and poolers take as input."""
 
 import difflib
 import hashlib
@@ -26,10 +26,10 @@ _LOCAL, _HUB = "local:", "hf-hub:"
 class Tower(nn.Module):
     """A frozen CLIP model: no parameter requires a gradient, and it stays in evaluation mode.
 
-    Gradients still flow through it to its input, as attribution needs.
+    Gradients flow through it to its input, for attribution.
 
     Attributes:
-        transform: from a PIL picture to the input tensor (3, H, W) that the model was trained for.
+        transform: from a PIL image to the input tensor (3, H, W) that the model was trained for.
         tokenizer: from a list of captions to token ids (B, context length).
         image_width: D of `image_tokens`.
         text_width: D of `text_features`.
@@ -53,14 +53,14 @@ class Tower(nn.Module):
             self.text_width = self.text_features(tokenizer([""])).shape[-1]
 
     def train(self, mode: bool = True) -> "Tower":
-        """Stay in evaluation mode whatever `mode` says, also when a model that holds the tower is set to train."""
+        """Stay in evaluation mode for any `mode`, also if a model that holds the tower is set to train."""
         return super().train(False)
 
     def image_tokens(self, images: Tensor) -> Tensor:
-        """All tokens as they leave the last block, before the final norm, class token first.
+        """Return all tokens after the last block, before the final norm, class token first.
 
-        These are what transformers calls ``last_hidden_state`` of a CLIPVisionModel, the usual input of
-        resamplers and projectors.
+        They are the ``last_hidden_state`` of a CLIPVisionModel in transformers, the usual input of resamplers and
+        projectors.
 
         Shapes: (B, 3, H, W) -> (B, L, D).
         """
@@ -77,15 +77,15 @@ class Tower(nn.Module):
         return torch.cat([*prefix, *output["image_intermediates"]], dim=1)
 
     def grid(self, images: Tensor) -> tuple[int, int]:
-        """Rows and columns of the patches of pictures (B, 3, H, W): the last rows x columns of their tokens."""
+        """Return rows and columns of patches of images (B, 3, H, W); the last rows x columns tokens are the patches."""
         visual = self.model.visual
         size = visual.trunk.patch_embed.patch_size if isinstance(visual, TimmModel) else visual.patch_size
         return images.shape[-2] // int(size[0]), images.shape[-1] // int(size[1])
 
     def text_features(self, token_ids: Tensor) -> Tensor:
-        """CLIP's text embedding: pooled and projected into the shared space, not normalised.
+        """Return CLIP's text embedding: pooled and projected into the shared space, not normalised.
 
-        It is what `encode_text` gives for every open_clip model, and what CLIP's own training aligned with pictures.
+        It is the output of `encode_text`, which CLIP's training aligned with image embeddings.
 
         Shapes: (B, context length) -> (B, D).
         """
@@ -93,23 +93,23 @@ class Tower(nn.Module):
         return features
 
     def cuts(self, caption: str) -> bool:
-        """Whether the tokenizer leaves out the end of a caption because it is longer than the context."""
-        inner = getattr(self.tokenizer, "tokenizer", None)  # open_clip's wrapper of a transformers tokenizer
+        """Return whether the tokenizer truncates a caption because it is longer than the context."""
+        inner = getattr(self.tokenizer, "tokenizer", None)  # of open_clip's wrapper of a transformers tokenizer
         length = len(inner(caption).input_ids) if inner is not None else len(self.tokenizer.encode(caption)) + 2
         return length > int(self.tokenizer.context_length)
 
 
 def load_tower(model: str, pretrained: str | None = None, *, seed: int = 0) -> Tower:
-    """Load a frozen tower.
+    """Return a frozen tower.
 
     Args:
         model: "tiny_clip" (shipped); an open_clip architecture such as "ViT-L-14"; "hf-hub:ORGANISATION/NAME"; or a
             folder, plain or as "local:FOLDER", with open_clip_config.json and open_clip_model.safetensors.
-        pretrained: for an architecture, a tag of open_clip ("openai") or a file of weights; None means random ones.
+        pretrained: for an architecture, a tag of open_clip ("openai") or a file of weights; None for random weights.
         seed: of random weights.
 
     Raises:
-        ValueError: the name, tag, file or folder is unknown or unusable.
+        ValueError: if the name, tag, file or folder is unknown or cannot be loaded.
     """
     source = _source(model, pretrained)
     with torch.random.fork_rng(devices=[]):
@@ -117,16 +117,20 @@ def load_tower(model: str, pretrained: str | None = None, *, seed: int = 0) -> T
         try:
             loaded = open_clip.create_model(source, pretrained=pretrained, pretrained_text=False)
             tokenizer = open_clip.get_tokenizer(source)
-        except Exception as error:  # readers of foreign files and the network raise anything
-            asked = model if pretrained is None else f"{model} with pretrained={pretrained!r}"
-            raise ValueError(f"{asked}: expected a model that loads; got {_one_line(error)}") from error
-    if not _gives_tokens(loaded.visual):
+        except Exception as error:  # readers of files and the network raise exceptions of any type
+            requested = model if pretrained is None else f"{model} with pretrained={pretrained!r}"
+            raise ValueError(f"{requested}: expected a model that loads; got {_one_line(error)}") from error
+    if not _has_tokens(loaded.visual):
         raise ValueError(f"model: expected a vision transformer, which gives tokens; got {model!r}")
     return Tower(loaded, tokenizer, open_clip.get_model_config(source))
 
 
 def _source(model: str, pretrained: str | None) -> str:
-    """Name of the model in open_clip's terms, after checking what can be checked without loading."""
+    """Return the model's name in open_clip.
+
+    Raises:
+        ValueError: if the name, tag or folder is unknown, as far as that is known without loading.
+    """
     folder = _folder(model)
     if folder is None and not model.startswith(_HUB):
         _check_architecture(model)
@@ -176,7 +180,7 @@ def _one_line(error: Exception, length: int = 200) -> str:
     return text if len(text) <= length else text[:length] + " ..."
 
 
-def _gives_tokens(visual: nn.Module) -> bool:
+def _has_tokens(visual: nn.Module) -> bool:
     if isinstance(visual, TimmModel):
         return hasattr(visual.trunk, "num_prefix_tokens")
     return isinstance(visual, VisionTransformer)

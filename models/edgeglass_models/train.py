@@ -1,4 +1,4 @@
-"""An ordinary training loop on Lightning Fabric. It knows nothing of whoever watches it."""
+"""An ordinary training loop on Lightning Fabric, without any code for diagnostics."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ KS = (1, 5, 10)
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a finished run reports: losses in nats, recalls of ``n`` test pictures with ``n_texts`` captions.
+    """Result of a finished run: losses in nats, recalls of ``n`` test images with ``n_texts`` captions.
 
-    ``chance`` has the recalls of a random ranking as ``eval`` gives them: of t2i, K / n, and by the name of each way.
+    ``chance`` has the recalls of a random ranking: K / n by name, and those of both directions, ``i2t``, ``t2i``.
     """
 
     train_loss: float
@@ -43,10 +43,10 @@ class TrainResult:
 
 
 def steps_per_epoch(recipe: Recipe, pairs: int) -> int:
-    """Whole batches of pictures in an epoch; the incomplete rest is dropped.
+    """Return the number of whole batches of images in an epoch; an incomplete last batch is dropped.
 
     Raises:
-        ValueError: when the training set is smaller than one batch.
+        ValueError: if the training set is smaller than one batch.
     """
     if pairs < recipe.train.batch_size:
         raise ValueError(f"{pairs} training pairs do not fill one batch of {recipe.train.batch_size}")
@@ -54,7 +54,7 @@ def steps_per_epoch(recipe: Recipe, pairs: int) -> int:
 
 
 def total_steps(recipe: Recipe, pairs: int) -> int:
-    """Length of the run in optimizer steps."""
+    """Return the length of the run in optimizer steps."""
     steps = recipe.train.epochs * steps_per_epoch(recipe, pairs)
     return min(steps, recipe.train.max_steps or steps)
 
@@ -62,14 +62,14 @@ def total_steps(recipe: Recipe, pairs: int) -> int:
 def train(
     recipe: Recipe, splits: FeatureSplits, out: Path, *, log: Log | None = None, resume: Path | None = None
 ) -> TrainResult:
-    """Train a recipe on frozen features; writes ``history.jsonl`` and checkpoints below ``out``.
+    """Train a recipe on frozen features; write ``history.jsonl`` and checkpoints below ``out``.
 
     Args:
         recipe: settings.
         splits: frozen features of the training, validation and test pairs.
         out: folder to write to.
-        log: also told each logged mapping of metrics, with its step.
-        resume: checkpoint to go on from; the run then continues exactly as if never interrupted.
+        log: called with (metrics by name, step) for each record of ``history.jsonl``.
+        resume: checkpoint to continue from; the result equals that of an uninterrupted run.
     """
     fabric = Fabric(accelerator="auto", devices=1, precision=recipe.train.precision)
     torch.manual_seed(recipe.seed)
@@ -126,11 +126,11 @@ def train(
 
 
 def evaluate(model: AlignmentModel, test: FeatureSet) -> dict[str, dict[str, float]]:
-    """R@1/5/10 of both directions at full width: ``{"i2t": {"R@1": ...}, "t2i": {...}}``.
+    """Return R@1/5/10 of both directions at full width: ``{"i2t": {"R@1": ...}, "t2i": {...}}``.
 
-    NaN where an embedding is not finite: such a model ranks nothing.
+    NaN if any embedding is not finite.
     """
-    image, text = (as_compared(side) for side in embed(model, test))
+    image, text = (zero_overflowing(side) for side in embed(model, test))
     if not (torch.isfinite(image).all() and torch.isfinite(text).all()):
         return {way: {f"R@{k}": math.nan for k in KS} for way in ("i2t", "t2i")}
     ways = zip(("i2t", "t2i"), place_pairs(image, text, test.image_index), strict=True)
@@ -139,30 +139,29 @@ def evaluate(model: AlignmentModel, test: FeatureSet) -> dict[str, dict[str, flo
 
 @torch.no_grad()
 def embed(model: AlignmentModel, pairs: FeatureSet, *, batch_size: int = 256) -> tuple[Tensor, Tensor]:
-    """Embeddings of all pictures (N, W) and of all captions (M, W), not normalised."""
+    """Return embeddings of all images (N, W) and of all captions (M, W), not normalised."""
     model.eval()
     device = next(model.parameters()).device
-    pictures, captions = (
-        torch.split(torch.arange(count), batch_size) for count in (len(pairs), len(pairs.image_index))
-    )
-    image = [model.image_head(pairs.tokens(rows).to(device)).cpu() for rows in pictures]
+    images, captions = (torch.split(torch.arange(count), batch_size) for count in (len(pairs), len(pairs.image_index)))
+    image = [model.image_head(pairs.tokens(rows).to(device)).cpu() for rows in images]
     text = [model.text_head(pairs.text(rows).to(device)).cpu() for rows in captions]
     return torch.cat(image), torch.cat(text)
 
 
-def as_compared(side: Tensor) -> Tensor:
-    """Embeddings (N, W) as the loss compares them: where a norm overflows, the model's normalisation gives zero.
+def zero_overflowing(side: Tensor) -> Tensor:
+    """Return embeddings (N, W) with rows whose norm overflows set to zero, as the model's normalisation does.
 
-    A row that is not finite stays so.
+    A row that is not finite stays unchanged.
     """
     overflown = torch.isfinite(side).all(-1, keepdim=True) & side.norm(dim=-1, keepdim=True).isinf()
     return side.masked_fill(overflown, 0)
 
 
 def _micro_batches(recipe: Recipe, pairs: FeatureSet, step: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """A batch has each picture once, so that no caption of a picture is a negative of another one of it.
+    """Yield the micro-batches of a step: tokens (b, L, Di) and text (b, Dt).
 
-    From epoch to epoch a picture goes on to its next caption, from a random one.
+    A batch has each image once, so that no caption is a negative of its own image. Each epoch uses the next caption of
+    an image, starting from a random one.
     """
     size, per_epoch = recipe.train.batch_size, steps_per_epoch(recipe, len(pairs))
     epoch, position = divmod(step, per_epoch)
@@ -193,7 +192,7 @@ def _validate(network: torch.nn.Module, val: FeatureSet, recipe: Recipe, fabric:
 
 
 class _History:
-    """Appends metrics to ``history.jsonl`` and passes them on."""
+    """Appends metrics to ``history.jsonl`` and passes them to ``log``."""
 
     def __init__(self, out: Path, log: Log | None) -> None:
         out.mkdir(parents=True, exist_ok=True)

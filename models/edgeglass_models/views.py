@@ -1,4 +1,4 @@
-"""Pairs as a trained model sees them on their way to the embeddings: pixels, tokens, latents, words."""
+"""Views of pairs on their way to the embeddings of a trained model: pixels, tokens, latents, words."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class PairView:
     grid: tuple[int, int] | None = None
 
     def encode(self, inputs: Tensor, *extra: Tensor) -> Tensor:
-        """Embeddings (B, D) as the model compares them."""
+        """Return the embeddings (B, D) that the model compares."""
         return self.forward(inputs, *extra)
 
 
 @dataclass(frozen=True)
 class PairViews:
-    """Pictures (N, H, W, 3), captions, their words, and the views."""
+    """Images (N, H, W, 3) of uint8, captions, their words, and the views."""
 
     pictures: Tensor
     captions: list[str]
@@ -43,23 +43,23 @@ class PairViews:
 
 
 def make_views(tower: Tower, model: AlignmentModel | None, pairs: Sequence[tuple[Image.Image, str]]) -> PairViews:
-    """The views of pairs through a frozen tower and the trained heads; through the tower's own heads without a model.
+    """Return views of pairs through a frozen tower and the trained heads; without a model, through the tower's heads.
 
     Raises:
-        ValueError: for no pairs.
+        ValueError: if ``pairs`` is empty.
     """
     if not pairs:
         raise ValueError("pairs: expected at least one, got none")
     images = torch.stack([tower.transform(picture) for picture, _ in pairs])
     captions = [caption for _, caption in pairs]
-    pictures = torch.stack([_shown(picture, images.shape[-2:]) for picture, _ in pairs])
+    pictures = torch.stack([_resized(picture, images.shape[-2:]) for picture, _ in pairs])
     views = image_views(tower, model, images)
     words, text_view = word_view(tower, model, captions)
     return PairViews(pictures, captions, words, [*views, text_view])
 
 
 def image_views(tower: Tower, model: AlignmentModel | None, images: Tensor) -> list[PairView]:
-    """Pixels by patch; with a model also the tokens that its heads read and, of a resampler, the latents."""
+    """Return the view of pixels by patch; with a model also of its input tokens and of a resampler's latents."""
     rows, columns = grid = tower.grid(images)
     patch = torch.arange(images.shape[-2])[:, None] * rows // images.shape[-2] * columns
     patch = patch + torch.arange(images.shape[-1])[None, :] * columns // images.shape[-1]
@@ -71,23 +71,25 @@ def image_views(tower: Tower, model: AlignmentModel | None, images: Tensor) -> l
         tokens = torch.cat([tower.image_tokens(part) for part in torch.split(images, 64)])
     views = [
         PairView("pixels", "image", images, units, lambda x: scaled(head(tower.image_tokens(x))), grid=grid),
-        PairView("tokens", "image", tokens, _along(tokens), lambda x: scaled(head(x)), grid=grid),
+        PairView("tokens", "image", tokens, _unit_per_row(tokens), lambda x: scaled(head(x)), grid=grid),
     ]
     if isinstance(head, ResampledImageHead):
         with torch.no_grad():
             latents = head.resampler(head.project(tokens))
-        views.append(PairView("latents", "image", latents, _along(latents), lambda x: scaled(head.out(x).mean(dim=1))))
+        views.append(
+            PairView("latents", "image", latents, _unit_per_row(latents), lambda x: scaled(head.out(x).mean(dim=1)))
+        )
     return views
 
 
 def word_view(tower: Tower, model: AlignmentModel | None, captions: Sequence[str]) -> tuple[list[list[str]], PairView]:
-    """The words of each caption, and the token embeddings grouped by word; the baseline is padding in their place.
+    """Return the words of each caption, and the view of token embeddings by word, whose baseline is padding.
 
-    Begin, end and padding of the text are the unit 0.
+    Begin, end and padding of the text are unit 0.
     """
     ids = tower.tokenizer(list(captions))
-    pieces = [_pieces(tower, caption, row) for caption, row in zip(captions, ids, strict=True)]
-    units = torch.tensor([units for _, units in pieces])[:, :, None]
+    captions_split = [_words_and_units(tower, caption, row) for caption, row in zip(captions, ids, strict=True)]
+    units = torch.tensor([units for _, units in captions_split])[:, :, None]
     embedding = _token_embedding(tower)
     with torch.no_grad():
         inputs, padding = embedding(ids), embedding(torch.zeros_like(ids))
@@ -102,19 +104,19 @@ def word_view(tower: Tower, model: AlignmentModel | None, captions: Sequence[str
         return features if model is None else model.head(model.text_head(features))
 
     view = PairView("words", "text", inputs, units, encode, extra=(ids,), baseline=baseline)
-    return [words for words, _ in pieces], view
+    return [words for words, _ in captions_split], view
 
 
-def _pieces(tower: Tower, caption: str, ids: Tensor) -> tuple[list[str], list[int]]:
-    """The words of a caption, and for each of its token ids the number of its word from 1 on, 0 for none.
+def _words_and_units(tower: Tower, caption: str, ids: Tensor) -> tuple[list[str], list[int]]:
+    """Return the words of a caption, and the number of the word of each token id, from 1; 0 for special tokens.
 
-    A word is what stands between spaces; its tokens are counted by tokenizing it alone, as byte-pair encoding does not
-    reach over a space. Words that were cut off have no tokens and are left out.
+    Words are separated by spaces. Byte-pair encoding does not merge across spaces, so the tokens of a word are counted
+    by tokenizing it alone. Truncated words are left out.
     """
     words, units = [], [0]
     length = len(ids)
     for word in caption.split():
-        count = _length(tower, word)
+        count = _token_count(tower, word)
         if len(units) + count > length - 1:
             break
         words.append(word)
@@ -122,8 +124,8 @@ def _pieces(tower: Tower, caption: str, ids: Tensor) -> tuple[list[str], list[in
     return words, units + [0] * (length - len(units))
 
 
-def _length(tower: Tower, text: str) -> int:
-    """Number of tokens without begin and end; padding is 0."""
+def _token_count(tower: Tower, text: str) -> int:
+    """Return the number of tokens without begin and end; padding has the id 0."""
     blank = int((tower.tokenizer([""])[0] != 0).sum())
     return int((tower.tokenizer([text])[0] != 0).sum()) - blank
 
@@ -137,10 +139,10 @@ def _token_embedding(tower: Tower) -> nn.Module:
     raise ValueError("tower: expected a text tower with token_embedding, got none; attribute the image side alone")
 
 
-def _along(inputs: Tensor) -> Tensor:
+def _unit_per_row(inputs: Tensor) -> Tensor:
     return torch.arange(inputs.shape[1])[None, :, None]
 
 
-def _shown(picture: Image.Image, size: Sequence[int]) -> Tensor:
-    """The picture at the size at which the tower sees it, (H, W, 3)."""
+def _resized(picture: Image.Image, size: Sequence[int]) -> Tensor:
+    """Return the image at the tower's input size, (H, W, 3) of uint8."""
     return torch.from_numpy(np.array(picture.convert("RGB").resize((size[1], size[0]))))

@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
-from edgeglass_diag.audit.audit import audit_files
-from edgeglass_diag.audit.readers import read
+from edgeglass_diag.auditing.audit import audit_files
+from edgeglass_diag.auditing.readers import read
 from edgeglass_diag.records import UsageError
+from tests.helpers.waiting import PATIENCE
 
 ROWS = [{"step": 10 * i, "train/loss": 5 - i, "val/R@1": i / 7} for i in range(4)]
 
@@ -125,7 +126,7 @@ run.finish()
 
 def test_a_wandb_log_as_wandb_writes_it(tmp_path):
     pytest.importorskip("wandb")
-    subprocess.run([sys.executable, "-c", OFFLINE, str(tmp_path)], check=True, capture_output=True, timeout=120)
+    subprocess.run([sys.executable, "-c", OFFLINE, str(tmp_path)], check=True, capture_output=True, timeout=PATIENCE)
     file = next(tmp_path.glob("wandb/offline-run-*/run-*.wandb"))
     assert file.stat().st_size > 2 * 32768  # records that cross blocks
     logged = read(file.parent)[0]

@@ -29,10 +29,16 @@ from typing import Any
 
 import numpy as np
 
-from edgeglass_diag.records import Finding, Reading, Severity, Site, Window
+from edgeglass_dashboards.pages import attention
+from edgeglass_diag.records import Finding, Reading, Severity, Window
+from edgeglass_diag.signals import metric
+from edgeglass_diag.signals.activations import ACTIVATION_SAMPLE_SIGNAL
+from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
+from edgeglass_diag.signals.parameters import GRADIENT_NORM, GRADIENT_NORM_CLIPPED, UPDATE_RATIO, WEIGHT_NORM
+from edgeglass_diag.sites import AttentionSite, ModuleSite, ParameterSite
 from edgeglass_diag.store import RunWriter, load
 
-ATTENTION = ("attention/entropy", "attention/logit_std", "attention/logit_max", "attention/top1", "attention/distinct")
+ATTENTION = attention.PAGE.choices
 BARS = {"first": 1500.0, "change": 500.0, "live": 200.0, "seen": 1000.0, "memory": 400.0}
 DRAWN = """token => {
   const page = document.querySelector('[data-token]');
@@ -74,21 +80,21 @@ class Synthetic:
             readings += [
                 Reading(step, name, signal, tuple(row)) for name, row in zip(names, values.tolist(), strict=True)
             ]
-        for signal in ("gradient/norm", "weight/norm", "update/ratio", "activation/sample_signal"):
+        for signal in (GRADIENT_NORM, WEIGHT_NORM, UPDATE_RATIO, ACTIVATION_SAMPLE_SIGNAL):
             values = self.random.random(self.sites)
             readings += [
                 Reading(step, name, signal, (value,)) for name, value in zip(names, values.tolist(), strict=True)
             ]
         readings += [
-            Reading(step, "", "loss/total", (4.85 / (1 + step / 9000),)),
-            Reading(step, "", "loss/chance", (4.85,)),
+            Reading(step, "", LOSS_TOTAL, (4.85 / (1 + step / 9000),)),
+            Reading(step, "", LOSS_CHANCE, (4.85,)),
         ]
-        readings += [Reading(step, "", "gradient/norm", (1.0,)), Reading(step, "", "gradient/norm_clipped", (1.0,))]
+        readings += [Reading(step, "", GRADIENT_NORM, (1.0,)), Reading(step, "", GRADIENT_NORM_CLIPPED, (1.0,))]
         if step % 500 == 0:
-            found = {"metric/i2t/R@1": 0.2, "metric/t2i/R@1": 0.1, "metric/n": 1000.0}
+            found = {metric("i2t/R@1"): 0.2, metric("t2i/R@1"): 0.1, metric("n"): 1000.0}
             readings += [Reading(step, "", signal, (value,)) for signal, value in found.items()]
-        kinds = ("attention", "module", "parameter") if step == 0 else ()
-        sites = tuple(Site(name, kind, i) for i, name in enumerate(names) for kind in kinds)
+        kinds = (AttentionSite, ModuleSite, ParameterSite) if step == 0 else ()
+        sites = tuple(kind(path=name, order=i) for i, name in enumerate(names) for kind in kinds)
         return Window(step, tuple(readings), sites)
 
 

@@ -3,8 +3,8 @@
     python tests/benchmarks/explain_faults.py            # a table in Markdown, some minutes on two cores
     python tests/benchmarks/explain_faults.py double-softmax
 
-The ill settings are a fault and two healthy variants of the bench, the healthy settings have none of the three. Named
-is a fault that is among the causes, clean where no innocent change is.
+The failing settings are a fault and two healthy variants of the bench, the healthy settings have none of the three. A
+fault is named if it is among the causes; a result is clean if no healthy variant is.
 """
 
 from __future__ import annotations
@@ -56,18 +56,20 @@ def build(settings: Mapping[str, Any]) -> tuple[Any, Any, Callable[[], None]]:
 
 def examine(fault: str) -> tuple[str, dict[str, Any]]:
     """What ``explain`` says of one fault."""
-    from edgeglass_diag.explain.callable_replay import explain
+    from edgeglass_diag.explanation.callable_replay import explain_build
 
     torch.set_num_threads(1)
     names = (fault, *INNOCENT)
     with tempfile.TemporaryDirectory() as folder:
-        ill, healthy = dict.fromkeys(names, True), dict.fromkeys(names, False)
-        return fault, explain(build, ill=ill, healthy=healthy, out=folder, steps=STEPS, seeds=SEEDS)
+        failing, healthy = dict.fromkeys(names, True), dict.fromkeys(names, False)
+        return fault, explain_build(
+            build, failing=failing, healthy=healthy, out=folder, steps=STEPS, seeds=SEEDS
+        ).as_dict()
 
 
 def main() -> None:
     faults = sys.argv[1:] or FAULTS
-    print("| fault | causes | cured, made ill | clean |\n| --- | --- | --- | --- |")
+    print("| fault | causes | cured, broken | clean |\n| --- | --- | --- | --- |")
     named = clean = 0
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         for fault, result in pool.imap(examine, faults):

@@ -21,11 +21,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from edgeglass_diag.evaluate.attribution import attribute
+from edgeglass_diag.evaluation.attribution import attribute
 from edgeglass_diag.measures.bootstrap import bootstrap_interval
 from edgeglass_models.align import AlignmentModel
 from edgeglass_models.data.scenes import Scene, boxes, caption, draw, sample_scene
-from edgeglass_models.recipes.jobs import trained
+from edgeglass_models.recipes.jobs import load_trained
 from edgeglass_models.towers import Tower, load_tower
 from edgeglass_models.views import make_views
 
@@ -97,7 +97,7 @@ def main() -> None:
     print("| model | view | game | integrated gradients | ablation | chance | largest error of the integral |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     tower = load_tower("tiny_clip")
-    models = {"tiny_clip": None} | {path.name: trained(path)[0] for path in options.runs}
+    models = {"tiny_clip": None} | {path.name: load_trained(path)[0] for path in options.runs}
     for name, model in models.items():
         for line in play(name, tower, model, scenes, options.steps):
             print(line, flush=True)

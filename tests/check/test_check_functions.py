@@ -5,10 +5,11 @@ from textwrap import dedent
 
 import pytest
 
+from edgeglass_diag.initcheck.summary import check_summary
+from edgeglass_diag.preflight import check_function
+from edgeglass_diag.programs.targets import BuildFunction, Recipe, resolve
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.rules import CATALOGUE, configure
-from edgeglass_diag.verbs.check import check_summary, verdict
-from edgeglass_diag.verbs.check_targets import check_function, is_function
 
 RULES = configure(CATALOGUE, {})
 
@@ -148,7 +149,7 @@ def test_a_parameter_that_no_optimizer_holds_is_a_warning():
     (finding,) = found.findings
     assert (finding.code, finding.severity, finding.site) == ("EG053", "warning", "text.weight")
     assert finding.evidence["parameters"] == ["text.weight", "text.bias"]
-    assert "4 parameters trainable, 2 frozen; no optimizer holds text.weight, text.bias." in list(verdict(found))
+    assert "4 parameters trainable, 2 frozen; no optimizer holds text.weight, text.bias." in found.verdict
 
 
 def test_loaded_values_that_no_optimizer_holds_are_a_fact():
@@ -206,5 +207,5 @@ def test_a_module_that_is_not_there_is_named():
 
 
 def test_what_reads_as_a_function():
-    assert is_function("package.module:build")
-    assert not any(is_function(t) for t in ("perceiver", "a.yaml", "train.py", "C:/x.yaml", "a:b:c"))
+    assert resolve(["package.module:build"]) == BuildFunction("package.module:build")
+    assert all(isinstance(resolve([text]), Recipe) for text in ("perceiver", "a.yaml", "C:/x.yaml", "a:b:c"))

@@ -7,10 +7,10 @@ import pytest
 import yaml
 from PIL import Image
 
+from edgeglass_diag.initcheck.summary import check_summary
+from edgeglass_diag.preflight import check_recipe
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.rules import CATALOGUE, configure
-from edgeglass_diag.verbs.check import check_summary, verdict
-from edgeglass_diag.verbs.check_targets import check_recipe
 from edgeglass_models.recipes.loading import load_recipes
 from edgeglass_models.recipes.starts import feature_shape
 from edgeglass_models.towers import load_tower
@@ -30,7 +30,7 @@ def codes(found):
 def test_latents_overwritten_behind_a_norm_are_a_fact_and_their_size_has_no_effect():
     found = checked("perceiver", *NARROW, "model.norm=pre_shared")
     assert codes(found) == {"EG001": "info"}
-    assert "has no effect on these logits" in " ".join(verdict(found))
+    assert "has no effect on these logits" in " ".join(found.verdict)
     first, second = (
         {a.site: a.logit_std for a in checked("perceiver", *NARROW, "model.norm=pre_shared", init).inspection.attention}
         for init in ("model.init=reported", "model.init=randn")
@@ -59,7 +59,7 @@ def test_the_same_without_a_norm_from_std_1_is_silent():
 def test_latents_all_alike_are_critical():
     found = checked("perceiver", *NARROW, "model.norm=none", "model.init=identical")
     assert codes(found)["EG051"] == "critical"
-    assert "Rows that are all alike: image_head.resampler.latents." in list(verdict(found))
+    assert "Rows that are all alike: image_head.resampler.latents." in found.verdict
 
 
 @pytest.mark.parametrize("settings", [["model.init=trunc_normal", "model.norm=pre"], ["model.init=orthogonal"]])

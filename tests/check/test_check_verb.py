@@ -8,6 +8,8 @@ from textwrap import dedent
 
 import pytest
 
+from tests.helpers.waiting import PATIENCE
+
 COMMAND = str(Path(sys.executable).parent / "edgeglass-diag")
 
 SCRIPT = """
@@ -36,7 +38,9 @@ SCRIPT = """
 def check(tmp_path):
     def run(*words, script=SCRIPT):
         (tmp_path / "train.py").write_text(dedent(script))
-        return subprocess.run([COMMAND, "check", *words], capture_output=True, text=True, cwd=tmp_path, timeout=300)
+        return subprocess.run(
+            [COMMAND, "check", *words], capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE
+        )
 
     return run
 

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from edgeglass_diag.commands.render.attribution import attribution_tables
+from edgeglass_diag.evaluation.attribute_run import attribute_run
 from edgeglass_diag.records import UsageError
-from edgeglass_diag.verbs.attribute import attribute_run
-from edgeglass_diag.verbs.attribution_tables import attribution_tables
 from edgeglass_models.data.scenes import boxes, sample_scene
 from edgeglass_models.data.scenes.drawing import draw
 from edgeglass_models.recipes.jobs import plan
@@ -106,7 +106,7 @@ def test_bad_input_ends_with_one_line(command, baseline, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(UsageError, match="exists and is not empty, and nothing is overwritten"):
         attribute_run(baseline, out=tmp_path)
-    with pytest.raises(UsageError, match="split must be one of train, val, test, got 'all'"):
+    with pytest.raises(UsageError, match="split: expected one of train, val, test, got 'all'"):
         attribute_run(baseline, split="all")
     with pytest.raises(UsageError, match="has no checkpoint"):
         attribute_run(tmp_path)

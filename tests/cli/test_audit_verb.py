@@ -41,7 +41,7 @@ def test_exit_status(command, published, tmp_path):
 
 def test_the_audit_loads_neither_torch_nor_readers_it_does_not_need(published):
     code = (
-        "import sys; from pathlib import Path; from edgeglass_diag.audit.audit import audit_files; "
+        "import sys; from pathlib import Path; from edgeglass_diag.auditing.audit import audit_files; "
         f"audit_files([Path({str(published)!r})]); "
         "print([m for m in ('torch', 'pandas', 'tensorboard', 'wandb') if m in sys.modules])"
     )

@@ -5,10 +5,10 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from edgeglass_diag.cli.app import app
+from edgeglass_diag.bench.scores import summary, verdict
+from edgeglass_diag.commands import app
 from edgeglass_diag.provider_protocols import provider
 from edgeglass_diag.records import Finding, Severity, UsageError
-from edgeglass_diag.verbs.bench import summary, verdict
 
 
 def bench(*arguments):

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from edgeglass_diag.evaluation.evaluate import evaluate
 from edgeglass_diag.records import UsageError
-from edgeglass_diag.verbs.evaluate import evaluate
 from edgeglass_models.data.scenes import ScenePairs
+from tests.helpers.waiting import PATIENCE
 
 TINY = ["--set", "train.batch_size=16", "--set", "train.max_steps=3", "--set", "train.validate_every=3"]
 
@@ -37,13 +38,13 @@ def run(scenes, tmp_path_factory, feature_cache):
     out = tmp_path_factory.mktemp("runs") / "own"
     line = [str(Path(sys.executable).parent / "edgeglass-diag"), "run", "baseline", "--json", "--out", str(out)]
     done = subprocess.run(
-        [*line, "--set", f"data.path={scenes}", *TINY], capture_output=True, text=True, timeout=300, check=True
+        [*line, "--set", f"data.path={scenes}", *TINY], capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     return out, json.loads(done.stdout)["runs"][0]
 
 
 def evaluated(path, **options):
-    return evaluate(path, with_curve=False, **options)[0]
+    return evaluate(path, with_curve=False, **options).values
 
 
 def test_several_captions_reach_training_and_evaluation(command, run):
@@ -100,7 +101,7 @@ def test_a_changed_picture_is_never_served_from_the_cache(command, run, scenes):
         ({"data": Path("gone.csv")}, "^gone.csv: no such file or folder$"),
         ({"settings": ["optim.lr=1"]}, "^--set optim.lr=1: only settings of data can be changed for a trained model$"),
         ({"settings": ["data.image_colum=x"]}, "unknown key 'data.image_colum'; did you mean 'image_column'"),
-        ({"split": "dev"}, "^split must be one of train, val, test, all, got 'dev'$"),
+        ({"split": "dev"}, "^split: expected one of train, val, test, all, got 'dev'$"),
     ],
 )
 def test_wrong_use_is_told_in_one_line(run, options, message):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.waiting import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -47,7 +49,7 @@ class Dashboard:
         """Ask the process to end; its exit status and what it printed beside the address."""
         assert self.process is not None
         self.process.terminate()
-        out, err = self.process.communicate(timeout=10)
+        out, err = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, out, err
 
 
@@ -78,7 +80,7 @@ def open_page(browser):
 
     def open_(url: str, *, width: int = 1400, scheme: str = "light"):
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(1000 * PATIENCE)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)

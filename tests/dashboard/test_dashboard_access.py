@@ -17,6 +17,7 @@ from edgeglass_dashboards.static import static_page, write
 from edgeglass_dashboards.view import View
 from edgeglass_diag.records import Finding, Severity, UsageError
 from tests.helpers.dashboard_runs import start, window, write_collapsed, write_healthy
+from tests.helpers.waiting import PATIENCE
 
 TOKEN = "correct-horse-battery"
 SCRIPT = "</script><img src=x onerror=alert(1)>"
@@ -81,10 +82,10 @@ def test_the_verb_takes_the_next_port_and_says_so(tmp_path, command):
         process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         address = process.stdout.readline().strip()
         assert int(address.rpartition(":")[2]) > port
-        with urllib.request.urlopen(address, timeout=10) as answer:
+        with urllib.request.urlopen(address, timeout=PATIENCE) as answer:
             assert answer.status == 200
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     assert err.startswith(f"port {port} is taken; the next free one is ")
 

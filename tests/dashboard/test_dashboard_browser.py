@@ -96,9 +96,9 @@ def test_pausing_holds_the_page_still(serve, open_page, tmp_path):
     page = open_page(serve(tmp_path).url)
     wait_for_points(page, 3)
     page.get_by_label("Update this page while the run goes on").press("Space")
-    page.wait_for_timeout(300)
+    other = open_page(page.url)
     writer.write(window(3))
-    page.wait_for_timeout(1800)
+    wait_for_points(other, 4)  # a page that goes on has it by now
     assert xs(page) == [0, 1, 2]
     page.get_by_label("Update this page while the run goes on").press("Space")
     wait_for_points(page, 4)
@@ -159,8 +159,7 @@ def test_an_ended_run_in_every_width_and_scheme(serve, open_page, tmp_path):
         eventually(page, f"{PLOT.format('loss')}._fullLayout.font.color === '{COLOURS[scheme]}'")
         for width in (390, 768, 1400):
             page.set_viewport_size({"width": width, "height": 900})
-            page.wait_for_timeout(200)
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            eventually(page, f"innerWidth === {width} && document.documentElement.scrollWidth <= {width}")
     for severity in ("critical", "warning", "info"):
         assert page.locator(f".badge.tone-{severity}", has_text=severity).first.locator(".icon").count() == 1
     assert polls == []

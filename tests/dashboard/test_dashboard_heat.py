@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,28 +11,41 @@ from plotly.io.json import to_json_plotly
 import edgeglass_diag as eg
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.cursor import Cursor
+from edgeglass_dashboards.finding_links import link_to
+from edgeglass_dashboards.findings_view import finding_card, findings_table
 from edgeglass_dashboards.pages import attention, signal
 from edgeglass_dashboards.pages.frame import changes_since
 from edgeglass_dashboards.runs import RunIndex
+from edgeglass_dashboards.static import _html as html_of
 from edgeglass_dashboards.view import View
 from edgeglass_diag.figures.compare import losses_figure
 from edgeglass_diag.figures.heatmaps import broken_strokes, site_heatmap
 from edgeglass_diag.figures.of_run import profile_at, read_matrix
 from edgeglass_diag.figures.profile import Stage, fed_sites, first_that_loses, signal_profile
-from edgeglass_diag.figures.scales import SCALES
+from edgeglass_diag.figures.scales import scale_of
 from edgeglass_diag.figures.style import TEMPLATES
 from edgeglass_diag.measures.batch_recall import recall_at
-from edgeglass_diag.records import Reading, Site, UsageError, Window
-from tests.helpers.dashboard_runs import start
+from edgeglass_diag.records import Bounds, Finding, Reading, Severity, UsageError, Window
+from edgeglass_diag.signals.activations import ACTIVATION_SAMPLE_SIGNAL
+from edgeglass_diag.signals.attention import ATTENTION_ENTROPY, ATTENTION_TOP1
+from edgeglass_diag.signals.parameters import UPDATE_RATIO
+from edgeglass_diag.sites import AttentionSite, ModuleSite
+from edgeglass_diag.verdict import Branch
+from tests.helpers.dashboard_runs import RULES, start
 
-SITES = [Site(f"layers.{n}.attention", "attention", n) for n in range(3)]
-MODULES = [Site("project", "module", 0), Site("mlp", "module", 1, ("project",)), Site("out", "module", 2, ("mlp",))]
+SITES = [AttentionSite(path=f"layers.{n}.attention", order=n) for n in range(3)]
+MODULES = [
+    ModuleSite(path="project", order=0),
+    ModuleSite(path="mlp", order=1, parents=("project",)),
+    ModuleSite(path="out", order=2, parents=("mlp",)),
+]
+RULES_BY_CODE = {rule.code: rule for rule in RULES}
 
 
 def attend(step, *, entropy=0.5, sites=SITES):
-    readings = [Reading(step, site.path, "attention/entropy", (entropy, entropy / 2)) for site in sites]
+    readings = [Reading(step, site.path, ATTENTION_ENTROPY, (entropy, entropy / 2)) for site in sites]
     signals = [
-        Reading(step, m.path, "activation/sample_signal", (v,)) for m, v in zip(MODULES, (0.5, 0.0, 0.0), strict=True)
+        Reading(step, m.path, ACTIVATION_SAMPLE_SIGNAL, (v,)) for m, v in zip(MODULES, (0.5, 0.0, 0.0), strict=True)
     ]
     return Window(step, (*readings, *signals), (*sites, *MODULES))
 
@@ -93,7 +107,7 @@ def test_broken_cells_side_by_side_have_one_stroke_and_none_is_lost():
 def test_a_new_site_draws_the_heatmap_anew(run):
     root, writer = run
     _, cursor = news(root, Cursor("x", "t", "attention"), View("attention"))
-    writer.write(attend(4, sites=[*SITES, Site("late", "attention", 9)]))
+    writer.write(attend(4, sites=[*SITES, AttentionSite(path="late", order=9)]))
     changes, _ = news(root, cursor, View("attention"))
     assert len(changes["heat-panel"]["children"]["props"]["figure"]["data"][0]["y"]) == 4
 
@@ -154,9 +168,9 @@ def test_what_is_fed_no_sample_loses_nothing():
 
 def test_a_heatmap_shows_its_bounds_and_keeps_the_extreme(run):
     with eg.load(run[0] / "x") as opened:
-        matrix = read_matrix(opened, "attention/entropy", component="mean", bins=2)
-        figure = site_heatmap(matrix, SCALES["attention/entropy"], TEMPLATES["dark"])
-        assert read_matrix(opened, "attention/top1", component="mean") is None
+        matrix = read_matrix(opened, ATTENTION_ENTROPY, component="mean", bins=2)
+        figure = site_heatmap(matrix, scale_of(ATTENTION_ENTROPY, opened.rules), TEMPLATES["dark"])
+        assert read_matrix(opened, ATTENTION_TOP1, component="mean") is None
     heat = figure.data[0]
     assert "<b>≤ 0.98</b>" in heat.colorbar.ticktext
     assert (heat.zmin, heat.zmax) == (0, 1)
@@ -165,7 +179,7 @@ def test_a_heatmap_shows_its_bounds_and_keeps_the_extreme(run):
 
 
 def test_logarithmic_colours_place_zero_below_all():
-    scale = SCALES["update/ratio"]
+    scale = scale_of(UPDATE_RATIO, RULES_BY_CODE)
     assert [scale.is_healthy(value) for value in (0.0, 1e-3, 0.5, math.inf)] == [False, True, False, False]
 
 
@@ -178,6 +192,56 @@ def test_a_run_draws_its_figures_by_name(run, name):
 def test_an_unknown_figure_is_answered_with_the_names(run):
     with eg.load(run[0] / "x") as opened, pytest.raises(UsageError, match="figure: expected one of loss, recall"):
         opened.figure("los")
+
+
+def test_a_threshold_that_a_user_set_is_the_bound_that_is_drawn(tmp_path):
+    configured = [
+        replace(rule, bounds={ATTENTION_ENTROPY: Bounds(high=0.4)}) if rule.code == "EG101" else rule for rule in RULES
+    ]
+    writer = start(tmp_path / "x", rules=configured)
+    writer.write(attend(0))
+    changes, _ = news(tmp_path, Cursor("x", "t", "attention"), View("attention", site=SITES[0].path))
+    assert "above 0.4 attention is uniform" in json.dumps(changes["scale-words"])
+    assert "(EG101)" in json.dumps(changes["scale-words"])
+    heat = changes["heat-panel"]["children"]["props"]["figure"]
+    assert "<b>≤ 0.4</b>" in heat["data"][0]["colorbar"]["ticktext"]
+    assert "healthy below 0.4" in json.dumps(changes["heads-panel"])
+    writer.finish("finished", {})
+
+
+@pytest.mark.parametrize(
+    ("finding", "link"),
+    [
+        (dict(code="EG102", site="pool"), "?page=attention&signal=attention%2Feffective_num_outputs&site=pool"),
+        (dict(code="EG202", site="", focus="head.weight"), "?page=gradients&signal=update%2Fratio&site=head.weight"),
+        (dict(code="EG301", site="head[:64]", focus="pool", since=4), "?page=signal&site=pool&step=4"),
+        (dict(code="EG301", site="pool"), "?page=signal&site=pool&step=9"),
+        (dict(code="EG601", site=""), "?page=retrieval"),
+        (dict(code="XX001", site="pool"), "?"),
+    ],
+)
+def test_a_finding_leads_to_the_page_signal_site_and_step_that_show_it(finding, link):
+    made = Finding(name="", severity=Severity.WARNING, step=9, message="", **finding)
+    assert link_to(made, RULES_BY_CODE) == link
+
+
+def test_a_former_path_in_an_address_is_that_of_today(run):
+    with eg.load(run[0] / "x") as opened:
+        context = Context(RunIndex(run[0]), View("attention", signal="attention/distinct"), opened=opened)
+        assert attention.PAGE.signal_of(context) == "attention/effective_num_outputs"
+
+
+def test_a_finding_of_several_sites_is_shown_once_with_its_sites_folded():
+    sites = tuple(site.path for site in SITES)
+    finding = Finding("EG102", "alike", Severity.WARNING, sites[0], 9, "all queries read the same", sites=sites)
+    for shown, title in (
+        (findings_table([finding], RULES_BY_CODE), "3 layers (layers.*.attention)"),
+        (finding_card(Branch(finding), RULES_BY_CODE), "All 3 sites"),
+    ):
+        text = html_of(shown, [])
+        assert text.count(f"<summary>{title}</summary>") == 1
+        assert text.count("3 layers (layers.*.attention)") == 1
+        assert [text.count(f"<li><code>{site}</code></li>") for site in sites] == [1, 1, 1]
 
 
 def test_compared_losses_leave_gaps_and_mark_the_parting():

@@ -11,6 +11,7 @@ import pytest
 
 from tests.helpers.browser import PLOT, eventually, has_text
 from tests.helpers.dashboard_runs import write_collapsed, write_healthy
+from tests.helpers.waiting import PATIENCE
 
 pytestmark = pytest.mark.browser
 
@@ -37,7 +38,7 @@ class Training:
 
     def end(self):
         self._stop.touch()
-        assert self._process.wait(timeout=60) == 0
+        assert self._process.wait(timeout=PATIENCE) == 0
 
     def kill(self):
         self._process.kill()
@@ -81,7 +82,7 @@ def columns(page):
 
 def test_each_page_shows_a_training_while_it_runs(url, open_page, training):
     page = open_page(url)
-    page.locator("h1", has_text="tiny").wait_for(timeout=60_000)
+    page.locator("h1", has_text="tiny").wait_for()
     for title, graph in PAGES.items():
         page.get_by_role("link", name=title, exact=True).click()
         page.locator(".tabs a[aria-current=page]", has_text=title).wait_for()
@@ -112,7 +113,7 @@ def click_cell(page, graph="heat"):
     """Click into the middle of the picture."""
     box = page.locator(f"#{graph} .nsewdrag").first.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 3)
-    page.wait_for_timeout(200)
+    eventually(page, f"{PLOT.format(graph)}._hoverdata?.length > 0")
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 3)
 
 
@@ -154,7 +155,7 @@ def test_the_slider_looks_at_an_earlier_step(url, open_page):
 def test_tsne_appears_by_itself(url, open_page):
     page = open_page(f"{url}/run/tiny?page=embeddings&signal=tsne&step=0")
     has_text(page, ".choices a[aria-current]", "t-SNE")
-    page.locator("#projection .js-plotly-plot").wait_for(timeout=60_000)
+    page.locator("#projection .js-plotly-plot").wait_for()
     drawn(page, "projection")
 
 

@@ -11,7 +11,7 @@ from edgeglass_dashboards.cursor import Cursor
 from edgeglass_dashboards.live import news
 from edgeglass_dashboards.pages.catalogue import RUN_PAGES
 from edgeglass_dashboards.pages.frame import layout
-from edgeglass_dashboards.runs import RunIndex, list_runs, open_run, path_of
+from edgeglass_dashboards.runs import RunIndex, open_run, path_of
 from edgeglass_dashboards.view import View
 from edgeglass_diag.records import Finding, Severity, UsageError
 from tests.helpers.dashboard_runs import start, window, write_collapsed, write_healthy
@@ -109,7 +109,7 @@ def test_nothing_outside_the_folder_is_opened(client, tmp_path, path):
         open_run(root, path)
     with pytest.raises(UsageError, match="not a run below the runs folder"):
         open_run(root, str(tmp_path / "secret"))
-    assert [entry.path for entry in list_runs(root)] == ["baseline"]
+    assert [entry.path for entry in RunIndex(root).entries()] == ["baseline"]
 
 
 def test_a_run_whose_store_is_a_link_to_another_place_is_not_opened(client, tmp_path):
@@ -140,14 +140,14 @@ def test_the_live_address_opens_nothing_outside(tmp_path):
 @pytest.mark.parametrize("name", ["a b", "100%", "a%2Fb", "a#b?c", "ü", "..hidden", "back\\slash", "\udcff"])
 def test_any_folder_name_has_an_address(tmp_path, name):
     write_healthy(tmp_path / "group" / name, steps=30)
-    (entry,) = list_runs(tmp_path)
+    (entry,) = RunIndex(tmp_path).entries()
     assert path_of(entry.address) == f"group/{name}"
     assert entry.label.encode("utf-8")
 
 
 def test_the_folder_itself_may_be_a_run(tmp_path):
     write_healthy(tmp_path / "baseline", steps=30)
-    (entry,) = list_runs(tmp_path / "baseline")
+    (entry,) = RunIndex(tmp_path / "baseline").entries()
     assert (entry.address, path_of(entry.address)) == ("/run/", ".")
 
 

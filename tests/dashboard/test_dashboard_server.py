@@ -3,7 +3,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -12,12 +11,13 @@ import pytest
 
 from edgeglass_dashboards.__main__ import listen
 from edgeglass_diag.store import RunWriter
+from tests.helpers.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 
 
 def fetch(url):
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
         return answer.status, answer.read()
 
 
@@ -57,7 +57,7 @@ def test_one_line_then_quiet_until_a_signal(serve, tmp_path, number):
     assert fetch(dashboard.url)[0] == 200
     assert fetch(f"{dashboard.url}/_runs") == (200, b"[]")
     dashboard.process.send_signal(number)
-    out, err = dashboard.process.communicate(timeout=10)
+    out, err = dashboard.process.communicate(timeout=PATIENCE)
     assert (dashboard.process.returncode, out, err) == (0, "", "")
 
 
@@ -80,10 +80,10 @@ def test_no_free_port_is_told(monkeypatch):
 
 
 def test_it_ends_with_the_process_it_serves(serve, tmp_path):
-    owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    owner = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     dashboard = serve(tmp_path, "--parent-pid", str(owner.pid))
-    time.sleep(0.2)
+    assert fetch(dashboard.url)[0] == 200
     assert dashboard.process.poll() is None
     owner.kill()
     owner.wait()
-    assert dashboard.process.wait(timeout=5) == 0
+    assert dashboard.process.wait(timeout=PATIENCE) == 0

@@ -123,7 +123,7 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damage_is_noticed_and_mended(tower, pairs, cache, made, damage):
     DAMAGES[damage](entry_of(cache))
-    with pytest.warns(UserWarning, match="damaged cache is computed anew"):
+    with pytest.warns(UserWarning, match="damaged cache is computed again"):
         mended = cached_features(tower, pairs, cache_dir=cache, batch_size=8)
     assert np.array_equal(mended.tokens, made[1].tokens)
     assert np.array_equal(mended.text, made[1].text)
@@ -135,13 +135,13 @@ class Other:
 
     def __init__(self, pairs, name, faults=(), captions=None):
         self.pairs, self.fingerprint, self.faults = pairs, name, dict(faults)
-        self.said = captions or {}
+        self.replaced = captions or {}
 
     def __len__(self):
         return len(self.pairs)
 
     def captions(self, i):
-        return self.said.get(i, self.pairs.captions(i))
+        return self.replaced.get(i, self.pairs.captions(i))
 
     def pictures(self, indices):
         for i, picture in zip(indices, self.pairs.pictures(indices), strict=True):

@@ -49,7 +49,7 @@ def test_copies_under_other_names_fall_into_the_same_part(tmp_path):
     assert [numbers(part) for part in parts(path).values()] == found
 
 
-def test_a_picture_keeps_its_part_whatever_comes_goes_or_is_renamed(tmp_path):
+def test_a_picture_keeps_its_part_when_files_are_added_removed_or_renamed(tmp_path):
     before = numbers(parts(write(tmp_path, captioned_twice()))["test"])
     half = numbers(parts(write(tmp_path, shuffled(captioned_twice())[:N], "half.csv"))["test"])
     assert half < before
@@ -84,5 +84,5 @@ def test_too_few_pictures_for_a_part(tmp_path):
 
 
 def test_scenes_have_no_whole():
-    with pytest.raises(ValueError, match="split 'all': is for data of one's own; scenes have train, val, test"):
+    with pytest.raises(ValueError, match=r"split 'all': is for own data \(data.path\); scenes have train, val, test"):
         pair_splits(DataSettings(), whole=True)

@@ -1,4 +1,4 @@
-"""Bytes to RGB as a person sees them, whatever mode, orientation and size."""
+"""Decoding of image files to RGB, for every mode, orientation and size."""
 
 import io
 

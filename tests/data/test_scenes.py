@@ -24,7 +24,7 @@ def objects(pairs):
     return {tuple(sorted(scene.objects)) for scene in pairs.scenes}
 
 
-def test_splits_share_no_scene_whatever_the_seed():
+def test_splits_share_no_scene_for_any_seed():
     sets = {
         (split, seed): objects(ScenePairs(split, 400, seed=seed))
         for split in ("train", "val", "test")
@@ -142,7 +142,7 @@ def test_every_attribute_shows_in_the_pixels():
     assert len({pixels(**change) for change in changes}) == len(changes) - 3  # the first one comes four times
 
 
-def test_objects_are_drawn_where_they_are_said_to_be():
+def test_objects_are_drawn_within_their_boxes():
     picture = np.asarray(draw(Scene((SceneObject("square", "red", "big", (0, 2)),), "black", 1), size=96)).astype(int)
     red = picture[..., 0] > 150
     assert red[8:24, 72:88].all()

@@ -105,13 +105,13 @@ def test_random_weights_follow_the_seed_and_leave_the_global_stream_alone(caplog
         (("RN50",), "model: expected a vision transformer, which gives tokens; got 'RN50'"),
     ],
 )
-def test_wrong_names_are_told_in_one_line(arguments, message):
+def test_wrong_names_raise_one_line(arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         load_tower(*arguments)
     assert "\n" not in str(caught.value)
 
 
-def test_damaged_weights_are_told_in_one_line(tmp_path):
+def test_damaged_weights_raise_one_line(tmp_path):
     shutil.copytree(WEIGHTS, tmp_path / "own")
     weights = tmp_path / "own" / "open_clip_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 import edgeglass_diag as eg
-from edgeglass_diag.evaluate.information import information_test, without
-from edgeglass_diag.figures.attribution import heatmap_figure, overlay, strip, units_figure
-from edgeglass_diag.figures.style import TEMPLATES
+from edgeglass_diag.evaluation.information import ablate_units, information_test
+from edgeglass_diag.figures.attribution import overlay, strip
 
 
 def dot(left, right):
@@ -66,9 +65,9 @@ def test_permuted_units_and_samples_have_permuted_attributions():
         torch.testing.assert_close(getattr(moved, name), getattr(plain, name)[rows][:, units], atol=1e-5, rtol=1e-4)
 
 
-def test_what_does_not_fit_is_named():
+def test_mismatching_arguments_raise():
     inputs, _, _, other, encode = linear()
-    for change, said in (
+    for change, message in (
         ({"inputs": inputs.long()}, r"inputs: expected floats of shape \(N, U, ...\), got int64 of shape \(5, 4, 3\)"),
         ({"baseline": inputs[:2]}, r"baseline: expected the shape \(5, 4, 3\) or one row, got \(2, 4, 3\)"),
         ({"units": torch.zeros(7, 7, dtype=torch.long)}, r"units: expected a shape that broadcasts"),
@@ -76,21 +75,21 @@ def test_what_does_not_fit_is_named():
         ({"other": other[:3]}, r"other: expected \(N, D\) with N = 5, got \(3, 6\)"),
     ):
         given = {"inputs": inputs, "other": other, **change}
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             eg.attribute(encode, given.pop("inputs"), given.pop("other"), **given)
 
 
 def test_the_information_test_knows_who_sees():
     torch.manual_seed(3)
     text = torch.randn(120, 16)
-    inputs = torch.stack([text, torch.randn(120, 16)], 1)  # unit 0 tells all, unit 1 nothing
+    inputs = torch.stack([text, torch.randn(120, 16)], 1)  # unit 0 determines the pair, unit 1 is noise
 
     def encode(x):
         return x[:, 0] + 0.1 * x[:, 1]
 
     units = torch.arange(2)[None, :, None]
-    gone = {str(k): without(encode, inputs, units, torch.tensor([k]), rows=50) for k in (0, 1)}
-    sees = information_test(encode(inputs), text, {**gone, "all": without(encode, inputs, units)})
+    gone = {str(k): ablate_units(encode, inputs, units, torch.tensor([k]), rows=50) for k in (0, 1)}
+    sees = information_test(encode(inputs), text, {**gone, "all": ablate_units(encode, inputs, units)})
     assert sees["informed"]
     assert sees["pairs"]["information"] == pytest.approx(1, abs=0.01)
     assert sees["pairs"]["R@1"] > 0.95
@@ -118,17 +117,3 @@ def test_the_heatmap_has_its_colours_where_the_values_are():
     assert strip(picture, [values, values], size=64).shape == (64, 3 * 64 + 2 * 8, 3)
     with pytest.raises(ValueError, match=r"got \(8, 8, 3\) and \(4,\)"):
         overlay(picture, np.zeros(4))
-
-
-def test_the_figures_hold_the_values():
-    picture = np.zeros((8, 16, 3), dtype=np.uint8)
-    figure = heatmap_figure(picture, {"tokens": np.array([[0.0, 2.0], [-1.0, 0.5]])}, TEMPLATES["light"])
-    heat = next(trace for trace in figure.data if trace.type == "heatmap")
-    assert (heat.zmin, heat.zmax, list(heat.x), list(heat.y)) == (-2, 2, [3.5, 11.5], [1.5, 5.5])
-    bars = units_figure(["a", "star"], [0.1, -0.2], TEMPLATES["dark"])
-    assert list(bars.data[0].y) == [0.1, -0.2]
-    assert list(bars.layout.xaxis.ticktext) == ["a", "star"]
-    with pytest.raises(ValueError, match="expected as many, got 1 and 0"):
-        units_figure(["a"], [], TEMPLATES["dark"])
-    with pytest.raises(ValueError, match="maps: expected at least one, got none"):
-        heatmap_figure(picture, {}, TEMPLATES["dark"])

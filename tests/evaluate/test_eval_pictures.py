@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from edgeglass_diag.evaluate.embeddings import make_embeddings
-from edgeglass_diag.evaluate.frames import curve_frame, density_frame, occurrence_frame, recall_frame, spectrum_frame
-from edgeglass_diag.evaluate.pairs import sample_pairs
-from edgeglass_diag.evaluate.pictures import curve_figure, projected_figure
-from edgeglass_diag.evaluate.projection import project
-from edgeglass_diag.evaluate.report import report
+from edgeglass_diag.evaluation.embeddings import make_embeddings
+from edgeglass_diag.evaluation.frames import curve_frame, density_frame, occurrence_frame, recall_frame, spectrum_frame
+from edgeglass_diag.evaluation.pairs import sample_pairs
+from edgeglass_diag.evaluation.pictures import curve_figure, projected_figure
+from edgeglass_diag.evaluation.projection import project
+from edgeglass_diag.evaluation.report import report
 from edgeglass_diag.figures.embeddings import LINES, density_figure, hubness_figure, projection_figure, spectrum_figure
 from edgeglass_diag.figures.retrieval import mrl_figure, recall_bars
 from edgeglass_diag.figures.style import TEMPLATES
@@ -27,7 +27,7 @@ def both(count=60, width=32):
     return image, image + 0.3 * drawn.standard_normal((count, width))
 
 
-def said(figure):
+def texts_of(figure):
     return " ".join(note.text.replace("<br>", " ") for note in figure.layout.annotations)
 
 
@@ -44,7 +44,7 @@ def test_a_projection_has_lines_from_image_to_caption():
     assert len(lines.x) == 3 * 60
     assert (lines.x[0], lines.y[0], lines.x[1], lines.y[1]) == (image.x[0], image.y[0], text.x[0], text.y[0])
     assert math.isnan(lines.x[2])
-    assert "60 pairs" in said(figure)
+    assert "60 pairs" in texts_of(figure)
     assert figure.layout.yaxis.scaleanchor == "x"
 
 
@@ -78,7 +78,7 @@ def test_every_figure_takes_the_colours_of_its_theme(theme, result):
 def test_densities_say_means_and_separation_and_one_value_is_a_line():
     figure = density_figure(density_frame(sample_pairs(*both())), LIGHT)
     assert [trace.name.split(":")[0] for trace in figure.data] == ["pairs", "non-pairs"]
-    assert "a pair is above a non-pair with probability 0.9" in said(figure)
+    assert "a pair is above a non-pair with probability 0.9" in texts_of(figure)
     spike = density_figure(density_frame(sample_pairs(np.ones((9, 4)), np.ones((9, 4)))), LIGHT)
     assert [trace.name for trace in spike.data] == ["pairs: all 1.000", "non-pairs: all 1.000"]
     assert list(spike.data[0].x) == [1, 1]
@@ -92,8 +92,8 @@ def test_the_curve_has_its_controls_knee_and_chance(result):
         names
     )
     knee = result["curve"]["knee"]["dims"]
-    assert f"knee: {knee} dims, {32 / knee:.3g}x saved" in said(figure)
-    assert f"chance {1 / 60:.2g}" in said(figure)
+    assert f"knee: {knee} dims, {32 / knee:.3g}x saved" in texts_of(figure)
+    assert f"chance {1 / 60:.2g}" in texts_of(figure)
     assert list(figure.layout.xaxis.ticktext) == ["2<br>16x", "4<br>8x", "8<br>4x", "16<br>2x", "32<br>1x"]
     frame = curve_frame(result)
     row = frame[(frame["way"] == "prefix") & (frame["dims"] == 8)].iloc[0]
@@ -109,16 +109,16 @@ def test_names_of_runs_are_text_and_intervals_are_drawn(result):
     assert figure.data[0].error_y.arrayminus[0] == pytest.approx(result["i2t"]["R@1"] - low)
 
 
-def test_nothing_to_see_is_said():
+def test_nothing_to_see_is_texts_of():
     none = sample_pairs(np.ones((1, 3)) * np.nan, np.ones((1, 3)))
-    assert "no pair with two finite sides" in said(density_figure(density_frame(none), LIGHT))
-    assert "every embedding is zero or not finite" in said(spectrum_figure(spectrum_frame(none), LIGHT))
-    assert "fewer than 2 pairs" in said(hubness_figure(occurrence_frame(none), LIGHT))
-    assert "no pair to be shown" in said(projected_figure(project(none, "tsne"), LIGHT))
-    assert "no widths" in said(mrl_figure(pd.DataFrame(), LIGHT))
-    assert "no recall" in said(recall_bars(pd.DataFrame(), LIGHT))
+    assert "no pair with two finite sides" in texts_of(density_figure(density_frame(none), LIGHT))
+    assert "every embedding is zero or not finite" in texts_of(spectrum_figure(spectrum_frame(none), LIGHT))
+    assert "fewer than 2 pairs" in texts_of(hubness_figure(occurrence_frame(none), LIGHT))
+    assert "no pair to show" in texts_of(projected_figure(project(none, "tsne"), LIGHT))
+    assert "no widths" in texts_of(mrl_figure(pd.DataFrame(), LIGHT))
+    assert "no recall" in texts_of(recall_bars(pd.DataFrame(), LIGHT))
     tied = hubness_figure(occurrence_frame(sample_pairs(np.ones((20, 3)), np.ones((20, 3)))), LIGHT)
-    assert "all candidates tie" in said(tied)
+    assert "all candidates tie" in texts_of(tied)
 
 
 def test_png_and_svg_are_rendered_and_html_asks_no_server(tmp_path, result):
@@ -133,7 +133,7 @@ def test_png_and_svg_are_rendered_and_html_asks_no_server(tmp_path, result):
     assert (tmp_path / "plotly.min.js").is_file()
 
 
-def test_a_missing_browser_is_said_with_what_to_install(monkeypatch, tmp_path):
+def test_a_missing_browser_raises_with_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "none"))
     with pytest.raises(ValueError, match=r"--format svg needs a browser: install Chromium .*; html needs none"):
         check_format("svg")

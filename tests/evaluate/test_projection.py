@@ -1,4 +1,4 @@
-"""Projections: the same each time, a constant side is one point, and too little to show is said."""
+"""Projections: deterministic, a constant side is one point, and too few points have a message."""
 
 import subprocess
 import sys
@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from edgeglass_diag.evaluate.frames import density_frame, occurrence_frame, spectrum_frame
-from edgeglass_diag.evaluate.pairs import sample_pairs
-from edgeglass_diag.evaluate.projection import METHODS, project
+from edgeglass_diag.evaluation.frames import density_frame, occurrence_frame, spectrum_frame
+from edgeglass_diag.evaluation.pairs import sample_pairs
+from edgeglass_diag.evaluation.projection import METHODS, project
+from edgeglass_diag.evaluation.render import sample_size
 
 
 def pairs(count=40, width=16, *, noise=0.3, seed=0):
@@ -63,9 +64,9 @@ def test_duplicates_fall_on_each_other():
 @pytest.mark.parametrize(
     ("count", "method", "words"),
     [
-        (1, "pca", "1 pair to be shown: a picture needs at least 2"),
-        (4, "tsne", "8 different points are too few for neighbourhoods, which need at least 10"),
-        (4, "umap", "8 different points are too few"),
+        (1, "pca", "1 pair to show: a projection needs at least 2"),
+        (4, "tsne", "8 distinct points are too few for neighbourhoods, which need at least 10"),
+        (4, "umap", "8 distinct points are too few"),
     ],
 )
 def test_too_few_pairs_have_an_empty_state(count, method, words):
@@ -78,7 +79,7 @@ def test_too_few_pairs_have_an_empty_state(count, method, words):
 def test_two_constant_sides_and_no_finite_pair():
     image = np.ones((20, 4))
     assert project(sample_pairs(image, image), "tsne").empty == "both sides are one and the same point"
-    assert "no pair to be shown" in project(sample_pairs(image * np.nan, image), "pca").empty
+    assert "no pair to show" in project(sample_pairs(image * np.nan, image), "pca").empty
     assert project(sample_pairs(*pairs(3)), "pca").empty == ""
 
 
@@ -88,12 +89,12 @@ def test_two_different_points_lie_on_a_line():
     assert points["y"].tolist() == [0] * 12
 
 
-def test_what_is_not_finite_is_left_out_and_said():
+def test_pairs_that_are_not_finite_are_left_out_and_counted():
     image, text = pairs(30)
     image[3, 2], text[5, 1] = np.nan, np.inf
     sample = sample_pairs(image, text)
     assert (len(sample), sample.total, sample.dropped) == (28, 30, 2)
-    assert sample.said == "28 pairs; 2 left out: not finite"
+    assert sample_size(sample) == "28 pairs; 2 left out: not finite"
     assert {3, 5}.isdisjoint(project(sample, "pca").points["pair"])
 
 
@@ -102,10 +103,10 @@ def test_the_sample_is_bounded_and_keeps_captions_with_their_images():
     owner = np.repeat(np.arange(50), 3)
     sample = sample_pairs(image, np.repeat(text, 3, 0), owner, limit=20)
     assert len(sample) == 20
-    assert sample.said == "20 of 150 pairs, drawn at random"
+    assert sample_size(sample) == "20 of 150 pairs, drawn at random"
     assert sample.owner.tolist() == (sample.caption // 3).tolist()
     assert sample.image == pytest.approx(sample_pairs(image, text, limit=50).image[sample.owner])
-    with pytest.raises(ValueError, match="must name one of 50 images for each of 3 captions"):
+    with pytest.raises(ValueError, match="expected a row of 50 images for each of 3 captions"):
         sample_pairs(image, text[:3], np.array([0, 1, 50]))
 
 
@@ -131,9 +132,9 @@ def test_frames_of_constant_zero_and_single_sides():
 def test_no_torch_is_loaded():
     code = (
         "import sys, numpy as np\n"
-        "from edgeglass_diag.evaluate.pairs import sample_pairs\n"
-        "from edgeglass_diag.evaluate.projection import project\n"
-        "import edgeglass_diag.evaluate.pictures, edgeglass_diag.figures.writing\n"
+        "from edgeglass_diag.evaluation.pairs import sample_pairs\n"
+        "from edgeglass_diag.evaluation.projection import project\n"
+        "import edgeglass_diag.evaluation.pictures, edgeglass_diag.figures.writing\n"
         "drawn = np.random.default_rng(0).standard_normal((2, 12, 4))\n"
         "project(sample_pairs(*drawn), 'tsne')\n"
         "print('torch' in sys.modules)"

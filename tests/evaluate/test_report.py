@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from edgeglass_diag.evaluate.curve import curve
-from edgeglass_diag.evaluate.embeddings import make_embeddings
-from edgeglass_diag.evaluate.geometry import geometry
-from edgeglass_diag.evaluate.report import report
+from edgeglass_diag.evaluation.curve import curve
+from edgeglass_diag.evaluation.embeddings import make_embeddings
+from edgeglass_diag.evaluation.geometry import geometry
+from edgeglass_diag.evaluation.report import report
 from edgeglass_diag.measures.geometry import alignment, effective_rank, modality_gap
 from edgeglass_diag.measures.retrieval import place_pairs
 

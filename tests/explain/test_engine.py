@@ -1,14 +1,14 @@
-"""From made outcomes to counts, verdict and JSON."""
+"""Counts, verdict and JSON from given outcomes."""
 
 import math
 
 import pytest
 
-from edgeglass_diag.explain.engine import OutOfBudgetError, explain_alone, explain_difference
-from edgeglass_diag.explain.outcome import Border, Outcome
-from edgeglass_diag.explain.render import summary, verdict
+from edgeglass_diag.explanation.engine import OutOfBudgetError, explain_alone, explain_difference
+from edgeglass_diag.explanation.outcome import Outcome, OutcomeThreshold
+from edgeglass_diag.explanation.render import report, verdict
 
-ILL = {"lr": 1.0, "norm": "none", "latents": 16, "name": "x"}
+FAILING = {"lr": 1.0, "norm": "none", "latents": 16, "name": "x"}
 HEALTHY = {"lr": 0.1, "norm": "pre", "latents": 64, "name": "x"}
 
 
@@ -17,13 +17,13 @@ class Runner:
         self.loss, self.budget, self.done = loss, budget, {}
 
     @property
-    def is_over(self):
+    def is_budget_spent(self):
         return len(self.done) >= self.budget
 
     def run(self, trials):
         wanted = {trial.key: trial for trial in trials}
         for key, trial in wanted.items():
-            if key not in self.done and not self.is_over:
+            if key not in self.done and not self.is_budget_spent:
                 self.done[key] = trial, Outcome(self.loss(trial.settings, trial.seed), steps=trial.steps)
         return {key: self.done[key][1] for key in wanted if key in self.done}
 
@@ -31,22 +31,28 @@ class Runner:
 def explain(loss, **changed):
     runner = Runner(loss, **changed)
     found = explain_difference(
-        ILL, HEALTHY, ["lr", "norm", "latents"], seeds=(0, 1, 2), steps=50, runner=runner, fits=lambda trial: True
+        FAILING,
+        HEALTHY,
+        ["lr", "norm", "latents"],
+        seeds=(0, 1, 2),
+        steps=50,
+        runner=runner,
+        compatible=lambda trial: True,
     )
-    values = {name: (ILL[name], HEALTHY[name]) for name in ("lr", "norm", "latents")}
-    return found, summary(found, list(runner.done.values()), values, steps=50, seconds=1.0), runner
+    values = {name: (FAILING[name], HEALTHY[name]) for name in ("lr", "norm", "latents")}
+    return found, report(found, list(runner.done.values()), values, steps=50, seconds=1.0).as_dict(), runner
 
 
 def overflows(settings, seed):
-    """Ill where the rate is high and the norm is missing; the latents do not matter."""
+    """Fail if the rate is high and the norm is missing; the latents do not matter."""
     return 0.0 if settings["lr"] == 1.0 and settings["norm"] == "none" else -0.9 + 0.01 * seed
 
 
-def test_either_of_two_cures_and_only_both_make_ill():
+def test_either_of_two_changes_cures_and_only_both_break():
     found, result, runner = explain(overflows)
     assert verdict(found, 50) == (
-        "In 50 steps the ill settings end at chance against 89.0% below chance for the healthy settings. "
-        "Cured by lr (3/3) or norm (3/3), any one of these alone. Made ill by lr and norm (3/3) and only together."
+        "In 50 steps the failing settings end at chance against 89.0% below chance for the healthy settings. "
+        "Cured by lr (3/3) or norm (3/3), any one of these alone. Broken by lr and norm (3/3) and only together."
     )
     assert [row["setting"] for row in result["not_causes"]] == ["latents"]
     assert result["not_causes"][0] | {} == {
@@ -58,39 +64,39 @@ def test_either_of_two_cures_and_only_both_make_ill():
     assert len(result["trials"]) == len(runner.done) == len({t["label"] + str(t["seed"]) for t in result["trials"]})
 
 
-def test_the_same_settings_are_replayed_once_whatever_they_are_called():
+def test_equal_settings_are_replayed_once():
     _, _, runner = explain(overflows)
     contents = [(tuple(sorted(trial.settings.items())), trial.seed) for trial, _ in runner.done.values()]
     assert len(contents) == len(set(contents))
 
 
-def test_two_that_are_both_ill_clear_what_differs():
+def test_without_a_healthy_end_no_difference_is_a_cause():
     found, result, _ = explain(lambda settings, seed: 1e-4 * seed)
-    assert found.makes_ill is None
+    assert found.breaks is None
     assert result["causes"] == []
     assert {row["setting"]: row["cured"] for row in result["not_causes"]} == {
         "lr": "0/3",
         "norm": "0/3",
         "latents": "0/3",
     }
-    assert result["verdict"].startswith("Both are ill: 50 steps end at chance against chance")
+    assert result["verdict"].startswith("Both fail: 50 steps end at chance against chance")
 
 
-def test_two_that_both_learn_are_not_told_apart():
+def test_two_runs_that_both_learn_are_not_separated():
     _, result, _ = explain(lambda settings, seed: -0.9)
     assert result["causes"] == []
-    assert "do not part the two" in result["verdict"]
+    assert "do not separate the two" in result["verdict"]
 
 
-def test_a_loss_that_is_not_finite_is_ill():
+def test_a_loss_that_is_not_finite_is_failing():
     found, result, _ = explain(lambda s, seed: math.inf if s["lr"] == 1.0 else -0.5)
     assert [row["setting"] for row in result["causes"]] == ["lr"]
     assert "a loss that is not finite (3/3)" in result["verdict"]
     assert all(trial["loss"] is None for trial in result["trials"] if trial["ill"])
-    assert found.border.is_ill(Outcome(math.nan))
+    assert found.threshold.is_failing(Outcome(math.nan))
 
 
-def test_seeds_that_disagree_are_said():
+def test_the_verdict_names_changes_on_which_seeds_disagree():
     """The norm helps two of three seeds."""
 
     def loss(settings, seed):
@@ -101,32 +107,32 @@ def test_seeds_that_disagree_are_said():
     assert next(row["cured"] for row in result["causes"] if row["setting"] == "norm") == "2/3"
 
 
-def test_a_budget_that_ends_is_said_and_one_too_small_is_refused():
+def test_the_verdict_names_a_spent_budget_and_one_too_small_raises():
     _, result, _ = explain(overflows, budget=9)
     assert result["finished"] is False
-    assert result["verdict"].endswith("The budget ended before all was tried.")
+    assert result["verdict"].endswith("The budget was spent before everything was tried.")
     with pytest.raises(OutOfBudgetError):
         explain(overflows, budget=2)
 
 
-def test_alone_changes_are_measured_by_the_best_of_them():
+def test_without_a_healthy_run_changes_are_measured_by_the_best():
     changes = {"lr / 10": {"lr": 0.1}, "norms": {"norm": "pre"}, "more latents": {"latents": 64}}
     runner = Runner(overflows)
-    found = explain_alone(ILL, changes, seeds=(0, 1, 2), steps=50, runner=runner, fits=lambda trial: True)
+    found = explain_alone(FAILING, changes, seeds=(0, 1, 2), steps=50, runner=runner, compatible=lambda trial: True)
     assert {name: str(count) for name, count in found.cures.singles.items()} == {
         "lr / 10": "3/3", "norms": "3/3", "more latents": "0/3"
     }  # fmt: skip
     assert "Cured by lr / 10 (3/3) or norms (3/3), any one of these alone." in verdict(found, 50)
     hopeless = explain_alone(
-        ILL, changes, seeds=(0, 1, 2), steps=50, runner=Runner(lambda *_: 0.0), fits=lambda trial: True
+        FAILING, changes, seeds=(0, 1, 2), steps=50, runner=Runner(lambda *_: 0.0), compatible=lambda trial: True
     )
     assert not hopeless.cures.sets
 
 
-def test_the_border_is_half_way_and_absent_where_seeds_make_as_much():
-    ill, healthy = [Outcome(0.0), Outcome(-0.1)], [Outcome(-0.8), Outcome(-0.9)]
-    assert Border.between(ill, healthy).loss == pytest.approx(-0.45)
-    assert Border.between(ill, [Outcome(-0.12), Outcome(-0.9)]) is None
-    assert Border.between([Outcome(0.0)], [Outcome(-0.04)]) is None
-    assert Border.between([Outcome(0.3)], [Outcome(-0.2)]).loss == pytest.approx(-0.1)
-    assert Border.between([Outcome(0.0)], [Outcome(math.inf)]) is None
+def test_the_threshold_is_the_middle_and_absent_within_the_spread_of_seeds():
+    failing, healthy = [Outcome(0.0), Outcome(-0.1)], [Outcome(-0.8), Outcome(-0.9)]
+    assert OutcomeThreshold.between(failing, healthy).loss == pytest.approx(-0.45)
+    assert OutcomeThreshold.between(failing, [Outcome(-0.12), Outcome(-0.9)]) is None
+    assert OutcomeThreshold.between([Outcome(0.0)], [Outcome(-0.04)]) is None
+    assert OutcomeThreshold.between([Outcome(0.3)], [Outcome(-0.2)]).loss == pytest.approx(-0.1)
+    assert OutcomeThreshold.between([Outcome(0.0)], [Outcome(math.inf)]) is None

@@ -1,4 +1,4 @@
-"""Real replays: of a recipe run in processes of their own, of code of one's own in this process."""
+"""Real replays: of a recipe run in worker processes, of a user's function in this process."""
 
 import json
 from pathlib import Path
@@ -8,28 +8,29 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from edgeglass_diag.explain.callable_replay import explain
+from edgeglass_diag.explanation.explain import explain
+from edgeglass_diag.explanation.of_recipes import Question
+from edgeglass_diag.explanation.of_recipes import explain_run as ask
+from edgeglass_diag.explanation.report import ChangeSet
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.store import load
-from edgeglass_diag.verbs.explain import Question
-from edgeglass_diag.verbs.explain import explain as ask
 
 SMALL = ["data.train=256", "data.val=64", "data.test=64", "train.batch_size=64", "train.max_steps=16", "optim.lr=3e-3"]
 QUICK = [word for setting in SMALL for word in ("--set", setting)]
 
 
 @pytest.fixture(scope="module")
-def ill(tmp_path_factory, feature_cache, command):
+def failing_run(tmp_path_factory, feature_cache, command):
     folder = tmp_path_factory.mktemp("explain") / "flat"
     done = command("run", "baseline", *QUICK, "--set", "model.temperature=50", "--out", folder)
     assert done.returncode == 0, done.stderr
     return folder
 
 
-def test_a_run_against_a_recipe(ill, tmp_path, command):
+def test_a_run_against_a_recipe(failing_run, tmp_path, command):
     place = tmp_path / "why"
     done = command(
-        "explain", ill, "--against", "baseline", *QUICK, "--set", "optim.weight_decay=0.02",
+        "explain", failing_run, "--against", "baseline", *QUICK, "--set", "optim.weight_decay=0.02",
         "--seeds", 1, "--steps", 16, "--out", place, "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -38,7 +39,7 @@ def test_a_run_against_a_recipe(ill, tmp_path, command):
     assert (cause["setting"], cause["ill"], cause["healthy"]) == ("model.temperature", 50, 0.07)
     assert (cause["cured"], cause["made_ill"]) == ("1/1", "1/1")
     assert [(row["setting"], row["cured"]) for row in result["not_causes"]] == [("optim.weight_decay", "0/1")]
-    assert result["verdict"].startswith("In 16 steps the ill settings end at")
+    assert result["verdict"].startswith("In 16 steps the failing settings end at")
     assert json.loads((place / "explain.json").read_text()) == result
     for trial in result["trials"]:
         with load(trial["out"]) as run:
@@ -46,32 +47,32 @@ def test_a_run_against_a_recipe(ill, tmp_path, command):
             assert run.header["settings"]["seed"] == trial["seed"]
     assert "replays of" in done.stderr
 
-    # Cut off before its end it goes on: what is whole is read, what is not is made again.
+    # An interrupted explanation continues: finished replays are read, others run again.
     (place / "explain.json").unlink()
     broken, *whole = [Path(trial["out"]) for trial in result["trials"]]
     (broken / "run.json").unlink()
     before = {file: file.stat().st_mtime_ns for folder in whole for file in [folder / "run.json"]}
-    again = ask(Question(ill, "baseline", [*SMALL, "optim.weight_decay=0.02"], place, seeds=1, steps=16))
-    assert {**again, "seconds": 0} == {**result, "seconds": 0}
+    again = ask(Question(failing_run, "baseline", [*SMALL, "optim.weight_decay=0.02"], place, seeds=1, steps=16))
+    assert {**again.as_dict(), "seconds": 0} == {**result, "seconds": 0}
     assert {file: file.stat().st_mtime_ns for file in before} == before
     (place / "something").touch()
     with pytest.raises(UsageError, match="exists and is not empty"):
-        ask(Question(ill, "baseline", SMALL, place, steps=16))
+        ask(Question(failing_run, "baseline", SMALL, place, steps=16))
 
 
-def test_wrong_use_is_said_in_one_line(ill, tmp_path):
-    def said(run, against=None, *overrides):
+def test_wrong_use_raises_one_line(failing_run, tmp_path):
+    def refusal(run, against=None, *overrides):
         with pytest.raises(UsageError) as error:
             ask(Question(run, against, overrides, tmp_path / "none"))
         assert not (tmp_path / "none").exists()
         return str(error.value)
 
-    assert "no such run" in said(tmp_path / "nothing")
-    assert "unknown recipe 'nonsense'" in said(ill, "nonsense")
-    assert "expected one run or recipe, got 2" in said(ill, "incident")
-    assert "nothing to tell apart" in said(ill, str(ill))
-    assert "is for a recipe" in said(ill, str(ill), "optim.lr=1")
-    assert "is for the recipe --against, and there is none" in said(ill, None, "optim.lr=1")
+    assert "no such run" in refusal(tmp_path / "nothing")
+    assert "unknown recipe 'nonsense'" in refusal(failing_run, "nonsense")
+    assert "expected one run or recipe, got 2" in refusal(failing_run, "incident")
+    assert "there is nothing to explain" in refusal(failing_run, str(failing_run))
+    assert "is for a recipe" in refusal(failing_run, str(failing_run), "optim.lr=1")
+    assert "is for the recipe --against, and there is none" in refusal(failing_run, None, "optim.lr=1")
 
 
 def build(settings):
@@ -92,32 +93,39 @@ def build(settings):
     return model, optimizer, step
 
 
-def test_code_of_ones_own(tmp_path):
-    ill, healthy = {"lr": 0.1, "scale": 0.01, "width": 8}, {"lr": 0.2, "scale": 30.0, "width": 12}
-    result = explain(build, ill=ill, healthy=healthy, out=tmp_path, steps=12, seeds=(0, 1))
-    assert [row["setting"] for row in result["causes"]] == ["scale"]
-    assert {row["setting"]: row["cured"] for row in result["not_causes"]} == {"lr": "0/2", "width": "0/2"}
-    assert all(load(trial["out"]).status == "finished" for trial in result["trials"])
+def test_a_function_of_the_user(tmp_path):
+    failing, healthy = {"lr": 0.1, "scale": 0.01, "width": 8}, {"lr": 0.2, "scale": 30.0, "width": 12}
+    result = explain(build, failing=failing, healthy=healthy, out=tmp_path, steps=12, seeds=2)
+    assert [cause.setting for cause in result.causes] == ["scale"]
+    assert {row.setting: row.cured for row in result.not_causes} == {"lr": "0/2", "width": "0/2"}
+    assert all(load(trial.out).status == "finished" for trial in result.trials)
 
 
-def test_settings_that_build_refuses_are_said_to_be_impossible(tmp_path):
-    ill, healthy = {"lr": 0.1, "scale": 0.01, "width": 8}, {"lr": 0.1, "scale": 30.0, "width": 12}
+def test_settings_that_build_refuses_have_no_count(tmp_path):
+    failing, healthy = {"lr": 0.1, "scale": 0.01, "width": 8}, {"lr": 0.1, "scale": 30.0, "width": 12}
 
     def fussy(settings):
         if (settings["scale"], settings["width"]) == (0.01, 12):
             raise ValueError("no")
         return build(settings)
 
-    result = explain(fussy, ill=ill, healthy=healthy, out=tmp_path, steps=12, seeds=(0,))
-    assert result["cures"] == [{"settings": ["scale"], "count": "1/1"}]
-    rows = {row["setting"]: row for row in result["causes"]}
-    assert (rows["width"]["cured"], rows["scale"]["made_ill"]) == (None, None)
-    assert result["makes_ill"] == [{"settings": ["scale", "width"], "count": "1/1"}]
+    result = explain(fussy, failing=failing, healthy=healthy, out=tmp_path, steps=12, seeds=1)
+    assert result.cures == (ChangeSet(("scale",), "1/1"),)
+    rows = {row.setting: row for row in result.causes}
+    assert (rows["width"].cured, rows["scale"].broken) == (None, None)
+    assert result.breaks == (ChangeSet(("scale", "width"), "1/1"),)
 
 
 def test_equal_settings_and_a_folder_in_use_are_refused(tmp_path):
     with pytest.raises(UsageError, match="expected settings that differ, got equal ones"):
-        explain(build, ill={"lr": 1}, healthy={"lr": 1}, out=tmp_path)
+        explain(build, failing={"lr": 1}, healthy={"lr": 1}, out=tmp_path)
     (tmp_path / "something").touch()
     with pytest.raises(UsageError, match="expected a new or empty folder"):
-        explain(build, ill={"lr": 1}, healthy={"lr": 2}, out=tmp_path)
+        explain(build, failing={"lr": 1}, healthy={"lr": 2}, out=tmp_path)
+
+
+def test_a_run_takes_no_settings_of_a_function_nor_the_other_way_round(tmp_path):
+    with pytest.raises(UsageError, match="expected failing= and healthy= settings with a function"):
+        explain(build, "baseline", failing={"lr": 1}, healthy={"lr": 2}, out=tmp_path)
+    with pytest.raises(UsageError, match="are for a function"):
+        explain(tmp_path, failing={"lr": 1}, healthy={"lr": 2})

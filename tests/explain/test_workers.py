@@ -4,9 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+
+from tests.helpers.waiting import until
 
 PARENT = """
 import os, time
@@ -37,10 +38,8 @@ def test_workers_end_when_the_parent_is_killed(tmp_path):
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    until = time.monotonic() + 20
-    while is_running(worker) and time.monotonic() < until:
-        time.sleep(0.1)
-    left = is_running(worker)
-    if left:
-        os.kill(worker, signal.SIGKILL)
-    assert not left
+    try:
+        until(lambda: not is_running(worker), "the worker has ended")
+    finally:
+        if is_running(worker):
+            os.kill(worker, signal.SIGKILL)

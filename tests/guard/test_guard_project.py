@@ -1,4 +1,4 @@
-"""A project of somebody else, made from nothing, with this package installed: passes, fails, passes again."""
+"""A user's project with this package installed: its guarded test passes, fails, and passes again."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-import torch._dynamo  # noqa: F401 - loaded before pytester remembers which modules were: torch has none of it twice
+import torch._dynamo  # noqa: F401 - imported before pytester snapshots sys.modules: torch cannot be imported twice
 
-import edgeglass_diag.guard.guarding  # noqa: F401 - the same
+import edgeglass_diag.guard.init_guard  # noqa: F401 - for the same reason
+from tests.helpers.waiting import PATIENCE
 
 pytest_plugins = ["pytester"]
 
@@ -99,7 +100,8 @@ def project(tmp_path, installed):
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHONPATH"))}
         environment |= {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         line = [sys.executable, "-m", "pytest", "-q", "-p", "no:dash", "-p", "no:cacheprovider", *map(str, options)]
-        return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+        options = {"cwd": tmp_path, "env": environment, "timeout": PATIENCE}
+        return subprocess.run(line, capture_output=True, text=True, **options)
 
     return tmp_path, run
 
@@ -112,18 +114,18 @@ def test_the_reported_line_fails_without_a_norm_and_passes_with_one(project):
     reported = MODEL.replace("        self.attention =", LINE + "        self.attention =")
     (folder / "reader.py").write_text(reported)
     number = reported.splitlines().index(LINE.rstrip("\n")) + 1
-    ill = run("--eg-sarif", "out/init.sarif", "--junitxml", "junit.xml")
-    assert ill.returncode == 1
-    assert "WARNING EG050 queries-without-effect" in ill.stdout
-    assert f"init:     {folder / 'reader.py'}:{number}" in ill.stdout
+    failing = run("--eg-sarif", "out/init.sarif", "--junitxml", "junit.xml")
+    assert failing.returncode == 1
+    assert "WARNING EG050 queries-without-effect" in failing.stdout
+    assert f"init:     {folder / 'reader.py'}:{number}" in failing.stdout
     for word in (
         "site:     attention.attention",
         "measured: query_rms 0.02",
         "allowed:  rms 0.5",
         "fix:      Put a Layer",
     ):
-        assert word in ill.stdout
-    assert "guarding.py" not in ill.stdout  # no traceback through our package
+        assert word in failing.stdout
+    assert "init_guard.py" not in failing.stdout  # no traceback through our package
     results = json.loads((folder / "out/init.sarif").read_text())["runs"][0]["results"]
     places = {
         r["ruleId"]: (
@@ -145,10 +147,11 @@ def test_the_reported_line_fails_without_a_norm_and_passes_with_one(project):
 
 def test_a_certificate_tells_what_changed(here):
     folder, run = here
-    assert "expected --eg-baseline FILE beside it" in run("--eg-update").stderr.str()
+    assert "expected --eg-baseline FILE too, got none" in run("--eg-update").stderr.str()
     missing = run("--eg-baseline", "init.json")
     assert missing.ret == 1
-    assert "init.json does not exist; make it with --eg-update" in missing.stdout.str()
+    assert "no such file of init certificates: " in missing.stdout.str()
+    assert "init.json; write it with --eg-update" in missing.stdout.str()
     assert run("--eg-baseline", "init.json", "--eg-update").ret == 0
     kept = (folder / "init.json").read_text()
     assert run("--eg-baseline", "init.json").ret == 0
@@ -159,7 +162,7 @@ def test_a_certificate_tells_what_changed(here):
     assert changed.ret == 1
     assert "queries  parameter/std: 1.0" in changed.stdout.str()
     assert "-> 0.7" in changed.stdout.str()
-    assert "if this is meant, run pytest with --eg-update" in changed.stdout.str()
+    assert "if this is intended, run pytest with --eg-update" in changed.stdout.str()
     results = json.loads((folder / "init.sarif").read_text())["runs"][0]["results"]
     assert {r["ruleId"] for r in results} == {"EG059"}
     assert results[0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "test_reader.py"

@@ -1,6 +1,10 @@
 """What the tests in a real browser wait for."""
 
+import time
+
 import pytest
+
+from tests.helpers.waiting import PATIENCE
 
 PLOT = "document.querySelector('#{} .js-plotly-plot')"
 
@@ -11,7 +15,8 @@ def has_text(page, selector, text):
 
 def eventually(page, condition):
     """Like ``page.wait_for_function``, which the page's security policy (no eval) does not let work."""
-    for _ in range(300):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
         if page.evaluate(condition):
             return
         page.wait_for_timeout(50)

@@ -2,7 +2,7 @@
 
 import math
 
-from edgeglass_diag.records import Site
+from edgeglass_diag.sites import AttentionSite, Coverage, DropoutPlace, DropoutSite, ReshapeSite
 from tests.helpers.pieces import (
     CHANCE,
     CONTRAST,
@@ -20,18 +20,18 @@ from tests.helpers.pieces import (
     UNSEEN,
     WITHOUT,
     always,
-    module,
     origin,
-    parameter,
     picture,
+    sigmoid,
 )
+from tests.helpers.windows import module, parameter
 
 FAULTY = {
-    "EG107": dict(more_sites=[Site("text.attn", "reshape", 41, (), "8x16x64 -> 8x4x16x16")]),
-    "EG003": dict(more_sites=[parameter("head.weight", NOT_HELD)], **SIZES),
-    "EG004": dict(more_sites=[module("head"), parameter("head.weight", "frozen")], **SIZES),
-    "EG005": dict(more_sites=[*HEAD, parameter("head.weight", WITHOUT)], **SIZES),
-    "EG006": dict(more_sites=[parameter("head.weight", WITHOUT)], **SIZES)
+    "EG107": dict(more_sites=[ReshapeSite(path="text.attn", before=(8, 16, 64), after=(8, 4, 16, 16))]),
+    "EG003": dict(more_sites=[parameter("head.weight", coverage=NOT_HELD)], **SIZES),
+    "EG004": dict(more_sites=[module("head"), parameter("head.weight", coverage=Coverage.FROZEN)], **SIZES),
+    "EG005": dict(more_sites=[*HEAD, parameter("head.weight", coverage=WITHOUT)], **SIZES),
+    "EG006": dict(more_sites=[parameter("head.weight", coverage=WITHOUT)], **SIZES)
     | {"w|gradient/norm": always(1.0)},
     "EG007": {
         "v|weight/row_signal": always(0.9), "v|gradient/norm": always(0.0), "w|gradient/norm": always(1.0),
@@ -50,16 +50,16 @@ FAULTY = {
     "EG208": dict(origins=[origin("w", DRAWN)])
     | {"|gradient/clip_factor": always(1e-6), "|gradient/norm_clipped": always(1e-7), "|gradient/norm": always(1.0),
        "group0|optimizer/beta2": always(0.999), "group0|optimizer/eps": always(1e-8)},
-    "EG209": dict(more_sites=[parameter("scale", label="")])
+    "EG209": dict(more_sites=[parameter("scale", ())])
     | {"scale|weight/norm": always(2.66), "group0|optimizer/weight_decay": always(0.2)},
     "EG210": {**STUCK, "w|weight/norm": lambda t: 8 * 0.99**t, "group0|optimizer/weight_decay": always(10.0)},
-    "EG211": {"|gradient/stale": always(3.0), "|gradient/norm": lambda t: t + 1.0},
+    "EG211": {"|gradient/uncleared": always(3.0), "|gradient/norm": lambda t: t + 1.0},
     "EG212": {**STUCK, "group0|optimizer/lr": lambda t: 1e-6 * (t + 1)},
     "EG213": {"group0|optimizer/lr": lambda t: 1e-3 if t < 200 else 0.0},
     "EG216": {**STUCK, **GUESS, "image.drop|dropout/p": always(0.9), "w|update/ratio": always(0.01)},
     "EG214": {"|gradient/cleared": always(1)},
     "EG217": {"|gradient/dropped": lambda t: 1.0 if t % 2 else 0.5},
-    "EG215": {"|update/undone": lambda t: 1 - 0.5 ** (t + 1)},
+    "EG215": {"|update/reverted": lambda t: 1 - 0.5 ** (t + 1)},
     "EG303": {f"{PAIR}|embedding/scale": always(900.0), "image[:64]|embedding/norm_spread": always(0.2),
               "image[:64]|embedding/norm": always(60.0)},
     "EG304": {f"{PAIR}|embedding/gap": always(1.2)},
@@ -72,11 +72,11 @@ FAULTY = {
               "text[:64]|embedding/norm_spread": always(1e-7)},
     "EG408": {**STUCK, f"{PAIR}|embedding/scale": lambda t: max(1.0, 14.3 * 0.99**t)},
     "EG410": {f"{PAIR}|embedding/alignment": always(2.6), f"{PAIR}|embedding/gap": always(0.3)},
-    "EG411": dict(more_sites=[Site("logsigmoid", "loss", 9, (), "sigmoid")])
+    "EG411": dict(more_sites=[sigmoid("logsigmoid")])
     | {"logsigmoid|loss/weight": always(1 / 128), "logsigmoid|loss/candidates": always(128),
        "logsigmoid|loss/labels_diagonal": always(1.0)},
     "EG412": {"cross_entropy|loss/target_gradient": always(1)},
-    "EG413": dict(more_sites=[Site("logsigmoid", "loss", 9, (), "sigmoid")])
+    "EG413": dict(more_sites=[sigmoid("logsigmoid")])
     | {"logsigmoid|loss/labels_zero": always(127 / 128), "logsigmoid|loss/labels_negative": always(0)},
     "EG501": {**PICTURES, "images|data/fingerprint": always(1.5)},
     "EG502": {**CONTRAST, **TEXT, "tokens|data/repeated": always(0.5)}
@@ -87,28 +87,30 @@ FAULTY = {
     "EG506": {**TEXT, "tokens|data/padding": always(0.97)},
     "EG507": {**PICTURES, "images|data/repeated": always(63 / 64)},
     "EG509": {**PICTURES, "images|data/max": always(math.nan)},
-    "EG605": dict(more_sites=[Site("", "noise", 9, (), "without gradients")]) | {"|noise/unrepeated": always(1.0)},
+    "EG605": dict(more_sites=[DropoutSite(path="", place=DropoutPlace.EVALUATION)])
+    | {"|noise/unrepeated": always(1.0)},
     "EG701": {"cross_entropy#2|loss/weight": always(0.0)},
     "EG702": {"image[:64]|embedding/norm_spread": always(1e-7), "image[:64]|embedding/norm": always(1.0),
               "image[:16]|embedding/norm": always(0.5)},
     "EG802": {"|precision/float16": always(0.8), "w|gradient/norm": always(0.0)},
     "EG803": {"|optimizer/loss_scale": always(64.0), "|optimizer/skipped": lambda t: 1.0},
-    "EG804": {**STUCK, "w|update/unmoved": always(0.95), "w|update/ratio": always(3e-5)},
+    "EG804": {**STUCK, "w|update/rounded_away": always(0.95), "w|update/ratio": always(3e-5)},
     "EG806": {"|gradient/made_finite": lambda t: float(t % 7 == 1)},
     "EG805": {"|gradient/clipped_scaled": always(1.0), "|optimizer/loss_scale": always(2.0**16),
               "|gradient/norm_clipped": always(2.0**-16), "|gradient/norm": lambda t: 2 + math.sin(t)},
 }  # fmt: skip
 HEALTHY = {
-    "EG107": dict(more_sites=[Site("text.attn", "attention", 41, ("text",))]),
+    "EG107": dict(more_sites=[AttentionSite(path="text.attn", module="text")]),
     "EG003": dict(
-        more_sites=[parameter("head.weight", "trainable, but held by no optimizer that has stepped")], **SIZES
+        more_sites=[parameter("head.weight", coverage=Coverage.NOT_HELD)], **SIZES
     ),
     "EG004": dict(
-        more_sites=[module("head"), parameter("head.weight", "frozen")], origins=[origin("head.weight", DRAWN, LOADED)]
+        more_sites=[module("head"), parameter("head.weight", coverage=Coverage.FROZEN)],
+        origins=[origin("head.weight", DRAWN, LOADED)],
     ),
-    "EG005": dict(more_sites=[*HEAD, parameter("head.mask_token", WITHOUT)])
+    "EG005": dict(more_sites=[*HEAD, parameter("head.mask_token", coverage=WITHOUT)])
     | {"head.weight|gradient/norm": always(1.0)},
-    "EG006": dict(more_sites=[parameter("head.mask_token", WITHOUT)], **SIZES)
+    "EG006": dict(more_sites=[parameter("head.mask_token", coverage=WITHOUT)], **SIZES)
     | {"head.weight|gradient/norm": always(1.0)},
     "EG007": {"w|gradient/norm": lambda t: 0.0 if t == 0 else 1.0},
     "EG103": {"image.attention|attention/entropy": lambda t: [max(0.02, 0.99 - t / 100)],
@@ -124,16 +126,16 @@ HEALTHY = {
     "EG208": dict(origins=[origin("w", DRAWN)])
     | {"|gradient/clip_factor": always(1e-2), "|gradient/norm_clipped": always(1.0), "|gradient/norm": always(100.0),
        "group0|optimizer/beta2": always(0.999), "group0|optimizer/eps": always(1e-8)},
-    "EG209": dict(more_sites=[parameter("scale", label="")])
+    "EG209": dict(more_sites=[parameter("scale", ())])
     | {"scale|weight/norm": always(2.66), "group0|optimizer/weight_decay": always(0.01)},
     "EG210": {**STUCK, "w|weight/norm": lambda t: 8 * 0.99**t, "group0|optimizer/weight_decay": always(0.01)},
-    "EG211": {"|gradient/stale": always(0.0), "|gradient/norm": lambda t: t + 1.0},
+    "EG211": {"|gradient/uncleared": always(0.0), "|gradient/norm": lambda t: t + 1.0},
     "EG212": {"group0|optimizer/lr": lambda t: 1e-6 * (t + 1)},
     "EG213": {"group0|optimizer/lr": lambda t: 1e-3 * 0.5 * (1 + math.cos(math.pi * t / 397))},
     "EG216": {"image.drop|dropout/p": always(0.9)},
     "EG214": {"|gradient/cleared": lambda t: float(t % 3 == 0)},
     "EG217": {"|gradient/dropped": lambda t: float(t % 3 > 0)},
-    "EG215": {"|update/undone": lambda t: 0.5 if t % 6 == 5 else 0.0},
+    "EG215": {"|update/reverted": lambda t: 0.5 if t % 6 == 5 else 0.0},
     "EG303": {f"{PAIR}|embedding/scale": always(30.0), "image[:64]|embedding/norm_spread": always(0.2),
               "image[:64]|embedding/norm": always(3.0)},
     "EG304": {f"{PAIR}|embedding/gap": always(0.82)},
@@ -147,11 +149,11 @@ HEALTHY = {
     "EG408": {f"{PAIR}|embedding/scale": lambda t: max(5.0, 14.3 * 0.99**t)},
     "EG410": {f"{PAIR}|embedding/alignment": always(1.2), f"{PAIR}|embedding/gap": always(0.9),
               "image[:64]|embedding/sample_signal": always(0.5)},
-    "EG411": dict(more_sites=[Site("logsigmoid", "loss", 9, (), "sigmoid")])
+    "EG411": dict(more_sites=[sigmoid("logsigmoid")])
     | {"logsigmoid|loss/weight": always(1.0), "logsigmoid|loss/candidates": always(128),
        "logsigmoid|loss/labels_diagonal": always(1.0)},
     "EG412": {"cross_entropy|loss/target_gradient": always(0)},
-    "EG413": dict(more_sites=[Site("logsigmoid", "loss", 9, (), "sigmoid")])
+    "EG413": dict(more_sites=[sigmoid("logsigmoid")])
     | {"logsigmoid|loss/labels_zero": always(0.9), "logsigmoid|loss/labels_negative": always(0.09)},
     "EG501": {**PICTURES, "images|data/fingerprint": lambda t: t / 7},
     "EG502": {**CONTRAST, **TEXT, "tokens|data/repeated": always(0.12), "mask|data/repeated": always(0.9)},
@@ -162,13 +164,13 @@ HEALTHY = {
     "EG506": TEXT,
     "EG507": {**TEXT, "positions|data/repeated": always(63 / 64), "positions|data/samples": always(64)},
     "EG509": {**PICTURES, "images|data/min": always(-math.inf)},
-    "EG605": dict(more_sites=[Site("", "mode", 9)]),
+    "EG605": dict(more_sites=[module("", 9)]),
     "EG701": {"cross_entropy#2|loss/weight": always(0.3)},
     "EG702": {"image[:64]|embedding/norm_spread": always(1e-7), "image[:64]|embedding/norm": always(14.3),
               "image[:16]|embedding/norm": always(14.3)},
     "EG802": {"|precision/float16": always(0.8), "w|gradient/norm": always(0.0), "|optimizer/loss_scale": always(64.0)},
     "EG803": {"|optimizer/loss_scale": always(64.0)},
-    "EG804": {**STUCK, "w|update/unmoved": always(0.9), "w|update/ratio": always(6e-4)},
+    "EG804": {**STUCK, "w|update/rounded_away": always(0.9), "w|update/ratio": always(6e-4)},
     "EG806": {"|gradient/made_finite": lambda t: float(t % 15 == 1)},
     "EG805": {"|gradient/clipped_scaled": always(1.0), "|optimizer/loss_scale": always(2.0**16),
               "|gradient/norm_clipped": lambda t: (2 + math.sin(t)) / 8, "|gradient/norm": lambda t: 2 + math.sin(t)},

@@ -1,12 +1,37 @@
 """Runs as a training would write them, for the tests of the dashboard."""
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 
-from edgeglass_diag.records import Finding, Reading, Severity, Window
+from edgeglass_diag.records import Bounds, ConfiguredRule, Finding, Reading, Severity, Window
+from edgeglass_diag.signals import metric
+from edgeglass_diag.signals.activations import ACTIVATION_SAMPLE_SIGNAL
+from edgeglass_diag.signals.attention import ATTENTION_EFFECTIVE_NUM_OUTPUTS, ATTENTION_ENTROPY
+from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
+from edgeglass_diag.signals.parameters import UPDATE_RATIO
 from edgeglass_diag.store import RunWriter
 
 CHANCE = math.log(128)
+
+
+def rule(code, page, signal=None, **ends):
+    signals, bounds = ((signal,), {signal: Bounds(**ends)}) if signal else ((), {})
+    return ConfiguredRule(code, code, code, page=page, signals=signals, bounds=bounds)
+
+
+RULES = (
+    rule("EG001", "coverage"),
+    rule("EG101", "attention", ATTENTION_ENTROPY, high=0.98),
+    rule("EG102", "attention", ATTENTION_EFFECTIVE_NUM_OUTPUTS, low=1.01),
+    rule("EG202", "gradients", UPDATE_RATIO, high=0.1),
+    rule("EG203", "gradients", UPDATE_RATIO),
+    rule("EG205", "gradients"),
+    rule("EG301", "signal", ACTIVATION_SAMPLE_SIGNAL, low=1e-4),
+    rule("EG401", "overview", LOSS_TOTAL),
+    rule("EG601", "retrieval"),
+)
+"""Where the rules of these runs are shown, and the bounds that they gave."""
 CONSTANT = Finding(
     "EG301", "constant-embeddings", Severity.CRITICAL, "image_encoder.perceiver.resampler", 20,
     "the image embeddings are the same for every image: sample signal 0.0004",
@@ -36,17 +61,18 @@ OVERWRITTEN = Finding(
 COLLAPSED = (CONSTANT, AT_CHANCE, UPDATES, EXACT, SCHEDULE, OVERWRITTEN)
 
 
-def start(folder: Path, *, total_steps: int = 500, name: str = "perceiver") -> RunWriter:
-    return RunWriter(folder, name=name, header={"settings": {"total_steps": total_steps}})
+def start(folder: Path, *, total_steps: int = 500, name: str = "perceiver", rules=RULES) -> RunWriter:
+    header = {"settings": {"total_steps": total_steps}, "rules": [asdict(rule) for rule in rules]}
+    return RunWriter(folder, name=name, header=header)
 
 
 def window(step: int, *, loss: float = 4.85, recall: float | None = None) -> Window:
-    readings = [Reading(step, "", "loss/total", (loss,)), Reading(step, "", "loss/chance", (CHANCE,))]
+    readings = [Reading(step, "", LOSS_TOTAL, (loss,)), Reading(step, "", LOSS_CHANCE, (CHANCE,))]
     if recall is not None:
         readings += [
-            Reading(step, "", "metric/i2t/R@1", (recall,)),
-            Reading(step, "", "metric/t2i/R@1", (recall * 0.9,)),
-            Reading(step, "", "metric/n", (512.0,)),
+            Reading(step, "", metric("i2t/R@1"), (recall,)),
+            Reading(step, "", metric("t2i/R@1"), (recall * 0.9,)),
+            Reading(step, "", metric("n"), (512.0,)),
         ]
     return Window(step, tuple(readings))
 

@@ -5,6 +5,9 @@ import math
 from hypothesis import strategies as st
 
 from edgeglass_diag.records import Reading, Window
+from edgeglass_diag.signals import metric
+from edgeglass_diag.signals.attention import ATTENTION_ENTROPY
+from edgeglass_diag.signals.losses import LOSS_TOTAL
 from edgeglass_diag.store.layouts import pack
 
 NUMBERS = st.one_of(
@@ -13,7 +16,7 @@ NUMBERS = st.one_of(
     st.floats(-1, 1, width=32),
 )
 NAMES = st.sampled_from(["", "a.b", "ü/ñ 漢字", "loss#0", "'; DROP TABLE names; --"])
-SIGNALS = st.sampled_from(["attention/entropy", "loss/total", "métrique/é"])
+SIGNALS = st.sampled_from([ATTENTION_ENTROPY, LOSS_TOTAL, metric("é")])
 
 
 @st.composite

@@ -2,8 +2,9 @@
 
 import math
 
-from edgeglass_diag.records import ParameterOrigin, ParameterWrite, Site
-from tests.helpers.windows import judge, learning
+from edgeglass_diag.records import ParameterOrigin, ParameterWrite
+from edgeglass_diag.sites import Coverage, LossFunction, LossSite
+from tests.helpers.windows import IMAGE, PRODUCT, batch, embedding, judge, learning, module
 
 CHANCE = math.log(128)
 STUCK = {f"|loss/{name}": lambda t: CHANCE for name in ("total", "chance", "explained")}
@@ -11,7 +12,7 @@ LOST = {f"|loss/{name}": (lambda t: CHANCE if t > 200 else 0.5 * CHANCE) for nam
 DRAWN = ParameterWrite("uniform_", "linear.py", 3, 0.1, random=True, default=True)
 LOADED = ParameterWrite("load_state_dict", "model.py", 9, 0.1, default=True)
 GUESS = {"cross_entropy|loss/accuracy": lambda t: 1 / 128}
-PAIR = "image[:64] x text[:64]"
+PAIR = PRODUCT.path
 CONTRAST = {f"{PAIR}|embedding/alignment": lambda t: 0.5, f"{PAIR}|embedding/gap": lambda t: 0.3}
 TEXT = {
     "tokens|data/samples": lambda t: 64,
@@ -38,21 +39,17 @@ def origin(name, *writes, shape=(64, 64)):
     return ParameterOrigin(name, shape, 0.1, writes)
 
 
-def parameter(name, status="observed", parents=("group0",), label="64x64"):
-    return Site(name, "parameter", 50, parents, label, status)
-
-
-def module(path, parents=()):
-    return Site(path, "module", 40, parents)
-
-
 def picture(path="images"):
-    return Site(path, "data", 30, (), "3x224x224 float32")
+    return batch(path, (3, 224, 224), "float32")
 
 
-NOT_HELD = "trainable and given a gradient, but held by no optimizer that has stepped"
-WITHOUT = "held by an optimizer, but without gradient"
-HEAD = [module("head"), Site("head[:64]", "embedding", 60, ("head",), "image")]
+def sigmoid(path):
+    return LossSite(path=path, order=9, function=LossFunction.LOGSIGMOID)
+
+
+NOT_HELD = Coverage.NOT_HELD_WITH_GRADIENT
+WITHOUT = Coverage.HELD_WITHOUT_GRADIENT
+HEAD = [module("head"), embedding("head", 64, IMAGE.side)]
 SIZES = {"origins": [origin("w", DRAWN), origin("head.weight", DRAWN)]}
 
 

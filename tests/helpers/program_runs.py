@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
 
+from tests.helpers.waiting import PATIENCE
+
 CLIP = """
     import torch
     from torch import nn
@@ -70,5 +72,5 @@ class Programs:
     def _run(self, line: list[str], options: dict[str, object]) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
         return subprocess.run(
-            line, cwd=self.folder, capture_output=True, text=True, timeout=120, env=environment, **options
+            line, cwd=self.folder, capture_output=True, text=True, timeout=PATIENCE, env=environment, **options
         )

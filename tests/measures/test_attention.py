@@ -59,7 +59,7 @@ def test_a_mask_that_is_expanded_is_the_same_mask(fill, masked):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
 @pytest.mark.parametrize("spread", [0.01, 1.0, 30.0])
-def test_the_error_is_below_1e_4_whatever_the_dtype_and_the_spread(dtype, spread):
+def test_the_error_is_below_1e_4_for_every_dtype_and_spread(dtype, spread):
     query = (spread * random(0, 2, 4, 40, 64)).to(dtype)
     key = random(1, 2, 2, 321, 64, dtype=dtype)
     key[:, :, 0] *= 3  # a sink
@@ -112,7 +112,7 @@ def test_no_tensor_of_queries_times_keys_is_made(budget):
 
 
 def test_nothing_waits_for_the_device():
-    # On the meta device there are no values that could be waited for: whatever asks for one raises.
+    # The meta device has no values: an operation that waits for one raises.
     query, key = torch.empty(16, 4, 64, 8, device="meta"), torch.empty(16, 2, 32, 8, device="meta")
     for mask in (None, torch.empty(64, 32, dtype=torch.bool, device="meta"), torch.empty(16, 1, 1, 32, device="meta")):
         subset = strided_subset(16, 64, 4 * 32, 4096)
@@ -193,7 +193,7 @@ def test_a_causal_mask_hides_no_padding():
     added=st.booleans(),
 )
 @settings(deadline=None, max_examples=40)
-def test_masked_entries_of_materialised_logits_are_told_by_their_size(seed, fill, dtype, added):
+def test_masked_entries_of_materialised_logits_are_recognised_by_their_size(seed, fill, dtype, added):
     logits = 20 * random(seed, 2, 3, 5, 7)
     allowed = random(seed + 1, 2, 1, 5, 7) > -0.5 if fill != "none" else torch.ones(2, 1, 5, 7, dtype=torch.bool)
     allowed[0, :, 0] = fill == "none"

@@ -4,7 +4,7 @@
 - Several captions per image: R@K asks for any of them, their hit rate and accuracy; their recall is the share of them.
 - Ties: they take one order of the tied (torchmetrics that of its sort, sentence-transformers that of the ids), ours is
   the mean over all orders.
-- A score of 0 or less never counts as found in torchmetrics, so it is told 2 + cosine.
+- A score of 0 or less never counts as found in torchmetrics, so it gets 2 + cosine.
 """
 
 import pytest

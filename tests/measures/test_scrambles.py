@@ -1,4 +1,4 @@
-"""Reshapes that split and merge are told from those that scramble."""
+"""Reshapes that split or merge dimensions are distinguished from those that scramble elements."""
 
 import pytest
 import torch

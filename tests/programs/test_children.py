@@ -10,7 +10,10 @@ import sys
 
 import pytest
 
-from edgeglass_diag.programs.children import VARIABLE, Options, invite, open_rank_store
+from edgeglass_diag.programs.bootstrap.edgeglass_diag_after_import import VARIABLE
+from edgeglass_diag.programs.environment import propagate_env
+from edgeglass_diag.programs.options import ProcessOptions
+from edgeglass_diag.programs.rank_store import open_rank_store
 from edgeglass_diag.records import Finding, Severity, Window
 from edgeglass_diag.store import RunWriter, find_runs, load
 
@@ -221,7 +224,7 @@ def test_a_run_inside_of_a_run_is_one_of_its_own(programs):
 def environment(tmp_path, monkeypatch, **more):
     monkeypatch.setenv("PYTHONPATH", "")
     monkeypatch.setenv(VARIABLE, "")
-    invite(Options(str(tmp_path / "run"), 10, {}))
+    propagate_env(ProcessOptions(str(tmp_path / "run"), 10, {}))
     place = os.environ["PYTHONPATH"]
     return {**os.environ, "PYTHONPATH": os.pathsep.join([place, *sys.path, *more.get("places", [])])}
 
@@ -250,7 +253,7 @@ def test_looking_for_torch_does_not_count_as_importing_it(tmp_path, monkeypatch)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_child_that_cannot_join_runs_on(tmp_path, monkeypatch):
+def test_a_child_that_cannot_be_attached_runs_on(tmp_path, monkeypatch):
     surroundings = environment(tmp_path, monkeypatch) | {VARIABLE: "{"}
     done = subprocess.run([sys.executable, "-c", "import torch; print(torch.ones(1))"], env=surroundings,
                           capture_output=True, text=True, check=True)  # fmt: skip
@@ -259,8 +262,8 @@ def test_a_child_that_cannot_join_runs_on(tmp_path, monkeypatch):
 
 
 def test_options_come_back_as_they_were():
-    options = Options("/a b/ü", 3, {"EG202": {"ratio": 0.1}}, ("EG801",), announce=False)
-    assert Options.parse(options.as_text()) == options
+    options = ProcessOptions("/a b/ü", 3, {"EG202": {"ratio": 0.1}}, ("EG801",), announce=False)
+    assert ProcessOptions.parse(options.as_text()) == options
 
 
 def finding(code, step, severity=Severity.WARNING):
@@ -268,7 +271,7 @@ def finding(code, step, severity=Severity.WARNING):
 
 
 def test_findings_of_ranks_are_told_once(tmp_path):
-    options = Options(str(tmp_path / "run"), 10, {})
+    options = ProcessOptions(str(tmp_path / "run"), 10, {})
     main = RunWriter(tmp_path / "run", name="run", header={"program": {}})
     stores = [open_rank_store(options, rank) for rank in (0, 1, 2)]
     stores[0].write(Window(4, ()), [finding("EG001", 4)])
@@ -285,7 +288,7 @@ def test_findings_of_ranks_are_told_once(tmp_path):
 
 @pytest.mark.parametrize("noted", [True, False])
 def test_a_rank_that_is_taken_leaves_the_process_id_as_the_name(tmp_path, noted):
-    options = Options(str(tmp_path / "run"), 10, {})
+    options = ProcessOptions(str(tmp_path / "run"), 10, {})
     main = RunWriter(tmp_path / "run", name="run", header={"rank": 0} if noted else {})
     stores = [open_rank_store(options, 0) for _ in range(1 if noted else 2)]
     assert {p.name for p in (tmp_path / "run").glob("rank-*")} == {

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 from edgeglass_diag.profiling.options import traces
 from edgeglass_diag.profiling.summary import PHASES
 from tests.helpers.program_runs import Programs
+from tests.helpers.waiting import PATIENCE, until
 
 LOADS = """
     import sys
@@ -154,25 +154,14 @@ def tensorboard(script):
         )
     yield f"http://127.0.0.1:{port}"
     os.killpg(server.pid, signal.SIGTERM)
-    server.wait(20)
+    server.wait(PATIENCE)
 
 
 def ask(address, path, **query):
-    with urllib.request.urlopen(f"{address}/{PLUGIN}/{path}?{urllib.parse.urlencode(query)}", timeout=20) as answer:
+    with urllib.request.urlopen(
+        f"{address}/{PLUGIN}/{path}?{urllib.parse.urlencode(query)}", timeout=PATIENCE
+    ) as answer:
         return json.load(answer)
-
-
-def until(there, seconds=90):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            found = there()
-        except OSError:
-            found = None
-        if found:
-            return found
-        time.sleep(0.3)
-    raise AssertionError(f"not there after {seconds} s")
 
 
 @pytest.mark.slow
@@ -181,7 +170,7 @@ def test_the_plugin_of_tensorboard_opens_the_trace(tensorboard):
         said = ask(tensorboard, "runs")
         return said["runs"] if said["runs"] and not said["loading"] else None
 
-    (run,) = until(loaded)
+    (run,) = until(loaded, "TensorBoard has loaded the trace", errors=OSError)
     assert run == "profile"
     assert {"Overview", "Operator", "Trace"} <= set(ask(tensorboard, "views", run=run))
     (worker,) = ask(tensorboard, "workers", run=run, view="Overview")

@@ -7,12 +7,11 @@ import os
 import re
 import signal
 import subprocess
-import time
 
 import pytest
 
-from edgeglass_diag.records import UsageError
 from edgeglass_diag.store import find_runs, load
+from tests.helpers.waiting import PATIENCE, until_step
 
 TRAINS = """
     from clip_parts import *
@@ -202,9 +201,9 @@ def test_ctrl_c_ends_with_130_pythons_traceback_and_a_whole_record(programs):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
-        _wait_for_step(programs.folder / "run", 8)
+        until_step(programs.folder / "run", 8, process)
         process.send_signal(signal.SIGINT)
-        errors = process.communicate(timeout=60)[1]
+        errors = process.communicate(timeout=PATIENCE)[1]
     finally:
         process.kill()
     assert process.returncode == 130
@@ -212,18 +211,6 @@ def test_ctrl_c_ends_with_130_pythons_traceback_and_a_whole_record(programs):
     with load(programs.folder / "run") as run:
         assert (run.status, run.result["exit_status"]) == ("stopped", 130)
         assert os.path.getsize(programs.folder / "run" / "signals.sqlite") > 0
-
-
-def _wait_for_step(folder, step):
-    for _ in range(600):
-        try:
-            with load(folder) as run:
-                if run.last_step >= step:
-                    return
-        except UsageError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError("the run did not begin")
 
 
 def test_wrong_use_is_said_in_one_line(programs, command):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from edgeglass_diag.guard.strategies import batches, embeddings, kinds, normal, pairs, seeds
+from edgeglass_diag.guard.strategies import batch_kinds, batches, embeddings, normal, pairs, seeds
 from edgeglass_diag.measures.activations import activation_statistics, sample_activation, subset
 from edgeglass_diag.measures.batches import fingerprint, repeated, row_fingerprints
 from edgeglass_diag.measures.geometry import (
@@ -86,7 +86,7 @@ def test_equal_rows_are_one(count, width, seed):
     assert between_sample_variance_ratio(rows) < 1e-10
 
 
-@given(embeddings(least=3))
+@given(embeddings(min_size=3))
 def test_they_are_what_their_formulas_say(rows):
     values = rows.double()
     unit = normalize(values, dim=-1)
@@ -134,7 +134,7 @@ def test_activations_are_what_their_formulas_say(tokens):
     close(found.zeros, (part == 0).double().mean())
 
 
-@given(batches(kind=kinds("constant")))
+@given(batches(kind=batch_kinds("constant")))
 def test_a_constant_batch_has_no_signal(tokens):
     assert measured(tokens).sample_signal < 1e-10
 
@@ -145,7 +145,7 @@ def test_what_is_not_finite_is_counted(tokens, value, seed):
     assert measured(tokens).nonfinite >= 1
 
 
-@given(batches(kind=kinds("plain", "common", "tiny", "huge", "duplicates")))
+@given(batches(kind=batch_kinds("plain", "common", "tiny", "huge", "duplicates")))
 def test_statistics_of_activations_scale_as_they_should(tokens):
     before, after = measured(tokens), measured(4 * tokens)
     assert float(after.rms) == pytest.approx(4 * float(before.rms), rel=1e-5)
@@ -169,7 +169,7 @@ def test_row_signal_is_the_sample_signal_of_rows(rows):
     close(row_signals([rows])[0], between_sample_variance_ratio(rows), 1e-4)
 
 
-@given(batches(kind=kinds("plain", "common", "outliers")), seeds())
+@given(batches(kind=batch_kinds("plain", "common", "outliers")), seeds())
 def test_repeated_samples_are_counted_whatever_their_order(tokens, seed):
     rows = row_fingerprints(tokens)
     count = len(tokens)

@@ -8,23 +8,15 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from torch import nn
 
 from edgeglass_diag.guard.strategies import ResamplerShape, norm_placements, normal, resampler_shapes, schemes, seeds
 from edgeglass_diag.initcheck.inspect import inspect_init
-from edgeglass_diag.initcheck.prediction import (
-    Side,
-    attention_output_rms,
-    entropy,
-    linear_gain,
-    logit_std,
-    query_gradient_gain,
-)
+from edgeglass_diag.initcheck.prediction import Side, entropy, logit_std
 from edgeglass_diag.initcheck.schemes import SCHEMES, initialise
 from edgeglass_diag.measures.attention import attention_statistics
 from edgeglass_diag.records import Severity
 from edgeglass_diag.rules import CATALOGUE, Engine, configure
-from edgeglass_models.perceiver import CrossAttention, PerceiverResampler
+from edgeglass_models.perceiver import PerceiverResampler
 from edgeglass_models.pooling import AttentionPooling
 
 PROJECTIONS = st.sampled_from(
@@ -103,7 +95,7 @@ def test_the_logits_of_a_resampler_are_as_predicted_and_ill_exactly_when_predict
     assert codes == ({"EG050"} if powerless else set())
 
 
-@given(resampler_shapes(most_width=32), norm_placements(), schemes(ill=True), seeds())
+@given(resampler_shapes(max_width=32), norm_placements(), schemes(identical_rows=True), seeds())
 def test_latents_that_start_alike_are_found(shape, norm, scheme, seed):
     def build():
         model = PerceiverResampler(shape.width, latents=max(2, shape.latents), layers=1, heads=shape.heads, norm=norm)
@@ -131,7 +123,7 @@ def test_the_resampler_does_not_mind_the_order_of_tokens_and_follows_that_of_lat
         assert before.shape == (shape.batch, shape.latents, shape.width)
 
 
-@given(resampler_shapes(most_layers=2), seeds())
+@given(resampler_shapes(max_layers=2), seeds())
 def test_norms_make_the_resampler_blind_to_the_size_of_its_tokens(shape, seed):
     assume(shape.width >= 16)
     model = PerceiverResampler(shape.width, latents=shape.latents, layers=shape.layers, heads=shape.heads, norm="pre")
@@ -195,48 +187,3 @@ def test_entropy_is_that_of_gaussian_logits(std, keys, seed):
     assert entropy(0.0, keys) == pytest.approx(1.0)
     assert entropy(std, keys) >= entropy(std + 0.5, keys)
     assert entropy(0.2, 577) == pytest.approx(1 - 0.04 / (2 * math.log(577)), abs=3e-4)
-
-
-@given(
-    st.sampled_from(["xavier_uniform", "torch_linear", "lecun_normal", "orthogonal"]),
-    st.sampled_from([192, 256]),
-    seeds(),
-)
-def test_output_and_gradient_of_cross_attention_are_as_predicted(name, width, seed):
-    keys, batch = 40, 8
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        attention = CrossAttention(width, 4)
-        initialise(attention, SCHEMES[name])
-    weight = SCHEMES[name].predicted_std(attention.out.weight)
-    common = normal((width,), seed + 2)
-    tokens = (normal((batch, keys, width), seed) + common) / math.sqrt(2)
-    queries = 0.3 * normal((batch, 6, width), seed + 1)
-    queries.requires_grad_()
-    out = attention(queries, tokens)
-    centred = tokens - tokens.mean(1, keepdim=True)
-    energy, spread = float(tokens.square().sum(-1).mean()), float(centred.square().sum(-1).mean())
-    side = Side(energy, spread, weight)
-    std = logit_std(Side(float(queries.detach().square().sum(-1).mean()), 0.0, weight), side, head_width=width // 4)
-    predicted = attention_output_rms(side, out_std=weight, width=width, logit_std=std, keys=keys)
-    assert float(out.detach().square().mean().sqrt()) == pytest.approx(predicted, rel=0.4)
-    signs = torch.sign(normal(tuple(out.shape), seed + 3))
-    (gradient,) = torch.autograd.grad(out, queries, signs)
-    covariance = float((centred.mT @ centred / keys).square().sum((1, 2)).mean().sqrt())
-    gain = query_gradient_gain((weight, weight, weight, weight), width=width, covariance_norm=covariance)
-    assert float(gradient.norm() / signs.norm()) == pytest.approx(gain, rel=0.4)
-
-
-@given(schemes(), st.sampled_from([64, 128]), st.sampled_from([64, 128]), seeds())
-def test_a_linear_map_scales_as_predicted_forwards_and_backwards(scheme, fan_in, fan_out, seed):
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        layer = nn.Linear(fan_in, fan_out, bias=False)
-        initialise(layer, scheme)
-    weight = layer.weight.detach()
-    std = scheme.predicted_std(weight)
-    given_in, given_out = normal((64, fan_in), seed), normal((64, fan_out), seed + 1)
-    gain = float((given_in @ weight.T).norm() / given_in.norm()) * math.sqrt(fan_in / fan_out)
-    assert gain == pytest.approx(linear_gain(std, fan_in=fan_in), rel=0.15)
-    backward = float((given_out @ weight).norm() / given_out.norm()) * math.sqrt(fan_out / fan_in)
-    assert backward == pytest.approx(linear_gain(std, fan_in=fan_out), rel=0.15)

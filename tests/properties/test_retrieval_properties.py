@@ -13,12 +13,9 @@ from torch.nn.functional import normalize
 from edgeglass_diag.guard.strategies import normal, pairs, seeds
 from edgeglass_diag.measures.bootstrap import bootstrap_interval
 from edgeglass_diag.measures.chance import (
-    binary_entropy,
     chance_loss,
-    chance_recall,
     contrastive_ceiling,
     contrastive_floor,
-    mean_chance_loss,
     wrong_answers_floor,
 )
 from edgeglass_diag.measures.contrast import accuracy, cosines, logit_scale, logit_statistics, valid_logits
@@ -92,7 +89,7 @@ def test_sides_change_places(pair):
 @given(st.integers(2, 40), st.integers(1, 16), seeds(), st.integers(1, 12))
 def test_a_constant_side_recalls_exactly_k_of_n(count, width, seed, k):
     image, text = normal((1, width), seed).expand(count, width), normal((count, width), seed + 1)
-    expected = chance_recall(k, count)
+    expected = min(k / count, 1)
     assert recalls(image, text, ks=(k,)) == [[pytest.approx(expected)], [pytest.approx(expected)]]
     assert chance_of_hit(k, count, torch.ones(count)) == pytest.approx(expected)
 
@@ -108,7 +105,7 @@ def test_more_captions_of_an_image_never_hide_it(pair, times):
     assert all(more >= one - 1e-9 for more, one in zip(i2t, one_i2t, strict=True)) or times > 1
 
 
-@given(pairs(most_width=16), st.data())
+@given(pairs(max_width=16), st.data())
 def test_a_prefix_is_sliced_then_compared_and_the_full_width_is_plain(pair, data):
     image, text = pair
     width = image.shape[1]
@@ -130,7 +127,7 @@ def test_the_size_of_blocks_does_not_matter(pair, block):
         assert torch.equal(one.rivals, other.rivals)
 
 
-@given(pairs(least=2), SCALES)
+@given(pairs(min_size=2), SCALES)
 def test_the_loss_lies_between_its_bounds(pair, scale):
     image, text = (normalize(side.double(), dim=-1) for side in pair)
     count = len(image)
@@ -147,7 +144,7 @@ def test_the_loss_lies_between_its_bounds(pair, scale):
         assert single >= float(wrong.double().mean()) * math.log(2) - 1e-9
 
 
-@given(pairs(least=2), SCALES)
+@given(pairs(min_size=2), SCALES)
 def test_the_loss_is_the_mean_of_both_directions(pair, scale):
     image, text = (normalize(side.double(), dim=-1) for side in pair)
     table = scale * image @ text.T
@@ -167,15 +164,7 @@ def test_a_constant_side_costs_chance_and_a_simplex_the_floor(count, scale, seed
     assert contrastive_floor(scale, count) < chance_loss(count) < contrastive_ceiling(scale, count)
 
 
-@given(st.lists(st.integers(1, 512), min_size=1, max_size=8))
-def test_chance_levels(sizes):
-    assert mean_chance_loss(sizes) == pytest.approx(sum(map(math.log, sizes)) / len(sizes))
-    assert 0 <= binary_entropy(1 / (1 + sizes[0])) <= math.log(2) + 1e-12
-    assert chance_recall(max(sizes), sizes[0]) == 1
-    assert [chance_recall(k, 512) for k in sorted(sizes)] == sorted(chance_recall(k, 512) for k in sizes)
-
-
-@given(pairs(most_width=16), st.data())
+@given(pairs(max_width=16), st.data())
 def test_the_head_slices_then_normalises(pair, data):
     image = pair[0]
     width = image.shape[1]
@@ -186,7 +175,7 @@ def test_the_head_slices_then_normalises(pair, data):
     torch.testing.assert_close(head(image, dim).norm(dim=-1), torch.ones(len(image)), rtol=1e-4, atol=1e-4)
 
 
-@given(pairs(least=3), st.sampled_from([0.5, 14.3, 100.0]), st.sampled_from([0.0, -3.0]))
+@given(pairs(min_size=3), st.sampled_from([0.5, 14.3, 100.0]), st.sampled_from([0.0, -3.0]))
 def test_the_scale_is_read_off_the_logits(pair, scale, bias):
     image, text = (side.double() for side in pair)
     table = cosines(image, text)

@@ -138,7 +138,7 @@ def test_smaller_learned_queries_are_no_smaller_finding(rms, spread, count, lear
     assert worst(found(1.0), "EG050") <= worst(found(factor), "EG050")
     fires = learned == 1 and count > 1 and rms < 0.5 and spread < 0.05
     assert worst(found(1.0), "EG050") == (1 if fires else -1)
-    assert worst(found(1.0), "EG052") == (1 if spread >= math.sqrt(2 * math.log(50)) else -1)
+    assert worst(found(1.0), "EG103") == (1 if spread >= math.sqrt(2 * math.log(50)) else -1)
 
 
 def test_a_healthy_run_is_silent():

@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeglass_diag.guard.strategies import unusual_floats
-from edgeglass_diag.records import Finding, ParameterOrigin, ParameterWrite, Reading, Severity, Site, Window
+from edgeglass_diag.records import Finding, ParameterOrigin, ParameterWrite, Reading, Severity, Window
+from edgeglass_diag.signals import metric
+from edgeglass_diag.sites import ModuleSite
 from edgeglass_diag.store import RunWriter, load
 
 NAMES = st.text(st.characters(codec="utf-8"), max_size=12)
 VALUES = st.lists(unusual_floats(), min_size=1, max_size=5).map(tuple)
-READINGS = st.dictionaries(st.tuples(NAMES, NAMES.map("s/".__add__)), VALUES, max_size=6)
+READINGS = st.dictionaries(st.tuples(NAMES, NAMES.map(metric)), VALUES, max_size=6)
 FINDINGS = st.lists(
     st.builds(
         Finding, st.sampled_from(["EG001", "EG301"]), NAMES, st.sampled_from(Severity), NAMES, st.integers(0, 9), NAMES,
@@ -100,7 +102,7 @@ def test_a_torn_log_loses_windows_from_its_end_and_never_the_file(windows, cut):
 def test_sites_and_origins_come_back(name, shape, std, random, partial):
     write = ParameterWrite("normal_", name, 3, 0.02, random=random, partial=partial)
     origin = ParameterOrigin(name, tuple(shape), std, (write, write))
-    site = Site(name, "module", 0, (name, "x"), name, "observed")
+    site = ModuleSite(path=name, parents=(name, "x"), detail=name, class_name=name)
     with tempfile.TemporaryDirectory() as place:
         writer = RunWriter(Path(place) / "run", name=name, header={"note": name})
         writer.write(Window(0, (), (site,), (origin,)))

@@ -10,6 +10,7 @@ import pytest
 
 from edgeglass_diag.sites import Coverage
 from edgeglass_diag.store import load
+from tests.helpers.waiting import PATIENCE
 
 SCRIPT = Path(__file__).parents[1] / "helpers" / "ranks.py"
 
@@ -21,7 +22,7 @@ def run(kind, world, folder):
         subprocess.Popen([*line, str(rank), str(world), str(folder)], env=environment, stderr=subprocess.PIPE)
         for rank in range(world)
     ]
-    said = [process.communicate(timeout=120)[1].decode() for process in processes]
+    said = [process.communicate(timeout=PATIENCE)[1].decode() for process in processes]
     assert [process.returncode for process in processes] == [0] * world, said
     return [json.loads((folder / f"{kind}-{rank}.json").read_text()) for rank in range(world)]
 

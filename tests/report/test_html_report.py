@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from edgeglass_diag.evaluate.embeddings import make_embeddings
-from edgeglass_diag.evaluate.pairs import sample_pairs
-from edgeglass_diag.evaluate.report import report
+from edgeglass_diag.comparison import compare_runs
+from edgeglass_diag.evaluation.embeddings import make_embeddings
+from edgeglass_diag.evaluation.pairs import sample_pairs
+from edgeglass_diag.evaluation.report import report
 from edgeglass_diag.records import Finding, Severity, UsageError
 from edgeglass_diag.report.html import report_html
 from edgeglass_diag.report.render import all_at_chance, prefix_sentences, retrieval_sentence
 from edgeglass_diag.report.report_run import Evaluation, Subject
+from edgeglass_diag.reporting import make_html, open_runs
 from edgeglass_diag.store import RunWriter, load
-from edgeglass_diag.verbs.compare import compare_runs
-from edgeglass_diag.verbs.report import make_html, open_runs
 from tests.helpers.dashboard_runs import start, window, write_collapsed, write_healthy
 
 EVIL = "<script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)> 'quoted\" & </script>"
@@ -107,6 +107,19 @@ def test_runs_without_settings_embeddings_or_an_end_are_reported(tmp_path):
     RunWriter(tmp_path / "empty", name="empty", header={}).finish("failed", {"error": "ValueError: no data"})
     with load(tmp_path / "empty") as run:
         assert "failed: ValueError: no data" in text_of(make_html([run], None))
+
+
+def test_a_finding_of_several_sites_is_told_once_with_all_of_them(tmp_path):
+    writer = start(tmp_path / "run")
+    sites = ("pool.0.attention", "pool.1.attention")
+    finding = Finding("EG102", "alike", Severity.WARNING, sites[0], 3, "all read the same", sites=sites, since=2)
+    writer.write(window(3), [finding])
+    writer.finish("finished", {})
+    with load(tmp_path / "run") as run:
+        said = text_of(report_html([Subject(run, "run")], compare_runs([run])))
+    assert "EG102 alike at 2 layers (pool.*.attention), step 3" in said
+    assert "Found at pool.0.attention , pool.1.attention ." in said
+    assert "since step 2" in said
 
 
 def test_foreign_text_stays_text(tmp_path):

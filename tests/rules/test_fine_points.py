@@ -2,24 +2,12 @@
 
 import math
 
-from edgeglass_diag.records import Severity, Site
+from edgeglass_diag.records import Severity
 from edgeglass_diag.rules import CATALOGUE, Engine
+from edgeglass_diag.sites import Side
 from tests.helpers.cases import FAULTY
-from tests.helpers.pieces import (
-    CHANCE,
-    DRAWN,
-    GUESS,
-    LOADED,
-    NOT_HELD,
-    STUCK,
-    WITHOUT,
-    always,
-    codes,
-    module,
-    origin,
-    parameter,
-)
-from tests.helpers.windows import judge, learning, window
+from tests.helpers.pieces import CHANCE, DRAWN, GUESS, LOADED, NOT_HELD, STUCK, WITHOUT, always, codes, origin
+from tests.helpers.windows import embedding, judge, learning, module, parameter, window
 
 
 def test_a_rule_that_fails_leaves_the_others_alone():
@@ -41,7 +29,9 @@ def test_a_momentum_encoder_is_frozen_and_well():
 
 
 def test_a_fact_is_the_cause_of_no_fault():
-    kept = dict(more_sites=[parameter("head.weight", NOT_HELD)], origins=[origin("head.weight", DRAWN, LOADED)])
+    kept = dict(
+        more_sites=[parameter("head.weight", coverage=NOT_HELD)], origins=[origin("head.weight", DRAWN, LOADED)]
+    )
     found = codes({**kept, **STUCK, **GUESS, "cross_entropy|loss/logit_std": always(0.01)})
     assert found["EG003"].severity == Severity.INFO
     assert found["EG401"].because_of != "EG003"
@@ -86,8 +76,8 @@ def test_a_tower_that_is_cut_off_as_a_whole_is_not_unused():
     """Its own tokens, the blocks' attention and the output projection that the attention reads by itself."""
     names = ("image.cls", "image.attn.in_proj_weight", "image.attn.out_proj.weight", "image.proj.weight")
     sites = [
-        module("image", ("image.proj",)), module("image.attn"), module("image.proj", ("image.attn",)),
-        Site("image.proj[:64]", "embedding", 60, ("image.proj",), "image"), *(parameter(n, WITHOUT) for n in names),
+        module("image", parents=("image.proj",)), module("image.attn"), module("image.proj", parents=("image.attn",)),
+        embedding("image.proj", 64, Side.IMAGE), *(parameter(n, coverage=WITHOUT) for n in names),
     ]  # fmt: skip
     found = codes({"more_sites": sites, "origins": [origin("w", DRAWN), *(origin(n, DRAWN) for n in names)]})
     assert set(found["EG005"].evidence["parameters"]) == set(names)
@@ -118,7 +108,7 @@ def test_weights_that_have_come_far_are_not_held_back_by_the_rate():
 
 
 def test_steps_lost_to_rounding_are_waited_for_while_the_rate_rises():
-    lost = {**STUCK, "w|update/unmoved": always(0.95), "w|update/ratio": always(3e-5)}
+    lost = {**STUCK, "w|update/rounded_away": always(0.95), "w|update/ratio": always(3e-5)}
     assert "EG804" in codes({**lost, "group0|optimizer/lr": always(1e-5)})
     assert "EG804" not in codes({**lost, "group0|optimizer/lr": lambda t: 1e-7 * 1.05**t})
 

@@ -16,7 +16,7 @@ def sits_and(then):
 def test_a_model_that_leaves_chance_late_was_at_chance_and_is_well():
     found, _ = judge(sits_and(lambda t: CHANCE * 0.4))
     assert {code: finding.severity for code, finding in found.items()} == dict.fromkeys(found, Severity.INFO)
-    assert found["EG401"].evidence["learned_since"] == 152
+    assert found["EG401"].learned_since == 152
     assert "that has passed: since step 152 the model learns" in found["EG401"].message
 
 

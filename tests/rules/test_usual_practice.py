@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from edgeglass_diag.records import ParameterWrite, Severity, Site
+from edgeglass_diag.records import ParameterWrite, Severity
+from edgeglass_diag.sites import Coverage, DropoutPlace, DropoutSite
 from tests.helpers.pieces import (
     CHANCE,
     CONTRAST,
@@ -16,14 +17,14 @@ from tests.helpers.pieces import (
     TEXT,
     always,
     codes,
-    module,
     origin,
-    parameter,
     picture,
-)  # fmt: skip
+    sigmoid,
+)
+from tests.helpers.windows import batch, module, parameter  # fmt: skip
 
-SIGMOID = Site("bce", "loss", 9, (), "sigmoid")
-ROW = Site("sizes", "data", 30, (), "2 float32")
+SIGMOID = sigmoid("bce")
+ROW = batch("sizes", (2,), "float32")
 DOT = {
     f"{PAIR}|embedding/scale": always(256.0),
     **{f"{side}[:64]|embedding/norm": always(16.0) for side in ("image", "text")},
@@ -36,11 +37,11 @@ SIZES = {
     "sizes|data/std": always(0.0),
 }
 LONG = {**DOT, **{f"{side}[:64]|embedding/norm_spread": always(1e-7) for side in ("image", "text")}}
-TEACHER = Site("teacher", "noise", 9, (), "although all its weights are frozen")
-EVALUATED = Site("", "noise", 9, (), "without gradients")
+TEACHER = DropoutSite(path="teacher", place=DropoutPlace.FROZEN_ENCODER)
+EVALUATED = DropoutSite(path="", place=DropoutPlace.EVALUATION)
 SEEN = "text.attention|attention"
 DRAWN_COPY, LOADED_COPY = (ParameterWrite("copy_", "train.py", 5, 0.1, random=random) for random in (True, False))
-FROZEN_HEAD = [module("head"), parameter("head.weight", "frozen")]
+FROZEN_HEAD = [module("head"), parameter("head.weight", coverage=Coverage.FROZEN)]
 WAITS = {"v|weight/row_signal": always(0.9), "v|gradient/norm": always(0.0), "w|gradient/norm": always(1.0)}
 LEVELS = {"|loss/chance": lambda t: math.log(4) if t < 60 else CHANCE}
 
@@ -204,7 +205,7 @@ def test_usual_practice_is_silent_and_the_fault_beside_it_is_not(practice):
         ("EG507", dict(more_sites=[ROW]) | SIZES),
         (
             "EG507",
-            dict(more_sites=[Site("q.prompt", "data", 30, (), "6 int64")])
+            dict(more_sites=[batch("q.prompt", (6,), module="q")])
             | {**TEXT, "q.prompt|data/samples": always(64), "q.prompt|data/repeated": always(63 / 64)}
             | {"q.prompt|data/padding": always(0.1)},
         ),

@@ -9,9 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeglass_diag.records import Reading, Site, UsageError, Window
+from edgeglass_diag.records import Reading, UsageError, Window
+from edgeglass_diag.signals import metric
+from edgeglass_diag.sites import AttentionSite
 from edgeglass_diag.store import RunWriter, compaction, load
 from tests.helpers.histories import expected, histories, same
+
+X = metric("x")
 
 
 @pytest.fixture(scope="module")
@@ -141,33 +145,31 @@ def test_a_single_spike_is_seen_at_every_resolution(folders, at, site, head, spi
         heads = [[0.5] * 4 for _ in range(3)]
         if step == at:
             heads[site][head] = spike
-        windows.append(
-            Window(10 * step, tuple(Reading(10 * step, f"s{i}", "x", tuple(h)) for i, h in enumerate(heads)))
-        )
+        windows.append(Window(10 * step, tuple(Reading(10 * step, f"s{i}", X, tuple(h)) for i, h in enumerate(heads))))
     with written(next(folders), windows, every=30) as run:
         for component in ("min" if spike < 0 else "max", head):
-            matrix = run.matrix("x", bins=bins, component=component)
+            matrix = run.matrix(X, bins=bins, component=component)
             cells = matrix.nans > 0 if math.isnan(spike) else (matrix.high == spike) | (matrix.low == spike)
             rows, columns = np.nonzero(cells)
             assert [(r, c) for r, c in zip(rows, columns, strict=True)] == [(site, columns[0])]
             after = [*matrix.edges, 1000][columns[0] + 1]
             assert matrix.edges[columns[0]] <= 10 * at < after
-        frame = run.heads("x", f"s{site}", bins=bins)
+        frame = run.heads(X, f"s{site}", bins=bins)
         hit = frame[(frame.nans > 0) if math.isnan(spike) else (frame.low == spike) | (frame.high == spike)]
         assert hit.component.tolist() == [head]
 
 
 def test_scalars_keep_double_precision_and_vectors_single(tmp_path):
     third = 1 / 3
-    windows = [Window(s, (Reading(s, "", "x", (third,)), Reading(s, "a", "x", (third, 1e39)))) for s in range(6)]
+    windows = [Window(s, (Reading(s, "", X, (third,)), Reading(s, "a", X, (third, 1e39)))) for s in range(6)]
     with written(tmp_path / "run", windows, every=3) as run:
-        (_, scalar), (_, vector) = run.readings("x", after=5)
+        (_, scalar), (_, vector) = run.readings(X, after=5)
         assert scalar.values == (third,)
         assert vector.values == (float(np.float32(third)), math.inf)
 
 
 def test_a_long_run_is_stretches_and_few_slices_and_no_window_pays_for_all_signals(tmp_path):
-    signals = [f"signal/{i}" for i in range(40)]
+    signals = [metric(str(i)) for i in range(40)]
     writer = RunWriter(tmp_path / "run", name="r", header={})
     made = []
     with load(tmp_path / "run") as run:
@@ -186,7 +188,7 @@ def test_wide_signals_make_shorter_stretches(tmp_path, monkeypatch):
     monkeypatch.setattr(compaction, "VALUES", 1000)
     writer = RunWriter(tmp_path / "run", name="r", header={})
     for step in range(40):
-        writer.write(Window(step, tuple(Reading(step, f"w{i}", "x", (1.0,)) for i in range(50))))
+        writer.write(Window(step, tuple(Reading(step, f"w{i}", X, (1.0,)) for i in range(50))))
     with load(tmp_path / "run") as run:
         lengths = [len(seqs) // 8 for (seqs,) in run._db.execute("SELECT seqs FROM stretches")]
     assert lengths == [20, 20]
@@ -194,27 +196,27 @@ def test_wide_signals_make_shorter_stretches(tmp_path, monkeypatch):
 
 
 def test_rows_of_a_matrix_are_in_order_of_execution_or_as_asked_for(tmp_path):
-    sites = (Site("b", "attention", 0), Site("a", "attention", 1))
-    readings = tuple(Reading(0, site, "x", (value,)) for site, value in (("a", 1.0), ("z", 3.0), ("b", 2.0)))
+    sites = (AttentionSite(path="b", order=0), AttentionSite(path="a", order=1))
+    readings = tuple(Reading(0, site, X, (value,)) for site, value in (("a", 1.0), ("z", 3.0), ("b", 2.0)))
     writer = RunWriter(tmp_path / "run", name="r", header={})
     writer.write(Window(0, readings, sites))
     writer.finish("finished", {})
     with load(tmp_path / "run") as run:
-        assert run.matrix("x").sites == ["b", "a", "z"]
-        matrix = run.matrix("x", sites=["z", "none", "a"])
+        assert run.matrix(X).sites == ["b", "a", "z"]
+        matrix = run.matrix(X, sites=["z", "none", "a"])
         assert matrix.count[:, 0].tolist() == [1, 0, 1]
         assert matrix.high[[0, 2], 0].tolist() == [3.0, 1.0]
         assert Counter(matrix.sites) == Counter(["z", "none", "a"])
-        assert run.heads("x", "none").empty
-        later = run.matrix("x", after=1)
+        assert run.heads(X, "none").empty
+        later = run.matrix(X, after=1)
         assert (later.edges, later.last_row, later.last_step, later.low.shape) == ([], 1, -1, (0, 0))
         for call, message in (
-            (lambda: run.matrix("y"), "has no signal 'y'; it has: x"),
-            (lambda: run.heads("y", "a"), "has no signal 'y'; it has: x"),
-            (lambda: run.matrix("x", bins=0), "bins: expected at least 1, got 0"),
-            (lambda: run.heads("x", "a", bins=-1), "bins: expected at least 1, got -1"),
-            (lambda: run.matrix("x", component="median"), "component: expected mean, min, max or a number from 0"),
-            (lambda: run.matrix("x", component=-1), "component: expected mean, min, max or a number from 0, got -1"),
+            (lambda: run.matrix("loss/total"), "has not recorded 'loss/total'; it has: metric/x"),
+            (lambda: run.heads("loss/totl", "a"), "no signal 'loss/totl'; did you mean 'loss/total'"),
+            (lambda: run.matrix(X, bins=0), "bins: expected at least 1, got 0"),
+            (lambda: run.heads(X, "a", bins=-1), "bins: expected at least 1, got -1"),
+            (lambda: run.matrix(X, component="median"), "component: expected mean, min, max or a number from 0"),
+            (lambda: run.matrix(X, component=-1), "component: expected mean, min, max or a number from 0, got -1"),
         ):
             with pytest.raises(UsageError, match=message):
                 call()

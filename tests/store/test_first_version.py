@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given, settings
 
 from edgeglass_diag.records import Reading, UsageError, Window
+from edgeglass_diag.signals import metric
 from edgeglass_diag.store import load
 from tests.helpers.histories import expected, histories
+
+X = metric("x")
 
 SCHEMA = """
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -93,13 +96,13 @@ def test_an_old_run_gives_its_readings_whole_and_as_they_come(folders, windows):
 def test_an_old_run_is_drawn(tmp_path):
     writer = FirstWriter(tmp_path / "run")
     for step in range(0, 50, 10):
-        writer.write(Window(step, (Reading(step, "a", "x", (step, -step)), Reading(step, "b", "x", (1.0,)))))
+        writer.write(Window(step, (Reading(step, "a", X, (step, -step)), Reading(step, "b", X, (1.0,)))))
     writer.db.close()
     with load(tmp_path / "run") as run:
-        matrix = run.matrix("x", bins=2, component="max")
+        matrix = run.matrix(X, bins=2, component="max")
         assert matrix.edges == [0, 30]
         assert matrix.high.tolist() == [[20.0, 40.0], [1.0, 1.0]]
-        assert run.heads("x", "a").low.tolist() == [0, 0, 10, -10, 20, -20, 30, -30, 40, -40]
+        assert run.heads(X, "a").low.tolist() == [0, 0, 10, -10, 20, -20, 30, -30, 40, -40]
         assert run.embedding_steps() == []
         with pytest.raises(UsageError, match="has no embeddings of step 0; it has those of: none"):
             run.embeddings(0)

@@ -4,8 +4,48 @@ import math
 
 import pytest
 
-from edgeglass_diag.records import Finding, ParameterOrigin, ParameterWrite, Reading, Severity, Site, UsageError, Window
+from edgeglass_diag.records import (
+    Finding,
+    ParameterOrigin,
+    ParameterWrite,
+    Reading,
+    Severity,
+    SourceLine,
+    UsageError,
+    Window,
+)
+from edgeglass_diag.signals import metric
+from edgeglass_diag.sites import (
+    AttentionSite,
+    BatchSite,
+    Coverage,
+    DropoutPlace,
+    DropoutSite,
+    EmbeddingSite,
+    LossFunction,
+    LossSite,
+    ModuleSite,
+    PairSite,
+    ParameterSite,
+    RecorderSite,
+    ReshapeSite,
+    Side,
+)
 from edgeglass_diag.store import RunWriter, find_runs, load
+
+SITES = [
+    ModuleSite(path="a.b", order=0, parents=("ü",), class_name="Linear"),
+    ParameterSite(path="w", order=1, shape=(64, 8), local_shape=(32, 8), optimizer=1, group=0),
+    ParameterSite(path="scale", order=2, coverage=Coverage.NOT_HELD),
+    AttentionSite(path="a.attention", order=3, module="a", queries_from="latents"),
+    LossSite(path="cross_entropy#1", order=4, function=LossFunction.CROSS_ENTROPY, reduction="mean"),
+    EmbeddingSite(path="head[:64]", order=5, module="head", width=64, side=Side.TEXT),
+    PairSite(path="a[:64] x b[:64]", order=6, left="a[:64]", right="b[:64]"),
+    BatchSite(path="input0", order=7, argument="input0", shape=(3, 16, 16), dtype="float32"),
+    ReshapeSite(path="a", order=8, before=(8, 16, 64), after=(8, 4, 16, 16)),
+    DropoutSite(path="", order=9, place=DropoutPlace.EVALUATION),
+    RecorderSite(path="window", order=10, coverage=Coverage.RECORDER_FAILED, detail="ValueError: x"),
+]
 
 
 def finding(code="EG001", step=3, **more):
@@ -15,31 +55,34 @@ def finding(code="EG001", step=3, **more):
 def test_everything_comes_back_as_it_was(tmp_path):
     writer = RunWriter(tmp_path / "a%2F #?b", name="üñ", header={"settings": {"lr": 1}})
     readings = (
-        Reading(0, "a.b", "x/nan", (math.nan,)),
-        Reading(0, "a.b", "x/inf", (-math.inf,)),
-        Reading(0, "", "x/heads", (1.0, math.nan, math.inf)),
-        Reading(0, "ü", "x/scalar", (0.1,)),
+        Reading(0, "a.b", metric("nan"), (math.nan,)),
+        Reading(0, "a.b", metric("inf"), (-math.inf,)),
+        Reading(0, "", metric("heads"), (1.0, math.nan, math.inf)),
+        Reading(0, "ü", metric("scalar"), (0.1,)),
     )
-    sites = (Site("a.b", "module", 0, ("ü",), "Linear"),)
     origins = (ParameterOrigin("w", (2, 3), math.nan, (ParameterWrite("randn", "f.py", 3, 0.5, random=True),)),)
-    writer.write(Window(0, readings, sites, origins), [finding()])
-    writer.write(Window(1, (Reading(1, "ü", "x/scalar", (0.2,)),)), [finding(step=9, because_of="EG301")])
+    writer.write(Window(0, readings, tuple(SITES), origins), [finding()])
+    typed = {"since": 4, "learned_since": 8, "place": SourceLine("m.py", 3), "sites": ("a.b", "a.c"), "focus": "a"}
+    last = finding(step=9, because_of="EG301", **typed)
+    writer.write(Window(1, (Reading(1, "ü", metric("scalar"), (0.2,)),)), [last])
     writer.finish("finished", {"train_loss": 1.0})
     with load(tmp_path / "a%2F #?b") as run:
         assert (run.name, run.status, run.last_step) == ("üñ", "finished", 1)
-        assert math.isnan(run.readings("x/nan")[0][1].values[0])
-        assert run.readings("x/inf")[0][1].values == (-math.inf,)
-        heads = run.readings("x/heads")[0][1].values
+        assert math.isnan(run.readings(metric("nan"))[0][1].values[0])
+        assert run.readings(metric("inf"))[0][1].values == (-math.inf,)
+        heads = run.readings(metric("heads"))[0][1].values
         assert heads[0] == 1.0
         assert math.isnan(heads[1])
         assert heads[2] == math.inf
-        assert run.frame("x/scalar").value.tolist() == [0.1, 0.2]
-        assert run.sites == list(sites)
+        assert run.frame(metric("scalar")).value.tolist() == [0.1, 0.2]
+        assert run.sites == SITES
         assert run.origins[0].writes == origins[0].writes
-        assert run.findings == [finding(step=9, because_of="EG301")]
+        assert run.findings == [last]
         assert run.result == {"train_loss": 1.0}
-        with pytest.raises(UsageError, match="has no signal 'y'; it has: x/heads, x/inf, x/nan, x/scalar"):
-            run.frame("y")
+        with pytest.raises(UsageError, match="has not recorded 'loss/total'; it has: metric/heads, metric/inf"):
+            run.frame("loss/total")
+        with pytest.raises(UsageError, match="no signal 'loss/totl'; did you mean 'loss/total'"):
+            run.readings("loss/totl")
 
 
 def test_a_reader_sees_each_window_as_it_is_written_and_only_what_is_new(tmp_path):
@@ -48,8 +91,8 @@ def test_a_reader_sees_each_window_as_it_is_written_and_only_what_is_new(tmp_pat
         assert (run.status, run.last_step) == ("running", -1)
         seen = 0
         for step in range(5):
-            writer.write(Window(step, (Reading(step, "", "s", (float(step),)),)))
-            fresh = run.readings("s", after=seen)
+            writer.write(Window(step, (Reading(step, "", metric("s"), (float(step),)),)))
+            fresh = run.readings(metric("s"), after=seen)
             assert [reading.step for _, reading in fresh] == [step]
             seen = fresh[-1][0]
     writer.finish("finished", {})
@@ -93,7 +136,7 @@ def test_runs_are_found_to_the_second_level_and_foreign_folders_left_out(tmp_pat
         ("[]", "is not of the format"),
         (
             '{"format": "edgeglass-diag run", "version": 99}',
-            "has version 99; this edgeglass-diag reads versions 1 and 2",
+            "has version 99; this edgeglass-diag reads versions 1, 2, 3",
         ),
         ('{"format": "edgeglass-diag run", "version": 1}', "has no signals.sqlite"),
     ],

@@ -9,20 +9,22 @@ import time
 import pytest
 
 from edgeglass_diag.store import load
+from tests.helpers.waiting import until
 
-SIGNALS = ("x/heads", "x/scalar", "x/many")
+SIGNALS = ("metric/heads", "metric/scalar", "metric/many")
 WRITER = """
 import sys, time
 from pathlib import Path
 from edgeglass_diag.records import Reading, Window
+from edgeglass_diag.signals import metric
 from edgeglass_diag.store import RunWriter, compaction
 
 compaction.WINDOWS = 3  # nearly every window compacts a signal
 writer = RunWriter(Path(sys.argv[1]), name="r", header={})
 for step in range(10**9):
-    heads = tuple(Reading(step, f"layer.{i}", "x/heads", (step, step + 0.5, float("nan"))) for i in range(20))
-    many = tuple(Reading(step, f"p{i}", "x/many", (step * 1e3 + i,)) for i in range(30))
-    writer.write(Window(step, (*heads, *many, Reading(step, "", "x/scalar", (step / 7,)))))
+    heads = tuple(Reading(step, f"layer.{i}", metric("heads"), (step, step + 0.5, float("nan"))) for i in range(20))
+    many = tuple(Reading(step, f"p{i}", metric("many"), (step * 1e3 + i,)) for i in range(30))
+    writer.write(Window(step, (*heads, *many, Reading(step, "", metric("scalar"), (step / 7,)))))
     time.sleep(0.001)
 """
 
@@ -33,10 +35,7 @@ def start(tmp_path):
 
     def start_(folder):
         started.append(subprocess.Popen([sys.executable, "-c", WRITER, str(folder)]))
-        deadline = time.monotonic() + 60
-        while not (folder / "run.json").is_file():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until((folder / "run.json").is_file, "the run has a header", between=0.01)
         return started[-1]
 
     yield start_
@@ -46,9 +45,9 @@ def start(tmp_path):
 
 
 def expected(signal_, step):
-    if signal_ == "x/scalar":
+    if signal_ == "metric/scalar":
         return {"": (step / 7,)}
-    if signal_ == "x/many":
+    if signal_ == "metric/many":
         return {f"p{i}": (step * 1e3 + i,) for i in range(30)}
     return {f"layer.{i}": (step, step + 0.5, "nan") for i in range(20)}
 
@@ -76,10 +75,10 @@ def test_readers_miss_nothing_and_a_killed_writer_loses_nothing_that_was_seen(tm
                 seen[name] += fresh
                 rows[name] = max([rows[name], *(row for row, _ in fresh)])
             if run.signals:
-                matrix = run.matrix("x/heads", bins=10)
+                matrix = run.matrix("metric/heads", bins=10)
                 assert (matrix.count.sum(axis=1) == matrix.last_row).all()  # one window each row, none twice
                 assert (matrix.nans == matrix.count).all()
-                assert run.heads("x/heads", "layer.3", bins=1).high.tolist()[0] >= matrix.last_step
+                assert run.heads("metric/heads", "layer.3", bins=1).high.tolist()[0] >= matrix.last_step
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     with load(tmp_path / "run") as run:

@@ -10,14 +10,16 @@ import dash_mantine_components as dmc
 from dash import html
 
 from edgeglass_dashboards.context import Context
-from edgeglass_dashboards.finding_links import place_of
+from edgeglass_dashboards.finding_links import link_to
 from edgeglass_dashboards.findings_view import icon, severity_badge
 from edgeglass_dashboards.panels import Panel, StillPanel, empty, slot
 from edgeglass_dashboards.runs import RunEntry, open_run
+from edgeglass_diag.comparison import compare_runs
 from edgeglass_diag.figures.compare import losses_figure
 from edgeglass_diag.records import UsageError
+from edgeglass_diag.signals import Signal
+from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
 from edgeglass_diag.store import Run
-from edgeglass_diag.verbs.compare import compare_runs
 from edgeglass_diag.verdict import say
 
 _FILLS = "Choose two to six runs above: their losses, each divided by its chance level, appear here."
@@ -30,7 +32,7 @@ class Compare:
     name = "compare"
     title = "Compare runs"
     question = "Where do the runs part, and what do they differ in?"
-    signals: tuple[str, ...] = ()
+    signals: tuple[Signal, ...] = ()
 
     def sections(self, context: Context) -> dict[str, Any]:
         """The first divergence in words, and three tables."""
@@ -144,8 +146,8 @@ def _labels(paths: Sequence[str]) -> dict[str, str]:
 
 
 def _relative(run: Run) -> tuple[list[int], list[float]]:
-    chance = {reading.step: reading.values[0] for _, reading in run.readings("loss/chance", site="")}
-    total = {reading.step: reading.values[0] for _, reading in run.readings("loss/total", site="")}
+    chance = {reading.step: reading.values[0] for _, reading in run.readings(LOSS_CHANCE, site="")}
+    total = {reading.step: reading.values[0] for _, reading in run.readings(LOSS_TOTAL, site="")}
     steps = [step for step in total if chance.get(step, 0.0) > 0]
     return steps, [total[step] / chance[step] for step in steps]
 
@@ -192,7 +194,7 @@ def _findings(runs: Sequence[Run], paths: Sequence[str], labels: dict[str, str])
     for run, path in zip(runs, paths, strict=True):
         for finding in run.findings:
             worst.setdefault(finding.code, finding)
-            href = RunEntry(path, "").address + place_of(finding)
+            href = RunEntry(path, "").address + link_to(finding, run.rules)
             cells.setdefault((finding.code, path), html.A(f"step {finding.step}", href=href))
     if not worst:
         return empty("No rule fired in any of them.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 import dash_mantine_components as dmc
@@ -15,17 +16,21 @@ from edgeglass_dashboards.findings_view import icon
 from edgeglass_dashboards.page_summary import answer, concerning
 from edgeglass_dashboards.panels import Panel, empty
 from edgeglass_dashboards.view import View
-from edgeglass_diag.records import ParameterOrigin, Site
+from edgeglass_diag.records import ParameterOrigin, ParameterWrite, Site
+from edgeglass_diag.render.coverage import coverage_text
+from edgeglass_diag.render.sites import site_text
+from edgeglass_diag.signals import Signal
+from edgeglass_diag.sites import Kind
 from edgeglass_diag.verdict import say
 
 _KINDS = {
-    "attention": ("attentions", "attention"),
-    "module": ("modules", "signal"),
-    "parameter": ("parameters", "gradients"),
-    "embedding": ("embeddings", "embeddings"),
-    "pairs": ("pairs of embeddings", "embeddings"),
-    "loss": ("losses", "overview"),
-    "data": ("inputs", ""),
+    Kind.ATTENTION: ("attentions", "attention"),
+    Kind.MODULE: ("modules", "signal"),
+    Kind.PARAMETER: ("parameters", "gradients"),
+    Kind.EMBEDDING: ("embeddings", "embeddings"),
+    Kind.PAIR: ("pairs of embeddings", "embeddings"),
+    Kind.LOSS: ("losses", "overview"),
+    Kind.BATCH: ("inputs", ""),
 }
 _LINKED = {"attention", "gradients", "signal"}
 
@@ -36,23 +41,23 @@ class Coverage:
     name = "coverage"
     title = "Coverage"
     question = "What of the model was observed, and what was not and why?"
-    signals: tuple[str, ...] = ()
+    signals: tuple[Signal, ...] = ()
 
     def sections(self, context: Context) -> dict[str, Any]:
         """The answer, what is missing, what is there, initial values."""
-        sites = context.run.sites
-        missing = [site for site in sites if site.status != "observed"]
-        found = concerning(context.run.findings, self.name)
+        run = context.run
+        sites = run.sites
+        missing = [site for site in sites if not site.is_observed]
         words = (
             f"{len(sites) - len(missing)} of {len(sites)} places were observed; {_all_said(missing)}."
             if sites
             else "Nothing has been recorded yet."
         )
         return {
-            "answer": answer(found, words, recorded=bool(sites)),
+            "answer": answer(concerning(run, self.name), run.rules, words, recorded=bool(sites)),
             "missing": _missing(missing, recorded=bool(sites)),
-            "observed": _observed([site for site in sites if site.status == "observed"]),
-            "origins": _origins(context.run.origins),
+            "observed": _observed([site for site in sites if site.is_observed]),
+            "origins": _origins(run.origins),
         }
 
     def panels(self, context: Context) -> Sequence[Panel]:
@@ -84,7 +89,7 @@ def _missing(sites: Sequence[Site], *, recorded: bool) -> Any:
         return empty("Everything that ran was observed." if recorded else "Places appear with the first recorded step.")
     reasons: dict[str, list[Site]] = defaultdict(list)
     for site in sites:
-        reasons[site.status].append(site)
+        reasons[coverage_text(site)].append(site)
     return plain(
         [
             html.Details(
@@ -100,7 +105,7 @@ def _missing(sites: Sequence[Site], *, recorded: bool) -> Any:
 
 
 def _observed(sites: Sequence[Site]) -> Any:
-    kinds: dict[str, list[Site]] = defaultdict(list)
+    kinds: dict[Kind, list[Site]] = defaultdict(list)
     for site in sites:
         kinds[site.kind].append(site)
     lists = [
@@ -109,7 +114,7 @@ def _observed(sites: Sequence[Site]) -> Any:
                 html.Summary(f"{len(kinds[kind])} {words}"),
                 html.Ul(
                     [
-                        html.Li([_place(site, page), " ", html.Span(site.label, className="dimmed")])
+                        html.Li([_place(site, page), " ", html.Span(site_text(site), className="dimmed")])
                         for site in kinds[kind]
                     ]
                 ),
@@ -139,11 +144,7 @@ def _origins(origins: Sequence[ParameterOrigin]) -> Any:
                 ),
                 html.Td(" x ".join(map(str, origin.shape))),
                 html.Td(say(origin.std)),
-                html.Td(
-                    "; ".join(
-                        f"{w.op} at {w.file.rpartition('/')[2]}:{w.line}, std {say(w.std)}" for w in origin.writes
-                    )
-                ),
+                html.Td("; ".join(map(_write_text, origin.writes))),
             ]
         )
         for origin in origins
@@ -161,6 +162,10 @@ def _origins(origins: Sequence[ParameterOrigin]) -> Any:
             **{"data-finding": "origins"},
         )
     )
+
+
+def _write_text(write: ParameterWrite) -> str:
+    return f"{write.op} at {PurePath(write.file).name}:{write.line}, std {say(write.std)}"
 
 
 PAGE = Coverage()

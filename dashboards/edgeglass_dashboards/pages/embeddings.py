@@ -12,14 +12,15 @@ from dash import html
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.page_summary import answer, concerning
 from edgeglass_dashboards.panels import Panel, StillPanel, slot
-from edgeglass_dashboards.snapshots import METHODS, is_pending, key_of, projection, sample_at, step_at, widest_sides
+from edgeglass_dashboards.snapshots import METHODS, is_pending, key_of, projection, sample_at, side_frames, step_at
 from edgeglass_dashboards.stepper import stepper
 from edgeglass_diag.figures.ranks import sides_figure
-from edgeglass_diag.figures.scales import SCALES
+from edgeglass_diag.figures.scales import scale_of
+from edgeglass_diag.signals import Signal
+from edgeglass_diag.signals.embeddings import EMBEDDING_EFFECTIVE_RANK
 from edgeglass_diag.verdict import say
 
 _KEEPS = "No embeddings were kept of this run. They are kept at some steps of a training whose loss compares two sides."
-_RANK = "embedding/effective_rank"
 
 
 class Embeddings:
@@ -28,14 +29,14 @@ class Embeddings:
     name = "embeddings"
     title = "Embeddings"
     question = "Do the embeddings of both sides spread, and do pairs lie closer than non-pairs?"
-    signals: tuple[str, ...] = ()
+    signals: tuple[Signal, ...] = ()
 
     def sections(self, context: Context) -> dict[str, Any]:
         """The answer, the choice of method, the steps."""
         run, step = context.run, step_at(context.run, context.view.step)
-        found = concerning(run.findings, self.name, ("EG3",))
+        found = concerning(run, self.name, "signal")
         return {
-            "answer": answer(found, self._words(context, step), recorded=step is not None),
+            "answer": answer(found, run.rules, self._words(context, step), recorded=step is not None),
             "choices": _choices(context),
             "steps": stepper(context, run.embedding_steps(), step),
             "density-words": _separation(context, step),
@@ -108,7 +109,10 @@ class Embeddings:
 
     @staticmethod
     def _words(context: Context, step: int | None) -> str:
-        ranks = {side: float(rows["value"].iloc[-1]) for side, rows in widest_sides(context.run, _RANK).items()}
+        ranks = {
+            side: float(rows["value"].iloc[-1])
+            for side, rows in side_frames(context.run, EMBEDDING_EFFECTIVE_RANK).items()
+        }
         said = ", ".join(f"{side} {say(rank)}" for side, rank in ranks.items())
         return f"Effective rank at the newest step: {said}." if said else "No embeddings have been compared yet."
 
@@ -123,7 +127,7 @@ def _choices(context: Context) -> Any:
 
 def _frames(context: Context, step: int) -> tuple[Any, Any] | None:
     """Densities of the cosines and spectra of a step's pairs, made once."""
-    from edgeglass_diag.evaluate.frames import density_frame, spectrum_frame
+    from edgeglass_diag.evaluation.frames import density_frame, spectrum_frame
 
     def make() -> tuple[Any, Any] | None:
         sample = sample_at(context.run, step)
@@ -155,8 +159,9 @@ def _separation(context: Context, step: int | None) -> str:
 
 
 def _rank(context: Context, template: Any) -> Any:
-    sides = widest_sides(context.run, _RANK)
-    return sides_figure(sides, "effective rank", template, least=SCALES[_RANK].low) if sides else None
+    sides = side_frames(context.run, EMBEDDING_EFFECTIVE_RANK)
+    least = scale_of(EMBEDDING_EFFECTIVE_RANK, context.run.rules).low
+    return sides_figure(sides, "effective rank", template, least=least) if sides else None
 
 
 PAGE = Embeddings()

@@ -16,7 +16,8 @@ from edgeglass_dashboards.page_summary import answer, concerning
 from edgeglass_dashboards.panels import HeadsPanel, HeatPanel, Panel, slot
 from edgeglass_diag.figures.heatmaps import shown_values
 from edgeglass_diag.figures.of_run import read_matrix, read_newest
-from edgeglass_diag.figures.scales import SCALES, Scale
+from edgeglass_diag.figures.scales import Scale, scale_of
+from edgeglass_diag.signals import Signal, recorded
 from edgeglass_diag.verdict import say
 
 
@@ -27,27 +28,28 @@ class HeatPage:
     name: str
     title: str
     question: str
-    choices: tuple[str, ...]
-    families: tuple[str, ...]
+    choices: tuple[Signal, ...]
     fills: str
     history: str = "History of"
     below: tuple[Panel, ...] = ()
-    signals: tuple[str, ...] = ()
+    signals: tuple[Signal, ...] = ()
 
-    def signal_of(self, context: Context) -> str:
+    def signal_of(self, context: Context) -> Signal:
         """The signal that the view asks for, or the first."""
-        return context.view.signal if context.view.signal in self.choices else self.choices[0]
+        asked = recorded(context.view.signal)
+        return asked if asked in self.choices and asked is not None else self.choices[0]
 
     def sections(self, context: Context) -> dict[str, Any]:
         """The answer, the choice of signals, the words of the scale, the table where it is asked for."""
         signal = self.signal_of(context)
-        matrix = read_newest(context.run, signal, component=SCALES[signal].component)
-        whole = read_matrix(context.run, signal, component=SCALES[signal].component) if context.view.table else None
-        table = None if whole is None else heat_table(whole, signal, context)
+        scale = scale_of(signal, context.run.rules)
+        matrix = read_newest(context.run, signal, component=scale.component)
+        whole = read_matrix(context.run, signal, component=scale.component) if context.view.table else None
+        table = None if whole is None else heat_table(whole, scale, context)
         return {
             "answer": self._answer(context, signal, matrix),
             "choices": self._choices(context, signal),
-            "scale-words": scale_words(SCALES[signal]),
+            "scale-words": scale_words(scale),
             "heat-table": table,
             "table-link": html.A(
                 "Hide the table" if context.view.table else "Show as a table",
@@ -86,24 +88,23 @@ class HeatPage:
         parts += [figure_card(panel, content, heading=panel_title(panel)) for panel in self.below]
         return html.Div(parts, className="stack")
 
-    def _answer(self, context: Context, signal: str, matrix: Any | None) -> Any:
+    def _answer(self, context: Context, signal: Signal, matrix: Any | None) -> Any:
         """The finding, or what is within its bounds and what is not, of all the signals that the page has."""
-        found = concerning(context.run.findings, self.name, self.families)
-        healthy, words = summary_words(matrix, SCALES[signal])
+        run = context.run
+        healthy, words = summary_words(matrix, scale_of(signal, run.rules))
         for other in self.choices:
-            if other != signal and (SCALES[other].low is not None or SCALES[other].high is not None):
-                scale = SCALES[other]
-                fine, more = summary_words(read_newest(context.run, other, component=scale.component), scale)
+            scale = scale_of(other, run.rules)
+            if other != signal and scale.is_bounded:
+                fine, more = summary_words(read_newest(run, other, component=scale.component), scale)
                 words, healthy = words if fine else f"{words} {more}", healthy and fine
-        return answer(found, words, recorded=matrix is not None, healthy=healthy)
+        return answer(concerning(run, self.name), run.rules, words, recorded=matrix is not None, healthy=healthy)
 
-    def _choices(self, context: Context, signal: str) -> Any:
+    def _choices(self, context: Context, signal: Signal) -> Any:
         links = []
         for choice in self.choices:
             here = {"aria-current": "true"} if choice == signal else {}
-            links.append(
-                html.Li(html.A(SCALES[choice].label, href=context.view.link(signal=choice, page=self.name), **here))
-            )
+            label = scale_of(choice, context.run.rules).label
+            links.append(html.Li(html.A(label, href=context.view.link(signal=choice, page=self.name), **here)))
         return html.Nav(html.Ul(links), className="choices", **{"aria-label": "Signal"})
 
 
@@ -120,7 +121,7 @@ def figure_card(panel: Panel, content: dict[str, Any], *, heading: str) -> Any:
     )  # fmt: skip
 
 
-def history_panel(signal: str, site: str) -> HeadsPanel:
+def history_panel(signal: Signal, site: str) -> HeadsPanel:
     """The history of the picked site."""
     return HeadsPanel("heads", signal, site, "This signal was not recorded at this place.")
 
@@ -134,18 +135,19 @@ def history_card(content: dict[str, Any]) -> Any:
     )  # fmt: skip
 
 
-def picked_words(context: Context, signal: str, history: str) -> Any:
+def picked_words(context: Context, signal: Signal, history: str) -> Any:
     """The heading of the picked site's card."""
     site = context.view.site
     if site is None:
         return html.P(
             "Pick a cell or a row of the table: its history over the training appears here.", className="caption"
         )
+    scale = scale_of(signal, context.run.rules)
     close = html.A("Close", href=context.view.link(site=None, step=None), className="table-link")
     return html.Div(
         [
             dmc.Title([f"{history} ", html.Code(site or "(model)")], order=2, size="h4", id="history-title"),
-            html.P([f"{SCALES[signal].label}, {SCALES[signal].unit}. ", close], className="caption"),
+            html.P([f"{scale.label}, {scale.unit}. ", close], className="caption"),
         ]
     )
 
@@ -166,7 +168,7 @@ def summary_words(matrix: Any | None, scale: Scale) -> tuple[bool, str]:
     known = [(site, value) for site, value in newest if value is not None]
     outside = [site for site, value in known if not scale.is_healthy(value)]
     start = f"{scale.label} at step {matrix.last_step}: "
-    if scale.low is None and scale.high is None and not outside:
+    if not scale.is_bounded and not outside:
         values = sorted(value for _, value in known)
         return True, f"{start}{say(values[0])} to {say(values[-1])} at {_places(len(known))}."
     if not outside:
@@ -188,11 +190,10 @@ def newest_value(matrix: Any, row: int, scale: Scale) -> float | None:
     return float(shown_values(matrix, scale)[row, recorded[-1]]) if len(recorded) else None
 
 
-def heat_table(matrix: Any, signal: str, context: Context) -> Any:
+def heat_table(matrix: Any, scale: Scale, context: Context) -> Any:
     """The heatmap in numbers: first, lowest, highest and newest value of each site, and whether it is healthy."""
     import numpy as np
 
-    scale = SCALES[signal]
     rows = []
     for row, site in enumerate(matrix.sites):
         low, high = matrix.low[row], matrix.high[row]
@@ -202,7 +203,7 @@ def heat_table(matrix: Any, signal: str, context: Context) -> Any:
         healthy = newest is not None and scale.is_healthy(newest)
         link = html.A(site or "(model)", href=context.view.link(site=site))
         cells = [html.Td(say(float(number))) for number in [*numbers, math.nan if newest is None else newest]]
-        state = "" if scale.low is None and scale.high is None else "within" if healthy else "outside"
+        state = "" if not scale.is_bounded else "within" if healthy else "outside"
         rows.append(html.Tr([html.Th(link, scope="row"), *cells, html.Td(state)]))
     heads = ("site", "first", "lowest", "highest", f"at step {matrix.last_step}", "bounds")
     table = html.Table(

@@ -13,18 +13,19 @@ from edgeglass_dashboards.findings_view import finding_card, findings_table, fur
 from edgeglass_dashboards.pages.summary import progress, recall_words, result_table
 from edgeglass_dashboards.panels import LinePanel, Panel, empty, slot
 from edgeglass_diag.figures.lines import loss_figure, loss_points, recall_figure, recall_points
+from edgeglass_diag.figures.of_run import LOSSES, RECALLS
 from edgeglass_diag.verdict import compare_loss, judge, nest
 
 LOSS = LinePanel(
     "loss",
-    ("loss/total", "loss/chance"),
+    LOSSES,
     loss_figure,
     loss_points,
     "No loss yet. The curve appears with the first training step whose loss is recorded.",
 )
 RECALL = LinePanel(
     "recall",
-    ("metric/i2t/R@1", "metric/t2i/R@1", "metric/n"),
+    RECALLS,
     recall_figure,
     recall_points,
     "No recall yet. It appears when the run evaluates for the first time.",
@@ -56,12 +57,12 @@ class Overview:
                 [icon(verdict.tone), html.Span(verdict.text)], className=f"verdict tone-{verdict.tone}"
             ),
             "progress": progress(run),
-            "headline": finding_card(branches[0], headline=True) if branches else None,
-            "further": further_findings(branches[1:]),
+            "headline": finding_card(branches[0], run.rules, headline=True) if branches else None,
+            "further": further_findings(branches[1:], run.rules),
             "loss-words": f"{words[0].upper()}{words[1:]}." if losses else "",
             "recall-words": recall_words(recent),
             "result": result_table(run.result),
-            "table": findings_table(findings) if findings else empty(without),
+            "table": findings_table(findings, run.rules) if findings else empty(without),
         }
 
     def panels(self, context: Context) -> Sequence[Panel]:

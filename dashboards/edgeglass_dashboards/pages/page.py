@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.panels import Panel
+from edgeglass_diag.signals import Signal
 
 
 class Page(Protocol):
@@ -25,7 +26,7 @@ class Page(Protocol):
         """What it answers."""
 
     @property
-    def signals(self) -> tuple[str, ...]:
+    def signals(self) -> tuple[Signal, ...]:
         """Signals of the whole run of which the sections want the last readings."""
 
     def sections(self, context: Context) -> dict[str, Any]:

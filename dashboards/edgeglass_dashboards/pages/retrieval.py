@@ -33,9 +33,9 @@ class Retrieval:
         run = context.run
         step = step_at(run, context.view.step)
         words = recall_words(context.recent) or "The run has not evaluated yet."
-        found = concerning(run.findings, self.name, ("EG6", "EG7"))
+        found = concerning(run, self.name)
         return {
-            "answer": answer(found, words, recorded=bool(run.result.get("i2t"))),
+            "answer": answer(found, run.rules, words, recorded=bool(run.result.get("i2t"))),
             "result": result_table(run.result),
             "recall-words": words,
             "width-words": _width_words(context, step),

@@ -15,6 +15,7 @@ from edgeglass_dashboards.findings_view import icon
 from edgeglass_dashboards.panels import Panel, empty
 from edgeglass_dashboards.runs import RunSummary
 from edgeglass_dashboards.view import View
+from edgeglass_diag.signals import Signal
 from edgeglass_diag.verdict import say
 
 _STATUSES = ("running", "finished", "stopped", "failed")
@@ -28,7 +29,7 @@ class RunsList:
     name = "runs"
     title = "Runs"
     question = "Which runs are there, and which of them need a look?"
-    signals: tuple[str, ...] = ()
+    signals: tuple[Signal, ...] = ()
 
     def sections(self, context: Context) -> dict[str, Any]:
         """The filters with their counts, and the table."""

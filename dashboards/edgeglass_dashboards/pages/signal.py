@@ -14,13 +14,13 @@ from edgeglass_dashboards.pages.heat import history_card, history_panel, picked_
 from edgeglass_dashboards.panels import HeatPanel, Panel, StillPanel, slot
 from edgeglass_diag.figures.of_run import profile_at
 from edgeglass_diag.figures.profile import Stage, first_that_loses, signal_profile
-from edgeglass_diag.figures.scales import SCALES
+from edgeglass_diag.figures.scales import scale_of
+from edgeglass_diag.signals.activations import ACTIVATION_SAMPLE_SIGNAL
 from edgeglass_diag.store import Run
 from edgeglass_diag.verdict import say
 
-_SIGNAL = "activation/sample_signal"
 _FILLS = "No sample signal yet. It appears with the first recorded step whose modules see a batch of at least two."
-_HEAT = HeatPanel("heat", _SIGNAL, _FILLS)
+_HEAT = HeatPanel("heat", ACTIVATION_SAMPLE_SIGNAL, _FILLS)
 
 
 class SignalPage:
@@ -29,24 +29,25 @@ class SignalPage:
     name = "signal"
     title = "Signal"
     question = "Where does the model lose the image: which module's output no longer depends on the sample?"
-    signals = ("activation/sample_signal",)
+    signals = (ACTIVATION_SAMPLE_SIGNAL,)
 
     def sections(self, context: Context) -> dict[str, Any]:
         """The answer, the words of the step, the words of the scale."""
-        step, stages = profile_at(context.run, context.view.step)
-        found = concerning(context.run.findings, self.name, ("EG301", "EG302"))
+        run = context.run
+        step, stages = profile_at(run, context.view.step)
+        found = concerning(run, self.name, "embeddings")
         return {
-            "answer": answer(found, profile_words(step, stages), recorded=bool(stages)),
+            "answer": answer(found, run.rules, profile_words(step, stages), recorded=bool(stages)),
             "step-words": _step_words(context, step),
-            "scale-words": scale_words(SCALES[_SIGNAL]),
-            "picked": picked_words(context, _SIGNAL, "History of"),
+            "scale-words": scale_words(scale_of(ACTIVATION_SAMPLE_SIGNAL, run.rules)),
+            "picked": picked_words(context, ACTIVATION_SAMPLE_SIGNAL, "History of"),
         }
 
     def panels(self, context: Context) -> Sequence[Panel]:
         """The profile at the step, the slider's end, all steps, the picked module."""
         panels: list[Panel] = [_profile(context), _SliderEnd(), _HEAT]
         if context.view.site is not None:
-            panels.append(history_panel(_SIGNAL, context.view.site))
+            panels.append(history_panel(ACTIVATION_SAMPLE_SIGNAL, context.view.site))
         return panels
 
     def body(self, context: Context, content: dict[str, Any]) -> Any:

@@ -10,6 +10,7 @@ from dash import html
 
 from edgeglass_dashboards.cursor import Recent
 from edgeglass_dashboards.findings_view import icon
+from edgeglass_diag.figures.of_run import RECALLS
 from edgeglass_diag.store import Run
 from edgeglass_diag.verdict import Branch, say
 
@@ -32,7 +33,7 @@ def progress(run: Run) -> Any:
 
 
 def announcement(status: str, branches: Sequence[Branch]) -> str:
-    """What a screen reader is told when it changes: not each loss, but the status and the headline finding."""
+    """Return what a screen reader announces when it changes: not each loss, but the status and the headline finding."""
     if not branches:
         return f"Run {status}, no findings."
     finding = branches[0].finding
@@ -43,12 +44,11 @@ def recall_words(recent: Recent) -> str:
     """The latest recall both ways against chance, in a sentence; empty before the first evaluation.
 
     Args:
-        recent: the last readings of ``metric/i2t/R@1``, ``metric/t2i/R@1`` (fractions) and ``metric/n``.
+        recent: the last readings of recall@1 both ways (fractions) and of the number of queries.
     """
-    signals = ("metric/i2t/R@1", "metric/t2i/R@1", "metric/n")
-    if not all(recent.get(signal) for signal in signals):
+    if not all(recent.get(signal) for signal in RECALLS):
         return ""
-    (step, image), (_, text), (_, n) = (recent[signal][-1] for signal in signals)
+    (step, image), (_, text), (_, n) = (recent[signal][-1] for signal in RECALLS)
     return f"At step {step}: image to text {image:.3g}, text to image {text:.3g}; chance {1 / n:.2g} (1 of {n:g})."
 
 

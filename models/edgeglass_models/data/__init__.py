@@ -1,1 +1,1 @@
-"""Image-caption pairs: rendered scenes, a user's own files, and frozen features of either."""
+"""Image-caption pairs: rendered scenes or the user's own files, and frozen features of both."""

@@ -1,4 +1,4 @@
-"""COCO's caption annotations: one JSON file that lists images by id and, each with an image's id, captions."""
+"""COCO caption annotations: a JSON file with a list of images, and a list of captions with image ids."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from edgeglass_models.data.rows import Fault, Row, Rows
 
 
 def coco_rows(path: Path, images: Path | None = None) -> Rows:
-    """One row for each image with all its captions, in the order of ``images``.
+    """Yield one row for each image with all its captions, in the order of ``images`` in the file.
 
     Args:
         path: for example annotations/captions_val2017.json.
-        images: folder of the pictures; where None it is looked for beside the file as COCO unpacks.
+        images: folder of the images; if None it is searched where COCO's archives unpack.
 
     Raises:
-        ValueError: the file is not of that form, or the folder of the pictures is not found.
+        ValueError: if the file is not of that form, or the folder of the images is not found.
     """
     listed, annotations = _content(path)
     captions: dict[Any, list[object]] = {entry["id"]: [] for entry in listed}
@@ -53,7 +53,7 @@ def _content(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
 
 
 def _folder(path: Path, example: str) -> Path:
-    """Where COCO's own archives put the pictures: train2017/ beside annotations/, perhaps below images/."""
+    """Return the folder of the images, such as train2017/ next to annotations/, or below images/."""
     year = path.stem.removeprefix("captions_")
     places = [
         path.parent,

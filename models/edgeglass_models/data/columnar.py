@@ -1,6 +1,6 @@
-"""Parquet and arrow files, a few rows at a time: what is held is a batch of rows, however large the file.
+"""Read parquet and arrow files in batches of rows, in memory that does not grow with the file.
 
-pyarrow is used as it is: `datasets`, when it streams, reads ahead, and its peak grows with a file of pictures.
+This uses pyarrow alone: `datasets` reads ahead when it streams, so that its peak memory grows with the file.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from edgeglass_models.data.rows import one_line
 COLUMNAR = (".parquet", ".arrow")
 _BATCH_BYTES = 16 << 20
 _BATCH_ROWS = 1024
-_BUFFER = 1 << 20  # of a parquet column; without one pyarrow reads it for the whole row group
+_BUFFER = 1 << 20  # bytes of a parquet column; without a buffer pyarrow reads the whole row group
 _MAGIC = b"ARROW1"
 
 Numbered = tuple[int, Mapping[str, Any]]
 
 
 def column_names(path: Path) -> list[str]:
-    """Names of the columns.
+    """Return the names of the columns.
 
     Raises:
-        ValueError: the file cannot be read.
+        ValueError: if the file cannot be read.
     """
     from pyarrow import parquet
 
@@ -39,12 +39,12 @@ def column_names(path: Path) -> list[str]:
 
 
 def column_rows(path: Path, names: Sequence[str], wanted: Sequence[int] | None = None) -> Generator[Numbered]:
-    """Number and cells of each row, or of the wanted ones: numbers from 1, which increase.
+    """Yield number, from 1, and cells of each row, or of the wanted rows in increasing order.
 
-    Of a parquet file, the row groups without a wanted row are not read; an arrow file is read from its beginning.
+    Row groups of a parquet file without a wanted row are skipped; an arrow file is read from its beginning.
 
     Raises:
-        ValueError: the file is damaged.
+        ValueError: if the file is damaged.
     """
     cells = _parquet_cells if path.suffix.lower() == ".parquet" else _arrow_cells
     done = 0
@@ -59,13 +59,13 @@ def column_rows(path: Path, names: Sequence[str], wanted: Sequence[int] | None =
 
 
 class _Wanted:
-    """The numbers of the wanted rows, increasing; None for all."""
+    """Numbers of the wanted rows, from 1, increasing; None for all rows."""
 
     def __init__(self, numbers: Sequence[int] | None) -> None:
         self.numbers = None if numbers is None else np.asarray(numbers, dtype=np.int64)
 
     def among(self, done: int, count: int) -> Sequence[int]:
-        """Those of the next ``count`` rows, counted from 0, when ``done`` have gone before."""
+        """Return indices, from 0, of the wanted rows among the ``count`` rows that follow the first ``done``."""
         if self.numbers is None:
             return range(count)
         low, high = np.searchsorted(self.numbers, [done + 1, done + count + 1])
@@ -86,7 +86,7 @@ def _parquet_cells(path: Path, names: list[str], wanted: _Wanted) -> Generator[N
 
 
 def _batch_rows(group: Any, names: list[str]) -> int:
-    """As many rows as have about 16 MB in these columns, nested ones included."""
+    """Return the number of rows that have about 16 MB in these columns, nested ones included."""
     columns = [group.column(index) for index in range(group.num_columns)]
     size = sum(int(c.total_uncompressed_size) for c in columns if c.path_in_schema.startswith(tuple(names)))
     return max(1, min(_BATCH_ROWS, _BATCH_BYTES * int(group.num_rows) // max(1, size)))
@@ -107,12 +107,12 @@ def _cells(batches: Iterator[Any], names: list[str], wanted: _Wanted, done: int)
         for row in wanted.among(done, batch.num_rows):
             yield done + row + 1, {name: column[row].as_py() for name, column in columns.items()}
         done += batch.num_rows
-        del batch, columns  # before the next one is read
+        del batch, columns  # free the memory before the next batch is read
 
 
 @contextlib.contextmanager
 def _arrow(path: Path, names: Sequence[str] | None = None) -> Iterator[Any]:
-    """A reader of arrow's file format, or of the stream format, in which `datasets` saves; of these columns only."""
+    """Open arrow's file format or stream format, which `datasets` writes, for these columns."""
     from pyarrow import OSFile, ipc
 
     with OSFile(str(path)) as file:
@@ -130,7 +130,7 @@ def _arrow(path: Path, names: Sequence[str] | None = None) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _reading(path: Path, done: int) -> Iterator[None]:
-    """Name file and place of whatever pyarrow raises for a damaged file."""
+    """Turn any exception of pyarrow for a damaged file into a ValueError with file and row."""
     try:
         yield
     except Exception as error:

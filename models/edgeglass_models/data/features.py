@@ -1,8 +1,8 @@
-"""Frozen token features: computed once, kept on disk, memory-mapped.
+"""Frozen token features: computed once, cached on disk, memory-mapped.
 
-A cache entry is a folder named after what determines its content (tower, bytes of the pictures, captions, number
-format), with tokens.npy, text.npy, image_index.npy, and meta.json which holds each file's size and CRC-32, the pictures
-that turned out damaged, and how many captions the tokenizer cut. An entry that does not match them is rebuilt.
+A cache entry is a folder named after a hash of its inputs (tower, bytes of the images, captions, dtype), with
+tokens.npy, text.npy, image_index.npy, and meta.json, which has each file's size and CRC-32, the damaged images, and the
+number of truncated captions. An entry whose files do not match meta.json is rebuilt.
 """
 
 import contextlib
@@ -35,17 +35,21 @@ from edgeglass_models.towers import Tower
 _META = "meta.json"
 _FILES = ("tokens.npy", "text.npy", "image_index.npy")
 _CHUNK = 1 << 22
-# To be changed with what Tower or decode() gives; part of the key.
+# Part of the cache key: change it when the output of Tower or decode() changes.
 _CONTENT = "last block before the final norm, projected text of all captions; EXIF orientation, 16 bits scaled"
 
 
 @dataclass(frozen=True)
 class Features:
-    """What a frozen tower makes of pictures and captions, as memory-mapped arrays (copy-on-write: the files stay).
+    """Features of images and captions by a frozen tower, as memory-mapped copy-on-write arrays.
 
-    Shapes: `tokens` (N, L, D) in the number format asked for, `text` (M, Dt) in float32, `image_index` (M,), the row of
-    each caption's picture, increasing; None means row by row a pair. `damaged` names pictures that could not be
-    decoded and are in none of them, `cut` counts captions longer than the tower's context.
+    Attributes:
+        tokens: (N, L, D) of the requested dtype.
+        text: (M, Dt) of float32.
+        fingerprint: key of the cache entry.
+        image_index: (M,) row of each caption's image, increasing; None if caption i belongs to image i.
+        damaged: images that could not be decoded and are left out.
+        cut: number of captions longer than the tower's context.
     """
 
     tokens: NDArray[Any]
@@ -57,7 +61,7 @@ class Features:
 
 
 def default_cache_dir() -> Path:
-    """Return $EDGEGLASS_CACHE, or ~/.cache/edgeglass-diag where it is not set."""
+    """Return $EDGEGLASS_CACHE, or ~/.cache/edgeglass-diag if it is not set."""
     return Path(os.environ.get("EDGEGLASS_CACHE") or Path.home() / ".cache" / "edgeglass-diag")
 
 
@@ -70,18 +74,18 @@ def cached_features(
     dtype: Literal["float16", "float32"] = "float16",
     progress: bool | None = None,
 ) -> Features:
-    """Return the tower's features of all pairs, from the cache where it has them.
+    """Return the tower's features of all pairs, from the cache if it has them.
 
     Args:
         tower: the frozen tower; its fingerprint covers architecture, preprocessing and weights.
-        pairs: pictures and captions.
-        cache_dir: where entries are kept, `default_cache_dir()` if None.
-        batch_size: pictures, and captions, per forward pass; the result is the same within rounding.
-        dtype: number format of the tokens.
-        progress: show a progress bar on stderr; None means where stderr is a terminal.
+        pairs: images and captions.
+        cache_dir: folder of the cache, `default_cache_dir()` if None.
+        batch_size: images, and captions, per forward pass; it changes results by rounding only.
+        dtype: of the tokens.
+        progress: whether to show a progress bar on stderr; None if stderr is a terminal.
 
     Raises:
-        ValueError: there are no pairs, none can be decoded, or the cache folder cannot be written.
+        ValueError: if there are no pairs, none can be decoded, or the cache folder cannot be written.
     """
     if not len(pairs):
         raise ValueError("pairs: expected at least one pair; got none")
@@ -92,7 +96,7 @@ def cached_features(
         fault = _fault(entry, key)
         if fault is None:
             return _load(entry, key)
-        warnings.warn(f"{entry}: damaged cache is computed anew ({fault})", stacklevel=2)
+        warnings.warn(f"{entry}: damaged cache is computed again ({fault})", stacklevel=2)
     with _writable(folder) as partial:
         batches = _feature_batches(tower, pairs, batch_size, progress)
         _write(partial, key, np.dtype(dtype), batches)
@@ -102,7 +106,7 @@ def cached_features(
 
 @contextlib.contextmanager
 def _writable(folder: Path) -> Iterator[Path]:
-    """A new folder within the cache folder, gone at the end whatever happens."""
+    """Make a new folder in the cache folder; it is removed at the end, also after an exception."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
@@ -117,7 +121,7 @@ def _writable(folder: Path) -> Iterator[Path]:
 
 
 def _put_in_place(partial: Path, entry: Path, key: str) -> None:
-    """Rename to the final name; if another process was first and its entry is sound, that one stays."""
+    """Rename to the final name, unless another process has written a valid entry in the meantime."""
     if entry.exists():
         if _fault(entry, key) is None:
             return
@@ -127,7 +131,7 @@ def _put_in_place(partial: Path, entry: Path, key: str) -> None:
 
 @dataclass(frozen=True)
 class _Inputs:
-    """One batch for the tower: pictures (B, 3, H, W), token ids (C, context), captions per picture, and the rest."""
+    """Input of the tower for one batch: images (B, 3, H, W), token ids (C, context), number of captions per image."""
 
     images: Tensor | None
     token_ids: Tensor | None
@@ -138,7 +142,7 @@ class _Inputs:
 
 @dataclass(frozen=True)
 class _Batch:
-    """What the tower made of one: None where every picture of the batch is damaged."""
+    """Output of the tower for one batch: tokens, text, captions per image; None if every image is damaged."""
 
     arrays: tuple[NDArray[Any], NDArray[Any], list[int]] | None
     damaged: list[Fault]
@@ -146,7 +150,7 @@ class _Batch:
 
 
 def _feature_batches(tower: Tower, pairs: Pairs, batch_size: int, progress: bool | None) -> Iterator[_Batch]:
-    """Features batch by batch; a thread draws or reads the next batch while this one is computed."""
+    """Yield features batch by batch; a thread renders or reads the next batch meanwhile."""
     starts = range(0, len(pairs), batch_size)
     console = Console(stderr=True)
     device = next(tower.parameters()).device
@@ -170,7 +174,7 @@ def _feature_batches(tower: Tower, pairs: Pairs, batch_size: int, progress: bool
 
 
 def _inputs(tower: Tower, pairs: Pairs, pictures: Iterator[Image.Image | Fault], indices: range) -> _Inputs:
-    """Decode the next pictures, each of which is let go before the next one is opened."""
+    """Decode and transform the next images one after the other."""
     images: list[Tensor] = []
     captions: list[tuple[str, ...]] = []
     damaged: list[Fault] = []
@@ -191,7 +195,7 @@ def _inputs(tower: Tower, pairs: Pairs, pictures: Iterator[Image.Image | Fault],
 def _write(folder: Path, key: str, dtype: np.dtype[Any], batches: Iterator[_Batch]) -> None:
     """Write the arrays and meta.json.
 
-    Through plain files, not a writable memory map: a full disk is then an OSError and not a bus error.
+    It writes plain files, not a writable memory map: a full disk then raises OSError instead of a bus error.
     """
     done, damaged, cut = 0, list[Fault](), 0
     with contextlib.ExitStack() as stack:
@@ -217,7 +221,7 @@ def _write(folder: Path, key: str, dtype: np.dtype[Any], batches: Iterator[_Batc
 
 
 class _Rows:
-    """An .npy file that grows by rows; the header is written again when their number is known."""
+    """An .npy file to which rows are appended; its header is rewritten when their number is known."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.count = file, 0
@@ -233,11 +237,11 @@ class _Rows:
     def finish(self) -> None:
         assert self.first is not None
         self.file.seek(0)
-        self.file.write(_header(self.first, self.count))  # as long as the other: numpy pads for more rows
+        self.file.write(_header(self.first, self.count))  # same length as the first header: numpy pads it
 
 
 def _header(rows: NDArray[Any], n: int) -> bytes:
-    """Header of an .npy file with `n` rows of this kind."""
+    """Return the header of an .npy file with `n` rows of this shape and dtype."""
     buffer = io.BytesIO()
     description = np.lib.format.header_data_from_array_1_0(rows) | {"shape": (n, *rows.shape[1:])}
     np.lib.format.write_array_header_1_0(buffer, description)
@@ -245,7 +249,7 @@ def _header(rows: NDArray[Any], n: int) -> bytes:
 
 
 def _fault(entry: Path, key: str) -> str | None:
-    """What is wrong with a cache entry, None if nothing is."""
+    """Return what is wrong with a cache entry, None if it is valid."""
     try:
         meta = json.loads((entry / _META).read_text())
         if meta["key"] != key:
@@ -258,7 +262,7 @@ def _fault(entry: Path, key: str) -> str | None:
             if _crc32(file) != expected["crc32"]:
                 return f"{name} does not match its checksum"
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"{_META} or a file beside it is unreadable: {error!r}"
+        return f"{_META} or an array file is unreadable: {error!r}"
     return None
 
 
@@ -272,6 +276,6 @@ def _crc32(path: Path) -> int:
 
 def _load(entry: Path, key: str) -> Features:
     meta = json.loads((entry / _META).read_text())
-    # Copy-on-write, as torch.from_numpy warns about arrays that cannot be written.
+    # Copy-on-write: torch.from_numpy warns about read-only arrays.
     tokens, text, owners = (np.load(entry / name, mmap_mode="c") for name in _FILES)
     return Features(tokens, text, key, owners, tuple(Fault(**fault) for fault in meta["damaged"]), meta["cut"])

@@ -1,4 +1,4 @@
-"""What the patients train on: pictures, each with its captions, of a user's files or made by us."""
+"""Training data: images, each with its captions, from the user's files or rendered."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from PIL import Image
 
 from edgeglass_models.data.pictures import decode
 from edgeglass_models.data.reading import Source
-from edgeglass_models.data.rows import Fault, Inside, one_line
+from edgeglass_models.data.rows import Fault, StoredAt, one_line
 from edgeglass_models.data.scan import Entry, Scan
 
 
 class Pairs(Protocol):
-    """A sequence of pictures with captions that knows what identifies its content."""
+    """A sequence of images with captions, and a fingerprint of its content."""
 
     @property
     def fingerprint(self) -> str:
-        """Stable hash: the same in every process, another one where the content is another."""
+        """Hash of the content, the same in every process."""
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Return the number of images."""
 
     def __getitem__(self, i: int, /) -> tuple[Image.Image, str]:
-        """Return picture number i and the first of its captions."""
+        """Return image number i and its first caption."""
 
     def captions(self, i: int, /) -> tuple[str, ...]:
-        """All captions of picture number i, at least one."""
+        """Return all captions of image number i, at least one."""
 
     def pictures(self, indices: Sequence[int], /) -> Generator[Image.Image | Fault, None, None]:
-        """Pictures of these numbers, which increase, one at a time; a fault in the place of one that is damaged."""
+        """Yield the images of these increasing numbers; a fault in place of a damaged one."""
 
 
 @dataclass(frozen=True)
-class OwnPairs:
-    """Pictures of a user's files with their captions, read again from the files whenever a picture is asked for.
+class UserPairs:
+    """Images of the user's files with their captions; an image is read from its file at each access.
 
-    Pictures of equal bytes are one picture, with the captions of all.
+    Images of equal bytes are one image, with the captions of all of them.
     """
 
     source: Source
@@ -51,10 +51,10 @@ class OwnPairs:
         return len(self.entries)
 
     def __getitem__(self, i: int) -> tuple[Image.Image, str]:
-        """Return picture number i (RGB) and the first of its captions.
+        """Return image number i in RGB and its first caption.
 
         Raises:
-            ValueError: the picture is damaged, or has changed since the files were scanned.
+            ValueError: if the image is damaged, or has changed since the files were scanned.
         """
         index = range(len(self))[i]
         picture = next(self.pictures([index]))
@@ -63,24 +63,24 @@ class OwnPairs:
         return picture, self.entries[index].captions[0]
 
     def captions(self, i: int) -> tuple[str, ...]:
-        """All captions of picture number i."""
+        """Return all captions of image number i."""
         return self.entries[i].captions
 
     def pictures(self, indices: Sequence[int]) -> Generator[Image.Image | Fault, None, None]:
-        """Pictures of these numbers, one at a time, in one pass over the files that hold them.
+        """Yield the images of these increasing numbers, in one pass over the files that contain them.
 
         Raises:
-            ValueError: the files have changed since they were scanned.
+            ValueError: if the files have changed since they were scanned.
         """
         wanted = [self.entries[i] for i in indices]
-        stored = self.source.stored([entry.found for entry in wanted if isinstance(entry.found, Inside)])
+        stored = self.source.stored([entry.location for entry in wanted if isinstance(entry.location, StoredAt)])
         with contextlib.closing(stored):
             for entry in wanted:
                 yield _picture(_bytes(entry, stored), entry)
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the bytes of every picture and its captions, not over names or times of change."""
+        """SHA-256 over the bytes of every image and its captions; file names and times do not count."""
         digest = hashlib.sha256()
         for entry in self.entries:
             digest.update(repr((entry.digest, entry.captions)).encode())
@@ -88,9 +88,9 @@ class OwnPairs:
 
 
 def _bytes(entry: Entry, stored: Iterator[bytes | None]) -> bytes | None:
-    """The bytes of a picture: its own file's, or the next of those that are stored in a file of many."""
+    """Return the bytes of an image: those of its own file, or the next of ``stored``."""
     try:
-        return entry.found.read_bytes() if isinstance(entry.found, Path) else next(stored, None)
+        return entry.location.read_bytes() if isinstance(entry.location, Path) else next(stored, None)
     except (OSError, ValueError) as error:
         raise ValueError(f"{entry.place}: the data changed while they were read: {one_line(error)}") from error
 
@@ -106,16 +106,16 @@ def _picture(data: bytes | None, entry: Entry) -> Image.Image | Fault:
         return Fault("damaged picture", entry.place, str(error))
 
 
-def split_pairs(scan: Scan, source: Source) -> dict[str, OwnPairs]:
-    """The parts that a scan made.
+def split_pairs(scan: Scan, source: Source) -> dict[str, UserPairs]:
+    """Return the parts of a scan.
 
     Raises:
-        ValueError: a part has no picture.
+        ValueError: if a part has no image.
     """
-    parts: dict[str, OwnPairs] = {}
+    parts: dict[str, UserPairs] = {}
     for name, entries in scan.parts.items():
         if not entries:
-            said = f"; left out: {scan.account}" if scan.account else ""
-            raise ValueError(f"{source.path}: no usable picture for {name} in {scan.account.rows} rows{said}")
-        parts[name] = OwnPairs(source, tuple(entries))
+            left_out = f"; left out: {scan.skipped}" if scan.skipped else ""
+            raise ValueError(f"{source.path}: no usable picture for {name} in {scan.skipped.rows} rows{left_out}")
+        parts[name] = UserPairs(source, tuple(entries))
     return parts

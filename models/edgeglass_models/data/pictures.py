@@ -1,4 +1,4 @@
-"""From the bytes of a picture's file to RGB pixels as a person sees them."""
+"""Decode the bytes of an image file to RGB pixels."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ _SIXTEEN_BITS = 257  # 65535 / 255
 
 
 def check_header(data: bytes) -> None:
-    """Make sure that the bytes begin as a picture does; pixels are not decoded, so their end may still be damaged.
+    """Check the header of an image file; pixels are not decoded, so damage after the header is not found.
 
     Raises:
-        ValueError: they are not a picture, or one of more pixels than Pillow allows (179 million).
+        ValueError: if the bytes are not an image, or one with more pixels than Pillow allows (179 million).
     """
     _open(data).close()
 
 
 def decode(data: bytes) -> Image.Image:
-    """The picture in RGB: turned as its EXIF orientation says, transparency on white, CMYK converted, 16 bits scaled.
+    """Return the image in RGB: EXIF orientation applied, transparency on white, CMYK converted, 16 bits scaled to 8.
 
-    Of an animation the first frame.
+    Of an animation it returns the first frame.
 
     Raises:
-        ValueError: the bytes are not a whole picture, or its pixels are floats, which have no white.
+        ValueError: if the image is damaged, or its pixels are floats, whose range is unknown.
     """
     with _open(data) as opened:
         try:
             image = ImageOps.exif_transpose(opened)
-        except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's readers raise for damage
+        except (OSError, SyntaxError, ValueError, EOFError) as error:  # raised by Pillow for damaged files
             raise ValueError(f"not a whole picture ({one_line(error)})") from error
         if image.mode == "F":
-            raise ValueError("floating-point pixels, of which nothing says what is white")
+            raise ValueError("floating-point pixels, whose range is unknown")
         if image.mode.startswith("I"):
             return Image.fromarray((np.asarray(image).clip(0, 65535) // _SIXTEEN_BITS).astype(np.uint8)).convert("RGB")
         if not image.has_transparency_data:

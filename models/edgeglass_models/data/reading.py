@@ -1,4 +1,4 @@
-"""Which reader fits what a user points to: a file, a folder, or a pattern of several."""
+"""Choose the reader for the user's data: a file, a folder, or a pattern of files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 from edgeglass_models.data.coco import coco_rows
-from edgeglass_models.data.rows import Inside, Rows
+from edgeglass_models.data.rows import Rows, StoredAt
 from edgeglass_models.data.shards import shard_rows, stored_members
 from edgeglass_models.data.tables import TABLES, Columns, stored_pictures, table_rows
 
@@ -22,9 +22,12 @@ FORMATS = f"{', '.join(TABLES)}, COCO .json, .tar shards, or a folder with one o
 
 @dataclass(frozen=True)
 class Source:
-    """Where pictures and captions are: `path` is a file, a folder, or a pattern (``*``, ``{000..009}``, ``{a,b}``).
+    """Images and captions on disk.
 
-    `images` is the folder that picture paths are relative to, where it is not the file's own.
+    Attributes:
+        path: a file, a folder, or a pattern (``*``, ``{000..009}``, ``{a,b}``).
+        images: folder to which image paths are relative; None for the folder of the file.
+        columns: names of the columns of a table.
     """
 
     path: Path
@@ -32,10 +35,10 @@ class Source:
     columns: Columns = field(default_factory=Columns)
 
     def rows(self) -> Rows:
-        """All rows in order: files sorted by name, rows as they stand. Nothing is held but the row.
+        """Yield all rows: files sorted by name, rows in file order; one row is in memory at a time.
 
         Raises:
-            ValueError: nothing is there, the form is unknown, or a file is unreadable as a whole.
+            ValueError: if there is no file, its format is unknown, or a whole file is unreadable.
         """
         for file in self.files():
             suffix = file.suffix.lower()
@@ -48,24 +51,28 @@ class Source:
             else:
                 raise ValueError(f"{file}: expected {FORMATS}; got a file that ends in {suffix or 'nothing'}")
 
-    def stored(self, places: Sequence[Inside]) -> Generator[bytes | None]:
-        """The bytes that stand at these places, which come as rows() gave them; None where there are none any more.
+    def stored(self, locations: Sequence[StoredAt]) -> Generator[bytes | None]:
+        """Yield the bytes at these locations, in the order of rows(); None if there are no bytes any more.
 
-        Only what holds them is read: row groups of parquet, members of a tar. (What is compressed as a whole, and an
-        arrow file, is read up to there.)
+        It reads only the row groups of a parquet file, or members of a tar, that contain them; a compressed tar and an
+        arrow file are read from the beginning.
 
         Raises:
-            ValueError: a file cannot be read.
+            ValueError: if a file cannot be read.
         """
-        for file, inside in groupby(places, key=lambda place: place.file):
-            positions = [place.position for place in inside]
+        for file, group in groupby(locations, key=lambda location: location.file):
+            positions = [location.position for location in group]
             if file.name.lower().endswith(_SHARDS):
                 yield from stored_members(file, positions)
             else:
                 yield from stored_pictures(file, self.columns, positions)
 
     def files(self) -> list[Path]:
-        """The files that `path` stands for."""
+        """Return the files that match `path`.
+
+        Raises:
+            ValueError: if a file does not exist.
+        """
         if self.path.is_dir():
             return _in_folder(self.path)
         names = _expand(str(self.path))
@@ -77,7 +84,7 @@ class Source:
 
 
 def _matching(name: str) -> list[Path]:
-    """The file of that name, else what it matches as a pattern, else itself: a file may have brackets in its name."""
+    """Return the file of this name, else the matches of the name as a pattern; a file name may contain brackets."""
     found = [] if Path(name).exists() else sorted(glob.glob(name))
     return [Path(match) for match in found] or [Path(name)]
 
@@ -93,7 +100,7 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def _expand(pattern: str) -> list[str]:
-    """Braces as a shell expands them: {a,b}, and {000..009} with the width of its numbers."""
+    """Return the pattern with braces expanded as by a shell: {a,b}, and {000..009} with leading zeros."""
     match = _BRACES.search(pattern)
     if match is None:
         return [pattern]

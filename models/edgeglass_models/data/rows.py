@@ -1,4 +1,4 @@
-"""What a file of pictures and captions says, row by row, and the account of what cannot be used."""
+"""Rows of image and captions from a user's files, and a count of the unusable ones."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Inside:
-    """Where bytes stand in a file of many: `position` is the number of a table's row, or an offset in a tar."""
+class StoredAt:
+    """Location of an image in a file of many: `position` is the number of a table's row, or an offset in a tar."""
 
     file: Path
     position: int
@@ -17,20 +17,24 @@ class Inside:
 
 @dataclass(frozen=True)
 class Row:
-    """One picture with what stands as its captions: `place` names file and row, `picture` is its bytes or its file.
+    """One image with its captions, not yet checked.
 
-    `inside` says where bytes are found again.
+    Attributes:
+        place: file and row, for messages.
+        picture: bytes of the image, or its file.
+        captions: values of the caption field.
+        stored_at: where to read bytes again; None if the image has a file of its own.
     """
 
     place: str
     picture: bytes | Path
     captions: tuple[object, ...]
-    inside: Inside | None = None
+    stored_at: StoredAt | None = None
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that cannot be used: its kind, a noun in the singular such as "empty caption", and where it stands."""
+    """An unusable row, image or caption: its kind, a singular noun such as "empty caption", and its place."""
 
     kind: str
     place: str
@@ -44,27 +48,27 @@ Rows = Iterator[Row | Fault]
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, in one line."""
+    """Return the message of an error in one line."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 @dataclass
-class Account:
-    """How much was read and what of it could not be used, by kind, with the first of each."""
+class SkippedRows:
+    """Number of rows read, and of unusable ones by kind, with the first of each kind."""
 
     rows: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     first: dict[str, Fault] = field(default_factory=dict)
 
     def add(self, fault: Fault) -> None:
-        """Count one more."""
+        """Count an unusable one."""
         self.counts[fault.kind] = self.counts.get(fault.kind, 0) + 1
         self.first.setdefault(fault.kind, fault)
 
     def __bool__(self) -> bool:
-        """Whether anything could not be used."""
+        """Return whether anything is unusable."""
         return bool(self.counts)
 
     def __str__(self) -> str:
-        said = [f"{count} x {kind} (first: {self.first[kind]})" for kind, count in self.counts.items()]
-        return "; ".join(said)
+        kinds = [f"{count} x {kind} (first: {self.first[kind]})" for kind, count in self.counts.items()]
+        return "; ".join(kinds)

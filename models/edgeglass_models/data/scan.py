@@ -1,7 +1,7 @@
-"""One pass over a user's files: which pictures with which captions are there, and which part each falls into.
+"""One pass over the user's files: list images with their captions and assign each to a part.
 
-Pictures are told apart by their bytes. So all captions of a picture, and copies of it under other names, fall into the
-same part, and nothing that was trained on is tested on under another name.
+Images are identified by their bytes: all captions of an image, and its copies under other names, are in the same part,
+so that no training image is in the test set under another name.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 
 from edgeglass_models.data.pictures import check_header
 from edgeglass_models.data.reading import Source
-from edgeglass_models.data.rows import Account, Fault, Inside, Row
+from edgeglass_models.data.rows import Fault, Row, SkippedRows, StoredAt
 
 Part = Literal["train", "val", "test"]
 SHARES: Mapping[Part, float] = {"test": 0.1, "val": 0.1, "train": 0.8}
@@ -22,10 +22,17 @@ SHARES: Mapping[Part, float] = {"test": 0.1, "val": 0.1, "train": 0.8}
 
 @dataclass(frozen=True)
 class Entry:
-    """A usable picture: the row that first has it, its own file or where it is inside of one, SHA-256, captions."""
+    """A usable image.
+
+    Attributes:
+        place: file and row where it first occurs, for messages.
+        location: its own file, or its location in a file of many.
+        digest: SHA-256 of its bytes, in hexadecimal.
+        captions: at least one.
+    """
 
     place: str
-    found: Path | Inside
+    location: Path | StoredAt
     digest: str
     captions: tuple[str, ...]
 
@@ -33,45 +40,45 @@ class Entry:
 @dataclass
 class _Draft:
     place: str
-    found: Path | Inside
+    location: Path | StoredAt
     part: str
     captions: list[str]
 
 
 @dataclass
 class Scan:
-    """What one pass found: the entries of each part in the order of the files, and the account of the rest."""
+    """Result of one pass: the entries of each part in the order of the files, and the count of unusable rows."""
 
     parts: dict[str, list[Entry]]
-    account: Account
+    skipped: SkippedRows
 
 
 def scan(source: Source, limits: Mapping[str, int | None], *, seed: int = 0) -> Scan:
-    """Read every row once, decode none.
+    """Return the usable images of a source by part; every row is read once, no image is decoded.
 
     Args:
         source: the files.
-        limits: pictures of each part at most, None for all; reading ends when all parts are full, at the next new
-            picture. Where the only part is "all", every picture falls into it.
-        seed: another seed, other parts.
+        limits: largest number of images of each part, None for no limit; reading ends at the next new image once all
+            parts are full. With the only part "all", every image is assigned to it.
+        seed: of the assignment to parts.
 
     Raises:
-        ValueError: see Source.rows.
+        ValueError: as Source.rows.
     """
     state = _Pass(limits, seed)
     for row in source.rows():
-        state.account.rows += 1
+        state.skipped.rows += 1
         if isinstance(row, Fault):
-            state.account.add(row)
+            state.skipped.add(row)
             continue
-        if not state.take(row):
-            state.account.rows -= 1
+        if not state.add(row):
+            state.skipped.rows -= 1
             break
     return state.result()
 
 
 def _bytes(row: Row) -> bytes | Fault:
-    """The bytes of a row's picture."""
+    """Return the bytes of a row's image, or a fault if its file cannot be read."""
     if isinstance(row.picture, bytes):
         return row.picture
     try:
@@ -82,31 +89,31 @@ def _bytes(row: Row) -> bytes | Fault:
         return Fault("unreadable picture", row.place, f"{row.picture}: {error.strerror}")
 
 
-def _found(row: Row) -> Path | Inside:
-    """Where the bytes of a row's picture can be read again."""
+def _location(row: Row) -> Path | StoredAt:
+    """Return where the bytes of a row's image can be read again."""
     if isinstance(row.picture, Path):
         return row.picture
-    assert row.inside is not None
-    return row.inside
+    assert row.stored_at is not None
+    return row.stored_at
 
 
 @dataclass
 class _Pass:
     limits: Mapping[str, int | None]
     seed: int
-    account: Account = field(default_factory=Account)
+    skipped: SkippedRows = field(default_factory=SkippedRows)
     drafts: dict[str, _Draft] = field(default_factory=dict)
     digests: dict[Path, str | Fault] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.counts = dict.fromkeys(self.limits, 0)
 
-    def take(self, row: Row) -> bool:
-        """Take a row in; False where it is new and every part is full."""
+    def add(self, row: Row) -> bool:
+        """Add a row; return False if its image is new and every part is full."""
         captions = self._captions(row)
         digest = self._digest(row)
         if isinstance(digest, Fault):
-            self.account.add(Fault(digest.kind, row.place, digest.detail))
+            self.skipped.add(Fault(digest.kind, row.place, digest.detail))
             return True
         draft = self.drafts.get(digest)
         if draft is None:
@@ -116,39 +123,39 @@ class _Pass:
             if not captions or self._full(part):
                 return True
             self.counts[part] += 1
-            draft = self.drafts[digest] = _Draft(row.place, _found(row), part, [])
+            draft = self.drafts[digest] = _Draft(row.place, _location(row), part, [])
         draft.captions += captions
         return True
 
     def result(self) -> Scan:
-        """The entries by part."""
+        """Return the entries by part."""
         parts: dict[str, list[Entry]] = {part: [] for part in self.limits}
         for digest, draft in self.drafts.items():
-            parts[draft.part].append(Entry(draft.place, draft.found, digest, tuple(draft.captions)))
-        return Scan(parts, self.account)
+            parts[draft.part].append(Entry(draft.place, draft.location, digest, tuple(draft.captions)))
+        return Scan(parts, self.skipped)
 
     def _full(self, part: str) -> bool:
         limit = self.limits[part]
         return limit is not None and self.counts[part] >= limit
 
     def _captions(self, row: Row) -> list[str]:
-        """The usable captions, stripped; the others are counted."""
+        """Return the usable captions, stripped, and count the others."""
         usable = []
         for caption in row.captions:
             if caption is None:
-                self.account.add(Fault("empty caption", row.place, "none"))
+                self.skipped.add(Fault("empty caption", row.place, "none"))
             elif not isinstance(caption, str):
-                self.account.add(Fault("caption that is no text", row.place, f"{type(caption).__name__} {caption!r}"))
+                self.skipped.add(Fault("caption that is no text", row.place, f"{type(caption).__name__} {caption!r}"))
             elif not caption.strip():
-                self.account.add(Fault("empty caption", row.place, repr(caption)))
+                self.skipped.add(Fault("empty caption", row.place, repr(caption)))
             else:
                 usable.append(caption.strip())
         if not row.captions:
-            self.account.add(Fault("empty caption", row.place, "an empty list"))
+            self.skipped.add(Fault("empty caption", row.place, "an empty list"))
         return usable
 
     def _digest(self, row: Row) -> str | Fault:
-        """SHA-256 of the picture's bytes, after a look at its header; each file is read once."""
+        """Return the SHA-256 of the image's bytes after a check of its header; each file is read once."""
         if isinstance(row.picture, bytes):
             return _checked_digest(row)
         if row.picture not in self.digests:
@@ -169,7 +176,7 @@ def _checked_digest(row: Row) -> str | Fault:
 
 
 def _part(digest: str, seed: int) -> Part:
-    """Part of a picture by a hash of its content: it stays when other pictures come or go."""
+    """Return the part of an image by a hash of its content, which does not depend on other images."""
     hashed = hashlib.blake2b(f"{seed}/{digest}".encode(), digest_size=8).digest()
     position, border = int.from_bytes(hashed, "big") / 2**64, 0.0
     for part, share in SHARES.items():

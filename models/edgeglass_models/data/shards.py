@@ -1,4 +1,4 @@
-"""WebDataset shards: tar files in which a sample is the run of members that share a name up to its first dot."""
+"""WebDataset shards: tar files in which consecutive members with the same name up to the first dot are a sample."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Generator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from edgeglass_models.data.rows import Fault, Inside, Row, Rows, one_line
+from edgeglass_models.data.rows import Fault, Row, Rows, StoredAt, one_line
 
 _PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm")
 _TEXTS = ("txt", "caption", "text")
@@ -16,7 +16,7 @@ _BLOCK = 512
 
 
 class _Member(NamedTuple):
-    """Where a member's header stands in the tar, and its content."""
+    """Offset of a member's header in the tar, and its content."""
 
     offset: int
     data: bytes
@@ -26,12 +26,12 @@ _Sample = dict[str, _Member]
 
 
 def shard_rows(path: Path, caption_key: str | None = None) -> Rows:
-    """Samples of one shard: a picture, and a caption in .txt or under `caption_key` ("caption") of .json.
+    """Yield the samples of a shard: an image, and a caption in .txt or under `caption_key` ("caption") of .json.
 
-    A shard that is cut off or damaged in the middle gives the samples before that place and then a fault.
+    A truncated or damaged shard yields the samples before the damage and then a fault.
 
     Raises:
-        ValueError: the file is no tar at all.
+        ValueError: if the file is not a tar.
     """
     done = 0
     try:
@@ -47,7 +47,7 @@ def shard_rows(path: Path, caption_key: str | None = None) -> Rows:
                 key = name
                 file = archive.extractfile(member)
                 sample[extension] = _Member(member.offset, b"" if file is None else file.read())
-            # Python's tarfile takes a damaged header for the end; a real end is a block of zeros.
+            # tarfile treats a damaged header as the end of the archive; a real end is a block of zeros.
             if archive.fileobj is None or not _ends_here(archive):
                 raise tarfile.ReadError("no end of archive where the last member ends")
             if sample:
@@ -61,10 +61,10 @@ def shard_rows(path: Path, caption_key: str | None = None) -> Rows:
 
 
 def stored_members(path: Path, offsets: Sequence[int]) -> Generator[bytes | None]:
-    """The bytes of the members whose headers stand at these offsets, None where there is none.
+    """Yield the bytes of the members whose headers are at these offsets; None for one that is not a file.
 
     Raises:
-        ValueError: the file is no tar.
+        ValueError: if the file is not a tar.
     """
     try:
         with tarfile.open(path) as archive:
@@ -78,7 +78,7 @@ def stored_members(path: Path, offsets: Sequence[int]) -> Generator[bytes | None
 
 
 def _parts(name: str) -> tuple[str, str]:
-    """(key, extension): "a/0001.seg.png" is ("a/0001", "seg.png"), as webdataset splits it."""
+    """Return (key, extension) as webdataset splits a name: "a/0001.seg.png" is ("a/0001", "seg.png")."""
     path = PurePosixPath(name)
     stem, _, extension = path.name.partition(".")
     return str(path.with_name(stem or path.name)), extension.lower()
@@ -89,17 +89,17 @@ def _row(path: Path, key: str, sample: _Sample, caption_key: str | None) -> Row 
     picture = next((sample[extension] for extension in _PICTURES if extension in sample), None)
     if picture is None:
         return Fault("sample without a picture", place, f"has {', '.join(sample)}")
-    inside = Inside(path, picture.offset)
+    location = StoredAt(path, picture.offset)
     text = None if caption_key else next((sample[extension] for extension in _TEXTS if extension in sample), None)
     try:
         if text is not None:
-            return Row(place, picture.data, (text.data.decode("utf-8"),), inside)
+            return Row(place, picture.data, (text.data.decode("utf-8"),), location)
         if "json" not in sample:
             return Fault("sample without a caption", place, f"has {', '.join(sample)}")
         caption = json.loads(sample["json"].data.decode("utf-8")).get(caption_key or "caption")
     except (UnicodeDecodeError, ValueError, AttributeError) as error:
         return Fault("caption that is unreadable", place, str(error))
-    return Row(place, picture.data, tuple(caption) if isinstance(caption, list) else (caption,), inside)
+    return Row(place, picture.data, tuple(caption) if isinstance(caption, list) else (caption,), location)
 
 
 def _ends_here(archive: tarfile.TarFile) -> bool:
@@ -109,7 +109,7 @@ def _ends_here(archive: tarfile.TarFile) -> bool:
 
 
 def _begins_as_tar(path: Path) -> bool:
-    """Whether the first header is that of a tar, so that what is wrong came later."""
+    """Return whether the file begins with the header of a tar."""
     try:
         with tarfile.open(path) as archive:
             return archive.next() is not None

@@ -1,7 +1,7 @@
 """Tables with a column of pictures and a column of captions: CSV, TSV, JSON lines, parquet, arrow.
 
-CSV and JSON lines are read here: pandas, which `datasets` reads CSV with, takes captions such as "null" for missing and
-knows no line numbers.
+CSV and JSON lines are parsed here: pandas, which `datasets` uses for CSV, reads captions such as "null" as missing and
+does not report line numbers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeglass_models.data.columnar import COLUMNAR, column_names, column_rows
-from edgeglass_models.data.rows import Fault, Inside, Row, Rows
+from edgeglass_models.data.rows import Fault, Row, Rows, StoredAt
 
 IMAGE_COLUMNS = ("image", "image_path", "filepath", "file_name", "filename", "path")
 CAPTION_COLUMNS = ("caption", "captions", "text", "title")
@@ -26,16 +26,16 @@ Cells = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the two columns; None means the only known name that is there."""
+    """Names of the image and caption columns; None to find a known name in the table."""
 
     image: str | None = None
     caption: str | None = None
 
     def among(self, names: Iterable[str], where: Path) -> tuple[str, str]:
-        """The two names in a table that has these columns.
+        """Return the names of the image and caption columns among the columns of a table.
 
         Raises:
-            ValueError: when one is missing, or several known names are there and none was chosen.
+            ValueError: if one is missing, or several known names are there and none was chosen.
         """
         have = list(names)
         image = _chosen("image", self.image, IMAGE_COLUMNS, have, where)
@@ -43,13 +43,13 @@ class Columns:
 
 
 def table_rows(path: Path, columns: Columns, folder: Path) -> Rows:
-    """Rows of one table; pictures given as paths are relative to `folder`.
+    """Yield the rows of a table; image paths are relative to `folder`.
 
-    A cell of the image column is a path, bytes, or both as `datasets` keeps pictures (``{"bytes", "path"}``); a cell of
-    the caption column a text or a list of texts.
+    A cell of the image column is a path, bytes, or a mapping of both as in `datasets` (``{"bytes", "path"}``); a cell
+    of the caption column is a text or a list of texts.
 
     Raises:
-        ValueError: the file cannot be read or lacks a column.
+        ValueError: if the file cannot be read or lacks a column.
     """
     names: tuple[str, str] | None = None
     word = "row" if path.suffix.lower() in COLUMNAR else "line"
@@ -58,17 +58,17 @@ def table_rows(path: Path, columns: Columns, folder: Path) -> Rows:
             yield cells
             continue
         names = names or columns.among(cells, path)
-        yield _row(cells, names, folder, Inside(path, number), f"{path} {word} {number}")
+        yield _row(cells, names, folder, StoredAt(path, number), f"{path} {word} {number}")
 
 
-def _row(cells: Cells, names: tuple[str, str], folder: Path, inside: Inside, where: str) -> Row | Fault:
-    if None in cells:  # so csv.DictReader names fields beyond the header
+def _row(cells: Cells, names: tuple[str, str], folder: Path, location: StoredAt, where: str) -> Row | Fault:
+    if None in cells:  # csv.DictReader's key of fields beyond the header
         return Fault("row with more fields than columns", where, "a caption with a comma needs quotes")
     picture, captions = _picture(cells.get(names[0]), folder, where), cells.get(names[1])
     if isinstance(picture, Fault):
         return picture
     several = tuple(captions) if isinstance(captions, list | tuple) else (captions,)
-    return Row(where, picture, several, inside if isinstance(picture, bytes) else None)
+    return Row(where, picture, several, location if isinstance(picture, bytes) else None)
 
 
 def _picture(cell: object, folder: Path, where: str) -> bytes | Path | Fault:
@@ -120,15 +120,15 @@ def _columnar(path: Path, columns: Columns) -> Iterator[tuple[int, Cells]]:
 
 
 def stored_pictures(path: Path, columns: Columns, numbers: Sequence[int]) -> Generator[bytes | None]:
-    """The bytes of the pictures that stand in these rows of a parquet or arrow file, None where there are none.
+    """Yield the bytes of the images in these rows of a parquet or arrow file; None for a row without bytes.
 
     Args:
         path: the file.
-        columns: as given to table_rows.
-        numbers: of rows, from 1, increasing.
+        columns: as in table_rows.
+        numbers: of the rows, from 1, increasing.
 
     Raises:
-        ValueError: the file cannot be read or lacks the column.
+        ValueError: if the file cannot be read or lacks the column.
     """
     image, _ = columns.among(column_names(path), path)
     for _, cells in column_rows(path, [image], numbers):

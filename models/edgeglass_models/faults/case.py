@@ -1,4 +1,4 @@
-"""What a case of the bench is: a named change to a healthy training, with the codes that name it."""
+"""Cases of the bench: a named change to a healthy training, with the codes of rules that name it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ Change = Callable[[Setup], object]
 
 @dataclass(frozen=True)
 class Case:
-    """One case.
+    """A fault or a healthy variant.
 
     Attributes:
-        name: of the function that makes the change, with dashes.
-        summary: its docstring's first line.
-        expected: codes that name the fault; none for a healthy variant.
-        places: sites of which a finding's begins with one, where the fault sits; none where it has no place.
-        acts: the step from which on it can act.
+        name: name of the function that makes the change, with dashes.
+        summary: first line of its docstring.
+        expected: codes of rules that name the fault; empty for a healthy variant.
+        places: prefixes of the sites of the fault; empty if it has no site of its own.
+        acts: first optimizer step at which the fault can have an effect.
         fast: whether it belongs to the fast subset.
+        change: function that makes the change.
     """
 
     name: str
@@ -35,13 +36,13 @@ class Case:
     change: Change
 
     def job(self, seed: int) -> FaultJob:
-        """The training of this case with a seed."""
+        """Return the training of this case with a seed."""
         return FaultJob(self, seed)
 
 
 @dataclass(frozen=True)
 class FaultJob:
-    """A training of a case, as the doctor runs it."""
+    """A training of a case, as a job of the bench."""
 
     case: Case
     seed: int
@@ -53,15 +54,15 @@ class FaultJob:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What tells it apart."""
+        """Case, summary and seed."""
         return {"case": self.case.name, "summary": self.case.summary, "seed": self.seed}
 
     def prepare(self) -> int:
-        """Number of optimizer steps."""
+        """Return the number of optimizer steps."""
         return self._setup().steps
 
     def train(self, out: Path, log: Callable[[Mapping[str, float], int], None]) -> dict[str, Any]:
-        """Train; returns the last metrics."""
+        """Train and return the last metrics."""
         return dict(train(self._setup(), log))
 
     def _setup(self) -> Setup:
@@ -71,7 +72,7 @@ class FaultJob:
 
 
 class Cases:
-    """A list that functions add themselves to."""
+    """A registry of cases; its methods are decorators of the functions that make the changes."""
 
     def __init__(self) -> None:
         self.all: list[Case] = []
@@ -79,11 +80,18 @@ class Cases:
     def fault(
         self, *expected: str, at: tuple[str, ...] = (), acts: int = 0, fast: bool = False
     ) -> Callable[[Change], Change]:
-        """Declare a function a fault: what names it, where it sits, from when on it acts."""
+        """Register a function as a fault.
+
+        Args:
+            expected: codes of rules that name the fault.
+            at: prefixes of its sites.
+            acts: first optimizer step at which it can have an effect.
+            fast: whether it belongs to the fast subset.
+        """
         return lambda change: self._add(change, expected, at, acts, fast)
 
     def healthy(self, *, fast: bool = False) -> Callable[[Change], Change]:
-        """Declare a function a healthy variant."""
+        """Register a function as a healthy variant."""
         return lambda change: self._add(change, (), (), 0, fast)
 
     def _add(self, change: Change, expected: tuple[str, ...], at: tuple[str, ...], acts: int, fast: bool) -> Change:

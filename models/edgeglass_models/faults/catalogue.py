@@ -19,5 +19,5 @@ _FAMILIES = (init, optimization, loss, data, attention, evaluation, precision, h
 
 
 def all_cases() -> list[Case]:
-    """Faults by family, then the healthy variants."""
+    """Return the faults by family, then the healthy variants."""
     return [case for family in _FAMILIES for case in family.cases.all]

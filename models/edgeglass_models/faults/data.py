@@ -55,7 +55,7 @@ def the_same_order_in_every_epoch(setup: Setup) -> None:
 
 @cases.fault("EG502")
 def duplicate_captions(setup: Setup) -> None:
-    """Every caption stands four times in its batch, beside other images."""
+    """Every caption occurs four times in its batch, with different images."""
     changed(setup, tokens=lambda tokens: tokens[: len(tokens) // 4].repeat(4, 1))
 
 

@@ -63,7 +63,7 @@ def recall_of_a_single_argsort(setup: Setup) -> None:
 
 @cases.fault("EG602", acts=40)
 def recall_in_percent(setup: Setup) -> None:
-    """Recalls are logged as percent beside fractions."""
+    """Recalls are logged in percent instead of as fractions."""
     setup.recalls = lambda image, text: {name: 100 * value for name, value in recalls(image, text).items()}
 
 

@@ -14,14 +14,14 @@ from edgeglass_models.faults.training import Setup
 cases = Cases()
 
 
-def _hidden(name: str) -> Any:
-    def hide(model: Any) -> None:
-        setattr(model, name, WithoutGradients(getattr(model, name)))
+def _under_no_grad(name: str) -> Any:
+    def wrap(model: Any) -> None:
+        setattr(model, name, NoGrad(getattr(model, name)))
 
-    return hide
+    return wrap
 
 
-def _without(prefix: str) -> Any:
+def _optimizer_without(prefix: str) -> Any:
     def optimizer(model: nn.Module, setup: Setup) -> Optimizer:
         held = [p for name, p in model.named_parameters() if not name.startswith(prefix) and p.requires_grad]
         return AdamW(held, lr=setup.lr, weight_decay=setup.weight_decay)
@@ -29,7 +29,7 @@ def _without(prefix: str) -> Any:
     return optimizer
 
 
-class WithoutGradients(nn.Module):
+class NoGrad(nn.Module):
     """Runs a module without recording gradients."""
 
     def __init__(self, inner: nn.Module) -> None:
@@ -38,7 +38,7 @@ class WithoutGradients(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """What the module gives."""
+        """Return the output of the module, without a gradient."""
         result: Tensor = self.inner(x)
         return result
 
@@ -46,25 +46,25 @@ class WithoutGradients(nn.Module):
 @cases.fault("EG003", at=("text_proj",), fast=True)
 def head_outside_the_optimizer(setup: Setup) -> None:
     """The projection of the texts is in no optimizer."""
-    setup.optimizer = _without("text_proj")
+    setup.optimizer = _optimizer_without("text_proj")
 
 
 @cases.fault("EG003", at=("visual",))
 def tower_outside_the_optimizer(setup: Setup) -> None:
     """A tower that starts at random is in no optimizer."""
-    setup.optimizer = _without("visual")
+    setup.optimizer = _optimizer_without("visual")
 
 
 @cases.fault("EG005", at=("image_proj",))
 def no_grad_around_the_head(setup: Setup) -> None:
     """A trainable projection runs under no_grad."""
-    setup.alter.append(_hidden("image_proj"))
+    setup.alter.append(_under_no_grad("image_proj"))
 
 
 @cases.fault("EG005", at=("textual",))
 def no_grad_around_a_tower(setup: Setup) -> None:
     """A trainable tower runs under no_grad."""
-    setup.alter.append(_hidden("textual"))
+    setup.alter.append(_under_no_grad("textual"))
 
 
 @cases.fault("EG005", at=("visual",))

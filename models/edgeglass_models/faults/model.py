@@ -1,4 +1,4 @@
-"""A CLIP of a hundred thousand weights: two small transformers and a learned logit scale."""
+"""A CLIP with about 100 000 parameters: two small transformers and a learned logit scale."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Attention(nn.Module):
         self.sharpness = 1.0
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Mix (B, L, D)."""
+        """Return the attention output (B, L, D)."""
         query, key, value = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.to_qkv(x).chunk(3, dim=-1)
         )
@@ -49,7 +49,7 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Refine (B, L, D)."""
+        """Return the block's output (B, L, D)."""
         x = x + self.attention(self.norm_attention(x), mask)
         refined: Tensor = x + self.mlp(self.norm_mlp(x))
         return refined
@@ -66,7 +66,7 @@ class Vision(nn.Module):
         self.norm = norm(width)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Embed images."""
+        """Embed images (B, 3, 16, 16) as (B, D)."""
         x = self.patches(images).flatten(2).mT + self.position
         for block in self.blocks:
             x = block(x)
@@ -75,7 +75,7 @@ class Vision(nn.Module):
 
 
 class Text(nn.Module):
-    """Embeddings, blocks, the token where EOS stands. (B, L) -> (B, D)."""
+    """Token embeddings, blocks, pooling at the EOS token. (B, L) -> (B, D)."""
 
     def __init__(self, width: int, depth: int, heads: int, dropout: float, norm: Norm) -> None:
         super().__init__()
@@ -86,11 +86,11 @@ class Text(nn.Module):
         self.norm = norm(width)
 
     def mask(self, tokens: Tensor) -> Tensor:
-        """Which tokens count, (B, L)."""
+        """Return which tokens are not padding, (B, L) of bool."""
         return tokens != PAD
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Embed texts."""
+        """Embed texts (B, L) as (B, D)."""
         x = self.words(tokens) + self.position
         for block in self.blocks:
             x = block(x, self.mask(tokens))
@@ -107,8 +107,8 @@ class TinyDual(nn.Module):
         depth: blocks of each tower.
         heads: heads of each attention.
         embed: width of the embedding.
-        dropout: behind each MLP.
-        norm: makes the norms.
+        dropout: probability of the dropout after each MLP.
+        norm: function from a width to a norm layer.
         temperature: initial temperature.
     """
 
@@ -133,14 +133,14 @@ class TinyDual(nn.Module):
         self.normalize: Callable[[Tensor], Tensor] = lambda x: normalize(x, dim=-1)
 
     def scale(self) -> Tensor:
-        """Logit scale, at most ``max_scale``."""
+        """Return the logit scale, at most ``max_scale``."""
         return self.log_scale.exp().clamp(max=self.max_scale)
 
     def encode(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings before normalisation, (B, E) each."""
+        """Return the embeddings of both sides before normalisation, (B, E) each."""
         return self.image_proj(self.visual(images)), self.text_proj(self.textual(tokens))
 
     def forward(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Unit embeddings of both sides and the scale."""
+        """Return the unit embeddings of both sides, (B, E) each, and the logit scale."""
         image, text = self.encode(images, tokens)
         return self.normalize(image), self.normalize(text), self.scale()

@@ -43,7 +43,7 @@ def steps_skipped_for_ever(setup: Setup) -> None:
 
 @cases.fault("EG806")
 def gradients_made_finite(setup: Setup) -> None:
-    """Some captions have an embedding of zero, whose direction is NaN; logits and gradients are swept clean of it."""
+    """Some captions have an embedding of zero, whose direction is NaN; nan_to_num hides it in logits and gradients."""
 
     def loss(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
         kept = torch.ones(len(text), 1)
@@ -53,7 +53,7 @@ def gradients_made_finite(setup: Setup) -> None:
         labels = torch.arange(len(logits))
         return (cross_entropy(logits, labels) + cross_entropy(logits.T, labels)) / 2
 
-    def swept(model: nn.Module, optimizer: Optimizer, setup: Setup, step: int) -> None:
+    def without_nan(model: nn.Module, optimizer: Optimizer, setup: Setup, step: int) -> None:
         optimizer.zero_grad()
         torch.autograd.backward(setup.forward(model, setup.batches(setup, step), setup))
         for parameter in model.parameters():
@@ -61,7 +61,7 @@ def gradients_made_finite(setup: Setup) -> None:
                 parameter.grad.nan_to_num_()
         optimizer.step()
 
-    setup.loss, setup.update = loss, swept
+    setup.loss, setup.update = loss, without_nan
 
 
 @cases.fault("EG205")
@@ -88,25 +88,25 @@ def logarithm_of_zero(setup: Setup) -> None:
     setup.loss = loss
 
 
-def prefixes(model: Any, dims: tuple[int, ...], *, first: bool) -> Any:
-    """A Matryoshka loss: slice, then normalise; or the other way round."""
+def prefixes(model: Any, dims: tuple[int, ...], *, normalise_first: bool) -> Any:
+    """Return a forward pass of Matryoshka prefixes: slice, then normalise; or the other way round."""
 
     def forward(images: Tensor, tokens: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
         image, text = model.encode(images, tokens)
-        if first:
+        if normalise_first:
             image, text = normalize(image, dim=-1), normalize(text, dim=-1)
         sides = [(image[:, :d], text[:, :d]) for d in dims]
-        if not first:
+        if not normalise_first:
             sides = [(normalize(i, dim=-1), normalize(t, dim=-1)) for i, t in sides]
         return [(i, t, model.scale()) for i, t in sides]
 
     return forward
 
 
-def matryoshka(setup: Setup, *, first: bool = False, weights: tuple[float, ...] = (1.0, 1.0, 1.0)) -> None:
-    """Losses on the widths 32, 16 and 8."""
+def matryoshka(setup: Setup, *, normalise_first: bool = False, weights: tuple[float, ...] = (1.0, 1.0, 1.0)) -> None:
+    """Train on prefixes of 32, 16 and 8 dims; with ``normalise_first`` normalise before slicing."""
     dims = (32, 16, 8)
-    setup.alter.append(lambda model: setattr(model, "forward", prefixes(model, dims, first=first)))
+    setup.alter.append(lambda model: setattr(model, "forward", prefixes(model, dims, normalise_first=normalise_first)))
 
     def forward(model: nn.Module, batch: Pairs, setup: Setup) -> Tensor:
         losses = [setup.loss(*sides) for sides in model(batch.images, batch.tokens)]
@@ -119,7 +119,7 @@ def matryoshka(setup: Setup, *, first: bool = False, weights: tuple[float, ...] 
 @cases.fault("EG702", fast=True)
 def normalised_before_slicing(setup: Setup) -> None:
     """Prefixes are cut from the normalised embedding."""
-    matryoshka(setup, first=True)
+    matryoshka(setup, normalise_first=True)
 
 
 @cases.fault("EG701")

@@ -30,7 +30,7 @@ class Pairs:
 
 
 def draw_pairs(count: int, seed: int) -> Pairs:
-    """Draw ``count`` pairs; the same for the same seed."""
+    """Return ``count`` random pairs; the same for the same seed."""
     generator = torch.Generator().manual_seed(seed)
     colours = torch.randint(-4, COLOURS, (count, 4), generator=generator).clamp(min=-1)  # -1 is an empty quadrant
     colours[:, 0].clamp_(min=0)
@@ -39,7 +39,7 @@ def draw_pairs(count: int, seed: int) -> Pairs:
 
 
 def _paint(colours: Tensor) -> Tensor:
-    """(N, 4) colours, -1 for none, as pictures whose channels are 1 or -1, grey where nothing is."""
+    """Return images of (N, 4) colours, -1 for none; channels are 1 or -1, 0 for no colour."""
     bits = torch.stack([(colours >> channel) & 1 for channel in range(3)], dim=1)  # (N, 3, 4)
     values = torch.where(colours.unsqueeze(1) >= 0, 2.0 * bits - 1.0, torch.zeros(()))
     grid = values.reshape(-1, 3, 2, 2)

@@ -1,4 +1,4 @@
-"""A small training whose every part can be exchanged: what a fault or a healthy variant changes."""
+"""A small training with replaceable parts, which faults and healthy variants change."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def clip_loss(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
-    """Symmetric cross-entropy of (B, D) unit embeddings."""
+    """Return the symmetric cross-entropy of unit embeddings (B, D) in nats."""
     logits = scale * image @ text.T
     labels = torch.arange(len(logits))
     return (cross_entropy(logits, labels) + cross_entropy(logits.T, labels)) / 2
 
 
 def decayed_matrices(model: nn.Module, setup: Setup) -> Optimizer:
-    """AdamW; biases, norms and the scale are not decayed."""
+    """Return AdamW; biases, norms and the scale are not decayed."""
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trained if p.dim() >= 2], "weight_decay": setup.weight_decay},
@@ -39,7 +39,7 @@ def decayed_matrices(model: nn.Module, setup: Setup) -> Optimizer:
 
 
 def cosine(setup: Setup, step: int) -> float:
-    """Linear warm-up, then cosine decay to zero at the horizon."""
+    """Return the share of the peak learning rate: linear warm-up, then cosine decay to zero at the horizon."""
     if step < setup.warmup:
         return (step + 1) / setup.warmup
     progress = (step - setup.warmup) / max(1, (setup.horizon or setup.steps) - setup.warmup)
@@ -47,28 +47,28 @@ def cosine(setup: Setup, step: int) -> float:
 
 
 def fresh_pairs(setup: Setup, step: int) -> Pairs:
-    """New pairs at every step."""
+    """Return new pairs at every step."""
     return draw_pairs(setup.batch, setup.seed * 1_000_003 + step)
 
 
 def unseen_pairs(setup: Setup) -> Pairs:
-    """256 pairs that are not among those of training."""
+    """Return 256 pairs that training does not use."""
     return draw_pairs(256, 77_000_000 + setup.seed)
 
 
 def forward_loss(model: nn.Module, batch: Pairs, setup: Setup) -> Tensor:
-    """The loss of one batch."""
+    """Return the loss of one batch."""
     return setup.loss(*model(batch.images, batch.tokens))
 
 
 def embed_pairs(model: nn.Module, pairs: Pairs) -> tuple[Tensor, Tensor, float]:
-    """Embeddings of both sides as the model gives them, and the scale."""
+    """Return the model's embeddings of both sides, and its logit scale."""
     image, text, scale = model(pairs.images, pairs.tokens)
     return image, text, float(scale)
 
 
 def recalls(image: Tensor, text: Tensor) -> dict[str, float]:
-    """R@1/5/10 of both directions; NaN where an embedding is not finite."""
+    """Return R@1/5/10 of both directions; NaN if an embedding is not finite."""
     ways = ("i2t", "t2i")
     if not (image.isfinite().all() and text.isfinite().all()):
         return {f"{way}/R@{k}": math.nan for way in ways for k in KS}
@@ -77,7 +77,7 @@ def recalls(image: Tensor, text: Tensor) -> dict[str, float]:
 
 
 def evaluate(model: nn.Module, setup: Setup) -> dict[str, float]:
-    """Recalls and loss on unseen pairs, in evaluation mode."""
+    """Return recalls and loss on unseen pairs, in evaluation mode."""
     model.train(setup.evaluate_in_train_mode)
     pairs = setup.held_out(setup)
     with torch.no_grad():
@@ -88,7 +88,7 @@ def evaluate(model: nn.Module, setup: Setup) -> dict[str, float]:
 
 
 def update(model: nn.Module, optimizer: Optimizer, setup: Setup, step: int) -> None:
-    """One optimizer step: forward, backward, clip, step."""
+    """Take one optimizer step: forward, backward, clip, step."""
     if setup.zero_grad:
         optimizer.zero_grad()
     for _ in range(setup.accumulate):
@@ -103,11 +103,11 @@ def update(model: nn.Module, optimizer: Optimizer, setup: Setup, step: int) -> N
 
 @dataclass
 class Setup:
-    """One training. Attributes are what they say; functions take the setup itself.
+    """Settings and functions of one training; functions get the setup as an argument.
 
     Attributes:
-        alter: what is done to the model once it is built, before the optimizer is made.
-        each_step: what the loop does before a step, as switching modes.
+        alter: functions applied to the model after it is built, before the optimizer is made.
+        each_step: functions called with (model, step) before each step.
     """
 
     seed: int
@@ -138,7 +138,7 @@ class Setup:
 
 
 def train(setup: Setup, log: Log) -> dict[str, float]:
-    """Train; tells ``log`` the metrics of each evaluation and returns the last ones."""
+    """Train and return the metrics of the last evaluation; ``log`` is called with (metrics, step) of each."""
     torch.manual_seed(setup.seed)
     model = setup.build(setup)
     for alter in setup.alter:

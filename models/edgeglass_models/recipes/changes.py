@@ -1,4 +1,4 @@
-"""Single changes worth trying on a recipe whose run is ill."""
+"""Single changes that may cure a failing run of a recipe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Changes = dict[str, dict[str, Any]]
 
 
 def changes(recipe: Recipe) -> Changes:
-    """Each change by its name: what it sets, ``section.key`` -> value. Only those that change something."""
+    """Return changes by name, each as ``section.key`` -> value; changes without an effect are left out."""
     found = {**_optimisation(recipe), **_model(recipe)}
     settings = recipe.model_dump(mode="json")
     return {

@@ -1,4 +1,4 @@
-"""Recipes as jobs: what the entry point ``edgeglass_diag.recipes`` offers to whoever runs them."""
+"""Recipes as jobs: the provider behind the entry point ``edgeglass_diag.recipes``."""
 
 from __future__ import annotations
 
@@ -24,42 +24,42 @@ if TYPE_CHECKING:
 
 __all__ = ["RecipeJob", "begin", "changes", "embed", "names", "plan", "replay"]
 
-_MANY = 10**6
+_NEVER = 10**6
 
 
 def names() -> list[str]:
-    """Names of the shipped recipes."""
+    """Return the names of the shipped recipes."""
     return shipped_names()
 
 
 def plan(target: str, overrides: Iterable[str] = ()) -> list[RecipeJob]:
-    """The training runs that a recipe name or YAML file stands for.
+    """Return the training runs of a recipe, by name or YAML file.
 
     Raises:
-        ValueError: in one line, for anything wrong with the recipe.
+        ValueError: if the recipe is unknown or invalid; the message has one line.
     """
     return [RecipeJob(recipe) for recipe in load_recipes(target, overrides)]
 
 
 def cases() -> list[Case]:
-    """Faults and healthy variants on which a detector is measured."""
+    """Return trainings with known faults, and healthy ones, on which detection is measured."""
     from edgeglass_models.faults.catalogue import all_cases
 
     return all_cases()
 
 
 def replay(settings: Mapping[str, Any], *, steps: int, seed: int) -> RecipeJob:
-    """The first ``steps`` optimizer steps of the run that these settings describe, from another seed.
+    """Return a job: the first ``steps`` optimizer steps of the run with these settings, with this seed.
 
-    The learning rate goes on the way that it goes in the whole run: a horizon that is the run's length stays that.
+    The learning-rate schedule is that of the whole run: its horizon does not shrink to ``steps``.
 
     Args:
-        settings: as a run's header has them, with ``total_steps`` where the whole length is known.
+        settings: those in a run's header, with ``total_steps`` if the length of the whole run is known.
         steps: number of steps.
         seed: of weights and batches.
 
     Raises:
-        ValueError: for settings that are no recipe or do not fit together.
+        ValueError: if the settings are not those of a recipe, or are incompatible.
     """
     content = {name: value for name, value in settings.items() if name != "total_steps"}
     try:
@@ -68,15 +68,15 @@ def replay(settings: Mapping[str, Any], *, steps: int, seed: int) -> RecipeJob:
         raise ValueError("; ".join(" ".join(each["msg"].split()) for each in error.errors())) from error
     whole = recipe.optim.horizon or settings.get("total_steps")
     optim = recipe.optim.model_copy(update={"horizon": whole})
-    train = recipe.train.model_copy(update={"max_steps": steps, "epochs": _MANY, "validate_every": _MANY})
+    train = recipe.train.model_copy(update={"max_steps": steps, "epochs": _NEVER, "validate_every": _NEVER})
     return RecipeJob(recipe.model_copy(update={"optim": optim, "train": train}))
 
 
 def changes(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Single changes worth trying on the run that these settings describe.
+    """Return changes that may cure a failing run with these settings, by name.
 
     Raises:
-        ValueError: for settings that are no recipe.
+        ValueError: if the settings are not those of a recipe.
     """
     from edgeglass_models.recipes.changes import changes as changes_of
 
@@ -100,17 +100,17 @@ class RecipeJob:
         return self.recipe.model_dump(mode="json")
 
     def prepare(self) -> int:
-        """Make the frozen features ready; returns the number of optimizer steps to come.
+        """Compute or load the frozen features; return the number of optimizer steps.
 
         Raises:
-            ValueError: for missing weights, missing or unusable data, or too little of it.
+            ValueError: if weights or data are missing, data are unusable, or fewer than one batch.
         """
         from edgeglass_models.train import total_steps
 
         return total_steps(self.recipe, len(_splits(self.recipe.data, self.recipe.tower).train))
 
     def train(self, out: Path, log: Callable[[Mapping[str, float], int], None]) -> dict[str, Any]:
-        """Train into ``out``; returns losses and recalls."""
+        """Train into the folder ``out``; return losses and recalls."""
         from edgeglass_models.train import train
 
         return asdict(train(self.recipe, _splits(self.recipe.data, self.recipe.tower), out, log=log))
@@ -118,7 +118,7 @@ class RecipeJob:
 
 @dataclass(frozen=True)
 class Embedded:
-    """Embeddings of N images (N, W) and M captions (M, W), the image of each caption (M,), and the MRL dims."""
+    """Embeddings of N images (N, W) and M captions (M, W), the row of each caption's image (M,), and the MRL dims."""
 
     image: Tensor
     text: Tensor
@@ -127,27 +127,27 @@ class Embedded:
 
 
 def embed(path: Path, split: str = "test", *, data: Path | None = None, overrides: Iterable[str] = ()) -> Embedded:
-    """Embeddings by a trained run or checkpoint file.
+    """Return the embeddings of a split by the model of a run folder or checkpoint file.
 
-    A row whose norm overflows is zero, as the model's own normalisation makes it for its loss.
+    A row whose norm overflows is zero, as after the model's normalisation.
 
     Args:
-        path: run folder (its latest checkpoint is taken) or checkpoint file.
-        split: ``train``, ``val``, ``test``, or ``all`` that data of one's own have.
-        data: other data than the run's; of its data settings then none remain.
+        path: run folder, whose latest checkpoint is used, or checkpoint file.
+        split: ``train``, ``val``, ``test``, or ``all`` for the user's own data.
+        data: other data than the run's; they replace all data settings.
         overrides: ``data.key=value``.
 
     Raises:
-        ValueError: when there is no checkpoint of a recipe at ``path``, no such split, or the data are not usable.
+        ValueError: if ``path`` has no checkpoint of a recipe, the split is unknown, or the data are unusable.
     """
     from edgeglass_models.build import build_model
     from edgeglass_models.checkpoint import latest_checkpoint, read_checkpoint, restore
     from edgeglass_models.data.splits import ALL, SPLITS, load_splits, load_whole
-    from edgeglass_models.train import as_compared
     from edgeglass_models.train import embed as embed_pairs
+    from edgeglass_models.train import zero_overflowing
 
     if split not in (*SPLITS, ALL):
-        raise ValueError(f"split must be one of {', '.join((*SPLITS, ALL))}, got {split!r}")
+        raise ValueError(f"split: expected one of {', '.join((*SPLITS, ALL))}, got {split!r}")
     file = latest_checkpoint(path) if path.is_dir() else path
     tensors, _, content = read_checkpoint(file)
     if data is not None:
@@ -156,39 +156,43 @@ def embed(path: Path, split: str = "test", *, data: Path | None = None, override
         if not override.startswith("data."):
             raise ValueError(f"--set {override}: only settings of data can be changed for a trained model")
     recipe = changed_recipe(content, overrides, file)
-    # Read anew each time: between two calls of one process the data may have changed.
+    # Not cached: between two calls in one process the data may change.
     whole = split == ALL
     pairs = load_whole(recipe.data, recipe.tower) if whole else getattr(load_splits(recipe.data, recipe.tower), split)
     model = build_model(recipe.model, recipe.loss, image_width=pairs.image_width, text_width=pairs.text_width)
     restore(tensors, model)
-    image, text = (as_compared(side) for side in embed_pairs(model, pairs))
+    image, text = (zero_overflowing(side) for side in embed_pairs(model, pairs))
     return Embedded(image, text, pairs.image_index, list(model.head.dims))
 
 
 def views(path: Path, split: str = "test", count: int = 256) -> PairViews:
-    """The first ``count`` pairs of a split as pixels, tokens, latents (of a resampler) and words.
+    """Return views of the first ``count`` pairs of a split: pixels, tokens, latents (of a resampler) and words.
 
     Raises:
-        ValueError: when there is no checkpoint of a recipe at ``path``, or no such split.
+        ValueError: if ``path`` has no checkpoint of a recipe, or the split is unknown.
     """
     from edgeglass_models.data.splits import pair_splits
     from edgeglass_models.towers import load_tower
     from edgeglass_models.views import make_views
 
-    model, recipe = trained(path, split)
+    model, recipe = load_trained(path, split)
     pairs = pair_splits(recipe.data)[split]
     chosen = [pairs[i] for i in range(min(count, len(pairs)))]
     return make_views(load_tower(recipe.tower.model, recipe.tower.pretrained), model, chosen)
 
 
-def trained(path: Path, split: str = "test") -> tuple[AlignmentModel, Recipe]:
-    """The model of a run's latest checkpoint, or of a checkpoint file."""
+def load_trained(path: Path, split: str = "test") -> tuple[AlignmentModel, Recipe]:
+    """Return model and recipe of a run's latest checkpoint, or of a checkpoint file.
+
+    Raises:
+        ValueError: if ``path`` has no checkpoint of a recipe, or the split is unknown.
+    """
     from edgeglass_models.build import build_model
     from edgeglass_models.checkpoint import latest_checkpoint, read_checkpoint, restore
     from edgeglass_models.data.splits import SPLITS
 
     if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+        raise ValueError(f"split: expected one of {', '.join(SPLITS)}, got {split!r}")
     tensors, _, content = read_checkpoint(latest_checkpoint(path) if path.is_dir() else path)
     recipe = Recipe.model_validate(content)
     widths = {"image_width": _width(tensors, "image_head.project"), "text_width": _width(tensors, "text_head")}

@@ -1,4 +1,4 @@
-"""Reads recipes: shipped by name, or from a YAML file, with ``key=value`` overrides; errors name key, file and line."""
+"""Read recipes by name or from a YAML file, with ``key=value`` overrides; errors name key, file and line."""
 
 from __future__ import annotations
 
@@ -20,26 +20,27 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def shipped_names() -> list[str]:
-    """Names of the recipes that come with the package."""
+    """Return the names of the recipes in this package."""
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 
 
 def load_recipes(target: str, overrides: Iterable[str] = ()) -> list[Recipe]:
-    """The recipes that a shipped name or a YAML file stands for, in order.
+    """Return the recipes of a shipped name or YAML file, in order.
 
     Args:
         target: shipped name, or path of a ``.yaml`` / ``.yml`` file.
         overrides: ``section.key=value``, values in YAML.
 
     Raises:
-        ValueError: for an unknown name, unreadable YAML, or an unknown or ill-typed key, in one line.
+        ValueError: for an unknown name, unreadable YAML, an unknown key or a value of the wrong type; the message has
+            one line.
     """
     path = _path_of(target)
     content, lines = _read(path)
     if "recipes" in content:
         comparison = _validated(Comparison, content, path, lines, {})
         overrides = list(overrides)
-        return [recipe for name in comparison.recipes for recipe in load_recipes(_beside(path, name), overrides)]
+        return [recipe for name in comparison.recipes for recipe in load_recipes(_sibling_file(path, name), overrides)]
     given: dict[Place, str] = {}
     for override in overrides:
         _apply(content, override, given)
@@ -47,7 +48,7 @@ def load_recipes(target: str, overrides: Iterable[str] = ()) -> list[Recipe]:
 
 
 def changed_recipe(content: Mapping[str, Any], overrides: Iterable[str], where: Path) -> Recipe:
-    """A recipe that a checkpoint at ``where`` holds, with ``key=value`` overrides.
+    """Return the recipe of a checkpoint at ``where``, with ``key=value`` overrides.
 
     Raises:
         ValueError: as load_recipes.
@@ -59,7 +60,7 @@ def changed_recipe(content: Mapping[str, Any], overrides: Iterable[str], where: 
     return _validated(Recipe, changed, where, {}, given)
 
 
-def _beside(path: Path, name: str) -> str:
+def _sibling_file(path: Path, name: str) -> str:
     candidate = path.parent / name
     return str(candidate) if name.endswith((".yaml", ".yml")) and candidate.is_file() else name
 
@@ -83,13 +84,13 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[Place, int]]:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+        raise ValueError(f"unreadable recipe {path}: {error}") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark is not None else ""
         raise ValueError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: a recipe is a mapping of settings, got {type(content).__name__}")
+        raise ValueError(f"{path}: expected a mapping of settings, got {type(content).__name__}")
     lines: dict[Place, int] = {}
     _collect_lines(node, (), lines)
     return content, lines

@@ -1,4 +1,4 @@
-"""What a recipe says, validated."""
+"""The settings of a recipe, validated."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ class TowerSettings(_Section):
 
 
 class DataSettings(_Section):
-    """Scenes drawn at run time, or, with ``path``, pictures and captions of one's own.
+    """Scenes rendered at run time, or, with ``path``, the user's own images and captions.
 
     ``path``: CSV, TSV, JSON lines, parquet, arrow, COCO captions, WebDataset shards or a folder; also a pattern. The
-    counts are pictures: exact for scenes, at most so many of one's own. ``images``: the folder of the pictures where it
-    is not the file's. ``on_error``: whether anything unusable ends the run before it begins, or is left out and said.
+    counts are images: exact for scenes, upper limits for own data. ``images``: the folder of the images if it is not
+    that of the file. ``on_error``: ``refuse`` raises for unusable rows before the run begins, ``skip`` leaves them out
+    with a warning.
     """
 
     path: Path | None = None
@@ -56,7 +57,7 @@ class ModelSettings(_Section):
     learned_scale: bool = False
 
     @model_validator(mode="after")
-    def _fitting(self) -> ModelSettings:
+    def _compatible(self) -> ModelSettings:
         if not self.mrl_dims or max(self.mrl_dims) > self.width:
             raise ValueError(f"mrl_dims must not be empty nor wider than width {self.width}, got {self.mrl_dims}")
         if self.pooling == "perceiver" and self.latent_width % self.heads:
@@ -73,7 +74,7 @@ class LossSettings(_Section):
 
 
 class OptimSettings(_Section):
-    """AdamW with linear warm-up and cosine decay to zero at ``horizon`` steps (the run's length where None)."""
+    """AdamW with linear warm-up and cosine decay to zero at ``horizon`` steps; None for the run's length."""
 
     lr: PositiveFloat
     weight_decay: float = Field(default=0.01, ge=0)
@@ -84,7 +85,7 @@ class OptimSettings(_Section):
 
 
 class TrainSettings(_Section):
-    """Length and arithmetic of the run; ``batch_size`` counts pairs per optimizer step and device."""
+    """Length and precision of the run; ``batch_size`` counts pairs per optimizer step and device."""
 
     epochs: PositiveInt = 10
     max_steps: PositiveInt | None = None

@@ -1,4 +1,4 @@
-"""A recipe's training as it begins, without towers and data: features are drawn in their shape."""
+"""A recipe's training before its first step, without towers and data: random features of the same shape."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from edgeglass_models.align import AlignmentModel
 
 SAMPLES = 4
-"""Pairs in the batch that is drawn: enough to tell samples apart, and a head of published width takes seconds."""
+"""Pairs in the random batch: enough to compare samples, and seconds for a head of published width."""
 
 
 @dataclass(frozen=True)
 class FeatureShape:
-    """What towers give: tokens L of width D for a picture, width Dt for a caption."""
+    """Shape of the towers' output: ``tokens`` L of width D for an image, width Dt for a caption."""
 
     tokens: int
     image_width: int
@@ -34,7 +34,7 @@ class FeatureShape:
 
 @dataclass(frozen=True)
 class RecipeStart:
-    """What a recipe's run is before its first step."""
+    """A run of a recipe before its first step."""
 
     recipe: Recipe
     shape: FeatureShape
@@ -46,20 +46,20 @@ class RecipeStart:
 
     @property
     def seed(self) -> int:
-        """Seed with which the run draws its weights."""
+        """Seed of the run's initial weights."""
         return self.recipe.seed
 
     @property
     def note(self) -> str:
-        """What the batch is, in words."""
+        """Description of the batch."""
         shape = self.shape
         return (
-            f"{self._samples} pairs of drawn features, standard normal: tokens {shape.tokens} x {shape.image_width}, "
-            f"captions {shape.text_width}, as {self.recipe.tower.model} gives them; towers and data are not loaded"
+            f"{self._samples} pairs of random features, standard normal: tokens {shape.tokens} x {shape.image_width}, "
+            f"captions {shape.text_width}, as of {self.recipe.tower.model}; towers and data are not loaded"
         )
 
     def build(self) -> tuple[AlignmentModel, Optimizer]:
-        """The trainable heads and their optimizer, as the run makes them."""
+        """Return the trainable heads and their optimizer, as the run makes them."""
         from edgeglass_models.build import build_model
         from edgeglass_models.optim import make_optimizer
 
@@ -68,7 +68,7 @@ class RecipeStart:
         return model, make_optimizer(model, recipe.optim, recipe.train.max_steps or 1)[0]
 
     def batch(self) -> tuple[Tensor, Tensor]:
-        """Token features (B, L, D) and text features (B, Dt); the same at each call."""
+        """Return token features (B, L, D) and text features (B, Dt); the same at each call."""
         import torch
 
         generator = torch.Generator().manual_seed(self.seed)
@@ -81,19 +81,19 @@ class RecipeStart:
 
 
 def begin(target: str, overrides: Iterable[str] = ()) -> list[RecipeStart]:
-    """The starts of the runs that a recipe name or YAML file stands for.
+    """Return the initial states of the runs of a recipe, by name or YAML file.
 
     Raises:
-        ValueError: in one line, for anything wrong with the recipe or its tower's name.
+        ValueError: if the recipe or its tower is unknown or invalid; the message has one line.
     """
     return [RecipeStart(recipe, feature_shape(recipe.tower)) for recipe in load_recipes(target, overrides)]
 
 
 def feature_shape(tower: TowerSettings) -> FeatureShape:
-    """Shape of a tower's features: from its configuration alone, or of the loaded tower where that does not tell.
+    """Return the shape of a tower's features, from its configuration if possible, else from the loaded tower.
 
     Raises:
-        ValueError: for a tower that cannot be loaded.
+        ValueError: if the tower cannot be loaded.
     """
     config = _configuration(tower.model)
     vision = {} if config is None else config.get("vision_cfg", {})
@@ -114,7 +114,7 @@ def _sides(size: int | list[int]) -> list[int]:
 
 
 def _configuration(model: str) -> Mapping[str, Any] | None:
-    """A tower's configuration as open_clip keeps it, read without importing it; None where there is no such file."""
+    """Return a tower's configuration from open_clip's files, without importing it; None if there is no such file."""
     folder = WEIGHTS if model == "tiny_clip" else Path(model.removeprefix("local:"))
     if (folder / "open_clip_config.json").is_file():
         return _read(folder / "open_clip_config.json")["model_cfg"]  # type: ignore[no-any-return]

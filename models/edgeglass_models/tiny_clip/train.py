@@ -48,9 +48,9 @@ CONFIG: dict[str, Any] = {
         "resize_mode": "shortest",
     },
 }
-_FIRST_LESSON = 0.2  # of the training: scenes of a single object
+_SINGLE_OBJECT_SHARE = 0.2  # of the training, at its start
 _LOOK_ALIKES = 4  # scenes of the same colours and sizes, side by side in a batch
-_MOST_OBJECTS = 4
+_MAX_OBJECTS = 4
 _LR = 1e-3
 _WARMUP = 100
 _WEIGHT_DECAY = 0.1
@@ -59,8 +59,8 @@ _SAVE_EVERY = 200
 _REPORT_EVERY = 50
 
 
-class _Stream(Dataset[tuple[Tensor, Tensor]]):
-    """The lessons of a training, `n` pairs of train scenes, as model input."""
+class _Curriculum(Dataset[tuple[Tensor, Tensor]]):
+    """The `n` training pairs of the curriculum, as model input."""
 
     def __init__(self, n: int, seed: int) -> None:
         self._transform = image_transform_v2(PreprocessCfg(**CONFIG["preprocess_cfg"]), is_train=False)
@@ -75,19 +75,19 @@ class _Stream(Dataset[tuple[Tensor, Tensor]]):
         return self._transform(draw(scene)), self._tokenizer(caption(scene, self._seed))[0]
 
     def _scene(self, i: int) -> Scene:
-        if i < _FIRST_LESSON * self._n:
+        if i < _SINGLE_OBJECT_SHARE * self._n:
             return sample_scene("train", i, self._seed, count=1)
         group, member = divmod(i, _LOOK_ALIKES)
-        scene = sample_scene("train", group, self._seed, count=1 + group % _MOST_OBJECTS)
+        scene = sample_scene("train", group, self._seed, count=1 + group % _MAX_OBJECTS)
         return sample_look_alike(scene, member, self._seed) if member else scene
 
 
 def train(out: Path, *, steps: int, seed: int, batch_size: int = 128) -> None:
     """Train for `steps` batches of new train scenes; weights are saved every 200 steps and at the end.
 
-    The first fifth shows single objects, which cannot be told apart without their places. The rest shows one to four
-    objects in groups of look-alikes. Without these lessons colours and sizes suffice for a low loss, and the model
-    learns little else.
+    The first fifth has single objects, which differ in their places only. The rest has one to four objects in groups
+    of hard negatives. Without this curriculum colours and sizes suffice for a low loss, and the model learns little
+    else.
     Contrastive loss of CLIP ("Learning Transferable Visual Models From Natural Language Supervision",
     https://arxiv.org/abs/2103.00020), AdamW, linear warm-up and cosine decay.
     """
@@ -98,7 +98,7 @@ def train(out: Path, *, steps: int, seed: int, batch_size: int = 128) -> None:
     optimizer = _optimizer(model)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _lr_factor(step, steps))
     clip_loss = open_clip.ClipLoss()
-    loader = DataLoader(_Stream(steps * batch_size, seed), batch_size, num_workers=1, prefetch_factor=4)
+    loader = DataLoader(_Curriculum(steps * batch_size, seed), batch_size, num_workers=1, prefetch_factor=4)
     for step, (images, texts) in enumerate(_with_progress(loader, steps), start=1):
         loss = clip_loss(*model(images, texts))
         optimizer.zero_grad()
@@ -115,7 +115,7 @@ def train(out: Path, *, steps: int, seed: int, batch_size: int = 128) -> None:
 
 
 def _optimizer(model: nn.Module) -> torch.optim.Optimizer:
-    """AdamW; norms, biases, embeddings and the logit scale are not decayed, as in CLIP."""
+    """Return AdamW; norms, biases, embeddings and the logit scale are not decayed, as in CLIP."""
     decayed: list[nn.Parameter] = []
     free: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
@@ -136,11 +136,11 @@ def _with_progress(batches: "DataLoader[Any]", steps: int) -> Iterator[Any]:
 
 
 def _save(model: nn.Module, out: Path) -> None:
-    """Write the weights in half precision; a reader sees the old file or the new one, never half of it."""
+    """Write the weights in half precision; the file is replaced atomically."""
     weights = {name: tensor.detach().half().contiguous() for name, tensor in model.state_dict().items()}
     partial = out / f".open_clip_model.{os.getpid()}.partial"
     save_file(weights, partial)
-    partial.chmod(0o644)  # safetensors makes files that only their owner may read
+    partial.chmod(0o644)  # safetensors makes files that only their owner can read
     partial.replace(out / "open_clip_model.safetensors")
 
 

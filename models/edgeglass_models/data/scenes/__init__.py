@@ -1,7 +1,7 @@
-"""Scenes: rendered pictures of one to four coloured shapes, with captions that tell them apart.
+"""Scenes: rendered images of one to four coloured shapes, with captions that distinguish them.
 
-Everything follows from (split, index, seed) alone, in every process. A scene belongs to the split that the hash of
-its objects says; background, jitter and noise do not count, so no test scene is a train scene in other clothes.
+A scene is determined by (split, index, seed), in every process. Its split is a hash of its objects; background, jitter
+and noise do not count, so no test scene has the objects of a training scene.
 """
 
 from edgeglass_models.data.scenes.captions import caption

@@ -1,11 +1,11 @@
-"""Scenes as words.
+"""Captions of scenes.
 
     caption    := [opening] part (", " part)* [" and " part] [" on a " background " background"]
     part       := object " " place | object " " relation " " object
     object     := "a " size " " colour " " shape
 
-Every word has synonyms. Openings and backgrounds come only with at most three objects, so that a caption keeps to
-about 40 tokens of CLIP's byte-pair encoding.
+Words have synonyms. Openings and backgrounds occur with at most three objects, so that a caption has at most about
+40 tokens of CLIP's byte-pair encoding.
 """
 
 import random
@@ -32,10 +32,10 @@ _SIMPLE_OPENING_OBJECTS = 3
 
 
 def caption(scene: Scene, seed: int = 0) -> str:
-    """Describe the scene in one line, such as "a small red circle left of a big blue square".
+    """Return a description of the scene, such as "a small red circle left of a big blue square".
 
-    Every object is named with size, colour and shape, and with its place or its relation to another object. Order,
-    wording and what is left out follow from the scene and `seed`.
+    Every object has size, colour and shape, and its place or its relation to another object. Order, synonyms and
+    omissions are drawn from a seed of the scene and `seed`.
     """
     rng = random.Random(stable_seed("caption", scene, seed))
     rest = rng.sample(scene.objects, len(scene.objects))

@@ -1,4 +1,4 @@
-"""What a scene holds, how scenes are drawn by lot, and which split a scene belongs to."""
+"""The content of scenes, their random generation, and their assignment to splits."""
 
 import hashlib
 import random
@@ -29,7 +29,7 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture's content: 1 to 4 objects in different cells, a background, the seed of jitter and noise."""
+    """Content of one image: 1 to 4 objects in different cells, a background, the seed of jitter and noise."""
 
     objects: tuple[SceneObject, ...]
     background: str
@@ -37,12 +37,12 @@ class Scene:
 
 
 def stable_seed(*parts: object) -> int:
-    """64-bit integer from the parts' representations: unlike hash(), the same in every process."""
+    """Return a 64-bit integer from the reprs of the parts, the same in every process, unlike hash()."""
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "big")
 
 
 def split_of(scene: Scene) -> Split:
-    """Return the split that the scene's objects belong to, whatever their order, background and noise."""
+    """Return the split of a scene, from its objects alone: their order, background and noise do not count."""
     percent = stable_seed(sorted(scene.objects)) % 100
     for split, share in _SPLIT_PERCENT.items():
         if percent < share:
@@ -54,11 +54,11 @@ def split_of(scene: Scene) -> Split:
 def sample_scene(split: Split, index: int, seed: int = 0, *, count: int | None = None) -> Scene:
     """Return scene number `index` of an endless stream of scenes of one split, with `count` objects if given.
 
-    Scenes are drawn until one belongs to the split (see `split_of`). The same objects may come again at another
-    index; `ScenePairs` leaves repetitions out.
+    Scenes are drawn until one belongs to the split (see `split_of`). The same objects may occur at another index;
+    `ScenePairs` skips repetitions.
 
     Raises:
-        ValueError: `split` is not train, val or test.
+        ValueError: if `split` is not train, val or test.
     """
     if split not in get_args(Split):
         raise ValueError(f"split: expected one of {', '.join(get_args(Split))}; got {split!r}")
@@ -69,10 +69,10 @@ def sample_scene(split: Split, index: int, seed: int = 0, *, count: int | None =
 
 
 def sample_look_alike(scene: Scene, index: int, seed: int = 0) -> Scene:
-    """Return look-alike number `index` of a scene: another one of the same split with the same colours and sizes.
+    """Return hard negative number `index` of a scene: another scene of its split with the same colours and sizes.
 
-    Shapes or places are kept too, by lot, but not both. Batches of unlike scenes can be told apart by colours and
-    sizes alone, and a model trained on nothing else learns nothing else.
+    At random the shapes or the places are the same too, but not both. Without such scenes in a batch, colours and sizes
+    suffice to distinguish scenes, and a model learns nothing else.
     """
     rng = random.Random(stable_seed("look-alike", scene, index, seed))
     split = split_of(scene)

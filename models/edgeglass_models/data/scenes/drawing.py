@@ -1,4 +1,4 @@
-"""Scenes as pixels."""
+"""Rendering of scenes."""
 
 import math
 import random
@@ -30,7 +30,7 @@ _SUPERSAMPLE = 4
 
 
 def _polygon(corners: int, radii: tuple[float, ...], turn: float = -0.25) -> list[Point]:
-    """Corners at equal angles, at the radii in rotation, the first one `turn` of a full turn past 3 o'clock."""
+    """Return corners at equal angles with cyclic radii; the first is `turn` of a full turn past 3 o'clock."""
     angles = [2 * math.pi * (turn + k / corners) for k in range(corners)]
     return [(radii[k % len(radii)] * math.cos(a), radii[k % len(radii)] * math.sin(a)) for k, a in enumerate(angles)]
 
@@ -60,10 +60,10 @@ _OUTLINES = {
 
 
 def draw(scene: Scene, size: int = 64) -> Image.Image:
-    """Render the scene as an RGB picture of `size` x `size` pixels.
+    """Render the scene as an RGB image of `size` x `size` pixels.
 
-    Objects are jittered within their cells and each channel of each pixel deviates by up to 10 of 255, both from
-    `scene.noise`: the same scene gives the same pixels.
+    Objects are jittered within their cells, and each channel of each pixel has noise of up to 10 of 255, both seeded
+    by `scene.noise`: the same scene has the same pixels.
     """
     side = size * _SUPERSAMPLE
     background = _BACKGROUNDS[scene.background]
@@ -74,13 +74,13 @@ def draw(scene: Scene, size: int = 64) -> Image.Image:
         if hole:
             pen.polygon(hole, background)
     pixels = np.asarray(picture.reduce(_SUPERSAMPLE), dtype=np.int16)
-    # NumPy promises that RandomState's stream never changes (NEP 19); it does not for the newer Generator.
+    # NumPy guarantees the stream of RandomState (NEP 19), not that of the newer Generator.
     noise = np.random.RandomState(scene.noise).randint(-_NOISE, _NOISE + 1, pixels.shape, dtype=np.int8)
     return Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8))
 
 
 def boxes(scene: Scene, size: int = 64) -> list[tuple[float, float, float, float]]:
-    """Where `draw` puts each object: its box (left, top, right, bottom) in pixels, cut off at the picture's border."""
+    """Return the box (left, top, right, bottom) of each object in pixels, clipped at the image's border."""
     found = []
     for _, outline, _ in _outlines(scene, size):
         xs, ys = ([min(max(value, 0.0), float(size)) for value in values] for values in zip(*outline, strict=True))
@@ -89,7 +89,7 @@ def boxes(scene: Scene, size: int = 64) -> list[tuple[float, float, float, float
 
 
 def _outlines(scene: Scene, side: int) -> Iterator[tuple[SceneObject, list[Point], list[Point]]]:
-    """Each object with its outline and that of its hole, if it has one, in a picture of that side."""
+    """Yield each object with its outline and that of its hole, empty without one, in an image of `side` pixels."""
     jitter = random.Random(scene.noise)
     cell = side / GRID
     for item in scene.objects:

@@ -1,4 +1,4 @@
-"""A split's scenes as pairs of picture and caption."""
+"""Scenes of a split as pairs of image and caption."""
 
 import hashlib
 from collections.abc import Generator, Sequence
@@ -11,13 +11,13 @@ from edgeglass_models.data.scenes.drawing import draw
 
 
 class ScenePairs:
-    """The first `n` different scenes of a split, each with one caption, drawn when asked for.
+    """The first `n` distinct scenes of a split, each with one caption, rendered on access.
 
-    `ScenePairs(split, m)` begins with the scenes of `ScenePairs(split, n)` for n < m. Sets of different splits share
-    no scene, whatever their seeds.
+    `ScenePairs(split, m)` begins with the scenes of `ScenePairs(split, n)` for n < m. Different splits share no scene,
+    for any seeds.
 
     Raises:
-        ValueError: `split` is unknown, or `n` or `size` is not positive.
+        ValueError: if `split` is unknown, or `n` or `size` is not positive.
     """
 
     def __init__(self, split: Split, n: int, seed: int = 0, size: int = 64) -> None:
@@ -30,20 +30,20 @@ class ScenePairs:
         return len(self.scenes)
 
     def __getitem__(self, i: int) -> tuple[Image.Image, str]:
-        """Return picture and caption number i."""
+        """Return image and caption number i."""
         return draw(self.scenes[i], self.size), caption(self.scenes[i], self.seed)
 
     def captions(self, i: int) -> tuple[str, ...]:
-        """The one caption of picture number i."""
+        """Return the caption of image number i, as a tuple."""
         return (caption(self.scenes[i], self.seed),)
 
     def pictures(self, indices: Sequence[int]) -> Generator[Image.Image, None, None]:
-        """Pictures of these numbers, each drawn when it is its turn."""
+        """Yield the images of these numbers, rendered one at a time."""
         return (draw(self.scenes[i], self.size) for i in indices)
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the scenes, their captions and the first picture's pixels, in hexadecimal."""
+        """SHA-256 over the scenes, their captions and the first image's pixels, in hexadecimal."""
         digest = hashlib.sha256(repr((self.size, self.scenes)).encode())
         for scene in self.scenes:
             digest.update(caption(scene, self.seed).encode() + b"\n")

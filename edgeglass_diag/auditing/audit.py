@@ -1,0 +1,200 @@
+"""The audit: files of logged numbers -> conclusions with their arithmetic, and what the numbers imply."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeglass_diag.auditing.columns import Role, parse_column
+from edgeglass_diag.auditing.conclusions import conclude
+from edgeglass_diag.auditing.impossible import loss_below_possible, recall_despite_chance
+from edgeglass_diag.auditing.logged import Case, Logged
+from edgeglass_diag.auditing.losses import (
+    AtChance,
+    at_chance_finding,
+    batch_settings,
+    headline,
+    identical,
+    inferred,
+    losses_at_chance,
+    other_batch,
+    reduced_precision,
+)
+from edgeglass_diag.auditing.rates import learning_rates
+from edgeglass_diag.auditing.readers import read
+from edgeglass_diag.auditing.recalls import (
+    Recalls,
+    counts,
+    exactly_chance,
+    exactly_chance_finding,
+    impossible_recalls,
+    logged_count,
+    sizes,
+)
+from edgeglass_diag.auditing.scale_bounds import scale_bounds
+from edgeglass_diag.auditing.understand import understand
+from edgeglass_diag.auditing.values import counters, never_computed, repeats, scales
+from edgeglass_diag.auditing.weights import Mixture, mixtures
+from edgeglass_diag.records import Finding, UsageError
+from edgeglass_diag.rules.embeddings import ConstantEmbeddings
+from edgeglass_diag.rules.loss import LossAtChance, LossBelowPossible
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What one history says."""
+
+    name: str
+    file: str
+    conclusions: tuple[Finding, ...]
+    inferred: Mapping[str, object]
+    columns: Mapping[str, str]
+    open_columns: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+def audit_files(paths: Sequence[Path], *, columns: Sequence[str] = (), batch_size: int | None = None) -> list[Audited]:
+    """Read files and judge each history in them.
+
+    Args:
+        paths: files or folders, see ``readers``.
+        columns: ``ROLE=NAME`` for columns whose names do not tell; ``ignore=NAME`` leaves one out.
+        batch_size: of the losses, before what the logs tell; the bounds on losses are then of this batch.
+
+    Raises:
+        UsageError: for what cannot be read, no column that is understood, or a told column that is in no file.
+    """
+    told = dict(parse_column(text) for text in columns)
+    logs = [logged for path in paths for logged in read(path)]
+    known = {name for logged in logs for table in logged.tables for name in table.columns}
+    for name in told:
+        if name not in known:
+            raise UsageError(f"--column: no column {name!r}; there are: {', '.join(sorted(known)) or 'none'}")
+    audited = [audit(logged, told, batch_size=batch_size) for logged in _with_own_names(logs)]
+    if not any(one.columns for one in audited):
+        names = ", ".join(sorted(known)[:12]) or "none"
+        raise UsageError(
+            f"{paths[0]}: expected a loss, recall or learning rate, got columns {names}; tell with --column"
+        )
+    return audited
+
+
+def _with_own_names(logs: Sequence[Logged]) -> list[Logged]:
+    """Histories of the same name get that of their file or folder in front."""
+    names = [logged.name for logged in logs]
+    return [
+        log if names.count(log.name) == 1 else Logged(f"{log.source}:{log.name}", log.source, log.tables, log.settings)
+        for log in logs
+    ]
+
+
+def audit(logged: Logged, told: Mapping[str, Role | None] | None = None, *, batch_size: int | None = None) -> Audited:
+    """Judge one history."""
+    understood = understand(logged, told or {})
+    case = understood.case
+    made = mixtures(case)
+    counted = counts(case)
+    known = sizes(case, counted)
+    found, states, n = _chance(case, made, list(dict.fromkeys(known.values())))
+    implied = dict(inferred(states))
+    # The digits tell the least N only; it may be a divisor of the one that was logged.
+    gallery = n or logged_count(case) or next((c.n for c in counted.values()), None)
+    pairs = gallery or next(iter(known.values()), None)
+    batch = batch_size or _batch(case, implied)
+    found += loss_below_possible(case, n=pairs, batch=batch)
+    found += scale_bounds(case, made, batch=batch, n=pairs)
+    found += recall_despite_chance(case, states, pairs)
+    found += impossible_recalls(case, counted)
+    flagged = {f.site for f in found if f.code == LossBelowPossible.code}
+    found += never_computed(case, flagged)
+    found += repeats(case, {one.series.label for one in states})
+    found += [*scales(case), *counters(case), *learning_rates(case), *reduced_precision(case)]
+    if gallery is not None:
+        implied = {"n": gallery, **implied}
+    implied |= _other_facts(counted, made, understood.recall_unit, known)
+    return Audited(
+        case.name, case.source, tuple(_ordered(found)), implied, {s.label: _words(s.role) for s in case.series},
+        understood.open_columns, logged.notes,
+    )  # fmt: skip
+
+
+def _chance(
+    case: Case, made: Sequence[Mixture], known: Sequence[int]
+) -> tuple[list[Finding], list[AtChance], int | None]:
+    """Everything about a state in which nothing is known: the constant side first, what follows from it after."""
+    exact = [(n, *one) for n in known for one in exactly_chance(case, n)]
+    best = min(exact, key=lambda one: one[2], default=None)
+    n = best[0] if best else None
+    same_n = [(recalls, p) for size, recalls, p in exact if size == n]
+    states = losses_at_chance(case, known, made, supported=bool(same_n))
+    certain = bool(states) or len({recalls.way for recalls, _ in same_n}) > 1
+    found: list[Finding] = []
+    because = None
+    if states and same_n:
+        found.append(_constant_side(case, states, same_n))
+        because = ConstantEmbeddings.code
+    if states:
+        found.append(at_chance_finding(case, states, because_of=because))
+        found += other_batch(case, states)
+    found += [
+        exactly_chance_finding(case, recalls, n or 0, p, certain=certain, because_of=because) for recalls, p in same_n
+    ]
+    found += identical(case, states, because_of=because or (LossAtChance.code if states else None))
+    return found, states, n
+
+
+def _constant_side(case: Case, states: Sequence[AtChance], exact: Sequence[tuple[Recalls, float]]) -> Finding:
+    """EG301: uniform softmax and equal rankings together; nothing else gives both.
+
+    To second order L = ln B - s (positive - mean) + s^2 Var / 2, so a loss within t of ln B leaves logits a standard
+    deviation of sqrt(2 t) where pairs and others do not differ in the mean.
+    """
+    best = headline(states)
+    way = ", ".join(dict.fromkeys(recalls.way or "the recalls" for recalls, _ in exact))
+    spread = math.sqrt(2 * best.level.tolerance / best.level.weight)
+    return conclude(
+        ConstantEmbeddings, case, best.series,
+        f"on one side, a collapse and not slow learning: the loss is that of a uniform softmax "
+        f"({best.level.arithmetic}) and every query got the same ranking ({way})",
+        evidence={
+            "batch_size": best.level.batch, "n": best.level.n, "largest_logit_std": spread,
+            "arithmetic": f"{best.series.last!r} = {best.level.arithmetic} = {best.level.predicted:.9g}",
+            "hypotheses": best.level.hypotheses, "coincidence": best.level.coincidence,
+            "probability_of_the_recalls": math.prod(p for _, p in exact),
+        },
+    )  # fmt: skip
+
+
+def _batch(case: Case, implied: Mapping[str, object]) -> int | None:
+    """Batch of the validation loss: as the loss tells, else the least that the settings tell (the weakest bound)."""
+    told = implied.get("batch_size")
+    return told if isinstance(told, int) else min(batch_settings(case).values(), default=None)
+
+
+def _other_facts(
+    counted: Mapping[str, object], made: Sequence[Mixture], unit: str, known: Mapping[str, int]
+) -> dict[str, object]:
+    facts: dict[str, object] = {}
+    for way, count in counted.items():
+        facts[f"queries_{way}" if way else "queries"] = {
+            "n": getattr(count, "n", None), "hits": list(getattr(count, "hits", ()))[:10],
+            "coincidence": getattr(count, "coincidence", None),
+        }  # fmt: skip
+    if made:
+        facts["totals"] = [f"{m.total.label}: {m.arithmetic} (weights by {m.source})" for m in made]
+    if unit:
+        facts["recall_unit"] = unit
+    if known:
+        facts["sizes_known"] = dict(known)
+    return facts
+
+
+def _words(role: Role) -> str:
+    words = (role.summary, role.split, role.part, role.kind, role.way, f"@{role.k}" if role.k else "")
+    return " ".join(word for word in words if word)
+
+
+def _ordered(found: Sequence[Finding]) -> list[Finding]:
+    return sorted(found, key=lambda f: (-f.severity.rank, f.because_of is not None))

@@ -1,0 +1,39 @@
+"""Our own run folders: ``history.jsonl`` where the loop wrote one, and what the store has of metrics and rates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeglass_diag.auditing.logged import Logged, Table
+from edgeglass_diag.auditing.readers.text import read_jsonl
+from edgeglass_diag.auditing.readers.tree import flat, table_of
+from edgeglass_diag.signals.embeddings import EMBEDDING_SCALE
+from edgeglass_diag.signals.parameters import OPTIMIZER_LR
+
+
+def read_run(folder: Path) -> Logged:
+    """The run's history, its recorded learning rates and logit scales, and its settings."""
+    from edgeglass_diag.store import load
+
+    tables: list[Table] = []
+    notes: tuple[str, ...] = ()
+    with load(folder) as run:
+        if (folder / "history.jsonl").is_file():
+            written = read_jsonl(folder / "history.jsonl")[0]
+            tables += written.tables
+            notes = written.notes
+        else:
+            metrics = {name: name.removeprefix("metric/") for name in run.signals if name.startswith("metric/")}
+            rows: dict[int, dict[str, float]] = {}
+            for signal, name in metrics.items():
+                for _, reading in run.readings(signal):
+                    rows.setdefault(reading.step, {"step": float(reading.step)})[name] = reading.values[0]
+            tables.append(table_of("", [rows[step] for step in sorted(rows)]))
+        for signal, column in ((OPTIMIZER_LR, "lr"), (EMBEDDING_SCALE, "logit_scale")):
+            sites: dict[str, list[dict[str, float]]] = {}
+            for _, reading in run.readings(signal):
+                row = {"step": float(reading.step), column: reading.values[0]}
+                sites.setdefault(reading.site, []).append(row)
+            tables += [table_of(f"{signal}/{site}", found) for site, found in sites.items()]
+        settings = flat(run.header.get("settings") or {})
+        return Logged(run.name, str(folder), tuple(tables), settings, notes)

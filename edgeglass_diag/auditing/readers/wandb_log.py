@@ -1,0 +1,91 @@
+"""W&B offline logs (``run-*.wandb``): a log of framed records, decoded by wandb's own messages.
+
+The framing is LevelDB's (https://github.com/google/leveldb/blob/main/doc/log_format.md) behind a header of 7 bytes;
+wandb 0.31 no longer ships a reader of it in Python.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edgeglass_diag.auditing.logged import Logged
+from edgeglass_diag.auditing.readers.tree import flat, table_of
+from edgeglass_diag.records import UsageError
+
+_BLOCK = 32768
+_HEADER = struct.Struct("<IHB")
+_FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+
+
+def read_wandb(path: Path) -> Logged:
+    """The logged rows of an offline run, and its config as settings.
+
+    Raises:
+        UsageError: when wandb is not installed, or the file is none of its own.
+    """
+    try:
+        from wandb.proto import wandb_internal_pb2
+    except ImportError:
+        raise UsageError(
+            f"{path}: W&B logs are decoded by wandb, which is not installed: pip install 'edgeglass-diag[wandb]'"
+        ) from None
+    from google.protobuf.message import DecodeError
+
+    rows: list[dict[str, Any]] = []
+    settings: dict[str, Any] = {}
+    notes: list[str] = []
+    for number, data in enumerate(_frames(path, notes), 1):
+        record = wandb_internal_pb2.Record()
+        try:
+            record.ParseFromString(data)
+        except DecodeError as error:
+            raise UsageError(f"{path}: record {number}: expected one of W&B, got {error}") from None
+        if record.HasField("history"):
+            rows.append(flat({"/".join(i.nested_key) or i.key: _value(i.value_json) for i in record.history.item}))
+        for item in (*record.config.update, *record.run.config.update):
+            key = "/".join(item.nested_key) or item.key
+            if key != "_wandb":
+                settings |= flat({key: _value(item.value_json)})
+    if not rows:
+        raise UsageError(f"{path}: expected logged rows, got a W&B log without any")
+    return Logged(path.stem, str(path), (table_of("", rows),), settings, tuple(notes))
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _frames(path: Path, notes: list[str]) -> Iterator[bytes]:
+    """The records of the log; what a killed process left unfinished at the end is noted."""
+    data = path.read_bytes()
+    if data[:4] != b":W&B":
+        raise UsageError(f"{path}: expected a W&B log (':W&B'), got a file that begins with {data[:4]!r}")
+    at, whole = 7, b""
+    while at < len(data):
+        room = _BLOCK - at % _BLOCK
+        if room < _HEADER.size:  # padding at the end of a block
+            at += room
+            continue
+        if at + _HEADER.size > len(data):
+            break
+        check, length, kind = _HEADER.unpack_from(data, at)
+        payload = data[at + _HEADER.size : at + _HEADER.size + length]
+        if len(payload) < length:
+            break
+        if zlib.crc32(bytes([kind]) + payload) != check:
+            raise UsageError(f"{path}: byte {at}: expected a record with checksum {check:#x}, got other content")
+        at += _HEADER.size + length
+        whole = payload if kind in (_FULL, _FIRST) else whole + payload
+        if kind in (_FULL, _LAST):
+            yield whole
+            whole = b""
+    if whole or at < len(data):
+        notes.append(f"{path}: cut off at byte {at}")

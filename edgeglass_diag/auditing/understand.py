@@ -1,0 +1,101 @@
+"""From what was read to what is understood: roles, steps, units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from edgeglass_diag.auditing.columns import Role, recognise
+from edgeglass_diag.auditing.logged import Case, Logged, Series, Table, rounding
+
+
+@dataclass(frozen=True)
+class Understood:
+    """A case, and what is to be said about its columns: open ones with the reason, the unit of the recalls."""
+
+    case: Case
+    open_columns: Mapping[str, str]
+    recall_unit: str
+
+
+def understand(logged: Logged, told: Mapping[str, Role | None]) -> Understood:
+    """Return the columns with their roles, by their names or as given on the command line.
+
+    A column without a role is left out; one whose name fits several is listed among the open columns, with the reason.
+    """
+    series: list[Series] = []
+    undecided: dict[str, str] = {}
+    for table in logged.tables:
+        roles: dict[str, Role] = {}
+        for name in table.columns:
+            role = told[name] if name in told else recognise(name)
+            if isinstance(role, str):
+                undecided[_label(table, name)] = f"{role}; tell with --column ROLE={name}"
+            elif role is not None:
+                roles[name] = role
+        series += _table_series(table, roles)
+    unit = _unit(series)
+    if unit is not None and unit.percent:
+        series = [_as_fraction(s) if s.role.kind == "recall" else s for s in series]
+    words = "" if unit is None else f"{'percent' if unit.percent else 'fraction'}: {unit.reason}"
+    return Understood(Case(logged.name, logged.source, tuple(series), logged.settings), undecided, words)
+
+
+def _label(table: Table, name: str) -> str:
+    return f"{table.name}/{name}" if table.name else name
+
+
+def _table_series(table: Table, roles: Mapping[str, Role]) -> list[Series]:
+    clock = next((n for kind in ("step", "epoch") for n, role in roles.items() if role.kind == kind), None)
+    together = {
+        kind: rounding([v for n, r in roles.items() if r.kind == kind for v in table.columns[n] if v is not None])
+        for kind in ("loss", "recall")
+    }
+    found = []
+    for name, role in roles.items():
+        rows = [(row, v) for row, v in enumerate(table.columns[name]) if v is not None]
+        if not rows:
+            continue
+        steps = tuple(_clock(table, clock, row) for row, _ in rows)
+        values = tuple(v for _, v in rows)
+        tolerance = together.get(role.kind, rounding(list(values)))
+        found.append(Series(_label(table, name), role, table, steps, values, tolerance))
+    return found
+
+
+def _clock(table: Table, clock: str | None, row: int) -> int:
+    if table.positions:
+        return table.positions[row]
+    value = table.columns[clock][row] if clock is not None and row < len(table.columns[clock]) else None
+    return row if value is None or not math.isfinite(value) else int(value)
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """Whether recalls are percent or fractions, and why."""
+
+    percent: bool
+    reason: str
+
+
+def _unit(series: Sequence[Series]) -> _Unit | None:
+    """Return the unit of the recalls, None where there are none; all of a history's are of one."""
+    recalls = [s for s in series if s.role.kind == "recall"]
+    if not recalls:
+        return None
+    named = next((s.label for s in recalls if s.role.percent), None)
+    if named is not None:
+        return _Unit(True, f"{named} says so")
+    above = next((s for s in recalls if any(1 < v <= 100 for v in s.values)), None)
+    if above is not None:
+        return _Unit(True, f"{above.label} has values above 1")
+    n = next((s.last for s in series if s.role.kind == "n" and s.last >= 2), None)
+    exact = {s.role.k for s in recalls if n and abs(s.last * n / 100 - s.role.k) <= 1e-3 * s.role.k}
+    if n and len(exact) >= 2:
+        return _Unit(True, f"as percent they are exactly K / {n:.0f}")
+    return _Unit(False, "no value is above 1")
+
+
+def _as_fraction(series: Series) -> Series:
+    return replace(series, values=tuple(v / 100 for v in series.values), tolerance=series.tolerance / 100)

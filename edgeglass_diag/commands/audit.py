@@ -1,0 +1,39 @@
+"""The verb ``audit``: forensics on logged numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeglass_diag.commands.options import AsJson, FailOn, check_severity
+from edgeglass_diag.commands.output import exit_on, print_json, print_parts
+
+
+def audit(
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Logs: CSV, JSON, JSONL, TensorBoard event files, W&B offline logs, run folders."),
+    ],
+    columns: Annotated[
+        list[str],
+        typer.Option("--column", help="ROLE=NAME for a column whose name is not understood, e.g. val_loss=objective."),
+    ] = [],  # noqa: B006
+    batch_size: Annotated[
+        int | None, typer.Option(min=2, help="Batch of the losses, where the logs have none or another.")
+    ] = None,
+    as_json: AsJson = False,
+    fail_on: FailOn = None,
+) -> None:
+    """Forensics on logged numbers alone: which cannot be true together, and what they imply."""
+    from edgeglass_diag.auditing.report import audit as audit_files
+    from edgeglass_diag.commands.render.audit import audit_text
+
+    check_severity(fail_on)
+    report = audit_files(files, columns=columns, batch_size=batch_size)
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        print_parts(audit_text(report))
+    exit_on(report.conclusions, fail_on)

@@ -1,0 +1,62 @@
+"""The verb ``check``: preflight before the first step."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edgeglass_diag.commands.options import (
+    AsJson,
+    FailOn,
+    Ignore,
+    Module,
+    Select,
+    Thresholds,
+    check_severity,
+    chosen_rules,
+)
+from edgeglass_diag.commands.output import exit_on, print_json, print_parts, stdout_kept
+from edgeglass_diag.records import UsageError
+
+
+def check(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="TARGET [-- ARGS]", help="Recipe, YAML file, script, or package.module:build."),
+    ] = None,
+    module: Module = None,
+    settings: Annotated[list[str], typer.Option("--set", help="section.key=value of a recipe, or of build.")] = [],  # noqa: B006
+    select: Select = [],  # noqa: B006
+    ignore: Ignore = [],  # noqa: B006
+    thresholds: Thresholds = [],  # noqa: B006
+    fail_on: FailOn = None,
+    as_json: AsJson = False,
+) -> None:
+    """Preflight, no training: where each initial value comes from, and what one batch makes of it.
+
+    A recipe is built with features drawn in place of its towers' and data. A script or module runs as ever up to its
+    first optimizer step, which is not taken; processes that it starts are not followed. A function build, called with
+    nothing or with the mapping of --set, gives a model, (model, batch), or (model, optimizer, step).
+    """
+    from edgeglass_diag.programs.environment import clear_env
+    from edgeglass_diag.programs.targets import resolve
+
+    clear_env()
+    check_severity(fail_on)
+    if not words and module is None:
+        raise UsageError("check: expected a target: a recipe, a YAML file, a script, or package.module:build")
+    rules = chosen_rules(select, ignore, thresholds)
+    with stdout_kept(as_json) as stdout:
+        from edgeglass_diag.preflight import check_target
+
+        report = check_target(resolve(words or [], module, settings), rules)
+        if as_json:
+            from edgeglass_diag.initcheck.summary import check_summary
+
+            print_json(check_summary(report), stdout)
+        else:
+            from edgeglass_diag.commands.render.check import check_tables
+
+            print_parts(check_tables(report))
+    exit_on(report.findings, fail_on)

@@ -1,0 +1,29 @@
+"""The verb ``findings``: what was found in a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeglass_diag.commands.options import AsJson, FailOn, check_severity
+from edgeglass_diag.commands.output import exit_on, print_json, print_parts
+
+
+def findings(
+    folder: Annotated[Path, typer.Argument(help="Run folder.")], as_json: AsJson = False, fail_on: FailOn = None
+) -> None:
+    """What was found in a run: code, severity, where, when, evidence, what to do."""
+    from edgeglass_diag.commands.render.findings import findings_text
+    from edgeglass_diag.plain_values import finding_summary
+    from edgeglass_diag.store import load
+
+    check_severity(fail_on)
+    with load(folder) as opened:
+        found = opened.findings
+        if as_json:
+            print_json([finding_summary(finding) for finding in found])
+        else:
+            print_parts(findings_text(opened))
+    exit_on(found, fail_on)

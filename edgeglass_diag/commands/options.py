@@ -1,0 +1,55 @@
+"""Options that several verbs share, and what is made of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeglass_diag.records import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgeglass_diag.rules import Rule
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")]
+Select = Annotated[list[str], typer.Option("--select", help="Codes or prefixes of the rules that run.")]
+Ignore = Annotated[list[str], typer.Option("--ignore", help="Codes or prefixes of rules that do not run.")]
+Thresholds = Annotated[list[str], typer.Option("--threshold", help="CODE.name=value, e.g. EG301.signal=0.02.")]
+FailOn = Annotated[str | None, typer.Option("--fail-on", help="warning or critical: exit status 1 from there on.")]
+Every = Annotated[int, typer.Option(min=1, help="Distance of recorded windows in optimizer steps.")]
+Module = Annotated[str | None, typer.Option("-m", help="Module to run, as behind python -m.")]
+RunOut = Annotated[Path | None, typer.Option(help="Folder of the run; below runs/ if not given.")]
+
+
+def check_severity(fail_on: str | None) -> None:
+    """Raise UsageError for a severity that --fail-on does not know."""
+    if fail_on not in (None, "warning", "critical"):
+        raise UsageError(f"--fail-on: expected warning or critical, got {fail_on!r}")
+
+
+def stop_codes(codes: Sequence[str]) -> tuple[str, ...]:
+    """Return the codes of --stop-on as they are today.
+
+    Raises:
+        UsageError: for a code that no rule has or had.
+    """
+    if not codes:
+        return ()
+    from edgeglass_diag.rules import all_rules
+    from edgeglass_diag.rules.choice import codes_to_stop_on
+
+    return codes_to_stop_on(codes, [rule() for rule in all_rules()], option="--stop-on")
+
+
+def chosen_rules(select: Sequence[str], ignore: Sequence[str], thresholds: Sequence[str]) -> list[Rule]:
+    """Return the rules of the options, with what pyproject.toml configures.
+
+    Raises:
+        UsageError: if a code or a threshold does not exist, or the configuration is wrong.
+    """
+    from edgeglass_diag.rules import configured, read_table
+
+    return configured(read_table(Path.cwd()), select=select, ignore=ignore, thresholds=thresholds)

@@ -1,0 +1,59 @@
+"""Print results, as text or as JSON, and end with the exit status of the findings."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from edgeglass_diag.records import Finding
+
+
+def exit_on(found: Iterable[Finding], fail_on: str | None) -> None:
+    """End with exit status 1 if a finding is at or above a severity."""
+    from edgeglass_diag.records import Severity
+
+    if fail_on is not None and any(f.severity.rank >= Severity(fail_on).rank for f in found):
+        raise SystemExit(1)
+
+
+def terminal(*, stderr: bool = False) -> Console:
+    """Return the terminal, which never breaks lines by itself."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, soft_wrap=True)
+
+
+def print_parts(parts: Iterable[RenderableType], console: Console | None = None) -> None:
+    """Print lines and tables, to stdout if no console is given."""
+    chosen = terminal() if console is None else console
+    for part in parts:
+        chosen.print(part, highlight=False)
+
+
+def print_json(value: Any, stream: TextIO | None = None) -> None:
+    """Print a value as JSON to a stream, stdout if none is given."""
+    from edgeglass_diag.plain_values import plain
+
+    print(json.dumps(plain(value), indent=1, allow_nan=False), file=stream, flush=True)
+
+
+@contextmanager
+def stdout_kept(wanted: bool) -> Iterator[TextIO]:
+    """Send what the program and its children write to stdout to stderr instead, and give the true stdout.
+
+    The file descriptor stays redirected: what runs at exit must not write after the JSON.
+    """
+    if not wanted:
+        yield sys.stdout
+        return
+    sys.stdout.flush()
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as true_stdout:
+        os.dup2(2, 1)
+        yield true_stdout

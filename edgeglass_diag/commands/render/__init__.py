@@ -1,0 +1,1 @@
+"""Words and tables of the commands, for the terminal."""

@@ -1,0 +1,208 @@
+"""The verb ``run``: train a recipe or any program under observation."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from edgeglass_diag.commands.options import (
+    AsJson,
+    Every,
+    FailOn,
+    Ignore,
+    Module,
+    RunOut,
+    Select,
+    Thresholds,
+    check_severity,
+    chosen_rules,
+    stop_codes,
+)
+from edgeglass_diag.commands.output import exit_on, print_json, print_parts, stdout_kept, terminal
+from edgeglass_diag.commands.targets import run_folder, to_run, unknown_recipe
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgeglass_diag.programs.options import WatchOptions
+    from edgeglass_diag.programs.targets import Program, Recipe
+    from edgeglass_diag.provider_protocols import Job
+    from edgeglass_diag.store import Run
+
+
+def run(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="TARGET [-- ARGS]", help="Recipe (incident if none is given), YAML file, or program."),
+    ] = None,
+    module: Module = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Serve the dashboard during the run.")] = False,
+    port: Annotated[int, typer.Option(help="Port of the dashboard; the next free one if taken.")] = 8050,
+    every: Every = 10,
+    out: RunOut = None,
+    settings: Annotated[list[str], typer.Option("--set", help="section.key=value, e.g. optim.lr=2e-4.")] = [],  # noqa: B006
+    stop_on: Annotated[list[str], typer.Option("--stop-on", help="Code of a finding that ends the run.")] = [],  # noqa: B006
+    select: Select = [],  # noqa: B006
+    ignore: Ignore = [],  # noqa: B006
+    thresholds: Thresholds = [],  # noqa: B006
+    fail_on: FailOn = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train under observation and flag faults as they appear.
+
+    The target is a recipe, or any training program, which needs no change: a script (train.py -- --lr 2e-3), a
+    module (-m pkg.train -- --lr 2e-3), a folder with a __main__.py. A program keeps its stdout and its exit status;
+    messages of this tool go to stderr. With --json its stdout goes to stderr, so that stdout is JSON alone. The
+    processes that it starts (torchrun, Fabric, accelerate) are watched as well, each rank into a folder of its own.
+    """
+    from edgeglass_diag.programs.environment import clear_env
+    from edgeglass_diag.programs.options import WatchOptions
+    from edgeglass_diag.programs.targets import Recipe
+
+    clear_env()
+    check_severity(fail_on)
+    named = words or ([] if module is not None else ["incident"])
+    target = to_run("run", named, module, settings)
+    options = WatchOptions(every, chosen_rules(select, ignore, thresholds), stop_codes(stop_on))
+    request = _Request(run_folder(out, target), options, port if watch else None, fail_on, as_json)
+    if isinstance(target, Recipe):
+        _run_recipe(target, request)
+    else:
+        _run_program(target, request)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """The options of a run; ``port`` is that of the dashboard, None if none is wanted."""
+
+    folder: Path
+    options: WatchOptions
+    port: int | None
+    fail_on: str | None
+    as_json: bool
+
+
+def _run_program(program: Program, request: _Request) -> None:
+    """Run a program under observation; end with its exit status, or with that of ``fail_on`` if it succeeded."""
+    from edgeglass_diag.commands.render.findings import findings_text
+    from edgeglass_diag.folders import check_folder
+    from edgeglass_diag.programs.launch import exit_argument
+    from edgeglass_diag.programs.options import ProcessOptions
+    from edgeglass_diag.programs.run_program import run_program
+
+    check_folder(request.folder)
+    options = ProcessOptions.of(request.options, request.folder, announce=not request.as_json)
+    console = terminal(stderr=True)
+    with stdout_kept(request.as_json) as stdout, _dashboard(request, console) as address:
+        run, error = run_program(program, options)
+        with run:
+            found = run.findings
+            if request.as_json:
+                _print_runs([run], stdout)
+            else:
+                print_parts(findings_text(run), console)
+        if address is not None and not isinstance(error, KeyboardInterrupt):
+            _linger(address, console)
+    status = exit_argument(error)
+    if status:
+        raise SystemExit(status)
+    exit_on(found, request.fail_on)
+
+
+def _run_recipe(target: Recipe, request: _Request) -> None:
+    """Run the jobs of a recipe under observation; end with the status of ``fail_on``, with 130 after Ctrl-C.
+
+    Raises:
+        UsageError: if the recipe, one of its settings or a folder cannot be used.
+    """
+    from edgeglass_diag.programs.run_jobs import InterruptedRunError, check_folders
+    from edgeglass_diag.provider_protocols import provider
+
+    try:
+        jobs = provider().plan(target.target, target.settings)
+    except ValueError as error:
+        raise unknown_recipe(error, target) from error
+    check_folders(jobs, request.folder)
+    console = terminal(stderr=request.as_json)
+    interrupted = False
+    runs: list[Run] = []
+    try:
+        runs = _run_jobs(jobs, request, console)
+    except InterruptedRunError:
+        interrupted = True
+        runs = _finished(request.folder)
+    if request.as_json:
+        _print_runs(runs, sys.stdout)
+    elif len(runs) > 1:
+        _print_comparison(runs, console)
+    if interrupted:
+        raise SystemExit(130)
+    exit_on([f for done in runs for f in done.findings], request.fail_on)
+
+
+def _run_jobs(jobs: Sequence[Job], request: _Request, console: Console) -> list[Run]:
+    from edgeglass_diag.commands.render.live import LiveView, Silent
+    from edgeglass_diag.programs.run_jobs import run_jobs
+
+    with _dashboard(request, console) as address:
+        if request.as_json:
+            return run_jobs(jobs, request.folder, request.options, Silent())
+        with LiveView(console) as view:
+            done = run_jobs(jobs, request.folder, request.options, view)
+        if address is not None and _is_watched(console):
+            _print_comparison(done, console)
+            _linger(address, console)
+        return done
+
+
+@contextmanager
+def _dashboard(request: _Request, console: Console) -> Iterator[str | None]:
+    if request.port is None:
+        yield None
+        return
+    from edgeglass_diag.commands.serving import dashboard
+
+    with dashboard(request.folder, request.port) as address:
+        console.print(f"dashboard: {address}", highlight=False)
+        yield address
+
+
+def _is_watched(console: Console) -> bool:
+    """Return whether the terminal is interactive; scripts and pipes do not wait."""
+    return console.is_terminal and sys.stdin is not None and sys.stdin.isatty()
+
+
+def _linger(address: str, console: Console) -> None:
+    if not _is_watched(console):
+        return
+    console.print(f"dashboard: {address} (Ctrl-C ends it)", highlight=False)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        return
+
+
+def _finished(folder: Path) -> list[Run]:
+    from edgeglass_diag.store import find_runs, load
+
+    return [load(place) for place in find_runs(folder)]
+
+
+def _print_runs(runs: Sequence[Run], stream: TextIO) -> None:
+    from edgeglass_diag.run_summary import run_summary
+
+    print_json({"runs": [run_summary(done) for done in runs]}, stream)
+
+
+def _print_comparison(runs: Sequence[Run], console: Console) -> None:
+    from edgeglass_diag.commands.render.comparison import comparison_tables
+    from edgeglass_diag.comparison import compare_runs
+
+    print_parts(comparison_tables(compare_runs(runs)), console)

@@ -1,1 +1,0 @@
-"""Whether a trained model is any good, and what its scores rest on: embeddings in, plain values out."""

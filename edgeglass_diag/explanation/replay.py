@@ -1,0 +1,126 @@
+"""Replays of recorded runs: short trainings with changed settings, each recorded as a run of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeglass_diag.explanation.outcome import Outcome, measure
+from edgeglass_diag.folders import is_run, read_header
+from edgeglass_diag.records import UsageError
+from edgeglass_diag.settings import flatten, nested
+from edgeglass_diag.store import load
+
+STOP_CODES = ("EG801", "EG301")
+"""Findings that end a replay: a value that is not finite, or a constant side. The model does not recover from them."""
+
+_FOLDER = re.compile(r".+-seed\d+-[0-9a-f]{6}")
+RECORDED_WINDOWS = 40
+"""Recorded windows of a replay, in addition to its first ones."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A replay to run.
+
+    Attributes:
+        label: names of the changes, part of the folder's name.
+        settings: all settings, ``section.key`` -> value.
+        seed: seed of weights and batches.
+        steps: optimizer steps.
+    """
+
+    label: str
+    settings: Mapping[str, Any]
+    seed: int
+    steps: int
+
+    @property
+    def key(self) -> str:
+        """Hash of settings, seed and steps; the label does not count."""
+        content = json.dumps([dict(self.settings), self.seed, self.steps], sort_keys=True, default=str)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    @property
+    def folder(self) -> str:
+        """Name of the run folder."""
+        words = "".join(c if c.isalnum() or c in "=.+-" else "-" for c in self.label)[:80]
+        return f"{words}-seed{self.seed}-{self.key[:6]}"
+
+
+class IncompatibleSettingsError(Exception):
+    """Raised for settings that are incompatible with each other and cannot be replayed."""
+
+
+def check_compatible(trial: Trial) -> None:
+    """Check that the settings of a trial are compatible with each other.
+
+    Raises:
+        IncompatibleSettingsError: if they are not.
+    """
+    from edgeglass_diag.provider_protocols import provider
+
+    try:
+        provider().replay(nested(trial.settings), steps=trial.steps, seed=trial.seed)
+    except ValueError as error:
+        raise IncompatibleSettingsError(str(error)) from error
+
+
+def replay(trial: Trial, out: Path) -> Outcome:
+    """Train and record a trial below ``out`` and return its outcome; a finished one in ``out`` is read instead.
+
+    Raises:
+        UsageError: if weights or data are missing.
+    """
+    from edgeglass_diag.provider_protocols import provider
+    from edgeglass_diag.watching import StopTraining, Watch
+
+    folder = out / trial.folder
+    if is_run(folder):
+        with load(folder) as done:
+            if done.status in ("finished", "stopped"):
+                return measure(done)
+    shutil.rmtree(folder, ignore_errors=True)  # interrupted
+    try:
+        job = provider().replay(nested(trial.settings), steps=trial.steps, seed=trial.seed)
+        job.prepare()
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    header = {"settings": {**job.settings, "total_steps": trial.steps}, "replay": trial.label}
+    every = max(1, trial.steps // RECORDED_WINDOWS)
+    try:
+        with Watch(folder, name=trial.folder, every=every, header=header, stop_on=STOP_CODES) as watch:
+            watch.result |= job.train(folder, watch.log)
+    except StopTraining:
+        pass
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # not needed after the outcome is known
+    with load(folder) as run:
+        return measure(run)
+
+
+def is_replay(folder: Path) -> bool:
+    """Return whether a folder is a replay, also one interrupted before its header was written."""
+    if is_run(folder):
+        return "replay" in read_header(folder)
+    return folder.is_dir() and _FOLDER.fullmatch(folder.name) is not None
+
+
+def settings_of(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a recorded recipe run as ``section.key`` -> value.
+
+    Raises:
+        UsageError: if the run has none, such as that of a script.
+    """
+    settings = header.get("settings")
+    if not isinstance(settings, Mapping) or "model" not in settings:
+        raise UsageError(
+            f"no recipe settings to replay in run {header.get('name')!r}; for a training of your own use "
+            "edgeglass_diag.explain(build, failing=..., healthy=...)"
+        )
+    return flatten(settings)

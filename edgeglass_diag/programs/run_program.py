@@ -1,0 +1,87 @@
+"""Run any training program under observation, as Python itself would run it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeglass_diag.process import StopTraining, ending, environment, git
+from edgeglass_diag.programs.bootstrap.edgeglass_diag_after_import import call_after_import
+from edgeglass_diag.programs.environment import propagate_env
+from edgeglass_diag.programs.launch import exit_argument, exit_status, launch, print_error
+from edgeglass_diag.programs.options import ProcessOptions
+from edgeglass_diag.programs.targets import Program
+from edgeglass_diag.rules.choice import header_of
+from edgeglass_diag.store import RunWriter
+
+if TYPE_CHECKING:
+    from edgeglass_diag.programs.attaching import Attachment
+    from edgeglass_diag.store import Run
+
+
+@dataclass
+class Main:
+    """The record of the process in which the program runs; ``attachment`` is set once torch is imported."""
+
+    options: ProcessOptions
+    writer: RunWriter
+    attachment: Attachment | None = None
+    process: int = field(default_factory=os.getpid)
+
+    @property
+    def is_copy(self) -> bool:
+        """Return whether this process is a copy that the program forked."""
+        return os.getpid() != self.process
+
+    def attach(self) -> None:
+        """Begin to watch; call it when torch has been imported."""
+        from edgeglass_diag.programs.attaching import Attachment
+
+        try:
+            self.attachment = Attachment(self.options, self.writer)
+        except Exception as error:  # the program comes first: it runs on unwatched
+            print(f"edgeglass-diag: not watched: {type(error).__name__}: {error}", file=sys.stderr)
+
+    def close(self, error: BaseException | None) -> None:
+        """End the record of a program that ended with ``error``."""
+        status, said = ending(error)
+        result = {"exit_status": exit_status(error)} | ({} if said is None else {"error": said})
+        if self.attachment is not None:
+            self.attachment.close(error, result)
+        if not self.is_copy:
+            self.writer.finish(status, result)
+
+
+def run_program(program: Program, options: ProcessOptions) -> tuple[Run, BaseException | None]:
+    """Run a program under observation; return its record and the exception that ended it.
+
+    A copy that the program forks and that returns through here ends by SystemExit, as it would unwatched.
+
+    Raises:
+        UsageError: if the folder of the run is in use or cannot be written.
+    """
+    about = {
+        "every": options.every,
+        "environment": environment(),
+        "git": git(),
+        "command": list(sys.argv),
+    }
+    header = {**about, "program": program.facts, **header_of(options.configured_rules())}
+    writer = RunWriter(Path(options.out), name=Path(options.out).name, header=header)
+    main = Main(options, writer)
+    propagate_env(options)
+    call_after_import("torch", main.attach)
+    error = launch(program)
+    if isinstance(error, StopTraining):
+        print(f"edgeglass-diag: {error}", file=sys.stderr)
+    elif error is not None and not isinstance(error, SystemExit):
+        print_error(error)
+    main.close(error)
+    if main.is_copy:
+        raise SystemExit(exit_argument(error))
+    from edgeglass_diag.store import load
+
+    return load(options.out), error

@@ -1,0 +1,49 @@
+"""Where a finding was made and what was measured, in words: made here, where it is shown, and read by no program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgeglass_diag import site_paths
+from edgeglass_diag.records import Finding
+from edgeglass_diag.verdict import say
+
+WHOLE_MODEL = "whole model"
+
+
+def sites_text(finding: Finding) -> str:
+    """Return where a finding was made: one site by its path, several by their number and what they share.
+
+    >>> from edgeglass_diag.records import Severity
+    >>> made = dict(code="EG102", name="", severity=Severity.CRITICAL, step=0, message="")
+    >>> sites_text(Finding(site="pool", **made)), sites_text(Finding(site="", **made))
+    ('pool', 'whole model')
+    >>> sites_text(Finding(site="a.0.attn", sites=("a.0.attn", "a.1.attn", "a.2.attn"), **made))
+    '3 layers (a.*.attn)'
+    >>> sites_text(Finding(site="head[:8]", sites=("head[:8]", "head[:16]"), **made))
+    '2 sites (head)'
+    """
+    if len(finding.sites) < 2:
+        return finding.site or WHOLE_MODEL
+    shared = {site_paths.kin(site) for site in finding.sites}
+    names = next(iter(shared))
+    noun = "layers" if _are_layers(finding.sites) else "sites"
+    return f"{len(finding.sites)} {noun}" + (f" ({'.'.join(names)})" if len(shared) == 1 else "")
+
+
+def evidence_texts(finding: Finding) -> list[tuple[str, str]]:
+    """Return name and value of what was measured, and since when and by which line of source, where that is known.
+
+    >>> from edgeglass_diag.records import Severity
+    >>> evidence_texts(Finding("EG102", "", Severity.CRITICAL, "", 9, "", {"num_outputs": 1.0001}, since=4))
+    [('num outputs', '1'), ('since step', '4')]
+    """
+    typed = {"since step": finding.since, "learned since step": finding.learned_since, "place": finding.place}
+    shown = {**finding.evidence, **{name: value for name, value in typed.items() if value is not None}}
+    return [(str(name).replace("_", " "), say(value)) for name, value in shown.items()]
+
+
+def _are_layers(sites: Sequence[str]) -> bool:
+    """Return whether the sites lie in layers of different numbers."""
+    modules = {site_paths.first_call(site) for site in sites}
+    return len(modules) == len(sites) and any("*" in site_paths.kin(site) for site in sites)

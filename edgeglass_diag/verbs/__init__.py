@@ -1,1 +1,0 @@
-"""The work behind each verb of the command line."""

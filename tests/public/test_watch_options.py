@@ -1,0 +1,116 @@
+"""What the parameters of eg.watch do."""
+
+import json
+import threading
+
+import pytest
+import torch
+from torch import nn
+
+import edgeglass_diag as eg
+from edgeglass_diag.rules.numerics import NonFinite
+
+
+def train(steps=6, lr=float("inf")):
+    model = nn.Linear(4, 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(torch.randn(8, 4)).square().mean().backward()
+        optimizer.step()
+
+
+def test_a_finding_is_reported_in_the_writing_thread(tmp_path):
+    reported = []
+    with eg.watch(out=tmp_path / "run", on_finding=lambda f: reported.append((f.code, threading.current_thread()))):
+        train()
+    run = eg.load(tmp_path / "run")
+    assert {code for code, _ in reported} == {finding.code for finding in run.findings} >= {"EG801"}
+    assert threading.current_thread() not in {thread for _, thread in reported}
+    assert "on_finding" not in run.result
+
+
+def test_an_error_of_on_finding_is_noted_and_the_training_goes_on(tmp_path, capfd):
+    calls = []
+
+    def fails(finding):
+        calls.append(finding)
+        raise ValueError(f"no place for {finding.code}")
+
+    with eg.watch(out=tmp_path / "run", rules=["EG801"], on_finding=fails):
+        train()
+    run = eg.load(tmp_path / "run")
+    assert (run.status, run.last_step, bool(calls)) == ("finished", 5, True)
+    assert run.result["on_finding"] == "ValueError: no place for EG801"
+    assert capfd.readouterr().err == "edgeglass-diag: on_finding failed on EG801: ValueError: no place for EG801\n"
+
+
+def test_stop_on_ends_the_training(tmp_path):
+    with pytest.raises(eg.StopTraining, match="stopped on EG801"), eg.watch(out=tmp_path / "run", stop_on=["EG801"]):
+        train(steps=500)
+    run = eg.load(tmp_path / "run")
+    assert run.status == "stopped"
+    assert run.last_step < 499
+
+
+def test_rules_are_objects_or_codes(tmp_path):
+    for name, rules, expected in (
+        ("codes", ["EG5", "EG801"], {"EG801"}),
+        ("object", [NonFinite()], {"EG801"}),
+        ("none", [], set()),
+    ):
+        with eg.watch(out=tmp_path / name, rules=rules):
+            train()
+        assert {finding.code for finding in eg.load(tmp_path / name).findings} == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"rules": "EG801"}, "rules: expected a sequence of rules or codes, got 'EG801'"),
+        ({"rules": [3]}, "rules: expected Rule objects or codes, got 3"),
+        ({"rules": ["EG999"]}, "no rule has a code that begins with 'EG999'; see 'edgeglass-diag rules'"),
+        ({"stop_on": "EG801"}, "stop_on: expected a sequence of codes, got 'EG801'"),
+        (
+            {"rules": ["EG1"], "stop_on": ["EG801"]},
+            "stop_on: no rule 'EG801'; see 'edgeglass-diag rules'",
+        ),
+    ],
+)
+def test_wrong_options_name_what_was_expected(tmp_path, options, said):
+    with pytest.raises(eg.UsageError) as error:
+        eg.watch(out=tmp_path / "run", **options)
+    assert str(error.value) == said
+    assert not (tmp_path / "run").exists()
+
+
+class Wrapper(torch.optim.Optimizer):
+    """As Accelerate's: an optimizer that steps another."""
+
+    def __init__(self, optimizer):
+        self.optimizer = optimizer
+
+    def step(self, closure=None):
+        self.optimizer.step()
+
+
+@pytest.mark.parametrize("given", ["none", "generator", "wrapped"])
+def test_the_given_optimizer_ends_the_windows(tmp_path, given):
+    critic, generator = nn.Linear(4, 4), nn.Linear(4, 4)
+    critics, generators = (torch.optim.SGD(model.parameters(), 0.01) for model in (critic, generator))
+    named = {"none": None, "generator": generators, "wrapped": Wrapper(generators)}[given]
+    with eg.watch(optimizer=named, out=tmp_path / "run", every=1, rules=[]) as watch:
+        for _ in range(4):
+            generator(torch.randn(8, 4)).square().mean().backward()
+            (named or generators).step()
+            for _ in range(3):
+                critic(torch.randn(8, 4)).square().mean().backward()
+                critics.step()
+    assert watch.step == (4 if named is not None else 12)
+
+
+def test_the_name_of_the_run(tmp_path):
+    with eg.watch(out=tmp_path / "run", name="mine"):
+        train(steps=1, lr=0.1)
+    assert eg.load(tmp_path / "run").name == "mine"
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["name"] == "mine"
