@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 
-def sample_signal(values: Tensor, *, dim: int = 0) -> Tensor:
+def between_sample_variance_ratio(values: Tensor, *, dim: int = 0) -> Tensor:
     """Share of the energy that depends on the sample: mean_b |y_b - y_mean|^2 / mean_b |y_b|^2, in [0, 1].
 
     0 where every sample of the batch gives the same output, and for an all-zero output.
@@ -120,7 +120,7 @@ def _closeness(left: Tensor, right: Tensor) -> Tensor:
     return torch.exp(-2 * (lengths - 2 * (left @ right.T)).clamp(min=0))
 
 
-def distinct_rows(values: Tensor, *, population: int | None = None) -> Tensor:
+def effective_num_rows(values: Tensor, *, population: int | None = None) -> Tensor:
     """Effective number of distinct rows, L^2 / sum_ij cos_ij^2: 1 when all are parallel, L when orthogonal.
 
     The participation ratio of the Gram matrix of the unit-norm rows. From n of L rows it is L / (1 + (L - 1) c), with

@@ -61,7 +61,7 @@ def update_ratios(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
     return torch.where(moved == 0, torch.zeros_like(moved), moved / norms(before))
 
 
-def unmoved(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
+def rounded_away(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
     """Share of each tensor's entries that a step left exactly as they were, in [0, 1].
 
     Args:
@@ -94,11 +94,11 @@ def same_signs(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
     return agreeing / torch.stack([((a != 0) | (b != 0)).sum() for a, b in signs]).sum()
 
 
-def undone(before: Sequence[Tensor], after: Sequence[Tensor], later: Sequence[Tensor]) -> Tensor:
+def reverted(before: Sequence[Tensor], after: Sequence[Tensor], later: Sequence[Tensor]) -> Tensor:
     """Share of each step that was taken back since: -<later - after, after - before> / |after - before|^2.
 
-    1 where the step is undone, 0 where nothing changed or what changed has nothing to do with the step, negative where
-    it was taken further; NaN where the step changed nothing.
+    1 where the step is reverted, 0 where nothing changed or what changed has nothing to do with the step, negative
+    where it was taken further; NaN where the step changed nothing.
 
     Args:
         before: parameters, or samples of them, before the optimizer step.

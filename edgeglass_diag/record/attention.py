@@ -15,7 +15,7 @@ from torch.nn import functional
 from edgeglass_diag import site_paths
 from edgeglass_diag.measures.attention import AttentionStatistics, attention_statistics, softmax_statistics
 from edgeglass_diag.measures.flex import flex_logits
-from edgeglass_diag.measures.geometry import distinct_rows
+from edgeglass_diag.measures.geometry import effective_num_rows
 from edgeglass_diag.measures.sampling import Subset
 from edgeglass_diag.record.attention_inputs import AttentionInputObserver
 from edgeglass_diag.record.attention_layout import AttentionLayout, four_dims, four_dims_mask, outputs_by_heads
@@ -194,7 +194,7 @@ class AttentionObserver(Observer):
         if outputs is not None and outputs.shape[2] > 1:
             count = outputs.shape[2]
             some = outputs[subset.batch] if count <= _ROWS else outputs[subset.batch, :, subset.queries]
-            add(site, ATTENTION_EFFECTIVE_NUM_OUTPUTS, distinct_rows(some, population=count).mean(0))
+            add(site, ATTENTION_EFFECTIVE_NUM_OUTPUTS, effective_num_rows(some, population=count).mean(0))
 
 
 def _site_of(module: str, path: str) -> AttentionSite:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,14 @@ from torch.nn.functional import normalize
 
 from edgeglass_diag import site_paths
 from edgeglass_diag.measures.contrast import cosines, logit_scale
-from edgeglass_diag.measures.geometry import alignment, gram, mean_cosine, modality_gap, rank_of_gram, sample_signal
+from edgeglass_diag.measures.geometry import (
+    alignment,
+    between_sample_variance_ratio,
+    gram,
+    mean_cosine,
+    modality_gap,
+    rank_of_gram,
+)
 from edgeglass_diag.record import buffer
 from edgeglass_diag.record.module_sites import ModuleSiteObserver
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
@@ -113,16 +121,10 @@ class EmbeddingObserver(Observer):
         self._pairs.add(names)
         pair = site_paths.pair(*names)
         for site, values in zip(sides, (left, right), strict=True):
-            name = site.path
             recording.sites.register_site(site)
-            lengths = values.norm(dim=-1)
-            recording.buffer.add(name, EMBEDDING_NORM, lengths.mean())
-            recording.buffer.add(name, EMBEDDING_NORM_SPREAD, lengths.std(correction=0) / lengths.mean())
-            recording.buffer.add(name, EMBEDDING_COLUMN_ERROR, (values.norm(dim=0) - 1).abs().amax())
-            recording.buffer.add(name, EMBEDDING_SAMPLE_SIGNAL, sample_signal(normalize(values, dim=-1)))
-            recording.buffer.add(name, EMBEDDING_MEAN_COSINE, mean_cosine(values))
+            self._measure_side(site.path, values)
             if first:
-                recording.buffer.defer(name, EMBEDDING_EFFECTIVE_RANK, gram(values), rank_of_gram)
+                recording.buffer.defer(site.path, EMBEDDING_EFFECTIVE_RANK, gram(values), rank_of_gram)
         recording.sites.register_site(PairSite(path=pair, parents=names, left=names[0], right=names[1]))
         recording.buffer.add(pair, EMBEDDING_SCALE, logit_scale(product.logits.float(), cosines(left, right)))
         recording.buffer.add(pair, EMBEDDING_GAP, modality_gap(left, right))
@@ -130,6 +132,15 @@ class EmbeddingObserver(Observer):
             recording.buffer.add(pair, EMBEDDING_ALIGNMENT, alignment(left, right))
             swapped = sides[0].side is Side.TEXT or sides[1].side is Side.IMAGE
             self._keep(*((right, left) if swapped else (left, right)))
+
+    def _measure_side(self, path: str, values: Tensor) -> None:
+        add = partial(self._recording.buffer.add, path)
+        lengths = values.norm(dim=-1)
+        add(EMBEDDING_NORM, lengths.mean())
+        add(EMBEDDING_NORM_SPREAD, lengths.std(correction=0) / lengths.mean())
+        add(EMBEDDING_COLUMN_ERROR, (values.norm(dim=0) - 1).abs().amax())
+        add(EMBEDDING_SAMPLE_SIGNAL, between_sample_variance_ratio(normalize(values, dim=-1)))
+        add(EMBEDDING_MEAN_COSINE, mean_cosine(values))
 
     def _keep(self, image: Tensor, text: Tensor) -> None:
         wider = self.pairs is None or self.pairs.shape[2] < image.shape[1]

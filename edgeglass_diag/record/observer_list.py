@@ -71,36 +71,44 @@ def make_observers(
         embedding_sink: takes the embeddings of some pairs at a few steps.
         with_inputs: whether what attention logits are made of is collected.
     """
-    scale = LossScaleObserver(recording, skipped)
-    provenance = ProvenanceObserver(recording)
-    modules, batches, clips = ModuleSiteObserver(recording), BatchObserver(recording), ClippingObserver(recording)
+    scale, provenance = LossScaleObserver(recording, skipped), ProvenanceObserver(recording)
+    modules, batches = ModuleSiteObserver(recording), BatchObserver(recording)
     embeddings = EmbeddingObserver(recording, modules)
     readings = LossReadings(recording, embeddings, scale, backward)
-    layout = AttentionLayout(recording.stack, attention_logits)
-    masks = MaskObserver(recording, layout)
     inputs = AttentionInputObserver(recording) if with_inputs else None
     snapshots = SnapshotObserver(recording, embeddings, embedding_sink)
     everything = (
         recording.sources,
         batches,
         modules,
-        *(() if inputs is None else (inputs,)),
         TotalLossObserver(recording, scale),
         LossObserver(recording, readings),
         SigmoidLossObserver(recording, readings),
         embeddings,
-        masks,
-        AttentionObserver(recording, layout, modules, masks, inputs),
-        ReshapeObserver(recording),
+        *_attention_observers(recording, modules, inputs, attention_logits),
         DropoutObserver(recording),
         ActivationObserver(recording, embeddings),
         CoverageObserver(recording, modules),
         FrozenWeightObserver(recording, provenance),
         BackwardPassObserver(recording, batches),
-        clips,
-        ParameterObserver(recording, clips, scale),
+        *_parameter_observers(recording, scale),
         provenance,
         scale,
         snapshots,
     )
     return Observers(everything, provenance, scale, snapshots, inputs)
+
+
+def _attention_observers(
+    recording: Recording, modules: ModuleSiteObserver, inputs: AttentionInputObserver | None, logits: int | None
+) -> tuple[Observer, ...]:
+    layout = AttentionLayout(recording.stack, logits)
+    masks = MaskObserver(recording, layout)
+    attention = AttentionObserver(recording, layout, modules, masks, inputs)
+    first = () if inputs is None else (inputs,)
+    return (*first, masks, attention, ReshapeObserver(recording))
+
+
+def _parameter_observers(recording: Recording, scale: LossScaleObserver) -> tuple[Observer, ...]:
+    clips = ClippingObserver(recording)
+    return clips, ParameterObserver(recording, clips, scale)

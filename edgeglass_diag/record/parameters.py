@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from edgeglass_diag import site_paths
-from edgeglass_diag.measures.gradients import norms, row_signals, sample, undone, unmoved, update_ratios
+from edgeglass_diag.measures.gradients import norms, reverted, rounded_away, row_signals, sample, update_ratios
 from edgeglass_diag.record.clipping import ClippingObserver
 from edgeglass_diag.record.observer import Observer, OptimizerStep
 from edgeglass_diag.record.recording import Recording
@@ -148,7 +148,7 @@ class ParameterObserver(Observer):
         """Write what rounding left of weights in half precision, which lose steps below half their numbers' spacing."""
         half = [place for place, values in enumerate(after) if values.dtype in _HALF and _rows(held.tensors[place]) > 1]
         if half:
-            shares = unmoved([held.samples[place] for place in half], [after[place] for place in half])
+            shares = rounded_away([held.samples[place] for place in half], [after[place] for place in half])
             self._recording.buffer.add_each([held.names[place] for place in half], UPDATE_ROUNDED_AWAY, shares)
 
     def _write_reverted(self, window: int) -> None:
@@ -163,7 +163,7 @@ class ParameterObserver(Observer):
             now = [p for reference in taken.weights if (p := reference()) is not None]
             later = [sample(local_part(p)) for p in now]
             if [values.shape for values in later] == [values.shape for values in taken.after]:
-                shares = undone(taken.before, taken.after, later)
+                shares = reverted(taken.before, taken.after, later)
                 self._recording.buffer.add("", UPDATE_REVERTED, shares.median())
 
     def _settings(self, step: OptimizerStep) -> None:

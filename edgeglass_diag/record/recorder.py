@@ -80,19 +80,17 @@ class Recorder:
             embedding_sink=embeddings,
             with_inputs=operands,
         )
-        dispatch = self._dispatch = Dispatch(self._observers.all, recording.sites)
+        self._dispatch = Dispatch(self._observers.all, recording.sites)
         self._functions = FunctionMode(recording)
         self._functions.observe_for(self._observers.all)
-        sources = self._sources = EventSources()
-        modules = ModuleHooks(recording, dispatch, self._functions, sources)
-        passes = BackwardPatch(recording, dispatch, backward).patch
-        scale = self._observers.scale
+        self._sources = EventSources()
+        modules = ModuleHooks(recording, self._dispatch, self._functions, self._sources)
+        self._compiled = CompiledModules(self._clock, modules, self._sources)
+        passes, scale = BackwardPatch(recording, self._dispatch, backward).patch, self._observers.scale
         self._patches = (passes, scale.while_recorded, scale.always)
         for source in (modules, self._functions, passes, scale.while_recorded):
-            sources.add(source)
-        self._compiled = CompiledModules(self._clock, modules, sources)
-        self._hooks = ExitStack()
-        self._numbers = OptimizerNumbers()
+            self._sources.add(source)
+        self._hooks, self._numbers = ExitStack(), OptimizerNumbers()
         self._begun: dict[int, OptimizerStep] = {}
 
     @property

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from edgeglass_diag.measures.geometry import (
     alignment,
-    distinct_rows,
+    between_sample_variance_ratio,
+    effective_num_rows,
     effective_rank,
     mean_cosine,
     modality_gap,
-    sample_signal,
     uniformity,
 )
 
@@ -41,30 +41,30 @@ def test_scale_rotation_and_order_change_nothing(values, factor):
         torch.randn(values.shape[1], values.shape[1], generator=torch.Generator().manual_seed(1))
     )[0]
     other = factor * values.flip(0) @ rotation
-    for measure in (effective_rank, sample_signal, mean_cosine, uniformity, distinct_rows):
+    for measure in (effective_rank, between_sample_variance_ratio, mean_cosine, uniformity, effective_num_rows):
         assert float(measure(other)) == pytest.approx(float(measure(values)), rel=1e-3, abs=1e-5)
 
 
 def test_sample_signal_of_constant_varied_and_zero_outputs():
-    assert float(sample_signal(torch.ones(8, 3, 4))) == 0
-    assert float(sample_signal(torch.zeros(8, 3))) == 0
+    assert float(between_sample_variance_ratio(torch.ones(8, 3, 4))) == 0
+    assert float(between_sample_variance_ratio(torch.zeros(8, 3))) == 0
     centred = torch.randn(8, 5)
-    assert float(sample_signal(centred - centred.mean(0))) == pytest.approx(1.0)
+    assert float(between_sample_variance_ratio(centred - centred.mean(0))) == pytest.approx(1.0)
     with pytest.raises(ValueError, match="needs at least 2 samples along dim 0"):
-        sample_signal(torch.ones(1, 3))
+        between_sample_variance_ratio(torch.ones(1, 3))
 
 
 def test_sample_signal_survives_a_large_common_part_in_float32():
     noise = torch.randn(64, 100, generator=torch.Generator().manual_seed(0))
     values = 1000 + 0.01 * noise
     expected = (values.double() - values.double().mean(0)).square().mean() / values.double().square().mean()
-    assert float(sample_signal(values)) == pytest.approx(float(expected), rel=1e-2)
+    assert float(between_sample_variance_ratio(values)) == pytest.approx(float(expected), rel=1e-2)
 
 
 def test_distinct_rows_counts_directions():
-    assert float(distinct_rows(torch.ones(6, 3))) == pytest.approx(1.0)
-    assert float(distinct_rows(torch.eye(6))) == pytest.approx(6.0)
-    assert distinct_rows(torch.randn(2, 4, 6, 3)).shape == (2, 4)
+    assert float(effective_num_rows(torch.ones(6, 3))) == pytest.approx(1.0)
+    assert float(effective_num_rows(torch.eye(6))) == pytest.approx(6.0)
+    assert effective_num_rows(torch.randn(2, 4, 6, 3)).shape == (2, 4)
 
 
 def test_alignment_gap_and_uniformity_of_known_places():
@@ -83,8 +83,8 @@ def test_a_nan_embedding_has_a_nan_rank_and_does_not_raise():
 def test_distinct_rows_of_a_sample_speak_for_all():
     torch.manual_seed(0)
     values = torch.randn(3, 256, 32) + 1.0
-    whole = distinct_rows(values)
-    torch.testing.assert_close(distinct_rows(values, population=256), whole)
-    torch.testing.assert_close(distinct_rows(values[:, ::4], population=256), whole, rtol=0.1, atol=0)
-    assert float(distinct_rows(torch.ones(8, 4), population=256)) == pytest.approx(1.0, abs=1e-3)
-    assert float(distinct_rows(torch.eye(8), population=256)) == pytest.approx(256.0)
+    whole = effective_num_rows(values)
+    torch.testing.assert_close(effective_num_rows(values, population=256), whole)
+    torch.testing.assert_close(effective_num_rows(values[:, ::4], population=256), whole, rtol=0.1, atol=0)
+    assert float(effective_num_rows(torch.ones(8, 4), population=256)) == pytest.approx(1.0, abs=1e-3)
+    assert float(effective_num_rows(torch.eye(8), population=256)) == pytest.approx(256.0)

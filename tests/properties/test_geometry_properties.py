@@ -15,16 +15,16 @@ from edgeglass_diag.measures.activations import activation_statistics, sample_ac
 from edgeglass_diag.measures.batches import fingerprint, repeated, row_fingerprints
 from edgeglass_diag.measures.geometry import (
     alignment,
-    distinct_rows,
+    between_sample_variance_ratio,
+    effective_num_rows,
     effective_rank,
     mean_cosine,
     modality_gap,
-    sample_signal,
     uniformity,
 )
 from edgeglass_diag.measures.gradients import norms, row_signals, sample, update_ratios
 
-MEASURES = (sample_signal, effective_rank, mean_cosine, uniformity, distinct_rows)
+MEASURES = (between_sample_variance_ratio, effective_rank, mean_cosine, uniformity, effective_num_rows)
 
 
 def close(one, other, tolerance=1e-3):
@@ -55,8 +55,8 @@ def test_a_scale_changes_nothing(rows, factor):
 def test_bounds(rows):
     count, width = rows.shape
     assert 1 - 1e-4 <= effective_rank(rows) <= min(count, width) + 1e-4
-    assert 1 - 1e-3 <= distinct_rows(rows) <= count + 1e-3
-    assert -1e-6 <= sample_signal(rows) <= 1 + 1e-6
+    assert 1 - 1e-3 <= effective_num_rows(rows) <= count + 1e-3
+    assert -1e-6 <= between_sample_variance_ratio(rows) <= 1 + 1e-6
     assert -1 / (count - 1) - 1e-4 <= mean_cosine(rows) <= 1 + 1e-4
     assert -8 - 1e-4 <= uniformity(rows) <= 1e-4
 
@@ -65,25 +65,25 @@ def test_bounds(rows):
 def test_copies_of_the_whole_leave_rank_and_signal_alone(rows, times):
     copies = rows.repeat(times, 1)
     close(effective_rank(rows), effective_rank(copies))
-    close(sample_signal(rows), sample_signal(copies))
-    close(distinct_rows(rows), distinct_rows(copies))
+    close(between_sample_variance_ratio(rows), between_sample_variance_ratio(copies))
+    close(effective_num_rows(rows), effective_num_rows(copies))
 
 
 @given(st.integers(1, 12), st.integers(12, 24), seeds())
 def test_orthonormal_rows_are_all_distinct_and_of_full_rank(count, width, seed):
     rows = torch.linalg.qr(normal((width, count), seed).double()).Q.T
     close(effective_rank(rows), count)
-    close(distinct_rows(rows), count)
+    close(effective_num_rows(rows), count)
 
 
 @given(st.integers(2, 12), st.integers(1, 24), seeds())
 def test_equal_rows_are_one(count, width, seed):
     rows = normal((1, width), seed).expand(count, width)
     close(effective_rank(rows), 1)
-    close(distinct_rows(rows), 1)
+    close(effective_num_rows(rows), 1)
     close(mean_cosine(rows), 1)
     close(uniformity(rows), 0)
-    assert sample_signal(rows) < 1e-10
+    assert between_sample_variance_ratio(rows) < 1e-10
 
 
 @given(embeddings(min_size=3))
@@ -95,9 +95,9 @@ def test_they_are_what_their_formulas_say(rows):
     off = ~torch.eye(count, dtype=torch.bool)
     close(mean_cosine(values), cosines[off].mean())
     close(uniformity(values), torch.exp(-2 * torch.cdist(unit, unit).square())[off].mean().log())
-    close(distinct_rows(values), count**2 / cosines.square().sum())
+    close(effective_num_rows(values), count**2 / cosines.square().sum())
     centred = values - values.mean(0)
-    close(sample_signal(values), centred.square().sum() / values.square().sum())
+    close(between_sample_variance_ratio(values), centred.square().sum() / values.square().sum())
     singular = torch.linalg.svdvals(values)
     close(effective_rank(values), torch.special.entr(singular / singular.sum()).sum().exp())
 
@@ -130,7 +130,7 @@ def test_activations_are_what_their_formulas_say(tokens):
     close(found.rms / tokens.abs().max(), part.square().mean().sqrt() / tokens.abs().max())
     assert found.absmax == tokens.abs().max()
     assert found.nonfinite == 0
-    close(found.sample_signal, sample_signal(part.flatten(1)))
+    close(found.sample_signal, between_sample_variance_ratio(part.flatten(1)))
     close(found.zeros, (part == 0).double().mean())
 
 
@@ -166,7 +166,7 @@ def test_norms_and_updates(tensors):
 
 @given(embeddings())
 def test_row_signal_is_the_sample_signal_of_rows(rows):
-    close(row_signals([rows])[0], sample_signal(rows), 1e-4)
+    close(row_signals([rows])[0], between_sample_variance_ratio(rows), 1e-4)
 
 
 @given(batches(kind=batch_kinds("plain", "common", "outliers")), seeds())
