@@ -15,13 +15,13 @@ def verdict(case: Case, findings: Sequence[Finding]) -> dict[str, Any]:
     """Return whether the findings detect a case, name it and locate it.
 
     Found: any warning or critical. Named: an accepted code is a headline, that is, follows from no other. Located:
-    such a headline's site begins with one of the places, or there is no place but the setting that the code names.
+    one of such a headline's sites begins with one of the places, or there is no place but the setting that the code names.
     """
     loud = [f for f in findings if f.severity.rank >= Severity.WARNING.rank]
     codes = {f.code for f in loud}
     headlines = [f for f in loud if f.because_of not in codes]
     named = [f for f in headlines if f.code in case.expected]
-    located = [f for f in named if not case.places or f.site.startswith(case.places)]
+    located = [f for f in named if not case.places or any(s.startswith(case.places) for s in (f.site, *f.sites))]
     first = min((f.step for f in named or loud), default=None)
     return {
         "fault": case.name, "healthy": not case.expected, "expected": list(case.expected), "places": list(case.places),
@@ -42,7 +42,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     count = {key: sum(row[key] for row in ill) for key in ("found", "named", "located")}
     loud = {level: sum(any(f["severity"] == level for f in row["findings"]) for row in well)
             for level in ("critical", "warning")}  # fmt: skip
-    withdrawn = sum(any("learned_since" in f["evidence"] for f in row["findings"]) for row in well)
+    withdrawn = sum(any(f["learned_since"] is not None for f in row["findings"]) for row in well)
     p90 = delays[min(len(delays) - 1, int(0.9 * len(delays)))] if delays else None
     return {
         "faults": {"total": len(ill), **count},

@@ -18,8 +18,8 @@ def bench(*arguments):
     return result
 
 
-def finding(code, site="", step=5, severity=Severity.WARNING, because_of=None, **evidence):
-    return Finding(code, code.lower(), severity, site, step, "", because_of=because_of, evidence=evidence)
+def finding(code, site="", step=5, severity=Severity.WARNING, because_of=None, **typed):
+    return Finding(code, code.lower(), severity, site, step, "", because_of=because_of, **typed)
 
 
 @pytest.fixture
