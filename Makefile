@@ -42,9 +42,10 @@ acceptance: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/edgeglass-diag bench --seeds 3 --out runs/bench
 
-# docs/rules.md, from the rules' own text.
+# docs/rules.md from the rules' own text, docs/signals.md from the registry.
 docs: $(STAMP)
-	$(BIN)/python -c "from edgeglass_diag.catalogue import document; print(document(), end='')" > docs/rules.md
+	$(BIN)/python -c "from edgeglass_diag.rules.document import rules_document; print(rules_document(), end='')" > docs/rules.md
+	$(BIN)/python -m edgeglass_diag.signals.document > docs/signals.md
 
 # The published recipes with a whole ViT-L-14 tower of random weights: minutes, some 7 GiB of memory.
 test-large: $(STAMP)

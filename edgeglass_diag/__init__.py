@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from edgeglass_diag.initcheck.report import CheckReport
     from edgeglass_diag.preflight import check
     from edgeglass_diag.process import StopTraining
-    from edgeglass_diag.records import Finding, Severity, Site, UsageError
+    from edgeglass_diag.records import Finding, Severity, UsageError
     from edgeglass_diag.rules import Rule, all_rules
     from edgeglass_diag.schedule import Schedule
+    from edgeglass_diag.signals import Signal
+    from edgeglass_diag.sites import Site
     from edgeglass_diag.store import Run, load
     from edgeglass_diag.watching import Watch, watch
 
@@ -50,6 +52,7 @@ __all__ = [
     "Run",
     "Schedule",
     "Severity",
+    "Signal",
     "Site",
     "StopTraining",
     "UsageError",
@@ -79,7 +82,8 @@ _HOMES = {
     "Run": "store",
     "Schedule": "schedule",
     "Severity": "records",
-    "Site": "records",
+    "Signal": "signals",
+    "Site": "sites",
     "StopTraining": "process",
     "UsageError": "records",
     "Watch": "watching",

@@ -1,4 +1,4 @@
-"""The rules as plain values and as pages, and the page of documentation made of the same text."""
+"""The rules and the conclusions of the audit, as plain values and as pages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from edgeglass_diag.auditing.conclusions import CONCLUSIONS
 from edgeglass_diag.rules import all_rules, find_rule
-from edgeglass_diag.rules.document import rule_page, rules_document
+from edgeglass_diag.rules.document import rule_page
 
 
 def catalogue() -> list[dict[str, Any]]:
@@ -44,14 +44,9 @@ def catalogue() -> list[dict[str, Any]]:
 
 
 def page(code: str) -> str:
-    """One rule in full: what, why, formula, thresholds, source, fix, examples, and what can bring it."""
+    """Return one rule in full: what, why, formula, thresholds, source, fix, examples, and what can bring it."""
     rule = find_rule(code)
     return _audit_page(code) if rule is None else rule_page(rule)
-
-
-def document() -> str:
-    """The page docs/rules.md: every rule of this package, in Markdown."""
-    return rules_document()
 
 
 def _audit_page(code: str) -> str:

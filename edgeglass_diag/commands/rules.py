@@ -16,9 +16,11 @@ def rules(
 ) -> None:
     """The rule catalogue, each with its reason, threshold, source and fix."""
     from edgeglass_diag.catalogue import catalogue, page
+    from edgeglass_diag.rules import current_code
 
     entries = catalogue()
-    chosen = [entry for entry in entries if code is None or entry["code"] == code.upper()]
+    wanted = None if code is None else current_code(code.upper())
+    chosen = [entry for entry in entries if wanted in (None, entry["code"])]
     if not chosen:
         raise UsageError(f"no rule {code!r}: expected one of {', '.join(entry['code'] for entry in entries)}")
     if as_json:

@@ -147,14 +147,14 @@ def test_a_step_is_looked_at_and_never_taken(name):
 def test_a_parameter_that_no_optimizer_holds_is_a_warning():
     found = checked("half")
     (finding,) = found.findings
-    assert (finding.code, finding.severity, finding.site) == ("EG053", "warning", "text.weight")
+    assert (finding.code, finding.severity, finding.site) == ("EG003", "warning", "text.weight")
     assert finding.evidence["parameters"] == ["text.weight", "text.bias"]
     assert "4 parameters trainable, 2 frozen; no optimizer holds text.weight, text.bias." in found.verdict
 
 
 def test_loaded_values_that_no_optimizer_holds_are_a_fact():
     (finding,) = checked("loaded").findings
-    assert (finding.code, finding.severity) == ("EG053", "info")
+    assert (finding.code, finding.severity) == ("EG003", "info")
 
 
 def test_a_batch_is_called_with_settings():

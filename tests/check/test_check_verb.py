@@ -52,7 +52,7 @@ def test_a_script_is_stopped_before_its_first_step_and_its_cleaning_up_runs(chec
     assert "cleaned up True --lr 3" in done.stderr
     assert "stepped" not in done.stderr
     assert report["notes"] == ["stopped before its first optimizer step: nothing was trained"]
-    assert {f["code"]: f["severity"] for f in report["findings"]} == {"EG001": "info", "EG053": "warning"}
+    assert {f["code"]: f["severity"] for f in report["findings"]} == {"EG001": "info", "EG003": "warning"}
     weight = next(p for p in report["parameters"] if p["name"] == "0.weight")
     assert [(w["op"], Path(w["file"]).name, w["line"]) for w in weight["writes"] if not w["default"]] == [
         ("normal_", "train.py", 9),

@@ -152,6 +152,7 @@ def test_rules_are_listed_and_explained(command):
     assert "by edgeglass-diag audit alone" in command("rules", "EG653").stdout
     assert "s^2 x signal / 2 <= ``nats``" in command("rules", "EG301").stdout
     assert command("rules", "EG999").returncode == 2
+    assert command("rules", "eg052").stdout.startswith("EG103 ")
 
 
 def one_line(done):
