@@ -1,4 +1,4 @@
-"""Ranges in the trace of a torch profiler that runs during the watch: forward, backward, and the recorder's own work."""
+"""Ranges in the trace of a torch profiler that runs during the watch: forward, backward, the recorder's own work."""
 
 from __future__ import annotations
 
