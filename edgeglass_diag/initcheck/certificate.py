@@ -18,7 +18,7 @@ _PREDICTED_LOGIT_STD, _PARAMETER_STD = "attention/predicted_logit_std", "paramet
 _T = {2: 636.6, 3: 31.60, 4: 12.92, 5: 8.610, 6: 6.869, 7: 5.959, 8: 5.408, 9: 5.041, 10: 4.781}
 """99.9 % quantiles of Student's t, two-sided, by number of seeds: https://www.itl.nist.gov/div898/handbook."""
 _LEAST = 1e-3
-"""Relative change that is never told: other kernels of another processor or version of torch round differently."""
+"""Relative change that is never reported: other kernels of another processor or version of torch round differently."""
 
 
 @dataclass(frozen=True, slots=True)

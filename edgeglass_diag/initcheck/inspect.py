@@ -239,7 +239,7 @@ def predict(operands: Operands | None, *, masked: bool) -> tuple[float | None, s
     """Return the logit std of an attention by the inputs and weights of its projections, or None and the reason.
 
     Assumes what ``prediction.logit_std`` assumes, and that the logits are scaled once by 1 / sqrt(head width) where
-    the kernel was not told a scale. Learned queries without a projection are taken as drawn in a random direction;
+    the kernel was not given a scale. Learned queries without a projection are taken as drawn in a random direction;
     keys without one (normalised after it, say) by their own spread. No prediction is made for masked attention, for
     queries that are made of samples by anything but one linear map, and where an input has no axis of positions.
     """

@@ -127,7 +127,7 @@ SCHEMES: dict[str, Scheme] = {
         ),
         Scheme(
             "t_fixup", _tfixup, _normal(_tfixup),
-            "T-Fixup, https://proceedings.mlr.press/v119/huang20f.html: encoder 0.67 N^-1/4 beside Xavier",
+            "T-Fixup, https://proceedings.mlr.press/v119/huang20f.html: encoder 0.67 N^-1/4 times Xavier",
         ),
         Scheme(
             "mup_hidden", _lecun, _normal(_lecun),

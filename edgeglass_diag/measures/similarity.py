@@ -1,4 +1,4 @@
-"""Cosines of pairs beside those of non-pairs: their densities, and how well they part. Numpy alone."""
+"""Cosines of pairs and of non-pairs: their densities, and how well they separate. Numpy alone."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class Operands:
-    """Queries and keys of one attention; ``scale`` is the factor on their product, None where not told."""
+    """Queries and keys of one attention; ``scale`` is the factor on their product, None where it was not given."""
 
     query: Operand
     key: Operand

@@ -12,7 +12,7 @@ from edgeglass_diag.measures.sampling import Subset, strided_subset
 from edgeglass_diag.record.module_stack import ModuleStack
 
 LOGITS = 2**18
-"""Logits looked at per attention and call, unless told otherwise.
+"""Logits measured per attention and call by default.
 
 A fortieth of an attention of 64 latents over 321 tokens in 8 heads at batch 64: what is read then costs well below 1 %
 of a step of the resampler around it. Independent samples come first, so that the standard error stays small: with 8

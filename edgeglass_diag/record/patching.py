@@ -14,7 +14,7 @@ class Patch:
     """``owner.name`` calls ``around`` while attached, and passes calls through in between.
 
     It is put in place once and stays there until ``remove``, so that two watches that take turns do not pile up.
-    Where somebody else has put his own function on top meanwhile it is left there, and passes calls through.
+    Where another function was put on top meanwhile ours is left there, and passes calls through.
     """
 
     def __init__(self, owner: Any, name: str, around: Around) -> None:

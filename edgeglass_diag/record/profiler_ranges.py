@@ -1,4 +1,4 @@
-"""Names in the trace of whatever torch profiler runs beside the recorder: forward, backward, and its own work."""
+"""Ranges in the trace of a torch profiler that runs during the watch: forward, backward, the recorder's own work."""
 
 from __future__ import annotations
 

@@ -68,7 +68,9 @@ class WindowClock:
         """
         if _is_transforming():  # asked first: torch.compile follows these lines no further
             return True
-        return self.is_forked or self.is_other_thread or torch._C._current_graph_task_id() != -1
+        # Written out, as this is asked for each function of torch.
+        elsewhere = os.getpid() != self._process or self._thread not in (None, threading.get_ident())
+        return elsewhere or torch._C._current_graph_task_id() != -1
 
     def steps_of(self, optimizer: Optimizer) -> int:
         """Return the number of steps that an optimizer has taken."""

@@ -1,4 +1,4 @@
-"""Of several backward passes to a step: which gradients are lost, and which somebody has used."""
+"""Of several backward passes to a step: which gradients are lost, and which are used."""
 
 import copy
 
@@ -195,7 +195,7 @@ def spoilt(*, mended, skipped=False):
     return [w.get(("", "gradient/made_finite"), (None,))[0] for w in windows[1:]]
 
 
-def test_gradients_that_somebody_makes_finite_are_seen():
+def test_gradients_that_are_made_finite_are_seen():
     assert spoilt(mended=True) == [1.0, 0.0, 1.0, 0.0]
     assert spoilt(mended=False) == [0.0, 0.0, 0.0, 0.0]
 

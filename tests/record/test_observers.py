@@ -55,7 +55,7 @@ def train(*, inputs=False):
     return windows
 
 
-def told(windows):
+def contents(windows):
     """Readings, sites and origins of windows, whatever their order."""
     readings = {(r.step, r.site, r.signal): r.values for w in windows for r in w.readings}
     sites = {(w.step, dataclasses.replace(site, order=0)) for w in windows for site in w.sites}
@@ -64,7 +64,7 @@ def told(windows):
 
 @pytest.mark.parametrize("inputs", [False, True])
 def test_observers_in_reversed_order_record_the_same(monkeypatch, inputs):
-    expected = told(train(inputs=inputs))
+    expected = contents(train(inputs=inputs))
     make = recorder.make_observers
 
     def reversed_observers(*args, **kwargs):
@@ -72,7 +72,7 @@ def test_observers_in_reversed_order_record_the_same(monkeypatch, inputs):
         return dataclasses.replace(made, all=made.all[::-1])
 
     monkeypatch.setattr(recorder, "make_observers", reversed_observers)
-    readings, sites, origins = told(train(inputs=inputs))
+    readings, sites, origins = contents(train(inputs=inputs))
     assert readings.keys() == expected[0].keys()
     assert {key: repr(value) for key, value in readings.items()} == {k: repr(v) for k, v in expected[0].items()}
     assert sites == expected[1]
