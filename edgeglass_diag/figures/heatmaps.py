@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import plotly.graph_objects as go
 
+from edgeglass_diag import site_paths
 from edgeglass_diag.figures.scales import Scale
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def short_names(sites: Sequence[str], *, longest: int = _LABEL) -> list[str]:
     >>> short_names(["image.layers.0.attention"], longest=14)
     ['….0.attention']
     """
-    parts = [site.split(".") for site in sites]
+    parts = [site_paths.parts(site) or [""] for site in sites]
     if len(set(sites)) > 1:
         shared, ending = _shared(parts), _shared([path[::-1] for path in parts])
         ending = min(ending, min(len(path) for path in parts) - shared - 1)

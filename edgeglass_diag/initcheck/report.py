@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from edgeglass_diag import site_paths
 from edgeglass_diag.initcheck.inspect import Inspection
 from edgeglass_diag.initcheck.parameter_status import ParameterStatus
 from edgeglass_diag.initcheck.prediction import unrelated_loss
@@ -45,14 +46,14 @@ def modules(checked: CheckReport) -> list[dict[str, Any]]:
     squares: defaultdict[str, float] = defaultdict(float)
     for name, status in checked.statuses.items():
         if status.gradient is not None:
-            squares[name.rpartition(".")[0]] += status.gradient**2
+            squares[site_paths.parent(name)] += status.gradient**2
     return [
         {
             "site": module.site,
             "kind": module.kind,
             "rms": module.rms,
             "sample_signal": module.sample_signal,
-            "gradient": math.sqrt(squares[own]) if (own := module.site.partition("#")[0]) in squares else None,
+            "gradient": math.sqrt(squares[own]) if (own := site_paths.first_call(module.site)) in squares else None,
         }
         for module in checked.inspection.modules
     ]

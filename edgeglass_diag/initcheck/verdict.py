@@ -10,7 +10,7 @@ from edgeglass_diag.initcheck.report import CheckReport, loss, overwritten, read
 from edgeglass_diag.records import Finding
 from edgeglass_diag.signals.attention import OPERAND_QUERY_RMS
 from edgeglass_diag.signals.embeddings import EMBEDDING_SAMPLE_SIGNAL
-from edgeglass_diag.sites import AttentionSite
+from edgeglass_diag.sites import AttentionSite, EmbeddingSite
 
 ALIKE = 1e-10
 """Share of the energy by which rows differ, below which they are equal: EG002's, rounding leaves 4e-15."""
@@ -72,15 +72,14 @@ def _of_attention(checked: CheckReport) -> Iterator[str]:
 
 
 def _of_signal(checked: CheckReport) -> Iterator[str]:
-    """Yield the sample signal of each side's widest embedding: prefixes are named ``side[:width]``."""
-    sides: dict[str, tuple[int, float]] = {}
-    for found in checked.inspection.window.readings:
-        if found.signal == EMBEDDING_SAMPLE_SIGNAL:
-            side, _, width = found.site.partition("[:")
-            wide = int(width.rstrip("]")) if width.rstrip("]").isdecimal() else 0
-            sides[side] = max(sides.get(side, (-1, 0.0)), (wide, found.values[0]))
-    if sides:
-        said = ", ".join(f"{side} {value:.2g}" for side, (_, value) in sides.items())
+    """Yield the sample signal of each module's widest embedding."""
+    widest: dict[str, tuple[int, float]] = {}
+    for site in checked.inspection.window.sites:
+        signal = reading(checked, EMBEDDING_SAMPLE_SIGNAL, site.path)
+        if isinstance(site, EmbeddingSite) and signal is not None:
+            widest[site.module] = max(widest.get(site.module, (-1, 0.0)), (site.width, signal))
+    if widest:
+        said = ", ".join(f"{module} {signal:.2g}" for module, (_, signal) in widest.items())
         yield f"Share of the embeddings' energy that depends on the sample: {said}."
 
 

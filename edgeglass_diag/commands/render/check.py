@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Column, Table
 
+from edgeglass_diag import site_paths
 from edgeglass_diag.commands.render.findings import finding_line
 from edgeglass_diag.initcheck.report import CheckReport, modules, overwritten, reading
 from edgeglass_diag.records import ParameterOrigin, ParameterWrite
@@ -91,7 +92,7 @@ def _attention(checked: CheckReport) -> Table:
 def _modules(checked: CheckReport) -> Table:
     table = _table("module", "class", "rms", "sample signal", "gradient")
     for module in modules(checked):
-        if int(module["site"].partition("#")[2] or 0) > 1:  # a third call of the same module: --json has it
+        if site_paths.call_number(module["site"]) > 1:  # a third call of the same module: --json has it
             continue
         signal, gradient = (module[key] for key in ("sample_signal", "gradient"))
         cells = ["-" if value is None else f"{value:.3g}" for value in (module["rms"], signal, gradient)]
