@@ -14,8 +14,8 @@ from edgeglass_diag.records import Finding, Severity
 def verdict(case: Case, findings: Sequence[Finding]) -> dict[str, Any]:
     """Return whether the findings detect a case, name it and locate it.
 
-    Found: any warning or critical. Named: an accepted code is a headline, that is, follows from no other. Located:
-    one of such a headline's sites begins with one of the places, or there is no place but the setting that the code names.
+    Found: any warning or critical. Named: an accepted code is a headline, that is, follows from no other. Located: one
+    of such a headline's sites begins with one of the places, or there is no place but the setting that the code names.
     """
     loud = [f for f in findings if f.severity.rank >= Severity.WARNING.rank]
     codes = {f.code for f in loud}
