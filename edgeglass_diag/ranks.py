@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from edgeglass_diag.records import Finding, Site
 from edgeglass_diag.signals.parameters import GRADIENT_NORM, GRADIENT_NORM_CLIPPED, WEIGHT_NORM
+from edgeglass_diag.site_paths import kin
 from edgeglass_diag.sites import ParameterSite
 
 NORMS = (GRADIENT_NORM, GRADIENT_NORM_CLIPPED, WEIGHT_NORM)
@@ -18,10 +19,10 @@ Row = tuple[int, int, str, int, float]
 
 
 def merge_findings(found: Mapping[int, Sequence[Finding]]) -> list[Finding]:
-    """Return the findings of all ranks, each code and site once: the worst, and of equals that of the lowest rank.
+    """Return the findings of all ranks, each code and kind of site once: the worst, of equals that of the lowest rank.
 
-    The step is that of the rank which made the finding first. Where only some ranks have it, the message says
-    which.
+    Its sites are those of all ranks, and the step is that of the rank which made the finding first. Where only some
+    ranks have it, the message says which.
 
     Args:
         found: findings by rank.
@@ -32,20 +33,29 @@ def merge_findings(found: Mapping[int, Sequence[Finding]]) -> list[Finding]:
         >>> [merged.message for merged in merge_findings({0: [], 1: [finding]})]
         ['NaN (rank 1 only)']
     """
-    holders: dict[tuple[str, str], dict[int, Finding]] = {}
+    holders: dict[tuple[str, tuple[str, ...]], dict[int, Finding]] = {}
     for rank in sorted(found):
         for finding in found[rank]:
-            holders.setdefault(finding.key, {})[rank] = finding
+            holders.setdefault(_same(finding), {})[rank] = finding
     return [_merged(by_rank, total=len(found)) for by_rank in holders.values()]
+
+
+def _same(finding: Finding) -> tuple[str, tuple[str, ...]]:
+    """Return what a finding has in common with that of another rank, which may have seen another layer first.
+
+    Older runs have a finding for each layer, without a list of sites.
+    """
+    return finding.code, kin(finding.site) if finding.sites else (finding.site,)
 
 
 def _merged(by_rank: Mapping[int, Finding], *, total: int) -> Finding:
     worst = max(by_rank.values(), key=lambda f: f.severity.rank)
+    sites = dict.fromkeys(site for finding in (worst, *by_rank.values()) for site in finding.sites)
     message = worst.message
     if len(by_rank) < total:
         word = "rank" if len(by_rank) == 1 else "ranks"
         message += f" ({word} {', '.join(map(str, by_rank))} only)"
-    return replace(worst, step=min(f.step for f in by_rank.values()), message=message)
+    return replace(worst, step=min(f.step for f in by_rank.values()), message=message, sites=tuple(sites))
 
 
 def sharded_sites(sites: Collection[Site]) -> set[str]:

@@ -49,6 +49,10 @@ class SourceLine:
         return f"{self.file}:{self.line}"
 
 
+LOADING = "load_state_dict"
+"""The ``op`` of a write that takes a value from a state dictionary."""
+
+
 @dataclass(frozen=True, slots=True)
 class ParameterWrite:
     """One write to a parameter before the first optimizer step.
@@ -64,6 +68,11 @@ class ParameterWrite:
     random: bool = False
     default: bool = False
     partial: bool = False
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the value came from a state dictionary."""
+        return self.op == LOADING
 
     @property
     def place(self) -> SourceLine:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+_CALL = re.compile(r"#\d+")
+_WIDTH = re.compile(r"\[:\d+\]")
 
 
 def child(path: str, name: str) -> str:
@@ -68,9 +72,9 @@ def first_call(path: str) -> str:
     """Return the path of the first call: without the number of a later one.
 
     >>> first_call("norm#2.attention"), first_call("norm")
-    ('norm', 'norm')
+    ('norm.attention', 'norm')
     """
-    return path.partition("#")[0]
+    return _CALL.sub("", path)
 
 
 def call_number(path: str) -> int:
@@ -126,8 +130,10 @@ def kin(path: str) -> tuple[str, ...]:
 
     >>> kin("blocks.3.attn.attention#1") == kin("blocks.11.attn.attention"), kin("head[:64]") == kin("head[:128]")
     (True, True)
-    >>> kin("image.proj") == kin("text.proj")
-    False
+    >>> kin("attn#1.attention") == kin("attn.attention"), kin("a[:8] x b[:8]") == kin("a[:4] x b[:4]")
+    (True, True)
+    >>> kin("image.proj") == kin("text.proj"), kin("a[:8] x b[:8]") == kin("a[:8] x c[:8]")
+    (False, False)
     """
-    plain = first_call(path).partition("[")[0]
+    plain = _WIDTH.sub("", first_call(path))
     return tuple("*" if name.isdecimal() else name for name in plain.split("."))

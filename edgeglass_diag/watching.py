@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import sys
@@ -217,10 +218,11 @@ class Watch:
         try:
             if self._on_finding is not None:
                 self._on_finding(finding)
-        except Exception as error:  # the user's; neither the record nor the training may end by it
+        except BaseException as error:  # the user's, sys.exit too; neither the record nor the training may end by it
             said = f"{type(error).__name__}: {error}"
             if self.result.setdefault("on_finding", said) is said:
-                print(f"edgeglass-diag: on_finding failed on {finding.code}: {said}", file=sys.stderr)
+                with contextlib.suppress(OSError, ValueError):  # a program may have closed its stderr
+                    print(f"edgeglass-diag: on_finding failed on {finding.code}: {said}", file=sys.stderr)
 
 
 def _innermost(optimizer: Optimizer) -> Optimizer:
@@ -247,8 +249,9 @@ def watch(
 
     Args:
         model: its modules are named at once, by their paths below it.
-        optimizer: its steps end the windows, from its first one on. If None, those of the optimizer that steps first;
-            with several optimizers, as in a GAN, name the one whose steps count.
+        optimizer: its steps end the windows, from its first one on; where it is done, as after the first phase of a
+            training, those of the next. If None, those of the optimizer that steps first; with several optimizers, as
+            in a GAN, name the one whose steps count.
         out: run folder, new or empty.
         every: distance of recorded windows in optimizer steps; the first eleven are always recorded.
         exact_attention: measure all logits of each attention at any cost; otherwise a strided subset of more than
@@ -260,8 +263,14 @@ def watch(
         name: name of the run, the folder's if None.
 
     Raises:
-        UsageError: if ``out`` is not empty or cannot be written, or no rule that runs has a code that is given.
+        UsageError: if ``out`` is not empty or cannot be written, no rule that runs has a code that is given, or model
+            or optimizer is something else.
     """
+    if model is not None and not isinstance(model, nn.Module):
+        raise UsageError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
+    primary = _innermost(optimizer) if optimizer is not None else None
+    if primary is not None and not isinstance(primary, Optimizer):
+        raise UsageError(f"optimizer: expected one torch.optim.Optimizer, got {type(optimizer).__name__}")
     chosen = choose_rules(rules)
     watching = Watch(
         out,
@@ -274,6 +283,6 @@ def watch(
     )
     if model is not None:
         watching.name_model(model)
-    if optimizer is not None:
-        watching.follow(optimizer)
+    if primary is not None:
+        watching.follow(primary)
     return watching

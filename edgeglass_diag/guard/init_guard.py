@@ -73,20 +73,18 @@ class InitGuard:
             UsageError: for wrong arguments.
         """
         inspection = inspect_init(build, batch, loss=loss, seed=seed)
-        findings = self._findings(inspection, ignore)
+        rules = configure(CATALOGUE, read_table(self.folder), ignore=[*self.ignore, *ignore])
+        engine = Engine(rules)
+        engine.feed(inspection.window)
+        findings = engine.findings
         limit = self.fail_on if fail_on is None else parse_severity(fail_on)
         changed = self._changes(build, batch, inspection, loss=loss, name=name, seed=seed)
         self._report(name, inspection, findings, changed)
         failing = [f for f in findings if f.severity.rank >= limit.rank]
         if failing or changed:
-            raise InitRegressionError(verdict(failing, changed, None if self.baseline is None else self.baseline.file))
+            file = None if self.baseline is None else self.baseline.file
+            raise InitRegressionError(verdict(failing, changed, file, rules))
         return inspection
-
-    def _findings(self, inspection: Inspection, ignore: Sequence[str]) -> list[Finding]:
-        rules = configure(CATALOGUE, read_table(self.folder), ignore=[*self.ignore, *ignore])
-        engine = Engine(rules)
-        engine.feed(inspection.window)
-        return engine.findings
 
     def _changes(
         self,

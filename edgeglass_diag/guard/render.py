@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from edgeglass_diag.initcheck.certificate import Change
 from edgeglass_diag.records import Finding
-from edgeglass_diag.rules import CATALOGUE
+from edgeglass_diag.rules import Rule
 
 
-def verdict(findings: Sequence[Finding], changes: Sequence[Change], baseline: Path | None) -> str:
-    """Return the message with which a test fails: each finding, then each difference from the certificate."""
-    parts = [paragraph(finding) for finding in findings]
+def verdict(
+    findings: Sequence[Finding], changes: Sequence[Change], baseline: Path | None, rules: Iterable[Rule]
+) -> str:
+    """Return the message with which a test fails: each finding, then each difference from the certificate.
+
+    Args:
+        findings: that fail the test.
+        changes: of statistics.
+        baseline: file of the certificates.
+        rules: as configured, by which the findings were made.
+    """
+    thresholds = {rule.code: rule.thresholds for rule in rules}
+    parts = [paragraph(finding, thresholds.get(finding.code, {})) for finding in findings]
     if changes:
         lines = "\n".join(f"  {change}" for change in changes)
         parts.append(
@@ -23,11 +33,10 @@ def verdict(findings: Sequence[Finding], changes: Sequence[Change], baseline: Pa
     return "Bad initialisation\n\n" + "\n\n".join(parts) if findings else parts[0]
 
 
-def paragraph(finding: Finding) -> str:
+def paragraph(finding: Finding, thresholds: Mapping[str, float]) -> str:
     """Return a finding as lines: site, measured value, allowed value, source line, message and fix."""
     measured = ", ".join(f"{k} {v:.4g}" for k, v in finding.evidence.items() if isinstance(v, float) and k != "std")
-    rule = next((rule for rule in CATALOGUE if rule.code == finding.code), None)
-    allowed = "" if rule is None else ", ".join(f"{k} {v:g}" for k, v in rule().thresholds.items())
+    allowed = ", ".join(f"{k} {v:g}" for k, v in thresholds.items())
     rows = {
         "site": finding.site,
         "measured": measured,

@@ -48,7 +48,7 @@ class FrozenWeightObserver(Observer):
     def _begin(self, origins: Iterable[ParameterOrigin]) -> None:
         """Keep a sample of each that is frozen now, was drawn at random and was not loaded."""
         drawn = {o.name for o in origins if any(w.random for w in o.writes)}
-        drawn -= {o.name for o in origins if any(w.op == "load_state_dict" for w in o.writes)}
+        drawn -= {o.name for o in origins if any(w.is_loaded for w in o.writes)}
         self._first = {
             name: (weakref.ref(parameter), sample(local_part(parameter)))
             for name, parameter in self._recording.naming.named_parameters

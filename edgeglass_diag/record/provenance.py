@@ -23,7 +23,7 @@ from edgeglass_diag.record.torch_functions import (
     RANDOM_FILLS,
     bind,
 )
-from edgeglass_diag.records import ParameterOrigin, ParameterWrite
+from edgeglass_diag.records import LOADING, ParameterOrigin, ParameterWrite
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _HERE = os.path.dirname(__file__) + os.sep
@@ -136,7 +136,7 @@ def _write(func: Function, tensor: Tensor, *, random: bool) -> ParameterWrite:
         elif file.startswith(_TORCH + "nn/modules/"):
             default = True
             if frame.f_code.co_name in ("load_state_dict", "_load_from_state_dict"):
-                op = "load_state_dict"
+                op = LOADING
         if not file.startswith((_TORCH, _HERE)) and not file.startswith("<"):
             break
         frame = frame.f_back

@@ -14,6 +14,10 @@ from torch.optim import Optimizer
 MAX_FORWARDS = 256
 """Outermost forward passes of one window that are recorded; a loop that never steps would fill the memory."""
 
+PATIENCE = 256
+"""Steps of other optimizers in a row after which the one that is followed counts as done, as in a second phase of the
+training. The critic of a Wasserstein GAN takes some 100 at most for each of its generator."""
+
 
 class WindowClock:
     """The window that has begun.
@@ -36,6 +40,7 @@ class WindowClock:
         self._process = os.getpid()
         self._primary_optimizer: weakref.ref[Optimizer] | None = None
         self._followed: weakref.ref[Optimizer] | None = None
+        self._steps_since_followed = 0
         self._steps: Counter[int] = Counter()
         self._steps_since_primary: Counter[int] = Counter()
 
@@ -82,17 +87,19 @@ class WindowClock:
         self._thread = threading.get_ident()
 
     def follow(self, optimizer: Optimizer) -> None:
-        """Let this optimizer be the primary one from its first step on."""
+        """Let this optimizer be the primary one from its first step on, until ``PATIENCE`` steps of others go by."""
         self._followed = weakref.ref(optimizer)
 
     def ends_with(self, optimizer: Optimizer) -> bool:
         """Return whether the step of this optimizer ends the window.
 
-        The primary optimizer is followed by another when it is gone or steps no more.
+        Another optimizer becomes the primary one when that is gone or steps no more.
         """
         followed = None if self._followed is None else self._followed()
         if followed is not None and self._steps[id(followed)]:
-            return optimizer is followed
+            self._steps_since_followed = 0 if optimizer is followed else self._steps_since_followed + 1
+            if self._steps_since_followed <= PATIENCE:
+                return optimizer is followed
         primary = None if self._primary_optimizer is None else self._primary_optimizer()
         self._steps_since_primary[id(optimizer)] += 1
         if primary is None or optimizer is primary or self._steps_since_primary[id(optimizer)] > 1:

@@ -66,7 +66,7 @@ class OverwrittenInit(Rule):
 
     def _lost(self, writes: tuple[ParameterWrite, ...]) -> tuple[ParameterWrite, ParameterWrite] | None:
         own = [w for w in writes if w.random and not w.default and not w.partial and w.std > 0]
-        if len(own) < 2 or any(w.op == "load_state_dict" for w in writes):
+        if len(own) < 2 or any(w.is_loaded for w in writes):
             return None
         first, last = own[0], own[-1]
         apart = abs(math.log(first.std / last.std)) > math.log(self.factor)

@@ -85,7 +85,7 @@ class NotInOptimizer(Rule):
             return
         outside = [name for name, inside in held.items() if not inside]
         reached = [n for n in outside if history.series(STANDING_GRADIENT, n).last > self.init_gradient]
-        loaded = {o.name for o in history.origins if any(w.op == "load_state_dict" for w in o.writes)}
+        loaded = {o.name for o in history.origins if any(w.is_loaded for w in o.writes)}
         for names, severity in (
             ([n for n in reached if n not in loaded], Severity.WARNING),
             ([n for n in reached if n in loaded], Severity.INFO),

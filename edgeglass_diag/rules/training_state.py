@@ -101,7 +101,7 @@ def loaded_and_random(history: History) -> tuple[set[str], set[str]]:
     loaded = {
         o.name
         for o in history.origins
-        if any(w.op == "load_state_dict" or (w.op == "copy_" and not w.random and not w.partial) for w in o.writes)
+        if any(w.is_loaded or (w.op == "copy_" and not w.random and not w.partial) for w in o.writes)
     }
     drawn = {o.name for o in history.origins if any(w.random for w in o.writes)}
     return loaded, drawn - loaded

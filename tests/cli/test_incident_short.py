@@ -23,7 +23,7 @@ def test_the_ill_one_is_named_and_the_healthy_one_is_silent(command, tmp_path):
     assert critical["EG301"]["evidence"]["side"] == "image"
     assert critical["EG401"]["because_of"] == "EG301"
     for code in ("EG301", "EG401"):
-        assert critical[code]["step"] - critical["EG301"]["evidence"]["since"] <= 60
+        assert critical[code]["step"] - critical["EG301"]["since"] <= 60
     assert "EG001" in {f["code"] for f in perceiver["findings"]}
     compared = json.loads(command("compare", tmp_path / "incident", "--json").stdout)
     assert compared["first_divergence"]["step"] < 20

@@ -11,6 +11,7 @@ from typer.main import get_command
 
 from edgeglass_diag.commands import app
 from tests.helpers.dashboard_runs import write_healthy
+from tests.helpers.waiting import PATIENCE
 
 MODULE = [sys.executable, "-m", "edgeglass_diag"]
 
@@ -41,10 +42,10 @@ def test_dashboard_prints_its_address_and_token_once_it_serves(tmp_path):
         assert said["token"] == "correct-horse"
         address, _, query = said["address"].partition("/?")
         assert query == "token=correct-horse"
-        socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=10).close()
+        socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=PATIENCE).close()
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
 
 

@@ -140,6 +140,9 @@ def test_the_reported_line_fails_without_a_norm_and_passes_with_one(project):
     assert "init_guard/attention.attention/logit_std" in names
     assert names.count("init_guard/finding") == 2
 
+    (folder / "pyproject.toml").write_text("[tool.edgeglass-diag.EG050]\nrms = 0.25\n")
+    assert "allowed:  rms 0.25" in run().stdout
+
     (folder / "reader.py").write_text(reported.replace("nn.Identity()", "nn.LayerNorm(width)"))
     cured = run()
     assert cured.returncode == 0, cured.stdout

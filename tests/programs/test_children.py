@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from edgeglass_diag.programs.bootstrap.edgeglass_diag_after_import import VARIAB
 from edgeglass_diag.programs.environment import propagate_env
 from edgeglass_diag.programs.options import ProcessOptions
 from edgeglass_diag.programs.rank_store import open_rank_store
+from edgeglass_diag.ranks import merge_findings
 from edgeglass_diag.records import Finding, Severity, Window
 from edgeglass_diag.store import RunWriter, find_runs, load
 
@@ -284,6 +286,17 @@ def test_findings_of_ranks_are_told_once(tmp_path):
             ("EG001", 3, Severity.CRITICAL, "says so"),
             ("EG801", 4, Severity.WARNING, "says so (ranks 1, 2 only)"),
         ]
+
+
+def test_ranks_that_saw_another_layer_first_have_one_finding():
+    def of(*sites):
+        return replace(finding("EG801", 4), site=sites[0], sites=sites)
+
+    (merged,) = merge_findings({0: [of("blocks.1", "blocks.0")], 1: [of("blocks.2", "blocks.0")]})
+    assert (merged.site, merged.sites) == ("blocks.1", ("blocks.1", "blocks.0", "blocks.2"))
+    assert merged.message == "says so"
+    older = [replace(finding("EG801", 4), site=site) for site in ("blocks.0", "blocks.1")]
+    assert merge_findings({0: older}) == older  # without lists of sites
 
 
 @pytest.mark.parametrize("noted", [True, False])

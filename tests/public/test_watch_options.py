@@ -1,6 +1,7 @@
 """What the parameters of eg.watch do."""
 
 import json
+import sys
 import threading
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 import edgeglass_diag as eg
+from edgeglass_diag.record import window_clock
 from edgeglass_diag.rules.numerics import NonFinite
 
 
@@ -45,6 +47,14 @@ def test_an_error_of_on_finding_is_noted_and_the_training_goes_on(tmp_path, capf
     assert capfd.readouterr().err == "edgeglass-diag: on_finding failed on EG801: ValueError: no place for EG801\n"
 
 
+def test_sys_exit_in_on_finding_ends_neither_the_record_nor_the_training(tmp_path, capfd):
+    with eg.watch(out=tmp_path / "run", rules=["EG801"], on_finding=lambda finding: sys.exit(3)):
+        train()
+    run = eg.load(tmp_path / "run")
+    assert (run.status, run.result["on_finding"], run.windows) == ("finished", "SystemExit: 3", 6)
+    assert "on_finding failed on EG801" in capfd.readouterr().err
+
+
 def test_stop_on_ends_the_training(tmp_path):
     with pytest.raises(eg.StopTraining, match="stopped on EG801"), eg.watch(out=tmp_path / "run", stop_on=["EG801"]):
         train(steps=500)
@@ -75,6 +85,8 @@ def test_rules_are_objects_or_codes(tmp_path):
             {"rules": ["EG1"], "stop_on": ["EG801"]},
             "stop_on: no rule 'EG801'; see 'edgeglass-diag rules'",
         ),
+        ({"model": "resnet"}, "model: expected a torch.nn.Module, got str"),
+        ({"optimizer": []}, "optimizer: expected one torch.optim.Optimizer, got list"),
     ],
 )
 def test_wrong_options_name_what_was_expected(tmp_path, options, said):
@@ -107,6 +119,17 @@ def test_the_given_optimizer_ends_the_windows(tmp_path, given):
                 critic(torch.randn(8, 4)).square().mean().backward()
                 critics.step()
     assert watch.step == (4 if named is not None else 12)
+
+
+def test_a_second_phase_with_another_optimizer_is_recorded(tmp_path, monkeypatch):
+    monkeypatch.setattr(window_clock, "PATIENCE", 3)
+    model = nn.Linear(4, 4)
+    first, second = (torch.optim.SGD(model.parameters(), 0.01) for _ in range(2))
+    with eg.watch(model, first, out=tmp_path / "run", every=1, rules=[]) as watch:
+        for optimizer in [first] * 2 + [second] * 6 + [first] + [second] * 2:
+            model(torch.randn(8, 4)).square().mean().backward()
+            optimizer.step()
+    assert watch.step == 2 + 3 + 1  # three of the second go by before it counts as a phase of its own
 
 
 def test_the_name_of_the_run(tmp_path):

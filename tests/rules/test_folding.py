@@ -48,6 +48,13 @@ def test_towers_and_directions_are_findings_of_their_own():
     assert [finding.sites for finding in engine.findings] == [(site,) for site in sites]
 
 
+def test_calls_are_one_finding_and_pairs_with_other_sides_are_not():
+    calls = ["attn.attention", "attn#1.attention"]
+    pairs = ["image[:64] x text[:64]", "image[:32] x text[:32]", "image[:64] x sound[:64]"]
+    engine, _ = spoken(*((1, site, Severity.WARNING, None) for site in calls + pairs))
+    assert [finding.sites for finding in engine.findings] == [tuple(calls), tuple(pairs[:2]), (pairs[2],)]
+
+
 def test_the_worst_layer_gives_severity_and_message_and_is_looked_at_first():
     engine, _ = spoken(
         (1, "blocks.0", Severity.INFO, None),

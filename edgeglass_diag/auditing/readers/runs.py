@@ -7,6 +7,7 @@ from pathlib import Path
 from edgeglass_diag.auditing.logged import Logged, Table
 from edgeglass_diag.auditing.readers.text import read_jsonl
 from edgeglass_diag.auditing.readers.tree import flat, table_of
+from edgeglass_diag.signals import METRIC
 from edgeglass_diag.signals.embeddings import EMBEDDING_SCALE
 from edgeglass_diag.signals.parameters import OPTIMIZER_LR
 
@@ -23,11 +24,10 @@ def read_run(folder: Path) -> Logged:
             tables += written.tables
             notes = written.notes
         else:
-            metrics = {name: name.removeprefix("metric/") for name in run.signals if name.startswith("metric/")}
             rows: dict[int, dict[str, float]] = {}
-            for signal, name in metrics.items():
-                for _, reading in run.readings(signal):
-                    rows.setdefault(reading.step, {"step": float(reading.step)})[name] = reading.values[0]
+            for metric in (signal for signal in run.signals if signal.family == METRIC):
+                for _, reading in run.readings(metric):
+                    rows.setdefault(reading.step, {"step": float(reading.step)})[metric.quantity] = reading.values[0]
             tables.append(table_of("", [rows[step] for step in sorted(rows)]))
         for signal, column in ((OPTIMIZER_LR, "lr"), (EMBEDDING_SCALE, "logit_scale")):
             sites: dict[str, list[dict[str, float]]] = {}
