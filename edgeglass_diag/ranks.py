@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 
 from edgeglass_diag.records import Finding, Site
@@ -33,19 +33,19 @@ def merge_findings(found: Mapping[int, Sequence[Finding]]) -> list[Finding]:
         >>> [merged.message for merged in merge_findings({0: [], 1: [finding]})]
         ['NaN (rank 1 only)']
     """
-    holders: dict[tuple[str, tuple[str, ...]], dict[int, Finding]] = {}
+    holders: dict[Hashable, dict[int, Finding]] = {}
     for rank in sorted(found):
         for finding in found[rank]:
             holders.setdefault(_same(finding), {})[rank] = finding
     return [_merged(by_rank, total=len(found)) for by_rank in holders.values()]
 
 
-def _same(finding: Finding) -> tuple[str, tuple[str, ...]]:
+def _same(finding: Finding) -> Hashable:
     """Return what a finding has in common with that of another rank, which may have seen another layer first.
 
     Older runs have a finding for each layer, without a list of sites.
     """
-    return finding.code, kin(finding.site) if finding.sites else (finding.site,)
+    return finding.code, kin(finding.site) if finding.sites else (finding.site,), finding.place
 
 
 def _merged(by_rank: Mapping[int, Finding], *, total: int) -> Finding:

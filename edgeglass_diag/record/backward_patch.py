@@ -44,9 +44,10 @@ class BackwardPatch:
             return original(*args, **kwargs)
         tensors = args[0] if args else kwargs.get("tensors", ())
         given = args[1] if len(args) > 1 else kwargs.get("grad_tensors")
-        whole = [tensors] if isinstance(tensors, Tensor) else list(tensors)
-        factors = [given] * len(whole) if given is None or isinstance(given, Tensor) else list(given)
-        self._dispatch.backward_begins(whole, factors)
+        if isinstance(tensors, (Tensor, list, tuple)):  # a generator is the user's to consume
+            whole = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+            factors = list(given) if isinstance(given, (list, tuple)) else [given] * len(whole)
+            self._dispatch.backward_begins(whole, factors)
         self._recording.stack.end_passes()
         self._state.is_running = True
         try:

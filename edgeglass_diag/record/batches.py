@@ -74,16 +74,16 @@ class BatchObserver(Observer):
             self._fingerprints[path] = fingerprint(rows)
             add(path, DATA_FINGERPRINT, self._fingerprints[path])
             add(path, DATA_REPEATED, repeated(rows))
-            self._measure_values(path, value)
+            self._measure_values(path, name, value)
 
-    def _measure_values(self, path: str, value: Tensor) -> None:
+    def _measure_values(self, path: str, argument: str, value: Tensor) -> None:
         add = self._recording.buffer.add
         if value.is_floating_point():
             low, high = torch.aminmax(value)
             deviation, mean = torch.std_mean(subset(value).float(), correction=0)
             for signal, number in ((DATA_MEAN, mean), (DATA_STD, deviation), (DATA_MIN, low), (DATA_MAX, high)):
                 add(path, signal, number)
-        elif value.dim() == 2 and not (value.dtype == torch.bool or value.is_complex() or "mask" in path.lower()):
+        elif value.dim() == 2 and not (value.dtype == torch.bool or value.is_complex() or "mask" in argument.lower()):
             padded, full = padding(value)
             add(path, DATA_PADDING, padded)
             add(path, DATA_UNPADDED_TEXTS, full)

@@ -223,7 +223,8 @@ class Recorder:
             origins = self._observers.provenance.origins
         self._dispatch.window_ends()
         with recording.measuring("window", Kind.RECORDER):
-            window = recording.buffer.flush(self.step, recording.sites.take_new_sites(), origins)
+            window = recording.buffer.flush(self.step, recording.sites.new, origins)
+            recording.sites.handed_on()  # only now: a window that could not be made leaves its sites to the next
         if window is not None:
             self._sink(window)
             with recording.measuring("embeddings", Kind.RECORDER):

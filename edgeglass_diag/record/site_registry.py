@@ -74,11 +74,14 @@ class SiteRegistry:
         entry = self._entries.get((path, Kind.MODULE))
         return entry.known.class_name if entry is not None and isinstance(entry.known, ModuleSite) else ""
 
-    def take_new_sites(self) -> tuple[Site, ...]:
-        """Return the sites that are new or changed since the last call."""
-        taken = tuple(self._new.values())
+    @property
+    def new(self) -> tuple[Site, ...]:
+        """The sites that are new or changed since ``handed_on``."""
+        return tuple(self._new.values())
+
+    def handed_on(self) -> None:
+        """Begin anew: what is new has been handed on with a window."""
         self._new.clear()
-        return taken
 
     def _put(self, key: tuple[str, Kind], known: Site, given: Site | None) -> None:
         self._entries[key] = _Entry(given, known)

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.site_paths import kin
 
 
+def kind_of(finding: Finding) -> Hashable:
+    """Return what findings have in common that are one: rule, kind of site, and the line of source that brought it."""
+    return finding.code, kin(finding.site), finding.place
+
+
 def fold(verdicts: Iterable[Finding]) -> list[Finding]:
-    """Return one finding for each rule and kind of site, in the order in which the first of each was found.
+    """Return one finding for each rule, kind of site and line of source, in the order in which they were found.
 
     Its ``site`` is the first that was found, and ``sites`` are all of them, which is that site alone where there is
     one, and ``("",)`` where it is the whole model. Severity, message and evidence are those of the worst site, of
     several the first.
     """
-    groups: defaultdict[tuple[str, tuple[str, ...]], list[Finding]] = defaultdict(list)
+    groups: defaultdict[Hashable, list[Finding]] = defaultdict(list)
     for verdict in verdicts:
-        groups[verdict.code, kin(verdict.site)].append(verdict)
+        groups[kind_of(verdict)].append(verdict)
     return [_folded(group) for group in groups.values()]
 
 

@@ -91,12 +91,12 @@ class History:
     def at(self, kind: type[S], signal: Signal) -> Iterator[tuple[S, Series]]:
         """Yield all sites of a signal with their series, in order of first appearance.
 
-        Raises:
-            KeyError: for a reading at a site that was never described.
+        A site whose description was lost with a window is left out until it is described again.
         """
         known = self._sites[kind]
         for path, series in self._series.get(signal, {}).items():
-            yield cast(S, known[path]), series
+            if path in known:
+                yield cast(S, known[path]), series
 
     def has(self, signal: Signal) -> bool:
         """Return whether a signal was recorded anywhere."""

@@ -106,12 +106,18 @@ class Series:
             del self._streaks[next(iter(self._streaks))]
 
     def latest(self, holds: Callable[[int], bool]) -> int | None:
-        """Return the newest index at which ``holds(index)``; each is asked once, so that old ones must not change."""
+        """Return the newest index at which ``holds(index)``.
+
+        Each but the newest is asked once, so that the answer for an old one must not change.
+        """
         key = _identity(holds)
         seen, newest = self._latest.get(key, (0, None))
-        newest = next((index for index in range(len(self) - 1, seen - 1, -1) if holds(index)), newest)
-        self._latest[key] = (len(self), newest)
-        return newest
+        found = next((index for index in range(len(self) - 1, seen - 1, -1) if holds(index)), newest)
+        if not len(self):
+            return None
+        settled = len(self) - 1  # the newest value may yet be replaced
+        self._latest[key] = (settled, found if found is None or found < settled else newest)
+        return found
 
 
 EMPTY = Series()
