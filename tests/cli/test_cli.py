@@ -107,7 +107,8 @@ def test_a_run_reports_what_the_agreement_says(finished):
     assert set(run["i2t"]) == {"R@1", "R@5", "R@10"}
     for finding in run["findings"]:
         assert set(finding) == {
-            "code", "name", "severity", "site", "step", "message", "evidence", "fix", "because_of",
+            "code", "name", "severity", "site", "step", "message", "evidence", "fix", "because_of", "sites", "since",
+            "learned_since", "place", "focus",
         }  # fmt: skip
 
 

@@ -85,5 +85,5 @@ def test_it_ends_with_the_process_it_serves(serve, tmp_path):
     assert fetch(dashboard.url)[0] == 200
     assert dashboard.process.poll() is None
     owner.kill()
-    owner.wait()
+    owner.communicate()
     assert dashboard.process.wait(timeout=PATIENCE) == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeglass_diag.sites import EmbeddingSite
 from edgeglass_diag.store import load
 from tests.helpers.program_runs import Programs
 
@@ -162,11 +163,11 @@ def check(run, *, batch, attentions, parameters, losses, scales):
     assert entropy.value.between(0, 1.0001).all()
     assert entropy.groupby("site").step.nunique().tolist() == [len(losses)] * len(sites)
     assert set(run.frame("gradient/norm").site) - {""} == set(parameters)
-    assert {(site.path, site.status) for site in run.sites if site.status != "observed"} == set()
+    assert {(site.path, site.coverage) for site in run.sites if not site.is_observed} == set()
 
 
 def sides(run):
-    return sorted(site.label for site in run.sites if site.kind == "embedding")
+    return sorted(site.side for site in run.sites if isinstance(site, EmbeddingSite))
 
 
 def test_attention_written_by_hand(programs):
