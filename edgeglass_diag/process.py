@@ -6,7 +6,7 @@ import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 
-from edgeglass_diag.records import Finding
+from edgeglass_diag.records import Finding, RunStatus
 
 
 class StopTraining(BaseException):
@@ -37,7 +37,7 @@ def git() -> dict[str, object]:
     return {"commit": commit.stdout.strip(), "dirty": bool(dirty.stdout.strip())}
 
 
-def ending(error: BaseException | None) -> tuple[str, str | None]:
+def ending(error: BaseException | None) -> tuple[RunStatus, str | None]:
     """Return how a training ended, and the text of its error if there is one.
 
     ``finished``: without an exception, or by ``sys.exit`` with status 0. ``failed``: by an error, or an exit status
@@ -47,12 +47,14 @@ def ending(error: BaseException | None) -> tuple[str, str | None]:
         error: the exception that ended the training, None without one.
 
     Example:
-        >>> ending(None), ending(SystemExit(0)), ending(SystemExit(3)), ending(KeyboardInterrupt())
-        (('finished', None), ('finished', None), ('failed', 'SystemExit: 3'), ('stopped', 'KeyboardInterrupt'))
+        >>> [str(ending(error)[0]) for error in (None, SystemExit(0), SystemExit(3), KeyboardInterrupt())]
+        ['finished', 'finished', 'failed', 'stopped']
+        >>> ending(SystemExit(3))[1]
+        'SystemExit: 3'
     """
     if error is None or (isinstance(error, SystemExit) and not error.code):
-        return "finished", None
+        return RunStatus.FINISHED, None
     # Workers of torch.multiprocessing call sys.exit while handling an error: report that error.
     cause = error.__context__ if isinstance(error, SystemExit) and error.__context__ is not None else error
-    status = "failed" if isinstance(cause, Exception | SystemExit) else "stopped"
+    status = RunStatus.FAILED if isinstance(cause, Exception | SystemExit) else RunStatus.STOPPED
     return status, f"{type(cause).__name__}: {cause}".removesuffix(": ")

@@ -28,6 +28,15 @@ class Severity(StrEnum):
         return list(Severity).index(self)
 
 
+class RunStatus(StrEnum):
+    """How a run stands: it goes on, came to its own end, was ended from outside or on a finding, or by an error."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One measured signal of one site in one window; ``values`` has one entry per component (head)."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from edgeglass_diag.records import Finding, Severity
+from edgeglass_diag.records import Finding, RunStatus, Severity
 
 _MARGIN = 0.05  # of chance: a loss this much below chance has left it for good, and noise does not reach it
 _RECENT = 5
@@ -85,7 +85,7 @@ def compare_loss(losses: Sequence[float], chance: float | None) -> tuple[bool | 
     return gap > 0, f"loss {loss:.3g} is {abs(gap):.2g} {'below' if gap > 0 else 'above'} chance {chance:.3g}"
 
 
-def judge(findings: Sequence[Finding], losses: Sequence[float], chance: float | None, status: str) -> Verdict:
+def judge(findings: Sequence[Finding], losses: Sequence[float], chance: float | None, status: RunStatus) -> Verdict:
     """Return the verdict on a run.
 
     Args:
@@ -108,14 +108,15 @@ def judge(findings: Sequence[Finding], losses: Sequence[float], chance: float | 
     return _without_findings(learning, words, status)
 
 
-def _without_findings(learning: bool | None, words: str, status: str) -> Verdict:
+def _without_findings(learning: bool | None, words: str, status: RunStatus) -> Verdict:
     if learning:
         return Verdict("good", f"Learning: {words}")
-    if status == "running":
+    if status is RunStatus.RUNNING:
         return Verdict("neutral", f"No findings so far: {words}")
-    if status != "finished":
+    if status is not RunStatus.FINISHED:
         return Verdict(
-            "warning", f"The run {'failed' if status == 'failed' else 'was stopped'}: {words}, and no rule fired"
+            "warning",
+            f"The run {'failed' if status is RunStatus.FAILED else 'was stopped'}: {words}, and no rule fired",
         )
     if learning is None:
         return Verdict("neutral", f"No findings: {words}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
 
 from edgeglass_dashboards.jobs import Jobs
-from edgeglass_diag.records import UsageError
+from edgeglass_diag.records import RunStatus, UsageError
 from edgeglass_diag.signals import metric
 from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
 from edgeglass_diag.store import Run, find_runs, load
@@ -86,7 +86,7 @@ class RunIndex:
             folder = self.root / entry.path
             state = _state(folder, "run.json", "signals.sqlite", "signals.sqlite-wal")
             known = self._summaries.get(folder)
-            if known is None or known[0] != state or known[1].status == "running":
+            if known is None or known[0] != state or known[1].status is RunStatus.RUNNING:
                 try:
                     with open_run(self.root, entry.path) as run:
                         self._summaries[folder] = state, _summarise(entry, run)

@@ -64,15 +64,15 @@ def audit_files(paths: Sequence[Path], *, columns: Sequence[str] = (), batch_siz
         batch_size: of the losses, before what the logs tell; the bounds on losses are then of this batch.
 
     Raises:
-        UsageError: for what cannot be read, no column that is understood, or a told column that is in no file.
+        UsageError: for what cannot be read, no column that is understood, or a column of an option that is in no file.
     """
-    told = dict(parse_column(text) for text in columns)
+    given_roles = dict(parse_column(text) for text in columns)
     logs = [logged for path in paths for logged in read(path)]
     known = {name for logged in logs for table in logged.tables for name in table.columns}
-    for name in told:
+    for name in given_roles:
         if name not in known:
             raise UsageError(f"--column: no column {name!r}; there are: {', '.join(sorted(known)) or 'none'}")
-    audited = [audit(logged, told, batch_size=batch_size) for logged in _with_own_names(logs)]
+    audited = [audit(logged, given_roles, batch_size=batch_size) for logged in _with_own_names(logs)]
     if not any(one.columns for one in audited):
         names = ", ".join(sorted(known)[:12]) or "none"
         raise UsageError(
@@ -90,9 +90,11 @@ def _with_own_names(logs: Sequence[Logged]) -> list[Logged]:
     ]
 
 
-def audit(logged: Logged, told: Mapping[str, Role | None] | None = None, *, batch_size: int | None = None) -> Audited:
+def audit(
+    logged: Logged, given_roles: Mapping[str, Role | None] | None = None, *, batch_size: int | None = None
+) -> Audited:
     """Judge one history."""
-    understood = understand(logged, told or {})
+    understood = understand(logged, given_roles or {})
     case = understood.case
     made = mixtures(case)
     counted = counts(case)
@@ -169,8 +171,8 @@ def _constant_side(case: Case, states: Sequence[AtChance], exact: Sequence[tuple
 
 def _batch(case: Case, implied: Mapping[str, object]) -> int | None:
     """Batch of the validation loss: as the loss tells, else the least that the settings tell (the weakest bound)."""
-    told = implied.get("batch_size")
-    return told if isinstance(told, int) else min(batch_settings(case).values(), default=None)
+    batch = implied.get("batch_size")
+    return batch if isinstance(batch, int) else min(batch_settings(case).values(), default=None)
 
 
 def _other_facts(

@@ -76,7 +76,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Case:
-    """One history with its columns understood, and what is known beside them."""
+    """One history with its columns understood, and what else is known of it."""
 
     name: str
     source: str

@@ -118,7 +118,7 @@ def _ends_early(case: Case, series: Series) -> Iterator[Finding]:
 
 
 def _few_points(case: Case, series: Series) -> Iterator[Finding]:
-    """A rate that rises at the end of the run, told by a few of its points.
+    """A rate that rises at the end of the run, given by a few of its points.
 
     From three points of which two are neighbours follow horizon and peak of A sin^2(x (t - t0)) = A (1 - cos) / 2
     with x = pi / (2 T). Two points exclude the linear warm-up: over the last of E epochs it grows at most E / (E-1).

@@ -14,7 +14,7 @@ from edgeglass_diag.auditing.logged import Case, Series, Table
 class Mixture:
     """``total = sum of weights x parts`` in all rows; ``source`` is settings or digits, with the hypotheses tried.
 
-    Where the parts are equal only the sum of the weights is told.
+    Where the parts are equal only the sum of the weights can be inferred.
     """
 
     total: Series
@@ -31,7 +31,7 @@ class Mixture:
 
 
 def mixtures(case: Case) -> list[Mixture]:
-    """The totals whose weights can be told, by the settings (``clip_weight``) or as small rationals."""
+    """Return the totals whose weights can be inferred, from the settings (``clip_weight``) or as small rationals."""
     found = []
     for _, series in case.tables():
         totals = [s for s in series if s.role.kind == "loss" and not s.role.part and not s.role.summary]

@@ -13,7 +13,7 @@ from typing import Any
 
 from edgeglass_diag.explanation.outcome import Outcome, measure
 from edgeglass_diag.folders import is_run, read_header
-from edgeglass_diag.records import UsageError
+from edgeglass_diag.records import RunStatus, UsageError
 from edgeglass_diag.settings import flatten, nested
 from edgeglass_diag.store import load
 
@@ -84,7 +84,7 @@ def replay(trial: Trial, out: Path) -> Outcome:
     folder = out / trial.folder
     if is_run(folder):
         with load(folder) as done:
-            if done.status in ("finished", "stopped"):
+            if done.status in (RunStatus.FINISHED, RunStatus.STOPPED):
                 return measure(done)
     shutil.rmtree(folder, ignore_errors=True)  # interrupted
     try:

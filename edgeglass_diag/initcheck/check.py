@@ -17,6 +17,7 @@ from edgeglass_diag.initcheck.report import CheckReport
 from edgeglass_diag.initcheck.verdict import verdict
 from edgeglass_diag.records import Reading, UsageError, Window
 from edgeglass_diag.rules import Engine, Rule
+from edgeglass_diag.rules.initial import IdenticalRows
 from edgeglass_diag.signals.parameters import STANDING_GRADIENT, STANDING_OPTIMIZER
 
 FORMS = "a model, (model, batch), or (model, optimizer, step)"
@@ -107,7 +108,7 @@ def judged(
     engine.feed(_with_statuses(inspection.window, first.statuses))
     said = [*notes, *(f"rule {code} failed: {why}" for code, why in engine.failures.items())]
     report = CheckReport(name, inspection, first.statuses, tuple(engine.findings), sample, tuple(said))
-    return replace(report, verdict=tuple(verdict(report)))
+    return replace(report, verdict=tuple(verdict(report, identical=engine.history.rule(IdenticalRows).share)))
 
 
 def _with_statuses(window: Window, statuses: Mapping[str, ParameterStatus]) -> Window:

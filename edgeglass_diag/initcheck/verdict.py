@@ -12,15 +12,17 @@ from edgeglass_diag.signals.attention import OPERAND_QUERY_RMS
 from edgeglass_diag.signals.embeddings import EMBEDDING_SAMPLE_SIGNAL
 from edgeglass_diag.sites import AttentionSite, EmbeddingSite
 
-ALIKE = 1e-10
-"""Share of the energy by which rows differ, below which they are equal: EG002's, rounding leaves 4e-15."""
 
+def verdict(checked: CheckReport, *, identical: float) -> Iterator[str]:
+    """Yield the verdict in sentences, the most important first.
 
-def verdict(checked: CheckReport) -> Iterator[str]:
-    """Yield the verdict in sentences, the most important first."""
+    Args:
+        checked: what was observed.
+        identical: share of a weight's energy by which its rows may differ and count as alike, as configured.
+    """
     yield _headline(checked.findings)
     yield from (f"{note[:1].upper()}{note[1:]}." for note in checked.notes)
-    yield from _of_values(checked)
+    yield from _of_values(checked, identical)
     yield from _of_attention(checked)
     yield from _of_signal(checked)
     yield from _of_loss(checked)
@@ -37,7 +39,7 @@ def _headline(findings: tuple[Finding, ...]) -> str:
     return f"Nothing that would keep it from learning was found{f' ({said})' if said else ''}."
 
 
-def _of_values(checked: CheckReport) -> Iterator[str]:
+def _of_values(checked: CheckReport, identical: float) -> Iterator[str]:
     for origin in filter(overwritten, checked.inspection.origins):
         for site in checked.inspection.window.sites:
             if not isinstance(site, AttentionSite) or site.queries_from != origin.name:
@@ -51,7 +53,7 @@ def _of_values(checked: CheckReport) -> Iterator[str]:
     alike = [
         p.name
         for p in checked.inspection.parameters
-        if p.row_signal is not None and p.row_signal <= ALIKE and _rows(p.shape)
+        if p.row_signal is not None and p.row_signal <= identical and _rows(p.shape)
     ]
     if alike:
         yield f"Rows that are all alike: {_some(alike)}."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeglass_diag.folders import VERSION, is_alive, rank_folders, read_header
 from edgeglass_diag.ranks import merge_findings
-from edgeglass_diag.records import ConfiguredRule, Finding, ParameterOrigin, Reading, Site, UsageError
+from edgeglass_diag.records import ConfiguredRule, Finding, ParameterOrigin, Reading, RunStatus, Site, UsageError
 from edgeglass_diag.signals import Signal, find
 from edgeglass_diag.store import earlier_versions, frames, rows
 from edgeglass_diag.store.embeddings import read_embeddings, snapshot_steps
@@ -77,10 +77,11 @@ class Run:
         return str(self.header["name"])
 
     @property
-    def status(self) -> str:
-        """``running``, ``finished``, ``stopped`` or ``failed`` (also when the process died without noting its end)."""
-        status = str(self.header["status"])
-        return "failed" if status == "running" and not is_alive(int(self.header["pid"])) else status
+    def status(self) -> RunStatus:
+        """How the run stands; failed too where its process died without noting its end."""
+        status = RunStatus(self.header["status"])
+        died = status is RunStatus.RUNNING and not is_alive(int(self.header["pid"]))
+        return RunStatus.FAILED if died else status
 
     @property
     def result(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeglass_diag.folders import FORMAT, VERSION
-from edgeglass_diag.records import Finding, UsageError, Window
+from edgeglass_diag.records import Finding, RunStatus, UsageError, Window
 from edgeglass_diag.store.schema import create
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class RunWriter:
                 raise UsageError(f"{folder} is not empty: a run needs a new folder, and nothing is overwritten")
             self._header = {
                 "format": FORMAT, "version": VERSION, "name": name, "created": time.time(), "pid": os.getpid(),
-                "status": "running", **header,
+                "status": RunStatus.RUNNING, **header,
             }  # fmt: skip
             self._db = create(folder)
             self._write_header()  # last: a folder with a header is a run that can be read
@@ -100,7 +100,7 @@ class RunWriter:
         self._header |= facts
         self._write_header()
 
-    def finish(self, status: str, result: Mapping[str, object]) -> None:
+    def finish(self, status: RunStatus, result: Mapping[str, object]) -> None:
         """Close the store and note how the run ended: ``finished``, ``stopped`` or ``failed``; said once."""
         if "ended" in self._header:
             return

@@ -41,4 +41,6 @@ def test_a_stream_that_the_program_closed_is_no_error(stream):
     announcer = Announcer(stream)
     announcer.silent = False
     stream.close()
+    with pytest.raises(ValueError, match="closed"):
+        stream.write("what the announcer meets")
     announcer.window(Window(7, ()), [FINDING])

@@ -14,6 +14,7 @@ from edgeglass_dashboards.pages.summary import progress, recall_words, result_ta
 from edgeglass_dashboards.panels import LinePanel, Panel, empty, slot
 from edgeglass_diag.figures.lines import loss_figure, loss_points, recall_figure, recall_points
 from edgeglass_diag.figures.of_run import LOSSES, RECALLS
+from edgeglass_diag.records import RunStatus
 from edgeglass_diag.verdict import compare_loss, judge, nest
 
 LOSS = LinePanel(
@@ -49,7 +50,7 @@ class Overview:
         branches = nest(findings)
         losses, chances = ([value for _, value in recent[signal]] for signal in LOSS.signals)
         chance = chances[-1] if chances else None
-        without = _NO_FINDINGS if run.status == "running" else _NONE_FIRED
+        without = _NO_FINDINGS if run.status is RunStatus.RUNNING else _NONE_FIRED
         verdict = judge(findings, losses, chance, run.status)
         words = compare_loss(losses, chance)[1]
         return {

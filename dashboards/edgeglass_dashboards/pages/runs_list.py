@@ -15,10 +15,11 @@ from edgeglass_dashboards.findings_view import icon
 from edgeglass_dashboards.panels import Panel, empty
 from edgeglass_dashboards.runs import RunSummary
 from edgeglass_dashboards.view import View
+from edgeglass_diag.records import RunStatus
 from edgeglass_diag.signals import Signal
 from edgeglass_diag.verdict import say
 
-_STATUSES = ("running", "finished", "stopped", "failed")
+_STATUSES = tuple(RunStatus)
 _MOST = 200
 _HEADS = ("run", "status", "headline", "steps", "loss / chance", "R@1", "started", "took", "")
 

@@ -40,7 +40,7 @@ def read_csv(path: Path) -> list[Logged]:
 
 
 def _numbers(path: Path, name: str, cells: list[tuple[int, str]]) -> tuple[float | None, ...] | None:
-    """The column's numbers; None for a column of words that nobody asked for."""
+    """Return the column's numbers; None for a column of words that no option names."""
     values: list[float | None] = []
     for line, cell in cells:
         try:

@@ -102,7 +102,7 @@ def _history(name: str, value: Mapping[str, Any], source: str) -> Logged:
 
 
 def _columns(name: str, values: Mapping[str, Any]) -> list[Table]:
-    """Columns by length: those of one value beside a longer table are a table of their own."""
+    """Return columns by length: those of one value next to a longer table are a table of their own."""
     by_length: dict[int, dict[str, tuple[float | None, ...]]] = {}
     for key, value in values.items():
         items = value if isinstance(value, list) else [value]
@@ -113,7 +113,7 @@ def _columns(name: str, values: Mapping[str, Any]) -> list[Table]:
 
 
 def _abridged(name: str, value: Mapping[str, Any]) -> list[Table]:
-    """A series told by some of its points: ``{"steps": 109, "first": ..., "second": ..., "last": ...}``."""
+    """Return a series given by some of its points: ``{"steps": 109, "first": ..., "second": ..., "last": ...}``."""
     role = recognise(re.sub(r"_(of|in|at|over|during)_.*", "", name.lower()))
     count = next((int(n) for key in _COUNTS if (n := number(value.get(key))) is not None), 0)
     points = {at: v for key, at in _POINTS.items() if (v := number(value.get(key))) is not None}

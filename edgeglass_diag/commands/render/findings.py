@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from edgeglass_diag.records import Finding, Severity
+from edgeglass_diag.render.findings import sites_text
 
 if TYPE_CHECKING:
     from edgeglass_diag.store import Run
@@ -20,7 +21,8 @@ def finding_line(finding: Finding) -> str:
     style = STYLES[finding.severity]
     because = f" (because of {finding.because_of})" if finding.because_of else ""
     head = f"[{style}]{finding.severity.upper():8s}[/] {finding.code} {finding.name} at step {finding.step}{because}"
-    return f"{head}: {escape(finding.message)}"
+    where = f"; {sites_text(finding)}" if len(finding.sites) > 1 else ""
+    return f"{head}: {escape(finding.message + where)}"
 
 
 def findings_text(run: Run) -> Iterator[str]:
