@@ -62,7 +62,10 @@ def check(signal_, found):
         assert window == expected(signal_, begin // sites)
 
 
-@pytest.mark.parametrize("polls", [1, 7, 20, 33, 50])
+LONG = pytest.mark.long
+
+
+@pytest.mark.parametrize("polls", [1, 20, *(pytest.param(polls, marks=LONG) for polls in (7, 33, 50))])
 def test_readers_miss_nothing_and_a_killed_writer_loses_nothing_that_was_seen(tmp_path, start, polls):
     process = start(tmp_path / "run")
     seen = {name: [] for name in SIGNALS}
