@@ -111,12 +111,12 @@ def judge(findings: Sequence[Finding], losses: Sequence[float], chance: float | 
 def _without_findings(learning: bool | None, words: str, status: RunStatus) -> Verdict:
     if learning:
         return Verdict("good", f"Learning: {words}")
-    if status is RunStatus.RUNNING:
+    if status == RunStatus.RUNNING:
         return Verdict("neutral", f"No findings so far: {words}")
-    if status is not RunStatus.FINISHED:
+    if status != RunStatus.FINISHED:
         return Verdict(
             "warning",
-            f"The run {'failed' if status is RunStatus.FAILED else 'was stopped'}: {words}, and no rule fired",
+            f"The run {'failed' if status == RunStatus.FAILED else 'was stopped'}: {words}, and no rule fired",
         )
     if learning is None:
         return Verdict("neutral", f"No findings: {words}")

@@ -86,7 +86,7 @@ class RunIndex:
             folder = self.root / entry.path
             state = _state(folder, "run.json", "signals.sqlite", "signals.sqlite-wal")
             known = self._summaries.get(folder)
-            if known is None or known[0] != state or known[1].status is RunStatus.RUNNING:
+            if known is None or known[0] != state or known[1].status == RunStatus.RUNNING:
                 try:
                     with open_run(self.root, entry.path) as run:
                         self._summaries[folder] = state, _summarise(entry, run)

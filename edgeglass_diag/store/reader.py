@@ -80,7 +80,7 @@ class Run:
     def status(self) -> RunStatus:
         """How the run stands; failed too where its process died without noting its end."""
         status = RunStatus(self.header["status"])
-        died = status is RunStatus.RUNNING and not is_alive(int(self.header["pid"]))
+        died = status == RunStatus.RUNNING and not is_alive(int(self.header["pid"]))
         return RunStatus.FAILED if died else status
 
     @property

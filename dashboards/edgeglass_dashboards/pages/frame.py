@@ -24,7 +24,7 @@ def layout(page: Page, pages: Sequence[Page], context: Context, path: str, addre
     """The whole page as it is drawn first; ``pages`` are those one can go to, ``address`` the one it stands at."""
     changes, cursor = changes_since(page, context, Cursor(path, uuid4().hex, page.name))
     content = {name: properties["children"] for name, properties in changes if "children" in properties}
-    ended = context.opened is not None and context.run.status is not RunStatus.RUNNING
+    ended = context.opened is not None and context.run.status != RunStatus.RUNNING
     still = any(name == "live" and properties["disabled"] for name, properties in changes)
     return html.Div(
         [
@@ -47,7 +47,7 @@ def changes_since(page: Page, context: Context, cursor: Cursor) -> tuple[list[Ch
     import pandas  # noqa: F401  plotly takes a pandas that another thread has half imported for a whole one
 
     running = (
-        context.opened is not None and context.run.status is RunStatus.RUNNING
+        context.opened is not None and context.run.status == RunStatus.RUNNING
     )  # first: later readings come next time
     fresh, after = ({}, cursor) if context.opened is None else cursor.advance(context.run, page.signals)
     context = replace(context, fresh=fresh, recent=after.recent)

@@ -50,7 +50,7 @@ class Overview:
         branches = nest(findings)
         losses, chances = ([value for _, value in recent[signal]] for signal in LOSS.signals)
         chance = chances[-1] if chances else None
-        without = _NO_FINDINGS if run.status is RunStatus.RUNNING else _NONE_FIRED
+        without = _NO_FINDINGS if run.status == RunStatus.RUNNING else _NONE_FIRED
         verdict = judge(findings, losses, chance, run.status)
         words = compare_loss(losses, chance)[1]
         return {

@@ -23,12 +23,12 @@ def progress(run: Run) -> Any:
     status, step = run.status, run.last_step
     total = _total_steps(run)
     words = "nothing recorded yet" if step < 0 else f"step {step}" + (f" of {total}" if total else "")
-    if status is RunStatus.FAILED and run.header["status"] == RunStatus.RUNNING:
+    if status == RunStatus.FAILED and run.header["status"] == RunStatus.RUNNING:
         words += "; the process ended without a word"
     children = [html.Span([icon(status), status], className=f"badge status-{status}"), html.Span(words)]
     if not total:
         return html.Div(children, className="progress")
-    share = 100 if status is RunStatus.FINISHED else min(100, round(100 * (step + 1) / total))
+    share = 100 if status == RunStatus.FINISHED else min(100, round(100 * (step + 1) / total))
     bar = dmc.Progress(value=share, className="progress-bar", **{"aria-label": f"Progress: {share} percent"})
     return html.Div([*children, bar], className="progress")
 
