@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import torch
 
 from tests.helpers.waiting import PATIENCE
 
-torch.set_num_threads(1)  # the models of the tests are tiny
+torch.set_num_threads(1)  # the models of the tests are tiny, and two workers share the cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # so do those of the processes that they start
 
 
 @pytest.fixture(scope="session")

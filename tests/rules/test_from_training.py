@@ -50,7 +50,14 @@ def run_bench_fault(name, folder, rule):
         watch.result |= job.train(folder, watch.log)
 
 
-@pytest.mark.parametrize("rule", CATALOGUE, ids=lambda rule: rule.code)
+LATE = {"EG203", "EG207", "EG212", "EG603", "EG607", "EG701"}
+"""Rules that cannot speak before their training is half over: seconds each, tried in make test-long."""
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [pytest.param(rule, marks=pytest.mark.long if rule.code in LATE else (), id=rule.code) for rule in CATALOGUE],
+)
 def test_a_training_with_the_fault_brings_the_finding(rule, tmp_path):
     if rule.code in AT_A_CHECK | codes_with_own_tests():
         pytest.skip("asked before the first step only, or tried in a file of its own")
