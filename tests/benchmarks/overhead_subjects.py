@@ -91,7 +91,7 @@ def watched(step: Step, every: int) -> Iterator[Step]:
 
     with tempfile.TemporaryDirectory() as folder:
         watch = Watch(Path(folder) / "run", every=every)
-        watch._recorder.step = LATE
+        watch._recorder._clock.step = LATE
         with watch:
             yield step
 
