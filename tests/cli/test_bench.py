@@ -67,6 +67,7 @@ def test_the_fast_subset_is_named_and_healthy_models_are_silent(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_bench_is_gone_on_with_where_nothing_has_changed(tmp_path):
     given = ("--faults", "plain,normalised-before-slicing", "--out", str(tmp_path / "bench"), "--json")
     measured = json.loads(bench(*given).stdout)

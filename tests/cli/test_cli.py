@@ -137,6 +137,7 @@ def test_findings_compare_and_eval_read_the_run(finished, command):
     assert set(result["geometry"]["effective_rank"]) == {"image", "text"}
 
 
+@pytest.mark.long
 def test_a_checkpoint_is_evaluated_as_its_run(finished, command):
     folder, _ = finished
     (file,) = folder.glob("checkpoints/*.safetensors")

@@ -27,6 +27,7 @@ def failing_run(tmp_path_factory, feature_cache, command):
     return folder
 
 
+@pytest.mark.long
 def test_a_run_against_a_recipe(failing_run, tmp_path, command):
     place = tmp_path / "why"
     done = command(
