@@ -16,6 +16,7 @@ import safetensors.numpy  # noqa: F401  like the next: an import in the writing 
 from torch import nn
 from torch.optim import Optimizer
 
+import edgeglass_diag.store.embeddings
 import edgeglass_diag.store.slices  # noqa: F401
 from edgeglass_diag.process import StopTraining as StopTraining
 from edgeglass_diag.process import ending, environment, git

@@ -162,7 +162,9 @@ def test_a_copy_that_trains_gets_a_record_of_its_own(programs):
     with load(programs.folder / "run") as run:
         own, copy = run.ranks.values()
         assert (own.status, own.windows) == ("finished", 4)
-        assert (copy.status, copy.windows, copy.result["error"]) == ("failed", 89, "ValueError: in the copy")
+        assert (copy.status, copy.windows, copy.result["error"]) == ("failed", 89, "ValueError: in the copy"), (
+            copy.result
+        )
 
 
 def test_findings_come_on_stderr_as_they_are_made_and_at_the_end(programs):
