@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
@@ -12,10 +11,11 @@ from typing import Any
 from edgeglass_diag.records import UsageError
 
 FORMAT = "edgeglass-diag run"
-VERSION = 3
-"""What is written. Still read: version 1, with a row for each reading, and 2, with sites and findings in words."""
+VERSION = 4
+"""What is written. Still read: version 1, with a row for each reading, 2, with sites and findings in words, and 3,
+without checksums and ``state.json``."""
 
-READABLE = (1, 2, VERSION)
+READABLE = (1, 2, 3, VERSION)
 _RANK = re.compile(r"rank-(\d+)")
 
 
@@ -49,23 +49,16 @@ def read_header(folder: Path) -> dict[str, Any]:
     """Return the content of ``run.json``.
 
     Raises:
-        UsageError: when there is none, or it is not of this format and version.
+        UsageError: when there is none, it is not of this format and version, or a fact in it has another type.
     """
     file = folder / "run.json"
     if not folder.exists():
         raise UsageError(f"no such run: {folder} does not exist")
     if not file.is_file():
         raise UsageError(f"not a run: {folder} has no run.json (expected a folder written by 'edgeglass-diag run')")
-    try:
-        header = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UsageError(f"not a run: {file} cannot be read as JSON ({error})") from error
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise UsageError(f"not a run: {file} is not of the format {FORMAT!r}")
-    if header.get("version") not in READABLE:
-        versions = ", ".join(map(str, READABLE))
-        raise UsageError(f"{file} has version {header.get('version')}; this edgeglass-diag reads versions {versions}")
-    return header
+    from edgeglass_diag.run_header import parse_header  # pydantic is not needed where a run is only written
+
+    return parse_header(file, format_=FORMAT, readable=READABLE)
 
 
 def is_run(folder: Path) -> bool:
@@ -74,17 +67,6 @@ def is_run(folder: Path) -> bool:
         read_header(folder)
     except UsageError:
         return False
-    return True
-
-
-def is_alive(pid: int) -> bool:
-    """Return whether a process of this machine exists."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
     return True
 
 
