@@ -68,13 +68,13 @@ def is_alive(identity: ProcessIdentity, *, silent_for: float | None) -> bool:
     return found is not None and abs(found - identity.started) <= _START_TOLERANCE
 
 
-def has_lived_since(pid: int, moment: float) -> bool:
+def has_lived_since(pid: int, moment: float | None) -> bool:
     """Return whether a process of this machine runs that started before ``moment`` (seconds since 1970).
 
     For records of older versions, which know nothing but the process id and when they were begun.
     """
     found = _look_up(pid)
-    return found is not None and found <= moment + _START_TOLERANCE
+    return found is not None and (moment is None or found <= moment + _START_TOLERANCE)
 
 
 def is_running(pid: int) -> bool:

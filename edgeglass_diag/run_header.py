@@ -76,6 +76,7 @@ class RunHeader(_Open):
     settings: dict[str, Any] | None = None
     result: _Result = _Result()
     rules: list[_Rule] | None = None
+    store_crc32: _Count | None = None
 
 
 def parse_header(file: Path, *, format_: str, readable: tuple[int, ...]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeglass_diag.records import UsageError
-from edgeglass_diag.store.schema import COLUMNS, FILE, checksum
+from edgeglass_diag.store.schema import COLUMNS, FILE, checksum, file_checksum
 
 _JOURNALS = ("-journal", "-wal")
 _WAIT = 30.0
@@ -35,18 +35,21 @@ class Database:
         folder: of the run.
         live: whether its process may be writing.
         sealed: whether its rows have checksums.
+        crc: checksum of the whole file, which its process noted at the end; None where it did not.
 
     Raises:
         UsageError: if there is no store, or it is no database of this kind.
     """
 
-    def __init__(self, folder: Path, *, live: bool, sealed: bool) -> None:
+    def __init__(self, folder: Path, *, live: bool, sealed: bool, crc: int | None = None) -> None:
         self.file = folder / FILE
         self._sealed = sealed
         self._open = ExitStack()
         if not self.file.is_file():
             raise UsageError(f"not a whole run: {folder} has no {FILE}")
         with self.readable():
+            if not live and crc is not None and file_checksum(self.file) != crc:
+                raise UsageError(f"{self.file} is damaged: it was changed after the run had ended (its checksum differs)")
             try:
                 self._db = self._connect(live=live)
                 self._check()
@@ -63,13 +66,21 @@ class Database:
         with self.readable():
             return self._db.execute(query, values).fetchall()
 
-    def select(self, table: str, rest: str = "", values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def select(
+        self, table: str, rest: str = "", values: Sequence[Any] = (), *, columns: Sequence[str] | None = None
+    ) -> list[tuple[Any, ...]]:
         """Return the columns of rows of a table, each row compared with its checksum.
+
+        Args:
+            table: its name.
+            rest: of the query, as SQL.
+            values: for the places in it.
+            columns: those of the table in this version of the store; those of today if None.
 
         Raises:
             UsageError: if a row was changed after it was written.
         """
-        columns = COLUMNS[table]
+        columns = COLUMNS[table] if columns is None else columns
         wanted = (*columns, "crc") if self._sealed else columns
         found = self.rows(f"SELECT {', '.join(wanted)} FROM {table} {rest}", values)
         if not self._sealed:

@@ -20,6 +20,9 @@ from edgeglass_diag.store import rows
 VERSIONS = (1, 2)
 """Versions whose sites and findings are translated here."""
 
+SITES = ("path", "kind", "position", "parents", "label", "status")
+"""Columns of their table of sites."""
+
 Facts = dict[str, Any]
 
 STATUSES: Mapping[str, Coverage] = {

@@ -62,7 +62,8 @@ class Run:
         version = int(self.header["version"])
         self._translate = earlier_versions if version in earlier_versions.VERSIONS else rows
         live = self.status == RunStatus.RUNNING
-        self._db = Database(self._place, live=live, sealed=version not in UNSEALED)
+        crc = read_header(self._place).get("store_crc32")
+        self._db = Database(self._place, live=live, sealed=version not in UNSEALED, crc=crc)
 
     def __enter__(self) -> Run:
         return self
@@ -156,7 +157,8 @@ class Run:
     def sites(self) -> list[Site]:
         """All sites in their order of first execution."""
         with self._db.readable():
-            return [self._translate.site(*row) for row in self._db.select("sites", "ORDER BY position, path")]
+            kept = self._db.select("sites", "ORDER BY position, path", columns=self._translate.SITES)
+            return [self._translate.site(*row) for row in kept]
 
     @property
     def origins(self) -> list[ParameterOrigin]:

@@ -65,13 +65,26 @@ Value = int | float | str | bytes | None
 
 
 def checksum(values: Iterable[Value]) -> int:
-    """Return the CRC32 of the values of a row, each with its type; NaN is kept by SQLite as nothing."""
+    """Return the CRC32 of the values of a row, each with its type."""
     crc = 0
     for value in values:
-        if isinstance(value, float) and value != value:
-            value = None
+        if isinstance(value, float):
+            value = None if value != value else value + 0.0  # SQLite keeps no NaN and no negative zero
         text = value if isinstance(value, bytes) else (str(value) if isinstance(value, str) else repr(value)).encode()
         crc = zlib.crc32(text, zlib.crc32(b"%c%d" % (type(value).__name__[:1].encode(), len(text)), crc))
+    return crc
+
+
+def file_checksum(file: Path) -> int:
+    """Return the CRC32 of a file.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    crc = 0
+    with file.open("rb") as stream:
+        while part := stream.read(2**20):
+            crc = zlib.crc32(part, crc)
     return crc
 
 

@@ -48,7 +48,7 @@ def missing_ranks(headers: Iterable[Mapping[str, Any]], present: Collection[int]
 
 def _lives(header: Mapping[str, Any], noted: Heartbeat | None) -> bool:
     if "process" not in header:
-        return has_lived_since(int(header["pid"]), float(header.get("created", 0.0)))
+        return has_lived_since(int(header["pid"]), header.get("created"))
     silent_for = None if noted is None else time.time() - noted.beat
     return is_alive(identity_of(header["process"]), silent_for=silent_for)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from edgeglass_diag.folders import FORMAT, VERSION
 from edgeglass_diag.liveness import ProcessIdentity
 from edgeglass_diag.records import Finding, RecordState, RunStatus, UsageError, Window
-from edgeglass_diag.store.schema import create, insert, open_for_writing
+from edgeglass_diag.store.schema import FILE, create, file_checksum, insert, open_for_writing
 from edgeglass_diag.store.state import StateFile
 
 if TYPE_CHECKING:
@@ -157,6 +157,7 @@ class RunWriter:
         self._close_store()
         self._header |= {"status": status, "ended": time.time(), "result": dict(result)}
         try:
+            self._header["store_crc32"] = file_checksum(self.folder / FILE)
             self._state.write(status, record or self._record)
         finally:
             try:
