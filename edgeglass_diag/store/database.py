@@ -49,7 +49,9 @@ class Database:
             raise UsageError(f"not a whole run: {folder} has no {FILE}")
         with self.readable():
             if not live and crc is not None and file_checksum(self.file) != crc:
-                raise UsageError(f"{self.file} is damaged: it was changed after the run had ended (its checksum differs)")
+                raise UsageError(
+                    f"{self.file} is damaged: it was changed after the run had ended (its checksum differs)"
+                )
             try:
                 self._db = self._connect(live=live)
                 self._check()

@@ -61,6 +61,9 @@ CREATE TABLE findings (id INTEGER PRIMARY KEY, code TEXT NOT NULL, site TEXT NOT
     crc INTEGER NOT NULL, UNIQUE (code, site));
 """
 
+SETTINGS = ("journal_mode=TRUNCATE", "synchronous=NORMAL", "mmap_size=0", "cache_spill=OFF")
+"""Pragmas of the writer."""
+
 Value = int | float | str | bytes | None
 
 
@@ -126,7 +129,7 @@ def open_for_writing(folder: Path, *, new: bool = False) -> sqlite3.Connection:
     address = f"{(folder / FILE).absolute().as_uri()}?mode={'rwc' if new else 'rw'}"
     db = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None, timeout=1.0)
     try:
-        for setting in ("journal_mode=TRUNCATE", "synchronous=NORMAL", "mmap_size=0", "cache_spill=OFF"):
+        for setting in SETTINGS:
             db.execute(f"PRAGMA {setting}").fetchall()
     except sqlite3.Error:
         db.close()

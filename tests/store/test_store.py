@@ -77,7 +77,7 @@ def test_everything_comes_back_as_it_was(tmp_path):
         assert run.frame(metric("scalar")).value.tolist() == [0.1, 0.2]
         assert run.sites == SITES
         assert run.origins[0].writes == origins[0].writes
-        told, failed = run.findings
+        failed, told = run.findings  # EG905 first, as the other follows from EG301
         assert told == last
         assert (failed.code, failed.severity) == ("EG905", "warning")  # one of the sites is a part that failed
         assert run.result == {"train_loss": 1.0}

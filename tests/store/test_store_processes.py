@@ -25,7 +25,7 @@ for step in range(10**9):
     heads = tuple(Reading(step, f"layer.{i}", metric("heads"), (step, step + 0.5, float("nan"))) for i in range(20))
     many = tuple(Reading(step, f"p{i}", metric("many"), (step * 1e3 + i,)) for i in range(30))
     writer.write(Window(step, (*heads, *many, Reading(step, "", metric("scalar"), (step / 7,)))))
-    time.sleep(0.001)
+    time.sleep(0.01)
 """
 
 
