@@ -187,6 +187,42 @@ class Watch:
         return True
 
 
+class Unwatched(Watch):
+    """Stands for a watch that could not be made, so that the training runs on without one."""
+
+    def __init__(self, out: str | Path) -> None:
+        self.folder = Path(out).absolute()
+        self.result = {}
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Return none."""
+        return []
+
+    @property
+    def step(self) -> int:
+        """Return 0."""
+        return 0
+
+    def name_model(self, model: nn.Module) -> None:
+        """Do nothing."""
+
+    def follow(self, optimizer: Optimizer) -> None:
+        """Do nothing."""
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Do nothing."""
+
+    def abandon(self) -> None:
+        """Do nothing."""
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        return None
+
+
 def _innermost(optimizer: Optimizer) -> Optimizer:
     """Return the optimizer that steps inside of wrappers such as those of Fabric and Accelerate."""
     inner = getattr(optimizer, "optimizer", None)
@@ -233,18 +269,24 @@ def watch(
     primary = _innermost(optimizer) if optimizer is not None else None
     if primary is not None and not isinstance(primary, Optimizer):
         raise UsageError(f"optimizer: expected one torch.optim.Optimizer, got {type(optimizer).__name__}")
-    chosen = choose_rules(rules)
-    watching = Watch(
-        out,
-        name=name,
-        every=every,
-        exact_attention=exact_attention,
-        rules=chosen,
-        stop_on=codes_to_stop_on(stop_on, chosen),
-        on_finding=on_finding,
-    )
-    if model is not None:
-        watching.name_model(model)
-    if primary is not None:
-        watching.follow(primary)
+    try:
+        chosen = choose_rules(rules)
+        watching = Watch(
+            out,
+            name=name,
+            every=every,
+            exact_attention=exact_attention,
+            rules=chosen,
+            stop_on=codes_to_stop_on(stop_on, chosen),
+            on_finding=on_finding,
+        )
+        if model is not None:
+            watching.name_model(model)
+        if primary is not None:
+            watching.follow(primary)
+    except UsageError:
+        raise
+    except Exception as error:  # ours: the training comes first
+        say(f"not watched: {error_text(error)}")
+        return Unwatched(out)
     return watching

@@ -79,14 +79,14 @@ class WindowWriter:
         if not self._started():
             self._lose(item, "no thread could be started")
             return
-        while True:
+        while self._is_alive():
             try:
                 self._queue.put(item, timeout=0.2)
                 return
             except queue.Full:
                 if time.monotonic() - self._moved > STALL:
-                    self._lose(item, f"nothing was written for {STALL:g} s")
-                    return
+                    break
+        self._lose(item, f"nothing was written for {STALL:g} s" if self._is_alive() else "the writing thread has ended")
 
     def close(self, status: RunStatus, result: Mapping[str, object], *, ended: bool) -> None:
         """Write what is left, and note how the run ended.
@@ -116,19 +116,22 @@ class WindowWriter:
             self._thread = thread
         return True
 
+    def _is_alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
     def _lose(self, item: Item, reason: str) -> None:
         if not isinstance(item, PendingEmbeddings):
             self._backlog.lose(item.step, reason)
 
     def _drained(self) -> bool:
         """Wait until the thread has done what is waiting; return whether it has."""
-        if self._thread is None:
+        if self._thread is None or not self._is_alive():
             return True
         with contextlib.suppress(queue.Full):
             self._queue.put(None, timeout=LAST_STALL)
-        while self._thread.is_alive() and time.monotonic() - self._moved < LAST_STALL:
+        while self._is_alive() and time.monotonic() - self._moved < LAST_STALL:
             self._thread.join(timeout=0.2)
-        return not self._thread.is_alive()
+        return not self._is_alive()
 
     def _run(self) -> None:
         while True:

@@ -56,7 +56,7 @@ class RecordingStopped(RecordRule):
     def judge(self, record: RecordState, sites: Sequence[Site]) -> Iterator[Finding]:
         """Return the finding while nothing can be written."""
         if record.stopped:
-            taken = f"the training has taken {record.taken} steps" if record.taken > record.stopped_at else "so far"
+            taken = f"step {record.taken - 1} is reached" if record.taken > record.stopped_at else "so far"
             detail = f"nothing is in the record from step {record.stopped_at} on ({record.stopped}); {taken}"
             yield self.found(record.stopped_at, detail, reason=record.stopped, windows_recorded=record.recorded)
 

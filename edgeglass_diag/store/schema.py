@@ -73,9 +73,17 @@ def checksum(values: Iterable[Value]) -> int:
     for value in values:
         if isinstance(value, float):
             value = None if value != value else value + 0.0  # SQLite keeps no NaN and no negative zero
-        text = value if isinstance(value, bytes) else (str(value) if isinstance(value, str) else repr(value)).encode()
-        crc = zlib.crc32(text, zlib.crc32(b"%c%d" % (type(value).__name__[:1].encode(), len(text)), crc))
+        kind, text = _kind_and_text(value)
+        crc = zlib.crc32(text, zlib.crc32(b"%c%d" % (kind, len(text)), crc))
     return crc
+
+
+def _kind_and_text(value: Value) -> tuple[bytes, bytes]:
+    if isinstance(value, bytes):
+        return b"b", value
+    if isinstance(value, str):
+        return b"s", str(value).encode()
+    return b"n", repr(value).encode()
 
 
 def file_checksum(file: Path) -> int:

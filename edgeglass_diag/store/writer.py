@@ -8,6 +8,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -156,14 +157,12 @@ class RunWriter:
             return
         self._close_store()
         self._header |= {"status": status, "ended": time.time(), "result": dict(result)}
-        try:
+        with ExitStack() as last:  # each of them is tried, and then the error raised
+            last.callback(self._state.close)
+            last.callback(self._write_header)
+            last.callback(self._state.write, status, record or self._record)
+            self._remove_journal()
             self._header["store_crc32"] = file_checksum(self.folder / FILE)
-            self._state.write(status, record or self._record)
-        finally:
-            try:
-                self._write_header()
-            finally:
-                self._state.close()
 
     def _write_header(self) -> None:
         temporary = self.folder / "run.json.tmp"
@@ -173,6 +172,12 @@ class RunWriter:
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
+
+    def _remove_journal(self) -> None:
+        """Remove the journal, which is empty unless a transaction was cut off: then it puts the store right."""
+        journal = self.folder / f"{FILE}-journal"
+        if journal.is_file() and not journal.stat().st_size:
+            journal.unlink()
 
     def _close_store(self) -> None:
         db, self._db, self._slices = self._db, None, None

@@ -1,0 +1,89 @@
+"""Whatever fails in the watch, its writing thread or its store: the training is what it is without one."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import edgeglass_diag as eg
+from tests.helpers.faults import failing, places_in
+
+PLACES = places_in(
+    "edgeglass_diag.watching", "edgeglass_diag.window_writer", "edgeglass_diag.backlog", "edgeglass_diag.schedule",
+    "edgeglass_diag.process", "edgeglass_diag.liveness", "edgeglass_diag.folders", "edgeglass_diag.store.writer",
+    "edgeglass_diag.store.state", "edgeglass_diag.store.slices", "edgeglass_diag.store.compaction",
+    "edgeglass_diag.store.layouts", "edgeglass_diag.store.parts", "edgeglass_diag.store.schema",
+    "edgeglass_diag.store.embeddings", "edgeglass_diag.rules.engine", "edgeglass_diag.rules.history",
+    "edgeglass_diag.rules.series", "edgeglass_diag.rules.folding", "edgeglass_diag.rules.causality",
+    "edgeglass_diag.rules.choice", "edgeglass_diag.rules.catalogue", "edgeglass_diag.rules.plugins",
+    "edgeglass_diag.rules.config", "edgeglass_diag.rules.record_health", "edgeglass_diag.rules.training_state",
+)  # fmt: skip
+OUTERMOST = {
+    "watching.watch", "watching.Watch.__enter__", "watching.Watch.__exit__", "watching.Watch.log",
+    "window_writer.WindowWriter._run", "window_writer.WindowWriter._safely", "process.say",
+}  # fmt: skip
+"""What catches the faults of all others and tells of them."""
+PLACES = [place for place in PLACES if place.label not in OUTERMOST]
+
+
+class OwnError(Exception):
+    """Of the user's."""
+
+
+def train(steps=6):
+    torch.manual_seed(0)
+    image, text = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8)), nn.Linear(5, 8)
+    optimizer = torch.optim.Adam([*image.parameters(), *text.parameters()])
+    losses = []
+    for _ in range(steps):
+        left, right = image(torch.randn(4, 6)), text(torch.randn(4, 5))
+        loss = F.cross_entropy(left @ right.T, torch.arange(4))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def watched(folder):
+    """Train watched and end by an error of one's own."""
+    losses = []
+    with suppress(OwnError), eg.watch(out=folder, every=1) as watch:
+        losses += train()
+        watch.log({"mine": 1.0}, 5)
+        raise OwnError
+    return losses
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return train()
+
+
+@pytest.fixture(autouse=True)
+def few_rules(monkeypatch):
+    from edgeglass_diag.rules import catalogue
+
+    chosen = [rule for rule in catalogue.own_rules() if rule.code in ("EG401", "EG801", "EG901", "EG902", "EG903")]
+    monkeypatch.setattr("edgeglass_diag.rules.plugins.own_rules", lambda: tuple(chosen))
+
+
+CALLED: set[str] = set()
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.label)
+def test_a_fault_does_not_reach_the_training(place, alone, tmp_path, capsys):
+    for number, (call, after) in enumerate([(1, False), (3, False), (1, True)]):
+        with failing(place, call, after=after) as calls:
+            assert watched(tmp_path / str(number)) == alone
+        assert torch.nn.modules.module._global_forward_hooks == {}
+        if len(calls) >= call:
+            CALLED.add(place.label)
+
+
+def test_the_faults_are_those_of_code_that_runs():
+    assert len(CALLED) > 0.5 * len(PLACES), sorted({place.label for place in PLACES} - CALLED)
