@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import edgeglass_diag as eg
-from tests.helpers.faults import failing, places_in
+from tests.helpers.faults_lead import failing, places_in
 
 PLACES = places_in(
     "edgeglass_diag.watching", "edgeglass_diag.window_writer", "edgeglass_diag.backlog", "edgeglass_diag.schedule",
