@@ -19,6 +19,11 @@ class _Entry:
     known: Site
 
 
+def error_text(error: Exception) -> str:
+    """Return an error in one line of at most 300 characters."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:_MESSAGE]
+
+
 class SiteRegistry:
     """Sites by path and kind.
 
@@ -53,8 +58,7 @@ class SiteRegistry:
 
     def failed(self, error: Exception, path: str, kind: Kind) -> None:
         """Note a failure of the recorder itself."""
-        detail = " ".join(f"{type(error).__name__}: {error}".split())
-        self.cannot_observe(SITE_TYPES[kind](path=path), Coverage.RECORDER_FAILED, detail[:_MESSAGE])
+        self.cannot_observe(SITE_TYPES[kind](path=path), Coverage.RECORDER_FAILED, error_text(error))
 
     def has_site(self, path: str, kind: Kind) -> bool:
         """Return whether a site was registered, or noted as one that cannot be observed."""
