@@ -7,6 +7,7 @@ out in full, with nothing of the recorder in between that could fail itself and 
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
@@ -38,6 +39,8 @@ class Boundary:
         sites: where failures are noted.
 
     Attributes:
+        clock: of the watch.
+        process: that is watched; in a fork of it the lock may be held by a thread that is not there.
         lock: held while the recorder works. Events do not wait for it: who finds it taken passes by.
         gradients: whether the user's code had gradients on when it was left.
         is_closed: whether nothing passes any more.
@@ -46,6 +49,7 @@ class Boundary:
 
     def __init__(self, clock: WindowClock, sites: SiteRegistry) -> None:
         self.clock = clock
+        self.process = os.getpid()
         self.lock = threading.RLock()
         self.gradients = True
         self.is_closed = False
@@ -58,8 +62,7 @@ class Boundary:
         try:
             self._sites.failed(error, path, kind)
         except Exception:
-            detail = error_text(error)
-            self.unnoted = RecorderSite(path="sites", coverage=Coverage.RECORDER_FAILED, detail=detail)
+            self.unnoted = failure("sites", error)
 
     def broken(self, error: Exception, path: str) -> None:
         """Note a failure that has reached the boundary; after many of them the recorder ceases."""
@@ -82,19 +85,20 @@ class Boundary:
             except Exception as error:
                 self.failed(error, path if at is None else at, Kind.RECORDER if at is None else Kind.MODULE)
 
-    def taken_away(self, remove: Callable[[], object]) -> None:
-        """Call what takes something of the recorder away from torch, and call it again where it has failed.
+    def take_away(self, *removals: Callable[[], object]) -> None:
+        """Call all that takes something of the recorder away from torch, and call again what has failed.
 
         What cannot be taken away stays there, and nothing passes any more.
         """
-        for _ in range(2):
+        for remove in removals:
             try:
                 remove()
             except Exception as error:
                 self.broken(error, "sources")
-            else:
-                return
-        self.is_closed = True
+                try:
+                    remove()
+                except Exception:
+                    self.is_closed = True
 
 
 class measuring:  # noqa: N801  a context manager that reads as a function, as torch.no_grad does
@@ -115,6 +119,11 @@ class measuring:  # noqa: N801  a context manager that reads as a function, as t
             return False
         self._boundary.failed(error, self._path, self._kind)
         return True
+
+
+def failure(path: str, error: Exception) -> RecorderSite:
+    """Return the site that says that a part of the recorder failed."""
+    return RecorderSite(path=path, coverage=Coverage.RECORDER_FAILED, detail=error_text(error))
 
 
 class Bounded(Protocol):
@@ -141,13 +150,8 @@ def elsewhere(clock: WindowClock) -> bool:
     return clock.is_elsewhere
 
 
-def never(clock: WindowClock) -> bool:
-    """Return False: whether the call is of interest has been asked already."""
-    return False
-
-
 def entry(
-    path: str, *, unless: Callable[[WindowClock], bool] = never, always: bool = False
+    path: str, *, unless: Callable[[WindowClock], bool] | None = None, always: bool = False
 ) -> Callable[[_Method[_Self, _Given, _Result]], Callable[Concatenate[_Self, _Given], _Result | None]]:
     """Return a decorator for a method by which a foreign thread comes in.
 
@@ -167,9 +171,9 @@ def entry(
         def enter(self: _Self, /, *args: _Given.args, **kwargs: _Given.kwargs) -> _Result | None:
             boundary = self.boundary
             try:
-                if unless(boundary.clock) or (boundary.is_closed and not always):
+                if (unless is not None and unless(boundary.clock)) or (boundary.is_closed and not always):
                     return None
-                patience = _UNLOCK_S if always and not boundary.clock.is_forked else 0
+                patience = _UNLOCK_S if always and os.getpid() == boundary.process else 0
                 held = boundary.lock.acquire(patience > 0, patience or -1)
                 if not held and not always:
                     return None

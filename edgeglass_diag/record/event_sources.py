@@ -49,5 +49,4 @@ class EventSources:
     def detach(self) -> None:
         """Take all away, and one that fails a second time."""
         self.attached = False
-        for source in self._sources:
-            self._boundary.taken_away(source.detach)
+        self._boundary.take_away(*(source.detach for source in self._sources))

@@ -14,7 +14,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from edgeglass_diag.record.attention_inputs import AttentionInputObserver
 from edgeglass_diag.record.attention_layout import LOGITS
 from edgeglass_diag.record.backward_patch import BackwardPatch, BackwardState
-from edgeglass_diag.record.boundary import entry
+from edgeglass_diag.record.boundary import entry, failure
 from edgeglass_diag.record.buffer import PendingWindow
 from edgeglass_diag.record.compiled import CompiledModules
 from edgeglass_diag.record.dispatch import Dispatch
@@ -144,6 +144,7 @@ class Recorder:
     ) -> None:
         self._remove()
         self._end_watch()
+        self._say_failures()
 
     @entry("recorder", always=True)
     def abandon(self) -> None:
@@ -171,19 +172,26 @@ class Recorder:
         self._take_away()
 
     def _take_away(self) -> None:
-        self._sources.detach()
-        while self._removals:
-            self.boundary.taken_away(self._removals.pop())
+        self.boundary.take_away(self._sources.detach, *self._removals)
+        self._removals.clear()
 
     @entry("recorder", always=True)
     def _end_watch(self) -> None:
+        self._take_away()  # what a failure has left
         if not self.boundary.is_closed and self.step == 0 and len(self._recording.buffer):
             self._end_window()
         with self._recording.measuring("embeddings", Kind.RECORDER):
             self._observers.snapshots.hand_over(last=True)
-        sites = self._news()
-        self._recording.sites.handed_on()
-        if any(site.coverage is Coverage.RECORDER_FAILED for site in sites):  # since the last window
+
+    @entry("recorder", always=True)
+    def _say_failures(self) -> None:
+        """Hand on what has failed since the last window, as a window without readings."""
+        unnoted = self.boundary.unnoted
+        try:
+            sites: tuple[Site, ...] = (*self._recording.sites.new, *([] if unnoted is None else [unnoted]))
+        except Exception as error:
+            sites = (failure("sites", error),)
+        if any(site.coverage is Coverage.RECORDER_FAILED for site in sites):
             self._sink(PendingWindow(self._last, (), (), (), sites, ()))
 
     @entry("optimizer", unless=_steps_elsewhere)
@@ -288,8 +296,7 @@ class Recorder:
             origins = self._observers.provenance.origins
         self._dispatch.window_ends()
         with recording.measuring("window", Kind.RECORDER):
-            window = recording.buffer.flush(self.step, self._news(), origins)
-            recording.sites.handed_on()  # only now: a window that could not be made leaves its sites to the next
+            window = recording.buffer.flush(self.step, recording.sites.new, origins)
         try:
             if window is not None:
                 self._hand_on(window)
@@ -304,13 +311,9 @@ class Recorder:
         self._last = window.step
         with self._recording.measuring("sink", Kind.RECORDER):
             self._sink(window)
+            self._recording.sites.handed_on()  # only now: a window that could not be given leaves its sites to the next
         with self._recording.measuring("embeddings", Kind.RECORDER):
             self._observers.snapshots.hand_over()
-
-    def _news(self) -> tuple[Site, ...]:
-        """Return the sites that are new, and the failure that could not be noted among them."""
-        unnoted = self.boundary.unnoted
-        return self._recording.sites.new if unnoted is None else (*self._recording.sites.new, unnoted)
 
 
 def _is_nested(optimizer: Optimizer) -> bool:
