@@ -35,6 +35,17 @@ def exists(path: Path) -> bool:
     return os.path.exists(path)
 
 
+def nothing_at(path: Path, expected: str) -> UsageError:
+    """Return the error for a path at which nothing can be read, such as ``no such file: x``."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return UsageError(f"no such {expected}: {path}")
+    except (OSError, ValueError) as error:
+        return UsageError(f"no such {expected}: {path} ({getattr(error, 'strerror', None) or error})")
+    return UsageError(f"no such {expected}: {path}")
+
+
 @contextmanager
 def open_file(path: Path, *, most: int) -> Iterator[BinaryIO]:
     """Open a regular file of at most ``most`` bytes for reading.
@@ -42,17 +53,18 @@ def open_file(path: Path, *, most: int) -> Iterator[BinaryIO]:
     Raises:
         UsageError: for a folder, pipe or device, a file that is too large, or one that cannot be opened or read.
     """
+    if "\0" in str(path):
+        raise nothing_at(path, "file")
     try:
         # A pipe that has no writer, or a device, is opened without waiting for anything.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with open(descriptor, "rb") as file:
             check_regular(path, os.fstat(descriptor), most=most)
             yield file
-    except (OSError, ValueError) as error:
-        if isinstance(error, UsageError) or (isinstance(error, ValueError) and "\0" not in str(path)):
-            raise
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise UsageError(f"{path}: cannot be read: {reason}") from error
+    except (FileNotFoundError, NotADirectoryError):
+        raise nothing_at(path, "file") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def check_regular(path: Path, found: os.stat_result, *, most: int) -> None:
@@ -137,17 +149,17 @@ def _encoding(beginning: bytes) -> str:
 
 
 @contextmanager
-def parsing(path: Path, expected: str) -> Iterator[None]:
+def parsing(where: str | Path, expected: str) -> Iterator[None]:
     """Turn whatever a library raises for a file that it cannot parse into one error.
 
     Parsers of foreign formats raise any exception for a damaged file, also MemoryError for a length that it names.
 
     Raises:
-        UsageError: that names the file, what was expected, and what the library says.
+        UsageError: that names the place, what was expected, and what the library says.
     """
     try:
         yield
     except UsageError:
         raise
     except Exception as error:
-        raise UsageError(f"{path}: expected {expected}, got: {str(error) or type(error).__name__}") from error
+        raise UsageError(f"{where}: expected {expected}, got: {str(error) or type(error).__name__}") from error

@@ -31,7 +31,7 @@ def parse_json(text: str, where: str | Path, *, line: int | None = None) -> Any:
     except json.JSONDecodeError as error:
         place = f"{where}:{error.lineno if line is None else line}"
         hint = "; one record on each line is JSONL: name it *.jsonl" if error.msg == "Extra data" and not line else ""
-        raise NoJson(f"{place}: expected JSON, got {error.msg} (column {error.colno}){hint}") from None
+        raise NoJsonError(f"{place}: expected JSON, got {error.msg} (column {error.colno}){hint}") from None
     except RecursionError:
         raise _too_deep(where, line) from None
     except _UnusableError as error:
@@ -41,7 +41,7 @@ def parse_json(text: str, where: str | Path, *, line: int | None = None) -> Any:
     return value
 
 
-class NoJson(UsageError):
+class NoJsonError(UsageError):
     """A text that is no JSON at all, perhaps because it was cut off."""
 
 
