@@ -115,7 +115,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _parquet(path: Path) -> dict[str, Array]:
-    from pyarrow import parquet
+    from pyarrow import parquet, types
 
     with parsing(path, "parquet"), parquet.ParquetFile(path) as opened:
         names = list(opened.schema_arrow.names)
@@ -129,10 +129,11 @@ def _parquet(path: Path) -> dict[str, Array]:
         raise ValueError("expected at least one row, got none")
     parts = {key: _matrix(key, table.column(key)) for key in ("image", "text")}
     if "image_index" in keys:
-        index = table.column("image_index").to_numpy()
-        _, first, owner = np.unique(index, return_index=True, return_inverse=True)
-        if not np.issubdtype(index.dtype, np.integer):  # a missing value makes the column floats
-            raise ValueError(f"image_index: expected an integer in each row, got {index.dtype}")
+        index = table.column("image_index")
+        if not types.is_integer(index.type) or index.null_count:
+            missing = f" and none in {index.null_count} rows" if index.null_count else ""
+            raise ValueError(f"image_index: expected an integer in each row, got {index.type}{missing}")
+        _, first, owner = np.unique(index.to_numpy(), return_index=True, return_inverse=True)
         parts |= {"image": parts["image"][first], "image_index": owner}
     return parts
 

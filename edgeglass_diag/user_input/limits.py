@@ -23,6 +23,18 @@ COLUMNS = 100_000
 FIELD_CHARACTERS = MIB
 """Characters of one cell of a table: a whole caption or JSON document, never a picture."""
 
+ANNOTATIONS_BYTES = 1024 * MIB
+"""COCO's captions, whose JSON is text for the most part: eleven times those of train2017."""
+
+DATA_BYTES = 1 << 40
+"""Tables and shards of a user's data, which are read row by row: only a bound against files without end."""
+
+PICTURE_BYTES = 256 * MIB
+"""One encoded picture, or one caption, of a user's data."""
+
+FILES = 100_000
+"""Files that one pattern of names stands for: LAION-400M has 41,408 shards."""
+
 DEPTH = 64
 """Mappings and lists within each other: logs have five levels, recipes three."""
 

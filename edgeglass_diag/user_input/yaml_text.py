@@ -14,7 +14,10 @@ from edgeglass_diag.errors import UsageError
 from edgeglass_diag.user_input.limits import DEPTH, SETTINGS_BYTES, SETTINGS_NODES
 
 
-def parse_yaml(text: str, where: str) -> tuple[Any, dict[tuple[str, ...], int]]:
+Place = tuple[str | int, ...]
+
+
+def parse_yaml(text: str, where: str) -> tuple[Any, dict[Place, int]]:
     """Return the value of a YAML document, and the line of each key by its place.
 
     Args:
@@ -50,7 +53,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self.depth += 1
         if self.depth > DEPTH:
-            mark = self.peek_event().start_mark
+            mark = self.get_mark()
             raise ComposerError(None, None, f"expected at most {DEPTH} levels within each other, got more", mark)
         try:
             return super().compose_node(parent, index)
@@ -116,7 +119,7 @@ def _inner(node: yaml.Node) -> list[yaml.Node]:
     return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
-def _lines(node: yaml.Node, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
+def _lines(node: yaml.Node, place: Place) -> Iterator[tuple[Place, int]]:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             inner = (*place, str(key.value))

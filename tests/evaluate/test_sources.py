@@ -161,7 +161,11 @@ ROWS = [[1.0, 2.0], [3.0, 4.0]]
             arrow(image=ROWS, text=[[1.0, 2.0], None]),
             "text: expected a list in each row, got none in 1 of 2",
         ),
-        ("x.parquet", arrow(image=ROWS, text=ROWS, image_index=[1, None]), "an integer in each row, got float64"),
+        (
+            "x.parquet",
+            arrow(image=ROWS, text=ROWS, image_index=[1, None]),
+            "an integer in each row, got int64 and none in 1 rows",
+        ),
         ("x.npz", lambda p: None, "no such file"),
     ],
 )

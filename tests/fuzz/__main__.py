@@ -43,7 +43,16 @@ def try_reader(reader: Reader, seed: int, numbers: range, out: Path) -> Tally:
     folder.mkdir(parents=True, exist_ok=True)
     first = numbers.start
     while first < numbers.stop:
-        words = [sys.executable, "-m", "tests.fuzz.worker", reader.name, str(seed), str(first), str(numbers.stop), str(folder)]
+        words = [
+            sys.executable,
+            "-m",
+            "tests.fuzz.worker",
+            reader.name,
+            str(seed),
+            str(first),
+            str(numbers.stop),
+            str(folder),
+        ]
         begun = first
         with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
@@ -59,7 +68,10 @@ def try_reader(reader: Reader, seed: int, numbers: range, out: Path) -> Tally:
             break
         stack = (folder / "stacks.txt").read_text()
         kind = HANG if "Timeout" in stack else ENDED
-        where = next((line.strip() for line in stack.splitlines() if "edgeglass" in line), f"{process.returncode}: {errors[-300:]}")
+        where = next(
+            (line.strip() for line in stack.splitlines() if "edgeglass" in line),
+            f"{process.returncode}: {errors[-300:]}",
+        )
         tally.add(kind, where)
         _save(reader, seed, begun, folder, where)
         first = begun + 1
@@ -90,9 +102,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**31))
     parser.add_argument("--only", action="append", default=[], help="name of a reader, or its beginning")
     parser.add_argument("--number", type=int, help="of a single input")
-    parser.add_argument("--out", type=Path, default=Path("runs/fuzz"), help="folder of the inputs that broke the promise")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/fuzz"), help="folder of the inputs that broke the promise"
+    )
     given = parser.parse_args()
-    chosen = [reader for reader in READERS if not given.only or any(reader.name.startswith(name) for name in given.only)]
+    chosen = [
+        reader for reader in READERS if not given.only or any(reader.name.startswith(name) for name in given.only)
+    ]
     print(f"seed {given.seed}", flush=True)
     whole = sum(reader.share for reader in chosen)
 

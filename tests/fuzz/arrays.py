@@ -32,7 +32,9 @@ def embeddings(random: Random) -> dict[str, np.ndarray[Any, Any]]:
     image, text = (draw.standard_normal((n, width)).astype(kind) for n in (images, captions))
     if random.random() < 0.3:
         side = random.choice((image, text))
-        side[random.randrange(len(side)), random.randrange(width)] = random.choice((np.nan, np.inf, -np.inf, 0, 6e4, 1e-7))
+        side[random.randrange(len(side)), random.randrange(width)] = random.choice(
+            (np.nan, np.inf, -np.inf, 0, 6e4, 1e-7)
+        )
     index = draw.integers(0, images, captions).astype(random.choice(INTEGERS))
     return {"image": image, "text": text, "image_index": index}
 
@@ -51,7 +53,7 @@ def _odd(random: Random, parts: dict[str, np.ndarray[Any, Any]]) -> None:
     elif kind == 3:
         parts[key] = array[:0]
     elif kind == 4:
-        parts[key] = array - random.choice((1, 200))
+        parts[key] = array.astype(random.choice(("<i8", "<f8"))) - random.choice((1, 200))
     elif kind == 5:
         parts[key] = np.array([object()] * len(array), dtype=object)
     else:
@@ -102,7 +104,11 @@ def npz(random: Random) -> Input:
     kind = random.randrange(4)
     if kind == 0:
         expected = None
-        members.append(random.choice(((members[0][0], members[1][1]), ("image", b"none"), ("text.npy", b"words"), ("x" * 300, b""))))
+        members.append(
+            random.choice(
+                ((members[0][0], members[1][1]), ("image", b"none"), ("text.npy", b"words"), ("x" * 300, b""))
+            )
+        )
     if kind == 1:
         expected = None
         at = random.randrange(len(members))
@@ -139,7 +145,9 @@ def _encrypted(content: bytes) -> bytes:
 _SAFE = {"<f4": "F32", "<f8": "F64", "<f2": "F16", ">f4": "F32"}
 
 
-def safetensors_bytes(tensors: Mapping[str, tuple[str, list[int], bytes]], metadata: Mapping[str, str] | None = None) -> bytes:
+def safetensors_bytes(
+    tensors: Mapping[str, tuple[str, list[int], bytes]], metadata: Mapping[str, str] | None = None
+) -> bytes:
     """Return a safetensors file of (type, shape, bytes) by name."""
     header: dict[str, Any] = {} if metadata is None else {"__metadata__": dict(metadata)}
     at, body = 0, b""
@@ -164,7 +172,9 @@ def safetensors(random: Random) -> Input:
     if kind == 0:
         expected = None
         key = random.choice(list(tensors))
-        form = random.choice(("F8_E4M3", "F8_E5M2", "BOOL", "U8", "I8", "U16", "U32", "U64", "BF16", "F64", "C64", "F4", "I16"))
+        form = random.choice(
+            ("F8_E4M3", "F8_E5M2", "BOOL", "U8", "I8", "U16", "U32", "U64", "BF16", "F64", "C64", "F4", "I16")
+        )
         size = {"F64": 8, "U64": 8, "C64": 8, "U16": 2, "BF16": 2, "I16": 2, "U32": 4}.get(form, 1)
         shape = tensors[key][1]
         tensors[key] = (form, shape, bytes(int(np.prod(shape)) * size))
@@ -178,16 +188,32 @@ def safetensors(random: Random) -> Input:
         expected = None
         length = struct.unpack("<Q", content[:8])[0]
         header = mutated(random, content[8 : 8 + length], [content])
-        content = struct.pack("<Q", random.choice((len(header), len(header), 2**63, 0))) + header + content[8 + length :]
+        content = (
+            struct.pack("<Q", random.choice((len(header), len(header), 2**63, 0))) + header + content[8 + length :]
+        )
     return Input({"e.safetensors": content}, ("eval", "e.safetensors", *EVAL), expected)
 
 
 def checkpoint(random: Random) -> Input:
     """Return a file that says it is a checkpoint of a recipe, with metadata and tensors that are none."""
-    recipe = random.choice(("{}", "null", "[1]", "1e400", '{"model": 3}', "[" * 3000, random.choice(TOKENS), '{"data": {"path": "/dev/zero"}}'))
+    recipe = random.choice(
+        (
+            "{}",
+            "null",
+            "[1]",
+            "1e400",
+            '{"model": 3}',
+            "[" * 3000,
+            random.choice(TOKENS),
+            '{"data": {"path": "/dev/zero"}}',
+        )
+    )
     metadata = {"recipe": recipe.encode("utf-8", "replace").decode(), "step": random.choice(("1", "x", "9" * 5000, ""))}
     content = safetensors_bytes({"model.scale": ("F32", [1], bytes(4))}, metadata)
-    return Input({"c.safetensors": content}, ("eval", "c.safetensors", *random.choice(((), ("--set", "data.path=x"), ("--data", "x.csv")))))
+    return Input(
+        {"c.safetensors": content},
+        ("eval", "c.safetensors", *random.choice(((), ("--set", "data.path=x"), ("--data", "x.csv")))),
+    )
 
 
 def _lists(array: np.ndarray[Any, Any]) -> Any:
@@ -203,11 +229,16 @@ def parquet(random: Random) -> Input:
 
     parts = embeddings(random)
     index = parts["image_index"].astype("=i8")
-    integers = pyarrow.array(index * 3 - 7, type=random.choice((pyarrow.int8(), pyarrow.int16(), pyarrow.int32(), pyarrow.int64())))
+    integers = pyarrow.array(
+        index * 3 - 7, type=random.choice((pyarrow.int8(), pyarrow.int16(), pyarrow.int32(), pyarrow.int64()))
+    )
     table: list[tuple[str, Any]] = [
         ("image", _lists(parts["image"].astype("=f8")[index])), ("text", _lists(parts["text"].astype("=f8"))), ("image_index", integers)
     ]  # fmt: skip
-    expected: Any = {"text": parts["text"].astype("=f8").tolist(), "owners": parts["image"].astype("=f8")[index].tolist()}
+    expected: Any = {
+        "text": parts["text"].astype("=f8").tolist(),
+        "owners": parts["image"].astype("=f8")[index].tolist(),
+    }
     if random.random() < 0.5:
         expected = None
         at, count = random.randrange(3), len(index)
@@ -223,7 +254,9 @@ def parquet(random: Random) -> Input:
         table, expected = [(name, column.slice(0, 0)) for name, column in table], None
     file = io.BytesIO()
     names, arrays = zip(*table, strict=True)
-    files.write_table(pyarrow.Table.from_arrays(list(arrays), names=list(names)), file, row_group_size=random.choice((1, 2, 100)))
+    files.write_table(
+        pyarrow.Table.from_arrays(list(arrays), names=list(names)), file, row_group_size=random.choice((1, 2, 100))
+    )
     return Input({"e.parquet": file.getvalue()}, ("eval", "e.parquet", *EVAL), expected)
 
 

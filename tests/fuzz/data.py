@@ -40,7 +40,25 @@ def _known(held: dict[str, str]) -> list[str]:
 
 
 def _some(random: Random) -> Any:
-    return random.choice((None, 1, [], {}, "", "x", [None], {"bytes": 3}, ["a", 1], 2.5, True, "https://x/y.png", "../" * 30, *TOKENS[:8], "a" * 300))
+    return random.choice(
+        (
+            None,
+            1,
+            [],
+            {},
+            "",
+            "x",
+            [None],
+            {"bytes": 3},
+            ["a", 1],
+            2.5,
+            True,
+            "https://x/y.png",
+            "../" * 30,
+            *TOKENS[:8],
+            "a" * 300,
+        )
+    )
 
 
 def csv_table(random: Random) -> Input:
@@ -67,7 +85,9 @@ def json_table(random: Random) -> Input:
     if random.random() < 0.6:
         random.choice(rows)[random.choice(("image", "caption", "x"))] = _some(random)
         expected = None
-    return Input({**pictures(), "data.jsonl": "\n".join(json.dumps(row) for row in rows).encode()}, ("data.jsonl",), expected)
+    return Input(
+        {**pictures(), "data.jsonl": "\n".join(json.dumps(row) for row in rows).encode()}, ("data.jsonl",), expected
+    )
 
 
 def columnar(suffix: str) -> Callable[[Random], Input]:
@@ -88,7 +108,9 @@ def columnar(suffix: str) -> Callable[[Random], Input]:
                 pyarrow.array([b"ab"] * 4), pyarrow.array(["a", "b", "a", "b"]).dictionary_encode(), pyarrow.array([1.5] * 4), pyarrow.array([[[1]]] * 4),
             ))  # fmt: skip
             captions, stored = (other, stored) if random.random() < 0.5 else (captions, other)
-        names = random.choice((["image", "caption"], ["image", "caption"], ["image", "image"], ["caption", "caption"], ["x", ""]))
+        names = random.choice(
+            (["image", "caption"], ["image", "caption"], ["image", "image"], ["caption", "caption"], ["x", ""])
+        )
         table = pyarrow.Table.from_arrays([stored, captions], names=names)
         file = io.BytesIO()
         if suffix == "parquet":
@@ -96,7 +118,11 @@ def columnar(suffix: str) -> Callable[[Random], Input]:
         else:
             with random.choice((ipc.new_file, ipc.new_stream))(file, table.schema) as writer:
                 writer.write_table(table)
-        return Input({f"data.{suffix}": file.getvalue()}, (f"data.{suffix}",), expected if names == ["image", "caption"] else None)
+        return Input(
+            {f"data.{suffix}": file.getvalue()},
+            (f"data.{suffix}",),
+            expected if names == ["image", "caption"] else None,
+        )
 
     return make
 
@@ -109,7 +135,9 @@ def coco(random: Random) -> Input:
     content: Any = {"images": images, "annotations": annotations}
     expected: Any = _known(held)
     if random.random() < 0.6:
-        random.choice((images, annotations))[random.randrange(4)][random.choice(("id", "file_name", "image_id", "caption"))] = _some(random)
+        random.choice((images, annotations))[random.randrange(4)][
+            random.choice(("id", "file_name", "image_id", "caption"))
+        ] = _some(random)
         expected = None
     if random.random() < 0.1:
         content[random.choice(("images", "annotations"))] = _some(random)
@@ -122,12 +150,17 @@ def shard(random: Random) -> Input:
     held = _captions(random)
     expected: Any = _known(held)
     file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode=random.choice(("w", "w:gz")), format=random.choice((tarfile.GNU_FORMAT, tarfile.PAX_FORMAT))) as archive:
+    with tarfile.open(
+        fileobj=file, mode=random.choice(("w", "w:gz")), format=random.choice((tarfile.GNU_FORMAT, tarfile.PAX_FORMAT))
+    ) as archive:
         for name, caption in held.items():
             text = caption.encode()
             if random.random() < 0.1:
                 text, expected = random.choice(TOKENS).encode("utf-8", "surrogatepass"), None
-            for member, data in ((name, pictures()[name]), (name.replace(".png", random.choice((".txt", ".json")) if expected is None else ".txt"), text)):
+            for member, data in (
+                (name, pictures()[name]),
+                (name.replace(".png", random.choice((".txt", ".json")) if expected is None else ".txt"), text),
+            ):
                 info = tarfile.TarInfo(member)
                 info.size = len(data)
                 archive.addfile(info, io.BytesIO(data))
@@ -158,11 +191,15 @@ def scan_data(folder: Path, given: Input) -> None:
 
 def read_captions(folder: Path, name: str) -> list[str]:
     """Return the first caption of each picture of all data."""
+    from edgeglass_models.data.pairs import UserPairs
     from edgeglass_models.data.reading import Source
     from edgeglass_models.data.scan import scan
 
-    scanned = scan(Source(folder / name), {"all": None})
-    return [entry.captions[0] for entry in scanned.parts["all"]]
+    source = Source(folder / name)
+    entries = scan(source, {"all": None}).parts["all"]
+    pairs = UserPairs(source, tuple(entries))
+    list(pairs.pictures(range(len(pairs))))
+    return [entry.captions[0] for entry in entries]
 
 
 def _read(folder: Path) -> list[str]:

@@ -21,7 +21,18 @@ NAMES = (
     "step", "epoch", "train_loss", "val_loss", "val/clip", "loss", "i2t_R@1", "i2t_R@5", "t2i_R@10", "lr", "n", "batch_size",
     "logit_scale", "temperature", "accuracy", "note", "recall", "val_R@1 (%)", "Train Loss", "best_val_loss", "scale",
 )  # fmt: skip
-SETTINGS = ("batch_size", "lr", "epochs", "steps_per_epoch", "warmup_steps", "clip_weight", "mrl_weight", "n", "total_steps", "max_lr")
+SETTINGS = (
+    "batch_size",
+    "lr",
+    "epochs",
+    "steps_per_epoch",
+    "warmup_steps",
+    "clip_weight",
+    "mrl_weight",
+    "n",
+    "total_steps",
+    "max_lr",
+)
 ODD = (
     float("nan"), float("inf"), -float("inf"), 0.0, -0.0, 5e-324, 1e-310, 1.7e308, -1.7e308, 1e15, 0.1, 1 / 3, -1.0, 1e-300,
 )  # fmt: skip
@@ -33,7 +44,7 @@ def value(random: Random) -> float:
     if kind == 0:
         return random.choice(ODD)
     if kind == 1:
-        return float(random.randint(0, 10**random.choice((1, 3, 9))))
+        return float(random.randint(0, 10 ** random.choice((1, 3, 9))))
     if kind == 2:
         return round(random.uniform(0, 7), random.choice((1, 2, 4, 6)))
     return random.uniform(0, 5) * 10.0 ** random.choice((0, 0, 0, -1, -4, -9, 3))
@@ -67,7 +78,9 @@ def table(random: Random, delimiter: str, name: str) -> Input:
 
 
 def _scalar(random: Random) -> Any:
-    return random.choice((value(random), None, True, "words", "nan", [], {}, 10**400, -(10**400), "1e5", 2**63, [1, "a"]))
+    return random.choice(
+        (value(random), None, True, "words", "nan", [], {}, 10**400, -(10**400), "1e5", 2**63, [1, "a"])
+    )
 
 
 def tree(random: Random, depth: int = 0) -> Any:
@@ -79,7 +92,20 @@ def tree(random: Random, depth: int = 0) -> Any:
         return [value(random) for _ in range(random.randint(0, 5))]
     if kind == 2:
         return [tree(random, depth + 1) for _ in range(random.randint(0, 4))]
-    names = (*NAMES, *SETTINGS, "history", "config", "train", "val", "report", "steps", "first", "last", "lr_of_epoch", "x")
+    names = (
+        *NAMES,
+        *SETTINGS,
+        "history",
+        "config",
+        "train",
+        "val",
+        "report",
+        "steps",
+        "first",
+        "last",
+        "lr_of_epoch",
+        "x",
+    )
     return {random.choice(names): tree(random, depth + 1) for _ in range(random.randint(1, 6))}
 
 
@@ -148,7 +174,10 @@ def _events(rows: Sequence[tuple[int, dict[str, float]]]) -> list[bytes]:
 
 def event_file(random: Random) -> Input:
     """Return scalars of event files; half of them with changed bytes inside of whole records."""
-    single = {n: [struct.unpack("<f", struct.pack("<f", max(-3e38, min(3e38, x))))[0] for x in v] for n, v in columns(random).items()}
+    single = {
+        n: [struct.unpack("<f", struct.pack("<f", max(-3e38, min(3e38, x))))[0] for x in v]
+        for n, v in columns(random).items()
+    }
     held = {name: single[name] for name in single if name != "step"}
     rows = list(enumerate(dict(zip(held, row, strict=True)) for row in zip(*held.values(), strict=True)))
     payloads = _events(rows)
@@ -196,7 +225,9 @@ def _wandb_record(row: dict[str, str]) -> bytes:
 def wandb_log(random: Random) -> Input:
     """Return rows of a W&B log with their numbers; half of them with odd values or changed records."""
     held = columns(random)
-    rows = [{name: json.dumps(v) for name, v in zip(held, row, strict=True)} for row in zip(*held.values(), strict=True)]
+    rows = [
+        {name: json.dumps(v) for name, v in zip(held, row, strict=True)} for row in zip(*held.values(), strict=True)
+    ]
     expected: Any = judged(held)
     kind = random.randrange(4)
     if kind == 0:

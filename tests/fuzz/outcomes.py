@@ -63,7 +63,11 @@ def outcome(reader: Reader, given: Input) -> Outcome:
                 if not same(found, given.expected):
                     return Outcome(WRONG, f"{_short(found)} for {_short(given.expected)}")
         except Refused as error:
-            return Outcome(REFUSED) if given.expected is None else Outcome(WRONG, f"a valid file is refused: {_short(error)}")
+            return (
+                Outcome(REFUSED)
+                if given.expected is None
+                else Outcome(WRONG, f"a valid file is refused: {_short(error)}")
+            )
         except BrokenPromise as error:
             return Outcome(LINES, _short(error))
         except BaseException as error:
@@ -74,8 +78,14 @@ def outcome(reader: Reader, given: Input) -> Outcome:
 def place(error: BaseException) -> str:
     """Return the type of an error, and the innermost line of ours that it came through."""
     ours = ("edgeglass_diag/", "edgeglass_models/", "edgeglass_dashboards/")
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if any(part in frame.filename for part in ours)]
-    last = f"{Path(frames[-1].filename).parent.name}/{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if any(part in frame.filename for part in ours)
+    ]
+    last = (
+        f"{Path(frames[-1].filename).parent.name}/{Path(frames[-1].filename).name}:{frames[-1].lineno}"
+        if frames
+        else "?"
+    )
     return f"{type(error).__name__} at {last}"
 
 

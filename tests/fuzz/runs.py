@@ -31,7 +31,9 @@ def whole_run() -> dict[str, bytes]:
         for step in range(40):
             loss = Reading(step, "", metric("val/loss"), (5.0 - step / 10,))
             rate = Reading(step, "group0", OPTIMIZER_LR, (1e-3,))
-            finding = Finding("EG401", "loss-at-chance", Severity.WARNING, "", step, "Loss at chance: some words", {"loss": 4.85})
+            finding = Finding(
+                "EG401", "loss-at-chance", Severity.WARNING, "", step, "Loss at chance: some words", {"loss": 4.85}
+            )
             writer.write(Window(step, (loss, rate)), [finding] if step == 20 else [])
         writer.finish(RunStatus.FINISHED, {})
         return {f"run/{file.name}": file.read_bytes() for file in folder.iterdir() if file.is_file()}

@@ -19,7 +19,10 @@ RECIPE: dict[str, Any] = {
     "model": {"pooling": "attention", "width": 16, "mrl_dims": [16, 8], "temperature": 0.07},
     "loss": {"clip_weight": 0.25, "mrl_weight": 1.0}, "optim": {"lr": 8.0e-4, "betas": [0.9, 0.95]}, "train": {"batch_size": 4, "epochs": 1},
 }  # fmt: skip
-PERCEIVER = {**RECIPE, "model": {"pooling": "perceiver", "width": 16, "mrl_dims": [16], "latent_width": 8, "latents": 2, "heads": 2}}
+PERCEIVER = {
+    **RECIPE,
+    "model": {"pooling": "perceiver", "width": 16, "mrl_dims": [16], "latent_width": 8, "latents": 2, "heads": 2},
+}
 BOMBS = (
     "name: small\nx: &x [*x]\n", "a: &a [x,x]\nb: &b [*a,*a]\n" + "".join(f"c{i}: &c{i} [{','.join(['*' + ('b' if i == 0 else f'c{i - 1}')] * 9)}]\n" for i in range(30)),
     "a: &a {b: *a}\n", "&a [*a]", "&a {name: *a}", "name: &n {n: *n}\nmodel: *n\n", "[" * 5000, "{a: " * 3000, "- " * 3000, "name: !!python/object/apply:os.system [x]\n",
@@ -100,10 +103,11 @@ def said(error: ValueError) -> None:
     Raises:
         Refused: for one line.
     """
+    from edgeglass_diag.errors import UsageError
     from tests.fuzz.command_line import LONGEST, BrokenPromise
 
-    text = str(error)
-    if type(error).__name__ not in ("ValueError", "UsageError"):
+    text = str(UsageError(str(error)))
+    if type(error) is not ValueError and not isinstance(error, UsageError):
         raise error
     if not text.isprintable() or len(text) > LONGEST:
         raise BrokenPromise(f"not one line: {text[:300]!r}")
@@ -112,7 +116,21 @@ def said(error: ValueError) -> None:
 
 def overrides(random: Random) -> Input:
     """Return a recipe with ``--set`` of any form."""
-    keys = ("seed", "optim.lr", "model.mrl_dims", "model", "data.path", "x", "optim.x", "seed.x", "", ".", "a..b", "train.batch_size", "a" * 300)
+    keys = (
+        "seed",
+        "optim.lr",
+        "model.mrl_dims",
+        "model",
+        "data.path",
+        "x",
+        "optim.x",
+        "seed.x",
+        "",
+        ".",
+        "a..b",
+        "train.batch_size",
+        "a" * 300,
+    )
     values = (*TOKENS, *BOMBS, "1", "1e-3", "[1, 2]", "{a: 1}")
     word = f"{random.choice(keys)}{random.choice(('=', '=', '=', '', '=='))}{random.choice(values)}"
     return Input({"recipe.yaml": yaml.safe_dump(RECIPE).encode()}, ("check", "recipe.yaml", word))
@@ -125,7 +143,11 @@ def toml(random: Random) -> Input:
     """Return a configuration with values of any kind at any key, and a threshold that must be read."""
     if random.random() < 0.4:
         threshold = random.uniform(1e-6, 1)
-        return Input({"pyproject.toml": f"[tool.edgeglass-diag.EG301]\nsignal = {threshold!r}\n".encode()}, ("findings", "none"), threshold)
+        return Input(
+            {"pyproject.toml": f"[tool.edgeglass-diag.EG301]\nsignal = {threshold!r}\n".encode()},
+            ("findings", "none"),
+            threshold,
+        )
     value = random.choice((
         "1", "-1", "1.5", "inf", "nan", "true", '"words"', "[]", "[1]", '["EG1"]', "{}", "{a = 1}", "1979-05-27", "[[1]]", "9" * 400, '"EG1"', '[""]',
         "1" + "0" * 5000, "[" * 3000, "{a = " * 3000, '"' + "a" * 300 + '"', "5e-324", "1e999", "0x10", '["\\u001b[31m"]',
@@ -168,7 +190,18 @@ WORDS = (
 )  # fmt: skip
 VERBS: dict[str, tuple[str, ...]] = {
     "audit": ("--column", "--batch-size", "--fail-on", "--json"),
-    "eval": ("--split", "--data", "--set", "--dims", "--device", "--figures", "--format", "--theme", "--json", "--no-curve"),
+    "eval": (
+        "--split",
+        "--data",
+        "--set",
+        "--dims",
+        "--device",
+        "--figures",
+        "--format",
+        "--theme",
+        "--json",
+        "--no-curve",
+    ),
     "findings": ("--fail-on", "--json"),
     "compare": ("--json",),
     "rules": ("--json",),
@@ -217,7 +250,9 @@ def run_beside_odd_places(folder: Path, given: Input) -> None:
 
 
 def _recipe_seeds() -> list[Input]:
-    return [Input({"recipe.yaml": yaml.safe_dump(one).encode()}, ("check", "recipe.yaml")) for one in (RECIPE, PERCEIVER)]
+    return [
+        Input({"recipe.yaml": yaml.safe_dump(one).encode()}, ("check", "recipe.yaml")) for one in (RECIPE, PERCEIVER)
+    ]
 
 
 SETTINGS = (

@@ -29,8 +29,6 @@ def input_of(name: str, seed: int, number: int):
 
 def main(name: str, seed: int, first: int, last: int, out: Path) -> None:
     """Give the inputs first to last - 1 to a reader, and write a line of JSON for each."""
-    import edgeglass_models.data.scan
-    import edgeglass_models.recipes.loading
     import torch
 
     import edgeglass_diag.commands

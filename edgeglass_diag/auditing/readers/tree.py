@@ -145,7 +145,7 @@ def _columns(name: str, values: Mapping[str, Any]) -> list[Table]:
 def _abridged(name: str, value: Mapping[str, Any]) -> list[Table]:
     """Return a series given by some of its points: ``{"steps": 109, "first": ..., "second": ..., "last": ...}``."""
     role = recognise(re.sub(r"_(of|in|at|over|during)_.*", "", name.lower()))
-    count = next((int(n) for key in _COUNTS if (n := number(value.get(key))) is not None), 0)
+    count = next((int(n) for key in _COUNTS if (n := number(value.get(key))) is not None and abs(n) < 2**53), 0)
     points = {at: v for key, at in _POINTS.items() if (v := number(value.get(key))) is not None}
     ends = [v for key in _ENDS if (v := number(value.get(key))) is not None]
     if not isinstance(role, Role) or not points or not ends or count < 2:
