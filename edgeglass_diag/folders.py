@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeglass_diag.records import UsageError
+from edgeglass_diag.user_input.files import exists, is_file, is_folder
 
 FORMAT = "edgeglass-diag run"
 VERSION = 4
@@ -24,6 +25,8 @@ def find_runs(folder: Path) -> list[Path]:
 
     A run within a run is a rank of it and none of its own; it is listed where ``folder`` is the rank itself.
     """
+    if not is_folder(folder):
+        return []
     found: dict[Path, tuple[float, str]] = {}
     for place in (file.parent for depth in ("", "*/", "*/*/") for file in folder.glob(f"{depth}run.json")):
         try:
@@ -52,9 +55,9 @@ def read_header(folder: Path) -> dict[str, Any]:
         UsageError: when there is none, it is not of this format and version, or a fact in it has another type.
     """
     file = folder / "run.json"
-    if not folder.exists():
+    if not exists(folder):
         raise UsageError(f"no such run: {folder} does not exist")
-    if not file.is_file():
+    if not is_file(file):
         raise UsageError(f"not a run: {folder} has no run.json (expected a folder written by 'edgeglass-diag run')")
     from edgeglass_diag.run_header import parse_header  # pydantic is not needed where a run is only written
 
