@@ -13,11 +13,13 @@ from plotly.io.json import to_json_plotly
 
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.cursor import Cursor
+from edgeglass_dashboards.door import guard_the_door
 from edgeglass_dashboards.findings_view import icon
 from edgeglass_dashboards.live import add_live_routes, run_options
 from edgeglass_dashboards.pages.catalogue import ROOT_PAGES, RUN_PAGES, page_named
 from edgeglass_dashboards.pages.frame import layout
-from edgeglass_dashboards.runs import RunIndex, open_run, path_of
+from edgeglass_dashboards.addresses import path_of
+from edgeglass_dashboards.runs import RunIndex, open_run
 from edgeglass_dashboards.security import Access, protect
 from edgeglass_dashboards.view import View
 from edgeglass_diag.figures.style import TEMPLATES
@@ -66,6 +68,7 @@ def create_app(runs_dir: Path, access: Access | None = None) -> dash.Dash:
     app.layout = _frame()
     _add_callbacks(app, index)
     add_live_routes(app.server, index)
+    guard_the_door(app.server)
     protect(app.server, app.csp_hashes(), access or Access())
     return app
 

@@ -10,6 +10,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
+from edgeglass_dashboards.addresses import COMPARE
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.findings_view import icon
 from edgeglass_dashboards.panels import Panel, empty
@@ -110,7 +111,7 @@ def _row(run: RunSummary, view: View) -> Any:
         "" if run.seconds is None else _duration(run.seconds),
         html.A(
             "Compare",
-            href="/compare" + View(runs=(run.entry.path,)).link(),
+            href=COMPARE + View(runs=(run.entry.path,)).link(),
             **{"aria-label": f"Compare {run.entry.label}"},
         ),
     )  # fmt: skip

@@ -50,6 +50,8 @@ def recall_words(recent: Recent) -> str:
     if not all(recent.get(signal) for signal in RECALLS):
         return ""
     (step, image), (_, text), (_, n) = (recent[signal][-1] for signal in RECALLS)
+    if not n >= 1:
+        return ""
     return f"At step {step}: image to text {image:.3g}, text to image {text:.3g}; chance {1 / n:.2g} (1 of {n:g})."
 
 
