@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import flask
 from dash.exceptions import DependencyException
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from werkzeug.exceptions import HTTPException, InternalServerError, NotFound
+
+OUTPUTS = (("page", "children"), ("picker", "data"), ("picker", "value"))
+"""What the callback sets: components and their properties."""
 
 _CALLBACK = "/_dash-update-component"
 _LONGEST = 200
@@ -36,22 +39,33 @@ class _Output(BaseModel):
 class _Callback(BaseModel):
     """A call of the callback that draws a page: what Dash reads of it."""
 
-    output: Literal["..page.children...picker.data...picker.value.."]
-    outputs: Annotated[list[_Output], Field(min_length=3, max_length=3)]
+    output: str
+    outputs: list[_Output]
     inputs: Annotated[list[_Input], Field(min_length=1, max_length=1)]
     state: Annotated[list[str], Field(max_length=0)] = []
     changedPropIds: Annotated[list[Literal["place.data"]], Field(max_length=1)] = []  # noqa: N815  Dash's name
 
+    @model_validator(mode="after")
+    def _is_ours(self) -> Self:
+        joined = "...".join(".".join(place) for place in OUTPUTS)
+        if self.output != f"..{joined}.." or [(out.id, out.property) for out in self.outputs] != list(OUTPUTS):
+            raise ValueError("its outputs are those of none")
+        return self
+
 
 def guard_the_door(server: flask.Flask) -> None:
-    """Refuse calls of other callbacks than ours with 400, and answer every fault in one line of text.
+    """Refuse requests that nothing of ours sends with 400, and answer every fault in one line of text.
 
     Args:
         server: the Flask application behind the dashboard.
     """
 
-    def check_callback() -> None:
+    def check_request() -> None:
         asked = flask.request
+        try:
+            asked.query_string.decode()
+        except UnicodeDecodeError:
+            flask.abort(400, "the query is not UTF-8")
         if asked.path != _CALLBACK or asked.method != "POST":
             return
         if not asked.is_json:
@@ -62,7 +76,7 @@ def guard_the_door(server: flask.Flask) -> None:
             flask.abort(400, f"no callback of this dashboard: {first_fault(error)}")
 
     server.url_map.merge_slashes = False  # else //place is answered by a redirect
-    server.before_request(check_callback)
+    server.before_request(check_request)
     server.register_error_handler(HTTPException, _in_a_line)
     server.register_error_handler(DependencyException, lambda _: _in_a_line(NotFound("no such file")))
     server.register_error_handler(Exception, _unexpected)

@@ -36,7 +36,9 @@ class View:
         >>> View.parse("?step=soon").step
         """
         try:
-            pairs = parse_qsl(search.removeprefix("?"), keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="replace")
+            pairs = parse_qsl(
+                search.removeprefix("?"), keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="replace"
+            )
         except ValueError:  # more fields than a view has
             return cls()
         values = dict(pairs)
