@@ -29,8 +29,8 @@ def find_runs(folder: Path) -> list[Path]:
     found: dict[Path, tuple[float, str]] = {}
     for place in (file.parent for depth in ("", "*/", "*/*/") for file in folder.glob(f"{depth}run.json")):
         try:
-            found[place] = read_header(place).get("created", 0.0), place.name
-        except UsageError:
+            found[place] = float(read_header(place).get("created", 0.0)), place.name
+        except (UsageError, OSError, ValueError, TypeError):
             continue
     return sorted((place for place in found if place.parent not in found), key=lambda place: found[place])
 
@@ -105,7 +105,7 @@ def read_header(folder: Path) -> dict[str, Any]:
         raise UsageError(f"not a run: {folder} has no run.json (expected a folder written by 'edgeglass-diag run')")
     try:
         header = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"not a run: {file} cannot be read as JSON ({error})") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise UsageError(f"not a run: {file} is not of the format {FORMAT!r}")
