@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ VERSION = 4
 without checksums and ``state.json``."""
 
 READABLE = (1, 2, 3, VERSION)
+_MARKS = frozenset({"run.json", "signals.sqlite"})
 _RANK = re.compile(r"rank-(\d+)")
 
 
@@ -30,10 +32,55 @@ def find_runs(folder: Path) -> list[Path]:
     found: dict[Path, tuple[float, str]] = {}
     for place in (file.parent for depth in ("", "*/", "*/*/") for file in folder.glob(f"{depth}run.json")):
         try:
-            found[place] = read_header(place).get("created", 0.0), place.name
-        except UsageError:
+            found[place] = float(read_header(place).get("created", 0.0)), place.name
+        except (UsageError, OSError, ValueError, TypeError):
             continue
     return sorted((place for place in found if place.parent not in found), key=lambda place: found[place])
+
+
+def find_unreadable(folder: Path, runs: Collection[Path]) -> dict[Path, str]:
+    """Return what looks like a run in ``folder``, as deep as ``find_runs`` looks, and why each cannot be read.
+
+    A folder with a ``run.json`` or a store looks like one, and one that cannot be opened may be one. What lies inside
+    of a run belongs to it.
+
+    Args:
+        folder: itself, its children and grandchildren.
+        runs: those that ``find_runs`` has found, which can be read.
+    """
+    found: dict[Path, str] = {}
+    below = [folder] if folder.is_dir() else []
+    for depth in range(3):
+        places, below = below, []
+        for place in places:
+            try:
+                entries = list(os.scandir(place))
+            except OSError as error:
+                found[place] = f"{place} cannot be opened ({error.strerror})"
+                continue
+            if not _MARKS.isdisjoint(entry.name for entry in entries):
+                if place not in runs:
+                    found[place] = _fault(place)
+            elif depth < 2:
+                below += [Path(entry.path) for entry in entries if _is_folder(entry)]
+    return found
+
+
+def _fault(place: Path) -> str:
+    try:
+        read_header(place)
+    except UsageError as error:
+        return str(error)
+    except OSError as error:
+        return f"{place} cannot be read ({error.strerror})"
+    return f"{place} has changed while it was read"
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links in a circle
+        return False
 
 
 def rank_folders(folder: Path) -> dict[int, Path]:

@@ -12,6 +12,9 @@ from edgeglass_diag.records import Finding, RunStatus, Severity
 _MARGIN = 0.05  # of chance: a loss this much below chance has left it for good, and noise does not reach it
 _RECENT = 5
 _LONGEST = 8
+_TONES = ("critical", "warning", "good", "neutral")  # the worst first
+ABOUT_THE_RECORD = frozenset({"EG901", "EG902", "EG903", "EG904", "EG905"})
+"""Codes of findings about the record: it stopped, windows were dropped, a rule or a part failed, a rank is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +32,51 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One sentence about a run and its tone: ``critical``, ``warning``, ``good`` or ``neutral``."""
+    """What is said of a run first, and its tone: ``critical``, ``warning``, ``good`` or ``neutral``.
+
+    ``model`` is a sentence about the training, ``record`` about what was not recorded of it; empty where all was.
+    """
 
     tone: str
-    text: str
+    model: str
+    record: str = ""
+
+    @property
+    def text(self) -> str:
+        """Both in one line."""
+        return f"{self.model.rstrip('.')}. {self.record}" if self.record else self.model
+
+
+def about_the_record(findings: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
+    """Return the findings about the model, and those about the record of it."""
+    record = [finding for finding in findings if finding.code in ABOUT_THE_RECORD]
+    return [finding for finding in findings if finding.code not in ABOUT_THE_RECORD], record
+
+
+def none_found(recorded: int, taken: int, *, so_far: bool = False) -> str:
+    """Return "No findings", with the share of the steps that this is said of where some were not recorded.
+
+    Args:
+        recorded: steps of which there is a window.
+        taken: steps of the training.
+        so_far: whether it goes on.
+
+    >>> none_found(400, 400), none_found(30, 400), none_found(0, 400)
+    ('No findings', 'No findings in the 30 of 400 steps that were recorded', 'No step was recorded')
+    """
+    so_far_words = " so far" if so_far else ""
+    if not recorded:
+        return f"No step was recorded{so_far_words}"
+    return f"No findings{so_far_words}{share_recorded(recorded, taken)}"
+
+
+def share_recorded(recorded: int, taken: int) -> str:
+    """Return the share of the steps of which something is said; empty where that is all of them.
+
+    >>> share_recorded(30, 400), share_recorded(400, 400)
+    (' in the 30 of 400 steps that were recorded', '')
+    """
+    return "" if recorded >= taken else f" in the {recorded} of {taken} steps that were recorded"
 
 
 def nest(findings: Sequence[Finding]) -> list[Branch]:
@@ -85,7 +129,15 @@ def compare_loss(losses: Sequence[float], chance: float | None) -> tuple[bool | 
     return gap > 0, f"loss {loss:.3g} is {abs(gap):.2g} {'below' if gap > 0 else 'above'} chance {chance:.3g}"
 
 
-def judge(findings: Sequence[Finding], losses: Sequence[float], chance: float | None, status: RunStatus) -> Verdict:
+def judge(
+    findings: Sequence[Finding],
+    losses: Sequence[float],
+    chance: float | None,
+    status: RunStatus,
+    *,
+    recorded: int,
+    taken: int,
+) -> Verdict:
     """Return the verdict on a run.
 
     Args:
@@ -93,7 +145,19 @@ def judge(findings: Sequence[Finding], losses: Sequence[float], chance: float | 
         losses: by step.
         chance: the chance level of the loss, None where it is not known.
         status: of the run, as ``finished``.
+        recorded: steps of which there is a window.
+        taken: steps of the training.
     """
+    model, record = about_the_record(findings)
+    gaps = any(finding.severity.rank >= Severity.WARNING.rank for finding in record)
+    none = none_found(recorded, taken, so_far=status == RunStatus.RUNNING)
+    verdict = _of_the_model(model, losses, chance) or _without_findings(losses, chance, status, none, gaps=gaps)
+    tones = [verdict.tone, *(str(finding.severity) for finding in record if finding.severity != Severity.INFO)]
+    return Verdict(min(tones, key=_TONES.index), verdict.model, "; ".join(finding.message for finding in record))
+
+
+def _of_the_model(findings: Sequence[Finding], losses: Sequence[float], chance: float | None) -> Verdict | None:
+    """Return what is wrong with the model; None where nothing is."""
     learning, words = compare_loss(losses, chance)
     roots = nest(findings)
     headline = roots[0].finding.message if roots else ""
@@ -105,21 +169,23 @@ def judge(findings: Sequence[Finding], losses: Sequence[float], chance: float | 
     if worst == Severity.WARNING.rank:
         start = {True: "Learning, with a warning", False: "Not learning yet", None: "Warning"}[learning]
         return Verdict("warning", f"{start}: {headline}")
-    return _without_findings(learning, words, status)
+    return None
 
 
-def _without_findings(learning: bool | None, words: str, status: RunStatus) -> Verdict:
+def _without_findings(
+    losses: Sequence[float], chance: float | None, status: RunStatus, none: str, *, gaps: bool
+) -> Verdict:
+    """Return what is said where no rule fired; of a training after a gap in its record nothing is claimed."""
+    learning, words = compare_loss(losses, chance)
     if learning:
-        return Verdict("good", f"Learning: {words}")
+        return Verdict("good", f"Learning{' as far as it was recorded' if gaps else ''}: {words}")
     if status == RunStatus.RUNNING:
-        return Verdict("neutral", f"No findings so far: {words}")
+        return Verdict("neutral", f"{none}: {words}")
     if status != RunStatus.FINISHED:
-        return Verdict(
-            "warning",
-            f"The run {'failed' if status == RunStatus.FAILED else 'was stopped'}: {words}, and no rule fired",
-        )
-    if learning is None:
-        return Verdict("neutral", f"No findings: {words}")
+        how = "failed" if status == RunStatus.FAILED else "was stopped"
+        return Verdict("warning", f"The run {how}: {words}; {none[0].lower()}{none[1:]}")
+    if learning is None or gaps:
+        return Verdict("neutral", f"{none}: {words}")
     return Verdict("warning", f"Did not learn: {words}, and no rule tells why")
 
 

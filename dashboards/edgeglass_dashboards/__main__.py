@@ -17,19 +17,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from werkzeug.serving import WSGIRequestHandler, make_server
-
 from edgeglass_dashboards.security import Access, is_loopback
 from edgeglass_diag.liveness import is_running
 from edgeglass_diag.records import UsageError
 
 _TRIES = 100
 _TOKEN = "EDGEGLASS_DASHBOARD_TOKEN"
-
-
-class _QuietHandler(WSGIRequestHandler):
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Write no line per request."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         threading.Thread(target=importlib.import_module, args=("pandas",), daemon=True).start()  # the browser loads
         if options.open:
             _open(address)
-        server.serve_forever()
+        server.run()
     return 0
 
 
@@ -105,10 +98,10 @@ def listen(port: int, host: str = "127.0.0.1") -> socket.socket:
 
 def _server(runs_dir: Path, access: Access, listener: socket.socket) -> Any:
     from edgeglass_dashboards.app import create_app
+    from edgeglass_dashboards.server import make_server
 
     app: Any = create_app(runs_dir, access)
-    host, port = listener.getsockname()[:2]
-    return make_server(host, port, app.server, threaded=True, request_handler=_QuietHandler, fd=listener.fileno())
+    return make_server(app.server, listener)
 
 
 def _open(address: str) -> None:

@@ -11,13 +11,15 @@ import dash_mantine_components as dmc
 from dash import ClientsideFunction, Input, Output, State, dcc, html
 from plotly.io.json import to_json_plotly
 
+from edgeglass_dashboards.addresses import path_of
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.cursor import Cursor
+from edgeglass_dashboards.door import OUTPUTS, guard_the_door
 from edgeglass_dashboards.findings_view import icon
 from edgeglass_dashboards.live import add_live_routes, run_options
 from edgeglass_dashboards.pages.catalogue import ROOT_PAGES, RUN_PAGES, page_named
 from edgeglass_dashboards.pages.frame import layout
-from edgeglass_dashboards.runs import RunIndex, open_run, path_of
+from edgeglass_dashboards.runs import RunIndex, open_run
 from edgeglass_dashboards.security import Access, protect
 from edgeglass_dashboards.view import View
 from edgeglass_diag.figures.style import TEMPLATES
@@ -66,6 +68,7 @@ def create_app(runs_dir: Path, access: Access | None = None) -> dash.Dash:
     app.layout = _frame()
     _add_callbacks(app, index)
     add_live_routes(app.server, index)
+    guard_the_door(app.server)
     protect(app.server, app.csp_hashes(), access or Access())
     return app
 
@@ -137,9 +140,7 @@ def _add_callbacks(app: Any, index: RunIndex) -> None:
     def page(place: dict[str, Any] | None) -> tuple[Any, list[dict[str, str]], str | None]:
         return draw_page(index, place or {})
 
-    app.callback(
-        Output("page", "children"), Output("picker", "data"), Output("picker", "value"), Input("place", "data")
-    )(page)
+    app.callback(*(Output(*place) for place in OUTPUTS), Input("place", "data"))(page)
 
     def client(function: str, *arguments: Any) -> None:
         app.clientside_callback(ClientsideFunction("edgeglass", function), *arguments)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
 from plotly.io.json import to_json_plotly
+from pydantic import BeforeValidator, Field, TypeAdapter
 
 from edgeglass_diag.records import Reading
 from edgeglass_diag.signals import Signal
@@ -17,7 +17,13 @@ from edgeglass_diag.store import Run
 Change = tuple[str, dict[str, Any]]
 """The id of a component and its properties that change."""
 
-Recent = dict[str, list[tuple[int, float]]]
+Row = Annotated[int, Field(ge=0, lt=2**63)]
+"""What SQLite can count to."""
+
+Number = Annotated[float, BeforeValidator(lambda value: float("nan") if value is None else value)]
+"""A number as JSON has it, which knows no NaN."""
+
+Recent = dict[str, list[tuple[int, Number]]]
 """The last few (step, value) of each signal."""
 
 _RECENT = 5
@@ -35,31 +41,19 @@ class Cursor:
     path: str
     token: str
     page: str = "overview"
-    rows: dict[str, int] = field(default_factory=dict)
+    rows: dict[str, Row] = field(default_factory=dict)
     recent: Recent = field(default_factory=dict)
     seen: dict[str, str] = field(default_factory=dict)
-    drawn: dict[str, tuple[int, int]] = field(default_factory=dict)
+    drawn: dict[str, tuple[Row, Row]] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
         """Read a cursor that came from a browser.
 
         Raises:
-            ValueError: when the text is not a cursor.
+            pydantic.ValidationError: when the text is not a cursor.
         """
-        try:
-            data = json.loads(text)
-            return cls(
-                path=str(data["path"]),
-                token=str(data["token"]),
-                page=str(data["page"]),
-                rows={str(signal): int(row) for signal, row in data["rows"].items()},
-                recent={str(signal): [_point(*pair) for pair in pairs] for signal, pairs in data["recent"].items()},
-                seen={str(section): str(digest) for section, digest in data["seen"].items()},
-                drawn={str(figure): _size(*size) for figure, size in data["drawn"].items()},
-            )
-        except (KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ValueError(f"not a cursor: {text[:80]!r}") from error
+        return _ADAPTER.validate_json(text)
 
     def as_dict(self) -> dict[str, Any]:
         """The cursor as JSON data."""
@@ -77,6 +71,10 @@ class Cursor:
             recent[signal] = [*self.recent.get(signal, []), *points][-_RECENT:]
         return fresh, replace(self, rows=rows, recent=recent)
 
+    def knows(self, figure: str, shows: str) -> bool:
+        """Return whether a figure is on the screen and shows this."""
+        return self.seen.get(figure) == shows and figure in self.rows and figure in self.drawn
+
     def having(self, figure: str, *, row: int, shows: str, size: tuple[int, int]) -> Cursor:
         """The cursor after a figure was drawn or extended up to a row."""
         return replace(
@@ -87,12 +85,7 @@ class Cursor:
         )
 
 
-def _size(columns: int, rows: int) -> tuple[int, int]:
-    return int(columns), int(rows)
-
-
-def _point(step: int, value: float | None) -> tuple[int, float]:
-    return int(step), float("nan") if value is None else float(value)  # JSON has no NaN
+_ADAPTER = TypeAdapter(Cursor)
 
 
 def digest(content: Any) -> str:

@@ -12,7 +12,7 @@ from edgeglass_dashboards.compact_html import plain
 from edgeglass_dashboards.finding_links import Rules, link_to
 from edgeglass_diag.records import Finding
 from edgeglass_diag.render.findings import evidence_texts, sites_text
-from edgeglass_diag.verdict import Branch
+from edgeglass_diag.verdict import Branch, Verdict
 
 
 def severity_badge(severity: str) -> Any:
@@ -23,6 +23,14 @@ def severity_badge(severity: str) -> Any:
 def icon(name: str) -> Any:
     """A drawn sign for a severity, a tone or a status; the word next to it says the same."""
     return html.Span(className=f"icon icon-{name}", **{"aria-hidden": "true"})
+
+
+def verdict_line(verdict: Verdict) -> Any:
+    """What is said of a run first; what was not recorded of it stands in a line of its own."""
+    words = [html.Span(verdict.model)]
+    if verdict.record:
+        words.append(html.Span(verdict.record, className="verdict-record"))
+    return html.Div([icon(verdict.tone), html.Div(words)], className=f"verdict tone-{verdict.tone}")
 
 
 def finding_card(branch: Branch, rules: Rules, *, headline: bool = False) -> Any:

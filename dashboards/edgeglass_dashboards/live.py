@@ -6,9 +6,11 @@ from typing import Any
 
 import flask
 from plotly.io.json import to_json_plotly
+from pydantic import ValidationError
 
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.cursor import Cursor
+from edgeglass_dashboards.door import first_fault
 from edgeglass_dashboards.pages.catalogue import ROOT_PAGES, page_named
 from edgeglass_dashboards.pages.frame import changes_since
 from edgeglass_dashboards.runs import RunIndex, open_run
@@ -28,8 +30,8 @@ def add_live_routes(server: flask.Flask, index: RunIndex) -> None:
         asked = flask.request.args
         try:
             cursor = Cursor.parse(asked.get("cursor", ""))
-        except ValueError as error:
-            flask.abort(400, str(error))
+        except ValidationError as error:
+            flask.abort(400, f"no cursor: {first_fault(error)}")
         context = Context(
             index,
             View.parse(asked.get("search", "")),

@@ -12,26 +12,24 @@ from edgeglass_dashboards.finding_links import Rules, link_to, page_of
 from edgeglass_dashboards.findings_view import icon, severity_badge
 from edgeglass_diag.records import Finding
 from edgeglass_diag.store import Run
+from edgeglass_diag.verdict import share_recorded
 
 
-def concerning(run: Run, *pages: str) -> list[Finding]:
-    """Return the findings of a run that these pages show, worst first."""
-    return [finding for finding in run.findings if page_of(finding.code, run.rules) in pages]
-
-
-def answer(findings: Sequence[Finding], rules: Rules, words: str, *, recorded: bool, healthy: bool = True) -> Any:
+def answer(run: Run, pages: Sequence[str], words: str, *, recorded: bool, healthy: bool = True) -> Any:
     """The headline of a page.
 
     Args:
-        findings: those that concern the page, worst first.
-        rules: those of the run.
+        run: that is shown.
+        pages: whose findings concern this page.
         words: what was measured, for where no rule fired; added to the finding where one did.
         recorded: whether there is anything to judge.
         healthy: whether all that was measured is within its bounds.
     """
+    rules = run.rules
+    findings = [finding for finding in run.findings if page_of(finding.code, rules) in pages]
     if not findings:
         tone = "good" if recorded and healthy else "neutral"
-        start = "No rule fired here. " if recorded else ""
+        start = f"No rule fired here{share_recorded(run.windows, run.last_step + 1)}. " if recorded else ""
         return html.Div([icon(tone), html.Span(start + words)], className=f"answer tone-{tone}")
     first, *others = findings
     parts: list[Any] = [

@@ -104,7 +104,7 @@ class HeatPanel:
     def update(self, context: Context, before: Cursor, after: Cursor) -> Updated:
         """Columns for new steps; the whole where the sites changed, or when it has twice its columns."""
         shows = digest([self.signal])
-        known = before.seen.get(self.name) == shows
+        known = before.knows(self.name, shows)
         if known and context.hold:
             return [], after
         since = before.rows[self.name] if known else 0
@@ -151,7 +151,7 @@ class HeadsPanel:
     def update(self, context: Context, before: Cursor, after: Cursor) -> Updated:
         """Points for new steps at each head; the whole where another site is shown, or too many points are."""
         shows = digest([self.signal, self.site])
-        known = before.seen.get(self.name) == shows
+        known = before.knows(self.name, shows)
         if known and context.hold:
             return [], after
         since = before.rows[self.name] if known else 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, unquote_to_bytes
 
+from edgeglass_dashboards.addresses import run_address
 from edgeglass_dashboards.jobs import Jobs
 from edgeglass_diag.records import RunStatus, UsageError
 from edgeglass_diag.signals import metric
@@ -14,7 +14,6 @@ from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
 from edgeglass_diag.store import Run, find_runs, load
 from edgeglass_diag.verdict import Verdict, judge
 
-_PREFIX = "/run/"
 _RECALL = metric("i2t/R@1")
 
 
@@ -28,7 +27,7 @@ class RunEntry:
     @property
     def address(self) -> str:
         """The deep link of the run, for example ``/run/incident/perceiver``."""
-        return _PREFIX + ("" if self.path == "." else quote(os.fsencode(self.path)))
+        return run_address(self.path)
 
     @property
     def label(self) -> str:
@@ -127,7 +126,7 @@ def _summarise(entry: RunEntry, run: Run) -> RunSummary:
         losses[-1] if losses else None,
         chance,
         recalls[-1] if recalls else None,
-        judge(run.findings, losses, chance, status),
+        judge(run.findings, losses, chance, status, recorded=run.windows, taken=run.last_step + 1),
         len(run.findings),
     )
 
@@ -145,17 +144,6 @@ def open_run(root: Path, path: str) -> Run:
         return load(folder)
     except UsageError as error:
         raise UsageError(str(error).replace(f"{root}{os.sep}", "")) from error
-
-
-def path_of(address: str) -> str | None:
-    """The run's path that an address names, None for an address without a run.
-
-    >>> path_of("/run/incident/a%20b"), path_of("/run/"), path_of("/")
-    ('incident/a b', '.', None)
-    """
-    if not address.startswith(_PREFIX):
-        return None
-    return os.fsdecode(unquote_to_bytes(address.removeprefix(_PREFIX))).rstrip("/") or "."
 
 
 def _is_below(root: Path, path: str) -> bool:

@@ -7,9 +7,11 @@ import ipaddress
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlencode
+from urllib.parse import quote
 
 import flask
+
+from edgeglass_dashboards.addresses import own_address
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _PARAMETER = "token"
@@ -105,9 +107,9 @@ def _ask_for_token(server: flask.Flask, token: str) -> None:
         name = f"edgeglass-{flask.request.environ['SERVER_PORT']}"  # cookies do not tell ports apart
         asked = flask.request.args
         if is_token(asked.get(_PARAMETER)):
-            rest = [(key, value) for key, value in asked.items(multi=True) if key != _PARAMETER]
-            place = flask.request.path + ("?" + urlencode(rest) if rest else "")
-            answer = flask.Response(status=303, headers={"Location": "/" + place.lstrip("/")})
+            address = quote(flask.request.environ["PATH_INFO"].encode("latin-1"))
+            place = own_address(address, flask.request.query_string.decode("utf-8", "replace"))
+            answer = flask.Response(status=303, headers={"Location": place})
             answer.set_cookie(name, token, httponly=True, samesite="Strict")
             return answer
         if not is_token(flask.request.cookies.get(name)):

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 _MOST_RUNS = 6
+_MOST_FIELDS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,12 @@ class View:
         View(page='attention', signal='', site='a.b', step=30, table=False, query='', status='', runs=())
         >>> View.parse("?step=soon").step
         """
-        pairs = parse_qsl(search.removeprefix("?"), keep_blank_values=True, max_num_fields=64, errors="replace")
+        try:
+            pairs = parse_qsl(
+                search.removeprefix("?"), keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="replace"
+            )
+        except ValueError:  # more fields than a view has
+            return cls()
         values = dict(pairs)
         step = values.get("step", "")
         return cls(

@@ -46,7 +46,9 @@ class Subject:
         """Is it learning, and if not, what is wrong."""
         losses, chance = self.series(LOSS_TOTAL), self.series(LOSS_CHANCE)
         last = float(chance["value"].iloc[-1]) if len(chance) else None
-        return judge(self.run.findings, losses["value"].tolist(), last, self.run.status)
+        run = self.run
+        values = losses["value"].tolist()
+        return judge(run.findings, values, last, run.status, recorded=run.windows, taken=run.last_step + 1)
 
     def series(self, signal: Signal) -> pd.DataFrame:
         """A signal of the whole model by step: columns step and value."""

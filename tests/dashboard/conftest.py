@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.tiny_training import train
 from tests.helpers.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
@@ -71,6 +72,14 @@ def servers() -> Iterator[Callable[..., Dashboard]]:
 
 serve = pytest.fixture(servers)
 serve_once = pytest.fixture(servers, scope="module")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A folder with the run ``real``: a small training with attention, two sides and metrics."""
+    folder = tmp_path_factory.mktemp("trained")
+    train(folder / "real", steps=12)
+    return folder
 
 
 @pytest.fixture

@@ -50,10 +50,59 @@ def test_the_token_is_taken_out_of_the_address_and_kept_from_scripts(open_to_all
     assert get(open_to_all, "/_runs").status_code == 200
 
 
-def test_a_redirect_stays_on_this_host(open_to_all):
-    environ = {"HTTP_HOST": "192.0.2.7:8050", "SERVER_PORT": "8050", "PATH_INFO": "//elsewhere.example"}
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("/", "/"),
+        ("/runs", "/runs"),
+        ("/compare", "/compare"),
+        ("/run/", "/run/"),
+        ("/run/incident/a b", "/run/incident/a%20b"),
+        ("/run/a%2Fb", "/run/a%252Fb"),
+        ("/run/ü", "/run/%C3%BC"),
+        ("/run/\udcff", "/run/%FF"),
+        ("/run//evil.example", "/run//evil.example"),
+        ("/run/\t/evil.example", "/run/%09/evil.example"),
+        ("/run/a\r\nSet-Cookie: x=y", "/run/a%0D%0ASet-Cookie%3A%20x%3Dy"),
+        ("/run/..//evil.example", "/"),
+        ("/run/a/../../evil.example", "/"),
+        ("/\t/evil.example", "/"),
+        ("//evil.example", "/"),
+        ("///evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("\\\\evil.example", "/"),
+        ("/\t\\evil.example", "/"),
+        ("/%09/evil.example", "/"),
+        ("/%2F/evil.example", "/"),
+        ("/%5Cevil.example", "/"),
+        ("/\r\nLocation: //evil.example", "/"),
+        ("/\0/evil.example", "/"),
+        ("https://evil.example", "/"),
+        ("javascript:alert(1)", "/"),
+        ("/runs//evil.example", "/"),
+        ("/elsewhere", "/"),
+        ("", "/"),
+    ],
+)
+def test_a_redirect_leads_to_a_page_of_ours(open_to_all, path, place):
+    raw = path.encode("utf-8", "surrogateescape").decode("latin-1")
+    environ = {"HTTP_HOST": "192.0.2.7:8050", "SERVER_PORT": "8050", "PATH_INFO": raw}
     answer = open_to_all.get("/", query_string={"token": TOKEN}, environ_overrides=environ)
-    assert answer.headers["Location"] == "/elsewhere.example"
+    assert (answer.status_code, answer.headers["Location"]) == (303, place)
+
+
+def test_a_redirect_keeps_what_a_view_knows_and_nothing_else(open_to_all):
+    query = {"token": TOKEN, "page": "signal", "site": "//evil.example\r\nX: y", "next": "//evil.example", "step": "-1"}
+    environ = {"HTTP_HOST": "192.0.2.7:8050", "SERVER_PORT": "8050"}
+    answer = open_to_all.get("/run/baseline", query_string=query, environ_overrides=environ)
+    assert answer.headers["Location"] == "/run/baseline?page=signal&site=%2F%2Fevil.example%0D%0AX%3A+y"
+
+
+@pytest.mark.parametrize("path", ["//evil.example", "/run//evil.example/", "///", "/run", "/runs/", "/assets"])
+def test_nothing_else_is_answered_with_a_redirect(tmp_path, path):
+    environ = {"HTTP_HOST": "127.0.0.1:8050", "SERVER_PORT": "8050", "PATH_INFO": path}
+    answer = create_app(tmp_path).server.test_client().get("/", environ_overrides=environ)
+    assert answer.status_code in (200, 404)
 
 
 @pytest.mark.parametrize("host", ["rebound.example:8050", "192.0.2.7:8051", "192.0.2.7", ""])

@@ -5,13 +5,14 @@ import flask
 import numpy as np
 import pytest
 
+from edgeglass_dashboards.addresses import path_of
 from edgeglass_dashboards.app import create_app
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.cursor import Cursor
 from edgeglass_dashboards.live import news
 from edgeglass_dashboards.pages.catalogue import RUN_PAGES
 from edgeglass_dashboards.pages.frame import layout
-from edgeglass_dashboards.runs import RunIndex, open_run, path_of
+from edgeglass_dashboards.runs import RunIndex, open_run
 from edgeglass_dashboards.view import View
 from edgeglass_diag.records import Finding, Severity, UsageError
 from tests.helpers.dashboard_runs import start, window, write_collapsed, write_healthy

@@ -48,7 +48,7 @@ def test_a_cause_that_was_not_found_leaves_a_root():
         ([], [4.9], "running", "neutral", "No findings so far: loss 4.9 is at chance 4.85"),
         ([], [], "running", "neutral", "No findings so far: no loss has been recorded"),
         ([], [4.9], "finished", "warning", "Did not learn: loss 4.9 is at chance 4.85, and no rule tells why"),
-        ([], [4.9], "failed", "warning", "The run failed: loss 4.9 is at chance 4.85, and no rule fired"),
+        ([], [4.9], "failed", "warning", "The run failed: loss 4.9 is at chance 4.85; no findings"),
         ([], [7.0], "running", "neutral", "No findings so far: loss 7 is 2.1 above chance 4.85"),
         ([], [2.0, math.nan], "running", "critical", "Does not learn: the loss is no longer a finite number"),
         ([UPDATES], [2.0], "running", "warning", f"Learning, with a warning: {UPDATES.message}"),
@@ -56,9 +56,89 @@ def test_a_cause_that_was_not_found_leaves_a_root():
     ],
 )
 def test_verdict_says_whether_it_learns_and_what_is_wrong(findings, losses, status, tone, text):
-    verdict = judge(findings, losses, CHANCE, status)
+    verdict = judge(findings, losses, CHANCE, status, recorded=40, taken=40)
     assert (verdict.tone, verdict.text) == (tone, text)
 
 
 def test_without_chance_the_verdict_claims_nothing():
-    assert judge([], [2.0], None, "finished").text == "No findings: loss 2, chance not known"
+    assert judge([], [2.0], None, "finished", recorded=3, taken=3).text == "No findings: loss 2, chance not known"
+
+
+STOPPED = Finding(
+    "EG901",
+    "recording-stopped",
+    Severity.CRITICAL,
+    "",
+    30,
+    "recording stopped at step 30: disk full; the training went on",
+)
+DROPPED = Finding("EG902", "windows-dropped", Severity.WARNING, "", 12, "3 windows were dropped")
+UNASKED = Finding("EG903", "rule-failed", Severity.WARNING, "", 12, "EG301 failed and was asked no more")
+MISSING = Finding("EG904", "rank-missing", Severity.WARNING, "", 0, "rank 3 of 4 has no record")
+FAILED = Finding("EG905", "recorder-failed", Severity.INFO, "head", 0, "1 place was not observed")
+AT = "loss 4.9 is at chance 4.85"
+SO_FAR = "Learning as far as it was recorded: loss 2 is 2.9 below chance 4.85"
+GAP = "in the 30 of 400 steps that were recorded"
+
+
+@pytest.mark.parametrize(
+    ("findings", "losses", "status", "tone", "model"),
+    [
+        (
+            [STOPPED],
+            [2.0],
+            "finished",
+            "critical",
+            "Learning as far as it was recorded: loss 2 is 2.9 below chance 4.85",
+        ),
+        (
+            [STOPPED],
+            [2.0],
+            "running",
+            "critical",
+            "Learning as far as it was recorded: loss 2 is 2.9 below chance 4.85",
+        ),
+        ([STOPPED], [4.9], "finished", "critical", f"No findings {GAP}: loss 4.9 is at chance 4.85"),
+        ([STOPPED], [4.9], "running", "critical", f"No findings so far {GAP}: loss 4.9 is at chance 4.85"),
+        (
+            [STOPPED],
+            [4.9],
+            "stopped",
+            "critical",
+            f"The run was stopped: loss 4.9 is at chance 4.85; no findings {GAP}",
+        ),
+        ([STOPPED, CONSTANT], [4.9], "finished", "critical", f"Does not learn: {CONSTANT.message}"),
+        ([STOPPED, UPDATES], [2.0], "finished", "critical", f"Learning, with a warning: {UPDATES.message}"),
+        (
+            [DROPPED],
+            [2.0],
+            "finished",
+            "warning",
+            "Learning as far as it was recorded: loss 2 is 2.9 below chance 4.85",
+        ),
+        (
+            [UNASKED],
+            [2.0],
+            "finished",
+            "warning",
+            "Learning as far as it was recorded: loss 2 is 2.9 below chance 4.85",
+        ),
+        ([MISSING, DROPPED], [], "finished", "warning", f"No findings {GAP}: no loss has been recorded"),
+        ([FAILED], [2.0], "finished", "good", "Learning: loss 2 is 2.9 below chance 4.85"),
+        ([FAILED, CONSTANT], [2.0], "finished", "critical", f"Learning, but: {CONSTANT.message}"),
+    ],
+)
+def test_what_was_not_recorded_is_said_beside_what_the_model_does(findings, losses, status, tone, model):
+    verdict = judge(findings, losses, CHANCE, status, recorded=30, taken=400)
+    record = "; ".join(finding.message for finding in findings if finding.code.startswith("EG9"))
+    assert (verdict.tone, verdict.model, verdict.record) == (tone, model, record)
+    assert verdict.text == f"{model}. {record}"
+
+
+@pytest.mark.parametrize("status", ["running", "finished", "failed", "stopped"])
+@pytest.mark.parametrize("losses", [[], [2.0], [4.9], [7.0]])
+def test_no_findings_is_said_of_the_recorded_steps_alone(losses, status):
+    for chance in (CHANCE, None):
+        for recorded in (0, 30):
+            text = judge([], losses, chance, status, recorded=recorded, taken=400).text.lower()
+            assert "no findings" not in text or GAP in text

@@ -17,15 +17,16 @@ class InjectedError(RuntimeError):
     """A fault of the test."""
 
 
-def functions_of(*packages):
-    """Return all functions and methods that modules of these packages define, by qualified name.
+def functions_of(*names):
+    """Return all functions and methods that these modules, or the modules of these packages, define by qualified name.
 
     Of a property it is the getter, of a decorated function the one that is decorated.
     """
     found = {}
-    for package in packages:
-        for info in pkgutil.iter_modules(importlib.import_module(package).__path__, package + "."):
-            module = importlib.import_module(info.name)
+    for name in names:
+        place = importlib.import_module(name)
+        inside = pkgutil.iter_modules(getattr(place, "__path__", ()), name + ".")
+        for module in [place, *(importlib.import_module(info.name) for info in inside)]:
             for value in vars(module).values():
                 if getattr(value, "__module__", None) == module.__name__:
                     members = vars(value).values() if inspect.isclass(value) else [value]

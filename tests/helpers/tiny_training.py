@@ -31,13 +31,17 @@ class Model(nn.Module):
 
 
 def main(out, stop):
+    train(out, steps=2000, stop=stop)
+
+
+def train(out, *, steps, stop=None):
     torch.manual_seed(0)
     torch.set_num_threads(1)
     model = Model()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.02)
     with eg.watch(model, optimizer, out=out, every=1) as watch:
         step = 0
-        while not stop.exists() and step < 2000:
+        while step < steps and not (stop and stop.exists()):
             texts = torch.randn(PAIRS, WIDTH)
             image, text = model(texts[:, None] + torch.randn(PAIRS, TOKENS, WIDTH), texts)
             logits = normalize(image, dim=-1) @ normalize(text, dim=-1).T / 0.07

@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import edgeglass_diag as eg
-from tests.helpers.faults_lead import failing, places_in
+from tests.helpers.faults import Fault, functions_of, in_place_of
 
-PLACES = places_in(
+FUNCTIONS = functions_of(
     "edgeglass_diag.watching", "edgeglass_diag.window_writer", "edgeglass_diag.backlog", "edgeglass_diag.schedule",
     "edgeglass_diag.process", "edgeglass_diag.liveness", "edgeglass_diag.folders", "edgeglass_diag.store.writer",
     "edgeglass_diag.store.state", "edgeglass_diag.store.slices", "edgeglass_diag.store.compaction",
@@ -27,7 +27,10 @@ OUTERMOST = {
     "window_writer.WindowWriter._run", "window_writer.WindowWriter._safely", "process.say",
 }  # fmt: skip
 """What catches the faults of all others and tells of them."""
-PLACES = [place for place in PLACES if place.label not in OUTERMOST]
+FUNCTIONS = {name: function for name, function in FUNCTIONS.items() if name not in OUTERMOST}
+
+
+LONG = pytest.mark.long
 
 
 class OwnError(Exception):
@@ -75,15 +78,16 @@ def few_rules(monkeypatch):
 CALLED: set[str] = set()
 
 
-@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.label)
-def test_a_fault_does_not_reach_the_training(place, alone, tmp_path, capsys):
-    for number, (call, after) in enumerate([(1, False), (3, False), (1, True)]):
-        with failing(place, call, after=after) as calls:
-            assert watched(tmp_path / str(number)) == alone
-        assert torch.nn.modules.module._global_forward_hooks == {}
-        if len(calls) >= call:
-            CALLED.add(place.label)
+@pytest.mark.parametrize("mode", [pytest.param(mode, marks=() if mode == "first" else LONG) for mode in Fault.MODES])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_fault_does_not_reach_the_training(name, mode, alone, tmp_path):
+    fault = Fault(mode)
+    with in_place_of(FUNCTIONS[name], fault):
+        assert watched(tmp_path / "run") == alone
+    assert torch.nn.modules.module._global_forward_hooks == {}
+    if fault.calls:
+        CALLED.add(name)
 
 
 def test_the_faults_are_those_of_code_that_runs():
-    assert len(CALLED) > 0.5 * len(PLACES), sorted({place.label for place in PLACES} - CALLED)
+    assert len(CALLED) > 0.5 * len(FUNCTIONS), sorted(FUNCTIONS.keys() - CALLED)

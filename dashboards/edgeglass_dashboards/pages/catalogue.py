@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgeglass_dashboards.addresses import COMPARE, RUNS
 from edgeglass_dashboards.pages import (
     attention,
     compare,
@@ -24,7 +25,7 @@ RUN_PAGES: tuple[Page, ...] = (
     retrieval.PAGE,
     coverage.PAGE,
 )
-ROOT_PAGES: dict[str, Page] = {"/runs": runs_list.PAGE, "/compare": compare.PAGE}
+ROOT_PAGES: dict[str, Page] = {RUNS: runs_list.PAGE, COMPARE: compare.PAGE}
 
 
 def page_named(name: str) -> Page | None:

@@ -13,7 +13,7 @@ from dash import html
 from edgeglass_dashboards.compact_html import plain
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.findings_view import icon
-from edgeglass_dashboards.page_summary import answer, concerning
+from edgeglass_dashboards.page_summary import answer
 from edgeglass_dashboards.panels import Panel, empty
 from edgeglass_dashboards.view import View
 from edgeglass_diag.records import ParameterOrigin, ParameterWrite, Site
@@ -54,7 +54,7 @@ class Coverage:
             else "Nothing has been recorded yet."
         )
         return {
-            "answer": answer(concerning(run, self.name), run.rules, words, recorded=bool(sites)),
+            "answer": answer(run, (self.name,), words, recorded=bool(sites)),
             "missing": _missing(missing, recorded=bool(sites)),
             "observed": _observed([site for site in sites if site.is_observed]),
             "origins": _origins(run.origins),

@@ -10,7 +10,7 @@ import dash_mantine_components as dmc
 from dash import html
 
 from edgeglass_dashboards.context import Context
-from edgeglass_dashboards.page_summary import answer, concerning
+from edgeglass_dashboards.page_summary import answer
 from edgeglass_dashboards.panels import Panel, StillPanel, slot
 from edgeglass_dashboards.snapshots import METHODS, is_pending, key_of, projection, sample_at, side_frames, step_at
 from edgeglass_dashboards.stepper import stepper
@@ -34,9 +34,8 @@ class Embeddings:
     def sections(self, context: Context) -> dict[str, Any]:
         """The answer, the choice of method, the steps."""
         run, step = context.run, step_at(context.run, context.view.step)
-        found = concerning(run, self.name, "signal")
         return {
-            "answer": answer(found, run.rules, self._words(context, step), recorded=step is not None),
+            "answer": answer(run, (self.name, "signal"), self._words(context, step), recorded=step is not None),
             "choices": _choices(context),
             "steps": stepper(context, run.embedding_steps(), step),
             "density-words": _separation(context, step),

@@ -17,7 +17,6 @@ from edgeglass_dashboards.cursor import Change, Cursor, changed_sections
 from edgeglass_dashboards.pages.page import Page
 from edgeglass_dashboards.pages.summary import announcement
 from edgeglass_diag.records import RunStatus
-from edgeglass_diag.verdict import nest
 
 
 def layout(page: Page, pages: Sequence[Page], context: Context, path: str, address: str) -> Any:
@@ -53,8 +52,7 @@ def changes_since(page: Page, context: Context, cursor: Cursor) -> tuple[list[Ch
     context = replace(context, fresh=fresh, recent=after.recent)
     sections = page.sections(context)
     if context.opened is not None:
-        branches = nest(context.run.findings)
-        sections["announcement"] = announcement(context.run.status, branches)
+        sections["announcement"] = announcement(context.run)
     changes, seen = changed_sections(sections, cursor.seen)
     after = replace(after, seen=seen)
     for panel in page.panels(context):

@@ -12,7 +12,7 @@ from dash import html
 
 from edgeglass_dashboards.compact_html import plain
 from edgeglass_dashboards.context import Context
-from edgeglass_dashboards.page_summary import answer, concerning
+from edgeglass_dashboards.page_summary import answer
 from edgeglass_dashboards.panels import HeadsPanel, HeatPanel, Panel, slot
 from edgeglass_diag.figures.heatmaps import shown_values
 from edgeglass_diag.figures.of_run import read_matrix, read_newest
@@ -97,7 +97,7 @@ class HeatPage:
             if other != signal and scale.is_bounded:
                 fine, more = summary_words(read_newest(run, other, component=scale.component), scale)
                 words, healthy = words if fine else f"{words} {more}", healthy and fine
-        return answer(concerning(run, self.name), run.rules, words, recorded=matrix is not None, healthy=healthy)
+        return answer(run, (self.name,), words, recorded=matrix is not None, healthy=healthy)
 
     def _choices(self, context: Context, signal: Signal) -> Any:
         links = []

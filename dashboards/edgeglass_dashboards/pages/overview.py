@@ -9,13 +9,13 @@ import dash_mantine_components as dmc
 from dash import html
 
 from edgeglass_dashboards.context import Context
-from edgeglass_dashboards.findings_view import finding_card, findings_table, further_findings, icon
+from edgeglass_dashboards.findings_view import finding_card, findings_table, further_findings, verdict_line
 from edgeglass_dashboards.pages.summary import progress, recall_words, result_table
 from edgeglass_dashboards.panels import LinePanel, Panel, empty, slot
 from edgeglass_diag.figures.lines import loss_figure, loss_points, recall_figure, recall_points
 from edgeglass_diag.figures.of_run import LOSSES, RECALLS
 from edgeglass_diag.records import RunStatus
-from edgeglass_diag.verdict import compare_loss, judge, nest
+from edgeglass_diag.verdict import about_the_record, compare_loss, judge, nest, none_found
 
 LOSS = LinePanel(
     "loss",
@@ -31,8 +31,7 @@ RECALL = LinePanel(
     recall_points,
     "No recall yet. It appears when the run evaluates for the first time.",
 )
-_NONE_FIRED = "No findings: no rule fired."
-_NO_FINDINGS = "No findings so far. A rule that fires adds its finding here, with evidence and what to change."
+_MORE = "A rule that fires adds its finding here, with evidence and what to change."
 
 
 class Overview:
@@ -47,18 +46,21 @@ class Overview:
         """The parts of the page that are text, by id."""
         run, recent = context.run, context.recent
         findings = run.findings
-        branches = nest(findings)
+        model, record = about_the_record(findings)
+        branches = nest(model)
         losses, chances = ([value for _, value in recent[signal]] for signal in LOSS.signals)
         chance = chances[-1] if chances else None
-        without = _NO_FINDINGS if run.status == RunStatus.RUNNING else _NONE_FIRED
-        verdict = judge(findings, losses, chance, run.status)
+        recorded, taken, running = run.windows, run.last_step + 1, run.status == RunStatus.RUNNING
+        without = none_found(recorded, taken, so_far=running) + (f". {_MORE}" if running else ".")
+        verdict = judge(findings, losses, chance, run.status, recorded=recorded, taken=taken)
         words = compare_loss(losses, chance)[1]
         return {
-            "verdict": html.Div(
-                [icon(verdict.tone), html.Span(verdict.text)], className=f"verdict tone-{verdict.tone}"
-            ),
+            "verdict": verdict_line(verdict),
             "progress": progress(run),
-            "headline": finding_card(branches[0], run.rules, headline=True) if branches else None,
+            "headline": [
+                *(finding_card(branch, run.rules, headline=True) for branch in branches[:1]),
+                *(finding_card(branch, run.rules, headline=True) for branch in nest(record)),
+            ],
             "further": further_findings(branches[1:], run.rules),
             "loss-words": f"{words[0].upper()}{words[1:]}." if losses else "",
             "recall-words": recall_words(recent),
@@ -77,7 +79,9 @@ class Overview:
         return html.Div(
             [
                 html.Div([html.Div(content["verdict"], id="verdict"), html.Div(content["progress"], id="progress")]),
-                html.Section(content["headline"], id="headline", **{"aria-label": "Headline finding"}),
+                html.Section(
+                    content["headline"], id="headline", className="stack", **{"aria-label": "Headline finding"}
+                ),
                 dmc.SimpleGrid(curves, cols={"base": 1, "md": 2}),
                 html.Section(content["result"], id="result"),
                 html.Section(content["further"], id="further"),

@@ -9,7 +9,7 @@ import dash_mantine_components as dmc
 from dash import html
 
 from edgeglass_dashboards.context import Context
-from edgeglass_dashboards.page_summary import answer, concerning
+from edgeglass_dashboards.page_summary import answer
 from edgeglass_dashboards.pages.overview import RECALL
 from edgeglass_dashboards.pages.summary import recall_words, result_table
 from edgeglass_dashboards.panels import Panel, StillPanel, slot
@@ -33,9 +33,8 @@ class Retrieval:
         run = context.run
         step = step_at(run, context.view.step)
         words = recall_words(context.recent) or "The run has not evaluated yet."
-        found = concerning(run, self.name)
         return {
-            "answer": answer(found, run.rules, words, recorded=bool(run.result.get("i2t"))),
+            "answer": answer(run, (self.name,), words, recorded=bool(run.result.get("i2t"))),
             "result": result_table(run.result),
             "recall-words": words,
             "width-words": _width_words(context, step),

@@ -10,6 +10,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
+from edgeglass_dashboards.addresses import COMPARE
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.findings_view import icon
 from edgeglass_dashboards.panels import Panel, empty
@@ -100,7 +101,7 @@ def _row(run: RunSummary, view: View) -> Any:
     cells = (
         html.Span([icon(run.status), run.status], className=f"badge status-{run.status}"),
         html.Span(
-            [icon(run.verdict.tone), html.Span(_shortened(run.verdict.text))],
+            [icon(run.verdict.tone), html.Span(_shortened(run.verdict.model)), *_record(run)],
             className=f"line tone-text-{run.verdict.tone}",
         ),
         str(run.last_step + 1),
@@ -110,7 +111,7 @@ def _row(run: RunSummary, view: View) -> Any:
         "" if run.seconds is None else _duration(run.seconds),
         html.A(
             "Compare",
-            href="/compare" + View(runs=(run.entry.path,)).link(),
+            href=COMPARE + View(runs=(run.entry.path,)).link(),
             **{"aria-label": f"Compare {run.entry.label}"},
         ),
     )  # fmt: skip
@@ -120,6 +121,12 @@ def _row(run: RunSummary, view: View) -> Any:
         for head, cell in zip(_HEADS[1:], cells, strict=True)
     ]
     return html.Tr([name, *data])
+
+
+def _record(run: RunSummary) -> list[Any]:
+    """What was not recorded of a run, in a line of its own: the verdict on the model does not push it away."""
+    words = run.verdict.record
+    return [html.Span(_shortened(words), className="verdict-record")] if words else []
 
 
 def _shortened(text: str, longest: int = 160) -> str:

@@ -9,7 +9,7 @@ import dash_mantine_components as dmc
 from dash import html
 
 from edgeglass_dashboards.context import Context
-from edgeglass_dashboards.page_summary import answer, concerning
+from edgeglass_dashboards.page_summary import answer
 from edgeglass_dashboards.pages.heat import history_card, history_panel, picked_words, scale_words
 from edgeglass_dashboards.panels import HeatPanel, Panel, StillPanel, slot
 from edgeglass_diag.figures.of_run import profile_at
@@ -35,9 +35,8 @@ class SignalPage:
         """The answer, the words of the step, the words of the scale."""
         run = context.run
         step, stages = profile_at(run, context.view.step)
-        found = concerning(run, self.name, "embeddings")
         return {
-            "answer": answer(found, run.rules, profile_words(step, stages), recorded=bool(stages)),
+            "answer": answer(run, (self.name, "embeddings"), profile_words(step, stages), recorded=bool(stages)),
             "step-words": _step_words(context, step),
             "scale-words": scale_words(scale_of(ACTIVATION_SAMPLE_SIGNAL, run.rules)),
             "picked": picked_words(context, ACTIVATION_SAMPLE_SIGNAL, "History of"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import dash_mantine_components as dmc
@@ -13,7 +12,7 @@ from edgeglass_dashboards.findings_view import icon
 from edgeglass_diag.figures.of_run import RECALLS
 from edgeglass_diag.records import RunStatus
 from edgeglass_diag.store import Run
-from edgeglass_diag.verdict import Branch, say
+from edgeglass_diag.verdict import nest, none_found, say
 
 _LOSSES = {"train_loss": "training loss", "val_loss": "validation loss"}
 
@@ -33,10 +32,12 @@ def progress(run: Run) -> Any:
     return html.Div([*children, bar], className="progress")
 
 
-def announcement(status: str, branches: Sequence[Branch]) -> str:
+def announcement(run: Run) -> str:
     """Return what a screen reader announces when it changes: not each loss, but the status and the headline finding."""
+    branches, status = nest(run.findings), run.status
     if not branches:
-        return f"Run {status}, no findings."
+        none = none_found(run.windows, run.last_step + 1, so_far=status == RunStatus.RUNNING)
+        return f"Run {status}. {none}."
     finding = branches[0].finding
     return f"Run {status}. {finding.severity} finding {finding.code}: {finding.message}"
 
@@ -50,6 +51,8 @@ def recall_words(recent: Recent) -> str:
     if not all(recent.get(signal) for signal in RECALLS):
         return ""
     (step, image), (_, text), (_, n) = (recent[signal][-1] for signal in RECALLS)
+    if not n >= 1:
+        return ""
     return f"At step {step}: image to text {image:.3g}, text to image {text:.3g}; chance {1 / n:.2g} (1 of {n:g})."
 
 

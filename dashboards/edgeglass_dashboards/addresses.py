@@ -1,0 +1,52 @@
+"""The addresses of the pages: which there are, and how one is built."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import quote, unquote_to_bytes
+
+from edgeglass_dashboards.view import View
+
+RUNS = "/runs"
+COMPARE = "/compare"
+_RUN = "/run/"
+
+
+def run_address(path: str) -> str:
+    """Return the address of the run at ``path`` below the runs folder, ``.`` for the folder itself.
+
+    >>> run_address("incident/a b"), run_address(".")
+    ('/run/incident/a%20b', '/run/')
+    """
+    return _RUN + ("" if path == "." else quote(os.fsencode(path)))
+
+
+def path_of(address: str) -> str | None:
+    """Return the run's path that an address names, None for an address without a run.
+
+    >>> path_of("/run/incident/a%20b"), path_of("/run/"), path_of("/")
+    ('incident/a b', '.', None)
+    """
+    if not address.startswith(_RUN):
+        return None
+    return os.fsdecode(unquote_to_bytes(address.removeprefix(_RUN))).rstrip("/") or "."
+
+
+def own_address(address: str, query: str) -> str:
+    """Return the address of the page that a request names, built anew: it cannot lead to another host.
+
+    What is not an address of a page leads to the newest run, and what a view does not know is left out of the query.
+
+    Args:
+        address: the requested path, quoted as in an address.
+        query: of the request.
+
+    >>> own_address("/run/a%20b", "page=signal&next=//evil.example"), own_address("/%09/evil.example", "")
+    ('/run/a%20b?page=signal', '/')
+    """
+    path = path_of(address)
+    if path is not None and ".." not in path.split("/"):
+        place = run_address(path)
+    else:
+        place = address if address in (RUNS, COMPARE) else "/"
+    return place + View.parse(query).link().removesuffix("?")
