@@ -266,10 +266,10 @@ def watch(
     """
     if model is not None and not isinstance(model, nn.Module):
         raise UsageError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
-    primary = _innermost(optimizer) if optimizer is not None else None
-    if primary is not None and not isinstance(primary, Optimizer):
-        raise UsageError(f"optimizer: expected one torch.optim.Optimizer, got {type(optimizer).__name__}")
     try:
+        primary = _innermost(optimizer) if optimizer is not None else None
+        if primary is not None and not isinstance(primary, Optimizer):
+            raise UsageError(f"optimizer: expected one torch.optim.Optimizer, got {type(optimizer).__name__}")
         chosen = choose_rules(rules)
         watching = Watch(
             out,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edgeglass_diag import site_paths
 from edgeglass_diag.records import Finding, RecordState
-from edgeglass_diag.verdict import say
+from edgeglass_diag.verdict import none_found, say
 
 WHOLE_MODEL = "whole model"
 
@@ -21,9 +21,8 @@ def count_text(number: int, record: RecordState) -> str:
     """
     if number:
         return f"{number} findings"
-    if record.recorded >= record.taken:
-        return "no findings"
-    return f"no findings in the {record.recorded} of {record.taken} steps that were recorded"
+    said = none_found(record.recorded, record.taken)
+    return said[0].lower() + said[1:]
 
 
 def sites_text(finding: Finding) -> str:

@@ -30,6 +30,7 @@ OUTERMOST = {
 FUNCTIONS = {name: function for name, function in FUNCTIONS.items() if name not in OUTERMOST}
 
 
+RULES = ["EG10", "EG2", "EG40", "EG80", "EG90"]
 LONG = pytest.mark.long
 
 
@@ -37,14 +38,25 @@ class OwnError(Exception):
     """Of the user's."""
 
 
-def train(steps=6):
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.image, self.text = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8)), nn.Linear(5, 8)
+
+    def forward(self, images, texts):
+        return self.image(images) @ self.text(texts).T
+
+
+def prepared():
     torch.manual_seed(0)
-    image, text = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8)), nn.Linear(5, 8)
-    optimizer = torch.optim.Adam([*image.parameters(), *text.parameters()])
+    model = Pair()
+    return model, torch.optim.Adam(model.parameters())
+
+
+def train(model, optimizer, steps=14):
     losses = []
     for _ in range(steps):
-        left, right = image(torch.randn(4, 6)), text(torch.randn(4, 5))
-        loss = F.cross_entropy(left @ right.T, torch.arange(4))
+        loss = F.cross_entropy(model(torch.randn(4, 6), torch.randn(4, 5)), torch.arange(4))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -53,10 +65,11 @@ def train(steps=6):
 
 
 def watched(folder):
-    """Train watched and end by an error of one's own."""
+    """Train watched, end by an error of one's own, and ask what was found."""
+    model, optimizer = prepared()
     losses = []
-    with suppress(OwnError), eg.watch(out=folder, every=1) as watch:
-        losses += train()
+    with suppress(OwnError), eg.watch(model, optimizer, out=folder, every=1, rules=RULES) as watch:
+        losses += train(model, optimizer)
         watch.log({"mine": 1.0}, 5)
         raise OwnError
     return losses
@@ -64,15 +77,12 @@ def watched(folder):
 
 @pytest.fixture(scope="module")
 def alone():
-    return train()
+    return train(*prepared())
 
 
 @pytest.fixture(autouse=True)
-def few_rules(monkeypatch):
-    from edgeglass_diag.rules import catalogue
-
-    chosen = [rule for rule in catalogue.own_rules() if rule.code in ("EG401", "EG801", "EG901", "EG902", "EG903")]
-    monkeypatch.setattr("edgeglass_diag.rules.plugins.own_rules", lambda: tuple(chosen))
+def compacting(monkeypatch):
+    monkeypatch.setattr("edgeglass_diag.store.compaction.WINDOWS", 3)
 
 
 CALLED: set[str] = set()
