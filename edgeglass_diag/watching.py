@@ -31,7 +31,7 @@ from edgeglass_diag.store import RunWriter
 from edgeglass_diag.window_writer import OnFinding, OnWindow, WindowWriter
 
 
-class Stage(StrEnum):
+class Standing(StrEnum):
     """Where a watch stands, in words that follow on its subject."""
 
     MADE = "was made"
@@ -91,7 +91,7 @@ class Watch:
         self._recorder = Recorder(schedule, self._take, attention_logits=logits, embeddings=self._hand_over)
         backlog = Backlog(chosen, lambda: self._recorder.step)
         self._windows = WindowWriter(self._engine, backlog, stop_on=stop_on, on_window=on_window, on_finding=on_finding)
-        self._process, self._stage = os.getpid(), Stage.MADE
+        self._process, self._stage = os.getpid(), Standing.MADE
         self._make_store = store
         self._store: RunWriter | None = None
         if store is None:
@@ -123,7 +123,7 @@ class Watch:
         Raises:
             UsageError: if called outside of the ``with`` block.
         """
-        if self._stage is not Stage.OPEN:
+        if self._stage is not Standing.OPEN:
             raise UsageError("log: expected inside of the watch's with block, where the record is open")
         readings = tuple(Reading(step, "", metric(name), (float(value),)) for name, value in metrics.items())
         self._hand_over(Window(step, readings))
@@ -133,9 +133,9 @@ class Watch:
         self._recorder.abandon()
 
     def __enter__(self) -> Watch:
-        if self._stage is not Stage.MADE:
+        if self._stage is not Standing.MADE:
             raise UsageError(f"a watch records one run; this one {self._stage}: make another with eg.watch(...)")
-        self._stage = Stage.OPEN
+        self._stage = Standing.OPEN
         try:
             if self._store is not None:
                 self._store.begin()
@@ -149,9 +149,9 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if os.getpid() != self._process or self._stage is not Stage.OPEN:
+        if os.getpid() != self._process or self._stage is not Standing.OPEN:
             return
-        self._stage = Stage.ENDED
+        self._stage = Standing.ENDED
         try:
             self._recorder.__exit__(kind, error, trace)
             status, said = ending(error)
@@ -177,7 +177,7 @@ class Watch:
         if isinstance(window, PendingEmbeddings) or self._make_store is None:
             return False
         try:
-            self._store = self._make_store(self._stage is Stage.OPEN)
+            self._store = self._make_store(self._stage is Standing.OPEN)
         except Exception as error:
             say(f"process {os.getpid()} is not recorded: {error_text(error)}")
             self._make_store = None

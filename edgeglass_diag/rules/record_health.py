@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from edgeglass_diag.records import Finding, RecordState, Severity, Site
-from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.sites import Coverage, RecorderSite
 
 _SOURCE = "definition: what was not recorded was not judged"
@@ -17,8 +16,9 @@ _SOURCE = "definition: what was not recorded was not judged"
 class RecordRule(Rule):
     """A rule that judges how a record stands, and not what was measured."""
 
-    source: ClassVar[str] = _SOURCE
-    page: ClassVar[str] = "coverage"
+    source = _SOURCE
+    page = "coverage"
+    stages = (Stage.RECORD,)
 
     def judge(self, record: RecordState, sites: Sequence[Site]) -> Iterable[Finding]:
         """Return what is wrong with the record.
@@ -41,17 +41,19 @@ class RecordRule(Rule):
 class RecordingStopped(RecordRule):
     """Nothing is recorded any more, although the training goes on.
 
-    What happens from here on is neither measured nor judged: the findings are those of the steps before. The record
-    goes on by itself as soon as it can be written again.
+    Why: what happens from here on is not in the record, and its figures and findings are those of the steps before.
+    Recording goes on by itself as soon as the folder can be written again; windows are kept for that meanwhile.
+
+    Formula: the last attempt to write windows failed.
     """
 
-    code: ClassVar[str] = "EG901"
-    name: ClassVar[str] = "recording-stopped"
-    title: ClassVar[str] = "Recording stopped, the training goes on unwatched"
-    severity: ClassVar[Severity] = Severity.CRITICAL
-    fix: ClassVar[str] = "make room on the disk of the run folder, put the folder back, or end what holds its lock"
-    faulty: ClassVar[str] = "No space left on device: '/runs/mine'"
-    healthy: ClassVar[str] = "df /runs   # room for some 10 KB per recorded window"
+    code = "EG901"
+    name = "recording-stopped"
+    title = "Recording stopped, the training goes on unwatched"
+    severity = Severity.CRITICAL
+    fix = "make room on the disk of the run folder, put the folder back, or end what holds its lock"
+    faulty = "No space left on device: '/runs/mine'"
+    healthy = "df /runs   # room for some 10 KB per recorded window"
 
     def judge(self, record: RecordState, sites: Sequence[Site]) -> Iterator[Finding]:
         """Return the finding while nothing can be written."""
@@ -65,16 +67,20 @@ class RecordingStopped(RecordRule):
 class WindowsLost(RecordRule):
     """Recorded windows were lost, and then recording went on.
 
-    The rules have seen these windows where they could be read from the device; the record and its figures have a gap.
+    Why: figures and later comparisons have a gap there. The rules have judged these windows in memory, but for those
+    that could not be read from the device or be taken by the writing thread.
+
+    Formula: at least one window that was due is not in the store: the store could not be written for longer than 256
+    windows, or the writing thread made no progress for 10 seconds.
     """
 
-    code: ClassVar[str] = "EG902"
-    name: ClassVar[str] = "windows-lost"
-    title: ClassVar[str] = "The record has a gap"
-    severity: ClassVar[Severity] = Severity.WARNING
-    fix: ClassVar[str] = "see to the disk of the run folder; with fewer recorded windows (--every) less is written"
-    faulty: ClassVar[str] = "database is locked   # for minutes, by a backup of the folder"
-    healthy: ClassVar[str] = "copy a run folder after the training, or by SQLite's own backup"
+    code = "EG902"
+    name = "windows-lost"
+    title = "The record has a gap"
+    severity = Severity.WARNING
+    fix = "see to the disk of the run folder; with fewer recorded windows (--every) less is written"
+    faulty = "database is locked   # for minutes, by a backup of the folder"
+    healthy = "copy a run folder after the training, or by SQLite's own backup"
 
     def judge(self, record: RecordState, sites: Sequence[Site]) -> Iterator[Finding]:
         """Return one finding for all gaps but the one that is still open, of which EG901 tells."""
@@ -89,15 +95,20 @@ class WindowsLost(RecordRule):
 
 @dataclass(frozen=True)
 class RuleFailed(RecordRule):
-    """A rule raised an error and is asked no more: its fault would not be found."""
+    """A rule raised an error and is asked no more: its fault would not be found.
 
-    code: ClassVar[str] = "EG903"
-    name: ClassVar[str] = "rule-failed"
-    title: ClassVar[str] = "A rule failed, its fault would not be found"
-    severity: ClassVar[Severity] = Severity.WARNING
-    fix: ClassVar[str] = "report the error with the run folder; leave the rule out (ignore) until it is mended"
-    faulty: ClassVar[str] = "def check(self, history): return history.series(X).values[0]   # IndexError: it is empty"
-    healthy: ClassVar[str] = "def check(self, history): ...if not series: return ()"
+    Why: that nothing is said of a fault means nothing where nothing looks for it.
+
+    Formula: the rule raised an exception in this run.
+    """
+
+    code = "EG903"
+    name = "rule-failed"
+    title = "A rule failed, its fault would not be found"
+    severity = Severity.WARNING
+    fix = "report the error with the run folder; leave the rule out (ignore) until it is mended"
+    faulty = "def check(self, history): return history.series(X).values[0]   # IndexError: it is empty"
+    healthy = "def check(self, history): ...if not series: return ()"
 
     def judge(self, record: RecordState, sites: Sequence[Site]) -> Iterator[Finding]:
         """Return one finding for each rule that failed, at the rule's code as its site."""
@@ -109,16 +120,18 @@ class RuleFailed(RecordRule):
 class RankMissing(RecordRule):
     """Processes of the training have no record: what is wrong on them alone is not seen.
 
-    The number of ranks is that of the process group; it is compared when the training has ended.
+    Why: ranks hold other data and, where parameters are sharded, other weights.
+
+    Formula: a rank below the size of the process group has no record when the training has ended.
     """
 
-    code: ClassVar[str] = "EG904"
-    name: ClassVar[str] = "rank-missing"
-    title: ClassVar[str] = "Ranks of the training have no record"
-    severity: ClassVar[Severity] = Severity.WARNING
-    fix: ClassVar[str] = "let all nodes write to one shared run folder, and look for 'is not watched' on their stderr"
-    faulty: ClassVar[str] = "edgeglass-diag run --out /local/run train.py   # on each of two nodes"
-    healthy: ClassVar[str] = "edgeglass-diag run --out /shared/run train.py"
+    code = "EG904"
+    name = "rank-missing"
+    title = "Ranks of the training have no record"
+    severity = Severity.WARNING
+    fix = "let all nodes write to one shared run folder, and look for 'is not watched' on their stderr"
+    faulty = "edgeglass-diag run --out /local/run train.py   # on each of two nodes"
+    healthy = "edgeglass-diag run --out /shared/run train.py"
 
     def judge(self, record: RecordState, sites: Sequence[Site]) -> Iterator[Finding]:
         """Return one finding for all that are missing."""
@@ -133,16 +146,19 @@ class RankMissing(RecordRule):
 class RecorderFailed(RecordRule):
     """A part of the recorder failed in this training and measures nothing there.
 
-    The training is not touched by it. Findings that rest on that part cannot be made; the coverage page has all places.
+    Why: findings that rest on that part cannot be made. The training is not touched by it, and the coverage page has
+    all places.
+
+    Formula: a site whose coverage is ``recorder_failed``; a warning where it is a part that serves the whole model.
     """
 
-    code: ClassVar[str] = "EG905"
-    name: ClassVar[str] = "recorder-failed"
-    title: ClassVar[str] = "Parts of the training are not measured, as the recorder failed there"
-    severity: ClassVar[Severity] = Severity.INFO
-    fix: ClassVar[str] = "report the error with the run folder"
-    faulty: ClassVar[str] = "class Odd(torch.Tensor): ...   # whose operations raise where the recorder reads it"
-    healthy: ClassVar[str] = "class Usual(nn.Module): ..."
+    code = "EG905"
+    name = "recorder-failed"
+    title = "Parts of the training are not measured, as the recorder failed there"
+    severity = Severity.INFO
+    fix = "report the error with the run folder"
+    faulty = "class Odd(torch.Tensor): ...   # whose operations raise where the recorder reads it"
+    healthy = "class Usual(nn.Module): ..."
 
     def judge(self, record: RecordState, sites: Sequence[Site]) -> Iterator[Finding]:
         """Return one finding for all places; a part that serves the whole model makes it a warning."""
