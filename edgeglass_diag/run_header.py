@@ -53,7 +53,7 @@ class _Result(_Open):
     val_loss: float | None = None
     i2t: _Recalls | None = None
     t2i: _Recalls | None = None
-    chance: _Recalls | None = None
+    chance: dict[str, float | _Recalls | None] | None = None
     n: _Count | None = None
     n_texts: _Count | None = None
     exit_status: int | None = None

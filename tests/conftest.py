@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-from tests.helpers.waiting import PATIENCE
+from tests.helpers.command_server import CommandServer
 
 torch.set_num_threads(1)  # the models of the tests are tiny, and two workers share the cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # so do those of the processes that they start
@@ -19,13 +16,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # so do those of the processes th
 
 @pytest.fixture(scope="session")
 def command():
-    """Run the installed command line in a process of its own."""
-
-    def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-        line = [str(Path(sys.executable).parent / "edgeglass-diag"), *map(str, arguments)]
-        return subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE, **options)
-
-    return run
+    """Run the command line in a process of its own, forked from one that has imported what it needs."""
+    server = CommandServer()
+    yield lambda *arguments, **options: server.run(*map(str, arguments), **options)
+    server.close()
 
 
 @pytest.fixture(scope="session")
