@@ -107,4 +107,4 @@ class BatchObserver(Observer):
 
 
 def _is_batch(value: Tensor) -> bool:
-    return value.dim() > 1 and len(value) > 1 and is_measurable(value) and not value.requires_grad
+    return value.dim() > 1 and is_measurable(value) and len(value) > 1 and not value.requires_grad
