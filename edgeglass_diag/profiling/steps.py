@@ -36,6 +36,7 @@ class StepProfiler:
         self._marker: Any = None
         self._profile: profile | None = None
         self._written = False
+        self._problem: Exception | None = None
 
     def __enter__(self) -> StepProfiler:
         options = self._options
@@ -58,10 +59,11 @@ class StepProfiler:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         taken, self._profile = self._profile, None
-        if taken is None:
-            return
-        torch_profiler.record_function = self._marker  # type: ignore[misc]
-        if not self._written:
+        if self._marker is not None:
+            torch_profiler.record_function = self._marker  # type: ignore[misc]
+        if self._problem is not None:
+            raise self._problem
+        if taken is not None and not self._written:
             if taken.current_action not in (ProfilerAction.RECORD, ProfilerAction.RECORD_AND_SAVE):
                 taken.on_trace_ready = None  # still warming up: there is no traced step
             taken.stop()
@@ -85,7 +87,16 @@ class StepProfiler:
         return Marker
 
     def after_step(self) -> None:
-        """End the profiler's step if the number of optimizer steps has grown; several optimizers may share a step."""
+        """End the profiler's step if the number of optimizer steps has grown; several optimizers may share a step.
+
+        Where it fails, as where no trace can be written, the training goes on and ``__exit__`` raises the error.
+        """
+        try:
+            self._advance()
+        except Exception as problem:
+            self._problem, self._profile = problem, None
+
+    def _advance(self) -> None:
         now, taken = self._step(), self._profile
         if now == self._seen or taken is None or self._written:
             return

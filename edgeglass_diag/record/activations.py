@@ -94,7 +94,7 @@ class ActivationObserver(Observer):
 
 def _samples(arguments: tuple[Any, ...], rows: int) -> int:
     """Return the number of samples: that of the last contrastive loss where a tensor has it, else the first axis."""
-    shapes = [tensor.shape for tensor in tensors_in(arguments) if tensor.dim() > 0]
+    shapes = [tensor.shape for tensor in tensors_in(arguments) if tensor.dim() > 0 and not tensor.is_nested]
     if rows and any(rows in shape[:2] for shape in shapes):
         return rows
     return int(shapes[0][0]) if shapes else 0

@@ -8,9 +8,10 @@ from torch import Tensor
 from edgeglass_diag import site_paths
 from edgeglass_diag.measures.activations import subset
 from edgeglass_diag.measures.batches import cut_texts, fingerprint, padding, repeated, row_fingerprints
+from edgeglass_diag.record.module_tree import own_parameters
 from edgeglass_diag.record.observer import ModuleCall, Observer
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.record.shards import is_measurable
+from edgeglass_diag.record.shards import is_foreign, is_measurable
 from edgeglass_diag.signals.batches import (
     DATA_CUT_TEXTS,
     DATA_FINGERPRINT,
@@ -24,7 +25,7 @@ from edgeglass_diag.signals.batches import (
     DATA_STD,
     DATA_UNPADDED_TEXTS,
 )
-from edgeglass_diag.sites import BatchSite, Kind
+from edgeglass_diag.sites import BatchSite, Coverage, Kind
 
 
 class BatchObserver(Observer):
@@ -52,7 +53,11 @@ class BatchObserver(Observer):
         if call.is_outermost and call.frame.is_model:
             positional = ((f"input{place}", value) for place, value in enumerate(call.arguments))
             for name, value in (*positional, *call.keywords.items()):
-                if isinstance(value, Tensor) and _is_batch(value):
+                if isinstance(value, Tensor) and is_foreign(value):
+                    path = site_paths.child(call.frame.path, name)
+                    site = BatchSite(path=path, module=call.frame.path, argument=name)
+                    self._recording.sites.cannot_observe(site, Coverage.FOREIGN_TENSOR)
+                elif isinstance(value, Tensor) and _is_batch(value):
                     self._measure(call.frame.path, name, value)
         self._measure_image(call)
 
@@ -90,8 +95,8 @@ class BatchObserver(Observer):
             add(path, DATA_CUT_TEXTS, cut_texts(value))
 
     def _measure_image(self, call: ModuleCall) -> None:
-        weight = call.frame.module._parameters.get("weight")
-        if weight is None or weight.dim() < 2 or not call.given or call.given[0].dim() != 4:
+        weight = own_parameters(call.frame.module).get("weight")
+        if weight is None or is_foreign(weight) or weight.dim() < 2 or not call.given or call.given[0].dim() != 4:
             return
         image, path = call.given[0], call.frame.path
         has_channels = not {image.shape[1], image.shape[3]}.isdisjoint((1, 3))
@@ -102,4 +107,4 @@ class BatchObserver(Observer):
 
 
 def _is_batch(value: Tensor) -> bool:
-    return value.dim() > 1 and len(value) > 1 and is_measurable(value) and not value.requires_grad
+    return value.dim() > 1 and is_measurable(value) and len(value) > 1 and not value.requires_grad

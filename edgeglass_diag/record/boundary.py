@@ -67,9 +67,9 @@ class Boundary:
     def broken(self, error: Exception, path: str) -> None:
         """Note a failure that has reached the boundary; after many of them the recorder ceases."""
         self._failures += 1
-        if self._failures >= MOST_FAILURES:
-            self.is_closed = True
         self.failed(error, path)
+        if self._failures == MOST_FAILURES:
+            self._close(f"{MOST_FAILURES} failures, the last {error_text(error)}")
 
     def each(self, listeners: Iterable[tuple[str, Callable[..., None]]], at: str | None, *arguments: object) -> None:
         """Call all listeners, whether others fail or not.
@@ -97,8 +97,12 @@ class Boundary:
                 self.broken(error, "sources")
                 try:
                     remove()
-                except Exception:
-                    self.is_closed = True
+                except Exception as again:
+                    self._close(f"what cannot be taken away from torch, {error_text(again)}")
+
+    def _close(self, reason: str) -> None:
+        self.is_closed = True
+        self.failed(RuntimeError(f"nothing more is recorded after {reason}"), "recorder")
 
 
 class measuring:  # noqa: N801  a context manager that reads as a function, as torch.no_grad does

@@ -12,7 +12,7 @@ from edgeglass_diag.measures.gradients import sample
 from edgeglass_diag.record.observer import Observer
 from edgeglass_diag.record.provenance import ProvenanceObserver
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.record.shards import local_part
+from edgeglass_diag.record.shards import is_foreign, local_part
 from edgeglass_diag.records import ParameterOrigin
 from edgeglass_diag.signals.parameters import WEIGHT_WRITTEN
 
@@ -52,7 +52,7 @@ class FrozenWeightObserver(Observer):
         self._first = {
             name: (weakref.ref(parameter), sample(local_part(parameter)))
             for name, parameter in self._recording.naming.named_parameters
-            if name in drawn and not parameter.requires_grad and parameter.dim() > 1
+            if name in drawn and not is_foreign(parameter) and not parameter.requires_grad and parameter.dim() > 1
         }
 
     def _compare(self) -> None:

@@ -20,8 +20,8 @@ from edgeglass_diag.record.module_tree import has_parameters, parameters
 from edgeglass_diag.record.observer import ModuleCall
 from edgeglass_diag.record.profiler_ranges import FORWARD, FORWARD_WITHOUT_GRADIENTS, span
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.record.tensor_sources import tensors_in
-from edgeglass_diag.sites import Kind
+from edgeglass_diag.record.tensor_sources import has_foreign, tensors_in
+from edgeglass_diag.sites import Coverage, Kind, ModuleSite
 
 _FAST_PATHS = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
 """Modules that choose another kernel where no function mode is active, and must choose it as they would unwatched."""
@@ -126,6 +126,10 @@ class ModuleHooks:
         """Pop a module that has run; ``output`` is None where it raised."""
         frame = self._pop(module)
         if frame is None or not frame.is_training or output is None:
+            return
+        if has_foreign((output,)):
+            site = ModuleSite(path=frame.path, class_name=type(module).__name__)
+            self._recording.sites.cannot_observe(site, Coverage.FOREIGN_TENSOR)
             return
         call = None
         with measuring(self.boundary, frame.path, Kind.MODULE):

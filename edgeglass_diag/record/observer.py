@@ -78,7 +78,7 @@ class OptimizerNumbers:
         for number, other in enumerate(known):
             if other is optimizer:
                 return number
-        number = known.index(None) if None in known else len(known)
+        number = next((number for number, other in enumerate(known) if other is None), len(known))
         self._optimizers[number : number + 1] = [weakref.ref(optimizer)]
         return number
 

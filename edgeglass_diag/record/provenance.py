@@ -14,7 +14,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.record.shards import local_part
+from edgeglass_diag.record.shards import is_foreign, local_part
 from edgeglass_diag.record.torch_functions import (
     DERIVING,
     FACTORIES,
@@ -67,7 +67,7 @@ class ProvenanceObserver(Observer):
     def _all_origins(self) -> tuple[ParameterOrigin, ...]:
         found = []
         for name, parameter in self._recording.naming.named_parameters:
-            writes = tuple(self._history(parameter) or ())
+            writes = () if is_foreign(parameter) else tuple(self._history(parameter) or ())
             std = writes[-1].std if writes else _std(parameter)
             found.append(ParameterOrigin(name, tuple(parameter.shape), std, writes))
         return tuple(found)
@@ -147,7 +147,7 @@ def _write(func: Function, tensor: Tensor, *, random: bool) -> ParameterWrite:
 
 def _std(tensor: Tensor) -> float:
     """Return the standard deviation, of at most 2^24 entries; 0 for one entry, NaN on the meta device."""
-    if tensor.device.type == "meta" or not tensor.is_floating_point() or tensor.numel() == 0:
+    if is_foreign(tensor) or tensor.device.type == "meta" or not tensor.is_floating_point() or tensor.numel() == 0:
         return float("nan")
     flat = local_part(tensor).reshape(-1)[:_MAX_ELEMENTS].float()
     return float(flat.std(correction=0))

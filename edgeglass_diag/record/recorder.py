@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
 from torch import Tensor, nn
@@ -23,24 +22,13 @@ from edgeglass_diag.record.function_mode import FunctionMode
 from edgeglass_diag.record.module_hooks import ModuleHooks
 from edgeglass_diag.record.observer import OptimizerNumbers, OptimizerStep
 from edgeglass_diag.record.observer_list import make_observers
+from edgeglass_diag.record.optimizer_steps import is_nested, step_of, stepped_elsewhere, steps_elsewhere
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.record.shards import is_foreign
 from edgeglass_diag.record.snapshots import PendingEmbeddings
 from edgeglass_diag.record.window_clock import MAX_FORWARDS, WindowClock
 from edgeglass_diag.records import ParameterOrigin
 from edgeglass_diag.signals.parameters import OPTIMIZER_SKIPPED
 from edgeglass_diag.sites import Coverage, Kind, RecorderSite, Site
-
-_STEP_CODE = Optimizer.profile_hook_step(len).__code__
-"""Code of the wrapper that torch puts around the step of every optimizer, and in which it calls the hooks."""
-
-
-def _steps_elsewhere(clock: WindowClock) -> bool:
-    return clock.is_forked or not clock.thread.begins_step()
-
-
-def _stepped_elsewhere(clock: WindowClock) -> bool:
-    return clock.is_forked or not clock.thread.steps()
 
 
 class Recorder:
@@ -142,7 +130,6 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._remove()
         self._end_watch()
         self._say_failures()
 
@@ -167,17 +154,13 @@ class Recorder:
             raise
         self._begin_window()
 
-    @entry("recorder", always=True)
-    def _remove(self) -> None:
-        self._take_away()
-
     def _take_away(self) -> None:
         self.boundary.take_away(self._sources.detach, *self._removals)
         self._removals.clear()
 
     @entry("recorder", always=True)
     def _end_watch(self) -> None:
-        self._take_away()  # what a failure has left
+        self._take_away()
         if not self.boundary.is_closed and self.step == 0 and len(self._recording.buffer):
             self._end_window()
         with self._recording.measuring("embeddings", Kind.RECORDER):
@@ -186,6 +169,7 @@ class Recorder:
     @entry("recorder", always=True)
     def _say_failures(self) -> None:
         """Hand on what has failed since the last window, as a window without readings."""
+        self._take_away()  # what a failure has left
         unnoted = self.boundary.unnoted
         try:
             sites: tuple[Site, ...] = (*self._recording.sites.new, *([] if unnoted is None else [unnoted]))
@@ -194,9 +178,9 @@ class Recorder:
         if any(site.coverage is Coverage.RECORDER_FAILED for site in sites):
             self._sink(PendingWindow(self._last, (), (), (), sites, ()))
 
-    @entry("optimizer", unless=_steps_elsewhere)
+    @entry("optimizer", unless=steps_elsewhere)
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
-        if not self._records or _is_nested(optimizer):
+        if not self._records or is_nested(optimizer):
             return None
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if callable(closure):
@@ -207,9 +191,7 @@ class Recorder:
 
     def _begin_step(self, optimizer: Optimizer) -> None:
         self._sources.detach()
-        held = [p for group in optimizer.param_groups for p in group["params"] if not is_foreign(p)]
-        moving = [p for p in held if p.grad is not None and not is_foreign(p.grad)]
-        step = OptimizerStep(optimizer, self._numbers.number(optimizer), self.step, held, moving)
+        step = step_of(optimizer, self._numbers, self._recording)
         self._begun[id(optimizer)] = step
         self._dispatch.before_step(step)
 
@@ -230,9 +212,9 @@ class Recorder:
     def _begin_step_after_closure(self, optimizer: Optimizer) -> None:
         self._begin_step(optimizer)
 
-    @entry("optimizer", unless=_stepped_elsewhere)
+    @entry("optimizer", unless=stepped_elsewhere)
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if _is_nested(optimizer):
+        if is_nested(optimizer):
             return
         try:
             self._clock.stepped(optimizer)
@@ -314,14 +296,3 @@ class Recorder:
             self._recording.sites.handed_on()  # only now: a window that could not be given leaves its sites to the next
         with self._recording.measuring("embeddings", Kind.RECORDER):
             self._observers.snapshots.hand_over()
-
-
-def _is_nested(optimizer: Optimizer) -> bool:
-    """Return whether this step was called by another step of the same optimizer, as a subclass calls ``super()``'s."""
-    steps = 0
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None:
-        if frame.f_code is _STEP_CODE and frame.f_locals.get("self") is optimizer:
-            steps += 1
-        frame = frame.f_back
-    return steps > 1

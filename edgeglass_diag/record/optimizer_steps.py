@@ -1,0 +1,54 @@
+"""Steps of optimizers: whose they are, whether they are steps of their own, and which parameters can be looked at."""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType
+
+from torch.optim import Optimizer
+
+from edgeglass_diag.record.observer import OptimizerNumbers, OptimizerStep
+from edgeglass_diag.record.recording import Recording
+from edgeglass_diag.record.shards import is_foreign
+from edgeglass_diag.record.window_clock import WindowClock
+from edgeglass_diag.sites import Coverage, ParameterSite
+
+_STEP_CODE = Optimizer.profile_hook_step(len).__code__
+"""Code of the wrapper that torch puts around the step of every optimizer, and in which it calls the hooks."""
+
+
+def steps_elsewhere(clock: WindowClock) -> bool:
+    """Return whether a step that begins here is none of the watch's: of a forked copy, or of another thread."""
+    return clock.is_forked or not clock.thread.begins_step()
+
+
+def stepped_elsewhere(clock: WindowClock) -> bool:
+    """Return whether a step that was taken here is none of the watch's."""
+    return clock.is_forked or not clock.thread.steps()
+
+
+def is_nested(optimizer: Optimizer) -> bool:
+    """Return whether this step was called by another step of the same optimizer, as a subclass calls ``super()``'s."""
+    steps = 0
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code is _STEP_CODE and frame.f_locals.get("self") is optimizer:
+            steps += 1
+        frame = frame.f_back
+    return steps > 1
+
+
+def step_of(optimizer: Optimizer, numbers: OptimizerNumbers, recording: Recording) -> OptimizerStep:
+    """Return the step that an optimizer is about to take, with the parameters whose values can be read."""
+    held, moving = [], []
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            gradient = parameter.grad
+            if is_foreign(parameter) or (gradient is not None and is_foreign(gradient)):
+                site = ParameterSite(path=recording.naming.parameter(parameter))
+                recording.sites.cannot_observe(site, Coverage.FOREIGN_TENSOR)
+                continue
+            held.append(parameter)
+            if gradient is not None:
+                moving.append(parameter)
+    return OptimizerStep(optimizer, numbers.number(optimizer), recording.clock.step, held, moving)
