@@ -78,7 +78,7 @@ class RunIndex:
     def entries(self) -> list[RunEntry]:
         """All runs, newest first, and behind them those that cannot be read; links out of the folder are left out."""
         runs = find_runs(self.root)
-        found = [self._entry(folder) for folder in reversed(runs) if is_below(self.root, self._path(folder))]
+        found = [entry for folder in reversed(runs) if (entry := self._entry(folder)) is not None]
         for folder, problem in find_unreadable(self.root, runs).items():
             if is_below(self.root, self._path(folder)):
                 found.append(RunEntry(self._path(folder), folder.name, self._shown(problem)))
@@ -104,12 +104,14 @@ class RunIndex:
             self._summaries[folder] = known
         return known[1]
 
-    def _entry(self, folder: Path) -> RunEntry:
+    def _entry(self, folder: Path) -> RunEntry | None:
         state, path = _inodes(folder), self._path(folder)
         if self._names.get(folder, (None, None))[0] != state:
             try:
                 with reading(self.root, path) as run:
                     self._names[folder] = state, RunEntry(path, run.name)
+            except OutsideError:
+                return None
             except UsageError as error:
                 return RunEntry(path, folder.name, str(error))
         return self._names[folder][1]
@@ -178,6 +180,10 @@ def _summarise(entry: RunEntry, run: Run) -> RunSummary:
     )
 
 
+class OutsideError(UsageError):
+    """A path that leads out of the runs folder, or to no folder in it."""
+
+
 @contextmanager
 def reading(root: Path, path: str) -> Iterator[Run]:
     """Open the run at ``path`` below ``root`` inside of ``with``.
@@ -198,10 +204,11 @@ def open_run(root: Path, path: str) -> Run:
     """Open the run at ``path`` below ``root``.
 
     Raises:
-        UsageError: when the path leads out of ``root``, or there is no whole run.
+        OutsideError: when the path leads out of ``root``.
+        UsageError: when there is no whole run.
     """
     if not is_below(root, path):
-        raise UsageError(f"not a run below the runs folder: {path!r}")
+        raise OutsideError(f"not a run below the runs folder: {path!r}")
     try:
         return load(root / path)
     except UsageError as error:

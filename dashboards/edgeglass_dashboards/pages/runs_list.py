@@ -101,13 +101,13 @@ def _row(run: RunSummary, view: View) -> Any:
     cells = (
         html.Span([icon(run.status), run.status], className=f"badge status-{run.status}"),
         html.Span(
-            [icon(run.verdict.tone), html.Span(_shortened(run.verdict.model)), *_record(run)],
+            [icon(run.verdict.tone), html.Span([_shortened(run.verdict.model), *_record(run)])],
             className=f"line tone-text-{run.verdict.tone}",
         ),
         "" if run.status == UNREADABLE else str(run.last_step + 1),
         loss,
         "" if run.recall is None else say(run.recall),
-        time.strftime("%Y-%m-%d %H:%M", time.localtime(run.created)) if run.created else "",
+        _started(run),
         "" if run.seconds is None else _duration(run.seconds),
         _compare(run),
     )  # fmt: skip
@@ -124,6 +124,11 @@ def _compare(run: RunSummary) -> Any:
         return ""
     label = {"aria-label": f"Compare {run.entry.label}"}
     return html.A("Compare", href=COMPARE + View(runs=(run.entry.path,)).link(), **label)
+
+
+def _started(run: RunSummary) -> str:
+    known = run.created and run.status != UNREADABLE
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(run.created)) if known else ""
 
 
 def _record(run: RunSummary) -> list[Any]:
