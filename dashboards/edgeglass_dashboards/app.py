@@ -75,7 +75,8 @@ def create_app(runs_dir: Path, access: Access | None = None) -> dash.Dash:
 
 def draw_page(index: RunIndex, place: dict[str, Any]) -> tuple[Any, list[dict[str, str]], str | None]:
     """The page for an address, the runs to pick from, and the address of the run that is shown."""
-    options = run_options(index)
+    entries = index.entries()
+    options = run_options(entries)
     address, search = str(place.get("address", "/")), str(place.get("search", ""))
     scheme = "dark" if place.get("scheme") == "dark" else "light"
     context = Context(index, View.parse(search), scheme)
@@ -83,16 +84,18 @@ def draw_page(index: RunIndex, place: dict[str, Any]) -> tuple[Any, list[dict[st
         return _root_page(context, address), options, None
     if address == "/" and not options:
         return _no_runs(), options, None
-    path = path_of(options[0]["value"] if address == "/" else address)
+    path = entries[0].path if address == "/" else path_of(address)
     page = page_named(context.view.page)
     if path is None or page is None:
         return _problem("No such page", f"There is no page at {address}{search}."), options, None
-    shown = next((option["value"] for option in options if path_of(option["value"]) == path), None)
+    known = next((entry for entry in entries if entry.path == path), None)
+    shown = None if known is None else known.address
     try:
         with reading(index.root, path) as run:
             drawn = layout(page, RUN_PAGES, context.of(run), path, address)
     except UsageError as error:
-        return _waiting(index, path, str(error)), options, shown
+        reason = known.problem if known is not None and known.problem else str(error)
+        return _waiting(index, path, reason), options, shown
     return drawn, options, shown
 
 
@@ -177,7 +180,7 @@ def _no_runs() -> Any:
 
 def _waiting(index: RunIndex, path: str, reason: str) -> Any:
     """The page of a run that cannot be read (yet): it asks each second whether its files have changed."""
-    cursor = Cursor(path, uuid4().hex, seen={WAITING: digest(state_of(index.root / path))})
+    cursor = Cursor(path, uuid4().hex, seen={WAITING: digest(state_of(index.root, path))})
     return html.Div(
         [
             dcc.Interval(id="live", interval=1000),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import flask
@@ -13,7 +14,7 @@ from edgeglass_dashboards.cursor import Change, Cursor, digest
 from edgeglass_dashboards.door import first_fault
 from edgeglass_dashboards.pages.catalogue import ROOT_PAGES, page_named
 from edgeglass_dashboards.pages.frame import changes_since
-from edgeglass_dashboards.runs import RunIndex, reading, state_of
+from edgeglass_dashboards.runs import RunEntry, RunIndex, reading, state_of
 from edgeglass_dashboards.view import View
 from edgeglass_diag.records import UsageError
 
@@ -21,11 +22,11 @@ WAITING = "files"
 """What a page of a run that cannot be read has seen: the state of the run's files."""
 
 
-def run_options(index: RunIndex) -> list[dict[str, str]]:
+def run_options(entries: Iterable[RunEntry]) -> list[dict[str, str]]:
     """All runs as the picker wants them: the address as value, newest first, those that cannot be read at the end."""
     return [
         {"value": entry.address, "label": f"{entry.label} - cannot be read" if entry.problem else entry.label}
-        for entry in index.entries()
+        for entry in entries
     ]
 
 
@@ -47,7 +48,7 @@ def add_live_routes(server: flask.Flask, index: RunIndex) -> None:
         return _json(news(context, cursor))
 
     def runs() -> flask.Response:
-        return _json(run_options(index))
+        return _json(run_options(index.entries()))
 
     server.add_url_rule("/_live", "live", live)
     server.add_url_rule("/_runs", "runs", runs)
@@ -56,7 +57,7 @@ def add_live_routes(server: flask.Flask, index: RunIndex) -> None:
 def news(context: Context, cursor: Cursor) -> dict[str, Any]:
     """What is new since ``cursor``: changed properties and the next cursor, or the wish to draw the page anew."""
     if WAITING in cursor.seen:
-        return {"redraw": cursor.seen[WAITING] != digest(state_of(context.root / cursor.path))}
+        return {"redraw": cursor.seen[WAITING] != digest(state_of(context.root, cursor.path))}
     try:
         changes, after = _changes(context, cursor)
     except UsageError:

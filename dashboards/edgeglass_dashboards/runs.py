@@ -91,7 +91,7 @@ class RunIndex:
     def summary(self, entry: RunEntry) -> RunSummary:
         """What the list says of a run."""
         folder = self.root / entry.path
-        state = state_of(folder)
+        state = _state(folder)
         known = self._summaries.get(folder)
         if entry.problem:
             return _unreadable(entry, folder)
@@ -123,8 +123,15 @@ class RunIndex:
         return problem.replace(f"{self.root}{os.sep}", "")
 
 
-def state_of(folder: Path) -> list[int]:
-    """Return what changes when the files of a run do: their times and sizes, -1 for one that is not there."""
+def state_of(root: Path, path: str) -> list[int]:
+    """Return what changes when the files of a run do: their times and sizes, -1 for one that is not there.
+
+    Nothing is told of what lies outside of ``root``.
+    """
+    return _state(root / path) if is_below(root, path) else []
+
+
+def _state(folder: Path) -> list[int]:
     state: list[int] = []
     for name in _CHANGING:
         try:
