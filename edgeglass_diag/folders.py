@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
@@ -11,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from edgeglass_diag.records import UsageError
+from edgeglass_diag.user_input.files import exists, is_file, is_folder
 
 FORMAT = "edgeglass-diag run"
-VERSION = 3
-"""What is written. Still read: version 1, with a row for each reading, and 2, with sites and findings in words."""
+VERSION = 4
+"""What is written. Still read: version 1, with a row for each reading, 2, with sites and findings in words, and 3,
+without checksums and ``state.json``."""
 
-READABLE = (1, 2, VERSION)
+READABLE = (1, 2, 3, VERSION)
 _MARKS = frozenset({"run.json", "signals.sqlite"})
 _RANK = re.compile(r"rank-(\d+)")
 
@@ -26,6 +27,8 @@ def find_runs(folder: Path) -> list[Path]:
 
     A run within a run is a rank of it and none of its own; it is listed where ``folder`` is the rank itself.
     """
+    if not is_folder(folder):
+        return []
     found: dict[Path, tuple[float, str]] = {}
     for place in (file.parent for depth in ("", "*/", "*/*/") for file in folder.glob(f"{depth}run.json")):
         try:
@@ -96,23 +99,16 @@ def read_header(folder: Path) -> dict[str, Any]:
     """Return the content of ``run.json``.
 
     Raises:
-        UsageError: when there is none, or it is not of this format and version.
+        UsageError: when there is none, it is not of this format and version, or a fact in it has another type.
     """
     file = folder / "run.json"
-    if not folder.exists():
+    if not exists(folder):
         raise UsageError(f"no such run: {folder} does not exist")
-    if not file.is_file():
+    if not is_file(file):
         raise UsageError(f"not a run: {folder} has no run.json (expected a folder written by 'edgeglass-diag run')")
-    try:
-        header = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"not a run: {file} cannot be read as JSON ({error})") from error
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise UsageError(f"not a run: {file} is not of the format {FORMAT!r}")
-    if header.get("version") not in READABLE:
-        versions = ", ".join(map(str, READABLE))
-        raise UsageError(f"{file} has version {header.get('version')}; this edgeglass-diag reads versions {versions}")
-    return header
+    from edgeglass_diag.run_header import parse_header  # pydantic is not needed where a run is only written
+
+    return parse_header(file, format_=FORMAT, readable=READABLE)
 
 
 def is_run(folder: Path) -> bool:
@@ -121,17 +117,6 @@ def is_run(folder: Path) -> bool:
         read_header(folder)
     except UsageError:
         return False
-    return True
-
-
-def is_alive(pid: int) -> bool:
-    """Return whether a process of this machine exists."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
     return True
 
 

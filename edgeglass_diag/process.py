@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import platform
 import subprocess
+import sys
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from typing import ParamSpec
 
 from edgeglass_diag.records import Finding, RunStatus
+
+P = ParamSpec("P")
 
 
 class StopTraining(BaseException):
@@ -58,3 +65,35 @@ def ending(error: BaseException | None) -> tuple[RunStatus, str | None]:
     cause = error.__context__ if isinstance(error, SystemExit) and error.__context__ is not None else error
     status = RunStatus.FAILED if isinstance(cause, Exception | SystemExit) else RunStatus.STOPPED
     return status, f"{type(cause).__name__}: {cause}".removesuffix(": ")
+
+
+def error_text(error: BaseException) -> str:
+    """Return an error in one line of at most 300 characters.
+
+    >>> error_text(ValueError("no")), error_text(KeyError())
+    ('ValueError: no', 'KeyError')
+    """
+    name = type(error).__name__
+    try:
+        return f"{name}: {' '.join(str(error).split())}".removesuffix(": ")[:300]
+    except Exception:  # the __str__ of an exception of the user's
+        return name
+
+
+def harmless(call: Callable[P, None]) -> Callable[P, None]:
+    """Return a function that says what fails in ``call`` on stderr and never raises an Exception."""
+
+    @functools.wraps(call)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            call(*args, **kwargs)
+        except Exception as error:
+            say(f"the training goes on, but may not be watched: {error_text(error)}")
+
+    return guarded
+
+
+def say(text: str) -> None:
+    """Print a line to stderr, which a program may have closed."""
+    with contextlib.suppress(Exception):
+        print(f"edgeglass-diag: {text}", file=sys.stderr, flush=True)

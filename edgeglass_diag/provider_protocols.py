@@ -203,9 +203,13 @@ def provider() -> Provider:
     """Return the installed provider of recipes.
 
     Raises:
-        UsageError: if no installed package provides recipes.
+        UsageError: if no installed package provides recipes, or the one that does cannot be imported.
     """
     installed = list(entry_points(group=GROUP))
     if not installed:
         raise UsageError(f"no recipes installed: expected an entry point in group {GROUP!r}, got none")
-    return cast(Provider, installed[0].load())
+    try:
+        return cast(Provider, installed[0].load())
+    except Exception as error:
+        words = f"{type(error).__name__}: {error}"
+        raise UsageError(f"the recipes of {installed[0].value} cannot be loaded: {words}") from error

@@ -185,3 +185,43 @@ class ConfiguredRule:
     page: str = "overview"
     signals: tuple[str, ...] = ()
     bounds: Mapping[str, Bounds] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Windows that should have been recorded and are not in the store.
+
+    Attributes:
+        first: step of the first of them.
+        last: step of the last.
+        windows: their number.
+        reason: why, as the message of an error; for people, no program reads it.
+    """
+
+    first: int
+    last: int
+    windows: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordState:
+    """What is known of a record itself: how much of the training it holds, and what was lost.
+
+    Attributes:
+        taken: optimizer steps that the training has taken.
+        recorded: windows in the store.
+        stopped: why nothing is written now, although the training goes on or went on; empty where that is not so.
+        stopped_at: step of the first window since that is not written, -1 where ``stopped`` is empty.
+        gaps: windows that were lost before recording went on, in rising order.
+        failed_rules: what ended each rule that failed, by its code.
+        missing_ranks: ranks of the training that have no record.
+    """
+
+    taken: int = 0
+    recorded: int = 0
+    stopped: str = ""
+    stopped_at: int = -1
+    gaps: tuple[Gap, ...] = ()
+    failed_rules: Mapping[str, str] = field(default_factory=dict)
+    missing_ranks: tuple[int, ...] = ()

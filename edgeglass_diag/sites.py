@@ -40,8 +40,10 @@ class Coverage(StrEnum):
     KERNEL_WITHOUT_GRADIENTS = "kernel_without_gradients"
     KERNEL_COMPILED = "kernel_compiled"
     NESTED_TENSOR = "nested_tensor"
+    FOREIGN_TENSOR = "foreign_tensor"
     NOT_CONTRASTIVE = "not_contrastive"
     TOO_MANY_FORWARDS = "too_many_forwards"
+    OTHER_THREAD_TRAINS = "other_thread_trains"
     RECORDER_FAILED = "recorder_failed"
     OTHER = "other"
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import queue
 import sys
-import threading
-import warnings
 from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 
@@ -18,8 +15,9 @@ from torch.optim import Optimizer
 
 import edgeglass_diag.store.embeddings
 import edgeglass_diag.store.slices  # noqa: F401
+from edgeglass_diag.backlog import Backlog
 from edgeglass_diag.process import StopTraining as StopTraining
-from edgeglass_diag.process import ending, environment, git
+from edgeglass_diag.process import ending, environment, error_text, git, say
 from edgeglass_diag.record import Recorder
 from edgeglass_diag.record.attention_layout import LOGITS
 from edgeglass_diag.record.buffer import PendingWindow
@@ -30,20 +28,26 @@ from edgeglass_diag.rules.choice import choose_rules, codes_to_stop_on, header_o
 from edgeglass_diag.schedule import Schedule
 from edgeglass_diag.signals import metric
 from edgeglass_diag.store import RunWriter
+from edgeglass_diag.window_writer import OnFinding, OnWindow, WindowWriter
 
-OnWindow = Callable[[Window, list[Finding]], None]
-OnFinding = Callable[[Finding], object]
-_QUEUE = 64
+
+class Standing(StrEnum):
+    """Where a watch stands, in words that follow on its subject."""
+
+    MADE = "was made"
+    OPEN = "is open"
+    ENDED = "has ended"
 
 
 class Watch:
     """A context manager that records training into a run folder and judges it as it goes.
 
     One thread resolves, judges and writes the windows; the training waits for it only when it is more than 64 windows
-    ahead. In a forked copy of the process the watch does nothing.
+    ahead. In a forked copy of the process the watch does nothing. What fails in the watch never reaches the training:
+    it is said on stderr, and what was not recorded is a finding (EG901 to EG905).
 
     Args:
-        out: run folder, new or empty.
+        out: run folder, new or empty; made absolute at once.
         name: name of the run, the folder's if None.
         every: distance of recorded windows in optimizer steps.
         exact_attention: measure all logits of each attention instead of a strided subset with its standard error.
@@ -52,7 +56,7 @@ class Watch:
         stop_on: codes of findings on which StopTraining ends the training.
         on_window: called with each window and its new or worse findings, in the writing thread.
         on_finding: called with each new or worse finding, in the writing thread. An exception in it is noted in
-            ``result`` and on stderr.
+            the run's result and on stderr.
         store: called in the training thread when the first window is ready, with whether an optimizer has stepped;
             returns the store, or None for a process that trained nothing. If None, the store is made in ``out`` at
             once.
@@ -78,29 +82,27 @@ class Watch:
         on_finding: OnFinding | None = None,
         store: Callable[[bool], RunWriter | None] | None = None,
     ) -> None:
-        self.folder = Path(out)
+        self.folder = Path(out).absolute()
         self.result: dict[str, object] = {}
         chosen = choose_rules(rules)
         self._engine = Engine(chosen)
         logits = None if exact_attention else LOGITS
         schedule = Schedule(every=every)
         self._recorder = Recorder(schedule, self._take, attention_logits=logits, embeddings=self._hand_over)
-        self._stop_on, self._on_window, self._on_finding = tuple(stop_on), on_window, on_finding
-        self._queue: queue.Queue[PendingWindow | PendingEmbeddings | Window | None] = queue.Queue(maxsize=_QUEUE)
-        self._stop: Finding | None = None
-        self._failure: BaseException | None = None
-        self._process, self._closing, self._open, self._ended = os.getpid(), False, False, False
+        backlog = Backlog(chosen, lambda: self._recorder.step)
+        self._windows = WindowWriter(self._engine, backlog, stop_on=stop_on, on_window=on_window, on_finding=on_finding)
+        self._process, self._stage = os.getpid(), Standing.MADE
         self._make_store = store
-        self._writer: RunWriter | None = None
+        self._store: RunWriter | None = None
         if store is None:
             about = {"every": every, "environment": environment(), "git": git(), "command": sys.argv, **(header or {})}
-            self._writer = RunWriter(self.folder, name=name or self.folder.name, header=about | header_of(chosen))
-        self._thread = threading.Thread(target=self._consume, name="edgeglass-diag writer", daemon=True)
+            named = name or self.folder.name
+            self._store = RunWriter(self.folder, name=named, header=about | header_of(chosen), begun=False)
 
     @property
     def findings(self) -> list[Finding]:
-        """Return the findings so far."""
-        return self._engine.findings
+        """Return the findings so far, those about the record itself behind the others."""
+        return self._windows.findings
 
     @property
     def step(self) -> int:
@@ -121,7 +123,7 @@ class Watch:
         Raises:
             UsageError: if called outside of the ``with`` block.
         """
-        if not self._open:
+        if self._stage is not Standing.OPEN:
             raise UsageError("log: expected inside of the watch's with block, where the record is open")
         readings = tuple(Reading(step, "", metric(name), (float(value),)) for name, value in metrics.items())
         self._hand_over(Window(step, readings))
@@ -131,99 +133,94 @@ class Watch:
         self._recorder.abandon()
 
     def __enter__(self) -> Watch:
-        self._open = True
-        if self._writer is not None:
-            self._thread.start()
-        self._recorder.__enter__()
+        if self._stage is not Standing.MADE:
+            raise UsageError(f"a watch records one run; this one {self._stage}: make another with eg.watch(...)")
+        self._stage = Standing.OPEN
+        try:
+            if self._store is not None:
+                self._store.begin()
+                self._windows.open(self._store)
+            self._recorder.__enter__()
+        except Exception as error:
+            self._recorder.abandon()
+            say(f"not watched: {error_text(error)}")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if os.getpid() != self._process:
+        if os.getpid() != self._process or self._stage is not Standing.OPEN:
             return
-        self._closing, self._open, self._ended = True, False, error is None
-        self._recorder.__exit__(kind, error, trace)
-        if self._writer is None:
-            return
-        self._queue.put(None)
-        self._thread.join()
-        status, said = ending(error)
-        if said is not None:
-            self.result.setdefault("error", said)
-        problem = None if self._failure is None else f"{type(self._failure).__name__}: {self._failure}"
-        if problem is not None:
-            self.result["recording"] = problem
-        if self._engine.failures:
-            self.result["rules_failed"] = dict(self._engine.failures)
-        self._writer.finish(status, self.result)
-        if problem is not None:  # last, as a warning may be an error here
-            warnings.warn(f"edgeglass-diag stopped recording: {problem}", stacklevel=2)
+        self._stage = Standing.ENDED
+        try:
+            self._recorder.__exit__(kind, error, trace)
+            status, said = ending(error)
+            result = self.result if said is None else {"error": said, **self.result}
+            self._windows.close(status, result, ended=error is None)
+        except Exception as problem:
+            say(f"the end of the run could not be recorded: {error_text(problem)}")
 
     def _take(self, window: PendingWindow) -> None:
         self._hand_over(window)
-        if self._stop is not None:
-            raise StopTraining.on(self._stop)
+        if self._windows.stop is not None:
+            raise StopTraining.on(self._windows.stop)
 
     def _hand_over(self, window: PendingWindow | PendingEmbeddings | Window) -> None:
-        if os.getpid() != self._process or self._failure is not None:
+        if os.getpid() != self._process:
             return
-        if self._writer is None and isinstance(window, PendingEmbeddings):
-            return  # a process that trained nothing has no store
-        if self._writer is None:
-            self._writer = self._make_store(not self._closing) if self._make_store is not None else None
-            if self._writer is None:
-                return
-            self._thread.start()
-        self._queue.put(window)
+        if self._store is None and not self._opened(window):
+            return
+        self._windows.put(window)
 
-    def _consume(self) -> None:
-        while (item := self._queue.get()) is not None:
-            if self._failure is not None:
-                continue
-            try:
-                if isinstance(item, PendingEmbeddings):
-                    self._keep(item)
-                else:
-                    self._judge(item.resolve() if isinstance(item, PendingWindow) else item)
-            except BaseException as failure:  # the training goes on; reported at its end, in its own thread
-                self._failure = failure
-        if self._ended and self._failure is None:
-            self._judge_the_end()
-
-    def _judge_the_end(self) -> None:
+    def _opened(self, window: PendingWindow | PendingEmbeddings | Window) -> bool:
+        """Make the store with the first window; return whether there is one: a process that never trained has none."""
+        if isinstance(window, PendingEmbeddings) or self._make_store is None:
+            return False
         try:
-            fresh = self._engine.end()
-            if fresh:
-                self._note(Window(self._engine.history.last_step, ()), fresh)
-        except BaseException as failure:
-            self._failure = failure
+            self._store = self._make_store(self._stage is Standing.OPEN)
+        except Exception as error:
+            say(f"process {os.getpid()} is not recorded: {error_text(error)}")
+            self._make_store = None
+        if self._store is None:
+            return False
+        self._windows.open(self._store)
+        return True
 
-    def _keep(self, embeddings: PendingEmbeddings) -> None:
-        if self._writer is not None:
-            self._writer.write_embeddings(embeddings.step, *embeddings.resolve())
 
-    def _judge(self, window: Window) -> None:
-        self._note(window, self._engine.feed(window))
+class Unwatched(Watch):
+    """Stands for a watch that could not be made, so that the training runs on without one."""
 
-    def _note(self, window: Window, fresh: list[Finding]) -> None:
-        if self._writer is not None:
-            self._writer.write(window, self._engine.findings)
-        if self._on_window is not None:
-            self._on_window(window, fresh)
-        for finding in fresh:
-            self._report(finding)
-        self._stop = self._stop or next((f for f in fresh if f.code in self._stop_on), None)
+    def __init__(self, out: str | Path) -> None:
+        self.folder = Path(out).absolute()
+        self.result = {}
 
-    def _report(self, finding: Finding) -> None:
-        try:
-            if self._on_finding is not None:
-                self._on_finding(finding)
-        except BaseException as error:  # the user's, sys.exit too; neither the record nor the training may end by it
-            said = f"{type(error).__name__}: {error}"
-            if self.result.setdefault("on_finding", said) is said:
-                with contextlib.suppress(OSError, ValueError):  # a program may have closed its stderr
-                    print(f"edgeglass-diag: on_finding failed on {finding.code}: {said}", file=sys.stderr)
+    @property
+    def findings(self) -> list[Finding]:
+        """Return none."""
+        return []
+
+    @property
+    def step(self) -> int:
+        """Return 0."""
+        return 0
+
+    def name_model(self, model: nn.Module) -> None:
+        """Do nothing."""
+
+    def follow(self, optimizer: Optimizer) -> None:
+        """Do nothing."""
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Do nothing."""
+
+    def abandon(self) -> None:
+        """Do nothing."""
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        return None
 
 
 def _innermost(optimizer: Optimizer) -> Optimizer:
@@ -269,21 +266,27 @@ def watch(
     """
     if model is not None and not isinstance(model, nn.Module):
         raise UsageError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
-    primary = _innermost(optimizer) if optimizer is not None else None
-    if primary is not None and not isinstance(primary, Optimizer):
-        raise UsageError(f"optimizer: expected one torch.optim.Optimizer, got {type(optimizer).__name__}")
-    chosen = choose_rules(rules)
-    watching = Watch(
-        out,
-        name=name,
-        every=every,
-        exact_attention=exact_attention,
-        rules=chosen,
-        stop_on=codes_to_stop_on(stop_on, chosen),
-        on_finding=on_finding,
-    )
-    if model is not None:
-        watching.name_model(model)
-    if primary is not None:
-        watching.follow(primary)
+    try:
+        primary = _innermost(optimizer) if optimizer is not None else None
+        if primary is not None and not isinstance(primary, Optimizer):
+            raise UsageError(f"optimizer: expected one torch.optim.Optimizer, got {type(optimizer).__name__}")
+        chosen = choose_rules(rules)
+        watching = Watch(
+            out,
+            name=name,
+            every=every,
+            exact_attention=exact_attention,
+            rules=chosen,
+            stop_on=codes_to_stop_on(stop_on, chosen),
+            on_finding=on_finding,
+        )
+        if model is not None:
+            watching.name_model(model)
+        if primary is not None:
+            watching.follow(primary)
+    except UsageError:
+        raise
+    except Exception as error:  # ours: the training comes first
+        say(f"not watched: {error_text(error)}")
+        return Unwatched(out)
     return watching

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from edgeglass_dashboards.security import Access, is_loopback
-from edgeglass_diag.folders import is_alive
+from edgeglass_diag.liveness import is_running
 from edgeglass_diag.records import UsageError
 
 _TRIES = 100
@@ -128,7 +128,7 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 def _watch_parent(pid: int) -> None:
     is_parent = os.getppid() == pid
-    while os.getppid() == pid if is_parent else is_alive(pid):
+    while os.getppid() == pid if is_parent else is_running(pid):
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)
 

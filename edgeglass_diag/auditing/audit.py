@@ -75,9 +75,9 @@ def audit_files(paths: Sequence[Path], *, columns: Sequence[str] = (), batch_siz
     audited = [audit(logged, given_roles, batch_size=batch_size) for logged in _with_own_names(logs)]
     if not any(one.columns for one in audited):
         names = ", ".join(sorted(known)[:12]) or "none"
-        raise UsageError(
-            f"{paths[0]}: expected a loss, recall or learning rate, got columns {names}; tell with --column"
-        )
+        reasons = [f"{name}: {reason}" for one in audited for name, reason in one.open_columns.items()]
+        hint = f"({'; '.join(reasons[:3])})" if reasons else "tell with --column"
+        raise UsageError(f"{paths[0]}: expected a loss, recall or learning rate, got columns {names}; {hint}")
     return audited
 
 

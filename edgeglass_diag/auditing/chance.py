@@ -7,6 +7,7 @@ meaning would meet within its tolerance: 2 x tolerance x predictions per nat nea
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -72,7 +73,7 @@ def fingerprint(
         sizes: numbers of pairs that are known.
         limit: largest expected number of coincidences.
     """
-    if not math.isfinite(value) or value <= 0:
+    if not math.isfinite(value) or value < sys.float_info.min:  # a denormal number has no window around it
         return None
     hypotheses, expected = 0, 0.0
     for family in _families(weights, sizes):

@@ -23,7 +23,7 @@ _ACCURACIES = {
     "contrastive_acc", "clip_accuracy", "clip_acc",
 }  # fmt: skip
 _BEST = {"best": "best", "min": "best", "lowest": "best", "final": "final", "last": "final"}
-_RECALL = re.compile(r"^(?:r|recall|hit|hits)(?:_?@_?|_at_|_)?(\d+)$")
+_RECALL = re.compile(r"^(?:r|recall|hit|hits)(?:_?@_?|_at_|_)?(\d{1,9})$")
 _ROLES = "loss, train_loss, val_loss_NAME, i2t_R@K, t2i_R@K, lr, logit_scale, temperature, accuracy, epoch, step, n"
 
 

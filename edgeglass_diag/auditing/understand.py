@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from edgeglass_diag.auditing.columns import Role, recognise
 from edgeglass_diag.auditing.logged import Case, Logged, Series, Table, rounding
+from edgeglass_diag.auditing.plausible import fault_of, usable_settings
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Understood:
 def understand(logged: Logged, told: Mapping[str, Role | None]) -> Understood:
     """Return the columns with their roles, by their names or as given on the command line.
 
-    A column without a role is left out; one whose name fits several is listed among the open columns, with the reason.
+    A column without a role is left out; one whose name fits several, or whose numbers no such column can have, is
+    listed among the open columns, with the reason, and so is such a setting.
     """
     series: list[Series] = []
     undecided: dict[str, str] = {}
@@ -33,13 +35,19 @@ def understand(logged: Logged, told: Mapping[str, Role | None]) -> Understood:
             if isinstance(role, str):
                 undecided[_label(table, name)] = f"{role}; tell with --column ROLE={name}"
             elif role is not None:
-                roles[name] = role
+                fault = fault_of(role, (v for v in table.columns[name] if v is not None))
+                if fault:
+                    undecided[_label(table, name)] = fault
+                else:
+                    roles[name] = role
         series += _table_series(table, roles)
     unit = _unit(series)
     if unit is not None and unit.percent:
         series = [_as_fraction(s) if s.role.kind == "recall" else s for s in series]
     words = "" if unit is None else f"{'percent' if unit.percent else 'fraction'}: {unit.reason}"
-    return Understood(Case(logged.name, logged.source, tuple(series), logged.settings), undecided, words)
+    settings, left_out = usable_settings(logged.settings)
+    undecided |= {f"setting {key}": reason for key, reason in left_out.items()}
+    return Understood(Case(logged.name, logged.source, tuple(series), settings), undecided, words)
 
 
 def _label(table: Table, name: str) -> str:

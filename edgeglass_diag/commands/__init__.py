@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
+import typer
+
 from edgeglass_diag.commands import (
     attribute,
     audit,
@@ -28,8 +30,9 @@ from edgeglass_diag.commands import (
 )
 from edgeglass_diag.commands.app import app
 from edgeglass_diag.commands.targets import ProgramCommand
-from edgeglass_diag.records import UsageError
+from edgeglass_diag.errors import UsageError, one_line
 
+CLICK_ERROR = sys.modules[typer.BadParameter.__module__].ClickException  # typer may bring a copy of click of its own
 PACKAGES = ("edgeglass_diag", "edgeglass_models", "edgeglass_dashboards")
 
 app.command(cls=ProgramCommand)(run.run)
@@ -51,13 +54,23 @@ def main() -> None:
     """Run the command line; wrong use ends with exit status 2 and one line on stderr."""
     warnings.showwarning = _in_one_line(warnings.showwarning)
     try:
-        app()
+        status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except UsageError as error:
-        print(f"edgeglass-diag: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise _wrong_use(str(error)) from None
+    except CLICK_ERROR as error:
+        raise _wrong_use(one_line(error.format_message())) from None
+    except typer.Abort:
+        raise SystemExit(1) from None
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(1) from None
+    raise SystemExit(status or 0)
+
+
+def _wrong_use(line: str) -> SystemExit:
+    """Print what is wrong, and return the end of the process."""
+    print(f"edgeglass-diag: {line}", file=sys.stderr)
+    return SystemExit(2)
 
 
 def _in_one_line(other: Callable[..., None]) -> Callable[..., None]:

@@ -9,7 +9,7 @@ import typer
 
 from edgeglass_diag.commands.options import AsJson
 from edgeglass_diag.commands.output import print_json, print_parts
-from edgeglass_diag.records import UsageError
+from edgeglass_diag.user_input.files import exists, nothing_at
 
 
 def attribute(
@@ -22,8 +22,8 @@ def attribute(
     as_json: AsJson = False,
 ) -> None:
     """Which patches, latents and words carry a pair's similarity, and whether the score tells pictures apart at all."""
-    if not path.exists():
-        raise UsageError(f"no such run or checkpoint: {path}")
+    if not exists(path):
+        raise nothing_at(path, "run or checkpoint")
     from edgeglass_diag.evaluation.attribute_run import attribute_run
 
     result = attribute_run(path, split=split, pairs=pairs, sample=sample, steps=steps, out=out)

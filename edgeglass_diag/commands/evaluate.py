@@ -10,6 +10,7 @@ import typer
 from edgeglass_diag.commands.options import AsJson
 from edgeglass_diag.commands.output import print_json, print_parts, terminal
 from edgeglass_diag.records import UsageError
+from edgeglass_diag.user_input.files import exists, nothing_at
 
 if TYPE_CHECKING:
     from edgeglass_diag.evaluation.picture_files import PictureFiles
@@ -36,8 +37,8 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Recall@1/5/10 both ways with chance and interval, the MRL curve, and embedding geometry."""
-    if not path.exists():
-        raise UsageError(f"no such run, checkpoint or file of embeddings: {path}")
+    if not exists(path):
+        raise nothing_at(path, "run, checkpoint or file of embeddings")
     widths = _widths(dims)
     wanted = _picture_files(figures, form, theme)
     from edgeglass_diag.evaluation.evaluate import evaluate as evaluate_path

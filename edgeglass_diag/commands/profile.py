@@ -12,6 +12,7 @@ import typer
 from edgeglass_diag.commands.options import AsJson, Module, RunOut
 from edgeglass_diag.commands.output import print_json, print_parts, stdout_kept, terminal
 from edgeglass_diag.commands.targets import run_folder, to_run, unknown_recipe
+from edgeglass_diag.process import ending
 from edgeglass_diag.records import UsageError
 
 if TYPE_CHECKING:
@@ -61,18 +62,19 @@ def _profile_program(program: Program, folder: Path, asked: ProfileOptions, *, a
         UsageError: if the folder cannot be used, or the program succeeded and made no step that could be traced.
     """
     from edgeglass_diag.folders import check_folder
-    from edgeglass_diag.programs.launch import exit_argument
+    from edgeglass_diag.programs.launch import exit_argument, exit_status
     from edgeglass_diag.programs.options import ProcessOptions, WatchOptions
     from edgeglass_diag.programs.run_program import run_program
 
     check_folder(folder)
     options = ProcessOptions.of(WatchOptions(every=1, rules=[], profile=asked), folder, announce=False)
     with stdout_kept(as_json) as stdout:
-        run, error = run_program(program, options)
-        with run:
-            about = {"status": run.status, "exit_status": run.result.get("exit_status")}
-        status = exit_argument(error)
-        found = _summary(run.name, folder, asked, required=not status)
+        outcome = run_program(program, options)
+        status = exit_argument(outcome.error)
+        about = {"status": str(ending(outcome.error)[0]), "exit_status": exit_status(outcome.error)}
+        if outcome.run is not None:
+            outcome.run.close()
+        found = _summary(folder.name, folder, asked, required=not status)
         if found is not None and as_json:
             print_json({"runs": [{**found, **about}]}, stdout)
         elif found is not None:

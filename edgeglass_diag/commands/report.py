@@ -10,6 +10,7 @@ import typer
 from edgeglass_diag.commands.options import AsJson
 from edgeglass_diag.commands.output import print_json, terminal
 from edgeglass_diag.records import UsageError
+from edgeglass_diag.user_input.files import is_folder
 
 
 def report(
@@ -47,7 +48,7 @@ def _check_file(path: Path, suffix: str, *, option: str) -> None:
     """Raise UsageError for another suffix, a folder, or a place that does not exist; called before the work."""
     if path.suffix.lower() != suffix:
         raise UsageError(f"{option} {path}: expected a file that ends in {suffix}")
-    if path.is_dir() or not path.absolute().parent.is_dir():
+    if is_folder(path) or not is_folder(path.absolute().parent):
         raise UsageError(f"{option} {path}: expected a file in a folder that exists")
 
 

@@ -27,11 +27,13 @@ from edgeglass_diag.commands.options import (
 )
 from edgeglass_diag.commands.output import exit_on, print_json, print_parts, stdout_kept, terminal
 from edgeglass_diag.commands.targets import run_folder, to_run, unknown_recipe
+from edgeglass_diag.process import error_text, say
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from edgeglass_diag.programs.options import WatchOptions
+    from edgeglass_diag.programs.run_program import Outcome
     from edgeglass_diag.programs.targets import Program, Recipe
     from edgeglass_diag.provider_protocols import Job
     from edgeglass_diag.store import Run
@@ -91,7 +93,6 @@ class _Request:
 
 def _run_program(program: Program, request: _Request) -> None:
     """Run a program under observation; end with its exit status, or with that of ``fail_on`` if it succeeded."""
-    from edgeglass_diag.commands.render.findings import findings_text
     from edgeglass_diag.folders import check_folder
     from edgeglass_diag.programs.launch import exit_argument
     from edgeglass_diag.programs.options import ProcessOptions
@@ -101,19 +102,38 @@ def _run_program(program: Program, request: _Request) -> None:
     options = ProcessOptions.of(request.options, request.folder, announce=not request.as_json)
     console = terminal(stderr=True)
     with stdout_kept(request.as_json) as stdout, _dashboard(request, console) as address:
-        run, error = run_program(program, options)
-        with run:
-            found = run.findings
-            if request.as_json:
-                _print_runs([run], stdout)
-            else:
-                print_parts(findings_text(run), console)
-        if address is not None and not isinstance(error, KeyboardInterrupt):
+        outcome = run_program(program, options)
+        try:
+            _show(outcome, request, console, stdout)
+        except Exception as error:  # a closed terminal, a full disk: the program ends as it has ended
+            say(f"the findings could not be shown: {error_text(error)}")
+        if address is not None and not isinstance(outcome.error, KeyboardInterrupt):
             _linger(address, console)
-    status = exit_argument(error)
+    status = exit_argument(outcome.error)
     if status:
         raise SystemExit(status)
-    exit_on(found, request.fail_on)
+    exit_on(outcome.findings, request.fail_on)
+
+
+def _show(outcome: Outcome, request: _Request, console: Console, stdout: TextIO) -> None:
+    """Print the findings; those that the process itself has made where its record cannot be read."""
+    from edgeglass_diag.commands.render.findings import findings_text, nested_text
+    from edgeglass_diag.plain_values import finding_summary
+
+    if outcome.run is None:
+        say(f"the record cannot be read ({outcome.problem}); what was found until the end:")
+        if request.as_json:
+            found = [finding_summary(finding) for finding in outcome.findings]
+            lost = {"name": request.folder.name, "out": str(request.folder), "status": "failed"}
+            print_json({"runs": [{**lost, "error": outcome.problem, "findings": found}]}, stdout)
+        else:
+            print_parts(nested_text(outcome.findings), console)
+        return
+    with outcome.run as run:
+        if request.as_json:
+            _print_runs([run], stdout)
+        else:
+            print_parts(findings_text(run), console)
 
 
 def _run_recipe(target: Recipe, request: _Request) -> None:

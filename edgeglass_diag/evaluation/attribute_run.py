@@ -17,6 +17,7 @@ from edgeglass_diag.figures.attribution import strip
 from edgeglass_diag.plain_values import plain
 from edgeglass_diag.provider_protocols import View, Views, provider
 from edgeglass_diag.records import UsageError
+from edgeglass_diag.user_input.files import exists, is_folder
 
 ROWS = 64
 LATENTS_SHOWN = 64
@@ -38,7 +39,7 @@ def attribute_run(
     Raises:
         UsageError: if there is no checkpoint, or ``out`` cannot be used.
     """
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out is not None and exists(out) and (not is_folder(out) or any(out.iterdir())):
         raise UsageError(f"--out {out}: exists and is not empty, and nothing is overwritten")
     try:
         views = provider().views(path, split, max(sample, pairs))

@@ -14,6 +14,7 @@ from edgeglass_diag.evaluation.sources import holds_embeddings, read_embeddings
 from edgeglass_diag.plain_values import plain
 from edgeglass_diag.provider_protocols import provider
 from edgeglass_diag.records import UsageError
+from edgeglass_diag.user_input.files import is_file
 
 
 @dataclass(frozen=True)
@@ -107,15 +108,18 @@ def _device(name: str | None) -> torch.device:
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
-        raise UsageError(f"--device {name}: {str(error).splitlines()[0]}") from error
+        computed = torch.ones(1, device=name)
+        (computed + 1).item()  # "meta" is a device that computes nothing
+    except Exception as error:  # torch asserts that it was built with CUDA; other back ends are imported
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UsageError(f"--device {name}: expected a device that computes, got: {first}") from error
+    return computed.device
 
 
 def _embeddings(
     path: Path, split: str | None, data: Path | None, settings: Sequence[str]
 ) -> tuple[Embeddings, dict[str, str]]:
-    if path.is_file() and holds_embeddings(path):
+    if is_file(path) and holds_embeddings(path):
         for option, given in (("--split", split), ("--data", data), ("--set", " ".join(settings) or None)):
             if given is not None:
                 raise UsageError(f"{option} {given}: is for runs and checkpoints; {path} holds embeddings")

@@ -10,6 +10,7 @@ from edgeglass_diag.evaluation.embeddings import Embeddings, numpy_sample
 from edgeglass_diag.figures.style import PAPER, TEMPLATES
 from edgeglass_diag.figures.writing import check_format, write_figures
 from edgeglass_diag.records import UsageError
+from edgeglass_diag.user_input.files import exists, is_folder
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class PictureFiles:
     def __post_init__(self) -> None:
         if self.theme not in TEMPLATES:
             raise UsageError(f"--theme: expected {' or '.join(TEMPLATES)}, got {self.theme!r}")
-        if self.folder.exists() and not self.folder.is_dir():
+        if exists(self.folder) and not is_folder(self.folder):
             raise UsageError(f"--figures {self.folder}: expected a folder, got a file")
         try:
             check_format(self.form)

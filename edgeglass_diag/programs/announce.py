@@ -7,6 +7,7 @@ import sys
 from typing import Any, TextIO
 
 from edgeglass_diag.records import Finding, Window
+from edgeglass_diag.verdict import ABOUT_THE_RECORD
 
 
 def finding_text(finding: Finding) -> str:
@@ -24,8 +25,10 @@ class Announcer:
         self._stream = stream
 
     def window(self, window: Window, findings: list[Finding]) -> None:
-        """Print the findings of a window."""
-        for finding in () if self.silent else findings:
+        """Print the findings of a window; those about the record itself in every process, as no other knows them."""
+        for finding in findings:
+            if self.silent and finding.code not in ABOUT_THE_RECORD:
+                continue
             # A program may have closed its stderr; that must not end the record.
             with contextlib.suppress(OSError, ValueError):
                 _write(finding_text(finding), self._stream)

@@ -16,13 +16,14 @@ from typing import Any, NoReturn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from edgeglass_diag.folders import rank_folders
-from edgeglass_diag.process import StopTraining
+from edgeglass_diag.process import StopTraining, error_text, harmless, say
 from edgeglass_diag.profiling.options import FOLDER
 from edgeglass_diag.profiling.steps import StepProfiler
 from edgeglass_diag.programs.announce import Announcer
 from edgeglass_diag.programs.launch import hide_our_frames
 from edgeglass_diag.programs.options import ProcessOptions
-from edgeglass_diag.programs.rank_store import known_rank, open_rank_store
+from edgeglass_diag.programs.rank_store import known_rank, known_world_size, open_rank_store
+from edgeglass_diag.records import Finding
 from edgeglass_diag.store import RunWriter
 from edgeglass_diag.watching import Watch
 
@@ -41,6 +42,7 @@ class Attachment:
         self._options, self._writer = options, writer
         self._left: list[Watch] = []  # of the process that this one was forked from; it must not be finalised here
         self._exit: SystemExit | None = None
+        self._findings: list[Finding] = []
         self._profiler: StepProfiler | None = None
         self._watch: Watch | None = self._begin()
         os.register_at_fork(after_in_child=self._after_fork)
@@ -54,6 +56,12 @@ class Attachment:
             _before_run(attached._leave_loader)
         return attached
 
+    @property
+    def findings(self) -> list[Finding]:
+        """Return what the watch of this process has found, also where the record cannot be read."""
+        return self._findings if self._watch is None else self._watch.findings
+
+    @harmless
     def close(self, error: BaseException | None, result: Mapping[str, object]) -> None:
         """End the record; do nothing if it has ended."""
         watch, self._watch = self._watch, None
@@ -61,6 +69,7 @@ class Attachment:
         if watch is not None:
             watch.result |= result
             watch.__exit__(None if error is None else type(error), error, None)
+            self._findings = watch.findings
 
     def _begin(self) -> Watch:
         options = self._options
@@ -87,7 +96,7 @@ class Attachment:
         try:
             profiler.__exit__(None if error is None else type(error), error, None)
         except Exception as problem:  # the program has ended as it has; the command reports a missing trace
-            print(f"edgeglass-diag: no profile: {type(problem).__name__}: {problem}", file=sys.stderr)
+            say(f"no profile: {error_text(problem)}")
 
     def _open(self, stepped: bool) -> RunWriter | None:
         """Open the store for the first window; return None in a child that took no optimizer step."""
@@ -99,11 +108,16 @@ class Attachment:
         if self._writer is None:
             return open_rank_store(self._options, rank) if stepped else None
         if stepped:
-            number = rank or 0
-            taken = number in rank_folders(self._writer.folder)
-            self._writer.note({"rank": os.getpid() if taken else number})
+            self._note_rank(self._writer, rank or 0)
         return self._writer
 
+    @staticmethod
+    @harmless
+    def _note_rank(writer: RunWriter, number: int) -> None:
+        taken = number in rank_folders(writer.folder)
+        writer.note({"rank": os.getpid() if taken else number, "world_size": known_world_size()})
+
+    @harmless
     def _after_fork(self) -> None:
         """Leave the parent's record alone in a forked copy, and begin one of its own after its first step.
 
@@ -119,11 +133,13 @@ class Attachment:
         self._watch, self._writer = None, None
         handle = register_optimizer_step_post_hook(lambda *_: self._first_step(handle))
 
+    @harmless
     def _first_step(self, handle: Any) -> None:
         handle.remove()
         self._watch = self._begin()
         self._await_end()
 
+    @harmless
     def _leave_loader(self, process: BaseProcess) -> None:
         """Stop recording in a spawned loader, which never steps and would record its first window for ever."""
         if getattr(getattr(process, "_target", None), "__module__", None) == _LOADER:
@@ -143,13 +159,14 @@ class Attachment:
 
         def showing(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
             if isinstance(error, StopTraining):
-                print(f"edgeglass-diag: {error}", file=sys.stderr)
+                say(str(error))
                 return
             hide_our_frames(error)
             show(kind, error, error.__traceback__)
 
         sys.excepthook = showing
 
+    @harmless
     def _end(self) -> None:
         # Under multiprocessing the error is on its way; that of a script is kept by the interpreter; the status
         # given to sys.exit is nowhere to be read.

@@ -23,6 +23,16 @@ def known_rank() -> int | None:
     return int(text) if text.isdecimal() else None
 
 
+def known_world_size() -> int | None:
+    """Return the number of ranks by torch.distributed if initialised, else by the environment, None if unknown."""
+    import torch.distributed
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_world_size()
+    text = os.environ.get("WORLD_SIZE") or ""
+    return int(text) if text.isdecimal() else None
+
+
 def open_rank_store(options: ProcessOptions, rank: int | None) -> RunWriter:
     """Open the store ``rank-N`` inside of the run's folder.
 
@@ -37,6 +47,7 @@ def open_rank_store(options: ProcessOptions, rank: int | None) -> RunWriter:
         "environment": environment(),
         "command": sys.argv,
         "rank": number,
+        "world_size": known_world_size(),
     }
     header = {**about, **header_of(options.configured_rules())}
     return RunWriter(out / f"rank-{number}", name=f"{out.name}/rank-{number}", header=header)

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeglass_diag.process import StopTraining, ending, environment, git
+from edgeglass_diag.process import StopTraining, ending, environment, error_text, git, say
 from edgeglass_diag.programs.bootstrap.edgeglass_diag_after_import import call_after_import
 from edgeglass_diag.programs.environment import propagate_env
 from edgeglass_diag.programs.launch import exit_argument, exit_status, launch, print_error
 from edgeglass_diag.programs.options import ProcessOptions
 from edgeglass_diag.programs.targets import Program
+from edgeglass_diag.records import Finding
 from edgeglass_diag.rules.choice import header_of
 from edgeglass_diag.store import RunWriter
 
@@ -43,20 +44,40 @@ class Main:
         try:
             self.attachment = Attachment(self.options, self.writer)
         except Exception as error:  # the program comes first: it runs on unwatched
-            print(f"edgeglass-diag: not watched: {type(error).__name__}: {error}", file=sys.stderr)
+            say(f"not watched: {error_text(error)}")
 
     def close(self, error: BaseException | None) -> None:
         """End the record of a program that ended with ``error``."""
         status, said = ending(error)
         result = {"exit_status": exit_status(error)} | ({} if said is None else {"error": said})
-        if self.attachment is not None:
-            self.attachment.close(error, result)
-        if not self.is_copy:
-            self.writer.finish(status, result)
+        try:
+            if self.attachment is not None:
+                self.attachment.close(error, result)
+            if not self.is_copy:
+                self.writer.finish(status, result)
+        except Exception as problem:
+            say(f"the end of the run could not be noted: {error_text(problem)}")
 
 
-def run_program(program: Program, options: ProcessOptions) -> tuple[Run, BaseException | None]:
-    """Run a program under observation; return its record and the exception that ended it.
+@dataclass(frozen=True)
+class Outcome:
+    """How a watched program ended.
+
+    Attributes:
+        error: the exception that ended it, None without one.
+        findings: what was found.
+        run: its record, None where that cannot be read.
+        problem: why it cannot.
+    """
+
+    error: BaseException | None
+    findings: list[Finding]
+    run: Run | None = None
+    problem: str = ""
+
+
+def run_program(program: Program, options: ProcessOptions) -> Outcome:
+    """Run a program under observation; return how it ended and what was found.
 
     A copy that the program forks and that returns through here ends by SystemExit, as it would unwatched.
 
@@ -76,12 +97,21 @@ def run_program(program: Program, options: ProcessOptions) -> tuple[Run, BaseExc
     call_after_import("torch", main.attach)
     error = launch(program)
     if isinstance(error, StopTraining):
-        print(f"edgeglass-diag: {error}", file=sys.stderr)
+        say(str(error))
     elif error is not None and not isinstance(error, SystemExit):
         print_error(error)
     main.close(error)
     if main.is_copy:
         raise SystemExit(exit_argument(error))
+    return _outcome(main, error)
+
+
+def _outcome(main: Main, error: BaseException | None) -> Outcome:
+    """Read the record; where it is gone, tell what the process itself has found."""
     from edgeglass_diag.store import load
 
-    return load(options.out), error
+    try:
+        run = load(main.options.out)
+        return Outcome(error, run.findings, run)
+    except Exception as problem:  # whatever became of the folder, the program ends as it has ended
+        return Outcome(error, main.attachment.findings if main.attachment else [], None, error_text(problem))

@@ -52,7 +52,7 @@ class ActivationObserver(Observer):
         if not call.fresh:
             return
         path, tensor = call.frame.path, call.fresh[0]
-        with self._recording.measuring(path, Kind.MODULE, tensor):
+        with self._recording.measuring(path, Kind.MODULE):
             values = tensor.detach()
             if not is_measurable(values):
                 return
@@ -83,7 +83,7 @@ class ActivationObserver(Observer):
     def _reduce(self) -> None:
         add = self._recording.buffer.add
         for group in self._waiting.values():
-            with self._recording.measuring(group[0][0], Kind.MODULE, group[0][1].part):
+            with self._recording.measuring(group[0][0], Kind.MODULE):
                 for name, values in activation_statistics([sample for _, sample in group])._asdict().items():
                     if values is not None:
                         for (path, _), value in zip(group, values.unbind(), strict=True):

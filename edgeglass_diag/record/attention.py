@@ -19,11 +19,11 @@ from edgeglass_diag.measures.geometry import effective_num_rows
 from edgeglass_diag.measures.sampling import Subset
 from edgeglass_diag.record.attention_inputs import AttentionInputObserver
 from edgeglass_diag.record.attention_layout import AttentionLayout, four_dims, four_dims_mask, outputs_by_heads
+from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.masking import MaskObserver
 from edgeglass_diag.record.module_sites import ModuleSiteObserver
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.record.tensor_facts import TensorFacts
 from edgeglass_diag.record.tensor_sources import tensors_in
 from edgeglass_diag.record.torch_functions import CARRYING, PRODUCTS, SCALING, SOFTMAX, bind
 from edgeglass_diag.record.unobserved_attention import unobserved_attention
@@ -72,7 +72,7 @@ class AttentionObserver(Observer):
     ) -> None:
         self._recording, self._layout, self._modules = recording, layout, modules
         self._masks, self._inputs = masks, inputs
-        self._pending: TensorFacts[_Softmax] = TensorFacts()
+        self._pending: Facts[Tensor, _Softmax] = Facts()
         self._seen: set[str] = set()
 
     @property
@@ -108,7 +108,7 @@ class AttentionObserver(Observer):
         if given["query"].is_nested:
             self._recording.sites.cannot_observe(AttentionSite(path=site), Coverage.NESTED_TENSOR)
             return
-        with self._recording.measuring(site, Kind.ATTENTION, given["query"]):
+        with self._recording.measuring(site, Kind.ATTENTION):
             query, key = four_dims(given["query"]), four_dims(given["key"])
             mask = _materialized(given.get("attn_mask"), query.device)
             outputs = four_dims(result)
@@ -128,7 +128,7 @@ class AttentionObserver(Observer):
     def _flex(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         query, key, _, score_mod, block_mask, scale, _, score_buffers, mask_buffers = args
         site = self._site()
-        with self._recording.measuring(site, Kind.ATTENTION, query):
+        with self._recording.measuring(site, Kind.ATTENTION):
             subset = self._layout.subset(tuple(query.shape), key.shape[2])
             logits = flex_logits(
                 query,
@@ -146,7 +146,7 @@ class AttentionObserver(Observer):
         if not isinstance(dim, int) or logits.dim() < 2 or dim % logits.dim() == 0 or logits.numel() == 0:
             return
         path = self._recording.stack.path
-        with self._recording.measuring(path, Kind.ATTENTION, logits):
+        with self._recording.measuring(path, Kind.ATTENTION):
             laid_out, subset = self._layout.laid_out(logits.detach(), dim)
             statistics = self._masks.statistics(logits) or softmax_statistics(laid_out, subset=subset)
             last = dim % logits.dim() == logits.dim() - 1
@@ -180,7 +180,7 @@ class AttentionObserver(Observer):
         self._pending.remove(lambda other: other is softmax)
         self._seen.add(softmax.path)  # perhaps a module of its own, nn.Softmax
         site = self._site()
-        with self._recording.measuring(site, Kind.ATTENTION, result):
+        with self._recording.measuring(site, Kind.ATTENTION):
             outputs = None if softmax.rows is None else outputs_by_heads(args, weights, result, softmax.rows)
             self._record(site, softmax.statistics, outputs, softmax.subset)
             if self._inputs is not None and softmax.operands is not None:

@@ -144,7 +144,7 @@ class AttentionInputObserver(Observer):
         if result.grad_fn is None:
             return
         module = self._recording.stack.module
-        with self._recording.measuring("", Kind.ATTENTION, weight):
+        with self._recording.measuring("", Kind.ATTENTION):
             self._made[result.grad_fn] = Projection(
                 self._name(weight), _rms(weight), 0.0 if bias is None else _rms(bias), given,
                 isinstance(module, nn.MultiheadAttention),

@@ -14,10 +14,10 @@ from torch.nn import Parameter
 
 from edgeglass_diag.measures.gradients import same_signs, sample
 from edgeglass_diag.record.batches import BatchObserver
+from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer, OptimizerStep
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.shards import local_part
-from edgeglass_diag.record.tensor_facts import TensorFacts
 from edgeglass_diag.record.tensor_sources import tensors_in
 from edgeglass_diag.signals.parameters import (
     GRADIENT_CLEARED,
@@ -71,7 +71,7 @@ class BackwardPassObserver(Observer):
 
     def __init__(self, recording: Recording, batches: BatchObserver) -> None:
         self._recording, self._batches = recording, batches
-        self._unused: TensorFacts[bool] = TensorFacts()  # gradients of the last pass, until a function takes one
+        self._unused: Facts[Tensor, bool] = Facts()  # gradients of the last pass, until a function takes one
         self._parameters: list[weakref.ref[Tensor]] = []
         self._passes: list[_Pass] = []
         self._weights: list[Tensor] = []
@@ -120,7 +120,7 @@ class BackwardPassObserver(Observer):
         followed = step.moving or [parameter for parameter in step.held if parameter.requires_grad]
         if not followed:
             return
-        with self._recording.measuring("optimizer", Kind.RECORDER, followed[0]):
+        with self._recording.measuring("optimizer", Kind.RECORDER):
             if self._passes:
                 self._write(followed[0].device)
         self._forget_passes()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from edgeglass_diag.record.boundary import elsewhere, entry
 from edgeglass_diag.record.dispatch import Dispatch
 from edgeglass_diag.record.patching import Patch
 from edgeglass_diag.record.profiler_ranges import BACKWARD, span
 from edgeglass_diag.record.recording import Recording
+from edgeglass_diag.record.shards import is_foreign
 
 
 class BackwardState:
@@ -24,6 +26,10 @@ class BackwardState:
     def __init__(self) -> None:
         self.is_running = False
 
+    def end_outside(self) -> None:
+        """Take note that none is running where autograd is not, whatever was missed of the end of the last."""
+        self.is_running = self.is_running and torch._C._current_graph_task_id() != -1
+
 
 class BackwardPatch:
     """``torch.autograd.backward``, which ``Tensor.backward`` calls.
@@ -35,25 +41,30 @@ class BackwardPatch:
     """
 
     def __init__(self, recording: Recording, dispatch: Dispatch, state: BackwardState) -> None:
+        self.boundary = recording.boundary
         self._recording, self._dispatch, self._state = recording, dispatch, state
-        self.patch = Patch(torch.autograd, "backward", self._backward)
+        self.patch = Patch(torch.autograd, "backward", self._begin, self._end)
 
-    def _backward(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        # torch calls it again for each function mode; what another thread trains is not watched
-        if self._state.is_running or self._recording.clock.is_other_thread:
-            return original(*args, **kwargs)
+    @entry("backward", unless=elsewhere)
+    def _begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ExitStack | None:
+        if self._state.is_running:  # torch calls it again for each function mode
+            return None
         tensors = args[0] if args else kwargs.get("tensors", ())
         given = args[1] if len(args) > 1 else kwargs.get("grad_tensors")
         if isinstance(tensors, (Tensor, list, tuple)):  # a generator is the user's to consume
             whole = [tensors] if isinstance(tensors, Tensor) else list(tensors)
             factors = list(given) if isinstance(given, (list, tuple)) else [given] * len(whole)
-            self._dispatch.backward_begins(whole, factors)
+            if not any(isinstance(value, Tensor) and is_foreign(value) for value in (*whole, *factors)):
+                self._dispatch.backward_begins(whole, factors)
         self._recording.stack.end_passes()
+        trace_range = ExitStack()
+        trace_range.enter_context(span(BACKWARD))
         self._state.is_running = True
-        try:
-            with span(BACKWARD):
-                result = original(*args, **kwargs)
-        finally:
-            self._state.is_running = False
-        self._dispatch.backward_ends()
-        return result
+        return trace_range
+
+    @entry("backward", always=True)
+    def _end(self, trace_range: ExitStack, result: object, raised: bool) -> None:
+        self._state.is_running = False
+        trace_range.close()
+        if not raised:
+            self._dispatch.backward_ends()

@@ -62,7 +62,7 @@ class BatchObserver(Observer):
 
     def _measure(self, module: str, name: str, value: Tensor) -> None:
         path = site_paths.child(module, name)
-        with self._recording.measuring(path, Kind.BATCH, value):
+        with self._recording.measuring(path, Kind.BATCH):
             dtype = str(value.dtype).removeprefix("torch.")
             self._recording.sites.register_site(
                 BatchSite(path=path, module=module, argument=name, shape=tuple(value.shape[1:]), dtype=dtype)
@@ -96,7 +96,7 @@ class BatchObserver(Observer):
         image, path = call.given[0], call.frame.path
         has_channels = not {image.shape[1], image.shape[3]}.isdisjoint((1, 3))
         if image.is_floating_point() and is_measurable(image) and has_channels:
-            with self._recording.measuring(path, Kind.BATCH, image):
+            with self._recording.measuring(path, Kind.BATCH):
                 low, high = torch.aminmax(image.detach())
                 self._recording.buffer.add(path, DATA_LAYER_ABSMAX, torch.maximum(-low, high))
 

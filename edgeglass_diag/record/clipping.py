@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.shards import local_part
-from edgeglass_diag.record.tensor_facts import TensorFacts
 from edgeglass_diag.record.torch_functions import bind
 from edgeglass_diag.sites import Kind
 
@@ -23,7 +23,7 @@ class _Clip:
 
     given: Tensor
     factor: Tensor
-    gradients: TensorFacts[bool] = field(default_factory=TensorFacts)
+    gradients: Facts[Tensor, bool] = field(default_factory=Facts)
 
 
 class ClippingObserver(Observer):
@@ -87,7 +87,7 @@ class ClippingObserver(Observer):
         found = [tensor for tensor in tensors if known.get(id(tensor)) is tensor]
         if not found:
             return
-        with self._recording.measuring("optimizer", Kind.RECORDER, factor):
+        with self._recording.measuring("optimizer", Kind.RECORDER):
             newest = self._clips[-1] if self._clips else None
             if newest is None or newest.given is not factor or any(tensor in newest.gradients for tensor in found):
                 newest = _Clip(factor, local_part(factor).clone().reshape(()))

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from edgeglass_diag.record.boundary import Boundary, entry, question, unobservable
 from edgeglass_diag.record.event_sources import EventSources
 from edgeglass_diag.record.module_hooks import ModuleHooks
+from edgeglass_diag.record.module_tree import own_content
 from edgeglass_diag.record.patching import Patch
-from edgeglass_diag.record.window_clock import WindowClock
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call of a compiled module."""
+
+    module: nn.Module
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
 
 
 class CompiledModules:
@@ -23,22 +33,24 @@ class CompiledModules:
     ``torch._dynamo`` is not imported before the user's code does.
 
     Args:
-        clock: tells whether anything can be observed now.
+        boundary: of the watch.
         modules: takes the border of a compiled module for a module call.
         sources: all of the watch.
     """
 
-    def __init__(self, clock: WindowClock, modules: ModuleHooks, sources: EventSources) -> None:
-        self._clock, self._modules, self._sources = clock, modules, sources
-        self._compiling = Patch(torch, "compile", self._compile)
+    def __init__(self, boundary: Boundary, modules: ModuleHooks, sources: EventSources) -> None:
+        self.boundary = boundary
+        self._modules, self._sources = modules, sources
+        self._compiling = Patch(torch, "compile", self._begin_compiling, self._end_compiling)
         self._calling: Patch | None = None
 
-    def __enter__(self) -> CompiledModules:
+    def attach(self) -> None:
+        """Begin to watch calls of compiled modules, and the function that makes them."""
         self._install()
         self._compiling.attach()
-        return self
 
-    def __exit__(self, *exception: object) -> None:
+    def remove(self) -> None:
+        """Cease to watch them."""
         self._compiling.remove()
         if self._calling is not None:
             self._calling.remove()
@@ -47,27 +59,37 @@ class CompiledModules:
     def _install(self) -> None:
         dynamo = sys.modules.get("torch._dynamo.eval_frame")
         if dynamo is not None and self._calling is None:
-            self._calling = Patch(dynamo.OptimizedModule, "__call__", self._call)
-            self._calling.attach()
+            calling = Patch(dynamo.OptimizedModule, "__call__", self._begin_call, self._end_call)
+            calling.attach()
+            self._calling = calling
 
-    def _compile(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        compiled = original(*args, **kwargs)
+    @question("compiled")
+    def _begin_compiling(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        return True
+
+    @entry("compiled")
+    def _end_compiling(self, begun: bool, result: object, raised: bool) -> None:
         self._install()
-        return compiled
 
-    def _call(self, original: Callable[..., Any], module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        if not self._sources.attached or self._clock.cannot_observe_now:
-            return original(module, *args, **kwargs)
-        self._modules.enter(module, args)
-        output = None
-        with self._sources.detached():
-            try:
-                output = original(module, *args, **kwargs)
-            finally:
-                self._modules.leave(module, args, kwargs, output)
-        return output
+    @entry("compiled", unless=unobservable)
+    def _begin_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call | None:
+        return self._call(args[0], args[1:], kwargs) if self._sources.attached else None
+
+    def _call(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> _Call | None:
+        self._modules.enter(module, arguments)
+        if not self._sources.attached:  # one forward pass too many
+            return None
+        self._sources.detach()
+        return _Call(module, arguments, keywords)
+
+    @entry("compiled", always=True)
+    def _end_call(self, call: _Call, result: object, raised: bool) -> None:
+        if not self.boundary.is_closed:
+            self._sources.attach()
+        self._modules.leave(call.module, call.arguments, call.keywords, result)
 
 
 def is_compiled(module: nn.Module) -> bool:
     """Return whether calls of this module run compiled code."""
-    return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+    own = object.__getattribute__(module, "__dict__")
+    return "_orig_mod" in own_content(module, "_modules") or own.get("_compiled_call_impl") is not None

@@ -7,6 +7,7 @@ from torch import nn
 from edgeglass_diag import site_paths
 from edgeglass_diag.record.compiled import is_compiled
 from edgeglass_diag.record.module_sites import ModuleSiteObserver
+from edgeglass_diag.record.module_tree import own_parameters
 from edgeglass_diag.record.observer import Observer, OptimizerStep
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.sites import Coverage, Kind, ModuleSite, ParameterSite
@@ -45,7 +46,7 @@ class CoverageObserver(Observer):
         if self._windows == _WINDOWS:
             return
         self._windows += 1
-        for module in list(self._modules.without_gradients):
+        for module, _ in self._modules.without_gradients.items():
             self._recording.naming.path(module)
         self._modules.without_gradients.clear()
         self._note_modules()
@@ -84,7 +85,7 @@ class CoverageObserver(Observer):
         sites = self._recording.sites
         if not sites.is_observed(site_paths.parent(path), Kind.MODULE):
             return False
-        own = [name for name, _ in module.named_parameters(recurse=False)]
+        own = own_parameters(module)
         return any(sites.is_observed(site_paths.child(path, name), Kind.PARAMETER) for name in own)
 
 

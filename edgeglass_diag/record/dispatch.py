@@ -7,10 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from edgeglass_diag.record.guarded import guarded_measurement
+from edgeglass_diag.record.boundary import Boundary, measuring
 from edgeglass_diag.record.module_stack import Frame
 from edgeglass_diag.record.observer import ModuleCall, Observer, OptimizerStep
-from edgeglass_diag.record.site_registry import SiteRegistry
 from edgeglass_diag.sites import Kind
 
 EVENTS = (
@@ -32,11 +31,11 @@ class Dispatch:
 
     Args:
         observers: in the order in which they have an event.
-        sites: where failures are noted.
+        boundary: where failures are noted.
     """
 
-    def __init__(self, observers: Sequence[Observer], sites: SiteRegistry) -> None:
-        self._sites = sites
+    def __init__(self, observers: Sequence[Observer], boundary: Boundary) -> None:
+        self._boundary = boundary
         self._listeners: dict[str, tuple[tuple[str, Callable[..., None]], ...]] = {
             event: tuple(
                 (type(observer).__name__, getattr(observer, event))
@@ -48,19 +47,11 @@ class Dispatch:
 
     def module_begins(self, outermost: Frame, arguments: tuple[Any, ...]) -> None:
         """A module is called."""
-        for _, listener in self._listeners["module_begins"]:
-            try:
-                listener(outermost, arguments)
-            except Exception as error:
-                self._sites.failed(error, outermost.path, Kind.MODULE)
+        self._boundary.each(self._listeners["module_begins"], outermost.path, outermost, arguments)
 
     def module_ends(self, call: ModuleCall) -> None:
         """A module of a training forward pass has returned."""
-        for _, listener in self._listeners["module_ends"]:
-            try:
-                listener(call)
-            except Exception as error:
-                self._sites.failed(error, call.frame.path, Kind.MODULE)
+        self._boundary.each(self._listeners["module_ends"], call.frame.path, call)
 
     def backward_begins(self, tensors: Sequence[Tensor], factors: Sequence[Tensor | None]) -> None:
         """A backward pass begins."""
@@ -87,9 +78,5 @@ class Dispatch:
         self._measure("forget")
 
     def _measure(self, event: str, *arguments: object) -> None:
-        with guarded_measurement(self._sites, event, Kind.RECORDER):
-            for name, listener in self._listeners[event]:
-                try:
-                    listener(*arguments)
-                except Exception as error:
-                    self._sites.failed(error, name, Kind.RECORDER)
+        with measuring(self._boundary, event, Kind.RECORDER):
+            self._boundary.each(self._listeners[event], None, *arguments)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from itertools import pairwise
 from types import FrameType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +14,12 @@ from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 from edgeglass_diag.measures.batches import row_fingerprints
+from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.module_stack import Frame
+from edgeglass_diag.record.module_tree import has_parameters, modules, own_modules, own_parameters, parameters
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.record.shards import is_measurable, local_part
+from edgeglass_diag.record.shards import is_foreign, is_measurable, local_part
 from edgeglass_diag.record.tensor_sources import tensors_in
 from edgeglass_diag.record.torch_functions import DROPOUTS, OFF_BY_DEFAULT, bind
 from edgeglass_diag.signals.activations import DROPOUT_P, NOISE_UNREPEATED, NOISE_WEIGHTS
@@ -43,12 +44,12 @@ class DropoutObserver(Observer):
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        self._first: WeakKeyDictionary[Frame, Tensor] = WeakKeyDictionary()  # given to an outermost call, or within it
+        self._first: Facts[Frame, Tensor] = Facts()  # given to an outermost call, or within it
         self._passes: list[tuple[str, nn.Module, Tensor]] = []
         self._noted: Frame | None = None
-        self._again: WeakKeyDictionary[nn.Module, list[Tensor]] = WeakKeyDictionary()
-        self._frozen: dict[nn.Module, bool] = {}
-        self._encoders: dict[nn.Module, bool] = {}
+        self._again: Facts[nn.Module, list[Tensor]] = Facts()
+        self._frozen: Facts[nn.Module, bool] = Facts()
+        self._encoders: Facts[nn.Module, bool] = Facts()
 
     @property
     def functions_in_any_phase(self) -> Mapping[Function, FunctionHandler]:
@@ -63,15 +64,16 @@ class DropoutObserver(Observer):
         first = next((t for t in tensors_in(arguments) if t.dim() > 1 and is_measurable(t)), None)
         if first is None:
             return
-        self._first[outermost] = first
-        if outermost.is_training and outermost.module in self._again:
-            with self._recording.measuring("", Kind.DROPOUT, first):
-                self._again[outermost.module].append(row_fingerprints(first.detach()))
+        self._first.set(outermost, first)
+        again = self._again.get(outermost.module) if outermost.is_training else None
+        if again is not None:
+            with self._recording.measuring("", Kind.DROPOUT):
+                again.append(row_fingerprints(first.detach()))
 
     def window_ends(self) -> None:
         """Write which samples did not come again; nothing where not all passes of the window were seen."""
         for site, module, rows in self._passes if self._recording.clock.is_whole else ():
-            again = self._again.get(module, [])
+            again = self._again.get(module)
             alone = ~torch.isin(rows, torch.cat(again)) if again else torch.ones_like(rows)
             self._recording.buffer.add(site, NOISE_UNREPEATED, alone.double().mean())
 
@@ -113,23 +115,24 @@ class DropoutObserver(Observer):
 
     def _is_frozen(self, module: nn.Module) -> bool:
         """Return whether it has parameters and none of them is trained; asked once in a window."""
-        if module not in self._frozen:
-            some = next(module.parameters(), None) is not None
-            self._frozen[module] = some and not _is_trained(module)
-        return self._frozen[module]
+        known = self._frozen.get(module)
+        if known is None:
+            known = has_parameters(module) and not _is_trained(module)
+            self._frozen.set(module, known)
+        return known
 
     def _within_frozen(self, modules: list[nn.Module]) -> None:
         """Note dropout within the last of these modules, which is frozen while the others around it are not."""
         recording, module = self._recording, modules[-1]
-        if module not in self._encoders:
-            matrices = [p for part in module.modules() if not isinstance(part, _TABLES) for p in part.parameters(False)]
-            layer = any(_is_one_of_several(part, around) for around, part in pairwise(modules))
-            self._encoders[module] = any(p.dim() > 1 for p in matrices) and not layer
-        if self._encoders[module]:
+        encodes = self._encoders.get(module)
+        if encodes is None:
+            encodes = _is_encoder(modules)
+            self._encoders.set(module, encodes)
+        if encodes:
             site = recording.naming.path(module)
             recording.sites.register_site(DropoutSite(path=site, place=DropoutPlace.FROZEN_ENCODER))
-            weight = max(module.parameters(), key=torch.numel)
-            with recording.measuring(site, Kind.DROPOUT, weight):
+            weight = max((p for p in parameters(module) if not is_foreign(p)), key=torch.numel)
+            with recording.measuring(site, Kind.DROPOUT):
                 recording.buffer.add(site, NOISE_WEIGHTS, local_part(weight.detach()).sum(dtype=torch.float64))
 
     def _evaluated(self, outermost: Frame) -> None:
@@ -137,19 +140,27 @@ class DropoutObserver(Observer):
         recording.sites.register_site(DropoutSite(path=site, place=DropoutPlace.EVALUATION))
         first = self._first.get(outermost)
         if first is not None:
-            with recording.measuring(site, Kind.DROPOUT, first):
+            with recording.measuring(site, Kind.DROPOUT):
                 self._passes.append((site, outermost.module, row_fingerprints(first.detach())))
-                self._again.setdefault(outermost.module, [])
+                if outermost.module not in self._again:
+                    self._again.set(outermost.module, [])
 
 
 def _is_trained(module: nn.Module) -> bool:
-    return any(parameter.requires_grad for parameter in module.parameters())
+    return any(parameter.requires_grad for parameter in parameters(module))
+
+
+def _is_encoder(running: list[nn.Module]) -> bool:
+    """Return whether the innermost has matrices, other than tables of features, and is no layer of another."""
+    own = (p for part in modules(running[-1]) if not isinstance(part, _TABLES) for p in own_parameters(part).values())
+    layer = any(_is_one_of_several(part, around) for around, part in pairwise(running))
+    return any(not is_foreign(p) and p.dim() > 1 for p in own) and not layer
 
 
 def _is_one_of_several(module: nn.Module, around: nn.Module) -> bool:
     """Return whether it is a layer of an encoder: in a list with another of its kind that is trained."""
-    lists = (part for part in around.modules() if isinstance(part, _LISTS))
-    alike = next((list(part.children()) for part in lists if any(child is module for child in part.children())), [])
+    lists = ([*own_modules(part)] for part in modules(around) if isinstance(part, _LISTS))
+    alike = next((children for children in lists if any(child is module for child in children)), [])
     return any(type(other) is type(module) and _is_trained(other) for other in alike if other is not module)
 
 

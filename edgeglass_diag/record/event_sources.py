@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol
+
+from edgeglass_diag.record.boundary import Boundary
 
 
 class EventSource(Protocol):
@@ -18,13 +18,17 @@ class EventSource(Protocol):
 
 
 class EventSources:
-    """All sources of events of one watch.
+    """All sources of events of one watch: in place together, or none.
+
+    Args:
+        boundary: where a source that fails is noted.
 
     Attributes:
         attached: whether they are in place.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, boundary: Boundary) -> None:
+        self._boundary = boundary
         self._sources: list[EventSource] = []
         self.attached = False
 
@@ -33,22 +37,16 @@ class EventSources:
         self._sources.append(source)
 
     def attach(self) -> None:
-        """Put all in place."""
-        self.attached = True
-        for source in self._sources:
-            source.attach()
+        """Put all in place; where one fails, none: what the others see would be taken for all there is."""
+        try:
+            self.attached = True
+            for source in self._sources:
+                source.attach()
+        except Exception as error:
+            self._boundary.broken(error, "sources")
+            self.detach()
 
     def detach(self) -> None:
-        """Take all away."""
+        """Take all away, and one that fails a second time."""
         self.attached = False
-        for source in self._sources:
-            source.detach()
-
-    @contextmanager
-    def detached(self) -> Iterator[None]:
-        """A block in which none is in place."""
-        self.detach()
-        try:
-            yield
-        finally:
-            self.attach()
+        self._boundary.take_away(*(source.detach for source in self._sources))

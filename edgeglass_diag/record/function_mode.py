@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import _len_torch_function_stack
 from torch.nn.functional import multi_head_attention_forward
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
 
+from edgeglass_diag.record.boundary import entry, question
 from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer
 from edgeglass_diag.record.profiler_ranges import RECORDER, span
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.sites import Kind
+from edgeglass_diag.record.tensor_sources import has_foreign
+from edgeglass_diag.sites import Coverage, RecorderSite
 
-_Handlers = tuple[FunctionHandler, ...]
+_Handlers = tuple[tuple[str, FunctionHandler], ...]
+"""What is called after a function, and the path of the recorder's site at which a failure of it is noted."""
 
 
-def _unchecked(function: Any) -> Function:
+def _unchecked(function: Any) -> FunctionType:
     """Return the same function without its own dispatch to modes, which would call itself for ever inside of one."""
     names = {**function.__globals__, "has_torch_function": lambda *_: False}
     copy = FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
@@ -27,16 +31,16 @@ def _unchecked(function: Any) -> Function:
     return copy
 
 
-_COMPOSITE: dict[Function, Function] = {multi_head_attention_forward: _unchecked(multi_head_attention_forward)}
+_COMPOSITE: dict[Function, FunctionType] = {multi_head_attention_forward: _unchecked(multi_head_attention_forward)}
 """Python functions that call others worth seeing: run inside the mode, or what they call stays unseen."""
 
 
 class HandlerTable:
     """Handlers by function, in the order of the observers; those of every function come first."""
 
-    def __init__(self, tables: Sequence[Mapping[Function, FunctionHandler]]) -> None:
+    def __init__(self, tables: Sequence[tuple[str, Mapping[Function, FunctionHandler]]]) -> None:
         self._every = _handlers(tables, EVERY_FUNCTION)
-        functions = {function for table in tables for function in table}
+        functions = {function for _, table in tables for function in table}
         self._single = {function: (*self._every, *_handlers(tables, function)) for function in functions}
 
     def of(self, function: Function) -> _Handlers:
@@ -44,8 +48,8 @@ class HandlerTable:
         return self._single.get(function, self._every)
 
 
-def _handlers(tables: Sequence[Mapping[Function, FunctionHandler]], function: Function) -> _Handlers:
-    return tuple(table[function] for table in tables if function in table)
+def _handlers(tables: Sequence[tuple[str, Mapping[Function, FunctionHandler]]], function: Function) -> _Handlers:
+    return tuple((name, table[function]) for name, table in tables if function in table)
 
 
 class FunctionMode:
@@ -60,8 +64,8 @@ class FunctionMode:
 
     def observe_for(self, observers: Sequence[Observer]) -> None:
         """Call the handlers of these observers, and of no others, from now on."""
-        in_any_phase = [observer.functions_in_any_phase for observer in observers]
-        in_training = [observer.functions for observer in observers]
+        in_any_phase = [("functions", observer.functions_in_any_phase) for observer in observers]
+        in_training = [("functions", observer.functions) for observer in observers]
         self._mode.in_any_phase = HandlerTable(in_any_phase)
         self._mode.in_training = HandlerTable([*in_any_phase, *in_training])
 
@@ -73,58 +77,75 @@ class FunctionMode:
         """
         if not self._mode.is_attached:
             self._mode.is_attached = True
-            if self._mode not in _get_current_function_mode_stack():
-                _insert_at_bottom(self._mode)
+            modes = _get_current_function_mode_stack()
+            if not any(mode is self._mode for mode in modes):
+                # torch.set_default_device insists on the lowest place
+                device = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
+                lowest = 1 if modes and device is not None and modes[0] is device else 0
+                _replace_modes([*modes[:lowest], self._mode, *modes[lowest:]])
 
     def detach(self) -> None:
         """Take the mode away; where another thread put it in place, it only passes calls through."""
         self._mode.is_attached = False
-        _remove(self._mode)
+        modes = _get_current_function_mode_stack()
+        if any(mode is self._mode for mode in modes):
+            _replace_modes([mode for mode in modes if mode is not self._mode])
 
 
 class _Mode(TorchFunctionMode):
     def __init__(self, recording: Recording) -> None:
         super().__init__()
+        self.boundary = recording.boundary
         self.is_attached = False
         self.in_any_phase = HandlerTable([])
         self.in_training = HandlerTable([])
-        self._clock, self._stack, self._sites = recording.clock, recording.stack, recording.sites
+        self._stack, self._sites = recording.stack, recording.sites
 
     def __torch_function__(
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         keywords = kwargs or {}
-        if (
-            not self.is_attached
-            or self._clock.cannot_observe_now
-            or any(not issubclass(kind, Tensor) for kind in types)
-        ):
-            return func(*args, **keywords)  # others than tensors are the proxies of a tracer
-        if isinstance(func, FunctionType) and func in _COMPOSITE:
+        seen = self._seen(func, types)
+        if seen is None:
+            return func(*args, **keywords)
+        if isinstance(seen, FunctionType):
             with self:
-                return _COMPOSITE[func](*args, **keywords)
-        table = self.in_training if self._stack.is_training else self.in_any_phase
+                return seen(*args, **keywords)
         result = func(*args, **keywords)
-        with span(RECORDER):
-            for handler in table.of(func):
-                try:
-                    handler(func, args, keywords, result)
-                except Exception as error:
-                    self._sites.failed(error, "functions", Kind.RECORDER)
+        self._observe(seen, func, args, keywords, result)
         return result
 
+    @question("functions")
+    def _seen(self, func: Function, types: Iterable[type]) -> _Handlers | FunctionType | None:
+        """Return what is called after a function, or what is called in its place; None where it is not observed."""
+        if not self.is_attached or self.boundary.is_closed or self.boundary.clock.cannot_observe_now:
+            return None
+        if not all(issubclass(kind, Tensor) for kind in types):
+            return None  # proxies of a tracer
+        if isinstance(func, FunctionType) and func in _COMPOSITE and not any(map(_overrides, types)):
+            return _COMPOSITE[func]
+        return (self.in_training if self._stack.is_training else self.in_any_phase).of(func)
 
-def _insert_at_bottom(mode: TorchFunctionMode) -> None:
-    above = [_pop_mode() for _ in _get_current_function_mode_stack()]
-    if above and above[-1] is getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None):
-        _push_mode(above.pop())  # torch.set_default_device insists on the lowest place
-    _push_mode(mode)
-    for other in reversed(above):
-        _push_mode(other)
+    @entry("functions")
+    def _observe(
+        self, handlers: _Handlers, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+    ) -> None:
+        if has_foreign((args, kwargs, result)):
+            self._sites.cannot_observe(RecorderSite(path="functions"), Coverage.FOREIGN_TENSOR)
+            return
+        with span(RECORDER):
+            self.boundary.each(handlers, None, func, args, kwargs, result)
 
 
-def _remove(mode: TorchFunctionMode) -> None:
-    above = [_pop_mode() for _ in _get_current_function_mode_stack()]
-    for other in reversed(above):
-        if other is not mode:
-            _push_mode(other)
+def _overrides(kind: type) -> bool:
+    """Return whether a subclass of Tensor has functions of torch pass through a method of its own."""
+    own: Any = kind.__torch_function__  # type: ignore[attr-defined]
+    return getattr(own, "__func__", own) is not Tensor.__torch_function__.__func__  # type: ignore[attr-defined]
+
+
+def _replace_modes(modes: Sequence[TorchFunctionMode]) -> None:
+    """Put these in the place of all function modes of this thread, lowest first."""
+    for _ in range(_len_torch_function_stack()):
+        _pop_mode()
+    for mode in modes:
+        _push_mode(mode)

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from edgeglass_diag.measures.contrast import accuracy, logit_statistics, some_rows, valid_logits
 from edgeglass_diag.record.backward_patch import BackwardState
+from edgeglass_diag.record.boundary import entry
 from edgeglass_diag.record.embeddings import EmbeddingObserver
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.scaling import LossScaleObserver
+from edgeglass_diag.record.shards import is_foreign
 from edgeglass_diag.signals import family
 from edgeglass_diag.signals.losses import (
     LOSS_ACCURACY,
@@ -60,6 +62,7 @@ class LossReadings:
     def __init__(
         self, recording: Recording, embeddings: EmbeddingObserver, scale: LossScaleObserver, backward: BackwardState
     ) -> None:
+        self.boundary = recording.boundary
         self._recording, self._embeddings, self._scale, self._backward = recording, embeddings, scale, backward
 
     def logits(self, path: str, logits: Tensor, rows: Tensor, count: Tensor | int) -> Tensor:
@@ -125,10 +128,11 @@ class LossReadings:
             value = result.detach().clone() if result.numel() == 1 else result.detach()
             result.register_hook(partial(self._weigh, path, value, level))
 
+    @entry("losses", always=True)  # a thread of the device, which is not the one that is watched
     def _weigh(self, path: str, value: Tensor, level: Callable[[], ChanceLevel], gradient: Tensor) -> None:
-        if not self._backward.is_running:
+        if not self._backward.is_running or self.boundary.clock.is_forked or is_foreign(gradient):
             return  # a gradient taken aside by torch.autograd.grad
-        with self._recording.measuring(path, Kind.LOSS, gradient):
+        with self._recording.measuring(path, Kind.LOSS):
             weight = self._scale.unscaled(gradient.detach().double())
             known = level()
             chance = (weight * known.entry).sum()

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.loss_readings import ChanceLevel, LossReadings
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.scaling import LossScaleObserver
-from edgeglass_diag.record.tensor_facts import TensorFacts
 from edgeglass_diag.record.torch_functions import LOG_SOFTMAX, LOGSUMEXP, bind
 from edgeglass_diag.signals.losses import (
     LOSS_LABEL_SMOOTHING,
@@ -45,7 +45,7 @@ class TotalLossObserver(Observer):
     def backward_begins(self, tensors: Sequence[Tensor], factors: Sequence[Tensor | None]) -> None:
         """Add the numbers among ``tensors``."""
         for tensor, factor in zip(tensors, factors, strict=False):
-            with self._recording.measuring("", Kind.LOSS, tensor):
+            with self._recording.measuring("", Kind.LOSS):
                 if tensor.numel() == 1:
                     value = tensor.detach().double() * (1 if factor is None else factor.detach().double())
                     self._recording.buffer.add("", LOSS_TOTAL, self._scale.unscaled(value))
@@ -61,7 +61,7 @@ class LossObserver(Observer):
 
     def __init__(self, recording: Recording, readings: LossReadings) -> None:
         self._recording, self._readings = recording, readings
-        self._logits: TensorFacts[Tensor] = TensorFacts()
+        self._logits: Facts[Tensor, Tensor] = Facts()
 
     @property
     def functions(self) -> Mapping[Function, FunctionHandler]:
@@ -93,7 +93,7 @@ class LossObserver(Observer):
         if logits.dim() != 2 or recording.sources.product(logits) is None:
             return
         path = recording.stack.loss_path(LossFunction.LOGSUMEXP)
-        with recording.measuring(path, Kind.LOSS, logits):
+        with recording.measuring(path, Kind.LOSS):
             rows = logits.detach() if given["dim"] in _ROW_DIMS else logits.detach().mT
             recording.sites.register_site(LossSite(path=path, function=LossFunction.LOGSUMEXP))
             self._readings.logits(path, logits, rows, len(rows))
@@ -109,7 +109,7 @@ class LossObserver(Observer):
         if logits.numel() == 0:
             return
         path, reduction = recording.stack.loss_path(function), str(given.get("reduction", "mean"))
-        with recording.measuring(path, Kind.LOSS, logits):
+        with recording.measuring(path, Kind.LOSS):
             rows = _as_rows(logits.detach())
             indices = None if target.is_floating_point() else target.reshape(-1)
             everyone = torch.ones(len(rows), dtype=torch.bool, device=rows.device)

@@ -12,9 +12,9 @@ from edgeglass_diag.measures.attention import AttentionStatistics, attention_sta
 from edgeglass_diag.measures.logits import EXCLUDED
 from edgeglass_diag.measures.masks import narrowed
 from edgeglass_diag.record.attention_layout import AttentionLayout
+from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.record.tensor_facts import TensorFacts
 from edgeglass_diag.record.torch_functions import BIASED_PRODUCTS, FILLING, SUMS, bind
 from edgeglass_diag.sites import Kind
 
@@ -35,7 +35,7 @@ class MaskObserver(Observer):
 
     def __init__(self, recording: Recording, layout: AttentionLayout) -> None:
         self._recording, self._layout = recording, layout
-        self._latest: TensorFacts[_Statistics] = TensorFacts()  # of one tensor at most
+        self._latest: Facts[Tensor, _Statistics] = Facts()  # of one tensor at most
 
     @property
     def functions(self) -> Mapping[Function, FunctionHandler]:
@@ -92,7 +92,7 @@ class MaskObserver(Observer):
         fits = 2 <= logits.dim() <= 4 and 2 <= mask.dim() <= logits.dim() and mask.shape[-1] in (1, logits.shape[-1])
         if not fits or isinstance(mask, nn.Parameter) or result.shape != logits.shape or logits.numel() == 0:
             return
-        with self._recording.measuring("", Kind.ATTENTION, logits):
+        with self._recording.measuring("", Kind.ATTENTION):
             laid_out, subset = self._layout.laid_out(logits.detach())
             if laid_out.shape[0] != logits.shape[0]:
                 return  # heads were folded into the batch; the mask would have to follow

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from typing import Any
-from weakref import WeakKeyDictionary
 
-import torch
 from torch import nn
 from torch.fx import GraphModule
 from torch.nn.modules import module as hooks
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
+from edgeglass_diag.record.boundary import entry, measuring, unobservable
 from edgeglass_diag.record.dispatch import Dispatch
 from edgeglass_diag.record.event_sources import EventSources
+from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.function_mode import FunctionMode
 from edgeglass_diag.record.module_stack import Frame
+from edgeglass_diag.record.module_tree import has_parameters, parameters
 from edgeglass_diag.record.observer import ModuleCall
 from edgeglass_diag.record.profiler_ranges import FORWARD, FORWARD_WITHOUT_GRADIENTS, span
 from edgeglass_diag.record.recording import Recording
@@ -39,9 +40,10 @@ class ModuleHooks:
     def __init__(
         self, recording: Recording, dispatch: Dispatch, functions: FunctionMode, sources: EventSources
     ) -> None:
+        self.boundary = recording.boundary
         self._recording, self._dispatch, self._functions, self._sources = recording, dispatch, functions, sources
         self._frames = recording.stack.frames
-        self._models: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()  # transforms and losses are none
+        self._models: Facts[nn.Module, bool] = Facts()  # transforms and losses are none
         before = register_module_forward_pre_hook(self._enter).id
         after = register_module_forward_hook(self._leave, with_kwargs=True, always_call=True).id
         # torch has no function that puts a hook back under its old id, and its own removal forgets the keywords' entry.
@@ -57,9 +59,9 @@ class ModuleHooks:
     def attach(self) -> None:
         """Put the hooks in place."""
         if not self._attached:
+            self._attached = True
             for (name, identity), value in self._entries.items():
                 hooks.__dict__[name][identity] = value
-            self._attached = True
 
     def detach(self) -> None:
         """Take the hooks away."""
@@ -68,44 +70,45 @@ class ModuleHooks:
                 hooks.__dict__[name].pop(identity, None)
             self._attached = False
 
+    @entry("modules", unless=unobservable)
     def _enter(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        if not self._recording.clock.cannot_observe_now:
-            self.enter(module, arguments)
+        self.enter(module, arguments)
 
+    @entry("modules", unless=unobservable)
     def _leave(self, module: nn.Module, arguments: tuple[Any, ...], *rest: Any) -> None:
         # After an exception torch calls this without the keywords and with no output.
         keywords, output = rest if len(rest) == 2 else ({}, None)
-        if not self._recording.clock.cannot_observe_now:
-            self.leave(module, arguments, keywords, output)
+        self.leave(module, arguments, keywords, output)
 
     def enter(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         """Push a module that begins to run."""
-        outer = self._frames[-1] if self._frames else None
+        outer, gradients = self._frames[-1] if self._frames else None, self.boundary.gradients
+        if outer is None:
+            self._recording.clock.thread.begins_pass(training=gradients)
         is_model = outer is not None or self._is_model(module)
         if outer is None and not self._begin_pass(module, is_model=is_model):
             return
-        training = (torch.is_grad_enabled() if outer is None else outer.is_training) and not _is_compiled_code(module)
+        training = (gradients if outer is None else outer.is_training) and not _is_compiled_code(module)
         frame = Frame(module, "", training, is_model=is_model)
         self._frames.append(frame)
         if outer is None:
             frame.trace_range = ExitStack()
             frame.trace_range.enter_context(span(FORWARD if training else FORWARD_WITHOUT_GRADIENTS))
-        if _may_be_fused(module, arguments) and not any(f.hides_functions for f in self._frames):
-            self._functions.detach()
+        if _may_be_fused(module, arguments, gradients=gradients) and not any(f.hides_functions for f in self._frames):
             frame.hides_functions = True
-        try:
-            if training:
-                frame.path = self._recording.stack.call_path(self._recording.naming.path(module))
-        except Exception as error:
+            self._functions.detach()
+        if training:
             frame.is_training = False
-            self._recording.sites.failed(error, type(module).__name__, Kind.MODULE)
+            with measuring(self.boundary, type(module).__name__, Kind.MODULE):
+                frame.path = self._recording.stack.call_path(self._recording.naming.path(module))
+                frame.is_training = True
         self._dispatch.module_begins(self._frames[0], arguments)
 
     def _begin_pass(self, module: nn.Module, *, is_model: bool) -> bool:
         """Begin an outermost forward pass; return whether it is recorded: beyond the limit the window is not."""
         clock = self._recording.clock
         self._recording.stack.begin_pass(module, is_model=is_model)
-        if not torch.is_grad_enabled():
+        if not self.boundary.gradients:
             return True
         clock.forwards += is_model
         if not clock.is_whole:
@@ -114,26 +117,28 @@ class ModuleHooks:
 
     def _is_model(self, module: nn.Module) -> bool:
         """Return whether a module has parameters; transforms of pictures and losses have none."""
-        if module not in self._models:
-            self._models[module] = next(module.parameters(), None) is not None
-        return self._models[module]
+        known = self._models.get(module)
+        if known is None:
+            self._models.set(module, known := has_parameters(module))
+        return known
 
     def leave(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
         """Pop a module that has run; ``output`` is None where it raised."""
         frame = self._pop(module)
         if frame is None or not frame.is_training or output is None:
             return
-        try:
+        call = None
+        with measuring(self.boundary, frame.path, Kind.MODULE):
             call = self._call(frame, arguments, keywords, output)
-        except Exception as error:
-            self._recording.sites.failed(error, frame.path, Kind.MODULE)
+        if call is None:
             return
         if frame.is_model or any(tensor.requires_grad for tensor in call.given):
             self._dispatch.module_ends(call)
 
     def _call(self, frame: Frame, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> ModuleCall:
-        given = list(tensors_in([arguments, keywords]))
-        made = [t for t in tensors_in(output) if t.is_floating_point() and all(t is not other for other in given)]
+        given = tensors_in([arguments, keywords])
+        known = {id(tensor) for tensor in given}
+        made = [tensor for tensor in tensors_in(output) if tensor.is_floating_point() and id(tensor) not in known]
         fresh = [tensor for tensor in made if not self._recording.sources.is_output(tensor)]
         return ModuleCall(frame, arguments, keywords, given, made, fresh, not self._frames)
 
@@ -147,6 +152,7 @@ class ModuleHooks:
                 self._functions.attach()
             if frame.trace_range is not None:
                 frame.trace_range.close()
+                self._recording.clock.thread.ends_pass()
             if frame.module is module:
                 return frame
 
@@ -158,9 +164,9 @@ def _is_compiled_code(module: nn.Module) -> bool:
     )
 
 
-def _may_be_fused(module: nn.Module, arguments: tuple[Any, ...]) -> bool:
+def _may_be_fused(module: nn.Module, arguments: tuple[Any, ...], *, gradients: bool) -> bool:
     """Return torch's own condition for its fast path: evaluation, and nothing in it asks for a gradient."""
-    if module.training or not isinstance(module, _FAST_PATHS):
+    if not isinstance(module, _FAST_PATHS) or module.training:
         return False
-    involved = [*module.parameters(), *tensors_in(arguments)]
-    return not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in involved)
+    involved = [*parameters(module), *tensors_in(arguments)]
+    return not gradients or not any(tensor.requires_grad for tensor in involved)

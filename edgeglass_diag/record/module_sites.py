@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
-from weakref import WeakSet
 
-import torch
 from torch import nn
 
+from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.module_stack import Frame
 from edgeglass_diag.record.observer import ModuleCall, Observer
 from edgeglass_diag.record.recording import Recording
@@ -28,12 +27,12 @@ class ModuleSiteObserver(Observer):
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
         self.parents: dict[str, tuple[str, ...]] = {}
-        self.without_gradients: WeakSet[nn.Module] = WeakSet()
+        self.without_gradients: Facts[nn.Module, bool] = Facts()
 
     def module_begins(self, outermost: Frame, arguments: tuple[Any, ...]) -> None:
         """Note evaluations."""
-        if len(self._recording.stack.frames) == 1 and not torch.is_grad_enabled():
-            self.without_gradients.add(outermost.module)
+        if len(self._recording.stack.frames) == 1 and not self._recording.boundary.gradients:
+            self.without_gradients.set(outermost.module, True)
 
     def module_ends(self, call: ModuleCall) -> None:
         """Register the call, and its outputs as what later modules are given."""

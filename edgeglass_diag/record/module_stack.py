@@ -11,6 +11,9 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from edgeglass_diag import site_paths
+from edgeglass_diag.record.facts import Facts
+from edgeglass_diag.record.module_tree import parameters
+from edgeglass_diag.record.shards import is_foreign
 from edgeglass_diag.sites import LossFunction
 
 
@@ -46,7 +49,7 @@ class ModuleStack:
         self.frames: list[Frame] = []
         self._calls: Counter[str] = Counter()
         self._losses: Counter[str] = Counter()
-        self._passed: set[nn.Module] = set()
+        self._passed: Facts[nn.Module, bool] = Facts()
 
     @property
     def is_training(self) -> bool:
@@ -84,7 +87,7 @@ class ModuleStack:
             self._losses.clear()
             self._passed.clear()
         if is_model and not _is_criterion(module):
-            self._passed.add(module)
+            self._passed.set(module, True)
 
     def end_passes(self) -> None:
         """Count calls and losses anew: a backward pass begins, or the window is over."""
@@ -100,4 +103,4 @@ def _numbered(path: str, counts: Counter[str]) -> str:
 
 def _is_criterion(module: nn.Module) -> bool:
     """Return whether a module can but compute a loss: all that it learns are single numbers, as a scale and a bias."""
-    return all(not is_lazy(parameter) and parameter.numel() == 1 for parameter in module.parameters())
+    return all(not is_lazy(p) and not is_foreign(p) and p.numel() == 1 for p in parameters(module))

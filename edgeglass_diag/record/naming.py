@@ -6,12 +6,19 @@ import functools
 import gc
 import weakref
 from collections import Counter
-from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
 from edgeglass_diag import site_paths
-from edgeglass_diag.record.tensor_facts import TensorFacts
+from edgeglass_diag.record.facts import Facts
+from edgeglass_diag.record.module_tree import (
+    has_parameters,
+    modules,
+    named_modules,
+    named_parameters,
+    own_content,
+    parameters,
+)
 
 _WRAPPERS = {"_forward_module", "_original_module", "_orig_mod", "module"}
 _MAX_SCANS = 20
@@ -26,8 +33,8 @@ class Naming:
     """
 
     def __init__(self) -> None:
-        self._paths: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
-        self._parameters: TensorFacts[str] = TensorFacts()
+        self._paths: Facts[nn.Module, str] = Facts()
+        self._parameters: Facts[Tensor, str] = Facts()
         self._known_roots: list[weakref.ref[nn.Module]] = []
         self._classes: Counter[str] = Counter()
         self._scans = 0
@@ -35,12 +42,13 @@ class Naming:
     def path(self, module: nn.Module) -> str:
         """Return the path of a module; empty for the first model itself."""
         known = self._paths.get(module)
-        if known is None and next(module.parameters(), None) is None:
+        if known is None and not has_parameters(module):
             # Made on the way (`nn.GELU()(x)`) or a transform: not worth a search for its model.
-            known = self._paths[module] = type(module).__name__
+            self._paths.set(module, known := type(module).__name__)
         if known is None:
             self.adopt(self._root_of(module))
-            known = self._paths[module]
+            known = self._paths.get(module)
+        assert known is not None
         return known
 
     def is_model(self, module: nn.Module) -> bool:
@@ -52,7 +60,7 @@ class Naming:
         known = self._parameters.get(parameter)
         if known is None and self._scans < _MAX_SCANS:
             for root in self._living_roots():
-                if any(parameter is p for p in root.parameters()):
+                if any(parameter is p for p in parameters(root)):
                     self.adopt(root)
             known = self._parameters.get(parameter)
         return "unnamed" if known is None else known
@@ -67,11 +75,11 @@ class Naming:
         """All parameters of the models known, with their paths."""
         for root in self._roots:
             self.adopt(root)
-        return [(self.parameter(p), p) for root in self._roots for p in root.parameters()]
+        return [(self.parameter(p), p) for root in self._roots for p in parameters(root)]
 
     def gradients(self) -> dict[int, Tensor]:
         """Return the gradients that the parameters of the models hold now, by identity."""
-        return {id(p.grad): p.grad for root in self._roots for p in root.parameters() if p.grad is not None}
+        return {id(p.grad): p.grad for root in self._roots for p in parameters(root) if p.grad is not None}
 
     @property
     def _roots(self) -> list[nn.Module]:
@@ -80,24 +88,24 @@ class Naming:
 
     def adopt(self, root: nn.Module) -> None:
         """Name all modules and parameters below a model."""
-        named = list(root.named_modules())
-        if any(root is known for known in self._roots):
-            prefix = self._paths[root]
-        else:
+        named = list(named_modules(root))
+        prefix = self._paths.get(root) if any(root is known for known in self._roots) else None
+        if prefix is None:
             prefix = self._prefix(root)
             self._known_roots.append(weakref.ref(root))
         for name, module in named:
-            self._paths.setdefault(module, _join(prefix, name))
-        for name, parameter in root.named_parameters():
+            if module not in self._paths:
+                self._paths.set(module, _join(prefix, name))
+        for name, parameter in named_parameters(root):
             if parameter not in self._parameters:
                 self._parameters.set(parameter, _join(prefix, name))
 
     def _prefix(self, root: nn.Module) -> str:
-        has_parameters = next(root.parameters(), None) is not None
-        if has_parameters and "" not in (self._paths.get(known) for known in self._roots):
+        learns = has_parameters(root)
+        if learns and "" not in (self._paths.get(known) for known in self._roots):
             return ""
         kind = type(root).__name__
-        if not has_parameters:
+        if not learns:
             return kind
         self._classes[kind] += 1
         return kind if self._classes[kind] == 1 else f"{kind}_{self._classes[kind]}"
@@ -105,13 +113,13 @@ class Naming:
     def _root_of(self, module: nn.Module) -> nn.Module:
         if self._scans >= _MAX_SCANS:
             return module
-        holders = [root for root in self._living_roots() if any(module is m for m in root.modules())]
-        return max(holders, key=lambda root: sum(1 for _ in root.modules()), default=module)
+        holders = [root for root in self._living_roots() if any(module is m for m in modules(root))]
+        return max(holders, key=lambda root: sum(1 for _ in modules(root)), default=module)
 
     def _living_roots(self) -> list[nn.Module]:
         self._scans += 1
-        alive = [o for o in gc.get_objects() if issubclass(type(o), nn.Module) and "_modules" in o.__dict__]
-        held = {id(child) for module in alive for child in module._modules.values()}
+        alive = [o for o in gc.get_objects() if issubclass(type(o), nn.Module)]
+        held = {id(child) for module in alive for child in own_content(module, "_modules").values()}
         return [module for module in alive if id(module) not in held]
 
 

@@ -94,7 +94,7 @@ class ParameterObserver(Observer):
         groups = {id(p): i for i, group in enumerate(step.optimizer.param_groups) for p in group["params"]}
         for name, parameter in zip(names, moving, strict=True):
             recording.sites.register_site(_site_of(name, parameter, step.number, groups[id(parameter)]))
-        with recording.measuring("optimizer", Kind.RECORDER, moving[0]):
+        with recording.measuring("optimizer", Kind.RECORDER):
             weights = [local_part(p) for p in moving]
             gradients = [p.grad for p in moving if p.grad is not None]
             lengths = norms([local_part(gradient) for gradient in gradients])
@@ -112,7 +112,7 @@ class ParameterObserver(Observer):
         if held is None:
             return
         add_each = self._recording.buffer.add_each
-        with self._recording.measuring("optimizer", Kind.RECORDER, held.tensors[0]):
+        with self._recording.measuring("optimizer", Kind.RECORDER):
             after = [sample(w) for w in held.tensors]
             add_each(held.names, UPDATE_RATIO, update_ratios(held.samples, after))
             self._write_rounding(held, after)
@@ -159,7 +159,7 @@ class ParameterObserver(Observer):
         taken, self._taken = self._taken, None
         if taken is None or taken.window != window - 1:
             return
-        with self._recording.measuring("optimizer", Kind.RECORDER, taken.after[0]):
+        with self._recording.measuring("optimizer", Kind.RECORDER):
             now = [p for reference in taken.weights if (p := reference()) is not None]
             later = [sample(local_part(p)) for p in now]
             if [values.shape for values in later] == [values.shape for values in taken.after]:

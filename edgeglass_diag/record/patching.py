@@ -1,4 +1,4 @@
-"""Puts a function of ours in the place of one of torch's, for what no hook of torch tells, and puts it back."""
+"""Puts a function of ours around one of torch's, for what no hook of torch tells, and takes it away."""
 
 from __future__ import annotations
 
@@ -6,25 +6,31 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-Around = Callable[..., Any]
-"""Called as ``around(original, *args, **kwargs)`` in place of the original."""
+Before = Callable[[tuple[Any, ...], dict[str, Any]], object | None]
+"""Called with the arguments of a call. Returns what ``After`` is given; None where it is not to be called."""
+
+After = Callable[[Any, Any, bool], object]
+"""Called with what ``Before`` has returned, the result, None without one, and whether the original has raised."""
 
 
 class Patch:
-    """``owner.name`` calls ``around`` while attached, and passes calls through in between.
+    """``owner.name`` is called between ``before`` and ``after`` while attached, and alone otherwise.
+
+    The original is called here and nowhere else, once and with the arguments that it was given; its result and its
+    exceptions are passed on. Both calls of ours are entries of the boundary, which raise nothing.
 
     It is put in place once and stays there until ``remove``, so that two watches that take turns do not pile up.
     Where another function was put on top meanwhile ours is left there, and passes calls through.
     """
 
-    def __init__(self, owner: Any, name: str, around: Around) -> None:
-        self._owner, self._name, self._around = owner, name, around
+    def __init__(self, owner: Any, name: str, before: Before, after: After) -> None:
+        self._owner, self._name, self._before, self._after = owner, name, before, after
         self._original: Callable[..., Any] | None = None
         self._replacement: Callable[..., Any] | None = None
         self._active = False
 
     def attach(self) -> None:
-        """Begin to call ``around``."""
+        """Begin to call ``before`` and ``after``."""
         self._active = True
         if self._replacement is not None:
             return
@@ -32,12 +38,19 @@ class Patch:
 
         @functools.wraps(original)
         def replacement(*args: Any, **kwargs: Any) -> Any:
-            if not self._active:
+            begun = self._before(args, kwargs) if self._active else None
+            if begun is None:
                 return original(*args, **kwargs)
-            return self._around(original, *args, **kwargs)
+            try:
+                result = original(*args, **kwargs)
+            except BaseException:
+                self._after(begun, None, True)
+                raise
+            self._after(begun, result, False)
+            return result
 
-        self._replacement = replacement
         setattr(self._owner, self._name, replacement)
+        self._replacement = replacement
 
     def detach(self) -> None:
         """Pass calls through."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from edgeglass_diag.record.attention_inputs import AttentionInputObserver
 from edgeglass_diag.record.attention_layout import LOGITS
 from edgeglass_diag.record.backward_patch import BackwardPatch, BackwardState
+from edgeglass_diag.record.boundary import entry, failure
 from edgeglass_diag.record.buffer import PendingWindow
 from edgeglass_diag.record.compiled import CompiledModules
 from edgeglass_diag.record.dispatch import Dispatch
@@ -24,14 +24,23 @@ from edgeglass_diag.record.module_hooks import ModuleHooks
 from edgeglass_diag.record.observer import OptimizerNumbers, OptimizerStep
 from edgeglass_diag.record.observer_list import make_observers
 from edgeglass_diag.record.recording import Recording
+from edgeglass_diag.record.shards import is_foreign
 from edgeglass_diag.record.snapshots import PendingEmbeddings
 from edgeglass_diag.record.window_clock import MAX_FORWARDS, WindowClock
 from edgeglass_diag.records import ParameterOrigin
 from edgeglass_diag.signals.parameters import OPTIMIZER_SKIPPED
-from edgeglass_diag.sites import Coverage, Kind, RecorderSite
+from edgeglass_diag.sites import Coverage, Kind, RecorderSite, Site
 
 _STEP_CODE = Optimizer.profile_hook_step(len).__code__
 """Code of the wrapper that torch puts around the step of every optimizer, and in which it calls the hooks."""
+
+
+def _steps_elsewhere(clock: WindowClock) -> bool:
+    return clock.is_forked or not clock.thread.begins_step()
+
+
+def _stepped_elsewhere(clock: WindowClock) -> bool:
+    return clock.is_forked or not clock.thread.steps()
 
 
 class Recorder:
@@ -80,18 +89,22 @@ class Recorder:
             embedding_sink=embeddings,
             with_inputs=operands,
         )
-        self._dispatch = Dispatch(self._observers.all, recording.sites)
+        self.boundary = recording.boundary
+        self._dispatch = Dispatch(self._observers.all, self.boundary)
         self._functions = FunctionMode(recording)
         self._functions.observe_for(self._observers.all)
-        self._sources = EventSources()
+        self._sources = EventSources(self.boundary)
         modules = ModuleHooks(recording, self._dispatch, self._functions, self._sources)
-        self._compiled = CompiledModules(self._clock, modules, self._sources)
+        self._compiled = CompiledModules(self.boundary, modules, self._sources)
         passes, scale = BackwardPatch(recording, self._dispatch, backward).patch, self._observers.scale
-        self._patches = (passes, scale.while_recorded, scale.always)
+        self._backward, self._patches = backward, (passes, scale.while_recorded, scale.always)
         for source in (modules, self._functions, passes, scale.while_recorded):
             self._sources.add(source)
-        self._hooks, self._numbers = ExitStack(), OptimizerNumbers()
+        self._removals: list[Callable[[], object]] = []
+        self._numbers = OptimizerNumbers()
         self._begun: dict[int, OptimizerStep] = {}
+        self._records = False  # this window
+        self._last = 0  # recorded window
 
     @property
     def step(self) -> int:
@@ -103,6 +116,7 @@ class Recorder:
         """What attention logits are made of, None unless asked for."""
         return self._observers.inputs
 
+    @entry("recorder")
     def follow(self, optimizer: Optimizer) -> None:
         """End windows with the steps of this optimizer, from its first one on; the others fall into its windows."""
         self._clock.follow(optimizer)
@@ -112,6 +126,7 @@ class Recorder:
         """All parameters of the models that ran so far, with their names."""
         return self._recording.naming.named_parameters
 
+    @entry("recorder")
     def name_model(self, model: nn.Module) -> None:
         """Name a model's modules before it runs."""
         self._recording.naming.adopt(model)
@@ -121,35 +136,67 @@ class Recorder:
         self._after_step(optimizer, (), {})
 
     def __enter__(self) -> Recorder:
-        before: Any = self._before_step  # torch lets it return other arguments, and does not say so in its types
-        self._hooks.callback(register_optimizer_step_pre_hook(before).remove)
-        self._hooks.callback(register_optimizer_step_post_hook(self._after_step).remove)
-        self._observers.scale.always.attach()
-        for patch in self._patches:
-            self._hooks.callback(patch.remove)
-        self._hooks.enter_context(self._compiled)
-        if self._clock.is_recorded:
-            self._sources.attach()
+        self._install()
         return self
-
-    def abandon(self) -> None:
-        """Cease to observe and forget the window that has begun."""
-        self._sources.detach()
-        self._hooks.close()
-        self._recording.buffer.clear()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._sources.detach()
-        self._hooks.close()
-        if self.step == 0 and len(self._recording.buffer):
+        self._remove()
+        self._end_watch()
+        self._say_failures()
+
+    @entry("recorder", always=True)
+    def abandon(self) -> None:
+        """Cease to observe and forget the window that has begun."""
+        self._take_away()
+        self._recording.buffer.clear()
+
+    @entry("recorder")
+    def _install(self) -> None:
+        before: Any = self._before_step  # torch lets it return other arguments, and does not say so in its types
+        self._removals.extend(patch.remove for patch in self._patches)
+        self._removals.append(self._compiled.remove)
+        try:
+            self._removals.append(register_optimizer_step_pre_hook(before).remove)
+            self._removals.append(register_optimizer_step_post_hook(self._after_step).remove)
+            self._observers.scale.always.attach()
+            self._compiled.attach()
+        except Exception:
+            self._take_away()
+            raise
+        self._begin_window()
+
+    @entry("recorder", always=True)
+    def _remove(self) -> None:
+        self._take_away()
+
+    def _take_away(self) -> None:
+        self.boundary.take_away(self._sources.detach, *self._removals)
+        self._removals.clear()
+
+    @entry("recorder", always=True)
+    def _end_watch(self) -> None:
+        self._take_away()  # what a failure has left
+        if not self.boundary.is_closed and self.step == 0 and len(self._recording.buffer):
             self._end_window()
         with self._recording.measuring("embeddings", Kind.RECORDER):
             self._observers.snapshots.hand_over(last=True)
 
+    @entry("recorder", always=True)
+    def _say_failures(self) -> None:
+        """Hand on what has failed since the last window, as a window without readings."""
+        unnoted = self.boundary.unnoted
+        try:
+            sites: tuple[Site, ...] = (*self._recording.sites.new, *([] if unnoted is None else [unnoted]))
+        except Exception as error:
+            sites = (failure("sites", error),)
+        if any(site.coverage is Coverage.RECORDER_FAILED for site in sites):
+            self._sink(PendingWindow(self._last, (), (), (), sites, ()))
+
+    @entry("optimizer", unless=_steps_elsewhere)
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
-        if self._clock.is_forked or not self._clock.is_recorded or _is_nested(optimizer):
+        if not self._records or _is_nested(optimizer):
             return None
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if callable(closure):
@@ -160,8 +207,8 @@ class Recorder:
 
     def _begin_step(self, optimizer: Optimizer) -> None:
         self._sources.detach()
-        held = [p for group in optimizer.param_groups for p in group["params"]]
-        moving = [p for p in held if p.grad is not None]
+        held = [p for group in optimizer.param_groups for p in group["params"] if not is_foreign(p)]
+        moving = [p for p in held if p.grad is not None and not is_foreign(p.grad)]
         step = OptimizerStep(optimizer, self._numbers.number(optimizer), self.step, held, moving)
         self._begun[id(optimizer)] = step
         self._dispatch.before_step(step)
@@ -174,42 +221,66 @@ class Recorder:
             result = closure(*args, **kwargs)
             calls += 1
             if calls == 1:
-                self._begin_step(optimizer)
+                self._begin_step_after_closure(optimizer)
             return result
 
         return watched
 
+    @entry("optimizer")
+    def _begin_step_after_closure(self, optimizer: Optimizer) -> None:
+        self._begin_step(optimizer)
+
+    @entry("optimizer", unless=_stepped_elsewhere)
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if self._clock.is_forked or _is_nested(optimizer):
+        if _is_nested(optimizer):
             return
-        self._clock.stepped(optimizer)
-        if self._clock.is_recorded:
-            self._sources.detach()
-            begun = self._begun.pop(id(optimizer), None)
-            if begun is not None:
-                self._dispatch.after_step(begun)
-        self._end_step(optimizer)
+        try:
+            self._clock.stepped(optimizer)
+            if self._records:
+                self._sources.detach()
+                begun = self._begun.pop(id(optimizer), None)
+                if begun is not None:
+                    self._dispatch.after_step(begun)
+        finally:
+            self._end_step(optimizer)
 
     def _after_skipped_step(self, optimizer: Optimizer) -> None:
-        if self._clock.is_forked:
-            return
-        if self._clock.is_recorded:
+        if self._records:
             self._sources.detach()
             self._recording.buffer.add("", OPTIMIZER_SKIPPED, 1.0)
         self._end_step(optimizer)
 
     def _end_step(self, optimizer: Optimizer) -> None:
+        try:
+            if self._clock.ends_with(optimizer):
+                self._end_window_of_step()
+        finally:
+            self._backward.end_outside()
+            self._recording.stack.frames.clear()  # what Ctrl-C in a forward pass has left there
+            if self._records:
+                self._resume()
+
+    def _end_window_of_step(self) -> None:
         clock = self._clock
-        if clock.ends_with(optimizer):
-            if clock.is_recorded:
+        try:
+            if self._records:
                 self._end_window()
+        finally:
             if not clock.step:
                 self._observers.provenance.end()
                 self._functions.observe_for(self._observers.all)
             clock.step += 1
-        self._recording.stack.frames.clear()  # what Ctrl-C in a forward pass has left there
-        if clock.is_recorded:
-            self._sources.attach()
+            self._records = clock.is_recorded
+
+    def _begin_window(self) -> None:
+        self._records = self._clock.is_recorded
+        if self._records:
+            self._resume()
+
+    def _resume(self) -> None:
+        """Observe again; a window that cannot be observed as a whole is none."""
+        self._sources.attach()
+        self._records = self._sources.attached
 
     def _end_window(self) -> None:
         recording, clock = self._recording, self._clock
@@ -217,6 +288,8 @@ class Recorder:
             recording.buffer.clear()
             detail = f"more than {MAX_FORWARDS} before a step"
             recording.sites.cannot_observe(RecorderSite(path="window"), Coverage.TOO_MANY_FORWARDS, detail)
+        if clock.thread.has_company:
+            recording.sites.cannot_observe(RecorderSite(path="threads"), Coverage.OTHER_THREAD_TRAINS)
         origins: tuple[ParameterOrigin, ...] = ()
         window: PendingWindow | None = None
         with recording.measuring("provenance", Kind.RECORDER):  # before any observer names models that did not train
@@ -224,16 +297,23 @@ class Recorder:
         self._dispatch.window_ends()
         with recording.measuring("window", Kind.RECORDER):
             window = recording.buffer.flush(self.step, recording.sites.new, origins)
-            recording.sites.handed_on()  # only now: a window that could not be made leaves its sites to the next
-        if window is not None:
+        try:
+            if window is not None:
+                self._hand_on(window)
+        finally:
+            recording.buffer.clear()
+            recording.stack.end_passes()
+            clock.forwards = 0
+            self._begun.clear()
+            self._dispatch.forget()
+
+    def _hand_on(self, window: PendingWindow) -> None:
+        self._last = window.step
+        with self._recording.measuring("sink", Kind.RECORDER):
             self._sink(window)
-            with recording.measuring("embeddings", Kind.RECORDER):
-                self._observers.snapshots.hand_over()
-        recording.buffer.clear()
-        recording.stack.end_passes()
-        clock.forwards = 0
-        self._begun.clear()
-        self._dispatch.forget()
+            self._recording.sites.handed_on()  # only now: a window that could not be given leaves its sites to the next
+        with self._recording.measuring("embeddings", Kind.RECORDER):
+            self._observers.snapshots.hand_over()
 
 
 def _is_nested(optimizer: Optimizer) -> bool:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from torch import Tensor
-
+from edgeglass_diag.record.boundary import Boundary, measuring
 from edgeglass_diag.record.buffer import WindowBuffer
-from edgeglass_diag.record.guarded import guarded_measurement
 from edgeglass_diag.record.module_stack import ModuleStack
 from edgeglass_diag.record.naming import Naming
 from edgeglass_diag.record.site_registry import SiteRegistry
@@ -27,6 +25,7 @@ class Recording:
         buffer: statistics of the window.
         sources: which modules tensors come from.
         stack: the running modules.
+        boundary: what every call from outside passes.
     """
 
     clock: WindowClock
@@ -35,7 +34,11 @@ class Recording:
     buffer: WindowBuffer = field(default_factory=WindowBuffer)
     sources: TensorSources = field(default_factory=TensorSources)
     stack: ModuleStack = field(default_factory=ModuleStack)
+    boundary: Boundary = field(init=False)
 
-    def measuring(self, path: str, kind: Kind, tensor: Tensor | None = None) -> guarded_measurement:
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "boundary", Boundary(self.clock, self.sites))
+
+    def measuring(self, path: str, kind: Kind) -> measuring:
         """Return the block in which statistics of a site are computed; a failure is noted, never raised."""
-        return guarded_measurement(self.sites, path, kind, tensor)
+        return measuring(self.boundary, path, kind)

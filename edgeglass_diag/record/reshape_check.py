@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from edgeglass_diag.measures.reshapes import scrambles
+from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.record.tensor_facts import TensorFacts
 from edgeglass_diag.record.tensor_sources import tensors_in
 from edgeglass_diag.record.torch_functions import CARRYING, PRODUCTS, RESHAPES, SCALING, SOFTMAX
 from edgeglass_diag.sites import ReshapeSite
@@ -47,7 +47,7 @@ class ReshapeObserver(Observer):
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        self._marks: TensorFacts[_Mark] = TensorFacts()
+        self._marks: Facts[Tensor, _Mark] = Facts()
 
     @property
     def functions(self) -> Mapping[Function, FunctionHandler]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,11 +11,20 @@ from torch import Tensor
 from torch.amp.grad_scaler import OptState
 from torch.optim import Optimizer
 
+from edgeglass_diag.record.boundary import elsewhere, entry
 from edgeglass_diag.record.observer import Observer
 from edgeglass_diag.record.patching import Patch
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.signals.parameters import OPTIMIZER_LOSS_SCALE
-from edgeglass_diag.sites import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class _ScalerStep:
+    """A step of a scaler, and the number of steps that its optimizer had taken before."""
+
+    scaler: torch.amp.GradScaler
+    optimizer: Optimizer
+    steps: int
 
 
 class LossScaleObserver(Observer):
@@ -32,11 +42,12 @@ class LossScaleObserver(Observer):
     """
 
     def __init__(self, recording: Recording, skipped: Callable[[Optimizer], None]) -> None:
+        self.boundary = recording.boundary
         self._recording, self._skipped = recording, skipped
         self._factor: Tensor | None = None
         self.unscales_in_step = False
-        self.while_recorded = Patch(torch.amp.GradScaler, "scale", self._scale)
-        self.always = Patch(torch.amp.GradScaler, "step", self._step)
+        self.while_recorded = Patch(torch.amp.GradScaler, "scale", self._scaling, self._scaled)
+        self.always = Patch(torch.amp.GradScaler, "step", self._begin_step, self._end_step)
 
     def unscaled(self, value: Tensor) -> Tensor:
         """Return a loss, or a gradient of it, without the factor that mixed precision puts on it."""
@@ -51,24 +62,29 @@ class LossScaleObserver(Observer):
         """Forget the factor of the window."""
         self._factor = None
 
-    def _scale(self, original: Callable[..., Any], scaler: Any, outputs: Any) -> Any:
-        result = original(scaler, outputs)
-        if scaler.is_enabled() and scaler._scale is not None:
-            with self._recording.measuring("optimizer", Kind.RECORDER):
-                self._factor = scaler._scale.detach().clone()
-        return result
+    @entry("loss_scale", unless=elsewhere)
+    def _scaling(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.amp.GradScaler:
+        scaler: torch.amp.GradScaler = args[0]
+        return scaler
 
-    def _step(self, original: Callable[..., Any], scaler: Any, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
-        steps_of = self._recording.clock.steps_of
-        before = steps_of(optimizer)
-        states = scaler._per_optimizer_states if scaler.is_enabled() else {}
+    @entry("loss_scale")
+    def _scaled(self, scaler: torch.amp.GradScaler, result: Any, raised: bool) -> None:
+        if not raised and scaler.is_enabled() and scaler._scale is not None:
+            self._factor = scaler._scale.detach().clone()
+
+    @entry("loss_scale", unless=elsewhere)
+    def _begin_step(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _ScalerStep | None:
+        scaler, optimizer = args[0], args[1] if len(args) > 1 else kwargs["optimizer"]
+        if not scaler.is_enabled():
+            return None
         # A state is made at the first use: where there is none yet, unscale_ was not called.
-        untouched = scaler.is_enabled() and states.get(id(optimizer), {}).get("stage", OptState.READY) is OptState.READY
-        self.unscales_in_step = untouched
-        try:
-            result = original(scaler, optimizer, *args, **kwargs)
-        finally:
-            self.unscales_in_step = False
-        if scaler.is_enabled() and steps_of(optimizer) == before:
-            self._skipped(optimizer)
-        return result
+        state = scaler._per_optimizer_states.get(id(optimizer), {})
+        step = _ScalerStep(scaler, optimizer, self._recording.clock.steps_of(optimizer))
+        self.unscales_in_step = state.get("stage", OptState.READY) is OptState.READY
+        return step
+
+    @entry("loss_scale", always=True)
+    def _end_step(self, step: _ScalerStep, result: Any, raised: bool) -> None:
+        self.unscales_in_step = False
+        if not raised and self._recording.clock.steps_of(step.optimizer) == step.steps:
+            self._skipped(step.optimizer)

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import sys
+
 import torch
 from torch import Tensor
-from torch.nn.parameter import is_lazy
+from torch.nn.parameter import Parameter, is_lazy
 
 _MEASURED = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
 
+def is_foreign(tensor: Tensor) -> bool:
+    """Whether a tensor computes by code of its own class (``__torch_dispatch__``), which is the user's to run.
+
+    DTensor of torch is none: each process reads its own shard.
+    """
+    kind = type(tensor)
+    if kind is Tensor or kind is Parameter or kind.__torch_dispatch__ is Tensor.__torch_dispatch__:
+        return False
+    distributed = sys.modules.get("torch.distributed.tensor")
+    return distributed is None or not issubclass(kind, distributed.DTensor)
+
+
 def is_measurable(tensor: Tensor) -> bool:
-    """Whether a tensor has entries in memory as usual: not sparse, nested, quantised, empty or still without shape."""
-    if is_lazy(tensor) or tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized:
+    """Whether a tensor has entries in memory as usual: not foreign, sparse, nested, empty or without shape."""
+    if is_foreign(tensor) or is_lazy(tensor):
+        return False
+    if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized:
         return False
     return tensor.numel() > 0 and (tensor.dtype in _MEASURED or not tensor.is_floating_point())
 

@@ -51,7 +51,7 @@ class SigmoidLossObserver(Observer):
         if logits.dim() != 2 or logits.shape[1] < 2:
             recording.sites.cannot_observe(site, Coverage.NOT_CONTRASTIVE, f"logsigmoid of {logits.dim()}-D logits")
             return
-        with recording.measuring(path, Kind.LOSS, logits):
+        with recording.measuring(path, Kind.LOSS):
             recording.sites.register_site(site)
             product = recording.sources.product(logits)
             unlabelled = logits.detach() if product is None else product.logits
@@ -89,7 +89,7 @@ class SigmoidLossObserver(Observer):
             detail = "binary cross-entropy of other than 2-D logits, or weighted"
             recording.sites.cannot_observe(site, Coverage.NOT_CONTRASTIVE, detail)
             return
-        with recording.measuring(path, Kind.LOSS, logits):
+        with recording.measuring(path, Kind.LOSS):
             count = logits.numel() if reduction == "sum" else 1
             recording.sites.register_site(site)
             self._readings.logits(path, logits, logits.detach(), logits.shape[0])

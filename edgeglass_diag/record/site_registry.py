@@ -19,6 +19,11 @@ class _Entry:
     known: Site
 
 
+def error_text(error: Exception) -> str:
+    """Return an error in one line of at most 300 characters."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:_MESSAGE]
+
+
 class SiteRegistry:
     """Sites by path and kind.
 
@@ -36,7 +41,7 @@ class SiteRegistry:
         if entry is None:
             self._put(key, replace(site, order=len(self._entries)), site)
         elif entry.given != site or entry.known.coverage not in _LASTING:
-            known = _joined(site, entry.known)
+            known = _joined(site, entry.known, failed=key in self._new)
             if known == replace(entry.known, coverage=Coverage.OBSERVED, detail="") and _lasts(entry.known):
                 self._entries[key] = _Entry(site, entry.known)
             else:
@@ -53,8 +58,7 @@ class SiteRegistry:
 
     def failed(self, error: Exception, path: str, kind: Kind) -> None:
         """Note a failure of the recorder itself."""
-        detail = " ".join(f"{type(error).__name__}: {error}".split())
-        self.cannot_observe(SITE_TYPES[kind](path=path), Coverage.RECORDER_FAILED, detail[:_MESSAGE])
+        self.cannot_observe(SITE_TYPES[kind](path=path), Coverage.RECORDER_FAILED, error_text(error))
 
     def has_site(self, path: str, kind: Kind) -> bool:
         """Return whether a site was registered, or noted as one that cannot be observed."""
@@ -96,11 +100,20 @@ def _lasts(site: Site) -> bool:
     return site.coverage in _LASTING
 
 
-def _joined(site: Site, known: Site) -> Site:
-    """Return ``site`` as observed, with what is known already where it gives nothing."""
+def _joined(site: Site, known: Site, *, failed: bool) -> Site:
+    """Return ``site`` as observed, with what is known already where it gives nothing.
+
+    Args:
+        site: as it is registered now.
+        known: as it was known.
+        failed: whether a failure of it has not been handed on yet, so that it stays.
+    """
     kept: dict[str, Any] = {
         field.name: getattr(known, field.name)
         for field in fields(site)
         if field.default is not MISSING and getattr(site, field.name) == field.default
     }
-    return replace(site, **kept | {"order": known.order, "coverage": Coverage.OBSERVED, "detail": ""})
+    kept |= {"order": known.order, "coverage": Coverage.OBSERVED, "detail": ""}
+    if failed and known.coverage is Coverage.RECORDER_FAILED:
+        kept |= {"coverage": known.coverage, "detail": known.detail}
+    return replace(site, **kept)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
+from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer
-from edgeglass_diag.record.tensor_facts import TensorFacts
+from edgeglass_diag.record.shards import is_foreign
 
 _MAX_SOURCES = 8
+
+_DEPTH, _ITEMS = 8, 4096
+_WITHOUT_TENSORS = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device, torch.Size, slice})
+_CONTAINERS: tuple[tuple[type, Callable[[Any], Iterable[object]]], ...] = (
+    (tuple, tuple.__iter__),
+    (list, list.__iter__),
+    (dict, dict.values),
+)
+"""What may hold tensors, and what yields its contents whatever its class makes of iteration."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +68,7 @@ class TensorSources(Observer):
     """Sources of living tensors. Nothing is kept alive by it but the operands of logit products."""
 
     def __init__(self) -> None:
-        self._derivations: TensorFacts[_Derivation] = TensorFacts()
+        self._derivations: Facts[Tensor, _Derivation] = Facts()
 
     @property
     def functions(self) -> Mapping[Function, FunctionHandler]:
@@ -98,9 +109,9 @@ class TensorSources(Observer):
 
     def _follow(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         if isinstance(result, Tensor):
-            self._inherit(result, list(tensors_in([args, kwargs])))
+            self._inherit(result, tensors_in([args, kwargs]))
         elif isinstance(result, (tuple, list)):
-            arguments = list(tensors_in([args, kwargs]))
+            arguments = tensors_in([args, kwargs])
             for tensor in tensors_in(result):
                 self._inherit(tensor, arguments)
 
@@ -121,13 +132,42 @@ class TensorSources(Observer):
             self._derivations.set(result, _Derivation(sources, kept, is_output=False))
 
 
-def tensors_in(value: object) -> Iterator[Tensor]:
-    """Yield all tensors in nested tuples, lists, dicts and dataclass-like mappings."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from tensors_in(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from tensors_in(item)
+def tensors_in(value: object, *, with_foreign: bool = False) -> list[Tensor]:
+    """Return the tensors in nested tuples, lists and dicts, in their order.
+
+    Containers are read as what they are, by no method of their own, and no deeper than ``_DEPTH`` and no further than
+    ``_ITEMS`` items: they may hold themselves.
+
+    Args:
+        value: what is looked through.
+        with_foreign: whether tensors are returned that compute by code of their own (``is_foreign``).
+    """
+    found: list[Tensor] = []
+    _collect((value,), _DEPTH, _ITEMS, found)
+    return found if with_foreign else [tensor for tensor in found if not is_foreign(tensor)]
+
+
+def has_foreign(values: tuple[object, ...]) -> bool:
+    """Return whether there is a tensor in it that computes by code of its own (``is_foreign``)."""
+    found: list[Tensor] = []
+    _collect(values, _DEPTH, _ITEMS, found)
+    return any(is_foreign(tensor) for tensor in found)
+
+
+def _collect(items: Iterable[object], depth: int, left: int, found: list[Tensor]) -> int:
+    """Add the tensors of some items to ``found``; return how many more items may be looked at."""
+    for item in items:
+        left -= 1
+        if left < 0:
+            break
+        kind = type(item)
+        if kind in _WITHOUT_TENSORS:
+            continue
+        if issubclass(kind, Tensor):
+            found.append(item)  # type: ignore[arg-type]
+        elif depth:
+            for container, contents in _CONTAINERS:
+                if issubclass(kind, container):
+                    left = _collect(contents(item), depth - 1, left, found)
+                    break
+    return left

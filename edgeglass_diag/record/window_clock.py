@@ -11,12 +11,10 @@ from collections.abc import Callable
 import torch
 from torch.optim import Optimizer
 
+from edgeglass_diag.record.training_thread import PATIENCE, TrainingThread
+
 MAX_FORWARDS = 256
 """Outermost forward passes of one window that are recorded; a loop that never steps would fill the memory."""
-
-PATIENCE = 256
-"""Steps of other optimizers in a row after which the one that is followed counts as done, as in a second phase of the
-training. The critic of a Wasserstein GAN takes some 100 at most for each of its generator."""
 
 
 class WindowClock:
@@ -30,13 +28,14 @@ class WindowClock:
     Attributes:
         step: number of the window, from 0.
         forwards: outermost forward passes of it.
+        thread: the thread that is watched.
     """
 
     def __init__(self, schedule: Callable[[int], bool]) -> None:
         self._schedule = schedule
         self.step = 0
         self.forwards = 0
-        self._thread: int | None = None
+        self.thread = TrainingThread()
         self._process = os.getpid()
         self._primary_optimizer: weakref.ref[Optimizer] | None = None
         self._followed: weakref.ref[Optimizer] | None = None
@@ -60,9 +59,9 @@ class WindowClock:
         return os.getpid() != self._process
 
     @property
-    def is_other_thread(self) -> bool:
-        """Whether this thread is not the one that stepped last; false before the first step."""
-        return self._thread not in (None, threading.get_ident())
+    def is_elsewhere(self) -> bool:
+        """Whether this is a forked copy of the process, or another thread than the one that is watched."""
+        return os.getpid() != self._process or self.thread.is_another
 
     @property
     def cannot_observe_now(self) -> bool:
@@ -74,7 +73,7 @@ class WindowClock:
         if _is_transforming():  # asked first: torch.compile follows these lines no further
             return True
         # Written out, as this is asked for each function of torch.
-        elsewhere = os.getpid() != self._process or self._thread not in (None, threading.get_ident())
+        elsewhere = os.getpid() != self._process or self.thread.identity not in (None, threading.get_ident())
         return elsewhere or torch._C._current_graph_task_id() != -1
 
     def steps_of(self, optimizer: Optimizer) -> int:
@@ -82,9 +81,8 @@ class WindowClock:
         return self._steps[id(optimizer)]
 
     def stepped(self, optimizer: Optimizer) -> None:
-        """Count a step, and take the thread that took it for the one that trains."""
+        """Count a step."""
         self._steps[id(optimizer)] += 1
-        self._thread = threading.get_ident()
 
     def follow(self, optimizer: Optimizer) -> None:
         """Let this optimizer be the primary one from its first step on, until ``PATIENCE`` steps of others go by."""

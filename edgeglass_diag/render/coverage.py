@@ -19,8 +19,10 @@ SENTENCES: Mapping[Coverage, str] = {
     Coverage.KERNEL_WITHOUT_GRADIENTS: "ran without gradients, where it is left to choose its own kernel",
     Coverage.KERNEL_COMPILED: "compiled: flex_attention keeps its logits inside",
     Coverage.NESTED_TENSOR: "nested tensors are not measured",
+    Coverage.FOREIGN_TENSOR: "tensors whose class computes by code of its own (__torch_dispatch__) are not measured",
     Coverage.NOT_CONTRASTIVE: "no contrastive loss",
     Coverage.TOO_MANY_FORWARDS: "windows with so many forward passes are not recorded",
+    Coverage.OTHER_THREAD_TRAINS: "another thread trains as well; its steps are not recorded",
     Coverage.RECORDER_FAILED: "the recorder failed here",
     Coverage.OTHER: "not observed",
 }

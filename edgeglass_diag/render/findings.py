@@ -5,10 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgeglass_diag import site_paths
-from edgeglass_diag.records import Finding
-from edgeglass_diag.verdict import say
+from edgeglass_diag.records import Finding, RecordState
+from edgeglass_diag.verdict import none_found, say
 
 WHOLE_MODEL = "whole model"
+
+
+def count_text(number: int, record: RecordState) -> str:
+    """Return the number of findings in words; none is only said of what was recorded.
+
+    >>> count_text(0, RecordState(taken=400, recorded=30)), count_text(0, RecordState(taken=8, recorded=8))
+    ('no findings in the 30 of 400 steps that were recorded', 'no findings')
+    >>> count_text(2, RecordState(taken=400, recorded=30))
+    '2 findings'
+    """
+    if number:
+        return f"{number} findings"
+    said = none_found(record.recorded, record.taken)
+    return said[0].lower() + said[1:]
 
 
 def sites_text(finding: Finding) -> str:

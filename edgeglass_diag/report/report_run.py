@@ -48,7 +48,7 @@ class Subject:
         last = float(chance["value"].iloc[-1]) if len(chance) else None
         run = self.run
         values = losses["value"].tolist()
-        return judge(run.findings, values, last, run.status, recorded=run.windows, taken=run.last_step + 1)
+        return judge(run.findings, values, last, run.status, recorded=run.record.recorded, taken=run.record.taken)
 
     def series(self, signal: Signal) -> pd.DataFrame:
         """A signal of the whole model by step: columns step and value."""

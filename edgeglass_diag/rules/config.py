@@ -4,30 +4,42 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.user_input.files import is_file, parsing, read_text
+from edgeglass_diag.user_input.limits import CONFIGURATION_BYTES
 
 
 def read_table(folder: Path) -> dict[str, object]:
     """Return ``[tool.edgeglass-diag]`` of the nearest pyproject.toml at or above ``folder``, empty where there is none.
 
     Raises:
-        UsageError: when the file is not valid TOML.
+        UsageError: when the file cannot be read, is not valid TOML, or has something else than a table there.
     """
     for place in (folder.resolve(), *folder.resolve().parents):
         file = place / "pyproject.toml"
-        if file.is_file():
-            try:
-                content = tomllib.loads(file.read_text(encoding="utf-8"))
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-                raise UsageError(f"{file}: not valid TOML: {error}") from error
-            table = content.get("tool", {}).get("edgeglass-diag", {})
-            return dict(table) if isinstance(table, dict) else {}
+        if is_file(file):
+            return _table_of(file)
     return {}
+
+
+def _table_of(file: Path) -> dict[str, object]:
+    text = read_text(file, most=CONFIGURATION_BYTES)
+    with parsing(file, "valid TOML"):
+        table: object = tomllib.loads(text)
+    where = ""
+    for key in ("tool", "edgeglass-diag"):
+        assert isinstance(table, dict)
+        table, where = table.get(key, {}), f"{where}.{key}".lstrip(".")
+        if not isinstance(table, dict):
+            raise UsageError(f"{file}: [{where}]: expected a table, got {type(table).__name__}")
+    assert isinstance(table, dict)
+    return table
 
 
 def configure(
@@ -66,6 +78,8 @@ def configure(
         given.setdefault(code, {}).update(values)
     return [rule(**given.get(code, {})) for code, rule in catalogue.items() if code in wanted - unwanted]
 
+
+_LARGEST = sys.float_info.max
 
 Owners = Mapping[str, type[Rule]]
 """Rules by their code and by those that they had."""
@@ -123,12 +137,15 @@ def _number(where: str, rule: type[Rule], name: str, value: float) -> float:
     """Return a value as the threshold's type.
 
     Raises:
-        UsageError: for a fraction where the threshold counts.
+        UsageError: for a fraction where the threshold counts, or a number beyond those that floats hold.
     """
     kind = next(field.type for field in dataclasses.fields(rule) if field.name == name)
     counts = kind in (int, "int")
     if counts and not isinstance(value, int):
         raise UsageError(f"{where}: {name} counts, expected an integer, got {value!r}")
+    if value != value or not -_LARGEST <= value <= _LARGEST:
+        got = str(value) if isinstance(value, float) else "more digits"
+        raise UsageError(f"{where}: expected a number up to {_LARGEST:.4g} in size, got {got}")
     return value if counts else float(value)
 
 

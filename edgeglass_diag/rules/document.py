@@ -10,8 +10,14 @@ from edgeglass_diag.rules.catalogue import own_rules
 FAMILIES = {
     "EG0": "Setup and initialisation", "EG1": "Attention", "EG2": "Optimisation", "EG3": "Embeddings", "EG4": "Loss",
     "EG5": "Data", "EG6": "Evaluation", "EG7": "Matryoshka heads", "EG8": "Numerics",
+    "EG9": "The record itself",
 }  # fmt: skip
-_STAGES = {"init": "before the first step", "run": "in a run", "log": "in logged numbers"}
+_STAGES = {
+    "init": "before the first step",
+    "run": "in a run",
+    "log": "in logged numbers",
+    "record": "in the record itself",
+}
 
 
 def rule_page(rule: type[Rule]) -> str:

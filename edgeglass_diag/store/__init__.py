@@ -1,21 +1,22 @@
-"""The run directory: ``run.json``, ``signals.sqlite`` and ``embeddings/``. No torch, no pickle.
+"""The run directory: ``run.json``, ``state.json``, ``signals.sqlite`` and ``embeddings/``. No torch, no pickle.
 
-One process writes (``RunWriter``), any number read at the same time (``Run``); readers do not block the writer, nor it
-them. NumPy is imported with the first thing that is read or written.
+One process writes (``RunWriter``), any number read at the same time (``Run``). A reader waits some milliseconds while
+a window is committed, and the writing thread while a reader reads. NumPy is imported with the first thing that is read
+or written.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgeglass_diag.folders import find_runs, is_alive
+from edgeglass_diag.folders import find_runs
 from edgeglass_diag.store.writer import RunWriter
 
 if TYPE_CHECKING:
     from edgeglass_diag.store.matrix import Matrix
     from edgeglass_diag.store.reader import Run, load
 
-__all__ = ["Matrix", "Run", "RunWriter", "find_runs", "is_alive", "load"]
+__all__ = ["Matrix", "Run", "RunWriter", "find_runs", "load"]
 
 _HOMES = {"Matrix": "matrix", "Run": "reader", "load": "reader"}
 

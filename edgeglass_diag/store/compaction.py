@@ -30,6 +30,8 @@ class Compactor:
         self._db, self._layout = db, layout
         self._windows: Counter[int] = Counter()
         self._values: Counter[int] = Counter()
+        for signal, number in db.execute("SELECT signal, layout FROM slices"):
+            self.add(int(signal), layout(int(number)).values)
 
     def add(self, signal: int, values: int) -> None:
         """A slice of so many values was written."""

@@ -17,6 +17,12 @@ from edgeglass_diag.records import Finding, Site, SourceLine
 from edgeglass_diag.sites import Coverage, DropoutPlace, Kind, LossFunction, Side, restored
 from edgeglass_diag.store import rows
 
+VERSIONS = (1, 2)
+"""Versions whose sites and findings are translated here."""
+
+SITES = ("path", "kind", "position", "parents", "label", "status")
+"""Columns of their table of sites."""
+
 Facts = dict[str, Any]
 
 STATUSES: Mapping[str, Coverage] = {

@@ -39,6 +39,11 @@ class Layout:
         """For the table of layouts."""
         return np.stack([self.sites, self.widths]).astype("<i8").tobytes()
 
+    @property
+    def key(self) -> tuple[tuple[int, int], ...]:
+        """Site and width of each place."""
+        return tuple(zip(self.sites.tolist(), self.widths.tolist(), strict=True))
+
     @cached_property
     def scalars(self) -> Ints:
         """The places with one component."""

@@ -10,7 +10,9 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeglass_diag.store.database import Database
 from edgeglass_diag.store.layouts import Ints, Layout
+from edgeglass_diag.store.schema import Value, insert
 
 Kind = Literal["mean", "low", "high"]
 Floats = NDArray[np.float32]
@@ -123,7 +125,7 @@ def _reduce(values: NDArray[np.float32], kind: Kind) -> Floats:
 class Stretch:
     """A part in the store, read as far as it is asked for."""
 
-    db: sqlite3.Connection
+    db: Database
     id: int
     layout: Layout
     seqs: Ints
@@ -131,9 +133,9 @@ class Stretch:
 
     def block(self, place: int) -> Values:
         """Values at a place of the layout, (windows, components)."""
-        row = self.db.execute("SELECT data FROM blocks WHERE stretch = ? AND place = ?", (self.id, int(place)))
+        kept = self.db.select("blocks", "WHERE stretch = ? AND place = ?", (self.id, int(place)))
         width = int(self.layout.widths[place])
-        return np.frombuffer(row.fetchone()[0], "<f8" if width == 1 else "<f4").reshape(len(self.seqs), width)
+        return np.frombuffer(kept[0][2], "<f8" if width == 1 else "<f4").reshape(len(self.seqs), width)
 
     def summary(self, kind: Kind) -> Floats:
         """Mean, lowest or highest number of the components, (places, windows); NaN where there is no number."""
@@ -147,23 +149,19 @@ class Stretch:
         return None if data is None else np.frombuffer(data, "<i4").reshape(-1, len(self.seqs)).astype(np.int64)
 
     def _summary(self, kind: str) -> bytes | None:
-        row = self.db.execute("SELECT data FROM summaries WHERE stretch = ? AND kind = ?", (self.id, kind)).fetchone()
-        return None if row is None else row[0]
+        kept = self.db.select("summaries", "WHERE stretch = ? AND kind = ?", (self.id, kind))
+        return kept[0][2] if kept else None
 
 
 def store(db: sqlite3.Connection, signal: int, layout: int, part: Slices) -> None:
     """Write a part as a stretch; the transaction is the caller's."""
     seqs, steps = (numbers.astype("<i8").tobytes() for numbers in (part.seqs, part.steps))
-    row = (signal, int(part.seqs[-1]), layout, seqs, steps)
-    cursor = db.execute("INSERT INTO stretches (signal, last, layout, seqs, steps) VALUES (?, ?, ?, ?, ?)", row)
-    stretch = cursor.lastrowid
-    blocks = ((stretch, place, part.block(place).tobytes()) for place in range(len(part.layout.sites)))
-    db.executemany("INSERT INTO blocks VALUES (?, ?, ?)", blocks)
+    stretch = int(db.execute("SELECT COALESCE(MAX(id), 0) + 1 FROM stretches").fetchone()[0])
+    insert(db, "stretches", [(stretch, signal, int(part.seqs[-1]), layout, seqs, steps)])
+    insert(db, "blocks", ((stretch, place, part.block(place).tobytes()) for place in range(len(part.layout.sites))))
     kinds = KINDS if len(part.layout.vectors) else KINDS[:1]
-    summaries: list[tuple[int | None, str, bytes]] = [
-        (stretch, kind, part.summary(kind).astype("<f4").tobytes()) for kind in kinds
-    ]
+    summaries: list[tuple[Value, ...]] = [(stretch, kind, part.summary(kind).astype("<f4").tobytes()) for kind in kinds]
     nans = part.nans()
     if nans is not None:
         summaries.append((stretch, "nans", nans.astype("<i4").tobytes()))
-    db.executemany("INSERT INTO summaries VALUES (?, ?, ?)", summaries)
+    insert(db, "summaries", summaries)

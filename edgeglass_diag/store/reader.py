@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeglass_diag.folders import VERSION, is_alive, rank_folders, read_header
+from edgeglass_diag.folders import rank_folders, read_header
 from edgeglass_diag.ranks import merge_findings
-from edgeglass_diag.records import ConfiguredRule, Finding, ParameterOrigin, Reading, RunStatus, Site, UsageError
-from edgeglass_diag.signals import Signal, find
-from edgeglass_diag.store import earlier_versions, frames, rows
+from edgeglass_diag.records import (
+    ConfiguredRule,
+    Finding,
+    ParameterOrigin,
+    RecordState,
+    RunStatus,
+    Site,
+    UsageError,
+)
+from edgeglass_diag.store import earlier_versions, frames, rows, standing
+from edgeglass_diag.store.database import Database
 from edgeglass_diag.store.embeddings import read_embeddings, snapshot_steps
-from edgeglass_diag.store.gather import parts_of, signals_of, site_ids, site_names
-from edgeglass_diag.store.matrix import Component, Matrix, check_bins, check_component, over_heads, over_sites
-from edgeglass_diag.store.parts import Part
-from edgeglass_diag.store.schema import open_store, snapshot
+from edgeglass_diag.store.stored_signals import StoredSignals
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,17 +28,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from plotly.graph_objects import Figure
 
+UNSEALED = (1, 2, 3)
+"""Versions whose rows have no checksums."""
+
 
 def load(path: str | Path) -> Run:
     """Open a run directory for reading.
 
     Raises:
-        UsageError: when there is no such folder, or it is not a run of this tool.
+        UsageError: when there is no such folder, it is not a run of this tool, or what stands in it is damaged.
     """
     return Run(Path(path))
 
 
-class Run:
+class Run(StoredSignals):
     """A run directory opened for reading, also while it is being written.
 
     Where several processes trained, each has a store of its own. What is read here is the main process's, or that
@@ -42,13 +49,16 @@ class Run:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
         self.header = read_header(folder)
         self._others: dict[int, Run] = {}
         launched = {} if "rank" in self.header else rank_folders(folder)
         self._place = next(iter(launched.values()), folder)
-        self._db = open_store(self._place)
-        self._translate = rows if self.header["version"] == VERSION else earlier_versions
+        own = read_header(self._place)
+        version = int(own["version"])
+        self._translate = earlier_versions if version in earlier_versions.VERSIONS else rows
+        live = standing.status_of(self._place, own) == RunStatus.RUNNING
+        db = Database(self._place, live=live, sealed=version not in UNSEALED, crc=own.get("store_crc32"))
+        super().__init__(folder, db)
 
     def __enter__(self) -> Run:
         return self
@@ -79,9 +89,13 @@ class Run:
     @property
     def status(self) -> RunStatus:
         """How the run stands; failed too where its process died without noting its end."""
-        status = RunStatus(self.header["status"])
-        died = status == RunStatus.RUNNING and not is_alive(int(self.header["pid"]))
-        return RunStatus.FAILED if died else status
+        return standing.status_of(self.folder, self.header)
+
+    @property
+    def record(self) -> RecordState:
+        """How much of the training the record holds, and what was lost, of this rank."""
+        known = standing.record_of(self._place)
+        return known or RecordState(taken=self.last_step + 1, recorded=self.windows)
 
     @property
     def result(self) -> dict[str, Any]:
@@ -89,25 +103,25 @@ class Run:
         return dict(self.header.get("result", {}))
 
     @property
-    def last_step(self) -> int:
-        """The last recorded step, -1 when there is none."""
-        row = self._db.execute("SELECT MAX(step) FROM windows").fetchone()
-        return -1 if row[0] is None else int(row[0])
-
-    @property
-    def windows(self) -> int:
-        """How many windows were recorded."""
-        return int(self._db.execute("SELECT COUNT(*) FROM windows").fetchone()[0])
-
-    @property
     def findings(self) -> list[Finding]:
         """All findings of all ranks, worst first, causes before what follows from them, then by step."""
-        found = merge_findings({rank: run._own_findings() for rank, run in self.ranks.items()})
+        ranks = self.ranks
+        found = merge_findings({rank: run._own_findings() for rank, run in ranks.items()})
+        missing = standing.missing_ranks([self.header, *(run.header for run in ranks.values())], ranks.keys())
+        if missing and self.status != RunStatus.RUNNING:
+            found += self._of_the_record(RecordState(missing_ranks=missing))
         return sorted(found, key=lambda f: (-f.severity.rank, f.because_of is not None, f.step))
 
     def _own_findings(self) -> list[Finding]:
-        kept = self._db.execute("SELECT record FROM findings ORDER BY id").fetchall()
-        return [self._translate.finding(record) for (record,) in kept]
+        with self._db.readable():
+            kept = [self._translate.finding(record) for *_, record in self._db.select("findings", "ORDER BY id")]
+            return kept + self._of_the_record(self.record)
+
+    def _of_the_record(self, record: RecordState) -> list[Finding]:
+        """Return what is wrong with the record itself, of which the store has facts and no findings."""
+        from edgeglass_diag.rules.record_health import RECORD_RULES, record_findings
+
+        return record_findings((rule() for rule in RECORD_RULES if rule.code in self.rules), record, self.sites)
 
     @cached_property
     def rules(self) -> dict[str, ConfiguredRule]:
@@ -117,7 +131,8 @@ class Run:
         """
         header = self.header | read_header(self._place)
         if "rules" in header:
-            return rows.rules(header["rules"])
+            with self._db.readable():
+                return rows.rules(header["rules"])
         from edgeglass_diag.rules import CATALOGUE
 
         return {code: rule().configured() for rule in CATALOGUE for code in (rule.code, *rule.aliases)}
@@ -125,39 +140,15 @@ class Run:
     @property
     def sites(self) -> list[Site]:
         """All sites in their order of first execution."""
-        kept = self._db.execute("SELECT * FROM sites ORDER BY position, path").fetchall()
-        return [self._translate.site(*row) for row in kept]
+        with self._db.readable():
+            kept = self._db.select("sites", "ORDER BY position, path", columns=self._translate.SITES)
+            return [self._translate.site(*row) for row in kept]
 
     @property
     def origins(self) -> list[ParameterOrigin]:
         """Where each parameter's initial value comes from, as far as it was seen."""
-        kept = self._db.execute("SELECT name, shape, std, writes FROM origins ORDER BY rowid").fetchall()
-        return [rows.origin(*row) for row in kept]
-
-    @property
-    def signals(self) -> list[Signal]:
-        """All recorded signals by their paths of today; names that no signal of this version has are left out."""
-        return signals_of(self._db)
-
-    def readings(self, signal: str, *, site: str | None = None, after: int = 0) -> list[tuple[int, Reading]]:
-        """Readings of one signal with their rows, by step; only those with a row above ``after``.
-
-        The row is the number of the write: it rises with each, what was written together shares it, and
-        it stays with a reading for ever. A signal that the run has not recorded has none.
-
-        Raises:
-            UsageError: for a path that is none of a signal.
-        """
-        named = find(signal)
-        with snapshot(self._db):
-            wanted = None if site is None else site_ids(self._db, [site]).values()
-            found = frames.windows(parts_of(self._db, named, after=after), wanted, after)
-            names = {number: site for number in wanted} if site is not None and wanted else site_names(self._db)
-        return [
-            (seq, Reading(step, names[number], named, values))
-            for step, seq, entries in found
-            for number, values in entries
-        ]
+        with self._db.readable():
+            return [rows.origin(*row) for row in self._db.select("origins", "ORDER BY rowid")]
 
     def frame(self, signal: str, *, site: str | None = None) -> pd.DataFrame:
         """Readings of one signal as a frame with columns step, site, component, value; rank first where several are.
@@ -168,65 +159,9 @@ class Run:
             UsageError: for a signal that this run has not recorded.
         """
         ranks = self.ranks
-        named = self._recorded(signal, ranks.values())
-        by_rank = {rank: run._own_frame(named, site) for rank, run in ranks.items()}
+        named = self.recorded(signal, ranks.values())
+        by_rank = {rank: run.table_of(named, site) for rank, run in ranks.items()}
         return frames.merged(by_rank, named, next(iter(ranks.values())).sites)
-
-    def _own_frame(self, signal: Signal, site: str | None) -> pd.DataFrame:
-        with snapshot(self._db):
-            wanted = None if site is None else site_ids(self._db, [site]).values()
-            return frames.table(parts_of(self._db, signal), wanted, site_names(self._db))
-
-    def matrix(
-        self,
-        signal: str,
-        *,
-        bins: int = 600,
-        component: Component = "mean",
-        sites: Sequence[str] | None = None,
-        after: int = 0,
-    ) -> Matrix:
-        """A signal over sites and steps in at most ``bins`` columns, for a heatmap.
-
-        No extreme is lost: a cell has the lowest and the highest of what is drawn of each step. Where there are at
-        most ``bins`` steps, each has a column of its own. Of several ranks it is the lowest's.
-
-        Args:
-            signal: path of a signal, as ``attention/entropy``.
-            bins: most columns.
-            component: what is drawn of the heads of a step: their ``mean``, ``min`` or ``max``, or one head by number.
-            sites: rows and their order; all that have readings where None. One without readings is a row of count 0.
-            after: leave out rows up to this one, the ``last_row`` of an earlier matrix.
-
-        Raises:
-            UsageError: for a signal that this run has not recorded, and other values of bins and component.
-        """
-        check_bins(bins)
-        check_component(component)
-        with snapshot(self._db):
-            parts = parts_of(self._db, self._recorded(signal, [self]), after=after)
-            names = self._in_order(parts) if sites is None else list(dict.fromkeys(sites))
-            ids = site_ids(self._db, names)
-            wanted = [ids.get(name, -1) for name in names]
-            columns, grid = over_sites(parts, wanted, bins, component, after)
-        last_row = max((int(part.seqs[-1]) for part in parts), default=after)
-        last_step = int(columns.steps[-1]) if columns.count else -1
-        return Matrix(names, columns.edges, grid.low, grid.high, grid.nans, grid.count, last_row, last_step)
-
-    def heads(self, signal: str, site: str, *, bins: int = 600, after: int = 0) -> pd.DataFrame:
-        """The history of each component of a site: a frame with columns step, component, low, high and nans.
-
-        Steps are first steps of at most ``bins`` columns as in ``matrix``; ``low`` and ``high`` are NaN where there
-        are none but ``nans`` NaN.
-
-        Raises:
-            UsageError: for a signal that this run has not recorded, and bins below 1.
-        """
-        check_bins(bins)
-        with snapshot(self._db):
-            parts = parts_of(self._db, self._recorded(signal, [self]), after=after)
-            columns, grid = over_heads(parts, site_ids(self._db, [site]).get(site, -1), bins, after)
-        return frames.cells(columns.edges, grid)
 
     def embedding_steps(self) -> list[int]:
         """The steps at whose end embeddings were kept, in rising order."""
@@ -261,18 +196,3 @@ class Run:
             return figure_of(self, name, site=site, step=step, dark=dark)
         except ValueError as error:
             raise UsageError(str(error)) from error
-
-    def _recorded(self, path: str, runs: Iterable[Run]) -> Signal:
-        """Return the signal with this path, which one of the runs must have recorded."""
-        signal = find(path)
-        known = sorted({name for run in runs for name in run.signals})
-        if signal not in known:
-            raise UsageError(f"{self.folder} has not recorded {path!r}; it has: {', '.join(known) or 'none'}")
-        return signal
-
-    def _in_order(self, parts: Sequence[Part]) -> list[str]:
-        """Sites of the parts in order of first execution, others behind."""
-        names = site_names(self._db)
-        found = dict.fromkeys(names[number] for part in parts for number in part.layout.sites.tolist())
-        order = dict(self._db.execute("SELECT path, MIN(position) FROM sites GROUP BY path"))
-        return sorted(found, key=lambda name: order.get(name, len(order) + len(found)))

@@ -17,6 +17,10 @@ from edgeglass_diag.records import (
     SourceLine,
 )
 from edgeglass_diag.sites import Coverage, Kind, restored
+from edgeglass_diag.store.schema import COLUMNS
+
+SITES = COLUMNS["sites"]
+"""Columns of the table of sites."""
 
 
 def site(path: str, kind: str, order: int, parents: str, coverage: str, detail: str, facts: str) -> Site:

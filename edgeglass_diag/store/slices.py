@@ -10,21 +10,30 @@ import numpy as np
 from edgeglass_diag.records import Reading
 from edgeglass_diag.store.compaction import Compactor
 from edgeglass_diag.store.layouts import Layout, pack
+from edgeglass_diag.store.schema import insert
 
 
 class Slices:
     """The names, layouts and the running number of one store that is written.
 
     Args:
-        db: the open store; transactions are the caller's.
+        db: the open store; transactions are the caller's. After one that was rolled back, make another of these.
     """
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self._ids: dict[tuple[str, str], int] = {}
-        self._layout_ids: dict[tuple[tuple[int, int], ...], int] = {}
-        self._layouts: dict[int, Layout] = {}
-        self._seq = 0
+        self._ids: dict[str, dict[str, int]] = {
+            table: {name: int(number) for number, name in db.execute(f"SELECT id, name FROM {table}")}
+            for table in ("names", "signals")
+        }
+        self._layouts = {
+            int(number): Layout.parse(kept) for number, kept in db.execute("SELECT id, entries FROM layouts")
+        }
+        self._layout_ids = {layout.key: number for number, layout in self._layouts.items()}
+        self._seq = max(
+            int(db.execute(query).fetchone()[0])
+            for query in ("SELECT COALESCE(MAX(seq), 0) FROM slices", "SELECT COALESCE(MAX(last), 0) FROM stretches")
+        )
         self._compactor = Compactor(db, self._layouts.__getitem__)
 
     def compact(self) -> None:
@@ -39,23 +48,23 @@ class Slices:
             slices.setdefault((reading.signal, reading.step), []).append(reading)
         for (signal, step), group in slices.items():
             number, layout = self._id("signals", signal), self._layout(group)
-            self._db.execute(
-                "INSERT INTO slices (signal, seq, step, layout, data) VALUES (?, ?, ?, ?, ?)",
-                (number, self._seq, step, layout, pack(group)),
-            )
+            insert(self._db, "slices", [(number, self._seq, step, layout, pack(group))])
             self._compactor.add(number, self._layouts[layout].values)
 
     def _id(self, table: str, name: str) -> int:
-        if (table, name) not in self._ids:
-            cursor = self._db.execute(f"INSERT INTO {table} (name) VALUES (?)", (name,))
-            self._ids[table, name] = int(cursor.lastrowid or 0)
-        return self._ids[table, name]
+        known = self._ids[table]
+        number = known.get(name)
+        if number is None:
+            number = known[name] = 1 + len(known)
+            insert(self._db, table, [(number, str(name))])
+        return number
 
     def _layout(self, readings: Sequence[Reading]) -> int:
         key = tuple((self._id("names", reading.site), len(reading.values)) for reading in readings)
-        if key not in self._layout_ids:
+        number = self._layout_ids.get(key)
+        if number is None:
             layout = Layout(*np.array(key, np.int64).T)
-            cursor = self._db.execute("INSERT INTO layouts (entries) VALUES (?)", (layout.as_bytes(),))
-            self._layout_ids[key] = int(cursor.lastrowid or 0)
-            self._layouts[self._layout_ids[key]] = layout
-        return self._layout_ids[key]
+            number = self._layout_ids[key] = 1 + len(self._layout_ids)
+            self._layouts[number] = layout
+            insert(self._db, "layouts", [(number, layout.as_bytes())])
+        return number

@@ -2,109 +2,214 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeglass_diag.folders import FORMAT, VERSION
-from edgeglass_diag.records import Finding, RunStatus, UsageError, Window
-from edgeglass_diag.store.schema import create
+from edgeglass_diag.liveness import ProcessIdentity
+from edgeglass_diag.records import Finding, RecordState, RunStatus, UsageError, Window
+from edgeglass_diag.store.schema import FILE, create, file_checksum, insert, open_for_writing
+from edgeglass_diag.store.state import StateFile
 
 if TYPE_CHECKING:
     from edgeglass_diag.store.embeddings import Embeddings
     from edgeglass_diag.store.slices import Slices
+
+NOT_BEGUN = "the watch was made and never entered"
 
 
 class RunWriter:
     """Creates a run directory and appends to it; to be used by one thread at a time.
 
     Args:
-        folder: of the run.
+        folder: of the run; made absolute at once, as a program may change its working directory.
         name: of the run.
         header: what ``run.json`` says of it besides, ``rules`` among it: each ``ConfiguredRule`` as a dictionary.
+        begun: whether the training runs; if not, the run stands as failed until ``begin``.
 
     Raises:
         UsageError: when ``folder`` exists and is not empty (nothing is ever overwritten) or cannot be written.
     """
 
-    def __init__(self, folder: Path, *, name: str, header: Mapping[str, object]) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, name: str, header: Mapping[str, object], begun: bool = True) -> None:
+        self.folder = folder.absolute()
+        self._db: sqlite3.Connection | None = None
         self._slices: Slices | None = None
+        self._record = RecordState()
+        status = RunStatus.RUNNING if begun else RunStatus.FAILED
+        result = {} if begun else {"result": {"error": NOT_BEGUN}}
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if any(folder.iterdir()):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if any(self.folder.iterdir()):
                 raise UsageError(f"{folder} is not empty: a run needs a new folder, and nothing is overwritten")
             self._header = {
                 "format": FORMAT, "version": VERSION, "name": name, "created": time.time(), "pid": os.getpid(),
-                "status": RunStatus.RUNNING, **header,
+                "process": ProcessIdentity.own().as_facts(), "status": status, **result, **header,
             }  # fmt: skip
-            self._db = create(folder)
+            create(self.folder)
+            self._state = StateFile(self.folder)
+            self._state.write(status, self._record)
             self._write_header()  # last: a folder with a header is a run that can be read
         except OSError as error:
             raise UsageError(f"cannot write a run to {folder}: {error.strerror or error}") from error
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             raise UsageError(f"cannot write a run to {folder}: {error}") from error
 
-    def _write_header(self) -> None:
-        temporary = self.folder / "run.json.tmp"
-        temporary.write_text(json.dumps(self._header, indent=1, default=str), encoding="utf-8")
-        temporary.replace(self.folder / "run.json")
+    @property
+    def has_ended(self) -> bool:
+        """Return whether ``finish`` was called."""
+        return "ended" in self._header
 
-    def write(self, window: Window, findings: Iterable[Finding] = ()) -> None:
-        """Append a window and the findings it led to in one transaction."""
-        slices = self._begun()
-        with self._db:
-            self._db.execute("INSERT OR REPLACE INTO windows VALUES (?, ?)", (window.step, time.time()))
-            slices.write(window.readings)
-            self._db.executemany(
-                "INSERT OR REPLACE INTO sites VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (s.path, s.kind, s.order, json.dumps(s.parents), s.coverage, s.detail, json.dumps(s.facts))
-                    for s in window.sites
-                ],
-            )
-            self._db.executemany(
-                "INSERT OR REPLACE INTO origins VALUES (?, ?, ?, ?)",
-                [
-                    (o.name, json.dumps(o.shape), o.std, json.dumps([asdict(w) for w in o.writes]))
-                    for o in window.origins
-                ],
-            )
-            self._db.executemany(
-                "INSERT INTO findings (code, site, record) VALUES (?, ?, ?) "
-                "ON CONFLICT (code, site) DO UPDATE SET record = excluded.record",
-                [(f.code, f.site, json.dumps(asdict(f), default=str)) for f in findings],
-            )
+    def begin(self) -> None:
+        """Note that the training runs.
+
+        Raises:
+            OSError: if it cannot be noted.
+        """
+        self._header["status"] = RunStatus.RUNNING
+        self._header.pop("result", None)
+        self._state.write(RunStatus.RUNNING, self._record)
+        self._write_header()
+
+    def write(self, window: Window, findings: Iterable[Finding] = (), *, earlier: Sequence[Window] = ()) -> None:
+        """Append a window and all findings so far in one transaction.
+
+        Args:
+            window: the newest.
+            findings: all so far.
+            earlier: windows before it that are not written yet.
+
+        Raises:
+            OSError: if the run folder was removed or moved, or something in it cannot be written.
+            sqlite3.Error: if the store cannot be written. Both may be tried again.
+        """
+        if not self._state.is_in_place:
+            raise FileNotFoundError(errno.ENOENT, "the run folder was removed or moved", str(self.folder))
+        try:
+            if self._db is None:
+                self._db = open_for_writing(self.folder)
+            self._db.execute("BEGIN IMMEDIATE")
+            slices = self._begun(self._db)
+            for each in (*earlier, window):
+                _write_window(self._db, slices, each)
+            _write_findings(self._db, findings)
             slices.compact()
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._close_store()  # which rolls back; what is in memory of the store is forgotten with it
+            raise
 
-    def _begun(self) -> Slices:
+    def _begun(self, db: sqlite3.Connection) -> Slices:
         """Made with the first window: a program decides itself when NumPy is imported, and in which environment."""
         from edgeglass_diag.store.slices import Slices
 
-        self._slices = self._slices or Slices(self._db)
+        self._slices = self._slices or Slices(db)
         return self._slices
 
     def write_embeddings(self, step: int, image: Embeddings, text: Embeddings) -> None:
-        """Keep the embeddings of the pairs of a step, (pairs, dims) each."""
+        """Keep the embeddings of the pairs of a step, (pairs, dims) each.
+
+        Raises:
+            OSError: if they cannot be written.
+        """
         from edgeglass_diag.store.embeddings import write_embeddings
 
         write_embeddings(self.folder, step, image, text)
 
     def note(self, facts: Mapping[str, object]) -> None:
-        """Add facts to ``run.json`` that were not known at the beginning."""
+        """Add facts to ``run.json`` that were not known at the beginning.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
         self._header |= facts
         self._write_header()
 
-    def finish(self, status: RunStatus, result: Mapping[str, object]) -> None:
-        """Close the store and note how the run ended: ``finished``, ``stopped`` or ``failed``; said once."""
-        if "ended" in self._header:
+    def note_state(self, status: RunStatus, record: RecordState) -> None:
+        """Note how the record stands, which is a sign of life as well.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        self._record = record
+        self._state.write(status, record)
+
+    def finish(self, status: RunStatus, result: Mapping[str, object], record: RecordState | None = None) -> None:
+        """Close the store and note how the run ended: ``finished``, ``stopped`` or ``failed``; said once.
+
+        Args:
+            status: how it ended.
+            result: what it reported.
+            record: how the record stands; as noted last if None.
+
+        Raises:
+            OSError: if that cannot be noted; each of the files is tried.
+        """
+        if self.has_ended:
             return
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._db.close()
+        self._close_store()
         self._header |= {"status": status, "ended": time.time(), "result": dict(result)}
-        self._write_header()
+        with ExitStack() as last:  # each of them is tried, and then the error raised
+            last.callback(self._state.close)
+            last.callback(self._write_header)
+            last.callback(self._state.write, status, record or self._record)
+            self._remove_journal()
+            self._header["store_crc32"] = file_checksum(self.folder / FILE)
+
+    def _write_header(self) -> None:
+        temporary = self.folder / "run.json.tmp"
+        try:
+            temporary.write_text(json.dumps(self._header, indent=1, default=str), encoding="utf-8")
+            temporary.replace(self.folder / "run.json")
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    def _remove_journal(self) -> None:
+        """Remove the journal, which is empty unless a transaction was cut off: then it puts the store right."""
+        journal = self.folder / f"{FILE}-journal"
+        if journal.is_file() and not journal.stat().st_size:
+            journal.unlink()
+
+    def _close_store(self) -> None:
+        db, self._db, self._slices = self._db, None, None
+        if db is not None:
+            db.close()
+
+
+def _write_window(db: sqlite3.Connection, slices: Slices, window: Window) -> None:
+    insert(db, "windows", [(window.step, time.time())])
+    slices.write(window.readings)
+    insert(
+        db,
+        "sites",
+        (
+            (s.path, str(s.kind), s.order, json.dumps(s.parents), str(s.coverage), s.detail, json.dumps(s.facts))
+            for s in window.sites
+        ),
+    )
+    insert(
+        db,
+        "origins",
+        (
+            (o.name, json.dumps(o.shape), float(o.std), json.dumps([asdict(w) for w in o.writes]))
+            for o in window.origins
+        ),
+    )
+
+
+def _write_findings(db: sqlite3.Connection, findings: Iterable[Finding]) -> None:
+    insert(
+        db,
+        "findings",
+        ((f.code, f.site, json.dumps(asdict(f), default=str)) for f in findings),
+        conflict="ON CONFLICT (code, site) DO UPDATE SET record = excluded.record, crc = excluded.crc",
+    )

@@ -12,6 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from edgeglass_diag.user_input.files import is_file, nothing_at, parsing
+from edgeglass_diag.user_input.json_text import parse_json
+
 
 def save_checkpoint(file: Path, model: nn.Module, optimizer: Optimizer, *, step: int, recipe: dict[str, Any]) -> None:
     """Write the state after ``step`` optimizer steps; the file is replaced atomically."""
@@ -32,18 +35,14 @@ def read_checkpoint(file: Path) -> tuple[dict[str, Tensor], int, dict[str, Any]]
     Raises:
         ValueError: if the file is missing or is not a checkpoint of this training loop.
     """
-    if not file.is_file():
-        raise ValueError(f"no such checkpoint: {file}")
-    try:
-        with safe_open(file, framework="pt") as opened:
-            metadata = opened.metadata() or {}
-            return (
-                {name: opened.get_tensor(name) for name in opened.keys()},  # noqa: SIM118
-                int(metadata["step"]),
-                json.loads(metadata["recipe"]),
-            )
-    except Exception as error:
-        raise ValueError(f"{file} is not a checkpoint of this training loop ({error})") from error
+    if not is_file(file):
+        raise nothing_at(file, "checkpoint")
+    with parsing(file, "a checkpoint of this training loop"), safe_open(file, framework="pt") as opened:
+        metadata = opened.metadata() or {}
+        recipe = parse_json(metadata["recipe"], f"{file}: recipe")
+        if not isinstance(recipe, dict):
+            raise ValueError(f"a recipe that is no mapping but {type(recipe).__name__}")
+        return {name: opened.get_tensor(name) for name in opened.keys()}, int(metadata["step"]), recipe  # noqa: SIM118
 
 
 def restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: Optimizer | None = None) -> None:

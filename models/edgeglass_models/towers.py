@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from edgeglass_diag.user_input.files import is_file, is_folder
 from edgeglass_models.tiny_clip import WEIGHTS
 from edgeglass_models.torchvision_operators import define_missing_operators
 
@@ -152,7 +153,7 @@ def _folder(model: str) -> Path | None:
         return WEIGHTS
     if model.startswith(_LOCAL):
         return Path(model.removeprefix(_LOCAL))
-    return Path(model) if Path(model).is_dir() else None
+    return Path(model) if is_folder(Path(model)) else None
 
 
 def _check_architecture(model: str) -> None:
@@ -164,7 +165,7 @@ def _check_architecture(model: str) -> None:
 
 def _check_pretrained(model: str, pretrained: str) -> None:
     tags = open_clip.list_pretrained_tags_by_model(model)
-    if pretrained not in tags and not Path(pretrained).is_file():
+    if pretrained not in tags and not is_file(Path(pretrained)):
         close = _close(pretrained, tags) or f" (known tags: {', '.join(tags) or 'none'})"
         raise ValueError(f"pretrained: expected a tag of {model} or a file of weights; got {pretrained!r}{close}")
 

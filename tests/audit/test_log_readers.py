@@ -37,7 +37,7 @@ def test_csv_with_absent_cells(tmp_path):
         ("a.json", '{"loss": 1}\n{"loss": 2}', r"a\.json:2: .*name it \*\.jsonl"),
         ("a.json", '{"words": "only"}', r"a\.json: expected records, columns or named histories with numbers"),
         ("a.jsonl", '{"loss": 1}\n[2]\n', r"a\.jsonl:2: expected a JSON object, got list"),
-        ("a.jsonl", '{"loss": 1}\nloss\n{"loss": 2}\n', r"a\.jsonl:2: expected a JSON object, got Expecting value"),
+        ("a.jsonl", '{"loss": 1}\nloss\n{"loss": 2}\n', r"a\.jsonl:2: expected JSON, got Expecting value"),
         ("a.jsonl", "", r"a\.jsonl: expected one JSON object on each line, got an empty file"),
         ("a.txt", "loss", r"a\.txt: expected CSV or TSV, JSON, .*got a file named 'a\.txt'"),
         (
@@ -56,7 +56,7 @@ def test_a_bad_file_is_named_with_its_place(tmp_path, name, content, said):
 
 def test_bytes_that_are_no_text_and_files_that_are_not(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00loss")
-    with pytest.raises(UsageError, match=r"a\.csv cannot be read"):
+    with pytest.raises(UsageError, match=r"a\.csv: expected text in UTF-8, or in UTF-16 with a byte order mark, got"):
         read(tmp_path / "a.csv")
     with pytest.raises(UsageError, match="no such file"):
         read(tmp_path / "none.csv")

@@ -98,7 +98,7 @@ def test_a_changed_picture_is_never_served_from_the_cache(command, run, scenes):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"data": Path("gone.csv")}, "^gone.csv: no such file or folder$"),
+        ({"data": Path("gone.csv")}, "^no such file or folder: gone.csv$"),
         ({"settings": ["optim.lr=1"]}, "^--set optim.lr=1: only settings of data can be changed for a trained model$"),
         ({"settings": ["data.image_colum=x"]}, "unknown key 'data.image_colum'; did you mean 'image_column'"),
         ({"split": "dev"}, "^split: expected one of train, val, test, all, got 'dev'$"),

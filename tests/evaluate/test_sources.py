@@ -123,7 +123,7 @@ ROWS = [[1.0, 2.0], [3.0, 4.0]]
 @pytest.mark.parametrize(
     ("name", "make", "message"),
     [
-        ("x.npy", bombed, "allow_pickle=False"),
+        ("x.npy", bombed, "Python objects in dtype"),
         ("x.npy", plain_pickle, "magic string"),
         ("x.npz", bombed_npz, "allow_pickle=False"),
         ("x.npy", lambda p: p.write_bytes(b""), "x.npy: "),
@@ -151,7 +151,7 @@ ROWS = [[1.0, 2.0], [3.0, 4.0]]
         ("x.npz", arrays(image=ONES, text=ONES, image_index=[0.0, 1, 2]), "one integer for each.*got float64"),
         ("x.npz", arrays(image=ONES, text=ONES, image_index=[0, 1, 3]), "expected 0 to 2, got 0 to 3"),
         ("x.npz", arrays(image=ONES[0], text=ONES[0]), r"image: expected floats.*got float32 of shape \(2,\)"),
-        ("x.npz", arrays(image=np.float32(1), text=np.float32(1)), r"image: expected floats.*of shape \(1,\)"),
+        ("x.npz", arrays(image=np.float32(1), text=np.float32(1)), r"image: expected floats.*of shape \(\)"),
         ("x.safetensors", lambda p: save_file({"image": torch.ones(1, 1)}, p), "has no 'text'"),
         ("x.parquet", arrow(image=ROWS), "has no 'text'"),
         ("x.parquet", arrow(image=[1.0], text=[2.0]), "image: expected a column of lists of floats, got double"),
@@ -161,7 +161,11 @@ ROWS = [[1.0, 2.0], [3.0, 4.0]]
             arrow(image=ROWS, text=[[1.0, 2.0], None]),
             "text: expected a list in each row, got none in 1 of 2",
         ),
-        ("x.parquet", arrow(image=ROWS, text=ROWS, image_index=[1, None]), "an integer in each row, got float64"),
+        (
+            "x.parquet",
+            arrow(image=ROWS, text=ROWS, image_index=[1, None]),
+            "an integer in each row, got int64 and none in 1 rows",
+        ),
         ("x.npz", lambda p: None, "no such file"),
     ],
 )
@@ -175,5 +179,5 @@ def test_unusable_files_raise_one_line(tmp_path, name, make, message):
 
 def test_an_unreadable_safetensors_is_refused(tmp_path):
     (tmp_path / "x.safetensors").write_bytes(b"none")
-    with pytest.raises(UsageError, match=r"unreadable safetensors: .*x\.safetensors"):
+    with pytest.raises(UsageError, match=r"x\.safetensors: expected safetensors, got: "):
         holds_embeddings(tmp_path / "x.safetensors")

@@ -116,7 +116,7 @@ def test_configuration_selects_ignores_and_sets_thresholds(tmp_path):
     ("table", "message"),
     [
         ({"selct": []}, "unknown key 'selct'; did you mean 'select'?"),
-        ({"select": ["EG9"]}, "no rule has a code that begins with 'EG9'"),
+        ({"select": ["EG98"]}, "no rule has a code that begins with 'EG98'"),
         ({"EG202": {"ration": 1}}, "no threshold 'ration'; it has: learned, ratio, steps, windows"),
         ({"EG202": {"ratio": "x"}}, "ratio: expected a number, got 'x'"),
         ({"select": "EG1"}, "expected a list of codes, got 'EG1'"),

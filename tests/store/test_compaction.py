@@ -36,7 +36,7 @@ def written(folder, windows, *, every):
 
 
 def count(run, table):
-    return run._db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
+    return run._db.rows(f"SELECT COUNT(*) FROM {table}")[0][0]
 
 
 @given(windows=histories(), every=st.sampled_from([2, 3, 5, 10**6]), after=st.integers(0, 16))
@@ -179,7 +179,7 @@ def test_a_long_run_is_stretches_and_few_slices_and_no_window_pays_for_all_signa
         assert max(b - a for a, b in pairwise(made)) == 1
         assert count(run, "stretches") == 80
         assert count(run, "slices") == 620 * 40 - sum(
-            len(seqs) // 8 for (seqs,) in run._db.execute("SELECT seqs FROM stretches")
+            len(seqs) // 8 for (seqs,) in run._db.rows("SELECT seqs FROM stretches")
         )
     writer.finish("finished", {})
 
@@ -190,7 +190,7 @@ def test_wide_signals_make_shorter_stretches(tmp_path, monkeypatch):
     for step in range(40):
         writer.write(Window(step, tuple(Reading(step, f"w{i}", X, (1.0,)) for i in range(50))))
     with load(tmp_path / "run") as run:
-        lengths = [len(seqs) // 8 for (seqs,) in run._db.execute("SELECT seqs FROM stretches")]
+        lengths = [len(seqs) // 8 for (seqs,) in run._db.rows("SELECT seqs FROM stretches")]
     assert lengths == [20, 20]
     writer.finish("finished", {})
 

@@ -34,7 +34,13 @@ CREATE TABLE findings (
 class FirstWriter:
     def __init__(self, folder):
         folder.mkdir()
-        header = {"format": "edgeglass-diag run", "version": 1, "name": "old", "created": 0, "pid": os.getpid()}
+        header = {
+            "format": "edgeglass-diag run",
+            "version": 1,
+            "name": "old",
+            "created": time.time(),
+            "pid": os.getpid(),
+        }
         (folder / "run.json").write_text(json.dumps({**header, "status": "running"}))
         self.db = sqlite3.connect(folder / "signals.sqlite")
         self.db.execute("PRAGMA journal_mode=WAL")

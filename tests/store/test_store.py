@@ -77,7 +77,9 @@ def test_everything_comes_back_as_it_was(tmp_path):
         assert run.frame(metric("scalar")).value.tolist() == [0.1, 0.2]
         assert run.sites == SITES
         assert run.origins[0].writes == origins[0].writes
-        assert run.findings == [last]
+        failed, told = run.findings  # EG905 first, as the other follows from EG301
+        assert told == last
+        assert (failed.code, failed.severity) == ("EG905", "warning")  # one of the sites is a part that failed
         assert run.result == {"train_loss": 1.0}
         with pytest.raises(UsageError, match="has not recorded 'loss/total'; it has: metric/heads, metric/inf"):
             run.frame("loss/total")
@@ -136,9 +138,13 @@ def test_runs_are_found_to_the_second_level_and_foreign_folders_left_out(tmp_pat
         ("[]", "is not of the format"),
         (
             '{"format": "edgeglass-diag run", "version": 99}',
-            "has version 99; this edgeglass-diag reads versions 1, 2, 3",
+            "has version 99; this edgeglass-diag reads versions 1, 2, 3, 4",
         ),
-        ('{"format": "edgeglass-diag run", "version": 1}', "has no signals.sqlite"),
+        ('{"format": "edgeglass-diag run", "version": 1}', "name: Field required"),
+        (
+            '{"format": "edgeglass-diag run", "version": 1, "name": "r", "pid": 1, "status": "failed"}',
+            "has no signals.sqlite",
+        ),
     ],
 )
 def test_foreign_folders_are_refused_in_one_line(tmp_path, content, message):
@@ -151,7 +157,7 @@ def test_foreign_folders_are_refused_in_one_line(tmp_path, content, message):
 def test_a_broken_database_is_refused(tmp_path):
     RunWriter(tmp_path / "run", name="r", header={}).finish("finished", {})
     (tmp_path / "run" / "signals.sqlite").write_bytes(b"no database" * 500)
-    with pytest.raises(UsageError, match="cannot be read as a store of signals"):
+    with pytest.raises(UsageError, match="is damaged: it was changed after the run had ended"):
         load(tmp_path / "run")
 
 

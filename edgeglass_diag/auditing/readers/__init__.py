@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeglass_diag.auditing.logged import Logged
+from edgeglass_diag.auditing.readers.tree import UnusableLogError
 from edgeglass_diag.records import UsageError
+from edgeglass_diag.user_input.files import exists, is_file, is_folder, nothing_at
 
 _FORMATS = (
     "CSV or TSV, JSON, JSONL, a TensorBoard event file (*tfevents*), a W&B offline log (run-*.wandb), a run folder, "
@@ -19,12 +21,14 @@ def read(path: Path) -> list[Logged]:
     Raises:
         UsageError: that names file, place, what was expected and what came.
     """
-    if not path.exists():
-        raise UsageError(f"no such file: {path}")
+    if not exists(path):
+        raise nothing_at(path, "file")
     try:
-        return _folder(path) if path.is_dir() else _file(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read ({error}); expected {_FORMATS}") from error
+        return _folder(path) if is_folder(path) else _file(path)
+    except UnusableLogError as error:
+        raise UsageError(f"{path}: {error}") from None
+    except OSError as error:  # of a folder that cannot be listed
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}; expected {_FORMATS}") from error
 
 
 def _file(path: Path) -> list[Logged]:
@@ -48,7 +52,7 @@ def _file(path: Path) -> list[Logged]:
 
 
 def _folder(path: Path) -> list[Logged]:
-    if (path / "run.json").is_file():
+    if is_file(path / "run.json"):
         from edgeglass_diag.auditing.readers.runs import read_run
 
         return [read_run(path)]

@@ -10,6 +10,7 @@ from edgeglass_diag.auditing.readers.tree import flat, table_of
 from edgeglass_diag.signals import METRIC
 from edgeglass_diag.signals.embeddings import EMBEDDING_SCALE
 from edgeglass_diag.signals.parameters import OPTIMIZER_LR
+from edgeglass_diag.user_input.files import is_file
 
 
 def read_run(folder: Path) -> Logged:
@@ -19,7 +20,7 @@ def read_run(folder: Path) -> Logged:
     tables: list[Table] = []
     notes: tuple[str, ...] = ()
     with load(folder) as run:
-        if (folder / "history.jsonl").is_file():
+        if is_file(folder / "history.jsonl"):
             written = read_jsonl(folder / "history.jsonl")[0]
             tables += written.tables
             notes = written.notes

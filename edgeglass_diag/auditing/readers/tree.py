@@ -8,6 +8,7 @@ from typing import Any
 
 from edgeglass_diag.auditing.columns import SPLITS, Role, recognise
 from edgeglass_diag.auditing.logged import Logged, Table
+from edgeglass_diag.user_input.limits import CELLS, COLUMNS, SHOWN
 
 SETTINGS = {"config", "settings", "hparams", "hyperparameters", "args", "params", "arguments", "configuration"}
 _PARTS = {
@@ -19,22 +20,42 @@ _ENDS = ("last", "end", "final")
 _COUNTS = ("steps", "count", "n", "length", "len")
 
 
+class UnusableLogError(ValueError):
+    """What a log holds that is not to be used, without the name of its file."""
+
+
 def flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, keys joined by ``/``."""
+    """Nested mappings as one, keys joined by ``/``.
+
+    Raises:
+        UnusableLogError: where two values get one key.
+    """
     found: dict[str, Any] = {}
     for key, value in record.items():
         if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}/")
+            join(found, flat(value, f"{prefix}{key}/"))
         else:
-            found[f"{prefix}{key}"] = value
+            join(found, {f"{prefix}{key}": value})
     return found
+
+
+def join(whole: dict[str, Any], part: Mapping[str, Any]) -> None:
+    """Add a mapping to another.
+
+    Raises:
+        UnusableLogError: for a key that both have, with different values.
+    """
+    for key in whole.keys() & part.keys():
+        if repr(whole[key]) != repr(part[key]):  # NaN is equal to itself here
+            raise UnusableLogError(f"expected one value for {key[:SHOWN]!r}, got two: {whole[key]!r}, {part[key]!r}")
+    whole |= part
 
 
 def number(value: object) -> float | None:
     """A number as float, also one of the names that JSON lacks (NaN, inf); None for anything else."""
     if isinstance(value, bool):
         return None
-    if isinstance(value, (int, float)):
+    if isinstance(value, float | int):
         return float(value)
     if isinstance(value, str) and value.strip().lower() in ("nan", "inf", "-inf", "infinity", "-infinity"):
         return float(value)
@@ -42,8 +63,17 @@ def number(value: object) -> float | None:
 
 
 def table_of(name: str, records: Sequence[Mapping[str, Any]]) -> Table:
-    """Records as columns; only what is a number somewhere is kept."""
-    keys = dict.fromkeys(key for record in records for key in record)
+    """Records as columns; only what is a number somewhere is kept.
+
+    Raises:
+        UnusableLogError: for more columns or cells than are read.
+    """
+    keys: dict[str, None] = {}
+    for record in records:
+        keys |= dict.fromkeys(record)
+    if len(keys) > COLUMNS or len(keys) * len(records) > CELLS:
+        words = f"{len(keys)} columns and {len(records)} rows"
+        raise UnusableLogError(f"expected at most {COLUMNS} columns and {CELLS} cells, got {words}")
     columns = {key: tuple(number(record.get(key)) for record in records) for key in keys}
     return Table(name, {key: values for key, values in columns.items() if any(v is not None for v in values)})
 
@@ -89,15 +119,15 @@ def _history(name: str, value: Mapping[str, Any], source: str) -> Logged:
     columns: dict[str, list[Any]] = {}
     for key, item in value.items():
         if isinstance(item, Mapping) and str(key).lower() in SETTINGS:
-            settings |= flat(item)
+            join(settings, flat(item))
         elif isinstance(item, Mapping) and str(key).lower() in SPLITS:
-            columns |= {f"{key}/{k}": v if _is_numbers(v) else [v] for k, v in flat(item).items()}
+            join(columns, {f"{key}/{k}": v if _is_numbers(v) else [v] for k, v in flat(item).items()})
         elif isinstance(item, Mapping):
             tables += _abridged(str(key), item) or _columns(str(key), flat(item))
         elif _is_records(item):
             tables.append(table_of(str(key), [flat(record) for record in item]))
         else:
-            columns[str(key)] = item if _is_numbers(item) else [item]
+            join(columns, {str(key): item if _is_numbers(item) else [item]})
     return Logged(name, source, (*_columns("", columns), *tables), settings)
 
 
@@ -115,7 +145,7 @@ def _columns(name: str, values: Mapping[str, Any]) -> list[Table]:
 def _abridged(name: str, value: Mapping[str, Any]) -> list[Table]:
     """Return a series given by some of its points: ``{"steps": 109, "first": ..., "second": ..., "last": ...}``."""
     role = recognise(re.sub(r"_(of|in|at|over|during)_.*", "", name.lower()))
-    count = next((int(n) for key in _COUNTS if (n := number(value.get(key))) is not None), 0)
+    count = next((int(n) for key in _COUNTS if (n := number(value.get(key))) is not None and abs(n) < 2**53), 0)
     points = {at: v for key, at in _POINTS.items() if (v := number(value.get(key))) is not None}
     ends = [v for key in _ENDS if (v := number(value.get(key))) is not None]
     if not isinstance(role, Role) or not points or not ends or count < 2:

@@ -6,7 +6,6 @@ wandb 0.31 no longer ships a reader of it in Python.
 
 from __future__ import annotations
 
-import json
 import struct
 import zlib
 from collections.abc import Iterator
@@ -14,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from edgeglass_diag.auditing.logged import Logged
-from edgeglass_diag.auditing.readers.tree import flat, table_of
+from edgeglass_diag.auditing.readers.tree import flat, join, table_of
 from edgeglass_diag.records import UsageError
+from edgeglass_diag.user_input.files import parsing, read_bytes
+from edgeglass_diag.user_input.json_text import NoJsonError, parse_json
+from edgeglass_diag.user_input.limits import TABLE_BYTES
 
 _BLOCK = 32768
 _HEADER = struct.Struct("<IHB")
@@ -34,38 +36,38 @@ def read_wandb(path: Path) -> Logged:
         raise UsageError(
             f"{path}: W&B logs are decoded by wandb, which is not installed: pip install 'edgeglass-diag[wandb]'"
         ) from None
-    from google.protobuf.message import DecodeError
 
     rows: list[dict[str, Any]] = []
     settings: dict[str, Any] = {}
     notes: list[str] = []
     for number, data in enumerate(_frames(path, notes), 1):
-        record = wandb_internal_pb2.Record()
-        try:
+        record, where = wandb_internal_pb2.Record(), f"{path}: record {number}"
+        with parsing(where, "one of W&B"):
             record.ParseFromString(data)
-        except DecodeError as error:
-            raise UsageError(f"{path}: record {number}: expected one of W&B, got {error}") from None
         if record.HasField("history"):
-            rows.append(flat({"/".join(i.nested_key) or i.key: _value(i.value_json) for i in record.history.item}))
+            row: dict[str, Any] = {}
+            for item in record.history.item:
+                join(row, _item(item, where))
+            rows.append(row)
         for item in (*record.config.update, *record.run.config.update):
-            key = "/".join(item.nested_key) or item.key
-            if key != "_wandb":
-                settings |= flat({key: _value(item.value_json)})
+            settings |= {key: value for key, value in _item(item, where).items() if not key.startswith("_wandb")}
     if not rows:
         raise UsageError(f"{path}: expected logged rows, got a W&B log without any")
     return Logged(path.stem, str(path), (table_of("", rows),), settings, tuple(notes))
 
 
-def _value(text: str) -> Any:
+def _item(item: Any, where: str) -> dict[str, Any]:
+    """Return a logged value by its key, or the values of a mapping by theirs."""
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+        value = parse_json(item.value_json, where)
+    except NoJsonError:
+        value = item.value_json
+    return flat({"/".join(item.nested_key) or item.key: value})
 
 
 def _frames(path: Path, notes: list[str]) -> Iterator[bytes]:
     """The records of the log; what a killed process left unfinished at the end is noted."""
-    data = path.read_bytes()
+    data = read_bytes(path, most=TABLE_BYTES)
     if data[:4] != b":W&B":
         raise UsageError(f"{path}: expected a W&B log (':W&B'), got a file that begins with {data[:4]!r}")
     at, whole = 7, b""

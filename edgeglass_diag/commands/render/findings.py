@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from edgeglass_diag.records import Finding, Severity
-from edgeglass_diag.render.findings import sites_text
+from edgeglass_diag.render.findings import count_text, sites_text
 
 if TYPE_CHECKING:
     from edgeglass_diag.store import Run
@@ -28,7 +28,12 @@ def finding_line(finding: Finding) -> str:
 def findings_text(run: Run) -> Iterator[str]:
     """Yield the findings of a run, causes first, what follows from them indented below."""
     found = run.findings
-    yield f"{escape(str(run.folder))}: {run.status}, {_steps(run)}, {len(found) or 'no'} findings"
+    yield f"{escape(str(run.folder))}: {run.status}, {_steps(run)}, {count_text(len(found), run.record)}"
+    yield from nested_text(found)
+
+
+def nested_text(found: list[Finding]) -> Iterator[str]:
+    """Yield findings, causes first, what follows from them indented below."""
     codes = {finding.code for finding in found}
     for finding in found:
         if finding.because_of not in codes:

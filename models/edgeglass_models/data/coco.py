@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from edgeglass_diag.errors import UsageError
+from edgeglass_diag.user_input.files import is_file, read_text
+from edgeglass_diag.user_input.json_text import parse_json
+from edgeglass_diag.user_input.limits import ANNOTATIONS_BYTES
 from edgeglass_models.data.rows import Fault, Row, Rows
 
 
@@ -23,7 +26,7 @@ def coco_rows(path: Path, images: Path | None = None) -> Rows:
     captions: dict[Any, list[object]] = {entry["id"]: [] for entry in listed}
     for number, annotation in enumerate(annotations, start=1):
         owner = annotation.get("image_id")
-        if owner in captions:
+        if isinstance(owner, int | str) and owner in captions:
             captions[owner].append(annotation.get("caption"))
         else:
             yield Fault("caption of an image that is not listed", f"{path} annotation {number}", f"image_id {owner!r}")
@@ -38,17 +41,25 @@ def coco_rows(path: Path, images: Path | None = None) -> Rows:
 
 def _content(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+        content = parse_json(read_text(path, most=ANNOTATIONS_BYTES), path)
+    except UsageError as error:
         raise ValueError(f"{path}: expected COCO captions in JSON; got {error}") from error
     lists: list[Any] = [content.get(key) if isinstance(content, dict) else None for key in ("images", "annotations")]
     for key, entries in zip(("images", "annotations"), lists, strict=True):
         if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
             raise ValueError(f"{path}: expected COCO captions, an object with images and annotations; got no {key}")
+    seen: set[int | str] = set()
     for number, entry in enumerate(lists[0], start=1):
-        for key in ("id", "file_name"):
+        for key, kind in (("id", int | str), ("file_name", str)):
             if key not in entry:
                 raise ValueError(f"{path}: expected {key} in each of images; number {number} has none")
+            if not isinstance(entry[key], kind):
+                raise ValueError(f"{path}: {key} of image number {number} is a {type(entry[key]).__name__}")
+        if entry["id"] in seen:
+            raise ValueError(
+                f"{path}: expected each id of images once; image number {number} has {entry['id']!r} again"
+            )
+        seen.add(entry["id"])
     return lists[0], lists[1]
 
 
@@ -60,7 +71,7 @@ def _folder(path: Path, example: str) -> Path:
         *(root / name for root in (path.parent, path.parent.parent) for name in ("images", year, f"images/{year}")),
     ]
     for place in places:
-        if (place / example).is_file():
+        if is_file(place / example):
             return place
     raise ValueError(
         f"{path}: expected {example} in one of {', '.join(map(str, places))}; it is in none: set data.images"

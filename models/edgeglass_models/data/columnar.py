@@ -103,6 +103,7 @@ def _arrow_cells(path: Path, names: list[str], wanted: _Wanted) -> Generator[Num
 
 def _cells(batches: Iterator[Any], names: list[str], wanted: _Wanted, done: int) -> Generator[Numbered]:
     while (batch := next(batches, None)) is not None:
+        batch.validate(full=True)  # pyarrow takes offsets as they are, and damaged ones end the process
         columns = {name: batch.column(name) for name in names}
         for row in wanted.among(done, batch.num_rows):
             yield done + row + 1, {name: column[row].as_py() for name, column in columns.items()}

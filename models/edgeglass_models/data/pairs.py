@@ -11,6 +11,8 @@ from typing import Protocol
 
 from PIL import Image
 
+from edgeglass_diag.user_input.files import read_bytes
+from edgeglass_diag.user_input.limits import PICTURE_BYTES
 from edgeglass_models.data.pictures import decode
 from edgeglass_models.data.reading import Source
 from edgeglass_models.data.rows import Fault, StoredAt, one_line
@@ -90,8 +92,10 @@ class UserPairs:
 def _bytes(entry: Entry, stored: Iterator[bytes | None]) -> bytes | None:
     """Return the bytes of an image: those of its own file, or the next of ``stored``."""
     try:
-        return entry.location.read_bytes() if isinstance(entry.location, Path) else next(stored, None)
-    except (OSError, ValueError) as error:
+        return (
+            read_bytes(entry.location, most=PICTURE_BYTES) if isinstance(entry.location, Path) else next(stored, None)
+        )
+    except ValueError as error:
         raise ValueError(f"{entry.place}: the data changed while they were read: {one_line(error)}") from error
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 
+from edgeglass_diag.user_input.files import exists, is_file, is_folder, nothing_at
+from edgeglass_diag.user_input.limits import FILES
 from edgeglass_models.data.coco import coco_rows
 from edgeglass_models.data.rows import Rows, StoredAt
 from edgeglass_models.data.shards import shard_rows, stored_members
@@ -73,25 +75,27 @@ class Source:
         Raises:
             ValueError: if a file does not exist.
         """
-        if self.path.is_dir():
+        if is_folder(self.path):
             return _in_folder(self.path)
-        names = _expand(str(self.path))
+        names = list(islice(_expand(str(self.path)), FILES + 1))
+        if len(names) > FILES:
+            raise ValueError(f"{self.path}: expected a pattern of at most {FILES} files, got more")
         found = [file for name in names for file in _matching(name)]
-        missing = [file for file in found if not file.is_file()]
+        missing = [file for file in found if not is_file(file)]
         if missing:
-            raise ValueError(f"{missing[0]}: no such file or folder")
+            raise nothing_at(missing[0], "file or folder")
         return found
 
 
 def _matching(name: str) -> list[Path]:
     """Return the file of this name, else the matches of the name as a pattern; a file name may contain brackets."""
-    found = [] if Path(name).exists() else sorted(glob.glob(name))
+    found = [] if exists(Path(name)) else sorted(glob.glob(name))
     return [Path(match) for match in found] or [Path(name)]
 
 
 def _in_folder(folder: Path) -> list[Path]:
     for name in _METADATA:
-        if (folder / name).is_file():
+        if is_file(folder / name):
             return [folder / name]
     for pattern in ("*.tar", "*.parquet", "*.arrow"):
         if found := sorted(folder.glob(pattern)):
@@ -99,15 +103,17 @@ def _in_folder(folder: Path) -> list[Path]:
     raise ValueError(f"{folder}: expected {' or '.join(_METADATA)}, or .tar, .parquet or .arrow files; got none")
 
 
-def _expand(pattern: str) -> list[str]:
-    """Return the pattern with braces expanded as by a shell: {a,b}, and {000..009} with leading zeros."""
+def _expand(pattern: str) -> Iterator[str]:
+    """Yield the pattern with braces expanded as by a shell: {a,b}, and {000..009} with leading zeros."""
     match = _BRACES.search(pattern)
     if match is None:
-        return [pattern]
-    numbers = re.fullmatch(r"(\d+)\.\.(\d+)", match[1])
+        yield pattern
+        return
+    numbers = re.fullmatch(r"(\d{1,18})\.\.(\d{1,18})", match[1])
     if numbers:
         low, high = numbers.groups()
-        parts = [f"{number:0{len(low)}d}" for number in range(int(low), int(high) + 1)]
+        parts: Iterable[str] = (f"{number:0{len(low)}d}" for number in range(int(low), int(high) + 1))
     else:
         parts = match[1].split(",")
-    return [name for part in parts for name in _expand(pattern[: match.start()] + part + pattern[match.end() :])]
+    for part in parts:
+        yield from _expand(pattern[: match.start()] + part + pattern[match.end() :])

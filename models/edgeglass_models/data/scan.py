@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from edgeglass_diag.errors import UsageError
+from edgeglass_diag.user_input.files import exists, read_bytes
+from edgeglass_diag.user_input.limits import PICTURE_BYTES
 from edgeglass_models.data.pictures import check_header
 from edgeglass_models.data.reading import Source
 from edgeglass_models.data.rows import Fault, Row, SkippedRows, StoredAt
@@ -81,12 +84,12 @@ def _bytes(row: Row) -> bytes | Fault:
     """Return the bytes of a row's image, or a fault if its file cannot be read."""
     if isinstance(row.picture, bytes):
         return row.picture
-    try:
-        return row.picture.read_bytes()
-    except FileNotFoundError:
+    if not exists(row.picture):
         return Fault("missing picture", row.place, f"no file {row.picture}")
-    except OSError as error:
-        return Fault("unreadable picture", row.place, f"{row.picture}: {error.strerror}")
+    try:
+        return read_bytes(row.picture, most=PICTURE_BYTES)
+    except UsageError as error:
+        return Fault("unreadable picture", row.place, str(error))
 
 
 def _location(row: Row) -> Path | StoredAt:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import tarfile
 from collections.abc import Generator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from edgeglass_diag.user_input.files import size_words
+from edgeglass_diag.user_input.json_text import parse_json
+from edgeglass_diag.user_input.limits import PICTURE_BYTES
 from edgeglass_models.data.rows import Fault, Row, Rows, StoredAt, one_line
 
 _PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm")
@@ -45,6 +47,8 @@ def shard_rows(path: Path, caption_key: str | None = None) -> Rows:
                     yield _row(path, key, sample, caption_key)
                     done, sample = done + 1, _Sample()
                 key = name
+                if member.size > PICTURE_BYTES:
+                    raise tarfile.ReadError(f"a member of {size_words(member.size)}, above {size_words(PICTURE_BYTES)}")
                 file = archive.extractfile(member)
                 sample[extension] = _Member(member.offset, b"" if file is None else file.read())
             # tarfile treats a damaged header as the end of the archive; a real end is a block of zeros.
@@ -96,8 +100,8 @@ def _row(path: Path, key: str, sample: _Sample, caption_key: str | None) -> Row 
             return Row(place, picture.data, (text.data.decode("utf-8"),), location)
         if "json" not in sample:
             return Fault("sample without a caption", place, f"has {', '.join(sample)}")
-        caption = json.loads(sample["json"].data.decode("utf-8")).get(caption_key or "caption")
-    except (UnicodeDecodeError, ValueError, AttributeError) as error:
+        caption = parse_json(sample["json"].data.decode("utf-8"), place).get(caption_key or "caption")
+    except (ValueError, AttributeError) as error:
         return Fault("caption that is unreadable", place, str(error))
     return Row(place, picture.data, tuple(caption) if isinstance(caption, list) else (caption,), location)
 

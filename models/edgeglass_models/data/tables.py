@@ -7,12 +7,16 @@ does not report line numbers.
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from edgeglass_diag.errors import UsageError
+from edgeglass_diag.user_input.files import open_text
+from edgeglass_diag.user_input.json_text import parse_json
+from edgeglass_diag.user_input.limits import DATA_BYTES, JSON_BYTES
 from edgeglass_models.data.columnar import COLUMNAR, column_names, column_rows
 from edgeglass_models.data.rows import Fault, Row, Rows, StoredAt
 
@@ -57,7 +61,7 @@ def table_rows(path: Path, columns: Columns, folder: Path) -> Rows:
         if isinstance(cells, Fault):
             yield cells
             continue
-        names = names or columns.among(cells, path)
+        names = names or columns.among([name for name in cells if name is not None], path)
         yield _row(cells, names, folder, StoredAt(path, number), f"{path} {word} {number}")
 
 
@@ -88,30 +92,27 @@ def _picture(cell: object, folder: Path, where: str) -> bytes | Path | Fault:
 
 def _csv(path: Path, columns: Columns) -> Iterator[tuple[int, Cells]]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_text(path, most=DATA_BYTES) as file:
             reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
             columns.among(reader.fieldnames or (), path)
             for cells in reader:
                 yield reader.line_num, cells
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
         raise ValueError(f"{path}: expected a table in UTF-8; got {error}") from error
 
 
 def _jsonl(path: Path, columns: Columns) -> Iterator[tuple[int, Cells | Fault]]:
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield number, _object(line, f"{path} line {number}")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: expected JSON lines in UTF-8; got {error}") from error
+    with open_text(path, most=DATA_BYTES) as file:
+        for number, line in enumerate(iter(partial(file.readline, JSON_BYTES), ""), start=1):
+            if line.strip():
+                yield number, _object(line, f"{path} line {number}")
 
 
 def _object(line: str, where: str) -> Cells | Fault:
     try:
-        cells = json.loads(line)
-    except json.JSONDecodeError as error:
-        return Fault("line that is no JSON", where, str(error))
+        cells = parse_json(line, where)
+    except UsageError as error:
+        return Fault("line that is no JSON", where, str(error).removeprefix(f"{where}:"))
     return cells if isinstance(cells, dict) else Fault("line that is no JSON object", where, type(cells).__name__)
 
 
@@ -140,16 +141,22 @@ def _chosen(what: str, name: str | None, known: tuple[str, ...], have: list[str]
     got = ", ".join(have) or "an empty file"
     if name is not None:
         if name in have:
-            return name
+            return _once(name, have, where)
         raise ValueError(f"{where}: expected a column {name!r} (data.{what}_column); got {got}")
     found = [candidate for candidate in known if candidate in have]
     if found and (len(found) == 1 or found[0] == known[0]):
-        return found[0]
+        return _once(found[0], have, where)
     if found:
         raise ValueError(f"{where}: several columns may hold the {what}: {', '.join(found)}; set data.{what}_column")
     address = f"; {NOT_DOWNLOADED}" if what == "image" and any("url" in column.lower() for column in have) else ""
     expected = f"a column {known[0]}, or another named by data.{what}_column"
     raise ValueError(f"{where}: expected {expected}; got {got}{address}")
+
+
+def _once(name: str, have: list[str], where: Path) -> str:
+    if have.count(name) > 1:
+        raise ValueError(f"{where}: expected the column {name!r} once, got it {have.count(name)} times")
+    return name
 
 
 _READERS: Mapping[str, Any] = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from edgeglass_diag.user_input.files import is_folder
 from edgeglass_models.recipes.loading import changed_recipe, load_recipes, shipped_names
 from edgeglass_models.recipes.settings import DataSettings, Recipe, TowerSettings
 from edgeglass_models.recipes.starts import begin
@@ -148,7 +149,7 @@ def embed(path: Path, split: str = "test", *, data: Path | None = None, override
 
     if split not in (*SPLITS, ALL):
         raise ValueError(f"split: expected one of {', '.join((*SPLITS, ALL))}, got {split!r}")
-    file = latest_checkpoint(path) if path.is_dir() else path
+    file = latest_checkpoint(path) if is_folder(path) else path
     tensors, _, content = read_checkpoint(file)
     if data is not None:
         content = {**content, "data": {"path": data}}
@@ -193,7 +194,7 @@ def load_trained(path: Path, split: str = "test") -> tuple[AlignmentModel, Recip
 
     if split not in SPLITS:
         raise ValueError(f"split: expected one of {', '.join(SPLITS)}, got {split!r}")
-    tensors, _, content = read_checkpoint(latest_checkpoint(path) if path.is_dir() else path)
+    tensors, _, content = read_checkpoint(latest_checkpoint(path) if is_folder(path) else path)
     recipe = Recipe.model_validate(content)
     widths = {"image_width": _width(tensors, "image_head.project"), "text_width": _width(tensors, "text_head")}
     model = build_model(recipe.model, recipe.loss, **widths)

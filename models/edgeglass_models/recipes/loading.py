@@ -8,14 +8,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from edgeglass_diag.user_input.files import exists, is_file, nothing_at, read_text
+from edgeglass_diag.user_input.limits import SETTINGS_BYTES, SHOWN
+from edgeglass_diag.user_input.yaml_text import Place, parse_yaml
 from edgeglass_models.recipes.settings import Comparison, Recipe
 
 SHIPPED = Path(__file__).parent
 
-Place = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -37,14 +38,25 @@ def load_recipes(target: str, overrides: Iterable[str] = ()) -> list[Recipe]:
     """
     path = _path_of(target)
     content, lines = _read(path)
-    if "recipes" in content:
-        comparison = _validated(Comparison, content, path, lines, {})
-        overrides = list(overrides)
-        return [recipe for name in comparison.recipes for recipe in load_recipes(_sibling_file(path, name), overrides)]
+    changes = list(overrides)
+    if "recipes" not in content:
+        return [_recipe(path, content, lines, changes)]
+    comparison = _validated(Comparison, content, path, lines, {})
+    recipes = []
+    for name in comparison.recipes:
+        file = _path_of(_sibling_file(path, name))
+        inner, inner_lines = _read(file)
+        if "recipes" in inner:
+            raise ValueError(f"{path}: recipes: expected recipes of one run each, got the comparison {file}")
+        recipes.append(_recipe(file, inner, inner_lines, changes))
+    return recipes
+
+
+def _recipe(path: Path, content: dict[str, Any], lines: Mapping[Place, int], overrides: Iterable[str]) -> Recipe:
     given: dict[Place, str] = {}
     for override in overrides:
         _apply(content, override, given)
-    return [_validated(Recipe, content, path, lines, given)]
+    return _validated(Recipe, content, path, lines, given)
 
 
 def changed_recipe(content: Mapping[str, Any], overrides: Iterable[str], where: Path) -> Recipe:
@@ -62,14 +74,14 @@ def changed_recipe(content: Mapping[str, Any], overrides: Iterable[str], where: 
 
 def _sibling_file(path: Path, name: str) -> str:
     candidate = path.parent / name
-    return str(candidate) if name.endswith((".yaml", ".yml")) and candidate.is_file() else name
+    return str(candidate) if name.endswith((".yaml", ".yml")) and is_file(candidate) else name
 
 
 def _path_of(target: str) -> Path:
     if target.endswith((".yaml", ".yml")):
         path = Path(target)
-        if not path.is_file():
-            raise ValueError(f"no such recipe file: {target}")
+        if not exists(path):
+            raise nothing_at(path, "recipe file")
         return path
     if target in shipped_names():
         return SHIPPED / f"{target}.yaml"
@@ -79,28 +91,10 @@ def _path_of(target: str) -> Path:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[Place, int]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"unreadable recipe {path}: {error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark is not None else ""
-        raise ValueError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
+    content, lines = parse_yaml(read_text(path, most=SETTINGS_BYTES), str(path))
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a mapping of settings, got {type(content).__name__}")
-    lines: dict[Place, int] = {}
-    _collect_lines(node, (), lines)
     return content, lines
-
-
-def _collect_lines(node: yaml.Node | None, place: Place, lines: dict[Place, int]) -> None:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            lines[(*place, str(key.value))] = key.start_mark.line + 1
-            _collect_lines(value, (*place, str(key.value)), lines)
 
 
 def _apply(content: dict[str, Any], override: str, given: dict[Place, str]) -> None:
@@ -113,15 +107,12 @@ def _apply(content: dict[str, Any], override: str, given: dict[Place, str]) -> N
         section = section.setdefault(part, {})
         if not isinstance(section, dict):
             raise ValueError(f"--set {override}: {part!r} is a value, not a section")
-    try:
-        section[parts[-1]] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ValueError(f"--set {override}: the value is not valid YAML") from error
+    section[parts[-1]], _ = parse_yaml(value, f"--set {override}")
     given[tuple(parts)] = override
 
 
 def _validated(
-    kind: type[Model], content: Mapping[str, Any], path: Path, lines: Mapping[Place, int], given: Mapping[Place, str]
+    kind: type[Model], content: Mapping[Any, Any], path: Path, lines: Mapping[Place, int], given: Mapping[Place, str]
 ) -> Model:
     try:
         return kind.model_validate(content)
@@ -144,8 +135,17 @@ def _explain(
     if error["type"] == "missing":
         return f"{where}: key {key!r} is missing"
     message = str(error["msg"]).removeprefix("Value error, ")
-    got = "" if error["type"] == "value_error" else f", got {error['input']!r}"
+    got = "" if error["type"] == "value_error" else f", got {_shown(error['input'])}"
     return f"{where}: {key or 'recipe'}: {message[:1].lower()}{message[1:]}{got}"
+
+
+def _shown(value: object) -> str:
+    """Return a value of the user, shortened; an integer may have more digits than Python writes."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]} ..."
 
 
 def _section(kind: type[BaseModel], place: Place) -> type[BaseModel]:

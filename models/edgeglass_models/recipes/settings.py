@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
 from edgeglass_models.perceiver import LatentInit, NormPlacement
 
+Count = Annotated[int, Field(gt=0, le=10**9)]
+Width = Annotated[int, Field(gt=0, le=2**16)]
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+"""What a generator of torch takes."""
+_WEIGHTS = 4 * 10**9
+"""Most weights of the heads: 16 GB of float32, four times those of the whole ViT-bigG-14."""
+
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TowerSettings(_Section):
@@ -35,22 +42,22 @@ class DataSettings(_Section):
     image_column: str | None = None
     caption_column: str | None = None
     on_error: Literal["refuse", "skip"] = "refuse"
-    train: PositiveInt = 8000
-    val: PositiveInt = 500
-    test: PositiveInt = 1000
-    seed: int = 0
+    train: Count = 8000
+    val: Count = 500
+    test: Count = 1000
+    seed: Seed = 0
 
 
 class ModelSettings(_Section):
     """The trainable heads. Widths: ``width`` of the embedding, ``latent_width`` inside the resampler."""
 
     pooling: Literal["attention", "perceiver"]
-    width: PositiveInt
-    mrl_dims: list[PositiveInt]
-    latent_width: PositiveInt = 128
-    latents: PositiveInt = 64
-    layers: PositiveInt = 4
-    heads: PositiveInt = 8
+    width: Width
+    mrl_dims: list[Width] = Field(max_length=64)
+    latent_width: Width = 128
+    latents: Count = 64
+    layers: Count = 4
+    heads: Count = 8
     init: LatentInit = "reported"
     norm: NormPlacement = "pre_shared"
     temperature: PositiveFloat = 0.07
@@ -62,6 +69,11 @@ class ModelSettings(_Section):
             raise ValueError(f"mrl_dims must not be empty nor wider than width {self.width}, got {self.mrl_dims}")
         if self.pooling == "perceiver" and self.latent_width % self.heads:
             raise ValueError(f"latent_width {self.latent_width} must be a multiple of heads {self.heads}")
+        weights = 12 * self.layers * self.latent_width**2 + self.latents * self.latent_width + self.width**2
+        if weights > _WEIGHTS:
+            raise ValueError(
+                f"width, latent_width, latents and layers make {weights:.2g} weights, above {_WEIGHTS:.0g}"
+            )
         return self
 
 
@@ -79,21 +91,21 @@ class OptimSettings(_Section):
     lr: PositiveFloat
     weight_decay: float = Field(default=0.01, ge=0)
     betas: tuple[float, float] = (0.9, 0.95)
-    warmup_steps: int = Field(default=0, ge=0)
-    horizon: PositiveInt | None = None
+    warmup_steps: int = Field(default=0, ge=0, le=10**9)
+    horizon: Count | None = None
     max_grad_norm: PositiveFloat | None = 1.0
 
 
 class TrainSettings(_Section):
     """Length and precision of the run; ``batch_size`` counts pairs per optimizer step and device."""
 
-    epochs: PositiveInt = 10
-    max_steps: PositiveInt | None = None
-    batch_size: PositiveInt = 128
-    accumulate: PositiveInt = 1
+    epochs: Count = 10
+    max_steps: Count | None = None
+    batch_size: Count = 128
+    accumulate: Count = 1
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    validate_every: PositiveInt = 50
-    checkpoint_every: PositiveInt | None = None
+    validate_every: Count = 50
+    checkpoint_every: Count | None = None
 
     @model_validator(mode="after")
     def _divisible(self) -> TrainSettings:
@@ -107,7 +119,7 @@ class Recipe(_Section):
 
     name: str
     description: str = ""
-    seed: int = 0
+    seed: Seed = 0
     tower: TowerSettings = TowerSettings()
     data: DataSettings = DataSettings()
     model: ModelSettings
@@ -121,4 +133,4 @@ class Comparison(_Section):
 
     name: str
     description: str = ""
-    recipes: list[str] = Field(min_length=1)
+    recipes: list[str] = Field(min_length=1, max_length=64)

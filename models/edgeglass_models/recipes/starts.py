@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeglass_diag.user_input.files import is_file
 from edgeglass_models.recipes.loading import load_recipes
 from edgeglass_models.recipes.settings import Recipe, TowerSettings
 from edgeglass_models.tiny_clip import WEIGHTS
@@ -116,12 +117,12 @@ def _sides(size: int | list[int]) -> list[int]:
 def _configuration(model: str) -> Mapping[str, Any] | None:
     """Return a tower's configuration from open_clip's files, without importing it; None if there is no such file."""
     folder = WEIGHTS if model == "tiny_clip" else Path(model.removeprefix("local:"))
-    if (folder / "open_clip_config.json").is_file():
+    if is_file(folder / "open_clip_config.json"):
         return _read(folder / "open_clip_config.json")["model_cfg"]  # type: ignore[no-any-return]
     spec = find_spec("open_clip")
     place = Path(str(spec.origin)).parent / "model_configs" if spec is not None else Path()
     file = place / f"{model.replace('/', '-')}.json"
-    return _read(file) if file.is_file() else None
+    return _read(file) if is_file(file) else None
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -1,0 +1,69 @@
+"""The modules and parameters below a module, as torch walks them, without a call of the modules' own methods.
+
+``named_modules`` and ``parameters`` of torch put modules into a set, which those without a hash do not allow, and a
+class may define them otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import nn
+
+from edgeglass_diag import site_paths
+
+
+def own_content(module: nn.Module, name: str) -> Mapping[str, Any]:
+    """Return a module's own ``_modules`` or ``_parameters``; empty where its constructor has not made them."""
+    content: Mapping[str, Any] = object.__getattribute__(module, "__dict__").get(name) or {}
+    return content
+
+
+def named_modules(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield a module and all below it with their names, each once, outer ones first."""
+    seen: set[int] = set()
+    waiting = [("", root)]
+    while waiting:
+        name, module = waiting.pop()
+        if id(module) in seen:
+            continue
+        seen.add(id(module))
+        yield name, module
+        children = [(site_paths.child(name, key), child) for key, child in own_content(module, "_modules").items()]
+        waiting.extend((path, child) for path, child in reversed(children) if child is not None)
+
+
+def named_parameters(root: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield the parameters of a module and of all below it with their names, each once."""
+    seen: set[int] = set()
+    for name, module in named_modules(root):
+        for key, parameter in own_content(module, "_parameters").items():
+            if parameter is not None and id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield site_paths.child(name, key), parameter
+
+
+def modules(root: nn.Module) -> Iterator[nn.Module]:
+    """Yield a module and all below it, each once."""
+    return (module for _, module in named_modules(root))
+
+
+def parameters(root: nn.Module) -> Iterator[nn.Parameter]:
+    """Yield the parameters of a module and of all below it, each once."""
+    return (parameter for _, parameter in named_parameters(root))
+
+
+def own_modules(module: nn.Module) -> Iterator[nn.Module]:
+    """Yield the modules that a module itself holds."""
+    return (child for child in own_content(module, "_modules").values() if child is not None)
+
+
+def own_parameters(module: nn.Module) -> Mapping[str, nn.Parameter]:
+    """Return the parameters of a module that belong to none below it, by name."""
+    return {key: parameter for key, parameter in own_content(module, "_parameters").items() if parameter is not None}
+
+
+def has_parameters(module: nn.Module) -> bool:
+    """Return whether a module, or one below it, has a parameter."""
+    return next(parameters(module), None) is not None

@@ -1,0 +1,132 @@
+"""``state.json``: how a record stands, in a small file of fixed size that is written over in place.
+
+Its place on the disk is taken when the run begins, so that it can be written when the disk is full, and its
+descriptor is kept, so that it can be written when no other can be had. A checksum tells a torn write.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgeglass_diag.records import Gap, RecordState, RunStatus, UsageError
+
+NAME = "state.json"
+SIZE = 16384
+"""Bytes of the file."""
+
+MAX_GAPS = 32
+"""Gaps that are kept one by one; further ones are added to the last."""
+
+_MAX_TEXT = 300
+_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What ``state.json`` holds.
+
+    Attributes:
+        status: how the run stands, as far as its own process could note it.
+        beat: when it was written, in seconds since 1970.
+        record: what was recorded and what was not.
+    """
+
+    status: RunStatus
+    beat: float
+    record: RecordState
+
+
+class StateFile:
+    """The file while its run is written.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / NAME
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+
+    @property
+    def is_in_place(self) -> bool:
+        """Return whether the file still lies where it was made: the run folder was not removed or moved."""
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(self._descriptor))
+        except OSError:
+            return False
+
+    def write(self, status: RunStatus, record: RecordState) -> None:
+        """Write over the whole file.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        content = json.dumps(
+            {"status": status, "beat": time.time(), "record": asdict(_shortened(record))}, separators=(",", ":")
+        )
+        text = f'{{"crc32":{zlib.crc32(content.encode())},"state":{content}}}\n'.encode()
+        if len(text) > SIZE:
+            raise OSError(f"{NAME}: {len(text)} bytes are more than {SIZE}")
+        os.pwrite(self._descriptor, text.ljust(SIZE), 0)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+
+def read_state(folder: Path) -> Heartbeat | None:
+    """Return how a record stands; None where the run has no such file, as runs of versions 1 to 3.
+
+    Raises:
+        UsageError: if the file cannot be read, or was changed after it was written.
+    """
+    file = folder / NAME
+    if not file.exists():
+        return None
+    for attempt in range(_TRIES):
+        try:
+            return _parse(file)
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            if attempt == _TRIES - 1:
+                raise UsageError(f"{file} is damaged or was changed after it was written ({error})") from error
+            time.sleep(0.01)  # a write was under way
+    return None
+
+
+def _parse(file: Path) -> Heartbeat:
+    if not file.is_file():
+        raise ValueError("it is no regular file")
+    with file.open("rb") as stream:
+        text = stream.read(SIZE + 1).decode().rstrip()
+    whole = json.loads(text)
+    content = json.dumps(whole["state"], separators=(",", ":"))
+    if zlib.crc32(content.encode()) != whole["crc32"]:
+        raise ValueError("its checksum differs")
+    state = whole["state"]
+    return Heartbeat(RunStatus(state["status"]), float(state["beat"]), _record(state["record"]))
+
+
+def _record(kept: Mapping[str, Any]) -> RecordState:
+    gaps = tuple(Gap(**gap) for gap in kept["gaps"])
+    return RecordState(**{**kept, "gaps": gaps, "missing_ranks": tuple(kept["missing_ranks"])})
+
+
+def _shortened(record: RecordState) -> RecordState:
+    """Return the record with texts and lists cut to what the file has room for."""
+    gaps = tuple(replace(gap, reason=gap.reason[:_MAX_TEXT]) for gap in record.gaps)
+    if len(gaps) > MAX_GAPS:
+        rest = gaps[MAX_GAPS - 1 :]
+        joined = replace(rest[0], last=rest[-1].last, windows=sum(gap.windows for gap in rest))
+        gaps = (*gaps[: MAX_GAPS - 1], joined)
+    failed = {code: text[: _MAX_TEXT // 2] for code, text in list(record.failed_rules.items())[:MAX_GAPS]}
+    return replace(record, gaps=gaps, stopped=record.stopped[:_MAX_TEXT], failed_rules=failed)

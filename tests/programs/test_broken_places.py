@@ -1,0 +1,133 @@
+"""A program trains to its own end, with its own losses and status, whatever becomes of the place of its record."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+
+import pytest
+
+from edgeglass_diag.commands import main
+from edgeglass_diag.store import load
+from tests.helpers.breaking import UNDOING, WAYS
+from tests.helpers.forked import forked
+
+PROGRAM = """
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from tests.helpers.breaking import UNDOING, WAYS
+
+way, phase, out, undone, watched = sys.argv[1:6]
+out = Path(out)
+
+
+def train(steps=40):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 8))
+    optimizer = torch.optim.Adam(model.parameters())
+    for step in range(steps):
+        if step == {"first": 0, "middle": 20}.get(phase):
+            WAYS[way](out)
+        if step == 30 and undone == "undone":
+            UNDOING[way](out)
+        loss = F.cross_entropy(model(torch.randn(4, 8)), torch.arange(4))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        print(step, loss.item().hex(), flush=True)
+    if phase == "last":
+        WAYS[way](out)
+
+
+if watched == "watch":
+    import edgeglass_diag as eg
+
+    with eg.watch(out=out, every=1):
+        train()
+        sys.exit(3)
+train()
+sys.exit(3)
+"""
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A disk of its own of 4 MiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("a disk of its own cannot be mounted here")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def ends(program, disk, verb, way, phase, *, undone=False):
+    """Run the program by ``edgeglass-diag run``, with ``eg.watch`` inside, or alone."""
+    arguments = [way, phase, str(disk / "run"), "undone" if undone else "", verb]
+
+    def call():
+        if verb == "run":
+            sys.argv[:] = ["edgeglass-diag", "run", "--every", "1", "--out", str(disk / "run"), str(program), "--"]
+            sys.argv += arguments
+            main()
+        else:
+            sys.argv[:] = [str(program), *arguments]
+            exec(compile(program.read_text(), str(program), "exec"), {"__name__": "__main__"})
+
+    return forked(call)
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    file = tmp_path_factory.mktemp("program") / "train.py"
+    file.write_text(PROGRAM)
+    return file
+
+
+@pytest.fixture(scope="module")
+def unwatched(program, tmp_path_factory):
+    ended = ends(program, tmp_path_factory.mktemp("alone"), "alone", "none", "never")
+    assert (ended.status, ended.stderr) == (3, "")
+    assert len(ended.stdout.splitlines()) == 40
+    return ended
+
+
+def every_case():
+    """All ways, by both means, in all phases; those not in make test are long."""
+    for way, verb, phase in itertools.product(WAYS, ("run", "watch"), ("first", "middle", "last")):
+        usual = (verb, phase) == ("run", "middle") or (way, verb, phase) == ("full", "watch", "last")
+        yield pytest.param(way, verb, phase, marks=() if usual else pytest.mark.long, id=f"{way}-{verb}-{phase}")
+
+
+@pytest.mark.parametrize(("way", "verb", "phase"), every_case())
+def test_a_program_ends_as_it_would_have_ended(program, unwatched, disk, verb, way, phase):
+    ended = ends(program, disk, verb, way, phase)
+    assert ended.status == 3, ended.stderr
+    assert ended.stdout == unwatched.stdout
+    assert "Traceback" not in ended.stderr
+    assert "Exception ignored" not in ended.stderr
+    if phase == "middle" and way in ("full", "removed", "moved", "truncated", "locked"):
+        assert "EG901 " in ended.stderr
+
+
+@pytest.mark.parametrize("way", UNDOING)
+def test_recording_goes_on_where_it_can_be_written_again(program, unwatched, disk, way):
+    ended = ends(program, disk, "run", way, "middle", undone=True)
+    assert (ended.status, ended.stdout) == (3, unwatched.stdout)
+    if way != "locked":  # a lock is waited for
+        assert "EG901 " in ended.stderr
+        assert "recording goes on" in ended.stderr
+    with load(disk / "run") as run:
+        assert run.last_step == 39
+        assert run.windows == run.record.recorded == run.record.taken == 40
+        assert [finding.code for finding in run.findings] == []
+        assert json.loads((disk / "run" / "run.json").read_text())["result"]["exit_status"] == 3

@@ -1,0 +1,270 @@
+"""Whatever fails in the recorder, the training goes on bit by bit as without it, and the record says that it failed."""
+
+import gc
+import random
+import zlib
+from contextlib import nullcontext
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.modules import module as modules
+from torch.optim import optimizer as optimizers
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
+
+from edgeglass_diag.record import Recorder
+from edgeglass_diag.sites import Coverage
+from tests.helpers.faults import Fault, counted, functions_of, in_place_of
+
+FUNCTIONS = functions_of("edgeglass_diag.record", "edgeglass_diag.measures")
+
+DOORS = {
+    "function_mode._Mode.__torch_function__",
+    "recorder.Recorder.__enter__",
+    "recorder.Recorder.__exit__",
+    "recorder.Recorder.__init__",
+    "recorder.Recorder.leave_step",
+    "boundary.entry",
+    "boundary.question",
+}
+"""What Python and torch call by name; they only call what the boundary guards."""
+
+REMOVING = {
+    "boundary.Boundary.take_away",
+    "compiled.CompiledModules.remove",
+    "event_sources.EventSources.detach",
+    "function_mode.FunctionMode.detach",
+    "function_mode._replace_modes",
+    "module_hooks.ModuleHooks.detach",
+    "patching.Patch.remove",
+    "recorder.Recorder._take_away",
+}
+"""Where these fail each time, what they take away stays, and lets everything through."""
+
+
+class UserError(Exception):
+    """Raised by the training itself, and expected unchanged."""
+
+
+class RaisesInBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        raise UserError("backward")
+
+
+class Model(nn.Module):
+    """Two sides; images attend by a fused function, an explicit and masked softmax, and a module of torch."""
+
+    def __init__(self):
+        super().__init__()
+        self.image, self.text, self.query = nn.Linear(6, 8), nn.Embedding(20, 8), nn.Linear(8, 8)
+        self.tower, self.mix = nn.Linear(6, 6).requires_grad_(False), nn.MultiheadAttention(8, 2, batch_first=True)
+        self.latents = nn.Parameter(torch.randn(2, 8))
+        self.drop = nn.Dropout(0.1)
+
+    def forward(self, images, texts, fails=False):
+        tokens = self.drop(self.image(F.dropout(self.tower(images), 0.1)))
+        if fails:
+            raise UserError("forward")
+        tokens = tokens + F.scaled_dot_product_attention(tokens, tokens, tokens)
+        logits = (self.query(self.latents) @ tokens.mT).masked_fill(images[:, None, :, 0] > 1, -1e9)
+        image = (logits.softmax(-1) @ tokens).mean(1)
+        text = self.mix(*3 * [self.text(texts)], need_weights=False)[0].mean(1)
+        return F.normalize(image, dim=-1), F.normalize(text, dim=-1)
+
+
+def loss_of(model, *batch):
+    image, text = model(*batch)
+    logits = 10.0 * image @ text.T
+    return F.cross_entropy(logits, torch.arange(3)) - F.logsigmoid(logits).mean()
+
+
+def other_losses(model, *batch):
+    """Return the sum of losses that are written in other ways, and of an attention over a batch of products."""
+    image, text = model(*batch)
+    answers, logits = torch.arange(3), torch.einsum("id,jd->ij", image, text)
+    weights = torch.baddbmm(torch.zeros(1, 1, 3), image[None], text.T[None])
+    weights = torch.where(weights > -1, weights, -torch.inf).softmax(-1)
+    mixed = torch.einsum("blm,bmd->bld", weights, text[None]).transpose(1, 2).reshape(1, 3, 8)
+    return (
+        F.nll_loss(F.log_softmax(logits, -1), answers)
+        + F.cross_entropy(logits, logits.detach().softmax(-1))
+        + (torch.logsumexp(image @ text.T, 1) - logits.diagonal()).mean()
+        + F.binary_cross_entropy_with_logits(logits, torch.eye(3))
+        + (mixed @ mixed.mT).mean()
+    )
+
+
+class Training:
+    """A few steps in all the ways that are observed.
+
+    Attributes:
+        losses: of the steps, exact.
+        errors: those of the user that came back, with what they were raised from.
+    """
+
+    def __init__(self, recorder=None):
+        torch.manual_seed(0)
+        self.losses, self.errors = [], []
+        self.model, self.critic = Model(), nn.Linear(8, 1)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-2)
+        self.other = torch.optim.SGD(self.critic.parameters(), lr=0.1)
+        self.scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+        self.batch = torch.randn(3, 4, 6), torch.randint(0, 20, (3, 5))
+        if recorder is not None:
+            recorder.name_model(self.model)
+            recorder.follow(self.optimizer)
+
+    @property
+    def outcome(self):
+        return self.losses, self.errors, [parameter.detach() for parameter in self.model.parameters()]
+
+    def attempt(self, action):
+        try:
+            action()
+        except UserError as error:
+            self.errors.append((str(error), error.__cause__, error.__context__))
+
+    def closure(self, fails=False):
+        self.optimizer.zero_grad()
+        loss = loss_of(self.model, *self.batch)
+        loss.backward()
+        self.losses.append(loss.item())
+        if fails:
+            raise UserError("closure")
+        return loss
+
+    def scaled(self, of, overflows=False):
+        loss = self.scaler.scale(of(self.model, *self.batch))
+        loss.backward()
+        self.losses.append(loss.item())
+        if overflows:
+            self.model.query.weight.grad[0, 0] = torch.inf
+        self.scaler.step(self.optimizer)  # skipped where it overflows
+        self.scaler.update()
+
+    def clipped(self):
+        nn.utils.clip_grad_norm_(self.model.parameters(), 0.1)
+        for parameter in self.model.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(torch.tensor(0.5))
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def run(self):
+        self.scaled(loss_of)
+        self.clipped()
+        loss_of(self.model, *self.batch).backward()
+        self.optimizer.zero_grad()
+        with torch.no_grad():
+            self.losses.append(loss_of(self.model, *self.batch).item())
+        self.critic(self.model.text(self.batch[1])).mean().backward()
+        self.scaled(other_losses)
+        self.other.step()
+        self.scaled(loss_of, overflows=True)
+        self.attempt(lambda: self.model(*self.batch, fails=True))
+        self.attempt(lambda: RaisesInBackward.apply(loss_of(self.model, *self.batch)).backward())
+        self.attempt(lambda: self.optimizer.step(lambda: self.closure(fails=True)))
+        with torch.autocast("cpu", torch.bfloat16):
+            self.optimizer.step(self.closure)
+        return self.outcome
+
+
+def watched(*, fault=None, function=None):
+    """Return what a watched training made, the windows of its record, and the state of torch after it."""
+    windows = []
+    recorder = Recorder(lambda step: step != 3, windows.append, embeddings=lambda embeddings: None, operands=True)
+    with nullcontext() if fault is None else in_place_of(function, fault), recorder:
+        outcome = Training(recorder).run()
+    left = state_of_torch()
+    recorder._take_away()
+    return outcome, [window.resolve() for window in windows], left
+
+
+def state_of_torch():
+    """Return what a recorder may change of torch."""
+    return (
+        [dict(hooks) for name, hooks in vars(modules).items() if name.startswith("_global_") and hooks is not None],
+        dict(optimizers._global_optimizer_pre_hooks), dict(optimizers._global_optimizer_post_hooks),
+        _get_current_function_mode_stack(), _get_current_dispatch_mode_stack(),
+        torch.autograd.backward, torch.compile, torch.amp.GradScaler.step, torch.amp.GradScaler.scale,
+        torch.is_grad_enabled(), torch._C._is_torch_function_enabled(), torch.is_autocast_enabled("cpu"),
+    )  # fmt: skip
+
+
+def readings(windows):
+    return {(reading.step, reading.site, reading.signal) for window in windows for reading in window.readings}
+
+
+def equal(one, other):
+    return one[:2] == other[:2] and all(torch.equal(a, b) for a, b in zip(one[2], other[2], strict=True))
+
+
+@pytest.fixture(scope="module")
+def unwatched():
+    watched()  # imports what is imported at the first use
+    gc.collect()
+    gc.freeze()  # the recorder looks through all objects for the model that a module belongs to
+    outcome = Training().run()
+    assert [text for text, _, _ in outcome[1]] == ["forward", "backward", "closure"]
+    yield outcome
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="module")
+def healthy(unwatched):
+    """Calls of each function in a watched training without a fault, and its readings."""
+    with counted({name: function for name, function in FUNCTIONS.items() if name not in DOORS}) as calls:
+        made, windows, _ = watched()
+    assert equal(made, unwatched)
+    assert not [site for window in windows for site in window.sites if site.coverage is Coverage.RECORDER_FAILED]
+    return calls, readings(windows)
+
+
+def variants(calls):
+    """Return (function, mode) for all that was called, as often as the mode needs."""
+    return [(name, mode) for name in sorted(calls) for mode in Fault.MODES if calls[name] >= 3 or mode != "third"]
+
+
+def check(name, mode, unwatched, expected):
+    """Return what is wrong with a training in which one function fails, None where nothing is."""
+    before, fault = state_of_torch(), Fault(mode)
+    made, windows, left = watched(fault=fault, function=FUNCTIONS[name])
+    if not equal(made, unwatched):
+        return "the training differs"
+    if left != before and not (name in REMOVING and mode == "every"):
+        return "something is left in torch"
+    failed = any(site.coverage is Coverage.RECORDER_FAILED for window in windows for site in window.sites)
+    if fault.calls and not failed and readings(windows) != expected:
+        return "a failure that nothing says"
+    return None
+
+
+def faults(chosen, unwatched, healthy):
+    wrong = {f"{name} ({mode})": check(name, mode, unwatched, healthy[1]) for name, mode in chosen}
+    return {variant: what for variant, what in wrong.items() if what is not None}
+
+
+def test_a_part_of_all_faults_harms_no_training(unwatched, healthy):
+    chosen = [variant for variant in variants(healthy[0]) if zlib.crc32(repr(variant).encode()) % 20 == 0]
+    assert len(chosen) > 60
+    assert faults(chosen, unwatched, healthy) == {}
+
+
+@pytest.mark.long
+def test_no_fault_harms_a_training(unwatched, healthy):
+    chosen = variants(healthy[0])
+    random.Random(0).shuffle(chosen)  # what one leaves behind must not matter to the next
+    assert faults(chosen, unwatched, healthy) == {}
+
+
+def test_nearly_all_functions_of_the_recorder_are_called(healthy):
+    own = {name for name, function in FUNCTIONS.items() if ".record." in function.__module__} - DOORS
+    missing = sorted(own - healthy[0].keys())
+    assert len(missing) < 0.1 * len(own), missing
