@@ -13,13 +13,13 @@ from plotly.io.json import to_json_plotly
 
 from edgeglass_dashboards.addresses import path_of
 from edgeglass_dashboards.context import Context
-from edgeglass_dashboards.cursor import Cursor
+from edgeglass_dashboards.cursor import Cursor, digest
 from edgeglass_dashboards.door import OUTPUTS, guard_the_door
 from edgeglass_dashboards.findings_view import icon
-from edgeglass_dashboards.live import add_live_routes, run_options
+from edgeglass_dashboards.live import WAITING, add_live_routes, run_options
 from edgeglass_dashboards.pages.catalogue import ROOT_PAGES, RUN_PAGES, page_named
 from edgeglass_dashboards.pages.frame import layout
-from edgeglass_dashboards.runs import RunIndex, open_run
+from edgeglass_dashboards.runs import RunIndex, reading, state_of
 from edgeglass_dashboards.security import Access, protect
 from edgeglass_dashboards.view import View
 from edgeglass_diag.figures.style import TEMPLATES
@@ -75,25 +75,35 @@ def create_app(runs_dir: Path, access: Access | None = None) -> dash.Dash:
 
 def draw_page(index: RunIndex, place: dict[str, Any]) -> tuple[Any, list[dict[str, str]], str | None]:
     """The page for an address, the runs to pick from, and the address of the run that is shown."""
-    options = run_options(index)
+    entries = index.entries()
+    options = run_options(entries)
     address, search = str(place.get("address", "/")), str(place.get("search", ""))
     scheme = "dark" if place.get("scheme") == "dark" else "light"
     context = Context(index, View.parse(search), scheme)
     if address in ROOT_PAGES:
-        return layout(ROOT_PAGES[address], (), context, address, address), options, None
+        return _root_page(context, address), options, None
     if address == "/" and not options:
         return _no_runs(), options, None
-    path = path_of(options[0]["value"] if address == "/" else address)
+    path = entries[0].path if address == "/" else path_of(address)
     page = page_named(context.view.page)
     if path is None or page is None:
         return _problem("No such page", f"There is no page at {address}{search}."), options, None
+    known = next((entry for entry in entries if entry.path == path), None)
+    shown = None if known is None else known.address
     try:
-        with open_run(index.root, path) as run:
+        with reading(index.root, path) as run:
             drawn = layout(page, RUN_PAGES, context.of(run), path, address)
     except UsageError as error:
-        return _waiting(path, str(error)), options, None
-    shown = next((option["value"] for option in options if path_of(option["value"]) == path), None)
+        reason = known.problem if known is not None and known.problem else str(error)
+        return _waiting(index, path, reason), options, shown
     return drawn, options, shown
+
+
+def _root_page(context: Context, address: str) -> Any:
+    try:
+        return layout(ROOT_PAGES[address], (), context, address, address)
+    except UsageError as error:  # a run broke while it was read
+        return _problem("This page cannot be shown", f"{error}.")
 
 
 def _frame() -> Any:
@@ -168,9 +178,9 @@ def _no_runs() -> Any:
     )
 
 
-def _waiting(path: str, reason: str) -> Any:
-    """The page of a run that cannot be read (yet): it asks again each second."""
-    cursor = Cursor(path, uuid4().hex)
+def _waiting(index: RunIndex, path: str, reason: str) -> Any:
+    """The page of a run that cannot be read (yet): it asks each second whether its files have changed."""
+    cursor = Cursor(path, uuid4().hex, seen={WAITING: digest(state_of(index.root, path))})
     return html.Div(
         [
             dcc.Interval(id="live", interval=1000),

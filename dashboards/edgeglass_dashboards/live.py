@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import flask
@@ -9,18 +10,24 @@ from plotly.io.json import to_json_plotly
 from pydantic import ValidationError
 
 from edgeglass_dashboards.context import Context
-from edgeglass_dashboards.cursor import Cursor
+from edgeglass_dashboards.cursor import Change, Cursor, digest
 from edgeglass_dashboards.door import first_fault
 from edgeglass_dashboards.pages.catalogue import ROOT_PAGES, page_named
 from edgeglass_dashboards.pages.frame import changes_since
-from edgeglass_dashboards.runs import RunIndex, open_run
+from edgeglass_dashboards.runs import RunEntry, RunIndex, reading, state_of
 from edgeglass_dashboards.view import View
 from edgeglass_diag.records import UsageError
 
+WAITING = "files"
+"""What a page of a run that cannot be read has seen: the state of the run's files."""
 
-def run_options(index: RunIndex) -> list[dict[str, str]]:
-    """All runs as the picker wants them: the address as value, newest first."""
-    return [{"value": entry.address, "label": entry.label} for entry in index.entries()]
+
+def run_options(entries: Iterable[RunEntry]) -> list[dict[str, str]]:
+    """All runs as the picker wants them: the address as value, newest first, those that cannot be read at the end."""
+    return [
+        {"value": entry.address, "label": f"{entry.label} - cannot be read" if entry.problem else entry.label}
+        for entry in entries
+    ]
 
 
 def add_live_routes(server: flask.Flask, index: RunIndex) -> None:
@@ -41,7 +48,7 @@ def add_live_routes(server: flask.Flask, index: RunIndex) -> None:
         return _json(news(context, cursor))
 
     def runs() -> flask.Response:
-        return _json(run_options(index))
+        return _json(run_options(index.entries()))
 
     server.add_url_rule("/_live", "live", live)
     server.add_url_rule("/_runs", "runs", runs)
@@ -49,19 +56,23 @@ def add_live_routes(server: flask.Flask, index: RunIndex) -> None:
 
 def news(context: Context, cursor: Cursor) -> dict[str, Any]:
     """What is new since ``cursor``: changed properties and the next cursor, or the wish to draw the page anew."""
-    if cursor.path in ROOT_PAGES:
-        changes, after = changes_since(ROOT_PAGES[cursor.path], context, cursor)
-        return {"changes": changes, "cursor": after.as_dict()}
-    page = page_named(cursor.page)
+    if WAITING in cursor.seen:
+        return {"redraw": cursor.seen[WAITING] != digest(state_of(context.root, cursor.path))}
     try:
-        run = open_run(context.root, cursor.path)
+        changes, after = _changes(context, cursor)
     except UsageError:
-        return {"redraw": bool(cursor.seen)}
-    with run:
-        if not cursor.seen or page is None:  # the page waited for a run that was not whole yet
-            return {"redraw": True}
-        changes, after = changes_since(page, context.of(run), cursor)
+        return {"redraw": True}  # which says why
     return {"changes": changes, "cursor": after.as_dict()}
+
+
+def _changes(context: Context, cursor: Cursor) -> tuple[list[Change], Cursor]:
+    if cursor.path in ROOT_PAGES:
+        return changes_since(ROOT_PAGES[cursor.path], context, cursor)
+    page = page_named(cursor.page)
+    if page is None:
+        raise UsageError(f"there is no page {cursor.page!r}")
+    with reading(context.root, cursor.path) as run:
+        return changes_since(page, context.of(run), cursor)
 
 
 def _json(data: object) -> flask.Response:

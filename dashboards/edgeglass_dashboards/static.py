@@ -15,7 +15,7 @@ from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.cursor import Cursor
 from edgeglass_dashboards.pages.catalogue import RUN_PAGES
 from edgeglass_dashboards.pages.frame import changes_since
-from edgeglass_dashboards.runs import RunIndex, open_run
+from edgeglass_dashboards.runs import RunIndex, reading
 from edgeglass_dashboards.view import View
 from edgeglass_diag.figures.style import TEMPLATES
 from edgeglass_diag.records import UsageError
@@ -50,7 +50,7 @@ def static_page(folder: Path) -> str:
     index = RunIndex(folder)
     figures: list[dict[str, Any]] = []
     sections = []
-    with open_run(folder, ".") as run:
+    with reading(folder, ".") as run:
         name = run.name
         for page in RUN_PAGES:
             context = Context(index, View(page=page.name), opened=run)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from edgeglass_dashboards.app import create_app
 from edgeglass_dashboards.context import Context
-from edgeglass_dashboards.cursor import Cursor
-from edgeglass_dashboards.live import news
+from edgeglass_dashboards.cursor import Cursor, digest
+from edgeglass_dashboards.live import WAITING, news
 from edgeglass_dashboards.pages.catalogue import ROOT_PAGES, RUN_PAGES
 from edgeglass_dashboards.runs import RunIndex
 from edgeglass_dashboards.view import View
@@ -146,6 +146,20 @@ def test_another_output_is_refused(client, capfd, output):
 )  # fmt: skip
 def test_any_file_that_is_asked_for(client, capfd, path):
     check(ask(client, path), capfd)
+
+
+@pytest.mark.parametrize("path", ["a\0b", "../secret", "x" * 5000, "/etc", "\ud800", ".."])
+def test_a_cursor_that_waits_for_another_place_learns_nothing(client, capfd, path):
+    asked = [check(ask(client, "/_live", f"cursor={quote(json.dumps(vars_of(path, seen)))}".encode()), capfd)
+             for seen in ("", digest([]))]  # fmt: skip
+    assert [answer.get_json() if answer.status_code == 200 else None for answer in asked] in (
+        [{"redraw": True}, {"redraw": False}],
+        [None, None],
+    )
+
+
+def vars_of(path, seen):
+    return Cursor(path, "token", seen={WAITING: seen}).as_dict()
 
 
 def test_more_fields_than_a_view_has(client, capfd):

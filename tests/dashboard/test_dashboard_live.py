@@ -92,7 +92,7 @@ def test_a_run_that_is_not_whole_yet_is_drawn_once_it_is(tmp_path):
     page, options, shown = draw_page(tmp_path, {"address": "/run/x"})
     assert "cannot be shown" in to_json_plotly(page)
     assert (options, shown) == ([], None)
-    waiting = Cursor("x", "t")
+    waiting = Cursor.parse(getattr(page, "data-cursor"))
     assert news(tmp_path, waiting) == {"redraw": False}
     write_healthy(folder, steps=30)
     assert news(tmp_path, waiting) == {"redraw": True}

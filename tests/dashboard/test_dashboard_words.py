@@ -1,10 +1,25 @@
 import math
 
 import pytest
+from plotly.io.json import to_json_plotly
 
+from edgeglass_dashboards.app import draw_page
+from edgeglass_dashboards.runs import RunIndex
+from edgeglass_dashboards.static import static_page
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.verdict import judge, nest
-from tests.helpers.dashboard_runs import AT_CHANCE, CHANCE, COLLAPSED, CONSTANT, EXACT, OVERWRITTEN, UPDATES
+from tests.dashboard.test_dashboard_heat import attend
+from tests.helpers.dashboard_runs import (
+    AT_CHANCE,
+    CHANCE,
+    COLLAPSED,
+    CONSTANT,
+    EXACT,
+    OVERWRITTEN,
+    UPDATES,
+    start,
+    window,
+)
 
 
 def codes(branches):
@@ -142,3 +157,31 @@ def test_no_findings_is_said_of_the_recorded_steps_alone(losses, status):
         for recorded in (0, 30):
             text = judge([], losses, chance, status, recorded=recorded, taken=400).text.lower()
             assert "no findings" not in text or GAP in text
+
+
+def test_a_record_that_was_cut_off_says_so_wherever_the_run_is_shown(tmp_path):
+    writer = start(tmp_path / "cut")
+    for step in range(30):
+        writer.write(window(step, loss=2.0), [STOPPED, DROPPED] if step == 29 else [])
+    writer.finish("finished", {})
+    index = RunIndex(tmp_path)
+    overview, listed = (to_json_plotly(draw_page(index, {"address": address})[0]) for address in ("/run/cut", "/runs"))
+    for page in (overview, listed):
+        assert SO_FAR.split(":")[0] in page
+        assert STOPPED.message in page
+        assert DROPPED.message in page
+        assert "No findings" not in page
+    assert "Run finished. critical finding EG901" in overview
+    assert overview.count("edge-critical headline") == 1
+    assert static_page(tmp_path / "cut").count(STOPPED.message) >= 3  # verdict, card, table
+
+
+def test_a_page_on_which_no_rule_fired_says_of_how_many_steps(tmp_path):
+    writer = start(tmp_path / "sampled")
+    for step in range(0, 40, 10):
+        writer.write(attend(step))
+    writer.finish("finished", {})
+    page = draw_page(RunIndex(tmp_path), {"address": "/run/sampled", "search": "?page=attention"})[0]
+    assert "No rule fired here in the 4 of 31 steps that were recorded. " in to_json_plotly(page)
+    overview = to_json_plotly(draw_page(RunIndex(tmp_path), {"address": "/run/sampled"})[0])
+    assert "No findings in the 4 of 31 steps that were recorded" in overview

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -18,7 +16,6 @@ from tests.helpers.waiting import PATIENCE
 
 pytest_plugins = ["pytester"]
 
-ROOT = Path(__file__).resolve().parents[2]
 MODEL = """\
 import torch
 from torch import nn
@@ -57,20 +54,6 @@ def test_nothing_heavy_is_loaded():
     assert not {"torch", "hypothesis", "edgeglass_diag.rules", "edgeglass_models"} & set(sys.modules)
 """
 LINE = "        nn.init.normal_(self.queries, std=0.02)\n"
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """This package as a wheel would install it, without what it depends on."""
-    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
-    for name in ("edgeglass_diag", "models", "dashboards"):
-        skip = shutil.ignore_patterns("__pycache__", "*.safetensors")
-        shutil.copytree(ROOT / name, source / name, ignore=skip)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    line = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*line, "--target", str(target), str(source)], check=True, capture_output=True)
-    return target
 
 
 def three_files(folder):

@@ -13,10 +13,9 @@ from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.finding_links import link_to
 from edgeglass_dashboards.findings_view import icon, severity_badge
 from edgeglass_dashboards.panels import Panel, StillPanel, empty, slot
-from edgeglass_dashboards.runs import RunEntry, open_run
+from edgeglass_dashboards.runs import UNREADABLE, RunEntry, reading
 from edgeglass_diag.comparison import compare_runs
 from edgeglass_diag.figures.compare import losses_figure
-from edgeglass_diag.records import UsageError
 from edgeglass_diag.signals import Signal
 from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
 from edgeglass_diag.store import Run
@@ -41,13 +40,15 @@ class Compare:
             if len(runs) < 2:
                 words = "Choose at least two runs." if len(runs) else _no_runs(context)
                 nothing = empty("Two runs are needed.")
-                return {"parting": empty(words), "sides": nothing, "compared-findings": nothing, "settings": nothing}
+                return {"parting": empty(words), "sides": nothing, "compared-findings": nothing, "settings": nothing,
+                        "unreadable": _unreadable(context)}  # fmt: skip
             compared = compare_runs(list(runs.values()))
             return {
                 "parting": _parting(compared["first_divergence"], labels),
                 "sides": _sides(compared["runs"], list(runs), labels),
                 "compared-findings": _findings(list(runs.values()), list(runs), labels),
                 "settings": _settings(compared["differing_settings"], labels),
+                "unreadable": _unreadable(context),
             }
 
     def panels(self, context: Context) -> Sequence[Panel]:
@@ -76,7 +77,7 @@ class Compare:
         cards = [
             dmc.Paper(part, withBorder=True, p="md", radius="md", className="figure-card")
             for part in (
-                [choice],
+                [choice, html.Div(content["unreadable"], id="unreadable")],
                 curves,
                 [dmc.Title("Side by side", order=2, size="h4"), html.Div(content["sides"], id="sides")],
                 [
@@ -115,10 +116,8 @@ class _opened(ExitStack):  # noqa: N801  reads as a verb where it is used
         super().__enter__()
         found = {}
         for entry in chosen(self._context):
-            try:
-                found[entry.path] = self.enter_context(open_run(self._context.root, entry.path))
-            except UsageError:
-                continue
+            if self._context.index.summary(entry).status != UNREADABLE:
+                found[entry.path] = self.enter_context(reading(self._context.root, entry.path))
         return found
 
 
@@ -128,6 +127,7 @@ def chosen(context: Context) -> list[RunEntry]:
     if context.view.runs:
         known = {entry.path: entry for entry in entries}
         return [known[path] for path in context.view.runs if path in known]
+    entries = [entry for entry in entries if not entry.problem]
     if not entries:
         return []
     folder = entries[0].path.rpartition("/")[0]
@@ -154,6 +154,13 @@ def _relative(run: Run) -> tuple[list[int], list[float]]:
 
 def _no_runs(context: Context) -> str:
     return "None of these runs is in the folder." if context.view.runs else "No runs yet: there is nothing to compare."
+
+
+def _unreadable(context: Context) -> Any:
+    """The chosen runs that are left out, each with the reason."""
+    summaries = [context.index.summary(entry) for entry in chosen(context)]
+    left_out = [summary for summary in summaries if summary.status == UNREADABLE]
+    return [html.P([html.Strong(f"{run.entry.label}: "), run.verdict.text], className="caption") for run in left_out]
 
 
 def _parting(divergence: dict[str, Any] | None, labels: dict[str, str]) -> Any:

@@ -14,13 +14,13 @@ from edgeglass_dashboards.addresses import COMPARE
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.findings_view import icon
 from edgeglass_dashboards.panels import Panel, empty
-from edgeglass_dashboards.runs import RunSummary
+from edgeglass_dashboards.runs import UNREADABLE, RunSummary
 from edgeglass_dashboards.view import View
 from edgeglass_diag.records import RunStatus
 from edgeglass_diag.signals import Signal
 from edgeglass_diag.verdict import say
 
-_STATUSES = tuple(RunStatus)
+_STATUSES = (*RunStatus, UNREADABLE)
 _MOST = 200
 _HEADS = ("run", "status", "headline", "steps", "loss / chance", "R@1", "started", "took", "")
 
@@ -101,19 +101,15 @@ def _row(run: RunSummary, view: View) -> Any:
     cells = (
         html.Span([icon(run.status), run.status], className=f"badge status-{run.status}"),
         html.Span(
-            [icon(run.verdict.tone), html.Span(_shortened(run.verdict.model)), *_record(run)],
+            [icon(run.verdict.tone), html.Span([_shortened(run.verdict.model), *_record(run)])],
             className=f"line tone-text-{run.verdict.tone}",
         ),
-        str(run.last_step + 1),
+        "" if run.status == UNREADABLE else str(run.last_step + 1),
         loss,
         "" if run.recall is None else say(run.recall),
-        time.strftime("%Y-%m-%d %H:%M", time.localtime(run.created)) if run.created else "",
+        _started(run),
         "" if run.seconds is None else _duration(run.seconds),
-        html.A(
-            "Compare",
-            href=COMPARE + View(runs=(run.entry.path,)).link(),
-            **{"aria-label": f"Compare {run.entry.label}"},
-        ),
+        _compare(run),
     )  # fmt: skip
     name = html.Th([html.A(run.entry.label, href=run.entry.address), *tags], scope="row", className="column-run")
     data = [
@@ -121,6 +117,18 @@ def _row(run: RunSummary, view: View) -> Any:
         for head, cell in zip(_HEADS[1:], cells, strict=True)
     ]
     return html.Tr([name, *data])
+
+
+def _compare(run: RunSummary) -> Any:
+    if run.status == UNREADABLE:
+        return ""
+    label = {"aria-label": f"Compare {run.entry.label}"}
+    return html.A("Compare", href=COMPARE + View(runs=(run.entry.path,)).link(), **label)
+
+
+def _started(run: RunSummary) -> str:
+    known = run.created and run.status != UNREADABLE
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(run.created)) if known else ""
 
 
 def _record(run: RunSummary) -> list[Any]:
