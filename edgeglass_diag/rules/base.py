@@ -40,7 +40,8 @@ class Rule:
         faulty: an example of the fault, in a line of code or of a log.
         healthy: the same line without it.
         brought_by: codes of the faults that can bring it, the most direct first.
-        stages: where it is looked for: before the first step, in a run, in logged numbers (by the audit), in how the record itself stands.
+        stages: where it is looked for: before the first step, in a run, in logged numbers (by the audit), in
+            how the record itself stands.
         aliases: codes that it had, with the names that its thresholds had under them and have now.
         refuted_by_learning: whether its verdict is "nothing is learned like this", so that a model which then learns
             proves it wrong.

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 IMPORTS = (
-    "torch", "edgeglass_models.towers", "pandas", "plotly.graph_objects", "sklearn.neighbors", "edgeglass_models.recipes",
-    "edgeglass_diag.commands", "edgeglass_diag.rules", "edgeglass_diag.store.reader", "edgeglass_diag.watching",
-    "edgeglass_diag.programs.run_jobs", "edgeglass_diag.evaluation.evaluate",
+    "torch", "edgeglass_models.towers", "edgeglass_models.recipes", "pandas", "plotly.graph_objects",
+    "sklearn.neighbors", "edgeglass_diag.commands", "edgeglass_diag.rules", "edgeglass_diag.store.reader",
+    "edgeglass_diag.watching", "edgeglass_diag.programs.run_jobs", "edgeglass_diag.evaluation.evaluate",
 )  # fmt: skip
 
 
