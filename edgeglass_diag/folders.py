@@ -32,8 +32,8 @@ def find_runs(folder: Path) -> list[Path]:
     found: dict[Path, tuple[float, str]] = {}
     for place in (file.parent for depth in ("", "*/", "*/*/") for file in folder.glob(f"{depth}run.json")):
         try:
-            found[place] = float(read_header(place).get("created", 0.0)), place.name
-        except (UsageError, OSError, ValueError, TypeError):
+            found[place] = read_header(place).get("created", 0.0), place.name
+        except UsageError:
             continue
     return sorted((place for place in found if place.parent not in found), key=lambda place: found[place])
 
@@ -49,7 +49,7 @@ def find_unreadable(folder: Path, runs: Collection[Path]) -> dict[Path, str]:
         runs: those that ``find_runs`` has found, which can be read.
     """
     found: dict[Path, str] = {}
-    below = [folder] if folder.is_dir() else []
+    below = [folder] if is_folder(folder) else []
     for depth in range(3):
         places, below = below, []
         for place in places:
@@ -71,8 +71,6 @@ def _fault(place: Path) -> str:
         read_header(place)
     except UsageError as error:
         return str(error)
-    except OSError as error:
-        return f"{place} cannot be read ({error.strerror})"
     return f"{place} has changed while it was read"
 
 

@@ -75,7 +75,6 @@ def guard_the_door(server: flask.Flask) -> None:
         except ValidationError as error:
             flask.abort(400, f"no callback of this dashboard: {first_fault(error)}")
 
-    server.url_map.merge_slashes = False  # else //place is answered by a redirect
     server.before_request(check_request)
     server.register_error_handler(HTTPException, _in_a_line)
     server.register_error_handler(DependencyException, lambda _: _in_a_line(NotFound("no such file")))

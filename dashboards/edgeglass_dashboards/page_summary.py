@@ -29,7 +29,7 @@ def answer(run: Run, pages: Sequence[str], words: str, *, recorded: bool, health
     findings = [finding for finding in run.findings if page_of(finding.code, rules) in pages]
     if not findings:
         tone = "good" if recorded and healthy else "neutral"
-        start = f"No rule fired here{share_recorded(run.windows, run.last_step + 1)}. " if recorded else ""
+        start = f"No rule fired here{share_recorded(run.record.recorded, run.record.taken)}. " if recorded else ""
         return html.Div([icon(tone), html.Span(start + words)], className=f"answer tone-{tone}")
     first, *others = findings
     parts: list[Any] = [

@@ -182,7 +182,7 @@ def _summarise(entry: RunEntry, run: Run) -> RunSummary:
         losses[-1] if losses else None,
         chance,
         recalls[-1] if recalls else None,
-        judge(run.findings, losses, chance, status, recorded=run.windows, taken=run.last_step + 1),
+        judge(run.findings, losses, chance, status, recorded=run.record.recorded, taken=run.record.taken),
         len(run.findings),
     )
 

@@ -162,6 +162,18 @@ def vars_of(path, seen):
     return Cursor(path, "token", seen={WAITING: seen}).as_dict()
 
 
+def test_a_fault_of_ours_is_a_line_here_and_there(trained, capfd, monkeypatch):
+    def fail(self):
+        raise ZeroDivisionError("of\nours")
+
+    client = create_app(trained).server.test_client()
+    monkeypatch.setattr(RunIndex, "entries", fail)
+    answer = ask(client, "/_runs")
+    text = "500 Internal Server Error: the dashboard cannot answer this request\n"
+    assert (answer.status_code, answer.get_data(as_text=True)) == (500, text)
+    assert capfd.readouterr().err == "dashboard: /_runs: ZeroDivisionError: of ours\n"
+
+
 def test_more_fields_than_a_view_has(client, capfd):
     body = copy.deepcopy(BODY)
     body["inputs"][0]["value"]["search"] = "?" + "&".join(f"a{n}=1" for n in range(1000))

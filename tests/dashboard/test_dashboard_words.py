@@ -6,7 +6,7 @@ from plotly.io.json import to_json_plotly
 from edgeglass_dashboards.app import draw_page
 from edgeglass_dashboards.runs import RunIndex
 from edgeglass_dashboards.static import static_page
-from edgeglass_diag.records import Finding, Severity
+from edgeglass_diag.records import Finding, RecordState, RunStatus, Severity
 from edgeglass_diag.verdict import judge, nest
 from tests.dashboard.test_dashboard_heat import attend
 from tests.helpers.dashboard_runs import (
@@ -180,7 +180,7 @@ def test_a_page_on_which_no_rule_fired_says_of_how_many_steps(tmp_path):
     writer = start(tmp_path / "sampled")
     for step in range(0, 40, 10):
         writer.write(attend(step))
-    writer.finish("finished", {})
+    writer.finish(RunStatus.FINISHED, {}, RecordState(taken=31, recorded=4))
     page = draw_page(RunIndex(tmp_path), {"address": "/run/sampled", "search": "?page=attention"})[0]
     assert "No rule fired here in the 4 of 31 steps that were recorded. " in to_json_plotly(page)
     overview = to_json_plotly(draw_page(RunIndex(tmp_path), {"address": "/run/sampled"})[0])

@@ -50,7 +50,7 @@ class Overview:
         branches = nest(model)
         losses, chances = ([value for _, value in recent[signal]] for signal in LOSS.signals)
         chance = chances[-1] if chances else None
-        recorded, taken, running = run.windows, run.last_step + 1, run.status == RunStatus.RUNNING
+        recorded, taken, running = run.record.recorded, run.record.taken, run.status == RunStatus.RUNNING
         without = none_found(recorded, taken, so_far=running) + (f". {_MORE}" if running else ".")
         verdict = judge(findings, losses, chance, run.status, recorded=recorded, taken=taken)
         words = compare_loss(losses, chance)[1]

@@ -36,7 +36,7 @@ def announcement(run: Run) -> str:
     """Return what a screen reader announces when it changes: not each loss, but the status and the headline finding."""
     branches, status = nest(run.findings), run.status
     if not branches:
-        none = none_found(run.windows, run.last_step + 1, so_far=status == RunStatus.RUNNING)
+        none = none_found(run.record.recorded, run.record.taken, so_far=status == RunStatus.RUNNING)
         return f"Run {status}. {none}."
     finding = branches[0].finding
     return f"Run {status}. {finding.severity} finding {finding.code}: {finding.message}"
