@@ -13,7 +13,6 @@ from yaml.constructor import ConstructorError
 from edgeglass_diag.errors import UsageError
 from edgeglass_diag.user_input.limits import DEPTH, SETTINGS_BYTES, SETTINGS_NODES
 
-
 Place = tuple[str | int, ...]
 
 

@@ -136,7 +136,9 @@ def test_files_that_are_not_what_they_are_called(tmp_path):
     (tmp_path / "empty").mkdir()
     assert "expected metadata.csv or metadata.jsonl" in refusal(tmp_path / "empty")
     (tmp_path / "latin.csv").write_bytes("image,caption\na.png,blå\n".encode("latin-1"))
-    assert "expected text in UTF-8, or in UTF-16 with a byte order mark, got 'utf-8' codec" in refusal(tmp_path / "latin.csv")
+    assert "expected text in UTF-8, or in UTF-16 with a byte order mark, got 'utf-8' codec" in refusal(
+        tmp_path / "latin.csv"
+    )
 
 
 def shard_of_twenty(folder):
