@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+
+import numpy as np
 
 from edgeglass_diag.auditing.columns import Role
 
@@ -95,6 +96,11 @@ class Case:
             yield table, [series for series in self.series if series.table is table]
 
 
+_SAMPLE = 1000
+_EXACT_POWER = 22
+"""Up to here a power of ten is a float."""
+
+
 def decimals(value: float) -> int:
     """Decimals of the shortest text that gives the number: those it was logged with, trailing zeros left out.
 
@@ -104,13 +110,20 @@ def decimals(value: float) -> int:
     """
     if not math.isfinite(value):
         return 0
-    exponent = Decimal(repr(float(value))).as_tuple().exponent
-    return max(0, -int(exponent))
+    digits, _, exponent = repr(float(value)).partition("e")
+    behind = len(digits) - digits.find(".") - 1 if "." in digits else 0
+    return max(0, behind - int(exponent or 0))
 
 
-def rounding(values: list[float]) -> float:
+def rounding(values: Sequence[float]) -> float:
     """Half a unit of the last decimal of the value that has most of them: one table is rounded alike."""
-    return 0.5 * 10.0 ** -max((decimals(value) for value in values), default=0)
+    most = max(map(decimals, values[:: max(1, len(values) // _SAMPLE)]), default=0)
+    if len(values) > _SAMPLE and most <= _EXACT_POWER:
+        # A value that is a whole number divided by 10^most is written with at most as many decimals.
+        array = np.array(values)
+        with np.errstate(all="ignore"):
+            values = array[np.round(array, most) != array].tolist()
+    return 0.5 * 10.0 ** -max([most, *map(decimals, values)])
 
 
 def setting(settings: Mapping[str, object], *names: str) -> float | None:

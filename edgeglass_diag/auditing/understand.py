@@ -60,23 +60,23 @@ def _table_series(table: Table, roles: Mapping[str, Role]) -> list[Series]:
         kind: rounding([v for n, r in roles.items() if r.kind == kind for v in table.columns[n] if v is not None])
         for kind in ("loss", "recall")
     }
+    times = table.positions or _times(() if clock is None else table.columns[clock], table.length)
     found = []
     for name, role in roles.items():
-        rows = [(row, v) for row, v in enumerate(table.columns[name]) if v is not None]
-        if not rows:
+        column = table.columns[name]
+        values = tuple(v for v in column if v is not None)
+        if not values:
             continue
-        steps = tuple(_clock(table, clock, row) for row, _ in rows)
-        values = tuple(v for _, v in rows)
-        tolerance = together.get(role.kind, rounding(list(values)))
+        steps = tuple(time for time, v in zip(times, column, strict=False) if v is not None)
+        tolerance = together[role.kind] if role.kind in together else rounding(values)
         found.append(Series(_label(table, name), role, table, steps, values, tolerance))
     return found
 
 
-def _clock(table: Table, clock: str | None, row: int) -> int:
-    if table.positions:
-        return table.positions[row]
-    value = table.columns[clock][row] if clock is not None and row < len(table.columns[clock]) else None
-    return row if value is None or not math.isfinite(value) else int(value)
+def _times(clock: Sequence[float | None], length: int) -> tuple[int, ...]:
+    """Return the step or epoch of each row, its number where it has none."""
+    known = [*clock, *[None] * (length - len(clock))]
+    return tuple(row if v is None or not math.isfinite(v) else int(v) for row, v in enumerate(known))
 
 
 @dataclass(frozen=True)

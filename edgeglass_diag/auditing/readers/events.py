@@ -1,4 +1,4 @@
-"""Scalars of TensorBoard event files, through TensorBoard's own loader."""
+"""Scalars of TensorBoard event files, through TensorBoard's own loader of the file as it is."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _step_last(table: Table) -> dict[str, tuple[float | None, ...]]:
 
 def _scalars(path: Path, notes: list[str]) -> Iterator[tuple[int, str, float]]:
     try:
-        from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+        from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
         from tensorboard.compat.tensorflow_stub.errors import DataLossError
     except ImportError:
         raise UsageError(
@@ -60,7 +60,7 @@ def _scalars(path: Path, notes: list[str]) -> Iterator[tuple[int, str, float]]:
     events = 0
     with parsing(path, _EXPECTED):
         try:
-            for event in EventFileLoader(str(path)).Load():
+            for event in LegacyEventFileLoader(str(path)).Load():
                 events += 1
                 for value in event.summary.value:
                     single = _single(value)
@@ -78,9 +78,11 @@ def _single(value: Any) -> float | None:
     """Return a scalar; None for anything else, whose tensor is not made: its shape may name any size."""
     from tensorboard.util.tensor_util import make_ndarray
 
-    if value.metadata.plugin_data.plugin_name not in ("", "scalars") or not value.HasField("tensor"):
+    if value.metadata.plugin_data.plugin_name not in ("", "scalars"):
         return None
-    if any(dim.size != 1 for dim in value.tensor.tensor_shape.dim):
+    if value.HasField("simple_value"):
+        return float(value.simple_value)
+    if not value.HasField("tensor") or any(dim.size != 1 for dim in value.tensor.tensor_shape.dim):
         return None
     array = make_ndarray(value.tensor)
     return float(array.item()) if array.size == 1 and array.dtype.kind in "fiu" else None

@@ -114,7 +114,7 @@ def numbers(cells: Sequence[str]) -> Numbers:
         quick: Numbers = list(map(float, cells))
     except ValueError:
         return [_number(row, cell.strip()) for row, cell in enumerate(cells)]
-    if math.inf in quick or -math.inf in quick or any("_" in cell for cell in cells):
+    if math.inf in quick or -math.inf in quick or "_" in "".join(cells):
         return [_number(row, cell.strip()) for row, cell in enumerate(cells)]
     return quick
 

@@ -32,10 +32,13 @@ def flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for key, value in record.items():
-        if isinstance(value, Mapping):
-            join(found, flat(value, f"{prefix}{key}/"))
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            join(found, flat(value, f"{name}/"))
+        elif name in found:
+            join(found, {name: value})
         else:
-            join(found, {f"{prefix}{key}": value})
+            found[name] = value
     return found
 
 
