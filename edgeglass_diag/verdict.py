@@ -13,8 +13,9 @@ _MARGIN = 0.05  # of chance: a loss this much below chance has left it for good,
 _RECENT = 5
 _LONGEST = 8
 _TONES = ("critical", "warning", "good", "neutral")  # the worst first
-ABOUT_THE_RECORD = frozenset({"EG901", "EG902", "EG903", "EG904", "EG905"})
-"""Codes of findings about the record: it stopped, windows were dropped, a rule or a part failed, a rank is missing."""
+ABOUT_THE_RECORD = frozenset({"EG901", "EG902", "EG903", "EG904", "EG905", "EG906"})
+"""Codes of findings about the record: it stopped, windows were dropped, a rule or a part failed, a rank is missing, a part
+is left out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class Watch:
 
     One thread resolves, judges and writes the windows; the training waits for it only when it is more than 64 windows
     ahead. In a forked copy of the process the watch does nothing. What fails in the watch never reaches the training:
-    it is said on stderr, and what was not recorded is a finding (EG901 to EG905).
+    it is said on stderr, and what was not recorded is a finding (EG901 to EG906).
 
     Args:
         out: run folder, new or empty; made absolute at once.

@@ -172,7 +172,44 @@ class RecorderFailed(RecordRule):
             yield replace(found, severity=Severity.WARNING) if whole else found
 
 
-RECORD_RULES: tuple[type[RecordRule], ...] = (RecordingStopped, WindowsLost, RuleFailed, RankMissing, RecorderFailed)
+@dataclass(frozen=True)
+class PartNotRecorded(RecordRule):
+    """A part of the training is left out of the record: another thread that trains, or windows too large to record.
+
+    Why: what is wrong there alone is not found. A watch records one thread, and of a window 256 forward passes with
+    gradients, as a loop that never steps would fill the memory.
+
+    Formula: the recorder noted that it left out steps of another thread, or a window.
+    """
+
+    code = "EG906"
+    name = "part-not-recorded"
+    title = "A part of the training is not recorded"
+    severity = Severity.INFO
+    fix = "Watch each of the threads in a process of its own; step, or drop the graph, within 256 forward passes."
+    faulty = "Thread(target=train_generator).start(); train_critic()   # two trainings in one process"
+    healthy = "train()   # one thread trains, others load data"
+
+    def judge(self, record: RecordState, sites: Sequence[Site]) -> Iterator[Finding]:
+        """Return one finding for each part that is left out."""
+        for site in sites:
+            if isinstance(site, RecorderSite) and site.coverage in _LEFT_OUT:
+                yield self.found(0, _LEFT_OUT[site.coverage], site=site.path)
+
+
+_LEFT_OUT = {
+    Coverage.OTHER_THREAD_TRAINS: "another thread trains as well, and its steps are left out",
+    Coverage.TOO_MANY_FORWARDS: "windows of more than 256 forward passes are left out",
+}
+
+RECORD_RULES: tuple[type[RecordRule], ...] = (
+    RecordingStopped,
+    WindowsLost,
+    RuleFailed,
+    RankMissing,
+    RecorderFailed,
+    PartNotRecorded,
+)
 
 
 def record_findings(rules: Iterable[Rule], record: RecordState, sites: Sequence[Site]) -> list[Finding]:

@@ -24,6 +24,11 @@ CASES = {
     ),
     "EG903": (RecordState(taken=5, failed_rules={"EG401": "IndexError: 0"}), (), ["EG401", "IndexError: 0"]),
     "EG904": (RecordState(missing_ranks=(1, 3)), (), ["ranks 1, 3"]),
+    "EG906": (
+        RecordState(),
+        (RecorderSite(path="threads", coverage=Coverage.OTHER_THREAD_TRAINS),),
+        ["another thread trains as well"],
+    ),
     "EG905": (RecordState(), (ModuleSite(path="head", **FAILED),), ["1 place", "head", "ValueError: no"]),
 }
 
@@ -37,7 +42,7 @@ def test_what_is_wrong_with_a_record_is_said(code):
 
 
 def test_a_whole_record_brings_nothing():
-    sites = (ModuleSite(path="head"), RecorderSite(path="window", coverage=Coverage.TOO_MANY_FORWARDS))
+    sites = (ModuleSite(path="head"), ModuleSite(path="unused", coverage=Coverage.NOT_CALLED))
     assert record_findings([rule() for rule in RULES], RecordState(taken=400, recorded=30), sites) == []
 
 
