@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from edgeglass_diag.folders import rank_folders
-from edgeglass_diag.process import StopTraining, error_text, harmless, say
+from edgeglass_diag.process import StopTraining, harmless, say
 from edgeglass_diag.profiling.options import FOLDER
 from edgeglass_diag.profiling.steps import StepProfiler
 from edgeglass_diag.programs.announce import Announcer
@@ -89,14 +89,12 @@ class Attachment:
             self._profiler.__enter__()
         return watch
 
+    @harmless
     def _close_profile(self, error: BaseException | None) -> None:
         profiler, self._profiler = self._profiler, None
         if profiler is None:
             return
-        try:
-            profiler.__exit__(None if error is None else type(error), error, None)
-        except Exception as problem:  # the program has ended as it has; the command reports a missing trace
-            say(f"no profile: {error_text(problem)}")
+        profiler.__exit__(None if error is None else type(error), error, None)
 
     def _open(self, stepped: bool) -> RunWriter | None:
         """Open the store for the first window; return None in a child that took no optimizer step."""

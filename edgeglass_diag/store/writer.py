@@ -6,9 +6,10 @@ import errno
 import json
 import os
 import sqlite3
+import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
     from edgeglass_diag.store.embeddings import Embeddings
     from edgeglass_diag.store.slices import Slices
 
+_PATIENCE = 60.0
+
 NOT_BEGUN = "the watch was made and never entered"
 
 
 class RunWriter:
-    """Creates a run directory and appends to it; to be used by one thread at a time.
+    """Creates a run directory and appends to it. A thread waits while another one writes.
 
     Args:
         folder: of the run; made absolute at once, as a program may change its working directory.
@@ -44,6 +47,7 @@ class RunWriter:
         self._db: sqlite3.Connection | None = None
         self._slices: Slices | None = None
         self._record = RecordState()
+        self._lock = threading.RLock()
         status = RunStatus.RUNNING if begun else RunStatus.FAILED
         result = {} if begun else {"result": {"error": NOT_BEGUN}}
         try:
@@ -91,6 +95,12 @@ class RunWriter:
             OSError: if the run folder was removed or moved, or something in it cannot be written.
             sqlite3.Error: if the store cannot be written. Both may be tried again.
         """
+        with self._locked():
+            self._append(window, findings, earlier)
+
+    def _append(self, window: Window, findings: Iterable[Finding], earlier: Sequence[Window]) -> None:
+        if self.has_ended:
+            raise OSError(errno.EBADF, "the record has ended", str(self.folder))
         if not self._state.is_in_place:
             raise FileNotFoundError(errno.ENOENT, "the run folder was removed or moved", str(self.folder))
         try:
@@ -153,6 +163,10 @@ class RunWriter:
         Raises:
             OSError: if that cannot be noted; each of the files is tried.
         """
+        with self._locked():
+            self._finish(status, result, record or self._record)
+
+    def _finish(self, status: RunStatus, result: Mapping[str, object], record: RecordState) -> None:
         if self.has_ended:
             return
         self._close_store()
@@ -160,9 +174,23 @@ class RunWriter:
         with ExitStack() as last:  # each of them is tried, and then the error raised
             last.callback(self._state.close)
             last.callback(self._write_header)
-            last.callback(self._state.write, status, record or self._record)
+            last.callback(self._state.write, status, record)
             self._remove_journal()
             self._header["store_crc32"] = file_checksum(self.folder / FILE)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """A block in which no other thread writes.
+
+        Raises:
+            OSError: if another one has been writing for a minute, as on a disk that hangs.
+        """
+        if not self._lock.acquire(timeout=_PATIENCE):
+            raise OSError(errno.EBUSY, "another thread is writing", str(self.folder))
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _write_header(self) -> None:
         temporary = self.folder / "run.json.tmp"

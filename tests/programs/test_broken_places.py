@@ -108,7 +108,7 @@ def every_case():
         yield pytest.param(way, verb, phase, marks=() if usual else pytest.mark.long, id=f"{way}-{verb}-{phase}")
 
 
-@pytest.mark.parametrize(("way", "verb", "phase"), every_case())
+@pytest.mark.parametrize(("way", "verb", "phase"), list(every_case()))
 def test_a_program_ends_as_it_would_have_ended(program, unwatched, disk, verb, way, phase):
     ended = ends(program, disk, verb, way, phase)
     assert ended.status == 3, ended.stderr
