@@ -130,7 +130,7 @@ class _Mode(TorchFunctionMode):
     def _observe(
         self, handlers: _Handlers, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
     ) -> None:
-        if has_foreign((args, kwargs, result)):
+        if has_foreign((*args, *kwargs.values(), result)):
             self._sites.cannot_observe(RecorderSite(path="functions"), Coverage.FOREIGN_TENSOR)
             return
         with span(RECORDER):

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.parameter import is_lazy
+from torch.nn.parameter import Parameter, is_lazy
 
 from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer
@@ -18,6 +18,7 @@ _MAX_SOURCES = 8
 
 _DEPTH, _ITEMS = 8, 4096
 _WITHOUT_TENSORS = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device, torch.Size, slice})
+_PLAIN = _WITHOUT_TENSORS | {Tensor, Parameter}
 _CONTAINERS: tuple[tuple[type, Callable[[Any], Iterable[object]]], ...] = (
     (tuple, tuple.__iter__),
     (list, list.__iter__),
@@ -149,6 +150,8 @@ def tensors_in(value: object, *, with_foreign: bool = False) -> list[Tensor]:
 
 def has_foreign(values: tuple[object, ...]) -> bool:
     """Return whether there is a tensor in it that computes by code of its own (``is_foreign``)."""
+    if _PLAIN.issuperset(map(type, values)):  # asked for each function of torch
+        return False
     found: list[Tensor] = []
     _collect(values, _DEPTH, _ITEMS, found)
     return any(is_foreign(tensor) for tensor in found)
