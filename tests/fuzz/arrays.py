@@ -53,7 +53,7 @@ def _odd(random: Random, parts: dict[str, np.ndarray[Any, Any]]) -> None:
     elif kind == 3:
         parts[key] = array[:0]
     elif kind == 4:
-        parts[key] = array.astype(random.choice(("<i8", "<f8"))) - random.choice((1, 200))
+        parts[key] = array.astype("<f8" if array.dtype.kind == "f" else "<i8") - random.choice((1, 200))
     elif kind == 5:
         parts[key] = np.array([object()] * len(array), dtype=object)
     else:
