@@ -35,7 +35,9 @@ def test_a_structure_gives_its_numbers_or_one_line(reader, random):
     assert found.kind in (RESULT, REFUSED), found
 
 
-@pytest.mark.parametrize("reader", [reader for reader in TRIED if reader.name != "data: patterns"], ids=lambda reader: reader.name)
+@pytest.mark.parametrize(
+    "reader", [reader for reader in TRIED if reader.name != "data: patterns"], ids=lambda reader: reader.name
+)
 @settings(max_examples=EXAMPLES)
 @given(random=RANDOM)
 def test_changed_bytes_give_a_result_or_one_line(reader, random):
@@ -64,7 +66,7 @@ def test_a_key_that_an_object_has_twice_is_said(value, data):
     twice = data.draw(st.sampled_from(sorted(value)))
     members = [f"{json.dumps(key)}: {held}" for key, held in value.items()]
     members.insert(data.draw(st.integers(0, len(members))), f"{json.dumps(twice)}: 1")
-    with pytest.raises(UsageError, match="expected each key once in an object, got .* 2 times"):
+    with pytest.raises(UsageError, match=r"expected each key once in an object, got .* 2 times"):
         parse_json(f"{{{', '.join(members)}}}", "x.json")
 
 
