@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+import typer.main
 
 from tests.fuzz.inputs import Input
 
@@ -32,6 +35,7 @@ def run(folder: Path, given: Input) -> None:
     """
     from edgeglass_diag.commands import main
 
+    typer.main.get_command = _command_of  # typer makes all commands anew in each call, which takes most of the time
     out, err = io.StringIO(), io.StringIO()
     status: object = 0
     with _inside(folder, ["edgeglass-diag", *given.arguments]):
@@ -48,6 +52,9 @@ def run(folder: Path, given: Input) -> None:
     if len(lines) != 1 or len(lines[0]) > LONGEST or not lines[0].isprintable():
         raise BrokenPromiseError(f"{len(lines)} lines on stderr: {err.getvalue()[:300]!r}")
     raise RefusedError(lines[0])
+
+
+_command_of = functools.cache(typer.main.get_command)
 
 
 @contextlib.contextmanager

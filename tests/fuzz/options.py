@@ -14,7 +14,15 @@ from tests.fuzz.inputs import Input, Reader
 from tests.fuzz.mutations import NUMBERS, TOKENS
 from tests.fuzz.recipes import RECIPE, said
 
-_TOML = '[project]\nname = "x"\n[tool.edgeglass-diag]\nselect = ["EG1", "EG301"]\nignore = ["EG101"]\n[tool.edgeglass-diag.EG301]\nsignal = 0.02\n'
+_TOML = """
+[project]
+name = "x"
+[tool.edgeglass-diag]
+select = ["EG1", "EG301"]
+ignore = ["EG101"]
+[tool.edgeglass-diag.EG301]
+signal = 0.02
+"""
 
 
 def toml(random: Random) -> Input:
