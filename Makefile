@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test test-long test-large properties acceptance bench docs check install clean
+.PHONY: demo test test-long test-large properties fuzz acceptance bench docs check install clean
 
 install: $(STAMP)
 
@@ -33,6 +33,10 @@ test-long: $(STAMP)
 # The property suite with five times the examples of `make test`.
 properties: $(STAMP)
 	EDGEGLASS_PROPERTIES=ci $(BIN)/python -m pytest tests/properties
+
+# 22,000 broken and valid inputs for every reader: some ten minutes. FUZZ="--seed 1 --only log" are its options.
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 # The incident in full, three seeds: some ten minutes.
 acceptance: $(STAMP)

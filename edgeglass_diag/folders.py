@@ -131,8 +131,8 @@ def check_folder(folder: Path) -> None:
     Raises:
         UsageError: if it exists and is not empty, or cannot be made.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if exists(folder) and (not is_folder(folder) or any(folder.iterdir())):
         raise UsageError(f"{folder} exists and is not empty: a run needs a new folder, and nothing is overwritten")
-    standing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not standing.is_dir() or not os.access(standing, os.W_OK):
+    standing = next(place for place in (folder, *folder.absolute().parents) if exists(place))
+    if not is_folder(standing) or not os.access(standing, os.W_OK):
         raise UsageError(f"cannot write a run to {folder}: {standing} is not a folder that can be written")

@@ -14,7 +14,7 @@ _RECENT = 5
 _LONGEST = 8
 _TONES = ("critical", "warning", "good", "neutral")  # the worst first
 ABOUT_THE_RECORD = frozenset({"EG901", "EG902", "EG903", "EG904", "EG905", "EG906"})
-"""Codes of findings about the record: it stopped, windows were dropped, a rule or a part failed, a rank is missing, a part
+"""Codes of findings about the record itself."""
 is left out."""
 
 

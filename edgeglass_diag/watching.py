@@ -162,7 +162,7 @@ class Watch:
 
     def _take(self, window: PendingWindow) -> None:
         self._hand_over(window)
-        if self._windows.stop is not None:
+        if self._windows.stop is not None and self._stage is Standing.OPEN:
             raise StopTraining.on(self._windows.stop)
 
     def _hand_over(self, window: PendingWindow | PendingEmbeddings | Window) -> None:

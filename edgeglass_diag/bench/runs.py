@@ -20,6 +20,7 @@ from edgeglass_diag.programs.options import WatchOptions
 from edgeglass_diag.provider_protocols import Case, provider
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.store import load
+from edgeglass_diag.user_input.files import exists
 from edgeglass_diag.workers import default_workers, processes
 
 Progress = Callable[[str], None]
@@ -110,10 +111,13 @@ def _chosen(request: Request) -> list[Case]:
     if not chosen:
         raise UsageError(f"--faults: no case matches {request.pattern!r}: expected one of "
                          f"{', '.join(case.name for case in offered)}")  # fmt: skip
-    if request.out.exists() and not (request.out / "bench.json").exists() and any(request.out.iterdir()):
+    if exists(request.out) and not exists(request.out / "bench.json") and any(request.out.iterdir()):
         raise UsageError(f"--out: {request.out} is not empty and holds no bench")
-    request.out.mkdir(parents=True, exist_ok=True)
-    (request.out / "bench.json").write_text(json.dumps({"format": "edgeglass-diag bench"}), encoding="utf-8")
+    try:
+        request.out.mkdir(parents=True, exist_ok=True)
+        (request.out / "bench.json").write_text(json.dumps({"format": "edgeglass-diag bench"}), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--out {request.out}: {error.strerror or error}") from error
     return chosen
 
 

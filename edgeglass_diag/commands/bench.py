@@ -10,6 +10,7 @@ import typer
 from edgeglass_diag.commands.options import AsJson, Every, Ignore, Select, Thresholds
 from edgeglass_diag.commands.output import print_json, print_parts, terminal
 from edgeglass_diag.records import UsageError
+from edgeglass_diag.user_input.files import exists, is_folder
 
 
 def bench(
@@ -30,7 +31,7 @@ def bench(
     from edgeglass_diag.programs.options import WatchOptions
     from edgeglass_diag.rules import configured
 
-    if out.exists() and not out.is_dir():
+    if exists(out) and not is_folder(out):
         raise UsageError(f"--out: {out} is not a folder")
     options = WatchOptions(every=every, rules=configured({}, select=select, ignore=ignore, thresholds=thresholds))
     result = run_bench(Request(out, faults, seeds, fast, workers), options, terminal(stderr=True).print)

@@ -10,7 +10,7 @@ import typer
 from edgeglass_diag.commands.options import AsJson
 from edgeglass_diag.commands.output import print_json, terminal
 from edgeglass_diag.records import UsageError
-from edgeglass_diag.user_input.files import is_folder
+from edgeglass_diag.user_input.files import exists, is_file, is_folder
 
 
 def report(
@@ -45,10 +45,10 @@ def report(
 
 
 def _check_file(path: Path, suffix: str, *, option: str) -> None:
-    """Raise UsageError for another suffix, a folder, or a place that does not exist; called before the work."""
+    """Raise UsageError for another suffix, what is no file, or a folder that is none; called before the work."""
     if path.suffix.lower() != suffix:
         raise UsageError(f"{option} {path}: expected a file that ends in {suffix}")
-    if is_folder(path) or not is_folder(path.absolute().parent):
+    if (exists(path) and not is_file(path)) or not is_folder(path.absolute().parent):
         raise UsageError(f"{option} {path}: expected a file in a folder that exists")
 
 

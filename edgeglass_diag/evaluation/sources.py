@@ -170,6 +170,9 @@ def _present(names: Iterable[str]) -> list[str]:
     return [key for key in KEYS if key in found]
 
 
+_FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2)
+
+
 def _number_tensor(key: str, part: Array | Tensor) -> Tensor:
     """Return numbers in a type that torch computes with: any integers as int64, floats of 8 bits as float32.
 
@@ -177,9 +180,12 @@ def _number_tensor(key: str, part: Array | Tensor) -> Tensor:
         ValueError: for what is no number, or none that fits.
     """
     if isinstance(part, Tensor):
-        if part.is_floating_point():
-            return part.float() if part.dtype.itemsize == 1 else part
-        if part.is_complex() or part.dtype == torch.bool:
+        if part.dtype in _FLOAT8:
+            return part.float()
+        packed = part.is_floating_point() and part.dtype.itemsize < 2
+        if part.is_floating_point() and not packed:
+            return part
+        if packed or part.is_complex() or part.dtype == torch.bool:
             raise ValueError(f"{key}: expected numbers, got {str(part.dtype).removeprefix('torch.')}")
         return _whole(key, part.numpy())
     if part.dtype.kind not in "fiu" or part.dtype.itemsize > 8:

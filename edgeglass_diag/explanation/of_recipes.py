@@ -19,6 +19,7 @@ from edgeglass_diag.programs.targets import Recipe, RunFolder, resolve, wrong_ki
 from edgeglass_diag.provider_protocols import provider
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.settings import differing, flatten, nested
+from edgeglass_diag.user_input.files import is_folder
 from edgeglass_diag.workers import default_workers
 
 _STEPS = 60
@@ -96,7 +97,7 @@ def explain_run(question: Question, progress: Progress | None = None) -> Explain
 
 def _check_replays(out: Path) -> None:
     """Check that ``out`` can be used: new, empty, or the replays of an explanation that was cut off."""
-    children = list(out.iterdir()) if out.is_dir() else []
+    children = list(out.iterdir()) if is_folder(out) else []
     if not all(child.name == _RESULT or is_replay(child) for child in children):
         check_folder(out)
 
@@ -107,7 +108,7 @@ def _against(question: Question) -> dict[str, Any]:
         return settings_of(read_header(target.folder))
     if not isinstance(target, Recipe):
         raise wrong_kind("explain --against", "a run, a recipe or a YAML file", target)
-    if Path(target.target).is_dir():
+    if is_folder(Path(target.target)):
         return settings_of(read_header(Path(target.target)))  # raises: a folder that is no run
     try:
         jobs = provider().plan(target.target, target.settings)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgeglass_diag.records import UsageError
+from edgeglass_diag.user_input.files import is_file, is_folder
 
 Kind = Literal["script", "module", "folder"]
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -102,7 +103,7 @@ def resolve(words: Sequence[str], module: str | None = None, settings: Sequence[
         raise UsageError(f"{what} takes no arguments, got {arguments[0]!r}; --set is for settings")
     if is_function:
         return BuildFunction(target, tuple(settings))
-    if (Path(target) / "run.json").is_file():
+    if is_file(Path(target) / "run.json"):
         if settings:
             raise UsageError(f"--set {settings[0]}: is for a recipe, and {target} is a run")
         return RunFolder(Path(target))
@@ -130,11 +131,11 @@ def find_program(target: str, arguments: Sequence[str]) -> Program | None:
         UsageError: if there is no such script.
     """
     path = Path(target)
-    if target.endswith(".py") and not path.is_dir():
-        if not path.is_file():
+    if target.endswith(".py") and not is_folder(path):
+        if not is_file(path):
             raise UsageError(f"no such script: {target}")
         return Program("script", target, tuple(arguments))
-    if (path / "__main__.py").is_file() or (path.is_file() and _has_main(path)):
+    if is_file(path / "__main__.py") or (is_file(path) and _has_main(path)):
         return Program("folder", target, tuple(arguments))
     return None
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+import typer.main
 
 from tests.fuzz.inputs import Input
 
@@ -15,11 +18,11 @@ LONGEST = 2000
 """Characters of a line that says what is wrong; more of them is nothing that anyone reads."""
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """One line on stderr and exit status 2: what was given is not what is expected."""
 
 
-class BrokenPromise(Exception):
+class BrokenPromiseError(Exception):
     """An end that is neither a result nor one line with exit status 2."""
 
 
@@ -27,11 +30,12 @@ def run(folder: Path, given: Input) -> None:
     """Run ``edgeglass-diag`` with the arguments of an input in its folder.
 
     Raises:
-        Refused: for wrong use or unreadable input.
-        BrokenPromise: for several lines, no line, or another exit status.
+        RefusedError: for wrong use or unreadable input.
+        BrokenPromiseError: for several lines, no line, or another exit status.
     """
     from edgeglass_diag.commands import main
 
+    typer.main.get_command = _command_of  # typer makes all commands anew in each call, which takes most of the time
     out, err = io.StringIO(), io.StringIO()
     status: object = 0
     with _inside(folder, ["edgeglass-diag", *given.arguments]):
@@ -44,10 +48,13 @@ def run(folder: Path, given: Input) -> None:
     if status in (0, 1):
         return
     if status != 2:
-        raise BrokenPromise(f"exit status {status!r}")
+        raise BrokenPromiseError(f"exit status {status!r}")
     if len(lines) != 1 or len(lines[0]) > LONGEST or not lines[0].isprintable():
-        raise BrokenPromise(f"{len(lines)} lines on stderr: {err.getvalue()[:300]!r}")
-    raise Refused(lines[0])
+        raise BrokenPromiseError(f"{len(lines)} lines on stderr: {err.getvalue()[:300]!r}")
+    raise RefusedError(lines[0])
+
+
+_command_of = functools.cache(typer.main.get_command)
 
 
 @contextlib.contextmanager

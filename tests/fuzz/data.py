@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.fuzz.inputs import Input, Reader
 from tests.fuzz.mutations import TOKENS
-from tests.fuzz.settings import said
+from tests.fuzz.recipes import said
 
 CAPTIONS = ("a red square", "a blue disc", "null", "NaN", "words, with a comma", 'and "quotes"', "ü")
 
@@ -103,10 +103,18 @@ def columnar(suffix: str) -> Callable[[Random], Input]:
         expected: Any = _known(held)
         if random.random() < 0.5:
             expected = None
-            other = random.choice((
-                pyarrow.array([None] * 4), pyarrow.array([1, 2, 3, 4]), pyarrow.array([["a"], [], None, ["b", "c"]]), pyarrow.array([{"a": 1}] * 4),
-                pyarrow.array([b"ab"] * 4), pyarrow.array(["a", "b", "a", "b"]).dictionary_encode(), pyarrow.array([1.5] * 4), pyarrow.array([[[1]]] * 4),
-            ))  # fmt: skip
+            other = random.choice(
+                (
+                    pyarrow.array([None] * 4),
+                    pyarrow.array([1, 2, 3, 4]),
+                    pyarrow.array([["a"], [], None, ["b", "c"]]),
+                    pyarrow.array([{"a": 1}] * 4),
+                    pyarrow.array([b"ab"] * 4),
+                    pyarrow.array(["a", "b", "a", "b"]).dictionary_encode(),
+                    pyarrow.array([1.5] * 4),
+                    pyarrow.array([[[1]]] * 4),
+                )
+            )
             captions, stored = (other, stored) if random.random() < 0.5 else (captions, other)
         names = random.choice(
             (["image", "caption"], ["image", "caption"], ["image", "image"], ["caption", "caption"], ["x", ""])
@@ -170,10 +178,28 @@ def shard(random: Random) -> Input:
 
 def pattern(random: Random) -> Input:
     """Return a name of files with braces and stars."""
-    word = random.choice((
-        "{0..99999999999}.tar", "{a,b}.csv", "{" * 200, "*" * 300, "**/" * 100, "{1..2}" * 12 + ".csv", "[", "data.{csv,tar}", "a" * 300 + ".csv", "folder", "{00..99}" * 4,
-        "data.csv/x", "/dev/zero", ".", "data.xyz", "{9..0}.csv", "{a,b}" * 30 + ".tar", "data.csv",
-    ))  # fmt: skip
+    word = random.choice(
+        (
+            "{0..99999999999}.tar",
+            "{a,b}.csv",
+            "{" * 200,
+            "*" * 300,
+            "**/" * 100,
+            "{1..2}" * 12 + ".csv",
+            "[",
+            "data.{csv,tar}",
+            "a" * 300 + ".csv",
+            "folder",
+            "{00..99}" * 4,
+            "data.csv/x",
+            "/dev/zero",
+            ".",
+            "data.xyz",
+            "{9..0}.csv",
+            "{a,b}" * 30 + ".tar",
+            "data.csv",
+        )
+    )
     return Input({"data.csv": b"image,caption\n"}, (word,))
 
 
@@ -181,7 +207,7 @@ def scan_data(folder: Path, given: Input) -> None:
     """Read the captions.
 
     Raises:
-        Refused: for data that cannot be used.
+        RefusedError: for data that cannot be used.
     """
     try:
         read_captions(folder, given.arguments[0])

@@ -11,13 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from tests.fuzz.command_line import BrokenPromise, Refused
+from tests.fuzz.command_line import BrokenPromiseError, RefusedError
 from tests.fuzz.inputs import Input, Reader
 from tests.fuzz.mutations import mutated
 
 RESULT, REFUSED, TRACEBACK, LINES, WRONG, HANG, ENDED = (
-    "result", "refused", "traceback", "not one line", "wrong number", "hang", "process ended",
-)  # fmt: skip
+    "result",
+    "refused",
+    "traceback",
+    "not one line",
+    "wrong number",
+    "hang",
+    "process ended",
+)
 KINDS = (RESULT, REFUSED, TRACEBACK, LINES, WRONG, HANG, ENDED)
 BROKEN = KINDS[2:]
 
@@ -62,13 +68,13 @@ def outcome(reader: Reader, given: Input) -> Outcome:
                 found = reader.numbers(folder)
                 if not same(found, given.expected):
                     return Outcome(WRONG, f"{_short(found)} for {_short(given.expected)}")
-        except Refused as error:
+        except RefusedError as error:
             return (
                 Outcome(REFUSED)
                 if given.expected is None
                 else Outcome(WRONG, f"a valid file is refused: {_short(error)}")
             )
-        except BrokenPromise as error:
+        except BrokenPromiseError as error:
             return Outcome(LINES, _short(error))
         except BaseException as error:
             return Outcome(TRACEBACK, place(error))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from tests.fuzz.arrays import ARRAYS
+from tests.fuzz.binary_logs import BINARY_LOGS
+from tests.fuzz.checkpoints import CHECKPOINTS
 from tests.fuzz.data import DATA
 from tests.fuzz.inputs import Reader
 from tests.fuzz.logs import LOGS
+from tests.fuzz.options import OPTIONS
+from tests.fuzz.recipes import RECIPES
 from tests.fuzz.runs import RUNS
-from tests.fuzz.settings import SETTINGS
 
-READERS: tuple[Reader, ...] = (*LOGS, *ARRAYS, *SETTINGS, *DATA, *RUNS)
+READERS: tuple[Reader, ...] = (*LOGS, *BINARY_LOGS, *ARRAYS, *CHECKPOINTS, *RECIPES, *OPTIONS, *DATA, *RUNS)

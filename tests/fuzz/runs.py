@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.fuzz.command_line import run
 from tests.fuzz.inputs import Input, Reader
-from tests.fuzz.settings import odd_value
+from tests.fuzz.recipes import odd_value
 
 READ = ("findings", "run")
 AUDIT = ("audit", "run")

@@ -56,9 +56,9 @@ def join(whole: dict[str, Any], part: Mapping[str, Any]) -> None:
 
 def number(value: object) -> float | None:
     """A number as float, also one of the names that JSON lacks (NaN, inf); None for anything else."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, float | int):
+    if type(value) is float:
+        return value
+    if type(value) is int:
         return float(value)
     if isinstance(value, str) and value.strip().lower() in ("nan", "inf", "-inf", "infinity", "-infinity"):
         return float(value)
