@@ -15,7 +15,6 @@ _LONGEST = 8
 _TONES = ("critical", "warning", "good", "neutral")  # the worst first
 ABOUT_THE_RECORD = frozenset({"EG901", "EG902", "EG903", "EG904", "EG905", "EG906"})
 """Codes of findings about the record itself."""
-is left out."""
 
 
 @dataclass(frozen=True, slots=True)
