@@ -1,4 +1,4 @@
-"""The incident, cut short so that it fits into every test run; the whole of it is ``make acceptance``."""
+"""The incident, cut short; the whole of it is ``make acceptance``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("feature_cache")]
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("feature_cache")]
 
 SHORT = ["--set", "data.train=1920", "--set", "data.val=128", "--set", "data.test=300"]
 SHORT += ["--set", "train.epochs=6", "--set", "train.max_steps=64"]

@@ -62,6 +62,7 @@ def test_several_captions_reach_training_and_evaluation(command, run):
     assert (whole["n_images"], whole["n_texts"]) == (120, 300)
 
 
+@pytest.mark.long
 def test_a_checkpoint_is_evaluated_on_other_data(command, run, tmp_path):
     checkpoint = next((run[0] / "checkpoints").iterdir())
     for k in range(30):

@@ -23,7 +23,11 @@ def places(seen, side):
     return seen.points.loc[seen.points["side"] == side, ["x", "y"]].to_numpy()
 
 
-@pytest.mark.parametrize("method", METHODS)
+USUAL = [pytest.param(method, marks=pytest.mark.long if method == "umap" else ()) for method in METHODS]
+"""The first use of umap compiles it for half a minute; it draws in test_eval.py as well."""
+
+
+@pytest.mark.parametrize("method", USUAL)
 def test_each_method_draws_both_sides_and_always_the_same(method):
     sample = sample_pairs(*pairs())
     first, again = project(sample, method), project(sample, method)

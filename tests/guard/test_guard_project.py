@@ -89,6 +89,7 @@ def project(tmp_path, installed):
     return tmp_path, run
 
 
+@pytest.mark.long
 def test_the_reported_line_fails_without_a_norm_and_passes_with_one(project):
     folder, run = project
     healthy = run()

@@ -32,6 +32,8 @@ FUNCTIONS = {name: function for name, function in FUNCTIONS.items() if name not 
 
 RULES = ["EG10", "EG2", "EG40", "EG80", "EG90"]
 LONG = pytest.mark.long
+USUAL = ("watching.", "window_writer.", "backlog.", "writer.", "state.")
+"""Modules whose functions fail in make test, those of all in make test-long."""
 
 
 class OwnError(Exception):
@@ -88,8 +90,14 @@ def compacting(monkeypatch):
 CALLED: set[str] = set()
 
 
-@pytest.mark.parametrize("mode", [pytest.param(mode, marks=() if mode == "first" else LONG) for mode in Fault.MODES])
-@pytest.mark.parametrize("name", FUNCTIONS)
+def every_case():
+    for name in FUNCTIONS:
+        for mode in Fault.MODES:
+            usual = mode == "first" and name.startswith(USUAL)
+            yield pytest.param(name, mode, marks=() if usual else LONG, id=f"{name}-{mode}")
+
+
+@pytest.mark.parametrize(("name", "mode"), list(every_case()))
 def test_a_fault_does_not_reach_the_training(name, mode, alone, tmp_path):
     fault = Fault(mode)
     with in_place_of(FUNCTIONS[name], fault):
@@ -100,4 +108,5 @@ def test_a_fault_does_not_reach_the_training(name, mode, alone, tmp_path):
 
 
 def test_the_faults_are_those_of_code_that_runs():
-    assert len(CALLED) > 0.5 * len(FUNCTIONS), sorted(FUNCTIONS.keys() - CALLED)
+    tried = [name for name in FUNCTIONS if name.startswith(USUAL)]
+    assert len(CALLED & set(tried)) > 0.6 * len(tried), sorted(set(tried) - CALLED)
