@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from edgeglass_diag.records import RunStatus, UsageError
+from edgeglass_diag.user_input.files import read_text
+from edgeglass_diag.user_input.json_text import parse_json
 
 MAX_BYTES = 16 * 2**20
 """Largest ``run.json`` that is read; ours has some 60 KiB, and up to 2 MiB of settings were seen."""
@@ -91,8 +92,8 @@ def parse_header(file: Path, *, format_: str, readable: tuple[int, ...]) -> dict
         UsageError: if it cannot be read, is not of this format and version, or a fact has another type.
     """
     try:
-        header = json.loads(_text(file))
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        header = parse_json(read_text(file, most=MAX_BYTES), file)
+    except UsageError as error:
         raise UsageError(f"not a run: {file} cannot be read as JSON ({error})") from error
     if not isinstance(header, dict) or header.get("format") != format_:
         raise UsageError(f"not a run: {file} is not of the format {format_!r}")
@@ -105,14 +106,6 @@ def parse_header(file: Path, *, format_: str, readable: tuple[int, ...]) -> dict
         return RunHeader.model_validate(header).model_dump(exclude_unset=True)
     except (ValidationError, RecursionError) as error:
         raise UsageError(f"not a run: {file}: {_said(error)}") from error
-
-
-def _text(file: Path) -> str:
-    with file.open("rb") as stream:
-        content = stream.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise ValueError(f"more than {MAX_BYTES} bytes")
-    return content.decode("utf-8")
 
 
 def _said(error: Exception) -> str:
