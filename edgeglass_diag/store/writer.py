@@ -195,7 +195,8 @@ class RunWriter:
     def _write_header(self) -> None:
         temporary = self.folder / "run.json.tmp"
         try:
-            temporary.write_text(json.dumps(self._header, indent=1, default=str), encoding="utf-8")
+            text = json.dumps(self._header, indent=1, default=str, ensure_ascii=False)
+            temporary.write_bytes(text.encode("utf-8", "replace"))  # arguments may hold bytes that are no text
             temporary.replace(self.folder / "run.json")
         except OSError:
             temporary.unlink(missing_ok=True)

@@ -154,6 +154,15 @@ def test_foreign_folders_are_refused_in_one_line(tmp_path, content, message):
         load(tmp_path)
 
 
+def test_names_and_arguments_that_are_no_text_are_kept_as_far_as_they_are(tmp_path):
+    header = {"command": ["train.py", "\udcff.csv"], "settings": {"note": float("nan"), "path": tmp_path}}
+    RunWriter(tmp_path / "run", name="\udcff", header=header).finish("finished", {"val_loss": float("inf")})
+    with load(tmp_path / "run") as run:
+        assert run.header["command"] == ["train.py", "?.csv"]
+        assert run.name == "?"
+        assert run.result["val_loss"] == float("inf")
+
+
 def test_a_broken_database_is_refused(tmp_path):
     RunWriter(tmp_path / "run", name="r", header={}).finish("finished", {})
     (tmp_path / "run" / "signals.sqlite").write_bytes(b"no database" * 500)
