@@ -76,7 +76,7 @@ SAID = {
     "date.yaml": r"not valid YAML: a value does not fit its tag: month must be in 1..12",
     "own-comparison.yaml": r"recipes: expected recipes of one run each, got the comparison own-comparison.yaml",
     "latents-of-400-digits.yaml": r":2: model.latents: input should be less than or equal to 1000000000, got 1000",
-    "betas.yaml": r":16: optim.betas.1: input should be less than 1, got 31",
+    "betas.yaml": r":18: optim.betas.1: input should be less than 1, got 31",
     "wide.yaml": r":2: model: .*make 2.1e\+11 weights, above 4e\+09",
     "tool-is-a-number.toml": r"\[tool\]: expected a table, got int",
     "tables.toml": r"\[tool.edgeglass-diag\]: expected a table, got list",
