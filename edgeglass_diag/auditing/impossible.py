@@ -41,6 +41,9 @@ def loss_below_possible(case: Case, *, n: int | None, batch: int | None) -> Iter
         return
     share = LossBelowPossible.share
     for table, recalls in last_recalls(case):
+        edges = [0.0, *recalls.values.values(), 1.0]
+        if not all(low <= high for low, high in pairwise(edges)):  # out of order or range, which is said by itself
+            continue
         wrong = wrong_share(recalls.values, n, batch)
         bound = wrong_answers_floor(1 - wrong)
         for series in _validation(case):

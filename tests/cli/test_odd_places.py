@@ -44,12 +44,16 @@ READERS = (
     ("profile", "NAME"),
 )
 WRITERS = (
-    ("report", "run", "--out", "NAME.html"),
-    ("report", "run", "--notebook", "NAME.ipynb"),
-    ("run", "baseline", "--out", "NAME"),
-    ("profile", "baseline", "--out", "NAME"),
-    ("bench", "--faults", "no-case", "--out", "NAME"),
+    ("report", "run", "--out", "pipe.html"),
+    ("report", "run", "--notebook", "pipe.ipynb"),
+    *(
+        (verb, "baseline", "--out", name)
+        for verb in ("run", "profile")
+        for name in ("pipe", "zero.csv", "/dev/full/x", "pipe/x")
+    ),
+    ("bench", "--out", "pipe"),
 )
+FAULT = r"expected a file|is not empty|cannot write a run|is not a folder"
 
 
 @pytest.fixture
@@ -71,9 +75,8 @@ def test_what_is_no_input_gives_one_line(places, words):
 
 @pytest.mark.parametrize("words", WRITERS, ids=" ".join)
 def test_what_cannot_be_written_gives_one_line(places, words):
-    for name in ("pipe", "zero.csv", "/dev/full/x", "/proc/x", "a" * 300, "pipe/x"):
-        with pytest.raises(RefusedError, match=r"--out|--notebook|cannot write|not a folder"):
-            run(places, Input(arguments=[word.replace("NAME", name) for word in words]))
+    with pytest.raises(RefusedError, match=FAULT):
+        run(places, Input(arguments=words))
 
 
 def test_a_closed_file_is_named(places):

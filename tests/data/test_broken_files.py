@@ -41,6 +41,7 @@ SAID = {
     "two-ways-to-one-key.jsonl": r"expected one value for 'train/loss', got two: 1.0, 2.0",
     "400-digits.jsonl": r":1: expected numbers within the range of floats \(1.8e308\), got 400 digits",
     "nan-count.json": None,
+    "recalls-out-of-order.json": None,
     "infinite-settings.json": None,
     "no-event.tfevents.1": r"expected an event file of TensorBoard, got: ",
     "empty.tfevents.1": r"expected an event file of TensorBoard, got",
@@ -75,6 +76,7 @@ SAID = {
     "date.yaml": r"not valid YAML: a value does not fit its tag: month must be in 1..12",
     "own-comparison.yaml": r"recipes: expected recipes of one run each, got the comparison own-comparison.yaml",
     "latents-of-400-digits.yaml": r":2: model.latents: input should be less than or equal to 1000000000, got 1000",
+    "betas.yaml": r":18: optim.betas.1: input should be less than 1, got 31",
     "wide.yaml": r":2: model: .*make 2.1e\+11 weights, above 4e\+09",
     "tool-is-a-number.toml": r"\[tool\]: expected a table, got int",
     "tables.toml": r"\[tool.edgeglass-diag\]: expected a table, got list",
@@ -98,6 +100,7 @@ READ = {
     "mark.json": {"step": (1.0,), "val_loss": (4.5,)},
     "mixed-ends.jsonl": {"step": (1.0, 2.0), "val_loss": (4.5, 4.0)},
     "nan-count.json": {"steps": (float("nan"),), "first": (1.0,), "last": (2.0,)},
+    "recalls-out-of-order.json": {"val_loss": (0.1,), "i2t_R@1": (0.5,), "i2t_R@5": (2147483648.0,)},
     "infinite-settings.json": {"val_loss": (4.85203,)},
 }
 VERBS = {".npy": "eval", ".npz": "eval", ".safetensors": "eval", ".parquet": "eval", ".yaml": "check"}

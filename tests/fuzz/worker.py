@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import importlib
 import json
 import os
 import resource
@@ -10,6 +11,8 @@ import shutil
 import sys
 from pathlib import Path
 from random import Random
+
+import torch
 
 from tests.fuzz.outcomes import BROKEN, make_input, outcome, write
 from tests.fuzz.readers import READERS
@@ -29,11 +32,8 @@ def input_of(name: str, seed: int, number: int):
 
 def main(name: str, seed: int, first: int, last: int, out: Path) -> None:
     """Give the inputs first to last - 1 to a reader, and write a line of JSON for each."""
-    import torch
-
-    import edgeglass_diag.commands
-    import edgeglass_diag.evaluation.evaluate  # noqa: F401
-
+    for module in ("edgeglass_models.train", "edgeglass_diag.commands", "edgeglass_diag.evaluation.evaluate"):
+        importlib.import_module(module)  # now, and not within the time of an input
     torch.set_num_threads(1)
     reader, _ = input_of(name, seed, first)
     reader.seeds()

@@ -13,6 +13,7 @@ Count = Annotated[int, Field(gt=0, le=10**9)]
 Width = Annotated[int, Field(gt=0, le=2**16)]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 """What a generator of torch takes."""
+Decay = Annotated[float, Field(ge=0, lt=1)]
 _WEIGHTS = 4 * 10**9
 """Most weights of the heads: 16 GB of float32, four times those of the whole ViT-bigG-14."""
 
@@ -90,7 +91,7 @@ class OptimSettings(_Section):
 
     lr: PositiveFloat
     weight_decay: float = Field(default=0.01, ge=0)
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Decay, Decay] = (0.9, 0.95)
     warmup_steps: int = Field(default=0, ge=0, le=10**9)
     horizon: Count | None = None
     max_grad_norm: PositiveFloat | None = 1.0
