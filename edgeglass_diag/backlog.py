@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,9 @@ lost."""
 
 COMMIT = 0.5
 """Seconds after which windows are written although more are waiting: what a killed process loses at most."""
+
+LOCK = 30.0
+"""Seconds for which a store that another process has locked counts as one that will be written."""
 
 
 class Backlog:
@@ -46,6 +50,7 @@ class Backlog:
         self._lost: deque[tuple[int, str]] = deque()
         self._record = RecordState()
         self._committed = self._beaten = time.monotonic()
+        self._locked_since: float | None = None
 
     @property
     def record(self) -> RecordState:
@@ -73,17 +78,59 @@ class Backlog:
         *earlier, newest = self._windows
         try:
             self.store.write(newest, findings, earlier=earlier)
-        except Exception as error:
-            reason = error_text(error)
-            stopped_at = self._record.stopped_at if self._record.stopped else self._windows[0].step
-            self._give_up_oldest(reason)
-            self._record = replace(self._record, stopped=reason, stopped_at=stopped_at)
-            return
-        if self._record.stopped:
-            say(f"recording goes on at step {newest.step}")
-        recorded = self._record.recorded + len(self._windows)
-        self._windows.clear()
+        except (OSError, sqlite3.OperationalError) as error:
+            self._keep(error)
+        except Exception:  # one of them cannot be written: not the place is at fault
+            self._write_singly(self.store, findings)
+        else:
+            self._written(len(self._windows))
+
+    def write_last(self, findings: Sequence[Finding]) -> None:
+        """Write the windows at the end of the training; wait for a lock that another process holds."""
+        self.write(findings)
+        while self._locked_since is not None and time.monotonic() - self._locked_since < LOCK:
+            self.write(findings)
+
+    def _write_singly(self, store: RunWriter, findings: Sequence[Finding]) -> None:
+        """Write one window after the other, and lose those that cannot be written."""
+        while self._windows:
+            window = self._windows[0]
+            try:
+                store.write(window, findings)
+            except (OSError, sqlite3.OperationalError) as error:
+                self._keep(error)
+                return
+            except Exception as error:
+                self.lose(window.step, error_text(error))
+                self._windows.popleft()
+            else:
+                self._written(1)
+
+    def _written(self, number: int) -> None:
+        """Note that the oldest windows are in the store."""
+        newest = self._windows[number - 1]
+        for _ in range(number):
+            self._windows.popleft()
+        self._locked_since = None
+        resumed = bool(self._record.stopped)
+        recorded = self._record.recorded + number
         self._record = replace(self._record, stopped="", stopped_at=-1, recorded=recorded)
+        if resumed:
+            self.beat(RunStatus.RUNNING)
+            say(f"recording goes on at step {newest.step}")
+
+    def _keep(self, error: OSError | sqlite3.OperationalError) -> None:
+        """Keep the windows for later; a lock, as of a reader, is waited for before it is said."""
+        reason = error_text(error)
+        self._give_up_oldest(reason)
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+            self._locked_since = self._locked_since or time.monotonic()
+            if time.monotonic() - self._locked_since < LOCK:
+                return
+        else:
+            self._locked_since = None
+        stopped_at = self._record.stopped_at if self._record.stopped else self._windows[0].step
+        self._record = replace(self._record, stopped=reason, stopped_at=stopped_at)
 
     def note(self, failed_rules: Mapping[str, str]) -> list[Finding]:
         """Take note of what was lost since, and give a sign of life; return what is new to be said of the record."""

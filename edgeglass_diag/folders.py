@@ -118,6 +118,18 @@ def is_run(folder: Path) -> bool:
     return True
 
 
+def fixed(folder: Path) -> Path:
+    """Return a folder's own path, which neither another working directory nor another target of a link changes.
+
+    Raises:
+        UsageError: if it is relative and the working directory is gone, or its links go in circles.
+    """
+    try:
+        return folder.resolve()
+    except (OSError, RuntimeError) as error:
+        raise UsageError(f"cannot write a run to {folder}: {error}") from error
+
+
 def default_folder(name: str, root: Path) -> Path:
     """Return a folder below ``root`` that does not exist yet, named after what runs and the time."""
     stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -37,11 +37,11 @@ def environment() -> dict[str, str]:
 def git() -> dict[str, object]:
     """Return the commit of the working directory and whether files differ from it; empty outside of a repository."""
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
-        dirty = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=5, check=True)
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, timeout=5, check=True)
+        dirty = subprocess.run(["git", "status", "--porcelain"], capture_output=True, timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):
         return {}
-    return {"commit": commit.stdout.strip(), "dirty": bool(dirty.stdout.strip())}
+    return {"commit": commit.stdout.decode(errors="replace").strip(), "dirty": bool(dirty.stdout.strip())}
 
 
 def ending(error: BaseException | None) -> tuple[RunStatus, str | None]:
@@ -64,18 +64,18 @@ def ending(error: BaseException | None) -> tuple[RunStatus, str | None]:
     # Workers of torch.multiprocessing call sys.exit while handling an error: report that error.
     cause = error.__context__ if isinstance(error, SystemExit) and error.__context__ is not None else error
     status = RunStatus.FAILED if isinstance(cause, Exception | SystemExit) else RunStatus.STOPPED
-    return status, f"{type(cause).__name__}: {cause}".removesuffix(": ")
+    return status, error_text(cause, most=10_000)
 
 
-def error_text(error: BaseException) -> str:
-    """Return an error in one line of at most 300 characters.
+def error_text(error: BaseException, *, most: int = 300) -> str:
+    """Return an error in one line of at most ``most`` characters.
 
     >>> error_text(ValueError("no")), error_text(KeyError())
     ('ValueError: no', 'KeyError')
     """
     name = type(error).__name__
     try:
-        return f"{name}: {' '.join(str(error).split())}".removesuffix(": ")[:300]
+        return f"{name}: {' '.join(str(error).split())}".removesuffix(": ")[:most]
     except Exception:  # the __str__ of an exception of the user's
         return name
 
@@ -94,6 +94,7 @@ def harmless(call: Callable[P, None]) -> Callable[P, None]:
 
 
 def say(text: str) -> None:
-    """Print a line to stderr, which a program may have closed."""
+    """Print a line to stderr, which a program may have closed or not have at all."""
     with contextlib.suppress(Exception):
-        print(f"edgeglass-diag: {text}", file=sys.stderr, flush=True)
+        if sys.stderr is not None:
+            print(f"edgeglass-diag: {text}", file=sys.stderr, flush=True)

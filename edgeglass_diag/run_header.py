@@ -14,6 +14,10 @@ from edgeglass_diag.user_input.json_text import parse_json
 MAX_BYTES = 16 * 2**20
 """Largest ``run.json`` that is read; ours has some 60 KiB, and up to 2 MiB of settings were seen."""
 
+_MOST_LEFT_OUT = 100
+_OPTIONAL = ("command", "settings", "result", "git", "environment")
+"""What a run can be read without."""
+
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
 _Text = Annotated[str, Field(max_length=4096)]
 _Recalls = dict[str, float | None]
@@ -102,10 +106,25 @@ def parse_header(file: Path, *, format_: str, readable: tuple[int, ...]) -> dict
         versions = ", ".join(map(str, readable))
         said = repr(version)[:40]
         raise UsageError(f"{file} has version {said}; this edgeglass-diag reads versions {versions}")
-    try:
-        return RunHeader.model_validate(header).model_dump(exclude_unset=True)
-    except (ValidationError, RecursionError) as error:
-        raise UsageError(f"not a run: {file}: {_said(error)}") from error
+    for _ in range(_MOST_LEFT_OUT):
+        try:
+            return RunHeader.model_validate(header).model_dump(exclude_unset=True)
+        except (ValidationError, RecursionError) as error:
+            if not isinstance(error, ValidationError) or not _leave_out(header, error):
+                raise UsageError(f"not a run: {file}: {_said(error)}") from error
+    raise UsageError(f"not a run: {file}: more than {_MOST_LEFT_OUT} facts are of another type")
+
+
+def _leave_out(header: dict[str, Any], error: ValidationError) -> bool:
+    """Remove a fact of another type that a program may have set itself; return whether there was one."""
+    place = error.errors(include_url=False)[0]["loc"]
+    if place[0] == "result" and len(place) > 1 and isinstance(header["result"], dict):
+        del header["result"][place[1]]
+        return True
+    if place[0] in _OPTIONAL:
+        del header[str(place[0])]
+        return True
+    return False
 
 
 def _said(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch.optim import Optimizer
 import edgeglass_diag.store.embeddings
 import edgeglass_diag.store.slices  # noqa: F401
 from edgeglass_diag.backlog import Backlog
+from edgeglass_diag.folders import fixed
 from edgeglass_diag.process import StopTraining as StopTraining
 from edgeglass_diag.process import ending, environment, error_text, git, say
 from edgeglass_diag.record import Recorder
@@ -82,7 +84,7 @@ class Watch:
         on_finding: OnFinding | None = None,
         store: Callable[[bool], RunWriter | None] | None = None,
     ) -> None:
-        self.folder = Path(out).absolute()
+        self.folder = fixed(Path(out))
         self.result: dict[str, object] = {}
         chosen = choose_rules(rules)
         self._engine = Engine(chosen)
@@ -108,6 +110,11 @@ class Watch:
     def step(self) -> int:
         """Return the number of optimizer steps so far, which is the step whose window has begun."""
         return self._recorder.step
+
+    @property
+    def training_thread(self) -> threading.Thread | None:
+        """Return the thread that is watched, None where none is known or it has ended."""
+        return self._recorder.training_thread
 
     def name_model(self, model: nn.Module) -> None:
         """Name a model's modules before it runs."""
@@ -144,6 +151,10 @@ class Watch:
         except Exception as error:
             self._recorder.abandon()
             say(f"not watched: {error_text(error)}")
+        except BaseException as error:  # Ctrl-C: the block is not entered, so that __exit__ does not come
+            self._recorder.abandon()
+            self.__exit__(type(error), error, None)
+            raise
         return self
 
     def __exit__(
@@ -159,6 +170,9 @@ class Watch:
             self._windows.close(status, result, ended=error is None)
         except Exception as problem:
             say(f"the end of the run could not be recorded: {error_text(problem)}")
+        except BaseException as late:  # Ctrl-C while the last windows are written
+            self._windows.leave(*ending(late))
+            raise
 
     def _take(self, window: PendingWindow) -> None:
         self._hand_over(window)
@@ -191,8 +205,7 @@ class Unwatched(Watch):
     """Stands for a watch that could not be made, so that the training runs on without one."""
 
     def __init__(self, out: str | Path) -> None:
-        self.folder = Path(out).absolute()
-        self.result = {}
+        self.folder, self.result = Path(out), {}
 
     @property
     def findings(self) -> list[Finding]:

@@ -63,6 +63,7 @@ class WindowWriter:
         self._stop_on, self._on_window, self._on_finding = tuple(stop_on), on_window, on_finding
         self._queue: queue.Queue[Item | None] = queue.Queue(maxsize=QUEUE)
         self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
         self._moved = time.monotonic()
 
     @property
@@ -101,19 +102,26 @@ class WindowWriter:
             return
         if ended:
             self._safely(self._judge_the_end)
-        self._safely(self._write)
+        self._safely(self._write_last)
         failures = {"rules_failed": dict(self._engine.failures)} if self._engine.failures else {}
         self._backlog.finish(status, {**result, **self.notes, **failures})
 
+    def leave(self, status: RunStatus, said: str | None) -> None:
+        """Note how the run ended where what is left cannot be written, as after Ctrl-C at the end."""
+        self._backlog.finish(status, {} if said is None else {"error": said})
+
     def _started(self) -> bool:
-        if self._thread is None:
-            thread = threading.Thread(target=self._run, name="edgeglass-diag writer", daemon=True)
-            self._moved = time.monotonic()
-            try:
-                thread.start()
-            except RuntimeError:  # can't start new thread
-                return False
-            self._thread = thread
+        with self._starting:
+            return self._thread is not None or self._start()
+
+    def _start(self) -> bool:
+        thread = threading.Thread(target=self._run, name="edgeglass-diag writer", daemon=True)
+        self._moved = time.monotonic()
+        try:
+            thread.start()
+        except RuntimeError:  # can't start new thread
+            return False
+        self._thread = thread
         return True
 
     def _is_alive(self) -> bool:
@@ -127,6 +135,9 @@ class WindowWriter:
         """Wait until the thread has done what is waiting; return whether it has."""
         if self._thread is None or not self._is_alive():
             return True
+        if self._thread is threading.current_thread():  # on_finding has ended the watch
+            return False
+        self._moved = time.monotonic()
         with contextlib.suppress(queue.Full):
             self._queue.put(None, timeout=LAST_STALL)
         while self._is_alive() and time.monotonic() - self._moved < LAST_STALL:
@@ -139,10 +150,10 @@ class WindowWriter:
                 item = self._queue.get(timeout=BEAT)
             except queue.Empty:
                 self._safely(self._write)
-            else:
-                if item is None:
-                    return
-                self._safely(lambda taken=item: self._take(taken))  # type: ignore[misc]
+                continue
+            if item is None:
+                return
+            self._safely(lambda taken=item: self._take(taken))  # type: ignore[misc]
             self._moved = time.monotonic()
 
     def _take(self, item: Item) -> None:
@@ -182,8 +193,15 @@ class WindowWriter:
             self._backlog.add(last)
             self._tell(last, fresh)
 
+    def _write_last(self) -> None:
+        self._backlog.write_last(self._engine.findings)
+        self._note()
+
     def _write(self) -> None:
         self._backlog.write(self._engine.findings)
+        self._note()
+
+    def _note(self) -> None:
         fresh = self._backlog.note(self._engine.failures)
         if fresh:
             self._tell(Window(max(self._engine.history.last_step, 0), ()), fresh)

@@ -52,4 +52,4 @@ def chosen_rules(select: Sequence[str], ignore: Sequence[str], thresholds: Seque
     """
     from edgeglass_diag.rules import configured, read_table
 
-    return configured(read_table(Path.cwd()), select=select, ignore=ignore, thresholds=thresholds)
+    return configured(read_table(), select=select, ignore=ignore, thresholds=thresholds)

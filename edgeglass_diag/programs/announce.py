@@ -20,7 +20,7 @@ def finding_text(finding: Finding) -> str:
 class Announcer:
     """Print the findings of each window to ``stream``, in the writing thread, unless ``silent``."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | None) -> None:
         self.silent = True
         self._stream = stream
 
@@ -31,7 +31,8 @@ class Announcer:
                 continue
             # A program may have closed its stderr; that must not end the record.
             with contextlib.suppress(OSError, ValueError):
-                _write(finding_text(finding), self._stream)
+                if self._stream is not None:
+                    _write(finding_text(finding), self._stream)
 
 
 def _write(line: str, stream: TextIO) -> None:

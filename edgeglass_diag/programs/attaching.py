@@ -6,6 +6,7 @@ import atexit
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from multiprocessing import util
 from multiprocessing.process import BaseProcess
@@ -41,7 +42,7 @@ class Attachment:
     def __init__(self, options: ProcessOptions, writer: RunWriter | None = None) -> None:
         self._options, self._writer = options, writer
         self._left: list[Watch] = []  # of the process that this one was forked from; it must not be finalised here
-        self._exit: SystemExit | None = None
+        self._exit: tuple[SystemExit, int] | None = None
         self._findings: list[Finding] = []
         self._profiler: StepProfiler | None = None
         self._watch: Watch | None = self._begin()
@@ -60,6 +61,11 @@ class Attachment:
     def findings(self) -> list[Finding]:
         """Return what the watch of this process has found, also where the record cannot be read."""
         return self._findings if self._watch is None else self._watch.findings
+
+    @property
+    def training_thread(self) -> threading.Thread | None:
+        """Return the thread that is watched, None where none is known or it has ended."""
+        return None if self._watch is None else self._watch.training_thread
 
     @harmless
     def close(self, error: BaseException | None, result: Mapping[str, object]) -> None:
@@ -149,7 +155,8 @@ class Attachment:
         leave = sys.exit
 
         def noting_exit(status: Any = None, /) -> NoReturn:
-            self._exit = SystemExit(status)
+            if threading.current_thread() is threading.main_thread() and self._watch is not None:
+                self._exit = SystemExit(status), self._watch.step
             leave(status)
 
         sys.exit = noting_exit
@@ -168,7 +175,10 @@ class Attachment:
     def _end(self) -> None:
         # Under multiprocessing the error is on its way; that of a script is kept by the interpreter; the status
         # given to sys.exit is nowhere to be read.
-        self.close(sys.exc_info()[1] or getattr(sys, "last_value", None) or self._exit, {})
+        said: SystemExit | None = None
+        if self._exit is not None and self._watch is not None and self._watch.step == self._exit[1]:
+            said = self._exit[0]  # a program that trains on has caught it
+        self.close(sys.exc_info()[1] or getattr(sys, "last_value", None) or said, {})
 
 
 def _worker() -> str:

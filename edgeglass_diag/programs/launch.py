@@ -81,15 +81,18 @@ def _set_path(first: str) -> None:
     sys.path[0] = first
 
 
-def hide_our_frames(error: BaseException, seen: frozenset[int] = frozenset()) -> None:
+def hide_our_frames(error: BaseException) -> None:
     """Remove the frames of this package from the tracebacks of an error and of its causes."""
-    if id(error) in seen:
-        return
-    error.__traceback__ = _without_ours(error.__traceback__)
-    members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-    for other in (error.__cause__, error.__context__, *members):
-        if other is not None:
-            hide_our_frames(other, seen | {id(error)})
+    seen: set[int] = set()
+    waiting: list[BaseException] = [error]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        one.__traceback__ = _without_ours(one.__traceback__)
+        members = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+        waiting += [other for other in (one.__cause__, one.__context__, *members) if other is not None]
 
 
 def _without_ours(trace: TracebackType | None) -> TracebackType | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from edgeglass_diag.folders import fixed
 from edgeglass_diag.profiling.options import ProfileOptions
 from edgeglass_diag.rules import Rule, all_rules
 
@@ -52,7 +53,7 @@ class ProcessOptions:
     def of(cls, options: WatchOptions, out: Path, *, announce: bool) -> ProcessOptions:
         """Return the options of a program that records into ``out``."""
         rules = {rule.code: rule.thresholds for rule in options.rules}
-        return cls(str(out.absolute()), options.every, rules, options.stop_on, announce, options.profile)
+        return cls(str(fixed(out)), options.every, rules, options.stop_on, announce, options.profile)
 
     def configured_rules(self) -> list[Rule]:
         """Return the rules that run, with their thresholds."""

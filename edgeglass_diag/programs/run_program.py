@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,11 +47,18 @@ class Main:
         except Exception as error:  # the program comes first: it runs on unwatched
             say(f"not watched: {error_text(error)}")
 
+    def wait_for_training(self) -> None:
+        """Wait for a thread that still trains, as Python does where it is none that may be cut off."""
+        if self.attachment is not None and not self.is_copy:
+            thread = self.attachment.training_thread
+            if thread is not None and not thread.daemon and not _ends_by_itself(thread):
+                thread.join()
+
     def close(self, error: BaseException | None) -> None:
         """End the record of a program that ended with ``error``."""
-        status, said = ending(error)
-        result = {"exit_status": exit_status(error)} | ({} if said is None else {"error": said})
         try:
+            status, said = ending(error)
+            result = {"exit_status": exit_status(error)} | ({} if said is None else {"error": said})
             if self.attachment is not None:
                 self.attachment.close(error, result)
             if not self.is_copy:
@@ -95,15 +103,34 @@ def run_program(program: Program, options: ProcessOptions) -> Outcome:
     main = Main(options, writer)
     propagate_env(options)
     call_after_import("torch", main.attach)
-    error = launch(program)
-    if isinstance(error, StopTraining):
-        say(str(error))
-    elif error is not None and not isinstance(error, SystemExit):
-        print_error(error)
+    error: BaseException | None = None
+    try:
+        error = launch(program)
+        _show(error)
+        main.wait_for_training()
+    except BaseException as late:  # Ctrl-C while the error is printed or the training goes on
+        error = late
     main.close(error)
     if main.is_copy:
         raise SystemExit(exit_argument(error))
     return _outcome(main, error)
+
+
+def _ends_by_itself(thread: threading.Thread) -> bool:
+    """Return whether Python does not wait for a thread as such: the main thread, and the workers of a pool."""
+    pools = sys.modules.get("concurrent.futures.thread")
+    return thread is threading.main_thread() or thread in getattr(pools, "_threads_queues", ())
+
+
+def _show(error: BaseException | None) -> None:
+    """Print the error that ended a program, as Python does."""
+    if isinstance(error, StopTraining):
+        say(str(error))
+    elif error is not None and not isinstance(error, SystemExit):
+        try:
+            print_error(error)
+        except Exception as problem:  # of the program's own excepthook, or an error that cannot be printed
+            say(f"the error of the program could not be printed ({error_text(problem)}): {error_text(error)}")
 
 
 def _outcome(main: Main, error: BaseException | None) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -98,6 +99,12 @@ class Recorder:
     def step(self) -> int:
         """The step whose window has begun: the number of optimizer steps so far."""
         return self._clock.step
+
+    @property
+    def training_thread(self) -> threading.Thread | None:
+        """The thread that is watched, None where none is known or it has ended."""
+        identity = self._clock.thread.identity
+        return next((thread for thread in threading.enumerate() if thread.ident == identity), None)
 
     @property
     def operands(self) -> AttentionInputObserver | None:

@@ -28,7 +28,7 @@ def choose_rules(rules: Sequence[Rule | str] | None, folder: Path | None = None)
         >>> [rule.code for rule in choose_rules(["EG20"])][:2]
         ['EG201', 'EG202']
     """
-    table = read_table(Path.cwd() if folder is None else folder)
+    table = read_table(folder)
     if rules is None:
         return configured(table)
     if isinstance(rules, str):

@@ -15,13 +15,20 @@ from edgeglass_diag.user_input.files import is_file, parsing, read_text
 from edgeglass_diag.user_input.limits import CONFIGURATION_BYTES
 
 
-def read_table(folder: Path) -> dict[str, object]:
+def read_table(folder: Path | None = None) -> dict[str, object]:
     """Return ``[tool.edgeglass-diag]`` of the nearest pyproject.toml at or above ``folder``, empty where there is none.
+
+    Args:
+        folder: where the search begins; the working directory, if it exists, where None.
 
     Raises:
         UsageError: when the file cannot be read, is not valid TOML, or has something else than a table there.
     """
-    for place in (folder.resolve(), *folder.resolve().parents):
+    try:
+        begin = (Path.cwd() if folder is None else folder).resolve()
+    except FileNotFoundError:  # the working directory was removed
+        return {}
+    for place in (begin, *begin.parents):
         file = place / "pyproject.toml"
         if is_file(file):
             return _table_of(file)

@@ -6,6 +6,7 @@ descriptor is kept, so that it can be written when no other can be had. A checks
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -56,12 +57,21 @@ class StateFile:
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        self._made = os.fstat(self._descriptor)
 
     @property
     def is_in_place(self) -> bool:
         """Return whether the file still lies where it was made: the run folder was not removed or moved."""
         try:
-            return os.path.samestat(os.stat(self._path), os.fstat(self._descriptor))
+            return os.path.samestat(os.stat(self._path), self._made)
+        except OSError:
+            return False
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the descriptor is still this file's: a program may have closed it and opened others."""
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), self._made)
         except OSError:
             return False
 
@@ -71,17 +81,21 @@ class StateFile:
         Raises:
             OSError: if it cannot be written.
         """
-        content = json.dumps(
-            {"status": status, "beat": time.time(), "record": asdict(_shortened(record))}, separators=(",", ":")
-        )
-        text = f'{{"crc32":{zlib.crc32(content.encode())},"state":{content}}}\n'.encode()
-        if len(text) > SIZE:
-            raise OSError(f"{NAME}: {len(text)} bytes are more than {SIZE}")
-        os.pwrite(self._descriptor, text.ljust(SIZE), 0)
+        if not self.is_open:
+            self._open_again()
+        os.pwrite(self._descriptor, _text(status, record).ljust(SIZE), 0)
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._descriptor)
+        if self.is_open:
+            os.close(self._descriptor)
+
+    def _open_again(self) -> None:
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        if not os.path.samestat(os.fstat(descriptor), self._made):
+            os.close(descriptor)
+            raise FileNotFoundError(errno.ENOENT, "the run folder was removed or moved", str(self._path))
+        self._descriptor = descriptor
 
 
 def read_state(folder: Path) -> Heartbeat | None:
@@ -121,12 +135,23 @@ def _record(kept: Mapping[str, Any]) -> RecordState:
     return RecordState(**{**kept, "gaps": gaps, "missing_ranks": tuple(kept["missing_ranks"])})
 
 
-def _shortened(record: RecordState) -> RecordState:
-    """Return the record with texts and lists cut to what the file has room for."""
-    gaps = tuple(replace(gap, reason=gap.reason[:_MAX_TEXT]) for gap in record.gaps)
+def _text(status: RunStatus, record: RecordState) -> bytes:
+    """Return the content of the file, its texts cut as far as they must be."""
+    for most in (_MAX_TEXT, _MAX_TEXT // 4, _MAX_TEXT // 16, 0):
+        state = {"status": status, "beat": time.time(), "record": asdict(_shortened(record, most))}
+        content = json.dumps(state, separators=(",", ":"))
+        text = f'{{"crc32":{zlib.crc32(content.encode())},"state":{content}}}\n'.encode()
+        if len(text) <= SIZE:
+            break
+    return text
+
+
+def _shortened(record: RecordState, most: int) -> RecordState:
+    """Return the record with lists cut to ``MAX_GAPS`` and texts to ``most`` characters."""
+    gaps = tuple(replace(gap, reason=gap.reason[:most]) for gap in record.gaps)
     if len(gaps) > MAX_GAPS:
         rest = gaps[MAX_GAPS - 1 :]
         joined = replace(rest[0], last=rest[-1].last, windows=sum(gap.windows for gap in rest))
         gaps = (*gaps[: MAX_GAPS - 1], joined)
-    failed = {code: text[: _MAX_TEXT // 2] for code, text in list(record.failed_rules.items())[:MAX_GAPS]}
-    return replace(record, gaps=gaps, stopped=record.stopped[:_MAX_TEXT], failed_rules=failed)
+    failed = {code: text[:most] for code, text in list(record.failed_rules.items())[:MAX_GAPS]}
+    return replace(record, gaps=gaps, stopped=record.stopped[: max(most, 20)], failed_rules=failed)

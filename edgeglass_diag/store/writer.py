@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeglass_diag.folders import FORMAT, VERSION
+from edgeglass_diag.folders import FORMAT, VERSION, fixed
 from edgeglass_diag.liveness import ProcessIdentity
 from edgeglass_diag.records import Finding, RecordState, RunStatus, UsageError, Window
 from edgeglass_diag.store.schema import FILE, create, file_checksum, insert, open_for_writing
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from edgeglass_diag.store.slices import Slices
 
 _PATIENCE = 60.0
+_NAME = 255
+_WRITERS: weakref.WeakSet[RunWriter] = weakref.WeakSet()
 
 NOT_BEGUN = "the watch was made and never entered"
 
@@ -33,7 +37,7 @@ class RunWriter:
     """Creates a run directory and appends to it. A thread waits while another one writes.
 
     Args:
-        folder: of the run; made absolute at once, as a program may change its working directory.
+        folder: of the run.
         name: of the run.
         header: what ``run.json`` says of it besides, ``rules`` among it: each ``ConfiguredRule`` as a dictionary.
         begun: whether the training runs; if not, the run stands as failed until ``begin``.
@@ -43,11 +47,12 @@ class RunWriter:
     """
 
     def __init__(self, folder: Path, *, name: str, header: Mapping[str, object], begun: bool = True) -> None:
-        self.folder = folder.absolute()
+        self.folder = fixed(folder)
         self._db: sqlite3.Connection | None = None
         self._slices: Slices | None = None
         self._record = RecordState()
         self._lock = threading.RLock()
+        _WRITERS.add(self)
         status = RunStatus.RUNNING if begun else RunStatus.FAILED
         result = {} if begun else {"result": {"error": NOT_BEGUN}}
         try:
@@ -55,11 +60,11 @@ class RunWriter:
             if any(self.folder.iterdir()):
                 raise UsageError(f"{folder} is not empty: a run needs a new folder, and nothing is overwritten")
             self._header = {
-                "format": FORMAT, "version": VERSION, "name": name, "created": time.time(), "pid": os.getpid(),
+                "format": FORMAT, "version": VERSION, "name": name[:_NAME], "created": time.time(), "pid": os.getpid(),
                 "process": ProcessIdentity.own().as_facts(), "status": status, **result, **header,
             }  # fmt: skip
-            create(self.folder)
             self._state = StateFile(self.folder)
+            create(self.folder)
             self._state.write(status, self._record)
             self._write_header()  # last: a folder with a header is a run that can be read
         except OSError as error:
@@ -101,8 +106,10 @@ class RunWriter:
     def _append(self, window: Window, findings: Iterable[Finding], earlier: Sequence[Window]) -> None:
         if self.has_ended:
             raise OSError(errno.EBADF, "the record has ended", str(self.folder))
-        if not self._state.is_in_place:
-            raise FileNotFoundError(errno.ENOENT, "the run folder was removed or moved", str(self.folder))
+        self._check_place()
+        if not self._state.is_open:  # nor are the descriptors of the store its own any more: it is not to close them
+            _keep_for_ever(self._db)
+            self._db = self._slices = None
         try:
             if self._db is None:
                 self._db = open_for_writing(self.folder)
@@ -116,6 +123,10 @@ class RunWriter:
         except BaseException:
             self._close_store()  # which rolls back; what is in memory of the store is forgotten with it
             raise
+
+    def _check_place(self) -> None:
+        if not self._state.is_in_place:
+            raise FileNotFoundError(errno.ENOENT, "the run folder was removed or moved", str(self.folder))
 
     def _begun(self, db: sqlite3.Connection) -> Slices:
         """Made with the first window: a program decides itself when NumPy is imported, and in which environment."""
@@ -132,6 +143,7 @@ class RunWriter:
         """
         from edgeglass_diag.store.embeddings import write_embeddings
 
+        self._check_place()
         write_embeddings(self.folder, step, image, text)
 
     def note(self, facts: Mapping[str, object]) -> None:
@@ -169,12 +181,14 @@ class RunWriter:
     def _finish(self, status: RunStatus, result: Mapping[str, object], record: RecordState) -> None:
         if self.has_ended:
             return
-        self._close_store()
+        if self._state.is_open:
+            self._close_store()
         self._header |= {"status": status, "ended": time.time(), "result": dict(result)}
         with ExitStack() as last:  # each of them is tried, and then the error raised
             last.callback(self._state.close)
             last.callback(self._write_header)
             last.callback(self._state.write, status, record)
+            self._check_place()
             self._remove_journal()
             self._header["store_crc32"] = file_checksum(self.folder / FILE)
 
@@ -193,6 +207,7 @@ class RunWriter:
             self._lock.release()
 
     def _write_header(self) -> None:
+        self._check_place()  # else it is another run that lies there
         temporary = self.folder / "run.json.tmp"
         try:
             text = json.dumps(self._header, indent=1, default=str, ensure_ascii=False)
@@ -212,6 +227,23 @@ class RunWriter:
         db, self._db, self._slices = self._db, None, None
         if db is not None:
             db.close()
+
+
+def _keep_for_ever(db: sqlite3.Connection | None) -> None:
+    """Let a connection never be closed, also not at the end of the process."""
+    if db is not None:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(db))
+
+
+def _after_fork() -> None:
+    """Leave the stores of the forked process alone: closing them here would undo what is being written there."""
+    for writer in list(_WRITERS):
+        _keep_for_ever(writer._db)
+        writer._db = writer._slices = None
+        writer._lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _write_window(db: sqlite3.Connection, slices: Slices, window: Window) -> None:
