@@ -1,9 +1,12 @@
 """Names that stand for something else than the file or folder that a command expects: one line and exit status 2."""
 
 import os
+from importlib.metadata import EntryPoint
 
 import pytest
 
+from edgeglass_diag import provider_protocols
+from edgeglass_diag.records import UsageError
 from tests.fuzz.command_line import RefusedError, run
 from tests.fuzz.inputs import Input
 from tests.fuzz.options import odd_places
@@ -104,3 +107,10 @@ def test_no_words_show_the_help(command):
     done = command()
     assert done.returncode == 0
     assert "audit" in done.stdout
+
+
+def test_recipes_that_cannot_be_imported_are_named(monkeypatch):
+    broken = EntryPoint("mine", "no_such_module:jobs", "edgeglass_diag.recipes")
+    monkeypatch.setattr(provider_protocols, "entry_points", lambda group: [broken])
+    with pytest.raises(UsageError, match=r"recipes of no_such_module:jobs cannot be loaded: ModuleNotFoundError: "):
+        provider_protocols.provider()
