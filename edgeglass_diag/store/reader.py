@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,8 +95,9 @@ class Run(StoredSignals):
     @property
     def record(self) -> RecordState:
         """How much of the training the record holds, and what was lost, of this rank."""
-        known = standing.record_of(self._place)
-        return known or RecordState(taken=self.last_step + 1, recorded=self.windows)
+        noted = standing.record_of(self._place) or RecordState()
+        taken, recorded = max(noted.taken, self.last_step + 1), max(noted.recorded, self.windows)
+        return replace(noted, taken=taken, recorded=recorded)  # what was noted may be half a second old
 
     @property
     def result(self) -> dict[str, Any]:
