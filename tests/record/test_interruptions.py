@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as modules
 from torch.optim import optimizer as optimizers
-from torch.overrides import _get_current_function_mode_stack
+from torch.overrides import BaseTorchFunctionMode, _get_current_function_mode_stack
 
 import edgeglass_diag.record
 from edgeglass_diag.record import Recorder
@@ -122,8 +122,12 @@ def test_what_a_signal_handler_raises_in_the_recorder_arrives(monkeypatch, kind,
         assert not [s for w in windows for s in w.sites if s.coverage is Coverage.RECORDER_FAILED]
 
 
+def is_ours(frame):
+    return frame.f_code.co_filename.startswith(FOLDER)
+
+
 class Interrupt:
-    """Raises KeyboardInterrupt at the n-th place in the recorder's code at which Python looks for signals.
+    """Raises KeyboardInterrupt at the n-th place of the recorder, and of what it calls, where Python looks for signals.
 
     So it does where a function begins, and where one written in C has returned.
     """
@@ -133,7 +137,7 @@ class Interrupt:
 
     def __call__(self, frame, event, argument):
         code = frame.f_code
-        if event not in ("call", "c_return") or not code.co_filename.startswith(FOLDER):
+        if event not in ("call", "c_return") or not any(map(is_ours, (frame, frame.f_back))):
             return
         if code.co_name != "<genexpr>":  # Python itself drops what is raised as it closes a generator
             self.left -= 1
@@ -155,6 +159,13 @@ def interrupted(number, call):
     return interrupt.where
 
 
+@pytest.fixture
+def mode_of_the_user():
+    with BaseTorchFunctionMode():
+        yield
+
+
+@pytest.mark.usefixtures("mode_of_the_user")
 @pytest.mark.parametrize("end", [False, True])
 def test_an_interrupt_at_the_begin_or_the_end_leaves_nothing_behind(end):
     with Recorder(lambda step: True, lambda window: None):
