@@ -43,6 +43,7 @@ class Coverage(StrEnum):
     FOREIGN_TENSOR = "foreign_tensor"
     NOT_CONTRASTIVE = "not_contrastive"
     TOO_MANY_FORWARDS = "too_many_forwards"
+    TOO_DEEP = "too_deep"
     OTHER_THREAD_TRAINS = "other_thread_trains"
     RECORDER_FAILED = "recorder_failed"
     OTHER = "other"

@@ -10,7 +10,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -18,6 +18,7 @@ import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
 from edgeglass_diag.record.profiler_ranges import RECORDER, span
+from edgeglass_diag.record.signal_handlers import is_failure, is_of_a_signal_handler
 from edgeglass_diag.record.site_registry import SiteRegistry, error_text
 from edgeglass_diag.record.window_clock import WindowClock
 from edgeglass_diag.sites import Coverage, Kind, RecorderSite, Site
@@ -57,11 +58,23 @@ class Boundary:
         self._sites = sites
         self._failures = 0
 
+    @property
+    def new_sites(self) -> tuple[Site, ...]:
+        """What is new of the sites, with the failure that could not be noted among them."""
+        try:
+            return (*self._sites.new, *([] if self.unnoted is None else [self.unnoted]))
+        except Exception as error:
+            if is_of_a_signal_handler(error):
+                raise
+            return (failure("sites", error),)
+
     def failed(self, error: Exception, path: str, kind: Kind = Kind.RECORDER) -> None:
         """Note a failure within one site or observer."""
         try:
             self._sites.failed(error, path, kind)
-        except Exception:
+        except Exception as again:
+            if is_of_a_signal_handler(again):
+                raise
             self.unnoted = failure("sites", error)
 
     def broken(self, error: Exception, path: str) -> None:
@@ -83,22 +96,35 @@ class Boundary:
             try:
                 listener(*arguments)
             except Exception as error:
+                if is_of_a_signal_handler(error):
+                    raise
                 self.failed(error, path if at is None else at, Kind.RECORDER if at is None else Kind.MODULE)
 
     def take_away(self, *removals: Callable[[], object]) -> None:
         """Call all that takes something of the recorder away from torch, and call again what has failed.
 
-        What cannot be taken away stays there, and nothing passes any more.
+        What cannot be taken away stays there, and nothing passes any more. An exception of the user that arrives
+        meanwhile is raised when all is done.
         """
+        users: BaseException | None = None
         for remove in removals:
             try:
                 remove()
-            except Exception as error:
-                self.broken(error, "sources")
-                try:
-                    remove()
-                except Exception as again:
-                    self._close(f"what cannot be taken away from torch, {error_text(again)}")
+            except BaseException as error:
+                users = users if is_failure(error) else error
+                self._remove_again(remove, error)
+        if users is not None:
+            raise users
+
+    def _remove_again(self, remove: Callable[[], object], error: BaseException) -> None:
+        if is_failure(error):
+            self.broken(error, "sources")
+        try:
+            remove()
+        except Exception as again:
+            if is_of_a_signal_handler(again):
+                raise
+            self._close(f"what cannot be taken away from torch, {error_text(again)}")
 
     def _close(self, reason: str) -> None:
         self.is_closed = True
@@ -119,7 +145,7 @@ class measuring:  # noqa: N801  a context manager that reads as a function, as t
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         self._span.__exit__(kind, error, trace)
-        if not isinstance(error, Exception):
+        if error is None or not is_failure(error):
             return False
         self._boundary.failed(error, self._path, self._kind)
         return True
@@ -160,9 +186,9 @@ def entry(
     """Return a decorator for a method by which a foreign thread comes in.
 
     It runs without gradients, autocast, modes of the user and the ``__torch_function__`` of tensors. An exception
-    of it becomes coverage of the site ``path`` and the result None; those that are no Exception, as KeyboardInterrupt
-    and StopTraining, pass. Where ``unless`` is true the method is not called; it is asked before all else, as
-    torch.compile follows these lines and may go no further.
+    of it becomes coverage of the site ``path`` and the result None; those of the user pass: what is no Exception, as
+    KeyboardInterrupt and StopTraining, and what a signal handler raises. Where ``unless`` is true the method is not
+    called; it is asked before all else, as torch.compile follows these lines and may go no further.
 
     Args:
         path: of the recorder's site.
@@ -178,15 +204,16 @@ def entry(
                 if (unless is not None and unless(boundary.clock)) or (boundary.is_closed and not always):
                     return None
                 patience = _UNLOCK_S if always and os.getpid() == boundary.process else 0
-                held = boundary.lock.acquire(patience > 0, patience or -1)
-                if not held and not always:
-                    return None
+                held = False
                 try:
+                    held = boundary.lock.acquire(patience > 0, patience or -1)
+                    if not held and not always:
+                        return None
                     with torch._C.DisableTorchFunction(), torch._C._DisableAutocast():
                         gradients, outer = torch.is_grad_enabled(), boundary.gradients
-                        boundary.gradients = gradients
-                        torch._C._set_grad_enabled(False)
                         try:
+                            boundary.gradients = gradients
+                            torch._C._set_grad_enabled(False)
                             # A FlopCounterMode counts the user's operations, not ours.
                             stacked = torch._C._len_torch_dispatch_stack()
                             with _disable_current_modes() if stacked else _NO_MODES:
@@ -198,8 +225,13 @@ def entry(
                     if held:
                         boundary.lock.release()
             except Exception as error:
-                with suppress(Exception):  # what cannot even be noted is no matter of the training's either
+                if is_of_a_signal_handler(error):
+                    raise
+                try:
                     boundary.broken(error, path)
+                except Exception as again:  # what cannot even be noted is no matter of the training's either
+                    if is_of_a_signal_handler(again):
+                        raise
                 return None
 
         functools.update_wrapper(enter, method)
@@ -211,7 +243,7 @@ def entry(
 def question(path: str) -> Callable[[_Method[_Self, _Given, _Result]], _Method[_Self, _Given, _Result | None]]:
     """Return a decorator for a method that a foreign thread asks before it goes on, and that computes nothing.
 
-    An exception of it becomes coverage of the site ``path`` and the answer None.
+    An exception of it that is not the user's becomes coverage of the site ``path`` and the answer None.
     """
 
     def decorate(method: _Method[_Self, _Given, _Result]) -> _Method[_Self, _Given, _Result | None]:
@@ -219,8 +251,13 @@ def question(path: str) -> Callable[[_Method[_Self, _Given, _Result]], _Method[_
             try:
                 return method(self, *args, **kwargs)
             except Exception as error:
-                with suppress(Exception):
+                if is_of_a_signal_handler(error):
+                    raise
+                try:
                     self.boundary.broken(error, path)
+                except Exception as again:
+                    if is_of_a_signal_handler(again):
+                        raise
                 return None
 
         functools.update_wrapper(ask, method)

@@ -58,10 +58,10 @@ class CompiledModules:
 
     def _install(self) -> None:
         dynamo = sys.modules.get("torch._dynamo.eval_frame")
-        if dynamo is not None and self._calling is None:
-            calling = Patch(dynamo.OptimizedModule, "__call__", self._begin_call, self._end_call)
-            calling.attach()
-            self._calling = calling
+        if dynamo is not None:
+            if self._calling is None:
+                self._calling = Patch(dynamo.OptimizedModule, "__call__", self._begin_call, self._end_call)
+            self._calling.attach()
 
     @question("compiled")
     def _begin_compiling(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

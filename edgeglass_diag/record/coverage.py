@@ -58,6 +58,8 @@ class CoverageObserver(Observer):
         A module whose weights get gradients although only its parent is called, as the output projection of
         ``nn.MultiheadAttention``, serves its parent by its weights and is no site of its own.
         """
+        if not self._recording.clock.is_whole:  # what comes after the part that was recorded may have been called
+            return
         sites, modules = self._recording.sites, self._recording.naming.modules
         compiled = [path for path, module in modules if is_compiled(module)]
         for path, module in modules:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from edgeglass_diag.record.boundary import Boundary
+from edgeglass_diag.record.signal_handlers import is_failure
 
 
 class EventSource(Protocol):
@@ -42,9 +43,11 @@ class EventSources:
             self.attached = True
             for source in self._sources:
                 source.attach()
-        except Exception as error:
-            self._boundary.broken(error, "sources")
+        except BaseException as error:
             self.detach()
+            if not is_failure(error):
+                raise
+            self._boundary.broken(error, "sources")
 
     def detach(self) -> None:
         """Take all away, and one that fails a second time."""

@@ -144,7 +144,15 @@ def _overrides(kind: type) -> bool:
 
 
 def _replace_modes(modes: Sequence[TorchFunctionMode]) -> None:
-    """Put these in the place of all function modes of this thread, lowest first."""
+    """Put these in the place of all function modes of this thread, lowest first, whether Ctrl-C comes or not."""
+    try:
+        _put_modes(modes)
+    except BaseException:
+        _put_modes(modes)
+        raise
+
+
+def _put_modes(modes: Sequence[TorchFunctionMode]) -> None:
     for _ in range(_len_torch_function_stack()):
         _pop_mode()
     for mode in modes:

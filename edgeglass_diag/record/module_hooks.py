@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 from torch.fx import GraphModule
 from torch.nn.modules import module as hooks
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils.hooks import RemovableHandle
 
 from edgeglass_diag.record.boundary import entry, measuring, unobservable
 from edgeglass_diag.record.dispatch import Dispatch
@@ -20,6 +20,7 @@ from edgeglass_diag.record.module_tree import has_parameters, parameters
 from edgeglass_diag.record.observer import ModuleCall
 from edgeglass_diag.record.profiler_ranges import FORWARD, FORWARD_WITHOUT_GRADIENTS, span
 from edgeglass_diag.record.recording import Recording
+from edgeglass_diag.record.recursion import FRAMES_PER_MODULE, MAX_DEPTH, RecursionRoom
 from edgeglass_diag.record.tensor_sources import has_foreign, tensors_in
 from edgeglass_diag.sites import Coverage, Kind, ModuleSite
 
@@ -34,7 +35,10 @@ class ModuleHooks:
         recording: state of the watch.
         dispatch: takes the events.
         functions: the mode that is taken off where torch chooses a kernel by whether there is one.
-        sources: all of the watch, which a window with too many forward passes takes away.
+        sources: all of the watch, which a window with too many forward passes, or too deep ones, takes away.
+
+    Attributes:
+        room: what a model that is too deep gets of call stack.
     """
 
     def __init__(
@@ -43,18 +47,18 @@ class ModuleHooks:
         self.boundary = recording.boundary
         self._recording, self._dispatch, self._functions, self._sources = recording, dispatch, functions, sources
         self._frames = recording.stack.frames
+        self.room = RecursionRoom()
         self._models: Facts[nn.Module, bool] = Facts()  # transforms and losses are none
-        before = register_module_forward_pre_hook(self._enter).id
-        after = register_module_forward_hook(self._leave, with_kwargs=True, always_call=True).id
         # torch has no function that puts a hook back under its old id, and its own removal forgets the keywords' entry.
+        before = RemovableHandle(hooks._global_forward_pre_hooks).id
+        after = RemovableHandle(hooks._global_forward_hooks).id
         self._entries: dict[tuple[str, int], Any] = {
             ("_global_forward_pre_hooks", before): self._enter,
             ("_global_forward_hooks", after): self._leave,
             ("_global_forward_hooks_with_kwargs", after): True,
             ("_global_forward_hooks_always_called", after): True,
         }
-        self._attached = True
-        self.detach()
+        self._attached = False
 
     def attach(self) -> None:
         """Put the hooks in place."""
@@ -97,6 +101,9 @@ class ModuleHooks:
         if _may_be_fused(module, arguments, gradients=gradients) and not any(f.hides_functions for f in self._frames):
             frame.hides_functions = True
             self._functions.detach()
+        if len(self._frames) > MAX_DEPTH:
+            self._leave_out()
+            return
         if training:
             frame.is_training = False
             with measuring(self.boundary, type(module).__name__, Kind.MODULE):
@@ -114,6 +121,14 @@ class ModuleHooks:
         if not clock.is_whole:
             self._sources.detach()
         return clock.is_whole
+
+    def _leave_out(self) -> None:
+        """Cease to follow a model that is too deep; its window is not recorded."""
+        self._recording.clock.is_too_deep = True
+        self.room.give(len(self._frames) * FRAMES_PER_MODULE)
+        while self._frames:
+            self._pop(self._frames[-1].module)
+        self._sources.detach()
 
     def _is_model(self, module: nn.Module) -> bool:
         """Return whether a module has parameters; transforms of pictures and losses have none."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 from torch.optim import Optimizer
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
+from torch.utils.hooks import RemovableHandle
 
 from edgeglass_diag.record.observer import OptimizerNumbers, OptimizerStep
 from edgeglass_diag.record.recording import Recording
@@ -15,6 +19,32 @@ from edgeglass_diag.sites import Coverage, ParameterSite
 
 _STEP_CODE = Optimizer.profile_hook_step(len).__code__
 """Code of the wrapper that torch puts around the step of every optimizer, and in which it calls the hooks."""
+
+
+class StepHooks:
+    """Global hooks around the steps of all optimizers.
+
+    Their ids are known before they are in place, so that they can be taken away whenever Ctrl-C comes.
+
+    Args:
+        before: called before each step, with the optimizer and the arguments; may return others.
+        after: called after each step.
+    """
+
+    def __init__(self, before: Callable[..., Any], after: Callable[..., Any]) -> None:
+        self._before, self._after = before, after
+        self._handle_before = RemovableHandle(_global_optimizer_pre_hooks)
+        self._handle_after = RemovableHandle(_global_optimizer_post_hooks)
+
+    def attach(self) -> None:
+        """Put the hooks in place."""
+        _global_optimizer_pre_hooks[self._handle_before.id] = self._before
+        _global_optimizer_post_hooks[self._handle_after.id] = self._after
+
+    def remove(self) -> None:
+        """Take the hooks away."""
+        self._handle_before.remove()
+        self._handle_after.remove()
 
 
 def steps_elsewhere(clock: WindowClock) -> bool:

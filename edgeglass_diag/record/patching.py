@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from types import FunctionType
+from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 Before = Callable[[tuple[Any, ...], dict[str, Any]], object | None]
 """Called with the arguments of a call. Returns what ``After`` is given; None where it is not to be called."""
 
 After = Callable[[Any, Any, bool], object]
 """Called with what ``Before`` has returned, the result, None without one, and whether the original has raised."""
+
+
+_REMOVED: WeakKeyDictionary[FunctionType, Callable[..., Any]] = WeakKeyDictionary()
+"""What stayed in place since another function was on top of it when it was to go, and the original that it calls."""
 
 
 class Patch:
@@ -26,7 +32,7 @@ class Patch:
     def __init__(self, owner: Any, name: str, before: Before, after: After) -> None:
         self._owner, self._name, self._before, self._after = owner, name, before, after
         self._original: Callable[..., Any] | None = None
-        self._replacement: Callable[..., Any] | None = None
+        self._replacement: FunctionType | None = None
         self._active = False
 
     def attach(self) -> None:
@@ -49,16 +55,23 @@ class Patch:
             self._after(begun, result, False)
             return result
 
+        self._replacement = cast(FunctionType, replacement)  # first, as Ctrl-C may come in between
         setattr(self._owner, self._name, replacement)
-        self._replacement = replacement
 
     def detach(self) -> None:
         """Pass calls through."""
         self._active = False
 
     def remove(self) -> None:
-        """Put the original back."""
+        """Put the original back, and where that is what a watch that ended earlier has left, the one below."""
         self._active = False
-        if self._replacement is not None and getattr(self._owner, self._name) is self._replacement:
-            setattr(self._owner, self._name, self._original)
+        original, replacement = self._original, self._replacement
+        if original is None or replacement is None:
+            return
+        while isinstance(original, FunctionType) and original in _REMOVED:
+            original = _REMOVED[original]
+        if getattr(self._owner, self._name) is replacement:
+            setattr(self._owner, self._name, original)
+        else:
+            _REMOVED[replacement] = original
         self._original = self._replacement = None

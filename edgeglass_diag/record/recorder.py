@@ -9,12 +9,11 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from edgeglass_diag.record.attention_inputs import AttentionInputObserver
 from edgeglass_diag.record.attention_layout import LOGITS
 from edgeglass_diag.record.backward_patch import BackwardPatch, BackwardState
-from edgeglass_diag.record.boundary import entry, failure
+from edgeglass_diag.record.boundary import entry
 from edgeglass_diag.record.buffer import PendingWindow
 from edgeglass_diag.record.compiled import CompiledModules
 from edgeglass_diag.record.dispatch import Dispatch
@@ -23,13 +22,13 @@ from edgeglass_diag.record.function_mode import FunctionMode
 from edgeglass_diag.record.module_hooks import ModuleHooks
 from edgeglass_diag.record.observer import OptimizerNumbers, OptimizerStep
 from edgeglass_diag.record.observer_list import make_observers
-from edgeglass_diag.record.optimizer_steps import is_nested, step_of, stepped_elsewhere, steps_elsewhere
+from edgeglass_diag.record.optimizer_steps import StepHooks, is_nested, step_of, stepped_elsewhere, steps_elsewhere
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.snapshots import PendingEmbeddings
-from edgeglass_diag.record.window_clock import MAX_FORWARDS, WindowClock
+from edgeglass_diag.record.window_clock import WindowClock
 from edgeglass_diag.records import ParameterOrigin
 from edgeglass_diag.signals.parameters import OPTIMIZER_SKIPPED
-from edgeglass_diag.sites import Coverage, Kind, RecorderSite, Site
+from edgeglass_diag.sites import Coverage, Kind, RecorderSite
 
 
 class Recorder:
@@ -86,10 +85,12 @@ class Recorder:
         modules = ModuleHooks(recording, self._dispatch, self._functions, self._sources)
         self._compiled = CompiledModules(self.boundary, modules, self._sources)
         passes, scale = BackwardPatch(recording, self._dispatch, backward).patch, self._observers.scale
-        self._backward, self._patches = backward, (passes, scale.while_recorded, scale.always)
+        self._backward = backward
         for source in (modules, self._functions, passes, scale.while_recorded):
             self._sources.add(source)
-        self._removals: list[Callable[[], object]] = []
+        self._steps, self._room = StepHooks(self._before_step, self._after_step), modules.room
+        removable = (passes, scale.while_recorded, scale.always, self._compiled, self._steps)
+        self._removals = (*(part.remove for part in removable), self._room.take_back)
         self._numbers = OptimizerNumbers()
         self._begun: dict[int, OptimizerStep] = {}
         self._records = False  # this window
@@ -131,14 +132,22 @@ class Recorder:
         self._after_step(optimizer, (), {})
 
     def __enter__(self) -> Recorder:
-        self._install()
-        return self
+        try:
+            self._install()
+            return self
+        except BaseException:
+            self._take_away()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end_watch()
-        self._say_failures()
+        try:
+            self._end_watch()
+            self._say_failures()
+        except BaseException:
+            self._take_away()
+            raise
 
     @entry("recorder", always=True)
     def abandon(self) -> None:
@@ -148,12 +157,8 @@ class Recorder:
 
     @entry("recorder")
     def _install(self) -> None:
-        before: Any = self._before_step  # torch lets it return other arguments, and does not say so in its types
-        self._removals.extend(patch.remove for patch in self._patches)
-        self._removals.append(self._compiled.remove)
         try:
-            self._removals.append(register_optimizer_step_pre_hook(before).remove)
-            self._removals.append(register_optimizer_step_post_hook(self._after_step).remove)
+            self._steps.attach()
             self._observers.scale.always.attach()
             self._compiled.attach()
         except Exception:
@@ -163,7 +168,6 @@ class Recorder:
 
     def _take_away(self) -> None:
         self.boundary.take_away(self._sources.detach, *self._removals)
-        self._removals.clear()
 
     @entry("recorder", always=True)
     def _end_watch(self) -> None:
@@ -177,11 +181,7 @@ class Recorder:
     def _say_failures(self) -> None:
         """Hand on what has failed since the last window, as a window without readings."""
         self._take_away()  # what a failure has left
-        unnoted = self.boundary.unnoted
-        try:
-            sites: tuple[Site, ...] = (*self._recording.sites.new, *([] if unnoted is None else [unnoted]))
-        except Exception as error:
-            sites = (failure("sites", error),)
+        sites = self.boundary.new_sites
         if any(site.coverage is Coverage.RECORDER_FAILED for site in sites):
             self._sink(PendingWindow(self._last, (), (), (), sites, ()))
 
@@ -275,8 +275,7 @@ class Recorder:
         recording, clock = self._recording, self._clock
         if not clock.is_whole:  # a window of which only the beginning was recorded has an untrue loss
             recording.buffer.clear()
-            detail = f"more than {MAX_FORWARDS} before a step"
-            recording.sites.cannot_observe(RecorderSite(path="window"), Coverage.TOO_MANY_FORWARDS, detail)
+            recording.sites.cannot_observe(*clock.left_out)
         if clock.thread.has_company:
             recording.sites.cannot_observe(RecorderSite(path="threads"), Coverage.OTHER_THREAD_TRAINS)
         origins: tuple[ParameterOrigin, ...] = ()
@@ -292,9 +291,10 @@ class Recorder:
         finally:
             recording.buffer.clear()
             recording.stack.end_passes()
-            clock.forwards = 0
+            clock.forwards, clock.is_too_deep = 0, False
             self._begun.clear()
             self._dispatch.forget()
+            self._room.take_back()
 
     def _hand_on(self, window: PendingWindow) -> None:
         self._last = window.step

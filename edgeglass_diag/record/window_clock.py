@@ -11,7 +11,9 @@ from collections.abc import Callable
 import torch
 from torch.optim import Optimizer
 
+from edgeglass_diag.record.recursion import MAX_DEPTH
 from edgeglass_diag.record.training_thread import PATIENCE, TrainingThread
+from edgeglass_diag.sites import Coverage, RecorderSite
 
 MAX_FORWARDS = 256
 """Outermost forward passes of one window that are recorded; a loop that never steps would fill the memory."""
@@ -28,6 +30,7 @@ class WindowClock:
     Attributes:
         step: number of the window, from 0.
         forwards: outermost forward passes of it.
+        is_too_deep: whether more modules ran inside each other than are followed.
         thread: the thread that is watched.
     """
 
@@ -35,6 +38,7 @@ class WindowClock:
         self._schedule = schedule
         self.step = 0
         self.forwards = 0
+        self.is_too_deep = False
         self.thread = TrainingThread()
         self._process = os.getpid()
         self._primary_optimizer: weakref.ref[Optimizer] | None = None
@@ -50,8 +54,15 @@ class WindowClock:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the window has so few forward passes that all of it is recorded."""
-        return self.forwards <= MAX_FORWARDS
+        """Whether the window has so few forward passes, of so few levels, that all of it is recorded."""
+        return self.forwards <= MAX_FORWARDS and not self.is_too_deep
+
+    @property
+    def left_out(self) -> tuple[RecorderSite, Coverage, str]:
+        """The site, the reason and the detail of a window of which only the beginning is recorded."""
+        if self.is_too_deep:
+            return RecorderSite(path="depth"), Coverage.TOO_DEEP, f"more than {MAX_DEPTH} modules inside each other"
+        return RecorderSite(path="window"), Coverage.TOO_MANY_FORWARDS, f"more than {MAX_FORWARDS} before a step"
 
     @property
     def is_forked(self) -> bool:

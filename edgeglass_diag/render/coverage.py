@@ -22,6 +22,7 @@ SENTENCES: Mapping[Coverage, str] = {
     Coverage.FOREIGN_TENSOR: "tensors whose class computes by code of its own (__torch_dispatch__) are not measured",
     Coverage.NOT_CONTRASTIVE: "no contrastive loss",
     Coverage.TOO_MANY_FORWARDS: "windows with so many forward passes are not recorded",
+    Coverage.TOO_DEEP: "windows in which so many modules run inside each other are not recorded",
     Coverage.OTHER_THREAD_TRAINS: "another thread trains as well; its steps are not recorded",
     Coverage.RECORDER_FAILED: "the recorder failed here",
     Coverage.OTHER: "not observed",

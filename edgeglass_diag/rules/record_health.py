@@ -200,6 +200,7 @@ class PartNotRecorded(RecordRule):
 _LEFT_OUT = {
     Coverage.OTHER_THREAD_TRAINS: "another thread trains as well, and its steps are left out",
     Coverage.TOO_MANY_FORWARDS: "windows of more than 256 forward passes are left out",
+    Coverage.TOO_DEEP: "windows in which more than 64 modules run inside each other are left out",
 }
 
 RECORD_RULES: tuple[type[RecordRule], ...] = (

@@ -2,6 +2,7 @@
 
 import gc
 import random
+import sys
 import zlib
 from contextlib import nullcontext
 
@@ -15,6 +16,7 @@ from torch.overrides import _get_current_function_mode_stack
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from edgeglass_diag.record import Recorder
+from edgeglass_diag.record.recursion import MAX_DEPTH
 from edgeglass_diag.sites import Coverage
 from tests.helpers.faults import Fault, counted, functions_of, in_place_of
 
@@ -36,10 +38,13 @@ REMOVING = {
     "compiled.CompiledModules.remove",
     "event_sources.EventSources.detach",
     "function_mode.FunctionMode.detach",
+    "function_mode._put_modes",
     "function_mode._replace_modes",
     "module_hooks.ModuleHooks.detach",
+    "optimizer_steps.StepHooks.remove",
     "patching.Patch.remove",
     "recorder.Recorder._take_away",
+    "recursion.RecursionRoom.take_back",
 }
 """Where these fail each time, what they take away stays, and lets everything through."""
 
@@ -56,6 +61,13 @@ class RaisesInBackward(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         raise UserError("backward")
+
+
+class Recursive(nn.Module):
+    """Runs inside of itself, deeper than is followed."""
+
+    def forward(self, x, depth=MAX_DEPTH + 2):
+        return self(x, depth - 1) if depth else x.sum()
 
 
 class Model(nn.Module):
@@ -116,6 +128,7 @@ class Training:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-2)
         self.other = torch.optim.SGD(self.critic.parameters(), lr=0.1)
         self.scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+        self.deep = Recursive()
         self.batch = torch.randn(3, 4, 6), torch.randint(0, 20, (3, 5))
         if recorder is not None:
             recorder.name_model(self.model)
@@ -173,6 +186,8 @@ class Training:
         self.attempt(lambda: self.optimizer.step(lambda: self.closure(fails=True)))
         with torch.autocast("cpu", torch.bfloat16):
             self.optimizer.step(self.closure)
+        self.losses.append(self.deep(self.batch[0]).item())
+        self.clipped()
         return self.outcome
 
 
@@ -195,6 +210,7 @@ def state_of_torch():
         _get_current_function_mode_stack(), _get_current_dispatch_mode_stack(),
         torch.autograd.backward, torch.compile, torch.amp.GradScaler.step, torch.amp.GradScaler.scale,
         torch.is_grad_enabled(), torch._C._is_torch_function_enabled(), torch.is_autocast_enabled("cpu"),
+        sys.getrecursionlimit(),
     )  # fmt: skip
 
 
