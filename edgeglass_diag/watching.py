@@ -23,6 +23,7 @@ from edgeglass_diag.process import ending, environment, error_text, git, say
 from edgeglass_diag.record import Recorder
 from edgeglass_diag.record.attention_layout import LOGITS
 from edgeglass_diag.record.buffer import PendingWindow
+from edgeglass_diag.record.signal_handlers import is_failure
 from edgeglass_diag.record.snapshots import PendingEmbeddings
 from edgeglass_diag.records import Finding, Reading, UsageError, Window
 from edgeglass_diag.rules import Engine, Rule
@@ -148,11 +149,12 @@ class Watch:
                 self._store.begin()
                 self._windows.open(self._store)
             self._recorder.__enter__()
-        except Exception as error:
+        except BaseException as error:
             self._recorder.abandon()
-            say(f"not watched: {error_text(error)}")
-        except BaseException as error:  # Ctrl-C: the block is not entered, so that __exit__ does not come
-            self._recorder.abandon()
+            if is_failure(error):
+                say(f"not watched: {error_text(error)}")
+                return self
+            # Ctrl-C: the block is not entered, so that __exit__ does not come.
             self.__exit__(type(error), error, None)
             raise
         return self
@@ -168,10 +170,11 @@ class Watch:
             status, said = ending(error)
             result = self.result if said is None else {"error": said, **self.result}
             self._windows.close(status, result, ended=error is None)
-        except Exception as problem:
-            say(f"the end of the run could not be recorded: {error_text(problem)}")
-        except BaseException as late:  # Ctrl-C while the last windows are written
-            self._windows.leave(*ending(late))
+        except BaseException as late:
+            if is_failure(late):
+                say(f"the end of the run could not be recorded: {error_text(late)}")
+                return
+            self._windows.leave(*ending(late))  # Ctrl-C while the last windows are written
             raise
 
     def _take(self, window: PendingWindow) -> None:
