@@ -15,11 +15,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # so do those of the processes th
 
 
 @pytest.fixture(scope="session")
-def command():
-    """Run the command line in a process of its own, forked from one that has imported what it needs."""
+def command_server():
+    """Calls functions in copies of a process that has imported what the command line needs."""
     server = CommandServer()
-    yield lambda *arguments, **options: server.run(*map(str, arguments), **options)
+    yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def command(command_server):
+    """Run the command line in a process of its own."""
+    return lambda *arguments, **options: command_server.run(*map(str, arguments), **options)
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 
-from edgeglass_diag.commands import main
 from edgeglass_diag.store import RunWriter, load
-from tests.helpers.forked import forked
+from tests.helpers.command_server import command_line
 
 SAID = "Recording stopped, the training goes on unwatched"
 PROGRAM = """
@@ -29,21 +27,8 @@ for step in range(30):
 """
 
 
-def ended(*words, write=RunWriter.write):
-    def call():
-        RunWriter.write = write
-        sys.argv[:] = ["edgeglass-diag", *map(str, words)]
-        main()
-
-    return forked(call)
-
-
-@pytest.fixture(scope="module")
-def cut_off(tmp_path_factory):
-    """A run of 30 steps, of which nothing could be written from step 8 on."""
-    folder = tmp_path_factory.mktemp("runs")
-    program = folder / "train.py"
-    program.write_text(PROGRAM)
+def run_cut_off(*words):
+    """Run the command line where nothing can be written from step 8 on."""
     write = RunWriter.write
 
     def until_step_7(writer, window, findings=(), *, earlier=()):
@@ -51,23 +36,33 @@ def cut_off(tmp_path_factory):
             raise OSError(28, "No space left on device")
         write(writer, window, findings, earlier=earlier)
 
-    words = ["run", "--every", "1", "--fail-on", "critical", "--out", folder / "run", program]
-    return folder / "run", ended(*words, write=until_step_7)
+    RunWriter.write = until_step_7
+    command_line(*words)
+
+
+@pytest.fixture(scope="module")
+def cut_off(command_server, tmp_path_factory):
+    """A run of 30 steps, of which nothing could be written from step 8 on."""
+    folder = tmp_path_factory.mktemp("runs")
+    program = folder / "train.py"
+    program.write_text(PROGRAM)
+    words = ["run", "--every", "1", "--fail-on", "critical", "--out", str(folder / "run"), str(program)]
+    return folder / "run", command_server.call(run_cut_off, *words)
 
 
 def test_the_terminal_says_it_at_once_and_the_status_is_that_of_fail_on(cut_off):
     _, run = cut_off
-    assert run.status == 1
+    assert run.returncode == 1
     at_once, after = run.stderr.split("/run: ", 1)
     assert f"EG901 recording-stopped at step 8: {SAID}" in at_once
     assert SAID in after
 
 
-def test_findings_say_it_in_words_as_json_and_by_their_status(cut_off):
+def test_findings_say_it_in_words_as_json_and_by_their_status(command, cut_off):
     folder, _ = cut_off
-    assert SAID in ended("findings", folder).stdout
-    told = ended("findings", folder, "--json", "--fail-on", "critical")
-    assert told.status == 1
+    assert SAID in command("findings", folder).stdout
+    told = command("findings", folder, "--json", "--fail-on", "critical")
+    assert told.returncode == 1
     [finding] = [f for f in json.loads(told.stdout) if f["code"] == "EG901"]
     assert (finding["severity"], finding["step"]) == ("critical", 8)
     assert "No space left on device" in finding["message"]
@@ -76,15 +71,15 @@ def test_findings_say_it_in_words_as_json_and_by_their_status(cut_off):
         assert (run.record.taken, run.record.recorded, run.record.stopped_at) == (30, 8, 8)
 
 
-def test_compare_says_it(cut_off):
+def test_compare_says_it(command, cut_off):
     folder, _ = cut_off
-    assert f"EG901 recording-stopped (step 8): {SAID}" in ended("compare", folder, folder).stdout
+    assert f"EG901 recording-stopped (step 8): {SAID}" in command("compare", folder, folder).stdout
 
 
-def test_the_report_says_it(cut_off, tmp_path):
+def test_the_report_says_it(command, cut_off, tmp_path):
     folder, _ = cut_off
-    written = ended("report", folder, "--out", tmp_path / "report.html")
-    assert written.status == 0, written.stderr
+    written = command("report", folder, "--out", tmp_path / "report.html")
+    assert written.returncode == 0, written.stderr
     assert SAID in (tmp_path / "report.html").read_text()
 
 
@@ -99,11 +94,11 @@ def test_the_dashboard_says_it_in_its_headline(cut_off, tmp_path):
     assert verdict.tone == "critical"
 
 
-def test_no_findings_is_only_said_of_what_was_recorded(tmp_path):
+def test_no_findings_is_only_said_of_what_was_recorded(command, tmp_path):
     program = tmp_path / "train.py"
     program.write_text(PROGRAM)
-    ran = ended("run", "--every", "10", "--select", "EG801", "--out", tmp_path / "run", program)
-    assert ran.status == 0
+    ran = command("run", "--every", "10", "--select", "EG801", "--out", tmp_path / "run", program)
+    assert ran.returncode == 0
     assert "no findings in the 19 of 30 steps that were recorded" in ran.stderr  # 0 to 10, then ever further apart
-    ran = ended("run", "--every", "1", "--select", "EG801", "--out", tmp_path / "all", program)
+    ran = command("run", "--every", "1", "--select", "EG801", "--out", tmp_path / "all", program)
     assert "30 steps, no findings\n" in ran.stderr

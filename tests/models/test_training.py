@@ -95,7 +95,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no such checkpoint"):
         read_checkpoint(tmp_path / "x.safetensors")
     (tmp_path / "x.safetensors").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match="is not a checkpoint of this training loop"):
+    with pytest.raises(ValueError, match="expected a checkpoint of this training loop"):
         read_checkpoint(tmp_path / "x.safetensors")
     with pytest.raises(ValueError, match="has no checkpoint"):
         latest_checkpoint(tmp_path)

@@ -6,13 +6,13 @@ import itertools
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from edgeglass_diag.commands import main
 from edgeglass_diag.store import load
 from tests.helpers.breaking import UNDOING, WAYS
-from tests.helpers.forked import forked
+from tests.helpers.command_server import command_line
 
 PROGRAM = """
 import sys
@@ -70,20 +70,23 @@ def disk(tmp_path):
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def ends(program, disk, verb, way, phase, *, undone=False):
+def run_program(verb, program, way, phase, folder, undone):
     """Run the program by ``edgeglass-diag run``, with ``eg.watch`` inside, or alone."""
-    arguments = [way, phase, str(disk / "run"), "undone" if undone else "", verb]
+    arguments = [way, phase, folder, undone, verb]
+    if verb == "run":
+        command_line("run", "--every", "1", "--out", folder, program, "--", *arguments)
+    else:
+        sys.argv[:] = [program, *arguments]
+        exec(compile(Path(program).read_text(), program, "exec"), {"__name__": "__main__"})
 
-    def call():
-        if verb == "run":
-            sys.argv[:] = ["edgeglass-diag", "run", "--every", "1", "--out", str(disk / "run"), str(program), "--"]
-            sys.argv += arguments
-            main()
-        else:
-            sys.argv[:] = [str(program), *arguments]
-            exec(compile(program.read_text(), str(program), "exec"), {"__name__": "__main__"})
 
-    return forked(call)
+@pytest.fixture(scope="module")
+def ends(command_server, program):
+    def run(disk, verb, way, phase, *, undone=False):
+        words = (way, phase, str(disk / "run"), "undone" if undone else "")
+        return command_server.call(run_program, verb, str(program), *words)
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -94,24 +97,28 @@ def program(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def unwatched(program, tmp_path_factory):
-    ended = ends(program, tmp_path_factory.mktemp("alone"), "alone", "none", "never")
-    assert (ended.status, ended.stderr) == (3, "")
+def unwatched(ends, tmp_path_factory):
+    ended = ends(tmp_path_factory.mktemp("alone"), "alone", "none", "never")
+    assert (ended.returncode, ended.stderr) == (3, "")
     assert len(ended.stdout.splitlines()) == 40
     return ended
 
 
 def every_case():
-    """All ways, by both means, in all phases; those not in make test are long."""
+    """All ways, by both means, in all phases; those not in make test are long. A lock is waited for at the end."""
     for way, verb, phase in itertools.product(WAYS, ("run", "watch"), ("first", "middle", "last")):
-        usual = (verb, phase) == ("run", "middle") or (way, verb, phase) == ("full", "watch", "last")
+        usual = ((verb, phase) == ("run", "middle") and way != "locked") or (way, verb, phase) == (
+            "full",
+            "watch",
+            "last",
+        )
         yield pytest.param(way, verb, phase, marks=() if usual else pytest.mark.long, id=f"{way}-{verb}-{phase}")
 
 
 @pytest.mark.parametrize(("way", "verb", "phase"), list(every_case()))
-def test_a_program_ends_as_it_would_have_ended(program, unwatched, disk, verb, way, phase):
-    ended = ends(program, disk, verb, way, phase)
-    assert ended.status == 3, ended.stderr
+def test_a_program_ends_as_it_would_have_ended(ends, unwatched, disk, verb, way, phase):
+    ended = ends(disk, verb, way, phase)
+    assert ended.returncode == 3, ended.stderr
     assert ended.stdout == unwatched.stdout
     assert "Traceback" not in ended.stderr
     assert "Exception ignored" not in ended.stderr
@@ -120,9 +127,9 @@ def test_a_program_ends_as_it_would_have_ended(program, unwatched, disk, verb, w
 
 
 @pytest.mark.parametrize("way", UNDOING)
-def test_recording_goes_on_where_it_can_be_written_again(program, unwatched, disk, way):
-    ended = ends(program, disk, "run", way, "middle", undone=True)
-    assert (ended.status, ended.stdout) == (3, unwatched.stdout)
+def test_recording_goes_on_where_it_can_be_written_again(ends, unwatched, disk, way):
+    ended = ends(disk, "run", way, "middle", undone=True)
+    assert (ended.returncode, ended.stdout) == (3, unwatched.stdout)
     if way != "locked":  # a lock is waited for
         assert "EG901 " in ended.stderr
         assert "recording goes on" in ended.stderr

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+from contextlib import nullcontext
 
 import pytest
 
-from edgeglass_diag.commands import main
+from tests.helpers.command_server import command_line
 from tests.helpers.faults import Fault, functions_of, in_place_of
-from tests.helpers.forked import forked
 
 FUNCTIONS = functions_of(
     "edgeglass_diag.programs.attaching", "edgeglass_diag.programs.run_program", "edgeglass_diag.programs.announce",
@@ -52,18 +51,17 @@ def program(tmp_path_factory):
     return file
 
 
-def run(program, folder, *words):
-    def call():
-        sys.argv[:] = ["edgeglass-diag", "run", "--every", "1", "--out", str(folder), *words, str(program)]
-        main()
-
-    return forked(call)
+def run_with_fault(name, mode, program, folder):
+    """Run the program with a fault in a function, without one where its name is empty."""
+    with in_place_of(FUNCTIONS[name], Fault(mode)) if name else nullcontext():
+        command_line("run", "--every", "1", "--out", folder, program)
 
 
 @pytest.fixture(scope="module")
-def unharmed(program, tmp_path_factory):
-    ended = run(program, tmp_path_factory.mktemp("unharmed") / "run")
-    assert ended.status == 3, ended.stderr
+def unharmed(command_server, program, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unharmed") / "run"
+    ended = command_server.call(run_with_fault, "", "", str(program), str(folder))
+    assert ended.returncode == 3, ended.stderr
     assert len(ended.stdout.splitlines()) == 15
     assert ended.stdout.splitlines()[-1] == "5"
     return ended
@@ -77,8 +75,7 @@ def every_case():
 
 
 @pytest.mark.parametrize(("name", "mode"), list(every_case()))
-def test_a_fault_does_not_reach_the_program(program, unharmed, tmp_path, name, mode):
-    with in_place_of(FUNCTIONS[name], Fault(mode)):
-        ended = run(program, tmp_path / "run")
-    assert (ended.status, ended.stdout) == (3, unharmed.stdout), ended.stderr
+def test_a_fault_does_not_reach_the_program(command_server, program, unharmed, tmp_path, name, mode):
+    ended = command_server.call(run_with_fault, name, mode, str(program), str(tmp_path / "run"))
+    assert (ended.returncode, ended.stdout) == (3, unharmed.stdout), ended.stderr
     assert "Traceback" not in ended.stderr
