@@ -222,7 +222,7 @@ def deepest():
 def test_a_deep_model_passes_where_it_does_unwatched_and_its_windows_are_left_out():
     expected, before, windows = deepest(), state_of_torch(), []
     with Recorder(lambda step: True, windows.append):
-        assert deepest() == expected
+        assert expected <= deepest() <= expected + 2  # the limit is raised by whole frames
         assert plain(2)
     assert expected > 200
     assert state_of_torch() == before

@@ -132,7 +132,7 @@ def test_a_thread_that_is_alive_hands_over_after_two_steps_and_among_several_onl
     assert elsewhere(lambda: [watched_thread.steps() for _ in range(PATIENCE)]) == [False] * (PATIENCE - 1) + [True]
 
 
-def test_a_fork_while_another_thread_is_inside_waits_for_nothing():
+def fork_while_another_thread_is_inside():
     recorder = Recorder(lambda step: True, lambda window: None)
     inside, leave = threading.Event(), threading.Event()
 
@@ -153,3 +153,7 @@ def test_a_fork_while_another_thread_is_inside_waits_for_nothing():
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         leave.set()
         holder.join()
+
+
+def test_a_fork_while_another_thread_is_inside_waits_for_nothing(command_server):
+    assert command_server.call(fork_while_another_thread_is_inside).returncode == 0

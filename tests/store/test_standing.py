@@ -6,7 +6,9 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -56,16 +58,14 @@ def test_of_another_machine_boot_or_container_the_heartbeat_tells(tmp_path, fact
 
 
 def test_a_killed_process_that_is_not_waited_for_runs_no_more(tmp_path):
-    pid = os.fork()
-    if pid == 0:
-        written(tmp_path / "run")
-        signal.pause()
-        os._exit(0)
-    until((tmp_path / "run" / "run.json").is_file, "the run has begun")
-    assert until(lambda: status(tmp_path / "run"), "it can be read", errors=AssertionError) == "running"
-    os.kill(pid, signal.SIGKILL)
+    code = "import sys, time; from pathlib import Path; from tests.store.test_standing import written"
+    code += "; written(Path(sys.argv[1])); time.sleep(1000)"
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run")])
+    told = until(lambda: status(tmp_path / "run"), "it can be read", errors=(AssertionError, eg.UsageError))
+    assert told == "running"
+    process.kill()
     until(lambda: status(tmp_path / "run") == "failed", "the zombie is none that runs")
-    os.waitpid(pid, 0)
+    process.wait()
     assert status(tmp_path / "run") == "failed"
 
 
@@ -119,18 +119,19 @@ def test_a_finished_run_on_a_read_only_disk_is_read(tmp_path):
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_a_transaction_that_was_cut_off_is_put_right_in_a_copy(tmp_path):
+def write_half(folder):
+    """Be killed in the middle of a transaction that has reached the disk."""
+    db = written(Path(folder))._db
+    db.execute("PRAGMA cache_spill=ON")
+    db.execute("PRAGMA cache_size=1")
+    db.execute("BEGIN IMMEDIATE")
+    db.executemany("INSERT INTO names VALUES (?, ?, 0)", ((n, f"{n}" * 500) for n in range(100, 2000)))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_transaction_that_was_cut_off_is_put_right_in_a_copy(tmp_path, command_server):
     """A process killed while it commits leaves a journal that undoes the half; what was there before is read."""
-    pid = os.fork()
-    if pid == 0:
-        writer = written(tmp_path / "run")
-        db = writer._db
-        db.execute("PRAGMA cache_spill=ON")
-        db.execute("PRAGMA cache_size=1")
-        db.execute("BEGIN IMMEDIATE")
-        db.executemany("INSERT INTO names VALUES (?, ?, 0)", ((n, f"{n}" * 500) for n in range(100, 2000)))
-        os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(pid, 0)
+    assert command_server.call(write_half, str(tmp_path / "run")).returncode == -signal.SIGKILL
     assert (tmp_path / "run" / "signals.sqlite-journal").stat().st_size
     assert status(tmp_path / "run") == "failed"
     assert (tmp_path / "run" / "signals.sqlite-journal").stat().st_size
