@@ -37,6 +37,14 @@ class RunStatus(StrEnum):
     FAILED = "failed"
 
 
+class Standing(StrEnum):
+    """Where a watch stands, in words that follow on its subject."""
+
+    MADE = "was made"
+    OPEN = "is open"
+    ENDED = "has ended"
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One measured signal of one site in one window; ``values`` has one entry per component (head)."""

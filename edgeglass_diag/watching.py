@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 
@@ -25,21 +24,13 @@ from edgeglass_diag.record.attention_layout import LOGITS
 from edgeglass_diag.record.buffer import PendingWindow
 from edgeglass_diag.record.signal_handlers import is_failure
 from edgeglass_diag.record.snapshots import PendingEmbeddings
-from edgeglass_diag.records import Finding, Reading, UsageError, Window
+from edgeglass_diag.records import Finding, Reading, Standing, UsageError, Window
 from edgeglass_diag.rules import Engine, Rule
 from edgeglass_diag.rules.choice import choose_rules, codes_to_stop_on, header_of
 from edgeglass_diag.schedule import Schedule
 from edgeglass_diag.signals import metric
 from edgeglass_diag.store import RunWriter
 from edgeglass_diag.window_writer import OnFinding, OnWindow, WindowWriter
-
-
-class Standing(StrEnum):
-    """Where a watch stands, in words that follow on its subject."""
-
-    MADE = "was made"
-    OPEN = "is open"
-    ENDED = "has ended"
 
 
 class Watch:

@@ -32,9 +32,7 @@ from edgeglass_diag.sites import Coverage, Kind, RecorderSite
 
 
 class Recorder:
-    """Observes whatever trains in this process between ``__enter__`` and ``__exit__``.
-
-    ::
+    """Observes whatever trains in this process between ``__enter__`` and ``__exit__``::
 
         with Recorder(schedule, sink):          # window 0 begins: hooks attached, provenance on
             build the model                     #   each write to a parameter is noted
@@ -45,8 +43,7 @@ class Recorder:
 
     Steps are those of the optimizer that steps first; others fall into its windows. A step that a GradScaler
     skips ends a window too. With a closure the forward pass belongs to the step itself, and gradients are read when
-    the closure has returned for the first time. No random number is drawn and nothing that training computes is
-    changed.
+    the closure has returned for the first time. No random number is drawn; what training computes stays as it is.
 
     Args:
         schedule: step -> whether its window is recorded.
@@ -68,7 +65,7 @@ class Recorder:
         self._sink = sink
         self._clock = WindowClock(schedule)
         recording = self._recording = Recording(self._clock)
-        backward = BackwardState()
+        self._backward = backward = BackwardState()
         self._observers = make_observers(
             recording,
             backward,
@@ -85,7 +82,6 @@ class Recorder:
         modules = ModuleHooks(recording, self._dispatch, self._functions, self._sources)
         self._compiled = CompiledModules(self.boundary, modules, self._sources)
         passes, scale = BackwardPatch(recording, self._dispatch, backward).patch, self._observers.scale
-        self._backward = backward
         for source in (modules, self._functions, passes, scale.while_recorded):
             self._sources.add(source)
         self._steps, self._room = StepHooks(self._before_step, self._after_step), modules.room
@@ -93,8 +89,7 @@ class Recorder:
         self._removals = (*(part.remove for part in removable), self._room.take_back)
         self._numbers = OptimizerNumbers()
         self._begun: dict[int, OptimizerStep] = {}
-        self._records = False  # this window
-        self._last = 0  # recorded window
+        self._records, self._last = False, 0  # this window; the last one that was recorded
 
     @property
     def step(self) -> int:
@@ -104,8 +99,7 @@ class Recorder:
     @property
     def training_thread(self) -> threading.Thread | None:
         """The thread that is watched, None where none is known or it has ended."""
-        identity = self._clock.thread.identity
-        return next((thread for thread in threading.enumerate() if thread.ident == identity), None)
+        return self._clock.thread.living
 
     @property
     def operands(self) -> AttentionInputObserver | None:

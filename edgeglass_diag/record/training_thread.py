@@ -38,6 +38,11 @@ class TrainingThread:
         """Whether this is not the thread that is watched; false before any is known."""
         return self.identity not in (None, threading.get_ident())
 
+    @property
+    def living(self) -> threading.Thread | None:
+        """The thread that is watched, None where none is known or it has ended."""
+        return next((thread for thread in threading.enumerate() if thread.ident == self.identity), None)
+
     def begins_pass(self, *, training: bool) -> None:
         """Take note that this thread runs a forward pass; one without gradients counts while it runs."""
         if self.identity is None:
