@@ -80,15 +80,18 @@ def _parquet_cells(path: Path, names: list[str], wanted: _Wanted) -> Generator[N
         for index in range(file.num_row_groups):
             group = file.metadata.row_group(index)
             if wanted.among(done, group.num_rows):
-                batches = file.iter_batches(_batch_rows(group, names), [index], names, use_threads=False)
+                batches = file.iter_batches(_batch_rows(file, index, names), [index], names, use_threads=False)
                 yield from _cells(batches, names, wanted, done)
             done += group.num_rows
 
 
-def _batch_rows(group: Any, names: list[str]) -> int:
-    """Return the number of rows that have about 16 MB in these columns, nested ones included."""
-    columns = [group.column(index) for index in range(group.num_columns)]
-    size = sum(int(c.total_uncompressed_size) for c in columns if c.path_in_schema.startswith(tuple(names)))
+def _batch_rows(file: Any, index: int, names: list[str]) -> int:
+    """Return the number of rows of a row group that have about 16 MB in these columns, nested ones included."""
+    # Of a damaged column reading tells in an error; asking for its size first would end the process.
+    next(file.iter_batches(1, [index], names, use_threads=False), None)
+    group, schema = file.metadata.row_group(index), file.schema
+    wanted = [place for place in range(len(schema)) if schema.column(place).path.startswith(tuple(names))]
+    size = sum(int(group.column(place).total_uncompressed_size) for place in wanted)
     return max(1, min(_BATCH_ROWS, _BATCH_BYTES * int(group.num_rows) // max(1, size)))
 
 
