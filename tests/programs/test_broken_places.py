@@ -120,7 +120,8 @@ def test_a_program_ends_as_it_would_have_ended(ends, unwatched, disk, verb, way,
     ended = ends(disk, verb, way, phase)
     assert ended.returncode == 3, ended.stderr
     assert ended.stdout == unwatched.stdout
-    assert "Traceback" not in ended.stderr
+    # Torch logs a module of its own that it cannot import without a descriptor, watched or not.
+    assert not any(line.startswith("Traceback") for line in ended.stderr.splitlines())
     assert "Exception ignored" not in ended.stderr
     if phase == "middle" and way in ("full", "removed", "moved", "truncated", "locked"):
         assert "EG901 " in ended.stderr
