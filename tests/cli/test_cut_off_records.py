@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from edgeglass_diag import backlog
 from edgeglass_diag.store import RunWriter, load
 from tests.helpers.command_server import command_line
 
@@ -28,7 +29,8 @@ for step in range(30):
 
 
 def run_cut_off(*words):
-    """Run the command line where nothing can be written from step 8 on."""
+    """Run the command line where nothing can be written from step 8 on, and each window is written by itself."""
+    backlog.COMMIT = -1.0  # in a copy of this process
     write = RunWriter.write
 
     def until_step_7(writer, window, findings=(), *, earlier=()):
