@@ -24,7 +24,7 @@ check: $(STAMP)
 
 test: $(STAMP) check
 	tests/install_chromium.sh
-	$(BIN)/python -m pytest --ignore=tests/acceptance -m "not long" --numprocesses=auto --maxprocesses=4 --dist=loadfile
+	$(BIN)/python -m pytest --ignore=tests/acceptance -m "not long" --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 # What trains whole models for minutes.
 test-long: $(STAMP)

@@ -14,6 +14,14 @@ torch.set_num_threads(1)  # the models of the tests are tiny, and two workers sh
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # so do those of the processes that they start
 
 
+START_PROCESSES = ("programs", "record", "public", "cli", "dashboard", "report", "guard")
+"""Folders whose tests take longest. They come first, so that no worker is left with a long file at the end."""
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: not set(item.path.parts) & set(START_PROCESSES))
+
+
 @pytest.fixture(scope="session")
 def command_server():
     """Calls functions in copies of a process that has imported what the command line needs."""

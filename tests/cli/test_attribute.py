@@ -69,6 +69,7 @@ def test_the_latents_of_a_resampler_share_the_score(perceiver):
     assert {f"latents: without {k}" for k in range(4)} < set(result["information"])
 
 
+@pytest.mark.long  # the shipped recipe
 def test_the_score_of_a_collapsed_resampler_carries_no_visual_information(tmp_path, feature_cache):
     ill = trained("perceiver", tmp_path / "ill")  # the shipped recipe, as ill as the report's
     result = attribute_run(ill, pairs=1, sample=64, steps=4)["information"]

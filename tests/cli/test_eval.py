@@ -82,6 +82,7 @@ def test_wrong_options_are_named(command, pairs):
     assert "--device tpu: " in refusal(command("eval", pairs, "--device", "tpu"))
 
 
+@pytest.mark.long  # the compiler of umap
 def test_pictures_are_written_beside_the_numbers(command, pairs, tmp_path):
     done = command("eval", pairs, "--json", "--figures", tmp_path / "new", "--theme", "dark")
     assert set(json.loads(done.stdout)["geometry"]["hubness"]) == {"captions", "i2t", "t2i"}

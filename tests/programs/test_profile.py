@@ -121,6 +121,7 @@ def test_wrong_use_is_named(programs, command):
         assert said in done.stderr
 
 
+@pytest.mark.long
 def test_each_process_has_a_trace(programs):
     programs.write("train.py", FORKS, clip=True)
     done = profiled(programs, "train.py", own=("--json", "--steps", "2", "--skip", "2"))

@@ -109,7 +109,9 @@ def test_an_error_in_the_training_keeps_its_traceback_and_the_record(programs):
         assert run.windows == 5
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", pytest.param("forkserver", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "method", ["fork", *(pytest.param(method, marks=pytest.mark.long) for method in ("spawn", "forkserver"))]
+)
 def test_loader_workers_leave_nothing_behind_and_change_nothing(programs, method):
     programs.write("train.py", LOADS, clip=True)
     plain, watched = programs.plain("train.py", method), programs.watched("train.py", method)
