@@ -28,6 +28,7 @@ def check(
     *,
     settings: Sequence[str] = (),
     rules: Sequence[Rule | str] | None = None,
+    probes: bool = False,
 ) -> CheckReport:
     """Check a model before its first optimizer step; nothing is trained.
 
@@ -37,6 +38,7 @@ def check(
             initial value comes from; such a return value itself is taken too, of which that is not known.
         settings: ``section.key=value`` of a recipe, ``name=value`` of a named function.
         rules: rule objects or codes; all as configured in pyproject.toml if None.
+        probes: whether changes of the inputs are tried on forked copies of this process.
 
     Raises:
         UsageError: if the target cannot be built, or is a script, which ``edgeglass-diag check`` runs.
@@ -57,16 +59,16 @@ def check(
         resolved = resolve([target], settings=settings)
         if isinstance(resolved, Program):
             raise UsageError(f"check: {target} is a program, which only the command line runs: edgeglass-diag check")
-        return check_target(resolved, chosen)
+        return check_target(resolved, chosen, probes=probes)
     if settings:
         raise UsageError(f"settings: are for names of recipes and functions, got {settings[0]!r} and a Python object")
     if callable(target) and not isinstance(target, nn.Module):
         build: Callable[[], object] = target
-        return _check_build(build, getattr(target, "__name__", "build"), chosen)
-    return _check_build(lambda: target, "target", chosen)
+        return _check_build(build, getattr(target, "__name__", "build"), chosen, probes=probes)
+    return _check_build(lambda: target, "target", chosen, probes=probes)
 
 
-def check_target(target: Target, rules: Sequence[Rule]) -> CheckReport:
+def check_target(target: Target, rules: Sequence[Rule], *, probes: bool = False) -> CheckReport:
     """Check a resolved target.
 
     Raises:
@@ -74,15 +76,15 @@ def check_target(target: Target, rules: Sequence[Rule]) -> CheckReport:
     """
     match target:
         case Recipe():
-            return check_recipe(target.target, target.settings, rules)
+            return check_recipe(target.target, target.settings, rules, probes=probes)
         case BuildFunction():
-            return check_function(target.target, target.settings, rules)
+            return check_function(target.target, target.settings, rules, probes=probes)
         case Program():
-            return check_program(target, rules)
+            return check_program(target, rules, probes=probes)
     raise wrong_kind("check", EXPECTED, target)
 
 
-def check_recipe(target: str, settings: Sequence[str], rules: Sequence[Rule]) -> CheckReport:
+def check_recipe(target: str, settings: Sequence[str], rules: Sequence[Rule], *, probes: bool = False) -> CheckReport:
     """Check the run of a recipe, with features drawn in place of those of its towers.
 
     Raises:
@@ -105,11 +107,11 @@ def check_recipe(target: str, settings: Sequence[str], rules: Sequence[Rule]) ->
         model, optimizer = start.build()
         return Subject(model, start.batch(), optimizers=[optimizer])
 
-    first, _ = look(make, seed=start.seed, where=target)
+    first, _ = look(make, seed=start.seed, where=target, probed=probes)
     return _seen(judged(start.name, first, rules, sample=start.note), target)
 
 
-def check_function(target: str, settings: Sequence[str], rules: Sequence[Rule]) -> CheckReport:
+def check_function(target: str, settings: Sequence[str], rules: Sequence[Rule], *, probes: bool = False) -> CheckReport:
     """Check what ``package.module:build`` makes; see ``initcheck.check.subject_of`` for what it may return.
 
     A function that takes an argument is given a mapping of the settings, as ``explain`` does.
@@ -119,18 +121,18 @@ def check_function(target: str, settings: Sequence[str], rules: Sequence[Rule]) 
     """
     build = _function(target)
     arguments = _arguments(build, target, settings)
-    return _check_build(lambda: build(*arguments), target, rules)
+    return _check_build(lambda: build(*arguments), target, rules, probes=probes)
 
 
-def _check_build(build: Callable[[], object], where: str, rules: Sequence[Rule]) -> CheckReport:
+def _check_build(build: Callable[[], object], where: str, rules: Sequence[Rule], *, probes: bool) -> CheckReport:
     from edgeglass_diag.initcheck.check import judged, look, subject_of
 
-    first, subject = look(lambda: subject_of(build(), where), seed=0, where=where)
+    first, subject = look(lambda: subject_of(build(), where), seed=0, where=where, probed=probes)
     sample = "what step() does" if subject.step is not None else "the batch that build gives" if subject.runs else ""
     return _seen(judged(where, first, rules, sample=sample, notes=[] if subject.runs else [NO_BATCH]), where)
 
 
-def check_program(program: Program, rules: Sequence[Rule]) -> CheckReport:
+def check_program(program: Program, rules: Sequence[Rule], *, probes: bool = False) -> CheckReport:
     """Run a program up to its first optimizer step, which is not taken, and check what was observed.
 
     Raises:
@@ -144,7 +146,7 @@ def check_program(program: Program, rules: Sequence[Rule]) -> CheckReport:
     def attach() -> None:
         from edgeglass_diag.initcheck.first_step import FirstStep
 
-        first.append(FirstStep().__enter__())
+        first.append(FirstStep(probed=probes).__enter__())
 
     call_after_import("torch", attach)
     error = launch(program)

@@ -24,6 +24,7 @@ class Kind(StrEnum):
     RESHAPE = "reshape"
     DROPOUT = "noise"
     RECORDER = "recorder"
+    PROBE = "probe"
 
 
 class Coverage(StrEnum):
@@ -46,6 +47,7 @@ class Coverage(StrEnum):
     TOO_DEEP = "too_deep"
     OTHER_THREAD_TRAINS = "other_thread_trains"
     RECORDER_FAILED = "recorder_failed"
+    NOT_PROBED = "not_probed"
     OTHER = "other"
 
 

@@ -30,6 +30,9 @@ def check(
     select: Select = [],  # noqa: B006
     ignore: Ignore = [],  # noqa: B006
     thresholds: Thresholds = [],  # noqa: B006
+    probes: Annotated[
+        bool, typer.Option("--probes", help="Try changes of the inputs on copies of the process: what must matter?")
+    ] = False,
     fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:
@@ -50,7 +53,7 @@ def check(
     with stdout_kept(as_json) as stdout:
         from edgeglass_diag.preflight import check_target
 
-        report = check_target(resolve(words or [], module, settings), rules)
+        report = check_target(resolve(words or [], module, settings), rules, probes=probes)
         if as_json:
             from edgeglass_diag.initcheck.summary import check_summary
 

@@ -63,7 +63,7 @@ def subject_of(made: Any, where: str) -> Subject:
     raise UsageError(f"{where}: expected it to return {FORMS}; got {got}")
 
 
-def look(make: Callable[[], Subject], *, seed: int, where: str) -> tuple[FirstStep, Subject]:
+def look(make: Callable[[], Subject], *, seed: int, where: str, probed: bool = False) -> tuple[FirstStep, Subject]:
     """Make a subject under observation and run it up to the optimizer's step, which is not taken.
 
     torch is seeded for it, and its generators are afterwards as before. Errors begin with ``where``.
@@ -73,7 +73,7 @@ def look(make: Callable[[], Subject], *, seed: int, where: str) -> tuple[FirstSt
     """
     with torch.random.fork_rng(), torch.enable_grad():
         torch.manual_seed(seed)
-        with FirstStep() as first:
+        with FirstStep(probed=probed) as first:
             subject = make()
             first.takes(subject.model, subject.optimizers)
             try:
@@ -106,7 +106,8 @@ def judged(
         return None
     engine = Engine(rules)
     engine.feed(_with_statuses(inspection.window, first.statuses))
-    said = [*notes, *(f"rule {code} failed: {why}" for code, why in engine.failures.items())]
+    unprobed = [] if first.probes is None or not first.probes.skipped else [f"not probed: {first.probes.skipped}"]
+    said = [*notes, *unprobed, *(f"rule {code} failed: {why}" for code, why in engine.failures.items())]
     report = CheckReport(name, inspection, first.statuses, tuple(engine.findings), sample, tuple(said))
     return replace(report, verdict=tuple(verdict(report, identical=engine.history.rule(IdenticalRows).share)))
 

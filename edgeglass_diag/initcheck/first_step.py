@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from edgeglass_diag.initcheck.inspect import Inspection, inspection_of
 from edgeglass_diag.initcheck.parameter_status import ParameterStatus, living_optimizers, parameter_statuses
+from edgeglass_diag.probing.probes import Probes
 from edgeglass_diag.record import Recorder
 from edgeglass_diag.record.buffer import PendingWindow
 
@@ -27,12 +29,17 @@ class FirstStep:
     The step is not taken: the exception is raised before it. A step with a closure has its forward and backward pass
     inside, so its closure is called once. Any later step, and one in a forked copy, is ended in the same way.
 
+    Args:
+        probed: whether changes of the inputs are tried on copies of the process.
+
     Attributes:
         reached: whether an optimizer was about to step.
+        probes: those changes, None without.
         statuses: of each parameter of the models that ran, by name.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, probed: bool = False) -> None:
+        self.probes = Probes() if probed else None
         self._windows: list[PendingWindow] = []
         self._recorder = Recorder(lambda step: step == 0, self._windows.append, attention_logits=None, operands=True)
         self.reached = False
@@ -50,10 +57,17 @@ class FirstStep:
         operands = self._recorder.operands
         if not self._windows or operands is None:
             return None
-        return inspection_of(self._windows[0].resolve(), operands.found)
+        window = self._windows[0].resolve()
+        if self.probes is not None:
+            window = replace(
+                window, sites=(*window.sites, *self.probes.sites), readings=(*window.readings, *self.probes.readings)
+            )
+        return inspection_of(window, operands.found)
 
     def __enter__(self) -> FirstStep:
         self._recorder.__enter__()
+        if self.probes is not None:
+            self.probes.__enter__()
         stop: Any = self._stop
         self._handle = register_optimizer_step_pre_hook(stop)  # after the recorder's own, which reads the gradients
         return self
@@ -61,6 +75,8 @@ class FirstStep:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.probes is not None:  # a copy ends here, if not before
+            self.probes.__exit__(kind, error, trace)
         self._handle.remove()
         if not self.statuses:
             self.statuses = parameter_statuses(self._recorder.named_parameters, self._optimizers())

@@ -12,9 +12,11 @@ from edgeglass_diag import site_paths
 from edgeglass_diag.initcheck.inspect import Inspection
 from edgeglass_diag.initcheck.parameter_status import ParameterStatus
 from edgeglass_diag.initcheck.prediction import unrelated_loss
+from edgeglass_diag.probe_sites import ProbeSite
 from edgeglass_diag.records import Finding, ParameterOrigin
 from edgeglass_diag.signals import Signal
 from edgeglass_diag.signals.losses import LOSS_CANDIDATES, LOSS_CHANCE, LOSS_LOGIT_STD, LOSS_TOTAL, LOSS_WEIGHT
+from edgeglass_diag.signals.probes import PROBE_LOSS, PROBE_OUTPUT_CHANGE, PROBE_REFERENCE
 from edgeglass_diag.sites import LossSite
 
 
@@ -69,6 +71,24 @@ def loss(checked: CheckReport) -> dict[str, float | None] | None:
     if total is None or chance is None:
         return None
     return {"value": total, "chance": chance, "unrelated": _unrelated(checked)}
+
+
+def probes(checked: CheckReport) -> list[dict[str, Any]]:
+    """Return what was tried on copies of the process, in its order; empty without ``--probes``."""
+    return [
+        {
+            "change": site.change,
+            "input": site.argument or None,
+            "shape": list(site.shape) or None,
+            "dtype": site.dtype or None,
+            "loss": reading(checked, PROBE_LOSS, site.path),
+            "unchanged": reading(checked, PROBE_REFERENCE, site.path),
+            "output_change": reading(checked, PROBE_OUTPUT_CHANGE, site.path),
+            "not_probed": None if site.is_observed else site.detail,
+        }
+        for site in checked.inspection.window.sites
+        if isinstance(site, ProbeSite)
+    ]
 
 
 def _unrelated(checked: CheckReport) -> float | None:

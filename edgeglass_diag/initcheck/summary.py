@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgeglass_diag.initcheck.inspect import AttentionAtInit
-from edgeglass_diag.initcheck.report import CheckReport, loss, modules, overwritten, reading
+from edgeglass_diag.initcheck.report import CheckReport, loss, modules, overwritten, probes, reading
 from edgeglass_diag.plain_values import finding_summary, plain
 from edgeglass_diag.records import ParameterOrigin, ParameterWrite
 from edgeglass_diag.signals.attention import ATTENTION_EFFECTIVE_NUM_OUTPUTS
@@ -25,6 +25,7 @@ def check_summary(checked: CheckReport) -> dict[str, Any]:
             "modules": modules(checked),
             "never_called": list(inspection.never_called) if checked.sample else [],
             "loss": loss(checked),
+            "probes": probes(checked),
             "findings": [finding_summary(finding) for finding in checked.findings],
         }
     )

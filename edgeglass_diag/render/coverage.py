@@ -25,6 +25,7 @@ SENTENCES: Mapping[Coverage, str] = {
     Coverage.TOO_DEEP: "windows in which so many modules run inside each other are not recorded",
     Coverage.OTHER_THREAD_TRAINS: "another thread trains as well; its steps are not recorded",
     Coverage.RECORDER_FAILED: "the recorder failed here",
+    Coverage.NOT_PROBED: "not probed",
     Coverage.OTHER: "not observed",
 }
 

@@ -12,8 +12,10 @@ from rich.table import Column, Table
 
 from edgeglass_diag import site_paths
 from edgeglass_diag.commands.render.findings import finding_line
-from edgeglass_diag.initcheck.report import CheckReport, modules, overwritten, reading
+from edgeglass_diag.initcheck.report import CheckReport, modules, overwritten, probes, reading
+from edgeglass_diag.probe_sites import ProbedChange
 from edgeglass_diag.records import ParameterOrigin, ParameterWrite
+from edgeglass_diag.render.sites import shape_text
 from edgeglass_diag.signals.attention import ATTENTION_EFFECTIVE_NUM_OUTPUTS
 
 
@@ -25,6 +27,8 @@ def check_tables(checked: CheckReport) -> Iterator[RenderableType]:
         yield _attention(checked)
     if checked.inspection.modules:
         yield _modules(checked)
+    if probes(checked):
+        yield _probes(checked)
     for finding in checked.findings:
         yield finding_line(finding)
         yield f"         fix: {escape(finding.fix)}"
@@ -86,6 +90,29 @@ def _attention(checked: CheckReport) -> Table:
         )  # fmt: skip
         if found.unpredicted:
             table.add_row("", "", "", escape(f"({found.unpredicted})"))
+    return table
+
+
+CHANGES = {
+    ProbedChange.INPUT_PERMUTED: "of another sample",
+    ProbedChange.INPUT_SHARED: "of the first sample for all",
+    ProbedChange.TOKENS_REVERSED: "tokens in reverse order",
+    ProbedChange.PADDING_FILLED: "padding filled with tokens, evaluation mode",
+    ProbedChange.PADDING_LENGTHENED: "padding lengthened, evaluation mode",
+    ProbedChange.BATCH_HALVED: "half of the batch",
+    ProbedChange.SAMPLE_ALONE: "the first sample alone, evaluation mode",
+    ProbedChange.EVALUATION_MODE: "evaluation mode",
+}
+
+
+def _probes(checked: CheckReport) -> Table:
+    table = _table("probe", "loss", "unchanged", "output changes by")
+    for probe in probes(checked):
+        place = "" if probe["input"] is None else f"{probe['input']} ({shape_text(tuple(probe['shape']))}) "
+        numbers = [probe[key] for key in ("loss", "unchanged", "output_change")]
+        cells = ["-" if value is None else f"{value:.5g}" for value in numbers]
+        why = probe["not_probed"]
+        table.add_row(escape(f"{place}{CHANGES[probe['change']]}"), *cells if why is None else (escape(f"({why})"),))
     return table
 
 

@@ -1,0 +1,1 @@
+"""Probes: what should matter to the loss must change it, what should not must not; tried on copies of the process."""
