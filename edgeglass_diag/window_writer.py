@@ -135,14 +135,24 @@ class WindowWriter:
         """Wait until the thread has done what is waiting; return whether it has."""
         if self._thread is None or not self._is_alive():
             return True
-        if self._thread is threading.current_thread():  # on_finding has ended the watch
-            return False
+        if self._thread is threading.current_thread():  # on_finding ends the watch
+            self._take_waiting()
+            return True
         self._moved = time.monotonic()
         with contextlib.suppress(queue.Full):
             self._queue.put(None, timeout=LAST_STALL)
         while self._is_alive() and time.monotonic() - self._moved < LAST_STALL:
             self._thread.join(timeout=0.2)
         return not self._is_alive()
+
+    def _take_waiting(self) -> None:
+        """Take what is waiting, in the thread itself, which ends behind it."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                item = self._queue.get_nowait()
+                if item is not None:
+                    self._safely(lambda taken=item: self._take(taken))  # type: ignore[misc]
+        self._queue.put(None)
 
     def _run(self) -> None:
         while True:

@@ -11,6 +11,7 @@ from torch import nn
 import edgeglass_diag as eg
 from edgeglass_diag.record import window_clock
 from edgeglass_diag.rules.numerics import NonFinite
+from tests.helpers.waiting import PATIENCE
 
 
 def train(steps=6, lr=float("inf")):
@@ -45,6 +46,23 @@ def test_an_error_of_on_finding_is_noted_and_the_training_goes_on(tmp_path, capf
     assert (run.status, run.last_step, bool(calls)) == ("finished", 5, True)
     assert run.result["on_finding"] == "ValueError: no place for EG801"
     assert capfd.readouterr().err == "edgeglass-diag: on_finding failed on EG801: ValueError: no place for EG801\n"
+
+
+def test_a_watch_that_on_finding_ends_is_a_whole_record(tmp_path, capfd):
+    ends = threading.Event()
+
+    def end(finding):
+        watched.__exit__(None, None, None)
+        ends.set()
+
+    watched = eg.watch(out=tmp_path / "run", rules=["EG801"], on_finding=end)
+    with watched:
+        train()
+        assert ends.wait(PATIENCE)
+    run = eg.load(tmp_path / "run")
+    assert run.status == "finished"
+    assert [finding.code for finding in run.findings] == ["EG801"]
+    assert capfd.readouterr().err == ""
 
 
 def test_sys_exit_in_on_finding_ends_neither_the_record_nor_the_training(tmp_path, capfd):
