@@ -1,8 +1,8 @@
-"""Observes losses that choose among candidates, at their functions, and the number that goes backward."""
+"""Observes losses that choose among candidates, at their functions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -14,13 +14,11 @@ from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.loss_readings import ChanceLevel, LossReadings
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.record.scaling import LossScaleObserver
 from edgeglass_diag.record.torch_functions import LOG_SOFTMAX, LOGSUMEXP, RESHAPES, bind
 from edgeglass_diag.signals.losses import (
     LOSS_LABEL_SMOOTHING,
     LOSS_TARGET_ENTROPY,
     LOSS_TARGET_GRADIENT,
-    LOSS_TOTAL,
     LOSS_VALUE,
 )
 from edgeglass_diag.sites import Kind, LossFunction, LossSite, Task
@@ -29,26 +27,6 @@ _KEPT_LOGITS = 2**22
 """Logits that are kept with their log-softmax; of more, as captioners have, the log-softmax must do."""
 
 _ROW_DIMS: tuple[object, ...] = (1, -1, (1,), (-1,), [1], [-1])
-
-
-class TotalLossObserver(Observer):
-    """Writes ``loss/total``, the number that goes backward.
-
-    Args:
-        recording: state of the watch.
-        scale: takes the factor of mixed precision off it.
-    """
-
-    def __init__(self, recording: Recording, scale: LossScaleObserver) -> None:
-        self._recording, self._scale = recording, scale
-
-    def backward_begins(self, tensors: Sequence[Tensor], factors: Sequence[Tensor | None]) -> None:
-        """Add the numbers among ``tensors``."""
-        for tensor, factor in zip(tensors, factors, strict=False):
-            with self._recording.measuring("", Kind.LOSS):
-                if tensor.numel() == 1:
-                    value = tensor.detach().double() * (1 if factor is None else factor.detach().double())
-                    self._recording.buffer.add("", LOSS_TOTAL, self._scale.unscaled(value))
 
 
 class LossObserver(Observer):
