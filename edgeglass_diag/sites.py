@@ -43,6 +43,7 @@ class Coverage(StrEnum):
     NESTED_TENSOR = "nested_tensor"
     FOREIGN_TENSOR = "foreign_tensor"
     NOT_CONTRASTIVE = "not_contrastive"
+    UNKNOWN_LOSS = "unknown_loss"
     TOO_MANY_FORWARDS = "too_many_forwards"
     TOO_DEEP = "too_deep"
     OTHER_THREAD_TRAINS = "other_thread_trains"
@@ -59,12 +60,40 @@ class Side(StrEnum):
     UNKNOWN = "side"
 
 
+class Task(StrEnum):
+    """What a loss asks of the model.
+
+    Attributes:
+        CONTRASTIVE: to find the partner of each sample among the samples of a batch.
+        CLASSIFICATION: to name the class of each sample.
+        MATCHING: to say of two samples whether they belong together.
+        GENERATION: to name the token at each position of a sequence.
+        REGRESSION: to give numbers.
+        DISTILLATION: to give what another model gives.
+    """
+
+    CONTRASTIVE = "contrastive"
+    CLASSIFICATION = "classification"
+    MATCHING = "matching"
+    GENERATION = "generation"
+    REGRESSION = "regression"
+    DISTILLATION = "distillation"
+    UNKNOWN = "unknown"
+
+
 class LossFunction(StrEnum):
     """The function at which a loss is seen."""
 
     CROSS_ENTROPY = "cross_entropy"
     NLL_LOSS = "nll_loss"
+    KL_DIV = "kl_div"
+    MSE_LOSS = "mse_loss"
+    L1_LOSS = "l1_loss"
+    SMOOTH_L1_LOSS = "smooth_l1_loss"
+    HUBER_LOSS = "huber_loss"
     LOGSUMEXP = "logsumexp"
+    LOG_SOFTMAX = "log_softmax"
+    EXP = "exp"
     LOGSIGMOID = "logsigmoid"
     BINARY_CROSS_ENTROPY = "binary_cross_entropy"
     UNKNOWN = "unknown"
@@ -165,11 +194,13 @@ class LossSite(Site):
     Attributes:
         function: the function.
         reduction: ``mean``, ``sum`` or ``none``; empty where the function has none.
+        task: what it asks of the model, as far as its call alone tells; see ``rules.tasks``.
     """
 
     kind = Kind.LOSS
     function: LossFunction = LossFunction.UNKNOWN
     reduction: str = ""
+    task: Task = Task.UNKNOWN
 
     @property
     def is_sigmoid(self) -> bool:
@@ -272,7 +303,7 @@ SITE_TYPES: Mapping[Kind, type[Site]] = {
 }  # fmt: skip
 """The type of the sites of each kind."""
 
-_ENUMS = {"side": Side, "function": LossFunction, "place": DropoutPlace}
+_ENUMS = {"side": Side, "function": LossFunction, "place": DropoutPlace, "task": Task}
 
 
 def restored(kind: Kind, facts: Mapping[str, Any], **common: Any) -> Site:

@@ -19,18 +19,21 @@ from edgeglass_diag.record.coverage import CoverageObserver
 from edgeglass_diag.record.dropout import DropoutObserver
 from edgeglass_diag.record.embeddings import EmbeddingObserver
 from edgeglass_diag.record.frozen_weight_updates import FrozenWeightObserver
+from edgeglass_diag.record.loss_passes import LossPasses
 from edgeglass_diag.record.loss_readings import LossReadings
-from edgeglass_diag.record.losses import LossObserver, TotalLossObserver
+from edgeglass_diag.record.losses import LossObserver
 from edgeglass_diag.record.masking import MaskObserver
 from edgeglass_diag.record.module_sites import ModuleSiteObserver
 from edgeglass_diag.record.observer import Observer
 from edgeglass_diag.record.parameters import ParameterObserver
+from edgeglass_diag.record.plain_losses import PlainLossObserver
 from edgeglass_diag.record.provenance import ProvenanceObserver
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.reshape_check import ReshapeObserver
 from edgeglass_diag.record.scaling import LossScaleObserver
 from edgeglass_diag.record.sigmoid_losses import SigmoidLossObserver
 from edgeglass_diag.record.snapshots import PendingEmbeddings, SnapshotObserver
+from edgeglass_diag.record.written_losses import WrittenLossObserver
 
 
 @dataclass(frozen=True)
@@ -74,15 +77,18 @@ def make_observers(
     scale, provenance = LossScaleObserver(recording, skipped), ProvenanceObserver(recording)
     modules, batches = ModuleSiteObserver(recording), BatchObserver(recording)
     embeddings = EmbeddingObserver(recording, modules)
-    readings = LossReadings(recording, embeddings, scale, backward)
+    passes = LossPasses(recording, scale)
+    readings = LossReadings(recording, embeddings, passes, scale, backward)
     inputs = AttentionInputObserver(recording) if with_inputs else None
     snapshots = SnapshotObserver(recording, embeddings, embedding_sink)
     everything = (
         recording.sources,
         batches,
         modules,
-        TotalLossObserver(recording, scale),
+        passes,
         LossObserver(recording, readings),
+        WrittenLossObserver(recording, readings),
+        PlainLossObserver(recording, readings),
         SigmoidLossObserver(recording, readings),
         embeddings,
         *_attention_observers(recording, modules, inputs, attention_logits),

@@ -119,12 +119,13 @@ class TensorSources(Observer):
     def _inherit(self, result: Tensor, arguments: list[Tensor]) -> None:
         """Note that a result comes from wherever its arguments come from; logits stay logits when reshaped.
 
-        A number that scales a tensor, as a temperature does, is not where the tensor comes from.
+        A number that scales a tensor, as a temperature does, is not where the tensor comes from. What has no gradient
+        is made in the shape of the logits, as labels are, and not of them.
         """
         arguments = [argument for argument in arguments if not is_lazy(argument)]
         sources = self.sources(a for a in arguments if a.numel() > 1 or result.numel() <= 1)
         kept = None
-        if result.dim() == 2:
+        if result.dim() == 2 and (result.requires_grad or not any(a.requires_grad for a in arguments)):
             logits = next((a for a in arguments if a.numel() == result.numel() and self.product(a) is not None), None)
             product = None if logits is None else self.product(logits)
             if product is not None:

@@ -14,7 +14,9 @@ _MT: Function = Tensor.mT.__get__  # type: ignore[attr-defined]
 
 SOFTMAX: tuple[Function, ...] = (functional.softmax, torch.softmax, Tensor.softmax, torch.special.softmax)
 LOG_SOFTMAX: tuple[Function, ...] = (functional.log_softmax, torch.log_softmax, Tensor.log_softmax)
-LOGSUMEXP: tuple[Function, ...] = (torch.logsumexp, Tensor.logsumexp)
+LOGSUMEXP: tuple[Function, ...] = (torch.logsumexp, Tensor.logsumexp, torch.special.logsumexp)
+LOGARITHMS: tuple[Function, ...] = (torch.log, Tensor.log)
+EXPONENTIALS: tuple[Function, ...] = (torch.exp, Tensor.exp)
 
 MATMULS: tuple[Function, ...] = (torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__)
 """Products of two matrices, as contrastive logits are."""
@@ -43,6 +45,10 @@ OFF_BY_DEFAULT: tuple[Function, ...] = (functional.alpha_dropout, functional.fea
 DROPOUTS: tuple[Function, ...] = (
     functional.dropout, functional.dropout1d, functional.dropout2d, functional.dropout3d, *OFF_BY_DEFAULT,
     torch.dropout, torch.alpha_dropout, torch.feature_dropout, torch.feature_alpha_dropout,
+)  # fmt: skip
+
+REGRESSIONS: tuple[Function, ...] = (
+    functional.mse_loss, functional.l1_loss, functional.smooth_l1_loss, functional.huber_loss,
 )  # fmt: skip
 
 RANDOM_FACTORIES: tuple[Function, ...] = (torch.randn, torch.rand, torch.normal, torch.randn_like, torch.rand_like)
@@ -83,6 +89,8 @@ _SIGNATURES: dict[Function, tuple[str, ...]] = {
     functional.nll_loss: (*_LOSS, "ignore_index", "reduce", "reduction"),
     functional.binary_cross_entropy_with_logits: (*_LOSS, "reduce", "reduction", "pos_weight"),
     functional.logsigmoid: ("input",),
+    **dict.fromkeys(REGRESSIONS, ("input", "target")),
+    functional.kl_div: (*_LOSS[:2], "size_average", "reduce", "reduction", "log_target"),
     Tensor.copy_: ("tensor", "source"),
     Tensor.mul_: ("tensor", "factor"),
     torch._foreach_mul_: ("tensors", "factor"),
