@@ -13,6 +13,7 @@ from enum import StrEnum
 from edgeglass_diag.errors import UsageError as UsageError
 from edgeglass_diag.signals.signal import Signal
 from edgeglass_diag.sites import Site as Site
+from edgeglass_diag.sites import Task as Task
 
 
 class Severity(StrEnum):

@@ -19,8 +19,9 @@ from edgeglass_diag.record.coverage import CoverageObserver
 from edgeglass_diag.record.dropout import DropoutObserver
 from edgeglass_diag.record.embeddings import EmbeddingObserver
 from edgeglass_diag.record.frozen_weight_updates import FrozenWeightObserver
+from edgeglass_diag.record.loss_passes import LossPasses
 from edgeglass_diag.record.loss_readings import LossReadings
-from edgeglass_diag.record.losses import LossObserver, TotalLossObserver
+from edgeglass_diag.record.losses import LossObserver
 from edgeglass_diag.record.masking import MaskObserver
 from edgeglass_diag.record.module_sites import ModuleSiteObserver
 from edgeglass_diag.record.observer import Observer
@@ -74,14 +75,15 @@ def make_observers(
     scale, provenance = LossScaleObserver(recording, skipped), ProvenanceObserver(recording)
     modules, batches = ModuleSiteObserver(recording), BatchObserver(recording)
     embeddings = EmbeddingObserver(recording, modules)
-    readings = LossReadings(recording, embeddings, scale, backward)
+    passes = LossPasses(recording, scale)
+    readings = LossReadings(recording, embeddings, passes, scale, backward)
     inputs = AttentionInputObserver(recording) if with_inputs else None
     snapshots = SnapshotObserver(recording, embeddings, embedding_sink)
     everything = (
         recording.sources,
         batches,
         modules,
-        TotalLossObserver(recording, scale),
+        passes,
         LossObserver(recording, readings),
         SigmoidLossObserver(recording, readings),
         embeddings,
