@@ -103,6 +103,4 @@ def test_a_pooler_that_runs_beside_is_a_fact(tmp_path, take, carry):
 
 @pytest.mark.parametrize("take", [detached, without_gradients, chosen, by_numpy, by_lists, written])
 def test_what_is_cut_off_on_its_way_into_the_loss_is_a_fault(tmp_path, take):
-    assert findings(tmp_path / "run", take) == {
-        ("EG005", Severity.WARNING, f"{side}.0.pooler") for side in (0, 1)
-    }
+    assert findings(tmp_path / "run", take) == {("EG005", Severity.WARNING, f"{side}.0.pooler") for side in (0, 1)}
