@@ -19,6 +19,7 @@ from edgeglass_diag.record.coverage import CoverageObserver
 from edgeglass_diag.record.dropout import DropoutObserver
 from edgeglass_diag.record.embeddings import EmbeddingObserver
 from edgeglass_diag.record.frozen_weight_updates import FrozenWeightObserver
+from edgeglass_diag.record.loss_origins import LossOriginObserver
 from edgeglass_diag.record.loss_passes import LossPasses
 from edgeglass_diag.record.loss_readings import LossReadings
 from edgeglass_diag.record.losses import LossObserver
@@ -95,6 +96,7 @@ def make_observers(
         DropoutObserver(recording),
         ActivationObserver(recording, embeddings),
         CoverageObserver(recording, modules),
+        LossOriginObserver(recording, modules),
         FrozenWeightObserver(recording, provenance),
         BackwardPassObserver(recording, batches),
         *_parameter_observers(recording, scale),

@@ -19,6 +19,11 @@ _MAX_SOURCES = 8
 _DEPTH, _ITEMS = 8, 4096
 _WITHOUT_TENSORS = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device, torch.Size, slice})
 _PLAIN = _WITHOUT_TENSORS | {Tensor, Parameter}
+_LEAVING = frozenset({Tensor.numpy, Tensor.tolist, Tensor.__array__})
+_COMING = frozenset({torch.tensor, torch.as_tensor, torch.asarray})
+"""Functions by which values leave torch, and by which others come that may be made of them; of ``from_numpy`` torch
+does not tell."""
+
 _CONTAINERS: tuple[tuple[type, Callable[[Any], Iterable[object]]], ...] = (
     (tuple, tuple.__iter__),
     (list, list.__iter__),
@@ -56,13 +61,27 @@ class Product:
         return replace(self, logits=result.detach())
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Origin:
+    """What went into a tensor, function by function, with gradients or without.
+
+    Attributes:
+        site: the module whose output it is, empty where it is none.
+        made_of: what went in.
+    """
+
+    site: str
+    made_of: tuple[Origin, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class _Derivation:
-    """Where a tensor comes from."""
+    """Where a tensor comes from: the sites next to it, and the origin that leads to all before them."""
 
     sources: tuple[str, ...]
     product: Product | None
     is_output: bool
+    origin: Origin | None
 
 
 class TensorSources(Observer):
@@ -70,15 +89,17 @@ class TensorSources(Observer):
 
     def __init__(self) -> None:
         self._derivations: Facts[Tensor, _Derivation] = Facts()
+        self._outside: dict[Origin, None] = {}  # what has left torch in this window
 
     @property
-    def functions(self) -> Mapping[Function, FunctionHandler]:
-        """The functions observed."""
+    def functions_in_any_phase(self) -> Mapping[Function, FunctionHandler]:
+        """All functions: what is computed without gradients may go into the loss."""
         return {EVERY_FUNCTION: self._follow}
 
     def forget(self) -> None:
         """Forget everything at the end of a window."""
         self._derivations.clear()
+        self._outside.clear()
 
     def sources(self, tensors: Iterable[Tensor]) -> tuple[str, ...]:
         """Return the sites that these tensors come from, oldest first, at most eight."""
@@ -88,6 +109,11 @@ class TensorSources(Observer):
             if derivation is not None:
                 found |= dict.fromkeys(derivation.sources)
         return tuple(found)[-_MAX_SOURCES:]
+
+    def origin(self, tensor: Tensor) -> Origin | None:
+        """Return what went into a tensor, None where nothing is known of it."""
+        derivation = self._derivations.get(tensor)
+        return None if derivation is None else derivation.origin
 
     def product(self, tensor: Tensor) -> Product | None:
         """Return the matrix product that a tensor of logits was made from."""
@@ -99,24 +125,42 @@ class TensorSources(Observer):
         derivation = self._derivations.get(tensor)
         return derivation is not None and derivation.is_output
 
-    def set_output(self, tensor: Tensor, site: str) -> None:
-        """Declare a tensor the output of a module."""
-        self._derivations.set(tensor, _Derivation((site,), None, is_output=True))
+    def set_output(self, tensor: Tensor, site: str, given: Iterable[Tensor]) -> None:
+        """Declare a tensor the output of a module; it is made of what was given where no function has made it."""
+        origin = self.origin(tensor)
+        made_of = self._origins(given) if origin is None else (origin,)
+        self._derivations.set(tensor, _Derivation((site,), None, is_output=True, origin=Origin(site, made_of)))
 
     def set_product(self, tensor: Tensor, product: Product) -> None:
         """Declare a tensor the product of two sets of embeddings."""
         sources = (product.left_sources + product.right_sources)[-_MAX_SOURCES:]
-        self._derivations.set(tensor, _Derivation(sources, product, is_output=False))
+        origin = self.origin(tensor)
+        self._derivations.set(tensor, _Derivation(sources, product, is_output=False, origin=origin))
 
     def _follow(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         if isinstance(result, Tensor):
-            self._inherit(result, tensors_in([args, kwargs]))
+            self._inherit(result, tensors_in([args, kwargs]), tuple(self._outside) if func in _COMING else ())
+        elif func in _LEAVING:
+            self._outside |= dict.fromkeys(self._origins(args))
         elif isinstance(result, (tuple, list)):
             arguments = tensors_in([args, kwargs])
             for tensor in tensors_in(result):
                 self._inherit(tensor, arguments)
+        elif func is Tensor.__setitem__ and isinstance(args[0], Tensor):
+            self._inherit(args[0], tensors_in(args))
 
-    def _inherit(self, result: Tensor, arguments: list[Tensor]) -> None:
+    def _origins(self, tensors: Iterable[object]) -> tuple[Origin, ...]:
+        found: dict[Origin, None] = {}
+        for tensor in tensors:
+            if isinstance(tensor, Tensor):
+                origin = self.origin(tensor)
+                if origin is not None:
+                    found[origin] = None
+                elif self._outside and _is_foreign_memory(tensor):
+                    found |= self._outside
+        return tuple(found)
+
+    def _inherit(self, result: Tensor, arguments: list[Tensor], outside: tuple[Origin, ...] = ()) -> None:
         """Note that a result comes from wherever its arguments come from; logits stay logits when reshaped.
 
         A number that scales a tensor, as a temperature does, is not where the tensor comes from. What has no gradient
@@ -130,8 +174,15 @@ class TensorSources(Observer):
             product = None if logits is None else self.product(logits)
             if product is not None:
                 kept = product.carried(result, (a for a in arguments if a is not logits))
-        if sources or kept is not None:
-            self._derivations.set(result, _Derivation(sources, kept, is_output=False))
+        origins = (*self._origins(arguments), *outside)
+        origin = origins[0] if len(origins) == 1 else Origin("", origins)
+        if sources or kept is not None or origins:
+            self._derivations.set(result, _Derivation(sources, kept, is_output=False, origin=origin))
+
+
+def _is_foreign_memory(tensor: Tensor) -> bool:
+    """Return whether a tensor's memory is not torch's, as that of an array which ``from_numpy`` was given."""
+    return tensor.layout is torch.strided and not tensor.untyped_storage().resizable()
 
 
 def tensors_in(value: object, *, with_foreign: bool = False) -> list[Tensor]:
