@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -69,6 +70,11 @@ class Series:
     def last_step(self) -> int:
         """The step, epoch or row of the newest value."""
         return self.steps[-1]
+
+    @cached_property
+    def finite(self) -> tuple[tuple[int, float], ...]:
+        """Return the steps and values of the rows that are neither NaN nor infinite."""
+        return tuple((s, v) for s, v in zip(self.steps, self.values, strict=True) if math.isfinite(v))
 
     def open_by(self, value: float) -> float:
         """How far the true value may be from a logged one: the digits, and float32 arithmetic."""
