@@ -26,6 +26,7 @@ from edgeglass_diag.auditing.losses import (
 )
 from edgeglass_diag.auditing.rates import learning_rates
 from edgeglass_diag.auditing.readers import read
+from edgeglass_diag.auditing.readers.wandb_charts import joined
 from edgeglass_diag.auditing.recalls import (
     Recalls,
     counts,
@@ -83,7 +84,7 @@ def audit_files(
             a baseline of several histories of which none has the name.
     """
     given_roles = dict(parse_column(text) for text in columns)
-    logs = [logged for path in paths for logged in read(path)]
+    logs = joined([logged for path in paths for logged in read(path)])
     healthy = [] if baseline is None else read(baseline)
     known = {name for logged in (*logs, *healthy) for table in logged.tables for name in table.columns}
     for name in given_roles:

@@ -37,13 +37,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Logged:
-    """One history as it was read: a run's tables and its settings (flattened with ``/``)."""
+    """One history as it was read: a run's tables and its settings (flattened with ``/``).
+
+    ``is_chart`` marks one that may be a part only of what the run logged.
+    """
 
     name: str
     source: str
     tables: tuple[Table, ...]
     settings: Mapping[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    is_chart: bool = False
 
 
 @dataclass(frozen=True)

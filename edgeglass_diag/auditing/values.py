@@ -93,8 +93,9 @@ def _longest_run(values: Sequence[float]) -> tuple[int, float, int]:
     longest, value, times = 1, values[-1], 0
     for same, group in groupby(values):
         count = sum(1 for _ in group)
-        times += count >= 3 and same != 0
-        if count > longest and same != 0:
+        real = math.isfinite(same) and same != 0
+        times += count >= 3 and real
+        if count > longest and real:
             longest, value = count, same
     return longest, value, times
 
