@@ -11,14 +11,14 @@ REGULAR = 3
 
 
 def times(steps: Sequence[float | None], epochs: Sequence[float | None], length: int) -> tuple[int, ...]:
-    """Return the step of each row, else its epoch, else its number.
+    """Return the step of each row, else its epoch, else its number; a clock that stands still or has parts is none.
 
     Steps that begin anew in each epoch go on from the last one.
     """
-    clock = steps or epochs
+    clock: Sequence[float | None] = next((one for one in (steps, epochs) if _tells(one)), ())
     known = [*clock, *[None] * (length - len(clock))]
     found = [row if v is None or not math.isfinite(v) else int(v) for row, v in enumerate(known)]
-    if not counts_within_epochs(steps, epochs):
+    if clock is not steps or not counts_within_epochs(steps, epochs):
         return tuple(found)
     offset, unrolled, stride = 0, found[:1], 1
     for before, after in pairwise(found):
@@ -28,6 +28,12 @@ def times(steps: Sequence[float | None], epochs: Sequence[float | None], length:
             stride = max(1, after - before)
         unrolled.append(after + offset)
     return tuple(unrolled)
+
+
+def _tells(clock: Sequence[float | None]) -> bool:
+    known = [v for v in clock if v is not None and math.isfinite(v)]
+    whole = all(float(v).is_integer() for v in known)
+    return bool(known) and whole and (len(known) == 1 or len(set(known)) > 1)
 
 
 def counts_within_epochs(steps: Sequence[float | None], epochs: Sequence[float | None]) -> bool:

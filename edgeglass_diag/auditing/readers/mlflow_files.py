@@ -17,11 +17,10 @@ _LARGEST_STEP = 2**53
 
 def runs_below(folder: Path) -> list[Path]:
     """Return the run folders: the folder itself, its folders, or those of its experiments."""
-    levels = ("", "*", "*/*")
-    found = [
-        sorted(path for path in ([folder] if not level else folder.glob(level)) if _is_run(path)) for level in levels
-    ]
-    return next((runs for runs in found if runs), [])
+    if _is_run(folder):
+        return [folder]
+    levels = (sorted(path for path in folder.glob(level) if _is_run(path)) for level in ("*", "*/*"))
+    return next((runs for runs in levels if runs), [])
 
 
 def _is_run(path: Path) -> bool:

@@ -26,11 +26,11 @@ _PAIR = re.compile(
     rf"(?P<unit>\s?/\s?\d+|\s?%|\s?ms\b|\s?s\b)?",
     re.IGNORECASE,
 )
-_EPOCH = re.compile(r"\bepochs?\b\s{0,9}[:=#]?\s{0,9}[\[(]?\s{0,9}(\d{1,9}(?:\.\d{1,12})?)", re.IGNORECASE)
+_EPOCH = re.compile(r"\bepochs?\b['\"]?\s{0,9}[:=#]?\s{0,9}[\[(]?\s{0,9}(\d{1,9}(?:\.\d{1,12})?)", re.IGNORECASE)
 _PHASE = re.compile(r"^\s*(?:train|test|eval|val|validation|validate)\w*:\s{0,9}(\d{1,9})\s{0,9}\[", re.IGNORECASE)
 _BAR = re.compile(r"(?:\||\[)\s{0,12}(\d{1,12})\s?/\s?(\d{1,12})\b")
 _RATE = re.compile(
-    r"(?<![\w.])(\d+\.?\d*)\s?(?:(?:its?|imgs?|images|samples|tokens|toks?|examples|steps|batch(?:es)?)\s?)?/s(?:ec)?\b(?!/)"
+    r"(?<![\w.])(\d+\.?\d*)\s?(?:(?:its?|imgs?|images|samples|tokens|toks?|examples|steps|batch(?:es)?)\s?)?/s(?:ec)?\b(?:/gpu)?"
 )
 _PACE = re.compile(r"(?<![\w.])(\d+\.?\d*)\s?(ms|s)/(?:it|iter|step|batch)\b")
 _JUDGED = ("loss", "recall", "accuracy", "lr", "grad_norm", "scale", "temperature")
@@ -61,6 +61,8 @@ def parse_line(text: str) -> Line:
     line = _ANSI.sub("", text[:LONGEST])
     time, line = _timed(line)
     line = _PLACE.sub(" ", _LEVEL.sub(" ", line))
+    speed = _speed(line)
+    line = _PACE.sub(" ", _RATE.sub(" ", line))
     numbers: dict[str, float] = {}
     judged = False
     step: float | None = None
@@ -83,7 +85,7 @@ def parse_line(text: str) -> Line:
             if name not in numbers:
                 numbers[name] = value
                 break
-    numbers |= _speed(line)
+    numbers |= speed
     bar = None if split in ("val", "test") else _BAR.search(line)
     if step is None and bar is not None:
         step = float(bar[1])
