@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeglass_diag.auditing.conclusions import CONCLUSIONS
+from edgeglass_diag.auditing.catalogue import CONCLUSIONS
 from edgeglass_diag.rules import all_rules, find_rule
 from edgeglass_diag.rules.document import rule_page
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgeglass_diag.auditing.against import against
 from edgeglass_diag.auditing.columns import Role, parse_column
-from edgeglass_diag.auditing.conclusions import conclude
+from edgeglass_diag.auditing.conclusion import Concluded, conclude
+from edgeglass_diag.auditing.course import judged_trainings, nested
 from edgeglass_diag.auditing.impossible import loss_below_possible, recall_despite_chance
 from edgeglass_diag.auditing.logged import Case, Logged
 from edgeglass_diag.auditing.losses import (
@@ -24,6 +26,7 @@ from edgeglass_diag.auditing.losses import (
 )
 from edgeglass_diag.auditing.rates import learning_rates
 from edgeglass_diag.auditing.readers import read
+from edgeglass_diag.auditing.readers.wandb_charts import joined
 from edgeglass_diag.auditing.recalls import (
     Recalls,
     counts,
@@ -48,31 +51,50 @@ class Audited:
 
     name: str
     file: str
-    conclusions: tuple[Finding, ...]
+    concluded: tuple[Concluded, ...]
     inferred: Mapping[str, object]
     columns: Mapping[str, str]
     open_columns: Mapping[str, str]
     notes: tuple[str, ...]
 
+    @property
+    def conclusions(self) -> tuple[Finding, ...]:
+        """Return the findings without their work."""
+        return tuple(one.finding for one in self.concluded)
 
-def audit_files(paths: Sequence[Path], *, columns: Sequence[str] = (), batch_size: int | None = None) -> list[Audited]:
+
+def audit_files(
+    paths: Sequence[Path],
+    *,
+    columns: Sequence[str] = (),
+    batch_size: int | None = None,
+    baseline: Path | None = None,
+) -> list[Audited]:
     """Read files and judge each history in them.
 
     Args:
         paths: files or folders, see ``readers``.
         columns: ``ROLE=NAME`` for columns whose names do not tell; ``ignore=NAME`` leaves one out.
         batch_size: of the losses, before what the logs tell; the bounds on losses are then of this batch.
+        baseline: log of a healthy training that each history is compared with: the one of the same name where it
+            holds several.
 
     Raises:
-        UsageError: for what cannot be read, no column that is understood, or a column of an option that is in no file.
+        UsageError: for what cannot be read, no column that is understood, a column of an option that is in no file, or
+            a baseline of several histories of which none has the name.
     """
     given_roles = dict(parse_column(text) for text in columns)
-    logs = [logged for path in paths for logged in read(path)]
-    known = {name for logged in logs for table in logged.tables for name in table.columns}
+    logs = joined([logged for path in paths for logged in read(path)])
+    healthy = [] if baseline is None else read(baseline)
+    known = {name for logged in (*logs, *healthy) for table in logged.tables for name in table.columns}
     for name in given_roles:
         if name not in known:
             raise UsageError(f"--column: no column {name!r}; there are: {', '.join(sorted(known)) or 'none'}")
-    audited = [audit(logged, given_roles, batch_size=batch_size) for logged in _with_own_names(logs)]
+    pairs = zip(logs, _with_own_names(logs), strict=True)
+    audited = [
+        audit(named, given_roles, batch_size=batch_size, baseline=_baseline(baseline, healthy, log.name, given_roles))
+        for log, named in pairs
+    ]
     if not any(one.columns for one in audited):
         names = ", ".join(sorted(known)[:12]) or "none"
         reasons = [f"{name}: {reason}" for one in audited for name, reason in one.open_columns.items()]
@@ -84,16 +106,27 @@ def audit_files(paths: Sequence[Path], *, columns: Sequence[str] = (), batch_siz
 def _with_own_names(logs: Sequence[Logged]) -> list[Logged]:
     """Histories of the same name get that of their file or folder in front."""
     names = [logged.name for logged in logs]
-    return [
-        log if names.count(log.name) == 1 else Logged(f"{log.source}:{log.name}", log.source, log.tables, log.settings)
-        for log in logs
-    ]
+    return [log if names.count(log.name) == 1 else replace(log, name=f"{log.source}:{log.name}") for log in logs]
+
+
+def _baseline(path: Path | None, healthy: Sequence[Logged], name: str, roles: Mapping[str, Role | None]) -> Case | None:
+    if path is None:
+        return None
+    found = [log for log in healthy if log.name == name] if len(healthy) > 1 else healthy
+    if len(found) != 1:
+        names = ", ".join(log.name for log in healthy[:8]) or "none"
+        raise UsageError(f"--baseline {path}: expected one history, or one named {name!r}, got {names}")
+    return replace(understand(found[0], roles).case, name=f"baseline {found[0].name}")
 
 
 def audit(
-    logged: Logged, given_roles: Mapping[str, Role | None] | None = None, *, batch_size: int | None = None
+    logged: Logged,
+    given_roles: Mapping[str, Role | None] | None = None,
+    *,
+    batch_size: int | None = None,
+    baseline: Case | None = None,
 ) -> Audited:
-    """Judge one history."""
+    """Judge one history, and compare it with another where one is given."""
     understood = understand(logged, given_roles or {})
     case = understood.case
     made = mixtures(case)
@@ -109,22 +142,25 @@ def audit(
     found += scale_bounds(case, made, batch=batch, n=pairs)
     found += recall_despite_chance(case, states, pairs)
     found += impossible_recalls(case, counted)
-    flagged = {f.site for f in found if f.code == LossBelowPossible.code}
+    flagged = {one.finding.site for one in found if one.finding.code == LossBelowPossible.code}
     found += never_computed(case, flagged)
     found += repeats(case, {one.series.label for one in states})
     found += [*scales(case), *counters(case), *learning_rates(case), *reduced_precision(case)]
+    found += judged_trainings(case)
+    if baseline is not None:
+        found += against(case, baseline)
     if gallery is not None:
         implied = {"n": gallery, **implied}
     implied |= _other_facts(counted, made, understood.recall_unit, known)
     return Audited(
-        case.name, case.source, tuple(_ordered(found)), implied, {s.label: _words(s.role) for s in case.series},
+        case.name, case.source, tuple(_ordered(nested(found))), implied, {s.label: _words(s.role) for s in case.series},
         understood.open_columns, logged.notes,
     )  # fmt: skip
 
 
 def _chance(
     case: Case, made: Sequence[Mixture], known: Sequence[int]
-) -> tuple[list[Finding], list[AtChance], int | None]:
+) -> tuple[list[Concluded], list[AtChance], int | None]:
     """Everything about a state in which nothing is known: the constant side first, what follows from it after."""
     exact = [(n, *one) for n in known for one in exactly_chance(case, n)]
     best = min(exact, key=lambda one: one[2], default=None)
@@ -132,7 +168,7 @@ def _chance(
     same_n = [(recalls, p) for size, recalls, p in exact if size == n]
     states = losses_at_chance(case, known, made, supported=bool(same_n))
     certain = bool(states) or len({recalls.way for recalls, _ in same_n}) > 1
-    found: list[Finding] = []
+    found: list[Concluded] = []
     because = None
     if states and same_n:
         found.append(_constant_side(case, states, same_n))
@@ -147,7 +183,7 @@ def _chance(
     return found, states, n
 
 
-def _constant_side(case: Case, states: Sequence[AtChance], exact: Sequence[tuple[Recalls, float]]) -> Finding:
+def _constant_side(case: Case, states: Sequence[AtChance], exact: Sequence[tuple[Recalls, float]]) -> Concluded:
     """EG301: uniform softmax and equal rankings together; nothing else gives both.
 
     To second order L = ln B - s (positive - mean) + s^2 Var / 2, so a loss within t of ln B leaves logits a standard
@@ -162,10 +198,9 @@ def _constant_side(case: Case, states: Sequence[AtChance], exact: Sequence[tuple
         f"({best.level.arithmetic}) and every query got the same ranking ({way})",
         evidence={
             "batch_size": best.level.batch, "n": best.level.n, "largest_logit_std": spread,
-            "arithmetic": f"{best.series.last!r} = {best.level.arithmetic} = {best.level.predicted:.9g}",
-            "hypotheses": best.level.hypotheses, "coincidence": best.level.coincidence,
             "probability_of_the_recalls": math.prod(p for _, p in exact),
         },
+        work=best.work(f"{best.series.last!r} = {best.level.arithmetic} = {best.level.predicted:.9g}"),
     )  # fmt: skip
 
 
@@ -198,5 +233,5 @@ def _words(role: Role) -> str:
     return " ".join(word for word in words if word)
 
 
-def _ordered(found: Sequence[Finding]) -> list[Finding]:
-    return sorted(found, key=lambda f: (-f.severity.rank, f.because_of is not None))
+def _ordered(found: Sequence[Concluded]) -> list[Concluded]:
+    return sorted(found, key=lambda one: (-one.finding.severity.rank, one.finding.because_of is not None))

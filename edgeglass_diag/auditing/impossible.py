@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-from edgeglass_diag.auditing.conclusions import RECALL_AT_CHANCE_LOSS, conclude
+from edgeglass_diag.auditing.conclusion import Concluded, Work, conclude
+from edgeglass_diag.auditing.contradictions import RECALL_AT_CHANCE_LOSS
 from edgeglass_diag.auditing.logged import Case, Series
 from edgeglass_diag.auditing.losses import AtChance
 from edgeglass_diag.auditing.recalls import Recalls, last_recalls
 from edgeglass_diag.measures.chance import wrong_answers_floor
-from edgeglass_diag.records import Finding, Severity
+from edgeglass_diag.records import Severity
 from edgeglass_diag.rules.loss import LossBelowPossible
 
 
@@ -32,7 +33,7 @@ def wrong_share(recalls: Mapping[int, float], n: int, batch: int) -> float:
     return share
 
 
-def loss_below_possible(case: Case, *, n: int | None, batch: int | None) -> Iterator[Finding]:
+def loss_below_possible(case: Case, *, n: int | None, batch: int | None) -> Iterator[Concluded]:
     """EG402: a validation loss lower than the wrong answers of its recalls cost, ln 2 each.
 
     The bound is an expectation over batches; a loss is flagged below ``share`` (a half) of it, after its digits.
@@ -60,7 +61,7 @@ def _validation(case: Case) -> Iterator[Series]:
 
 def _below(
     case: Case, series: Series, recalls: Recalls, *, bound: float, wrong: float, sizes: tuple[int, int]
-) -> Finding:
+) -> Concluded:
     n, batch = sizes
     told = ", ".join(f"R@{k} = {v:.4g}" for k, v in recalls.values.items())
     exact = series.last <= 0
@@ -71,13 +72,15 @@ def _below(
         severity=Severity.CRITICAL if exact else Severity.WARNING,
         evidence={
             "value": series.last, "bound": bound, "wrong_share": wrong, "n": n, "batch_size": batch,
-            "arithmetic": f"{wrong:.5f} x ln 2 = {bound:.5f} > {series.last:.5g} + {series.tolerance:.2g} (its digits)",
             "tolerance": series.tolerance,
         },
+        work=Work(
+            (f"{wrong:.5f} x ln 2 = {bound:.5f} > {series.last:.5g} + {series.tolerance:.2g} (its digits)",)
+        ),
     )  # fmt: skip
 
 
-def recall_despite_chance(case: Case, states: list[AtChance], n: int | None) -> Iterator[Finding]:
+def recall_despite_chance(case: Case, states: list[AtChance], n: int | None) -> Iterator[Concluded]:
     """EG653: a validation loss that is exactly that of a uniform softmax, with recalls far above chance.
 
     Far: above ten times K/N and above 10 %; with equal scores every honest way to break ties gives K/N.
@@ -94,5 +97,5 @@ def recall_despite_chance(case: Case, states: list[AtChance], n: int | None) -> 
             RECALL_AT_CHANCE_LOSS, case, recalls.first,
             f"{recalls.way} R@{k} = {value:.4g} with {one.series.label} = {one.series.last:.6g} = "
             f"{one.level.arithmetic}: with a uniform softmax all scores are equal and R@{k} is {k}/{n}",
-            evidence={f"R@{k}": value, "loss": one.series.last, "arithmetic": one.level.arithmetic, "n": n},
+            evidence={f"R@{k}": value, "loss": one.series.last, "n": n}, work=Work((one.level.arithmetic,)),
         )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -36,13 +37,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Logged:
-    """One history as it was read: a run's tables and its settings (flattened with ``/``)."""
+    """One history as it was read: a run's tables and its settings (flattened with ``/``).
+
+    ``is_chart`` marks one that may be a part only of what the run logged.
+    """
 
     name: str
     source: str
     tables: tuple[Table, ...]
     settings: Mapping[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    is_chart: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,11 @@ class Series:
     def last_step(self) -> int:
         """The step, epoch or row of the newest value."""
         return self.steps[-1]
+
+    @cached_property
+    def finite(self) -> tuple[tuple[int, float], ...]:
+        """Return the steps and values of the rows that are neither NaN nor infinite."""
+        return tuple((s, v) for s, v in zip(self.steps, self.values, strict=True) if math.isfinite(v))
 
     def open_by(self, value: float) -> float:
         """How far the true value may be from a logged one: the digits, and float32 arithmetic."""

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgeglass_diag.auditing.chance import RATIONALS, Fingerprint, fingerprint, grid_mean
-from edgeglass_diag.auditing.conclusions import IDENTICAL_LOSSES, OTHER_BATCH, REDUCED_PRECISION, conclude
+from edgeglass_diag.auditing.conclusion import Concluded, Work, conclude
+from edgeglass_diag.auditing.contradictions import IDENTICAL_LOSSES, OTHER_BATCH, REDUCED_PRECISION
 from edgeglass_diag.auditing.logged import Case, Series, decimals
 from edgeglass_diag.auditing.weights import Mixture, of_table
-from edgeglass_diag.records import Finding, Severity
+from edgeglass_diag.records import Severity
 from edgeglass_diag.rules.loss import LossAtChance
 
 ALONE = 1e-5
@@ -28,6 +29,10 @@ class AtChance:
     series: Series
     level: Fingerprint
     rows: int
+
+    def work(self, *arithmetic: str) -> Work:
+        """Return arithmetic with the hypotheses that were tried for the level."""
+        return Work(arithmetic, self.level.hypotheses, self.level.coincidence)
 
 
 def losses_at_chance(case: Case, sizes: Sequence[int], found: Sequence[Mixture], *, supported: bool) -> list[AtChance]:
@@ -91,7 +96,7 @@ def headline(states: Sequence[AtChance]) -> AtChance:
     return min(states, key=lambda one: (one.level.n is None, one.level.weight != 1, one.level.coincidence))
 
 
-def at_chance_finding(case: Case, states: Sequence[AtChance], *, because_of: str | None) -> Finding:
+def at_chance_finding(case: Case, states: Sequence[AtChance], *, because_of: str | None) -> Concluded:
     """EG401 for the whole history, at the level that tells most."""
     best = headline(states)
     level, series = best.level, best.series
@@ -102,16 +107,16 @@ def at_chance_finding(case: Case, states: Sequence[AtChance], *, because_of: str
         "uniform",
         because_of=because_of,
         evidence={
-            "loss": series.last, "chance": level.predicted, "arithmetic": f"{level.arithmetic} = {level.predicted:.9g}",
+            "loss": series.last, "chance": level.predicted,
             "batch_size": level.batch, "n": level.n, "full_batches": level.batches, "last_batch": level.rest,
-            "weight": level.weight, "tolerance": level.tolerance, "hypotheses": level.hypotheses,
-            "coincidence": level.coincidence,
+            "weight": level.weight, "tolerance": level.tolerance,
             "also": {o.series.label: o.level.arithmetic for o in states if o is not best},
         },
+        work=best.work(f"{level.arithmetic} = {level.predicted:.9g}"),
     )  # fmt: skip
 
 
-def other_batch(case: Case, states: Sequence[AtChance]) -> Iterator[Finding]:
+def other_batch(case: Case, states: Sequence[AtChance]) -> Iterator[Concluded]:
     """EG452: the settings name another batch size than the one the loss was computed over."""
     best = headline(states)
     batch, told = best.level.batch, batch_settings(case)
@@ -130,8 +135,7 @@ def other_batch(case: Case, states: Sequence[AtChance]) -> Iterator[Finding]:
         OTHER_BATCH, case, best.series,
         f"the loss is that of batches of {batch}, not the {value} of setting {key}, which would "
         f"give {other:.4f} where {best.series.label} = {best.series.last:.6g}{times}",
-        evidence={"batch_size": batch, "setting": key, "told": value, "arithmetic": levels,
-                  "hypotheses": best.level.hypotheses, "coincidence": best.level.coincidence},
+        evidence={"batch_size": batch, "setting": key, "told": value}, work=best.work(*levels),
     )  # fmt: skip
 
 
@@ -163,7 +167,7 @@ def world_size(case: Case) -> int:
     return 1
 
 
-def identical(case: Case, states: Sequence[AtChance], *, because_of: str | None) -> Iterator[Finding]:
+def identical(case: Case, states: Sequence[AtChance], *, because_of: str | None) -> Iterator[Concluded]:
     """EG453: losses of different parts that agree to all digits; critical where they are at chance."""
     chance = {id(one.series) for one in states}
     level = math.log(headline(states).level.batch) if states else math.inf
@@ -180,8 +184,8 @@ def identical(case: Case, states: Sequence[AtChance], *, because_of: str | None)
             severity=Severity.CRITICAL if collapsed else None,
             because_of=because_of if collapsed else None,
             evidence={"values": {one.label: one.last for one in group}, "tolerance": group[0].open_by(group[0].last),
-                      "arithmetic": " - ".join(f"{one.last!r}" for one in group[:2])
-                      + f" = {group[0].last - group[1].last:.3g}", "at_chance": collapsed},
+                      "at_chance": collapsed},
+            work=Work((f"{group[0].last!r} - {group[1].last!r} = {group[0].last - group[1].last:.3g}",)),
         )  # fmt: skip
 
 
@@ -208,7 +212,7 @@ def _equal(one: Series, other: Series) -> bool:
     return all(abs(a - b) <= one.open_by(a) + (other.tolerance if a != b else 0) for a, b in rows)
 
 
-def reduced_precision(case: Case) -> Iterator[Finding]:
+def reduced_precision(case: Case) -> Iterator[Concluded]:
     """EG454: a mean whose multiple lies on bf16's grid tells how many batches it is the mean of."""
     seen: set[float] = set()
     for series in case.of("loss"):
@@ -223,8 +227,8 @@ def reduced_precision(case: Case) -> Iterator[Finding]:
             REDUCED_PRECISION, case, series,
             f"{series.label} x {count} = {total:.7f} = {round(total * 128)}/128 to all digits: the mean of losses "
             f"rounded to half precision, {count} of them (or a multiple) in bf16",
-            evidence={"values": count, "arithmetic": f"{series.last!r} x {count} = {total!r}", "hypotheses": 1999,
-                      "coincidence": coincidence},
+            evidence={"values": count},
+            work=Work((f"{series.last!r} x {count} = {total!r}",), hypotheses=1999, coincidence=coincidence),
         )  # fmt: skip
 
 

@@ -6,9 +6,13 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from edgeglass_diag.auditing.conclusions import RATE_RESTARTS, conclude
+from edgeglass_diag.auditing.conclusion import Concluded, Work, conclude
+from edgeglass_diag.auditing.contradictions import RATE_RESTARTS
+from edgeglass_diag.auditing.descent import training_losses
 from edgeglass_diag.auditing.logged import Case, Series, setting
-from edgeglass_diag.records import Finding
+from edgeglass_diag.auditing.trainings import RATE_ZERO
+from edgeglass_diag.auditing.trend import noise, thirds
+from edgeglass_diag.records import Severity
 from edgeglass_diag.rules.learning_rate import ScheduleEnded, WarmupTooLong
 from edgeglass_diag.rules.optimisation import ScheduleOverrun
 
@@ -19,7 +23,7 @@ ENDS_EARLY = 0.1
 """Share of the rows at the end with rate 0 from which on the schedule ended early; a decay to 0 has one such row."""
 
 
-def learning_rates(case: Case) -> Iterator[Finding]:
+def learning_rates(case: Case) -> Iterator[Concluded]:
     """Conclusions about each learning rate whose values differ from those of the ones before."""
     seen: set[tuple[float, ...]] = set()
     for series in case.of("lr"):
@@ -35,7 +39,7 @@ def learning_rates(case: Case) -> Iterator[Finding]:
             yield from _ends_early(case, series)
 
 
-def _overrun(case: Case, series: Series) -> Iterator[Finding]:
+def _overrun(case: Case, series: Series) -> Iterator[Concluded]:
     """After the peak the rate fell to ``LOW`` of it and then rose smoothly, closer to t^2 than to t."""
     steps, values = series.steps, series.values
     peak = values.index(max(values))
@@ -53,9 +57,8 @@ def _overrun(case: Case, series: Series) -> Iterator[Finding]:
         ScheduleOverrun, case, series,
         f"{series.label} fell to {rising[0]:.3g} at step {steps[lowest]} and rises again to {rising[-1]:.3g} at step "
         f"{steps[-1]}",
-        evidence={"lowest": rising[0], "at": steps[lowest], "now": rising[-1], "peak": values[peak],
-                  "arithmetic": f"misfit of c t^2 {_misfit(times, lifted, 2):.2g}, "
-                                f"of c t {_misfit(times, lifted, 1):.2g}"},
+        evidence={"lowest": rising[0], "at": steps[lowest], "now": rising[-1], "peak": values[peak]},
+        work=Work((f"misfit of c t^2 {_misfit(times, lifted, 2):.2g}, of c t {_misfit(times, lifted, 1):.2g}",)),
     )  # fmt: skip
 
 
@@ -67,7 +70,7 @@ def _misfit(times: Sequence[int], values: Sequence[float], power: int) -> float:
     return sum((v - factor * b) ** 2 for b, v in zip(basis, values, strict=True))
 
 
-def _warmup(case: Case, series: Series) -> Iterator[Finding]:
+def _warmup(case: Case, series: Series) -> Iterator[Concluded]:
     """The rate rises in equal steps from the first row to the last."""
     values = series.values
     rises = [
@@ -83,19 +86,14 @@ def _warmup(case: Case, series: Series) -> Iterator[Finding]:
         WarmupTooLong, case, series,
         f"{series.label} rises evenly from {values[0]:.3g} to {values[-1]:.3g} in all {len(values)} rows: the "
         f"warm-up is longer than what is logged{ends}",
-        evidence={"first": values[0], "last": values[-1], "per_step": rises[-1], "setting": aim,
-                  "arithmetic": f"slope {min(rises):.4g} to {max(rises):.4g}"},
+        evidence={"first": values[0], "last": values[-1], "per_step": rises[-1], "setting": aim},
+        work=Work((f"slope {min(rises):.4g} to {max(rises):.4g}",)),
     )  # fmt: skip
 
 
-def _restarts(case: Case, series: Series) -> Iterator[Finding]:
+def _restarts(case: Case, series: Series) -> Iterator[Concluded]:
     """The rate at least doubles from one row to the next, after it had fallen to half of its peak."""
-    values, peak = series.values, 0.0
-    jumps = []
-    for index, (before, after) in enumerate(pairwise(values)):
-        peak = max(peak, before)
-        if before <= 0.5 * peak and after >= 2 * before and after >= 0.5 * peak:
-            jumps.append(series.steps[index + 1])
+    jumps, peak = _jumps(series), max(series.values)
     if jumps:
         yield conclude(
             RATE_RESTARTS, case, series,
@@ -104,10 +102,50 @@ def _restarts(case: Case, series: Series) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _ends_early(case: Case, series: Series) -> Iterator[Finding]:
+def restart_steps(case: Case) -> list[int]:
+    """Return the steps at which a learning rate starts again."""
+    return sorted({step for series in case.of("lr") if not series.table.partial for step in _jumps(series)})
+
+
+def _jumps(series: Series) -> list[int]:
+    """Return where a rate that had fallen to half of its peak is up again; a rate of 0 that never was above is none."""
+    jumps, peak = [], 0.0
+    for (before, after), step in zip(pairwise(series.values), series.steps[1:], strict=True):
+        peak = max(peak, before)
+        if peak > 0 and before <= 0.5 * peak and after >= 2 * before and after >= 0.5 * peak:
+            jumps.append(step)
+    return jumps
+
+
+def zero_rate(case: Case) -> Iterator[Concluded]:
+    """EG255: all learning rates are 0 in all rows, at least three; a fact alone where the training loss falls."""
+    rates = [s for s in case.of("lr") if not s.table.partial and len(s.values) >= 3]
+    if not rates or any(v != 0 for s in rates for v in s.values):
+        return
+    falls = [loss for loss in training_losses(case) if _falls(loss)]
+    words = f"; {falls[0].label} falls all the same, so it is 0 to the logged digits only" if falls else ""
+    yield conclude(
+        RATE_ZERO, case, rates[0], f"{rates[0].label} is 0 in all {len(rates[0].values)} rows{words}",
+        severity=Severity.INFO if falls else None,
+        evidence={"rows": len(rates[0].values)},
+    )  # fmt: skip
+
+
+def _falls(loss: Series) -> bool:
+    """Whether a loss falls by a tenth and four standard errors."""
+    values = [v for _, v in loss.finite]
+    if len(values) < 3:
+        return False
+    first, _, last = thirds(values)
+    return first - last > max(0.1 * abs(first), 4 * math.sqrt(6 / len(values)) * noise(values))
+
+
+def _ends_early(case: Case, series: Series) -> Iterator[Concluded]:
     values = series.values
     zeros = next((i for i, v in enumerate(reversed(values)) if v > ScheduleEnded.low * max(values)), len(values))
-    if max(values) > 0 and zeros >= ScheduleEnded.windows and zeros > ENDS_EARLY * len(values):
+    # A cosine that is written with few digits is 0 over the last 2/pi sqrt(tolerance / peak) of its steps.
+    rounded = 2 / math.pi * math.sqrt(series.tolerance / max(values)) if max(values) > 0 else 1.0
+    if zeros >= ScheduleEnded.windows and zeros > (ENDS_EARLY + rounded) * len(values):
         yield conclude(
             ScheduleEnded, case, series,
             f"{series.label} is 0 in the last {zeros} of {len(values)} rows, from step {series.steps[-zeros]} on: "
@@ -117,7 +155,7 @@ def _ends_early(case: Case, series: Series) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _few_points(case: Case, series: Series) -> Iterator[Finding]:
+def _few_points(case: Case, series: Series) -> Iterator[Concluded]:
     """A rate that rises at the end of the run, given by a few of its points.
 
     From three points of which two are neighbours follow horizon and peak of A sin^2(x (t - t0)) = A (1 - cos) / 2
@@ -138,7 +176,7 @@ def _few_points(case: Case, series: Series) -> Iterator[Finding]:
             f"T = {horizon:.0f} steps ({horizon / length:.2f} x {length}), A = {peak:.4g}"
         )
         evidence |= {"horizon": horizon, "peak": peak, "steps_past_the_horizon": behind + length - 1}
-        evidence["arithmetic"] = (
+        arithmetic = (
             f"second / first = {series.values[1] / first:.5f}, ((n+1)/n)^2 at n = {behind:.2f}; last / first = "
             f"{last / first:.2f} against {length**2} of c t^2: the cosine bends by {1 - last / first / length**2:.2%}"
         )
@@ -148,13 +186,14 @@ def _few_points(case: Case, series: Series) -> Iterator[Finding]:
             f"{series.label} rises from {first:.4g} to {last:.4g}, {last / first:.3f}-fold, in the last of "
             f"{epochs:.0f} epochs; a linear warm-up over the whole run rises {limit:.3f}-fold at most"
         )
-        evidence |= {"epochs": epochs, "arithmetic": f"{last!r} / {first!r} = {last / first:.4f} > {limit:.4f}"}
+        evidence |= {"epochs": epochs}
+        arithmetic = f"{last!r} / {first!r} = {last / first:.4f} > {limit:.4f}"
     else:
         return
     low = f", {last / aim:.2%} of the {aim:.3g} of the settings" if aim else ""
     yield conclude(
         ScheduleOverrun, case, series, f"{words}; at the end it is {last:.3g}{low}",
-        evidence=evidence,
+        evidence=evidence, work=Work((arithmetic,)),
     )  # fmt: skip
 
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from edgeglass_diag.auditing.conclusions import NOT_A_MULTIPLE, OUT_OF_RANGE, conclude
+from edgeglass_diag.auditing.conclusion import Concluded, Work, conclude
+from edgeglass_diag.auditing.contradictions import NOT_A_MULTIPLE, OUT_OF_RANGE
 from edgeglass_diag.auditing.counts import Count, infer_count
 from edgeglass_diag.auditing.logged import FLOAT32, Case, Series, Table
-from edgeglass_diag.records import Finding, Severity
+from edgeglass_diag.records import Severity
 from edgeglass_diag.rules.recalls import RecallExactlyChance, RecallsOutOfOrder
 
 
@@ -103,7 +104,7 @@ def _poisson(mean: int) -> float:
 
 def exactly_chance_finding(
     case: Case, recalls: Recalls, n: int, probability: float, *, certain: bool, because_of: str | None
-) -> Finding:
+) -> Concluded:
     """EG601; critical where something else says the same, else only a fact: random ranks do this now and then."""
     ks = sorted(recalls.values)
     terms = ", ".join(f"R@{k} x {n} = {recalls.values[k] * n:.4f}" for k in ks)
@@ -112,12 +113,12 @@ def exactly_chance_finding(
         f"{recalls.way} {', '.join(f'R@{k}' for k in ks)} are exactly {', '.join(f'{k}/{n}' for k in ks)}: every query "
         f"got the same ranking (random ranks give this with probability {probability:.2g})",
         severity=Severity.CRITICAL if certain else Severity.INFO, because_of=because_of,
-        evidence={"n": n, "arithmetic": terms, "probability": probability,
-                  **{f"R@{k}": v for k, v in recalls.values.items()}},
+        evidence={"n": n, "probability": probability, **{f"R@{k}": v for k, v in recalls.values.items()}},
+        work=Work((terms,)),
     )  # fmt: skip
 
 
-def impossible_recalls(case: Case, counted: Mapping[str, Count]) -> Iterator[Finding]:
+def impossible_recalls(case: Case, counted: Mapping[str, Count]) -> Iterator[Concluded]:
     """Yield recalls out of range, falling with K, or no multiples of 1/N for the logged N."""
     for one in case.of("recall"):
         outside = [v for v in one.values if v < 0 or v > 1 + one.tolerance]
@@ -143,7 +144,7 @@ def _off(value: float) -> float:
     return abs(value - round(value))
 
 
-def _falling(case: Case) -> Iterator[Finding]:
+def _falling(case: Case) -> Iterator[Concluded]:
     for table, _ in case.tables():
         groups: dict[tuple[str, str], list[Series]] = {}
         for one in case.of("recall"):

@@ -53,14 +53,20 @@ class AuditReport:
 
 
 def audit(
-    paths: str | Path | Sequence[str | Path], *, columns: Sequence[str] = (), batch_size: int | None = None
+    paths: str | Path | Sequence[str | Path],
+    *,
+    columns: Sequence[str] = (),
+    batch_size: int | None = None,
+    baseline: str | Path | None = None,
 ) -> AuditReport:
     """Judge logged numbers alone: which cannot be true together, and what they imply.
 
     Args:
-        paths: one or more files or folders: CSV, JSON, JSONL, TensorBoard event files, W&B offline logs, run folders.
+        paths: one or more files or folders: CSV, JSON, JSONL, ``trainer_state.json``, text logs, TensorBoard event
+            files, W&B offline logs, MLflow and trackio stores, run folders.
         columns: ``ROLE=NAME`` for columns whose names are not understood; ``ignore=NAME`` leaves one out.
         batch_size: of the losses, where the logs have none or another.
+        baseline: log of a healthy training to compare with.
 
     Raises:
         UsageError: if a file cannot be read, no column is understood, or a named column is in no file.
@@ -75,4 +81,6 @@ def audit(
         (['EG301', 'EG401', 'EG601'], 128, 2984)
     """
     files = [paths] if isinstance(paths, str | Path) else list(paths)
-    return AuditReport(tuple(audit_files([Path(file) for file in files], columns=columns, batch_size=batch_size)))
+    healthy = None if baseline is None else Path(baseline)
+    audited = audit_files([Path(file) for file in files], columns=columns, batch_size=batch_size, baseline=healthy)
+    return AuditReport(tuple(audited))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
-from edgeglass_diag.auditing.columns import Role, recognise
+from edgeglass_diag.auditing.clock import times
+from edgeglass_diag.auditing.columns import Ambiguous, Role, recognise
 from edgeglass_diag.auditing.logged import Case, Logged, Series, Table, rounding
 from edgeglass_diag.auditing.plausible import fault_of, usable_settings
 
@@ -32,8 +34,8 @@ def understand(logged: Logged, told: Mapping[str, Role | None]) -> Understood:
         roles: dict[str, Role] = {}
         for name in table.columns:
             role = told[name] if name in told else recognise(name)
-            if isinstance(role, str):
-                undecided[_label(table, name)] = f"{role}; tell with --column ROLE={name}"
+            if isinstance(role, Ambiguous):
+                undecided[_label(table, name)] = f"{role.readings}; tell with --column ROLE={name}"
             elif role is not None:
                 fault = fault_of(role, (v for v in table.columns[name] if v is not None))
                 if fault:
@@ -44,6 +46,8 @@ def understand(logged: Logged, told: Mapping[str, Role | None]) -> Understood:
     unit = _unit(series)
     if unit is not None and unit.percent:
         series = [_as_fraction(s) if s.role.kind == "recall" else s for s in series]
+    if any(1.5 < v <= 100 for s in series if s.role.kind == "accuracy" for v in s.values):
+        series = [_as_fraction(s) if s.role.kind == "accuracy" else s for s in series]
     words = "" if unit is None else f"{'percent' if unit.percent else 'fraction'}: {unit.reason}"
     settings, left_out = usable_settings(logged.settings)
     undecided |= {f"setting {key}": reason for key, reason in left_out.items()}
@@ -55,28 +59,42 @@ def _label(table: Table, name: str) -> str:
 
 
 def _table_series(table: Table, roles: Mapping[str, Role]) -> list[Series]:
-    clock = next((n for kind in ("step", "epoch") for n, role in roles.items() if role.kind == kind), None)
+    clocks = {kind: next((table.columns[n] for n, role in roles.items() if role.kind == kind), ()) for kind in _CLOCKS}
     together = {
         kind: rounding([v for n, r in roles.items() if r.kind == kind for v in table.columns[n] if v is not None])
         for kind in ("loss", "recall")
     }
-    times = table.positions or _times(() if clock is None else table.columns[clock], table.length)
+    rows = table.positions or times(clocks["step"], clocks["epoch"], table.length)
     found = []
     for name, role in roles.items():
-        column = table.columns[name]
+        column = without_gaps(table.columns[name])
         values = tuple(v for v in column if v is not None)
-        if not values:
+        if not values or (role.kind == "time" and any(not a < b for a, b in pairwise(values))):
             continue
-        steps = tuple(time for time, v in zip(times, column, strict=False) if v is not None)
+        steps = tuple(row for row, v in zip(rows, column, strict=False) if v is not None)
         tolerance = together[role.kind] if role.kind in together else rounding(values)
         found.append(Series(_label(table, name), role, table, steps, values, tolerance))
     return found
 
 
-def _times(clock: Sequence[float | None], length: int) -> tuple[int, ...]:
-    """Return the step or epoch of each row, its number where it has none."""
-    known = [*clock, *[None] * (length - len(clock))]
-    return tuple(row if v is None or not math.isfinite(v) else int(v) for row, v in enumerate(known))
+_CLOCKS = ("step", "epoch")
+
+
+def without_gaps(column: Sequence[float | None]) -> Sequence[float | None]:
+    """Return a column in which NaN that stands for an absent value is one: numbers in every n-th row, NaN between.
+
+    Example:
+        >>> without_gaps([math.nan, 2.0, math.nan, 1.0, math.nan])
+        [None, 2.0, None, 1.0, None]
+    """
+    held = [i for i, v in enumerate(column) if v is not None and math.isfinite(v)]
+    rows = sum(v is not None for v in column)
+    gaps = [b - a for a, b in pairwise(held)]
+    if not gaps or len(held) == rows or min(gaps) < 2 or max(gaps) > min(gaps) + 1:
+        return column
+    if held[0] > max(gaps) or len(column) - 1 - held[-1] > max(gaps):
+        return column
+    return [None if v is not None and math.isnan(v) else v for v in column]
 
 
 @dataclass(frozen=True)

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
 
-from edgeglass_diag.auditing.conclusions import (
+from edgeglass_diag.auditing.clock import counts_within_epochs
+from edgeglass_diag.auditing.conclusion import Concluded, conclude, site_of
+from edgeglass_diag.auditing.contradictions import (
     LOG_GOES_BACK,
     LOSS_REPEATS,
     NEVER_COMPUTED,
     SCALE_AT_CLAMP,
     SCALE_AT_INIT,
-    conclude,
-    site_of,
 )
 from edgeglass_diag.auditing.logged import FLOAT32, Case, Series
-from edgeglass_diag.records import Finding, Severity
+from edgeglass_diag.records import Severity
 from edgeglass_diag.rules.numerics import NonFinite
 
 
-def never_computed(case: Case, flagged: set[str]) -> Iterator[Finding]:
+def never_computed(case: Case, flagged: set[str]) -> Iterator[Concluded]:
     """EG450: losses that are 0 or NaN in rows where they cannot be; EG801 where they became NaN.
 
     Args:
@@ -46,7 +46,7 @@ def never_computed(case: Case, flagged: set[str]) -> Iterator[Finding]:
             )
 
 
-def _zeros(case: Case, series: Series, zeros: int) -> Iterator[Finding]:
+def _zeros(case: Case, series: Series, zeros: int) -> Iterator[Concluded]:
     """A softmax loss is exactly 0 where all margins exceed 17 nats, or where there is but one candidate."""
     rows = len(series.values)
     where = "" if rows == 1 else " in all rows" if zeros == rows else f" in {zeros} of {rows} rows"
@@ -64,12 +64,12 @@ def _zeros(case: Case, series: Series, zeros: int) -> Iterator[Finding]:
     yield _never(case, series, message, severity=None if certain else Severity.WARNING)
 
 
-def _never(case: Case, series: Series, message: str, *, severity: Severity | None = None) -> Finding:
+def _never(case: Case, series: Series, message: str, *, severity: Severity | None = None) -> Concluded:
     evidence = {"value": series.last, "rows": len(series.values)}
     return conclude(NEVER_COMPUTED, case, series, message, severity=severity, evidence=evidence)
 
 
-def repeats(case: Case, at_chance: set[str]) -> Iterator[Finding]:
+def repeats(case: Case, at_chance: set[str]) -> Iterator[Concluded]:
     """EG451: three or more rows in a row with the same loss to at least five significant digits.
 
     Two epochs of a model that moves differ in the fifth digit; a loss at its chance level is left to EG401.
@@ -77,12 +77,9 @@ def repeats(case: Case, at_chance: set[str]) -> Iterator[Finding]:
     for series in case.of("loss"):
         if series.label in at_chance or not series.role.contrastive or series.tolerance > 5e-6 * abs(series.last):
             continue
-        run = longest = 1
-        value = series.last
-        for before, after in pairwise(series.values):
-            run = run + 1 if before == after != 0 else 1
-            if run > longest:
-                longest, value = run, after
+        longest, value, times = _longest_run(series.values)
+        if times > 1:  # a value of an evaluation that each row carries on
+            continue
         distinct = len(set(series.steps)) == len(series.steps)
         if longest >= 3 and distinct:
             yield conclude(
@@ -91,10 +88,24 @@ def repeats(case: Case, at_chance: set[str]) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def counters(case: Case) -> Iterator[Finding]:
-    """EG253: an epoch or step counter that falls."""
+def _longest_run(values: Sequence[float]) -> tuple[int, float, int]:
+    """Return the length and value of the longest run of equal values, and how many runs have three or more."""
+    longest, value, times = 1, values[-1], 0
+    for same, group in groupby(values):
+        count = sum(1 for _ in group)
+        real = math.isfinite(same) and same != 0
+        times += count >= 3 and real
+        if count > longest and real:
+            longest, value = count, same
+    return longest, value, times
+
+
+def counters(case: Case) -> Iterator[Concluded]:
+    """EG253: an epoch or step counter that falls; one that begins anew in each epoch is none."""
     for kind in ("epoch", "step"):
         for series in case.of(kind):
+            if counts_within_epochs(series.values, _epochs(case, series)):
+                continue
             falls = [(a, b) for a, b in pairwise(series.values) if b < a]
             if falls:
                 before, after = falls[0]
@@ -106,11 +117,17 @@ def counters(case: Case) -> Iterator[Finding]:
                 )  # fmt: skip
 
 
+def _epochs(case: Case, series: Series) -> Sequence[float | None]:
+    """Return the epoch of each row of a column of the same table, nothing where there is none."""
+    other = next((s for s in case.of("epoch") if s.table is series.table and s is not series), None)
+    return () if other is None or len(other.values) != len(series.values) else other.values
+
+
 _CLAMP = {"ln 100": math.log(100), "100": 100.0, "1/100": 0.01}
 _INIT = {"ln(1/0.07)": math.log(1 / 0.07), "1/0.07": 1 / 0.07, "0.07": 0.07}
 
 
-def scales(case: Case) -> Iterator[Finding]:
+def scales(case: Case) -> Iterator[Concluded]:
     """EG455 and EG456: a logit scale (log, factor or temperature) at CLIP's clamp or at its initial value throughout.
 
     Source: https://arxiv.org/abs/2103.00020: temperature from 0.07, the scale clipped at 100.

@@ -14,7 +14,10 @@ from edgeglass_diag.commands.output import exit_on, print_json, print_parts
 def audit(
     files: Annotated[
         list[Path],
-        typer.Argument(help="Logs: CSV, JSON, JSONL, TensorBoard event files, W&B offline logs, run folders."),
+        typer.Argument(
+            help="Logs: CSV, JSON, JSONL, trainer_state.json, text logs, TensorBoard event files, W&B offline logs, "
+            "MLflow and trackio stores, run folders."
+        ),
     ],
     columns: Annotated[
         list[str],
@@ -22,6 +25,9 @@ def audit(
     ] = [],  # noqa: B006
     batch_size: Annotated[
         int | None, typer.Option(min=2, help="Batch of the losses, where the logs have none or another.")
+    ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="Log of a healthy training, in any of these forms, to compare with.")
     ] = None,
     as_json: AsJson = False,
     fail_on: FailOn = None,
@@ -31,7 +37,7 @@ def audit(
     from edgeglass_diag.commands.render.audit import audit_text
 
     check_severity(fail_on)
-    report = audit_files(files, columns=columns, batch_size=batch_size)
+    report = audit_files(files, columns=columns, batch_size=batch_size, baseline=baseline)
     if as_json:
         print_json(report.as_dict())
     else:

@@ -8,7 +8,7 @@ from math import isfinite
 from statistics import median
 
 from edgeglass_diag.records import Finding, Severity
-from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.causality import DIVERGENCE
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.parameter_groups import listed
@@ -102,6 +102,7 @@ class Diverging(Rule):
     signals = (LOSS_EXPLAINED, LOSS_CHANCE)
     source = "derived: random-init CLIP at scale 100 begins 1.45 times above ln 64, and falls from there"
     fix = "Lower the learning rate by 10 and warm up; clip the gradient."
+    stages = (Stage.RUN, Stage.LOG)
     faulty = "loss 4.85, 4.9, 9.7, 31"
     healthy = "loss 6.02, 5.1, 4.3 (a large scale at the start)"
     brought_by = ("EG801", "EG407", "EG303", "EG211", "EG202")

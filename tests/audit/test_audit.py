@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from edgeglass_diag.auditing.audit import audit
+from edgeglass_diag.auditing.catalogue import CONCLUSIONS
 from edgeglass_diag.auditing.chance import fingerprint, grid_mean, round_to
 from edgeglass_diag.auditing.columns import Role, recognise
-from edgeglass_diag.auditing.conclusions import CONCLUSIONS
 from edgeglass_diag.auditing.counts import infer_count
 from edgeglass_diag.auditing.impossible import wrong_share
 from edgeglass_diag.auditing.readers.tree import histories
@@ -249,7 +249,18 @@ def test_scales_and_counters_are_facts():
         ("_step", Role("step")),
         ("loss_scale", None),
         ("gpu_memory", None),
-        ("timestamp", None),
+        ("timestamp", Role("time")),
+        ("train_runtime", None),
+        ("train_loss_epoch", Role("loss", split="train")),
+        ("val_loss/dataloader_idx_0", Role("loss", split="val")),
+        ("eval_accuracy", Role("accuracy", split="val")),
+        ("imagenet-zeroshot-val-top1", Role("accuracy", split="val", part="imagenet zeroshot top1")),
+        ("grad_norm", Role("grad_norm")),
+        ("grad_2.0_norm_total", Role("grad_norm")),
+        ("max_grad_norm", None),
+        ("train_samples_per_second", Role("speed", split="train")),
+        ("it/s", Role("speed")),
+        ("step_time", Role("duration")),
     ],
 )
 def test_columns_by_name(name, role):

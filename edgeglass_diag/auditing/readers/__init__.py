@@ -10,9 +10,11 @@ from edgeglass_diag.records import UsageError
 from edgeglass_diag.user_input.files import exists, is_file, is_folder, nothing_at
 
 _FORMATS = (
-    "CSV or TSV, JSON, JSONL, a TensorBoard event file (*tfevents*), a W&B offline log (run-*.wandb), a run folder, "
-    "or a folder of event files or of a W&B run"
+    "CSV or TSV, JSON, JSONL, a text log (.log, .txt, .out), a TensorBoard event file (*tfevents*), a W&B log "
+    "(run-*.wandb), a database of MLflow or trackio (.db), a run folder, or a folder of one of these or of MLflow"
 )
+_TEXT = (".log", ".txt", ".out", ".err", ".stdout", ".stderr")
+_DATABASES = (".db", ".sqlite", ".sqlite3")
 
 
 def read(path: Path) -> list[Logged]:
@@ -42,13 +44,22 @@ def _file(path: Path) -> list[Logged]:
         from edgeglass_diag.auditing.readers.wandb_log import read_wandb
 
         return [read_wandb(path)]
+    suffix = path.suffix.lower()
+    if suffix in _TEXT:
+        from edgeglass_diag.auditing.readers.plain_text import read_plain_text
+
+        return read_plain_text(path)
+    if suffix in _DATABASES:
+        from edgeglass_diag.auditing.readers.sqlite_log import read_sqlite
+
+        return read_sqlite(path)
     kinds = {
         ".csv": text.read_csv, ".tsv": text.read_csv, ".json": text.read_json, ".jsonl": text.read_jsonl,
         ".ndjson": text.read_jsonl,
     }  # fmt: skip
-    if path.suffix.lower() not in kinds:
+    if suffix not in kinds:
         raise UsageError(f"{path}: expected {_FORMATS}, got a file named {path.name!r}")
-    return kinds[path.suffix.lower()](path)
+    return kinds[suffix](path)
 
 
 def _folder(path: Path) -> list[Logged]:
@@ -64,4 +75,25 @@ def _folder(path: Path) -> list[Logged]:
     logs = sorted(path.glob("run-*.wandb"))
     if len(logs) == 1:
         return _file(logs[0])
-    raise UsageError(f"{path}: expected {_FORMATS}; the folder has neither run.json, nor *tfevents*, nor run-*.wandb")
+    return _trackers_folder(path)
+
+
+def _trackers_folder(path: Path) -> list[Logged]:
+    """The logs of a trainer's or tracker's own folder."""
+    from edgeglass_diag.auditing.readers import mlflow_files, trainers
+
+    state = trainers.newest_state(path)
+    if state is not None:
+        return _file(state)
+    if is_file(path / "metrics.csv"):
+        return [trainers.with_hyperparameters(log, path) for log in _file(path / "metrics.csv")]
+    runs = mlflow_files.runs_below(path)
+    if runs:
+        return [mlflow_files.read_mlflow_run(run) for run in runs]
+    for name in ("mlflow.db", "out.log"):
+        if is_file(path / name):
+            return _file(path / name)
+    raise UsageError(
+        f"{path}: expected {_FORMATS}; the folder has neither run.json, nor *tfevents*, run-*.wandb, "
+        "trainer_state.json, metrics.csv, metrics of MLflow, mlflow.db or out.log"
+    )

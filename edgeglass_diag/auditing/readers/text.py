@@ -9,7 +9,9 @@ from typing import Any
 
 from edgeglass_diag.auditing.logged import Logged, Table
 from edgeglass_diag.auditing.readers.table_text import TableText
+from edgeglass_diag.auditing.readers.trainers import is_trainer_state, trainer_log
 from edgeglass_diag.auditing.readers.tree import flat, histories, table_of
+from edgeglass_diag.auditing.readers.wandb_charts import charts
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.user_input.files import open_text, read_text
 from edgeglass_diag.user_input.json_text import NoJsonError, parse_json
@@ -25,7 +27,7 @@ def read_csv(path: Path) -> list[Logged]:
     """
     with open_text(path, most=TABLE_BYTES) as file:
         columns = TableText(path, "\t" if path.suffix.lower() == ".tsv" else ",").columns(file)
-    return [Logged(path.stem, str(path), (Table("", columns),))]
+    return charts(columns, path) or [Logged(path.stem, str(path), (Table("", columns),))]
 
 
 def read_json(path: Path) -> list[Logged]:
@@ -35,6 +37,8 @@ def read_json(path: Path) -> list[Logged]:
         UsageError: for what is no JSON (with its line), or holds no numbers.
     """
     value = parse_json(read_text(path, most=JSON_BYTES), path)
+    if is_trainer_state(value):
+        return [trainer_log(value, path)]
     found = histories(path.stem, value, str(path))
     if not any(table.length for logged in found for table in logged.tables):
         raise UsageError(f"{path}: expected records, columns or named histories with numbers in them, got none")

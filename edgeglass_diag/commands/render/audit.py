@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rich.markup import escape
 
+from edgeglass_diag.auditing.conclusion import Concluded
 from edgeglass_diag.auditing.report import AuditReport
 from edgeglass_diag.commands.render.findings import finding_line
 
@@ -13,25 +14,26 @@ from edgeglass_diag.commands.render.findings import finding_line
 def audit_text(report: AuditReport) -> Iterator[str]:
     """Yield the conclusions of each history with their arithmetic, in console markup."""
     for one in report.histories:
-        count = len(one.conclusions)
+        count = len(one.concluded)
         yield escape(f"{one.name} ({one.file}): {len(one.columns)} columns understood, {count or 'no'} conclusions")
         told = {key: value for key, value in one.inferred.items() if isinstance(value, (int, float))}
         if told:
             yield escape("  inferred: " + ", ".join(f"{key} = {value}" for key, value in told.items()))
-        for finding in one.conclusions:
-            yield "  " + finding_line(finding)
-            for line in _arithmetic(finding.evidence.get("arithmetic")):
-                yield escape(f"             {line}")
-            if "hypotheses" in finding.evidence:
-                yield escape(
-                    f"             {finding.evidence['hypotheses']} hypotheses tried, at most "
-                    f"{finding.evidence['coincidence']:.1e} expected to fit by coincidence"
-                )
-            yield escape(f"           fix: {finding.fix}")
+        for concluded in one.concluded:
+            yield from _conclusion(concluded)
         for label, reason in one.open_columns.items():
             yield escape(f"  not judged: column {label} is {reason}")
         yield from (escape(f"  note: {note}") for note in one.notes)
 
 
-def _arithmetic(value: object) -> list[str]:
-    return [] if value is None else [str(item) for item in value] if isinstance(value, list) else [str(value)]
+def _conclusion(concluded: Concluded) -> Iterator[str]:
+    work = concluded.work
+    yield "  " + finding_line(concluded.finding)
+    for line in work.arithmetic:
+        yield escape(f"             {line}")
+    if work.hypotheses is not None:
+        yield escape(
+            f"             {work.hypotheses} hypotheses tried, at most {work.coincidence:.1e} expected to fit by "
+            "coincidence"
+        )
+    yield escape(f"           fix: {concluded.finding.fix}")

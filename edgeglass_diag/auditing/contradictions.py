@@ -1,61 +1,9 @@
-"""What the audit can conclude: rules of the catalogue where one fits, and conclusions that only logs allow."""
+"""What the audit can conclude of numbers that contradict each other or the settings, where no rule fits."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
-
-from edgeglass_diag.auditing.logged import Case, Series
-from edgeglass_diag.records import Finding, Severity
-
-
-class Verdict(Protocol):
-    """A rule of the catalogue, or a conclusion of the audit alone."""
-
-    @property
-    def code(self) -> str:
-        """Stable code."""
-
-    @property
-    def name(self) -> str:
-        """The fault as a slug."""
-
-    @property
-    def title(self) -> str:
-        """The fault in a practitioner's words."""
-
-    @property
-    def severity(self) -> Severity:
-        """Default severity."""
-
-    @property
-    def fix(self) -> str:
-        """What to do."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Conclusion:
-    """A conclusion that has no rule, since it needs nothing but logged numbers.
-
-    Attributes:
-        code: stable code.
-        name: the fault as a slug.
-        title: the fault in a practitioner's words, with which its messages begin.
-        severity: how bad it is.
-        fix: what to do.
-        summary: what is wrong, in a sentence.
-        source: where the bound comes from.
-    """
-
-    code: str
-    name: str
-    title: str
-    severity: Severity
-    fix: str
-    summary: str
-    source: str = "derived"
-
+from edgeglass_diag.auditing.conclusion import Conclusion
+from edgeglass_diag.records import Severity
 
 NEVER_COMPUTED = Conclusion(
     code="EG450",
@@ -171,52 +119,8 @@ ABOVE_ACCURACY = Conclusion(
     summary="A loss is higher than its in-batch accuracy allows at its logit scale.",
     source="derived: a right answer has p >= 1/B and costs ln B at most, a wrong one ln(1 + (B-1) exp(2 s))",
 )
-CONCLUSIONS = (
+CONTRADICTIONS = (
     RATE_RESTARTS, LOG_GOES_BACK, NEVER_COMPUTED, LOSS_REPEATS, OTHER_BATCH, IDENTICAL_LOSSES, REDUCED_PRECISION,
     SCALE_AT_CLAMP, SCALE_AT_INIT, SCALE_FLOOR, ABOVE_ACCURACY, OUT_OF_RANGE, NOT_A_MULTIPLE, RECALL_AT_CHANCE_LOSS,
 )  # fmt: skip
-"""All that only the audit concludes."""
-
-
-def site_of(case: Case, series: Series) -> str:
-    """Return the site of what is concluded about a column."""
-    return f"{case.name}/{series.label}"
-
-
-def conclude(
-    verdict: Verdict | type[Verdict],
-    case: Case,
-    series: Series,
-    detail: str,
-    *,
-    evidence: Mapping[str, object],
-    severity: Severity | None = None,
-    since: int | None = None,
-    because_of: str | None = None,
-) -> Finding:
-    """Return a conclusion about one column of a history, at its last step.
-
-    Args:
-        verdict: the rule, or the conclusion of the audit alone.
-        case: the history.
-        series: the column.
-        detail: the numbers in words; title and history are put in front.
-        evidence: what was read and computed, by name, for people.
-        severity: that of the verdict where None.
-        since: the step from which on it is so.
-        because_of: code of the finding that it follows from.
-    """
-    site = site_of(case, series)
-    return Finding(
-        str(verdict.code),
-        str(verdict.name),
-        severity or Severity(str(verdict.severity)),
-        site,
-        series.last_step,
-        f"{verdict.title} in {case.name}: {detail}",
-        {"history": case.name, "file": case.source, "column": series.label, **evidence},
-        str(verdict.fix),
-        because_of,
-        (site,),
-        since,
-    )
+"""All of them."""
