@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from edgeglass_diag.site_coverage import Coverage as Coverage
+
 
 class Kind(StrEnum):
     """Kinds of sites."""
@@ -25,31 +27,6 @@ class Kind(StrEnum):
     DROPOUT = "noise"
     RECORDER = "recorder"
     PROBE = "probe"
-
-
-class Coverage(StrEnum):
-    """Whether a site is observed, and why not. The sentences stand in ``edgeglass_diag.render.coverage``."""
-
-    OBSERVED = "observed"
-    FROZEN = "frozen"
-    NOT_CALLED = "not_called"
-    NOT_HELD = "not_held"
-    NOT_HELD_WITH_GRADIENT = "not_held_with_gradient"
-    HELD_WITHOUT_GRADIENT = "held_without_gradient"
-    HELD_FROZEN = "held_frozen"
-    COMPILED = "compiled"
-    KERNEL_WITHOUT_GRADIENTS = "kernel_without_gradients"
-    KERNEL_COMPILED = "kernel_compiled"
-    NESTED_TENSOR = "nested_tensor"
-    FOREIGN_TENSOR = "foreign_tensor"
-    NOT_CONTRASTIVE = "not_contrastive"
-    UNKNOWN_LOSS = "unknown_loss"
-    TOO_MANY_FORWARDS = "too_many_forwards"
-    TOO_DEEP = "too_deep"
-    OTHER_THREAD_TRAINS = "other_thread_trains"
-    RECORDER_FAILED = "recorder_failed"
-    NOT_PROBED = "not_probed"
-    OTHER = "other"
 
 
 class Side(StrEnum):
@@ -159,6 +136,13 @@ class ParameterSite(Site):
         local_shape: of the shard that this process holds, None where the parameter is not sharded.
         optimizer: number of the optimizer that holds it, from 0 in order of their first steps; None where none does.
         group: number of the parameter group within that optimizer.
+        dtype: name of its dtype, as ``float16``; empty where it is unknown.
+        state_dtype: that of the moments which the optimizer keeps of it, where it is half precision; else empty.
+        trainable_since: step at which it was first seen to require a gradient after it had not; None where it did not
+            change.
+        frozen_since: step at which it was first seen to require none after it had; None where it did not change.
+        replaced_since: step at which another tensor was first seen in its place; None where none was.
+        untied_from: the parameter that it was one tensor with before; empty where it was with none.
     """
 
     kind = Kind.PARAMETER
@@ -166,6 +150,12 @@ class ParameterSite(Site):
     local_shape: tuple[int, ...] | None = None
     optimizer: int | None = None
     group: int | None = None
+    dtype: str = ""
+    state_dtype: str = ""
+    trainable_since: int | None = None
+    frozen_since: int | None = None
+    replaced_since: int | None = None
+    untied_from: str = ""
 
     @property
     def is_sharded(self) -> bool:

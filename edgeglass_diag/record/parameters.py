@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from edgeglass_diag import site_paths
 from edgeglass_diag.measures.gradients import norms, reverted, rounded_away, row_signals, sample, update_ratios
@@ -16,13 +17,12 @@ from edgeglass_diag.record.observer import Observer, OptimizerStep
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.scaling import LossScaleObserver
 from edgeglass_diag.record.shards import is_sharded, local_part
+from edgeglass_diag.record.window_norms import WindowNorms
 from edgeglass_diag.signals import family
 from edgeglass_diag.signals.parameters import (
-    GRADIENT_CLIP_FACTOR,
     GRADIENT_CLIPPED_SCALED,
     GRADIENT_NONFINITE,
     GRADIENT_NORM,
-    GRADIENT_NORM_CLIPPED,
     UPDATE_RATIO,
     UPDATE_REVERTED,
     UPDATE_ROUNDED_AWAY,
@@ -81,10 +81,12 @@ class ParameterObserver(Observer):
         self._before: dict[int, _Held] = {}
         self._due: dict[str, int] = {}
         self._taken: _Step | None = None
+        self._norms = WindowNorms(recording)
 
     def before_step(self, step: OptimizerStep) -> None:
         """Record gradients and settings, and keep a sample of the weights for comparison."""
         self._settings(step)
+        self._norms.count(step)
         if step.number == 0:
             self._write_reverted(step.window)
         if not step.moving:
@@ -103,7 +105,7 @@ class ParameterObserver(Observer):
             recording.buffer.add_each(names, GRADIENT_NORM, lengths)
             recording.buffer.add_each(names, GRADIENT_NONFINITE, (~torch.isfinite(lengths)).float())
             self._weigh(names, weights, step.window)
-            self._write_clipping(site_paths.optimizer(step.number), gradients, lengths)
+            self._add_norms(step.number, gradients, lengths)
             self._before[id(step.optimizer)] = _Held(names, moving, weights, [sample(w) for w in weights])
 
     def after_step(self, step: OptimizerStep) -> None:
@@ -116,26 +118,28 @@ class ParameterObserver(Observer):
             after = [sample(w) for w in held.tensors]
             add_each(held.names, UPDATE_RATIO, update_ratios(held.samples, after))
             self._write_rounding(held, after)
+            self._note_state(step.optimizer, held)
             if step.number == 0:
                 self._taken = _few_matrices(step.window, held, after)
             rows = [(n, w) for n, w in zip(held.names, held.tensors, strict=True) if _rows(w) > 1]
             if rows:
                 add_each([name for name, _ in rows], WEIGHT_ROW_SIGNAL, row_signals([w for _, w in rows]))
 
+    def window_ends(self) -> None:
+        """Write the norms over all optimizers of the window."""
+        with self._recording.measuring("optimizer", Kind.RECORDER):
+            self._norms.write()
+
     def forget(self) -> None:
         """Release the samples of the weights."""
         self._before.clear()
+        self._norms.forget()
 
-    def _write_clipping(self, path: str, gradients: list[Tensor], lengths: Tensor) -> None:
-        """Write the norm of all gradients before and after clipping, and whether they carried the loss scale then."""
-        add = self._recording.buffer.add
-        total = lengths.square().sum().sqrt()
-        before = self._clips.norm_before(gradients, lengths)
+    def _add_norms(self, number: int, gradients: list[Tensor], lengths: Tensor) -> None:
+        """Take the norm of all gradients before and after clipping; write whether they carried the loss scale then."""
         if self._scale.unscales_in_step and self._clips.any_of(gradients):
-            add(path, GRADIENT_CLIPPED_SCALED, 1.0)
-        add(path, GRADIENT_NORM, before)
-        add(path, GRADIENT_NORM_CLIPPED, total)
-        add(path, GRADIENT_CLIP_FACTOR, torch.where(before == 0, 1.0, total / before))
+            self._recording.buffer.add(site_paths.optimizer(number), GRADIENT_CLIPPED_SCALED, 1.0)
+        self._norms.add(number, self._clips.norm_before(gradients, lengths), lengths.square().sum().sqrt())
 
     def _weigh(self, names: list[str], weights: list[Tensor], step: int) -> None:
         due = [(n, w) for n, w in zip(names, weights, strict=True) if step >= self._due.get(n, 0)]
@@ -150,6 +154,12 @@ class ParameterObserver(Observer):
         if half:
             shares = rounded_away([held.samples[place] for place in half], [after[place] for place in half])
             self._recording.buffer.add_each([held.names[place] for place in half], UPDATE_ROUNDED_AWAY, shares)
+
+    def _note_state(self, optimizer: Optimizer, held: _Held) -> None:
+        """Note of weights in half precision whether what the optimizer keeps of them is so too."""
+        for name, parameter in zip(held.names, held.parameters, strict=True):
+            if parameter.dtype in _HALF and (kept := _half_state(optimizer, parameter)):
+                self._recording.sites.set_facts(ParameterSite(path=name), state_dtype=kept)
 
     def _write_reverted(self, window: int) -> None:
         """Write which share of the step before was taken back since: -<o, u> / <u, u>, median over a few matrices.
@@ -195,4 +205,22 @@ def _rows(weight: Tensor) -> int:
 
 def _site_of(path: str, parameter: Tensor, optimizer: int, group: int) -> ParameterSite:
     local = tuple(local_part(parameter).shape) if is_sharded(parameter) else None
-    return ParameterSite(path=path, shape=tuple(parameter.shape), local_shape=local, optimizer=optimizer, group=group)
+    return ParameterSite(
+        path=path,
+        shape=tuple(parameter.shape),
+        local_shape=local,
+        optimizer=optimizer,
+        group=group,
+        dtype=_name(parameter.dtype),
+    )
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _half_state(optimizer: Optimizer, parameter: Tensor) -> str:
+    """Return the dtype of what an optimizer keeps for each entry of a parameter; empty unless in half precision."""
+    state = optimizer.state.get(parameter, {})
+    kept = (value for value in state.values() if isinstance(value, Tensor) and value.shape == parameter.shape)
+    return next((_name(value.dtype) for value in kept if value.dtype in _HALF), "")

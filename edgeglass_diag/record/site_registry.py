@@ -56,6 +56,15 @@ class SiteRegistry:
             given = None if entry is None else entry.given
             self._put(key, replace(known, coverage=coverage, detail=detail), given)
 
+    def set_facts(self, site: Site, **facts: Any) -> None:
+        """Note facts of a site that is known, whether it is observed or not; one that is not known is registered."""
+        key = (site.path, site.kind)
+        entry = self._entries.get(key)
+        if entry is None:
+            self.register_site(replace(site, **facts))
+        elif (known := replace(entry.known, **facts)) != entry.known:
+            self._put(key, known, entry.given)
+
     def failed(self, error: Exception, path: str, kind: Kind) -> None:
         """Note a failure of the recorder itself."""
         self.cannot_observe(SITE_TYPES[kind](path=path), Coverage.RECORDER_FAILED, error_text(error))

@@ -13,6 +13,8 @@ SENTENCES: Mapping[Coverage, str] = {
     Coverage.NOT_HELD: "trainable, but held by no optimizer that has stepped",
     Coverage.NOT_HELD_WITH_GRADIENT: "trainable and given a gradient, but held by no optimizer that has stepped",
     Coverage.HELD_WITHOUT_GRADIENT: "held by an optimizer, but without gradient",
+    Coverage.GRADIENT_TAKEN_AWAY: "held by an optimizer; the gradient that backward gave it was set to None before the "
+    "step",
     Coverage.HELD_FROZEN: "held by an optimizer, but frozen, so without gradient",
     Coverage.COMPILED: "inside a region compiled by torch.compile, which hooks cannot enter; its inputs and outputs "
     "are observed",
@@ -26,6 +28,7 @@ SENTENCES: Mapping[Coverage, str] = {
     Coverage.TOO_MANY_FORWARDS: "windows with so many forward passes are not recorded",
     Coverage.TOO_DEEP: "windows in which so many modules run inside each other are not recorded",
     Coverage.OTHER_THREAD_TRAINS: "another thread trains as well; its steps are not recorded",
+    Coverage.NO_OPTIMIZER: "no optimizer of torch has stepped, by whose steps windows end",
     Coverage.RECORDER_FAILED: "the recorder failed here",
     Coverage.NOT_PROBED: "not probed",
     Coverage.OTHER: "not observed",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule, Stage
+from edgeglass_diag.rules.broken_steps import broken_by_step
 from edgeglass_diag.rules.causality import INPUTS
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.signals.activations import ACTIVATION_NONFINITE
@@ -39,25 +40,38 @@ class NonFinite(Rule):
     faulty = "loss nan from step 30 on"
     healthy = "one infinite gradient that the scaler skips"
     stages = (Stage.RUN, Stage.LOG)
-    brought_by = (*INPUTS, "EG407", "EG303", "EG104", "EG204", "EG202")
+    brought_by = ("EG219", "EG807", *INPUTS, "EG407", "EG303", "EG104", "EG204", "EG202")
 
     def check(self, history: History) -> Iterable[Finding]:
-        """Return one finding, at the first module in order of execution whose output is not finite."""
+        """Return one finding, at the first module whose output is not finite, unless a step broke the weights."""
         loss = history.series(LOSS_TOTAL).streak(lambda _, value: not math.isfinite(value))
         gradient = history.series(GRADIENT_NORM_CLIPPED).streak(lambda _, value: not math.isfinite(value))
         if loss is None and (gradient is None or gradient.windows < self.windows):
             return
         what, since = ("loss", loss.since) if loss is not None else ("gradient", gradient.since if gradient else 0)
-        site = _first_module(history, since)
+        broken = broken_by_step(history)
+        site = _first_module(history, since) if broken is None or broken[0] >= since else ""
         parameters = [s for s, series in history.of(WEIGHT_NORM) if not math.isfinite(series.last)]
         where = f", first in the output of {site}" if site else ""
-        yield self.finding(
+        where = where or (f", the weights since step {broken[0]}" if broken else "")
+        finding = self.finding(
             history,
             f"the {what} is not finite since step {since}{where}",
             site=site,
             since=since,
             evidence={"what": what, "parameters_not_finite": parameters[:20]},
         )
+        if broken is not None and broken[0] < since:
+            yield replace(finding, fix=_STEP_FIX)
+        else:
+            yield finding if since > 0 or not site else replace(finding, fix=_START_FIX)
+
+
+_STEP_FIX = "Look at the optimizer: its step has broken the weights, and what follows is computed from them."
+_START_FIX = (
+    "Look at the first module named here for a division, log, sqrt or exp, and at its inputs: no step was taken yet, "
+    "so that the learning rate has no part in it."
+)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ GRADIENT_NORM = register(
     Signal(
         "gradient/norm",
         Kind.PARAMETER,
-        "L2 norm of the gradient as the step takes it; without site of all, before clipping.",
+        "L2 norm of the gradient as the step takes it; without site of all of the window's optimizers, before clipping.",
         low=0,
         drawing=_GRADIENT,
         usual=_GRADIENT_BOUNDS,
@@ -47,7 +47,7 @@ GRADIENT_NONFINITE = register(
     )
 )
 GRADIENT_NORM_CLIPPED = register(
-    Signal("gradient/norm_clipped", None, "L2 norm of all gradients after clipping.", low=0)
+    Signal("gradient/norm_clipped", None, "L2 norm of all gradients of the window's optimizers after clipping.", low=0)
 )
 GRADIENT_CLIP_FACTOR = register(
     Signal("gradient/clip_factor", None, "Factor by which clipping has scaled the gradients.", low=0)
@@ -150,6 +150,17 @@ OPTIMIZER_MOMENTUM = register(Signal("optimizer/momentum", None, "Momentum.", lo
 OPTIMIZER_EPS = register(Signal("optimizer/eps", None, "Term that keeps the denominator from 0.", low=0))
 OPTIMIZER_BETA1 = register(Signal("optimizer/beta1", None, "Decay of the first moment.", low=0))
 OPTIMIZER_BETA2 = register(Signal("optimizer/beta2", None, "Decay of the second moment.", low=0))
+OPTIMIZER_HELD = register(
+    Signal("optimizer/held", None, "Tensors that an optimizer holds; without site all of them.", low=0)
+)
+OPTIMIZER_MOVING = register(
+    Signal(
+        "optimizer/moving", None, "Tensors with a gradient that an optimizer holds; without site all of them.", low=0
+    )
+)
+OPTIMIZER_ORPHANS = register(
+    Signal("optimizer/orphans", None, "Tensors without gradient that optimizers hold and no module has.", low=0)
+)
 OPTIMIZER_SKIPPED = register(
     Signal(
         "optimizer/skipped", None, "Steps that a loss scaler has skipped.", low=0, reduction=Reduction.SUM, unit="steps"
