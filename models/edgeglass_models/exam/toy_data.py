@@ -131,7 +131,7 @@ def _draw(colour: Tensor, shape: Tensor, place: Tensor, size: Tensor, side: int,
     radius = torch.where(size == 1, 0.21, 0.12)[:, None, None]
     y = (grid[None, :, None] - centre[0][:, None, None]) / radius
     x = (grid[None, None, :] - centre[1][:, None, None]) / radius
-    y, x = torch.broadcast_tensors(y, x)
+    y, x = y.expand(n, side, side), x.expand(n, side, side)
     inside = torch.stack(
         [
             x**2 + y**2 < 1,
