@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,5 +121,9 @@ def _restored(content: dict[str, Any]) -> Judged:
 
 def _finding(content: dict[str, Any]) -> Finding:
     place = None if content["place"] is None else SourceLine(**content["place"])
-    known = {"severity": Severity(content["severity"]), "sites": tuple(content["sites"]), "place": place}
-    return partial(Finding, **known)(**{name: value for name, value in content.items() if name not in known})
+    typed: dict[str, Any] = {
+        "severity": Severity(content["severity"]),
+        "sites": tuple(content["sites"]),
+        "place": place,
+    }
+    return Finding(**{**content, **typed})

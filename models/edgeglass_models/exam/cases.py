@@ -100,19 +100,24 @@ def chosen(only: Sequence[str], part: str) -> tuple[list[Case], list[Case]]:
     """Return the healthy twins and the cases that are wanted.
 
     Args:
-        only: patterns of ``program:operator``, of which one must match; all cases where empty. A case that is named
-            so is tried although it was not drawn.
+        only: names ``program:operator`` and patterns of them; all cases where empty. A case that is named in full is
+            tried although it was not drawn.
         part: ``study``, ``exam`` or ``all``.
     """
     twins, cases = [], []
     for program, source in programs().items():
-        drawn = cases_of(program, source, OPERATORS, most=len(OPERATORS) if only else PER_PROGRAM)
+        drawn = cases_of(program, source, OPERATORS)
+        drawn += [case for case in cases_of(program, source, _named(program, only), most=len(only)) if case not in drawn]
         wanted = [case for case in drawn if _matches(case, only) and part in ("all", case.part)]
         twin = healthy(program, source)
         if wanted or (_matches(twin, only) and part in ("all", twin.part)):
             twins.append(twin)
         cases += wanted
     return twins, cases
+
+
+def _named(program: str, only: Sequence[str]) -> list[Operator]:
+    return [operator for operator in OPERATORS if f"{program}:{operator.name}" in only]
 
 
 def _matches(case: Case, only: Sequence[str]) -> bool:

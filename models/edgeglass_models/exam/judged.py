@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from edgeglass_diag.catalogue import JUDGED
 from edgeglass_diag.records import Finding
 from edgeglass_models.exam.expected import EXPECTED
+from edgeglass_models.exam.product import JUDGED
 from edgeglass_models.exam.results import Result
 from edgeglass_models.exam.truth import Truth
 

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 import edgeglass_diag
+from edgeglass_diag.catalogue import JUDGED as JUDGED
 from edgeglass_diag.programs.launch import launch
 from edgeglass_diag.programs.targets import Program
 from edgeglass_diag.records import Finding, Severity, Window

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 from edgeglass_models.exam.operators.operator import Family
 
@@ -41,11 +42,8 @@ def _changed(change: Callable[[Inputs], None]) -> Iterator[None]:
         change(given)
         return plain(**given)
 
-    F.scaled_dot_product_attention = wrong
-    try:
+    with patch.object(F, "scaled_dot_product_attention", wrong):
         yield
-    finally:
-        F.scaled_dot_product_attention = plain
 
 
 @attention.around(source="DEForm missing_scaling", where=("model",), fits=_attends)

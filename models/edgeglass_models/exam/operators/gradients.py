@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from unittest.mock import patch
 
 from edgeglass_models.exam.operators.operator import Family
 from edgeglass_models.exam.operators.patching import (
@@ -46,13 +47,10 @@ def gradients_never_cleared() -> Iterator[None]:
     """Nothing clears the gradients."""
     import torch
 
-    plain_optimizer, plain_module = torch.optim.Optimizer.zero_grad, torch.nn.Module.zero_grad
-    torch.optim.Optimizer.zero_grad = lambda self, set_to_none=True: None
-    torch.nn.Module.zero_grad = lambda self, set_to_none=True: None
-    try:
+    with ExitStack() as stack:
+        for owner in (torch.optim.Optimizer, torch.nn.Module):
+            stack.enter_context(patch.object(owner, "zero_grad", lambda self, set_to_none=True: None))
         yield
-    finally:
-        torch.optim.Optimizer.zero_grad, torch.nn.Module.zero_grad = plain_optimizer, plain_module
 
 
 @gradients.patch(source="zero_grad at the wrong place", where=("optimizer",))

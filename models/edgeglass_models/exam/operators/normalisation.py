@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
 
 from edgeglass_models.exam.operators.operator import Family
 from edgeglass_models.exam.operators.patching import (
@@ -135,8 +136,5 @@ def layer_norm_scaled_down() -> Iterator[None]:
     import torch.nn.functional as F
 
     plain = F.layer_norm
-    F.layer_norm = lambda *inputs, **options: plain(*inputs, **options) * 0.1
-    try:
+    with patch.object(F, "layer_norm", lambda *inputs, **options: plain(*inputs, **options) * 0.1):
         yield
-    finally:
-        F.layer_norm = plain

@@ -28,7 +28,16 @@ GERMAN = {
     **{"red": "rot", "green": "gruen", "blue": "blau", "yellow": "gelb", "purple": "lila", "cyan": "tuerkis"},
     **{"white": "weiss", "black": "schwarz", "circle": "kreis", "square": "quadrat", "triangle": "dreieck"},
     **{"cross": "kreuz", "top": "oben", "bottom": "unten", "left": "links", "right": "rechts", "middle": "mitte"},
-    **{"small": "klein", "large": "gross", "at": "bei", "near": "nahe", "in": "im", "here": "hier", "is": "ist", "one": "ein"},
+    **{
+        "small": "klein",
+        "large": "gross",
+        "at": "bei",
+        "near": "nahe",
+        "in": "im",
+        "here": "hier",
+        "is": "ist",
+        "one": "ein",
+    },
 }
 
 

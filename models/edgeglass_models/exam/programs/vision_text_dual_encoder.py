@@ -97,9 +97,7 @@ def main():
         dataloader_drop_last=True,
         seed=seed,
     )
-    trainer = Trainer(
-        model=build(), args=arguments, train_dataset=Captions(1152, seed), data_collator=collate
-    )
+    trainer = Trainer(model=build(), args=arguments, train_dataset=Captions(1152, seed), data_collator=collate)
     trainer.train()
     trainer.save_model("output/final")
 
