@@ -1,0 +1,1 @@
+"""Small trainings in the idioms of other people's libraries, and the data they learn from."""

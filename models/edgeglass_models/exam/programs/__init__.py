@@ -1,0 +1,1 @@
+"""One ordinary training script each; run as ``python <name>.py [--seed N]``."""
