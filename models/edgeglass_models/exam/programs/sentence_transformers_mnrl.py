@@ -28,7 +28,16 @@ GERMAN = {
     **{"red": "rot", "green": "gruen", "blue": "blau", "yellow": "gelb", "purple": "lila", "cyan": "tuerkis"},
     **{"white": "weiss", "black": "schwarz", "circle": "kreis", "square": "quadrat", "triangle": "dreieck"},
     **{"cross": "kreuz", "top": "oben", "bottom": "unten", "left": "links", "right": "rechts", "middle": "mitte"},
-    **{"small": "klein", "large": "gross", "at": "bei", "near": "nahe", "in": "im", "here": "hier", "is": "ist", "one": "ein"},
+    **{
+        "small": "klein",
+        "large": "gross",
+        "at": "bei",
+        "near": "nahe",
+        "in": "im",
+        "here": "hier",
+        "is": "ist",
+        "one": "ein",
+    },
 }
 
 
@@ -75,7 +84,7 @@ def main():
     loss = MatryoshkaLoss(model, MultipleNegativesRankingLoss(model), matryoshka_dims=[64, 32, 16])
     arguments = SentenceTransformerTrainingArguments(
         output_dir="output",
-        max_steps=80,
+        max_steps=64,
         per_device_train_batch_size=64,
         learning_rate=2e-3,
         warmup_steps=8,
