@@ -36,8 +36,8 @@ COMBINATIONS = len(COLOURS) * len(SHAPES) * len(PLACES) * len(SIZES)
 _WORDINGS = (
     "{colour} {shape} {place} {size}",
     "a {size} {colour} {shape} at the {place}",
-    "at the {place} there is one {size} {shape} painted {colour}",
-    "this picture shows a {size} {colour} {shape} near the {place} of the frame",
+    "in the {place} one {size} {shape} painted {colour}",
+    "here is a {size} {colour} {shape} near the {place}",
 )
 
 PAD, BOS = 0, 1
