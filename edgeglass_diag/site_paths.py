@@ -96,13 +96,13 @@ def group(optimizer: int, number: int) -> str:
     return f"optimizer{optimizer}.group{number}" if optimizer else f"group{number}"
 
 
-def optimizer(number: int) -> str:
-    """Return the path of what is measured of an optimizer as a whole; empty for the first.
+def one_optimizer(number: int) -> str:
+    """Return the path of what is measured of one optimizer where there are several; of all it has an empty path.
 
-    >>> optimizer(0), optimizer(1)
-    ('', 'optimizer1')
+    >>> one_optimizer(0), one_optimizer(1)
+    ('optimizer0', 'optimizer1')
     """
-    return f"optimizer{number}" if number else ""
+    return f"optimizer{number}"
 
 
 def embedding(module: str, width: int) -> str:

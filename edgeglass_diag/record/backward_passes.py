@@ -114,6 +114,9 @@ class BackwardPassObserver(Observer):
 
     def before_step(self, step: OptimizerStep) -> None:
         """Write what the passes found of earlier steps, lost among themselves, and what is left of the last."""
+        if torch._C._current_graph_task_id() != -1:  # it steps inside of the pass, parameter by parameter
+            self._forget_passes()
+            return
         if step.number > 0:  # what another optimizer has used may be cleared
             self._alone = self._alone and not self._passes
             return
@@ -143,7 +146,7 @@ class BackwardPassObserver(Observer):
     def _forget_passes(self) -> None:
         self._passes.clear()
         self._weights, self._batch, self._last = [], {}, []
-        self._alone = True
+        self._alone, self._going = True, False
 
     def _write(self, device: torch.device) -> None:
         add = self._recording.buffer.add

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -36,16 +37,23 @@ class ModuleHooks:
         dispatch: takes the events.
         functions: the mode that is taken off where torch chooses a kernel by whether there is one.
         sources: all of the watch, which a window with too many forward passes, or too deep ones, takes away.
+        end_round: ends a window that waits for the steps of further optimizers.
 
     Attributes:
         room: what a model that is too deep gets of call stack.
     """
 
     def __init__(
-        self, recording: Recording, dispatch: Dispatch, functions: FunctionMode, sources: EventSources
+        self,
+        recording: Recording,
+        dispatch: Dispatch,
+        functions: FunctionMode,
+        sources: EventSources,
+        end_round: Callable[[], None],
     ) -> None:
         self.boundary = recording.boundary
         self._recording, self._dispatch, self._functions, self._sources = recording, dispatch, functions, sources
+        self._end_round = end_round
         self._frames = recording.stack.frames
         self.room = RecursionRoom()
         self._models: Facts[nn.Module, bool] = Facts()  # transforms and losses are none
@@ -114,6 +122,10 @@ class ModuleHooks:
     def _begin_pass(self, module: nn.Module, *, is_model: bool) -> bool:
         """Begin an outermost forward pass; return whether it is recorded: beyond the limit the window is not."""
         clock = self._recording.clock
+        if clock.round.is_open and is_model and self.boundary.gradients:
+            self._end_round()
+            if not self._sources.attached:
+                return False
         self._recording.stack.begin_pass(module, is_model=is_model)
         if not self.boundary.gradients:
             return True

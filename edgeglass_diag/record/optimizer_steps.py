@@ -68,6 +68,21 @@ def is_nested(optimizer: Optimizer) -> bool:
     return steps > 1
 
 
+def then_once(closure: Callable[..., Any], after: Callable[[], object]) -> Callable[..., Any]:
+    """Return the closure with ``after`` called when it has returned for the first time."""
+    calls = 0
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        result = closure(*args, **kwargs)
+        calls += 1
+        if calls == 1:
+            after()
+        return result
+
+    return watched
+
+
 def step_of(optimizer: Optimizer, numbers: OptimizerNumbers, recording: Recording) -> OptimizerStep:
     """Return the step that an optimizer is about to take, with the parameters whose values can be read."""
     held, moving = [], []

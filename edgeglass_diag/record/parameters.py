@@ -20,7 +20,6 @@ from edgeglass_diag.record.shards import is_sharded, local_part
 from edgeglass_diag.record.window_norms import WindowNorms
 from edgeglass_diag.signals import family
 from edgeglass_diag.signals.parameters import (
-    GRADIENT_CLIPPED_SCALED,
     GRADIENT_NONFINITE,
     GRADIENT_NORM,
     UPDATE_RATIO,
@@ -136,10 +135,10 @@ class ParameterObserver(Observer):
         self._norms.forget()
 
     def _add_norms(self, number: int, gradients: list[Tensor], lengths: Tensor) -> None:
-        """Take the norm of all gradients before and after clipping; write whether they carried the loss scale then."""
-        if self._scale.unscales_in_step and self._clips.any_of(gradients):
-            self._recording.buffer.add(site_paths.optimizer(number), GRADIENT_CLIPPED_SCALED, 1.0)
-        self._norms.add(number, self._clips.norm_before(gradients, lengths), lengths.square().sum().sqrt())
+        """Take the norm of all gradients before and after clipping, and whether they carried the loss scale then."""
+        scaled = self._scale.unscales_in_step and self._clips.any_of(gradients)
+        before, after = self._clips.norm_before(gradients, lengths), lengths.square().sum().sqrt()
+        self._norms.add(number, before, after, clipped_scaled=scaled)
 
     def _weigh(self, names: list[str], weights: list[Tensor], step: int) -> None:
         due = [(n, w) for n, w in zip(names, weights, strict=True) if step >= self._due.get(n, 0)]

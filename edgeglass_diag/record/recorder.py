@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -22,8 +23,16 @@ from edgeglass_diag.record.function_mode import FunctionMode
 from edgeglass_diag.record.module_hooks import ModuleHooks
 from edgeglass_diag.record.observer import OptimizerNumbers, OptimizerStep
 from edgeglass_diag.record.observer_list import make_observers
-from edgeglass_diag.record.optimizer_steps import StepHooks, is_nested, step_of, stepped_elsewhere, steps_elsewhere
+from edgeglass_diag.record.optimizer_steps import (
+    StepHooks,
+    is_nested,
+    step_of,
+    stepped_elsewhere,
+    steps_elsewhere,
+    then_once,
+)
 from edgeglass_diag.record.recording import Recording
+from edgeglass_diag.record.rounds import about_to_step
 from edgeglass_diag.record.snapshots import PendingEmbeddings
 from edgeglass_diag.record.window_clock import WindowClock
 from edgeglass_diag.records import ParameterOrigin
@@ -79,7 +88,7 @@ class Recorder:
         self._functions = FunctionMode(recording)
         self._functions.observe_for(self._observers.all)
         self._sources = EventSources(self.boundary)
-        modules = ModuleHooks(recording, self._dispatch, self._functions, self._sources)
+        modules = ModuleHooks(recording, self._dispatch, self._functions, self._sources, self._end_round)
         self._compiled = CompiledModules(self.boundary, modules, self._sources)
         passes, scale = BackwardPatch(recording, self._dispatch, backward).patch, self._observers.scale
         for source in (modules, self._functions, passes, scale.while_recorded):
@@ -185,7 +194,7 @@ class Recorder:
             return None
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if callable(closure):
-            watched = self._watched_closure(optimizer, closure)
+            watched = then_once(closure, partial(self._begin_step_after_closure, optimizer))
             return ((args[0], watched, *args[2:]), kwargs) if len(args) > 1 else (args, {**kwargs, "closure": watched})
         self._begin_step(optimizer)
         return None
@@ -195,19 +204,6 @@ class Recorder:
         step = step_of(optimizer, self._numbers, self._recording)
         self._begun[id(optimizer)] = step
         self._dispatch.before_step(step)
-
-    def _watched_closure(self, optimizer: Optimizer, closure: Callable[..., Any]) -> Callable[..., Any]:
-        calls = 0
-
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            nonlocal calls
-            result = closure(*args, **kwargs)
-            calls += 1
-            if calls == 1:
-                self._begin_step_after_closure(optimizer)
-            return result
-
-        return watched
 
     @entry("optimizer")
     def _begin_step_after_closure(self, optimizer: Optimizer) -> None:
@@ -235,6 +231,8 @@ class Recorder:
 
     def _end_step(self, optimizer: Optimizer) -> None:
         try:
+            if not self._clock.round.has_begun and self._records:
+                self._clock.round.expect(about_to_step(optimizer, self.named_parameters))
             if self._clock.ends_with(optimizer):
                 self._end_window_of_step()
         finally:
@@ -252,8 +250,15 @@ class Recorder:
             if not clock.step:
                 self._observers.provenance.end()
                 self._functions.observe_for(self._observers.all)
-            clock.step += 1
+            clock.advance()
             self._records = clock.is_recorded
+
+    def _end_round(self) -> None:
+        """End the window where a forward pass begins although not all optimizers have stepped that were awaited."""
+        self._clock.round.give_up()
+        self._end_window_of_step()
+        if not self._records:
+            self._sources.detach()
 
     def _begin_window(self) -> None:
         self._records = self._clock.is_recorded

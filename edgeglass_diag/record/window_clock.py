@@ -12,6 +12,7 @@ import torch
 from torch.optim import Optimizer
 
 from edgeglass_diag.record.recursion import MAX_DEPTH
+from edgeglass_diag.record.rounds import Round
 from edgeglass_diag.record.training_thread import PATIENCE, TrainingThread
 from edgeglass_diag.sites import Coverage, RecorderSite
 
@@ -22,7 +23,8 @@ MAX_FORWARDS = 256
 class WindowClock:
     """The window that has begun.
 
-    Windows end with the steps of the primary optimizer, the one that steps first; steps of others fall into them.
+    Windows end with the steps of the primary optimizer, the one that steps first, or with those of the optimizers that
+    step together with it; steps of others fall into them.
 
     Args:
         schedule: step -> whether its window is recorded.
@@ -32,6 +34,7 @@ class WindowClock:
         forwards: outermost forward passes of it.
         is_too_deep: whether more modules ran inside each other than are followed.
         thread: the thread that is watched.
+        round: the optimizers that step together.
     """
 
     def __init__(self, schedule: Callable[[int], bool]) -> None:
@@ -40,6 +43,7 @@ class WindowClock:
         self.forwards = 0
         self.is_too_deep = False
         self.thread = TrainingThread()
+        self.round = Round()
         self._process = os.getpid()
         self._primary_optimizer: weakref.ref[Optimizer] | None = None
         self._followed: weakref.ref[Optimizer] | None = None
@@ -100,10 +104,17 @@ class WindowClock:
         self._followed = weakref.ref(optimizer)
 
     def ends_with(self, optimizer: Optimizer) -> bool:
-        """Return whether the step of this optimizer ends the window.
+        """Return whether the step of this optimizer ends the window."""
+        passes = self.forwards if self.is_recorded else None
+        return self.round.ends_with(optimizer, leads=self._leads(optimizer), passes=passes)
 
-        Another optimizer becomes the primary one when that is gone or steps no more.
-        """
+    def advance(self) -> None:
+        """Begin the next window."""
+        self.step += 1 + self.round.closed_late
+        self.round.closed_late = 0
+
+    def _leads(self, optimizer: Optimizer) -> bool:
+        """Return whether this is the primary optimizer; another becomes it when that is gone or steps no more."""
         followed = None if self._followed is None else self._followed()
         if followed is not None and self._steps[id(followed)]:
             self._steps_since_followed = 0 if optimizer is followed else self._steps_since_followed + 1

@@ -10,6 +10,7 @@ from edgeglass_diag.record.observer import OptimizerStep
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.signals.parameters import (
     GRADIENT_CLIP_FACTOR,
+    GRADIENT_CLIPPED_SCALED,
     GRADIENT_NORM,
     GRADIENT_NORM_CLIPPED,
     OPTIMIZER_HELD,
@@ -21,7 +22,8 @@ class WindowNorms:
     """Norms of one window.
 
     An optimizer that steps several times counts with the mean of its squares, as each parameter has one gradient a
-    step. Where there are several optimizers, each has readings of its own as well.
+    step, and one that wraps another (both step with the same parameters) not at all. Where there are several
+    optimizers, each has readings of its own as well.
 
     Args:
         recording: state of the watch.
@@ -31,15 +33,27 @@ class WindowNorms:
         self._recording = recording
         self._squares: dict[int, list[Tensor]] = {}
         self._counts: dict[int, tuple[int, int]] = {}
+        self._owners: dict[int, int] = {}
+        self._scaled: set[int] = set()
         self._several = False
 
     def count(self, step: OptimizerStep) -> None:
         """Take note of what an optimizer holds, and how much of it has a gradient."""
-        self._counts[step.number] = (len(step.held), len(step.moving))
         self._several = self._several or step.number > 0
+        if all(self._owners.setdefault(id(p), step.number) == step.number for p in step.held):
+            self._counts[step.number] = (len(step.held), len(step.moving))
 
-    def add(self, number: int, before: Tensor, after: Tensor) -> None:
-        """Take the norm of the gradients of an optimizer before and after clipping: 0-d each."""
+    def add(self, number: int, before: Tensor, after: Tensor, *, clipped_scaled: bool) -> None:
+        """Take what an optimizer is about to step with.
+
+        Args:
+            number: of the optimizer.
+            before: norm of its gradients before clipping, 0-d.
+            after: the same after it, 0-d.
+            clipped_scaled: whether they were clipped while they carried the factor of mixed precision.
+        """
+        if clipped_scaled:
+            self._scaled.add(number)
         self._squares.setdefault(number, []).append(torch.stack([before.float(), after.float()]).square())
 
     def write(self) -> None:
@@ -51,15 +65,20 @@ class WindowNorms:
         if not self._squares:
             return
         each = {number: torch.stack(squares).mean(0) for number, squares in self._squares.items()}
-        device = next(iter(each.values())).device
-        self._write("", torch.stack([squares.to(device, non_blocking=True) for squares in each.values()]).sum(0))
+        counted = [squares for number, squares in each.items() if number in self._counts]
+        device = counted[0].device
+        self._write("", torch.stack([squares.to(device, non_blocking=True) for squares in counted]).sum(0))
         for number, squares in each.items() if self._several else ():
-            self._write(site_paths.optimizer(number), squares)
+            self._write(site_paths.one_optimizer(number), squares)
+        for number in self._scaled:
+            add(site_paths.one_optimizer(number) if self._several else "", GRADIENT_CLIPPED_SCALED, 1.0)
 
     def forget(self) -> None:
         """Forget the window."""
         self._squares.clear()
         self._counts.clear()
+        self._owners.clear()
+        self._scaled.clear()
 
     def _write(self, path: str, squares: Tensor) -> None:
         before, after = squares.sqrt().unbind()

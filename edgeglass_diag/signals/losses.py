@@ -37,7 +37,9 @@ LOSS_EXPLAINED = register(
         unit="nats",
     )
 )
-LOSS_VALUE = register(Signal("loss/value", Kind.LOSS, "Mean over rows, or entries, of what the loss function gives.", unit="nats"))
+LOSS_VALUE = register(
+    Signal("loss/value", Kind.LOSS, "Mean over rows, or entries, of what the loss function gives.", unit="nats")
+)
 LOSS_WEIGHT = register(
     Signal(
         "loss/weight",

@@ -31,7 +31,7 @@ GRADIENT_NORM = register(
     Signal(
         "gradient/norm",
         Kind.PARAMETER,
-        "L2 norm of the gradient as the step takes it; without site of all of the window's optimizers, before clipping.",
+        "L2 norm of the gradient as the step takes it; without site over all optimizers, before clipping.",
         low=0,
         drawing=_GRADIENT,
         usual=_GRADIENT_BOUNDS,

@@ -109,22 +109,88 @@ def test_towers_that_are_clipped_apart_have_factors_of_their_own():
     assert got[0]["", "gradient/clip_factor"][0] < 1
 
 
-def test_a_second_optimizer_knows_of_the_clipping_over_both():
+def test_norms_are_those_over_all_optimizers_of_the_same_step():
     def loop():
-        model = Two()
+        model, norms = Two(), []
         first, second = (torch.optim.SGD(m.parameters(), lr=0.1) for m in (model.image, model.text))
-        for _ in range(2):
+        for _ in range(3):
             (1000 * clip(*model(*sides()))).backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1e-2)
+            norms.append(float(nn.utils.clip_grad_norm_(model.parameters(), 1e-2)))
             first.step()
             second.step()
             first.zero_grad()
             second.zero_grad()
+        return norms
 
-    _, got, _ = record(loop)
-    # The second steps after the first has ended their window, so it is seen in the next one.
-    assert got[0]["", "gradient/clip_factor"] == pytest.approx(got[1]["optimizer1", "gradient/clip_factor"], rel=1e-4)
-    assert got[1]["optimizer1", "gradient/norm"][0] > 1
+    norms, got, windows = record(loop)
+    assert [window.step for window in windows] == [0, 1, 2]
+    for norm, window in zip(norms, got, strict=True):
+        assert window["", "gradient/norm"][0] == pytest.approx(norm, rel=1e-4)
+        assert window["", "gradient/norm_clipped"][0] == pytest.approx(1e-2, rel=1e-3)
+        of_each = [window[f"optimizer{number}", "gradient/norm"][0] ** 2 for number in (0, 1)]
+        assert sum(of_each) == pytest.approx(norm**2, rel=1e-3)
+
+
+def test_a_wrapper_that_steps_with_the_same_parameters_counts_them_once():
+    class Wrapper(torch.optim.Optimizer):
+        def __init__(self, inner):
+            super().__init__(inner.param_groups, {})
+            self.inner = inner
+
+        def step(self):
+            self.inner.step()
+
+    def loop():
+        model, norms = Two(), []
+        optimizer = Wrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+        for _ in range(3):
+            clip(*model(*sides())).backward()
+            norms.append(float(nn.utils.clip_grad_norm_(model.parameters(), 1e9)))
+            optimizer.step()
+            optimizer.zero_grad()
+        return norms
+
+    norms, got, windows = record(loop)
+    assert [window.step for window in windows] == [0, 1, 2]
+    assert [w["", "gradient/norm"][0] for w in got] == pytest.approx(norms, rel=1e-4)
+
+
+def test_optimizers_that_step_inside_of_the_backward_pass_share_its_window():
+    def loop():
+        model, norms = Two(), []
+        optimizers = {p: torch.optim.SGD([p], lr=0.1) for p in model.parameters()}
+
+        def step(parameter):
+            norms.append(float(parameter.grad.norm()))
+            optimizers[parameter].step()
+            optimizers[parameter].zero_grad()
+
+        for parameter in optimizers:
+            parameter.register_post_accumulate_grad_hook(step)
+        for _ in range(3):
+            clip(*model(*sides())).backward()
+        return norms
+
+    norms, got, windows = record(loop)
+    assert [window.step for window in windows] == [0, 1, 2]
+    for step, window in enumerate(got):
+        norm = torch.tensor(norms[4 * step : 4 * step + 4]).norm()
+        assert window["", "gradient/norm"][0] == pytest.approx(float(norm), rel=1e-4)
+        assert sum(signal == "update/ratio" for _, signal in window) == 4
+
+
+def test_a_discriminator_and_a_generator_keep_their_windows():
+    def loop():
+        models = [nn.Linear(3, 3), nn.Linear(3, 3)]
+        critic, generator = (torch.optim.SGD(m.parameters(), lr=0.1) for m in models)
+        for _ in range(3):
+            models[0](models[1](torch.randn(4, 3)).detach()).sum().backward()
+            critic.step()
+            models[0](models[1](torch.randn(4, 3))).sum().backward()
+            generator.step()
+
+    _, _, windows = record(loop)
+    assert [window.step for window in windows] == [0, 1, 2]
 
 
 def test_half_precision_gradients_do_not_overflow_in_their_norm():

@@ -39,7 +39,7 @@ FAULTS = {
 }  # fmt: skip
 """A fault of the bench for each rule; ``TRAININGS`` has those for which there is none."""
 
-AT_A_CHECK = {"EG050", "EG051"}
+AT_A_CHECK = {"EG050", "EG051", "EG520", "EG521", "EG522"}
 """Rules that only a check before the first step asks: tests/check."""
 
 
