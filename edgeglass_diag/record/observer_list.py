@@ -15,8 +15,11 @@ from edgeglass_diag.record.backward_passes import BackwardPassObserver
 from edgeglass_diag.record.backward_patch import BackwardState
 from edgeglass_diag.record.batches import BatchObserver
 from edgeglass_diag.record.clipping import ClippingObserver
+from edgeglass_diag.record.comparison_readings import ComparisonReadings
+from edgeglass_diag.record.comparisons import ComparisonObserver
 from edgeglass_diag.record.coverage import CoverageObserver
 from edgeglass_diag.record.dropout import DropoutObserver
+from edgeglass_diag.record.embedding_sides import EmbeddingSides
 from edgeglass_diag.record.embeddings import EmbeddingObserver
 from edgeglass_diag.record.frozen_weight_updates import FrozenWeightObserver
 from edgeglass_diag.record.loss_readings import LossReadings
@@ -73,7 +76,8 @@ def make_observers(
     """
     scale, provenance = LossScaleObserver(recording, skipped), ProvenanceObserver(recording)
     modules, batches = ModuleSiteObserver(recording), BatchObserver(recording)
-    embeddings = EmbeddingObserver(recording, modules)
+    sides = EmbeddingSides(recording, modules)
+    embeddings = EmbeddingObserver(recording, sides)
     readings = LossReadings(recording, embeddings, scale, backward)
     inputs = AttentionInputObserver(recording) if with_inputs else None
     snapshots = SnapshotObserver(recording, embeddings, embedding_sink)
@@ -85,6 +89,7 @@ def make_observers(
         LossObserver(recording, readings),
         SigmoidLossObserver(recording, readings),
         embeddings,
+        ComparisonObserver(recording, ComparisonReadings(recording, embeddings, sides)),
         *_attention_observers(recording, modules, inputs, attention_logits),
         DropoutObserver(recording),
         ActivationObserver(recording, embeddings),
