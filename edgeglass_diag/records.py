@@ -13,6 +13,7 @@ from enum import StrEnum
 from edgeglass_diag.errors import UsageError as UsageError
 from edgeglass_diag.signals.signal import Signal
 from edgeglass_diag.sites import Site as Site
+from edgeglass_diag.sites import Task as Task
 
 
 class Severity(StrEnum):
@@ -136,6 +137,8 @@ class Finding:
         learned_since: the step from which on the model learned although the rule says that it cannot.
         place: the line of source that brought it, None where unknown.
         focus: path of the site to look at first, empty where it is ``site``.
+        early_until: where nothing is learned yet, and the model may only be slow to begin: the step from which on the
+            verdict stands. Until then it is a warning at most, and nothing is stopped on it. None where it stands.
     """
 
     code: str
@@ -152,6 +155,12 @@ class Finding:
     learned_since: int | None = None
     place: SourceLine | None = None
     focus: str = ""
+    early_until: int | None = None
+
+    @property
+    def is_early(self) -> bool:
+        """Whether the verdict does not stand yet."""
+        return self.early_until is not None
 
     @property
     def key(self) -> tuple[str, str]:

@@ -59,11 +59,37 @@ class Side(StrEnum):
     UNKNOWN = "side"
 
 
+class Task(StrEnum):
+    """What a loss asks of the model.
+
+    Attributes:
+        CONTRASTIVE: to find the partner of each sample among the samples of a batch.
+        CLASSIFICATION: to name the class of each sample.
+        MATCHING: to say of two samples whether they belong together.
+        GENERATION: to name the token at each position of a sequence.
+        REGRESSION: to give numbers.
+        DISTILLATION: to give what another model gives.
+    """
+
+    CONTRASTIVE = "contrastive"
+    CLASSIFICATION = "classification"
+    MATCHING = "matching"
+    GENERATION = "generation"
+    REGRESSION = "regression"
+    DISTILLATION = "distillation"
+    UNKNOWN = "unknown"
+
+
 class LossFunction(StrEnum):
     """The function at which a loss is seen."""
 
     CROSS_ENTROPY = "cross_entropy"
     NLL_LOSS = "nll_loss"
+    KL_DIV = "kl_div"
+    MSE_LOSS = "mse_loss"
+    L1_LOSS = "l1_loss"
+    SMOOTH_L1_LOSS = "smooth_l1_loss"
+    HUBER_LOSS = "huber_loss"
     LOGSUMEXP = "logsumexp"
     LOGSIGMOID = "logsigmoid"
     BINARY_CROSS_ENTROPY = "binary_cross_entropy"
@@ -165,11 +191,13 @@ class LossSite(Site):
     Attributes:
         function: the function.
         reduction: ``mean``, ``sum`` or ``none``; empty where the function has none.
+        task: what it asks of the model, as far as its call alone tells; see ``rules.tasks``.
     """
 
     kind = Kind.LOSS
     function: LossFunction = LossFunction.UNKNOWN
     reduction: str = ""
+    task: Task = Task.UNKNOWN
 
     @property
     def is_sigmoid(self) -> bool:
@@ -274,7 +302,7 @@ SITE_TYPES: Mapping[Kind, type[Site]] = {
 }  # fmt: skip
 """The type of the sites of each kind."""
 
-_ENUMS = {"compared": Compared, "side": Side, "function": LossFunction, "place": DropoutPlace}
+_ENUMS = {"compared": Compared, "side": Side, "function": LossFunction, "place": DropoutPlace, "task": Task}
 
 
 def restored(kind: Kind, facts: Mapping[str, Any], **common: Any) -> Site:

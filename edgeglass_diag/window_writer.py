@@ -214,7 +214,7 @@ class WindowWriter:
             self._on_window(window, fresh)
         for finding in fresh:
             self._report(finding)
-        self.stop = self.stop or next((f for f in fresh if f.code in self._stop_on), None)
+        self.stop = self.stop or next((f for f in fresh if f.code in self._stop_on and not f.is_early), None)
 
     def _report(self, finding: Finding) -> None:
         try:

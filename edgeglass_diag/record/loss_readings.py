@@ -14,6 +14,7 @@ from edgeglass_diag.measures.contrast import accuracy, logit_statistics, some_ro
 from edgeglass_diag.record.backward_patch import BackwardState
 from edgeglass_diag.record.boundary import entry
 from edgeglass_diag.record.embeddings import EmbeddingObserver
+from edgeglass_diag.record.loss_passes import LossPasses
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.scaling import LossScaleObserver
 from edgeglass_diag.record.shards import is_foreign
@@ -55,15 +56,22 @@ class LossReadings:
     Args:
         recording: state of the watch.
         embeddings: measures what is behind the logits that a loss takes.
+        passes: takes what gradients tell.
         scale: takes the factor of mixed precision off a gradient.
         backward: whether a backward pass is running.
     """
 
     def __init__(
-        self, recording: Recording, embeddings: EmbeddingObserver, scale: LossScaleObserver, backward: BackwardState
+        self,
+        recording: Recording,
+        embeddings: EmbeddingObserver,
+        passes: LossPasses,
+        scale: LossScaleObserver,
+        backward: BackwardState,
     ) -> None:
         self.boundary = recording.boundary
-        self._recording, self._embeddings, self._scale, self._backward = recording, embeddings, scale, backward
+        self._recording, self._embeddings, self._passes = recording, embeddings, passes
+        self._scale, self._backward = scale, backward
 
     def logits(self, path: str, logits: Tensor, rows: Tensor, count: Tensor | int) -> Tensor:
         """Write what the logits tell, and return the mean over rows of ln(candidates): 0-d.
@@ -146,7 +154,7 @@ class LossReadings:
             weight = self._scale.unscaled(gradient.detach().double())
             known = level()
             chance = (weight * known.entry).sum()
-            add = self._recording.buffer.add
+            add = self._passes.add
             add(path, LOSS_WEIGHT, chance / known.row)
             add("", LOSS_CHANCE, chance)
             add("", LOSS_EXPLAINED, (weight * value.double()).sum())

@@ -1,8 +1,8 @@
-"""Observes losses that choose among candidates, at their functions, and the number that goes backward."""
+"""Observes losses that choose among candidates, at their functions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -14,41 +14,19 @@ from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.loss_readings import ChanceLevel, LossReadings
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.record.scaling import LossScaleObserver
-from edgeglass_diag.record.torch_functions import LOG_SOFTMAX, LOGSUMEXP, bind
+from edgeglass_diag.record.torch_functions import LOG_SOFTMAX, LOGSUMEXP, RESHAPES, bind
 from edgeglass_diag.signals.losses import (
     LOSS_LABEL_SMOOTHING,
     LOSS_TARGET_ENTROPY,
     LOSS_TARGET_GRADIENT,
-    LOSS_TOTAL,
     LOSS_VALUE,
 )
-from edgeglass_diag.sites import Kind, LossFunction, LossSite
+from edgeglass_diag.sites import Kind, LossFunction, LossSite, Task
 
 _KEPT_LOGITS = 2**22
 """Logits that are kept with their log-softmax; of more, as captioners have, the log-softmax must do."""
 
 _ROW_DIMS: tuple[object, ...] = (1, -1, (1,), (-1,), [1], [-1])
-
-
-class TotalLossObserver(Observer):
-    """Writes ``loss/total``, the number that goes backward.
-
-    Args:
-        recording: state of the watch.
-        scale: takes the factor of mixed precision off it.
-    """
-
-    def __init__(self, recording: Recording, scale: LossScaleObserver) -> None:
-        self._recording, self._scale = recording, scale
-
-    def backward_begins(self, tensors: Sequence[Tensor], factors: Sequence[Tensor | None]) -> None:
-        """Add the numbers among ``tensors``."""
-        for tensor, factor in zip(tensors, factors, strict=False):
-            with self._recording.measuring("", Kind.LOSS):
-                if tensor.numel() == 1:
-                    value = tensor.detach().double() * (1 if factor is None else factor.detach().double())
-                    self._recording.buffer.add("", LOSS_TOTAL, self._scale.unscaled(value))
 
 
 class LossObserver(Observer):
@@ -62,6 +40,7 @@ class LossObserver(Observer):
     def __init__(self, recording: Recording, readings: LossReadings) -> None:
         self._recording, self._readings = recording, readings
         self._logits: Facts[Tensor, Tensor] = Facts()
+        self._positions: Facts[Tensor, bool] = Facts()  # logits of all positions of sequences, as rows
 
     @property
     def functions(self) -> Mapping[Function, FunctionHandler]:
@@ -70,16 +49,21 @@ class LossObserver(Observer):
             functional.cross_entropy: self._cross_entropy,
             functional.nll_loss: self._nll_loss,
         }
-        table |= dict.fromkeys(LOGSUMEXP, self._logsumexp)
+        table |= dict.fromkeys(LOGSUMEXP, self._logsumexp) | dict.fromkeys(RESHAPES, self._reshape)
         return table | dict.fromkeys(LOG_SOFTMAX, self._log_softmax)
 
     def forget(self) -> None:
         """Release the logits of the window."""
         self._logits.clear()
+        self._positions.clear()
 
     def _cross_entropy(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = bind(func, args, kwargs)
         self._classified(LossFunction.CROSS_ENTROPY, given, given["input"], result)
+
+    def _reshape(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        if isinstance(result, Tensor) and result.dim() == 2 and result.requires_grad and args[0].dim() == 3:
+            self._positions.set(result, args[0].shape[-1] == result.shape[-1])
 
     def _log_softmax(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         if isinstance(result, Tensor) and result.numel() <= _KEPT_LOGITS:
@@ -95,7 +79,8 @@ class LossObserver(Observer):
         path = recording.stack.loss_path(LossFunction.LOGSUMEXP)
         with recording.measuring(path, Kind.LOSS):
             rows = logits.detach() if given["dim"] in _ROW_DIMS else logits.detach().mT
-            recording.sites.register_site(LossSite(path=path, function=LossFunction.LOGSUMEXP))
+            site = LossSite(path=path, function=LossFunction.LOGSUMEXP, task=Task.CONTRASTIVE)
+            recording.sites.register_site(site)
             self._readings.logits(path, logits, rows, len(rows))
 
     def _nll_loss(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
@@ -115,7 +100,8 @@ class LossObserver(Observer):
             everyone = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
             counted = everyone if indices is None else indices != given.get("ignore_index", -100)
             chance = self._readings.logits(path, logits, rows, counted.sum())
-            recording.sites.register_site(LossSite(path=path, function=function, reduction=reduction))
+            task = self._task(logits, target)
+            recording.sites.register_site(LossSite(path=path, function=function, reduction=reduction, task=task))
             add = partial(recording.buffer.add, path)
             total = result.detach().double().sum()
             add(LOSS_VALUE, total if reduction == "mean" else total / counted.sum().double())
@@ -128,6 +114,17 @@ class LossObserver(Observer):
             count = _count(given.get("weight"), indices, counted, reduction)
             level = ChanceLevel(chance * count.reshape(result.shape), chance)
             self._readings.follow(path, result, lambda: level)
+
+    def _task(self, logits: Tensor, target: Tensor) -> Task:
+        """Return what is asked for: the classes of a contrast are samples, of which each row has its own."""
+        sources = self._recording.sources
+        rows, classes = logits.shape[0], logits.shape[-1]
+        if sources.product(logits) is not None and (target.is_floating_point() or classes % rows == 0):
+            return Task.CONTRASTIVE
+        if logits.dim() == 3 or self._positions.get(logits):
+            return Task.GENERATION
+        given = target.is_floating_point() and sources.sources([target])
+        return Task.DISTILLATION if given else Task.CLASSIFICATION
 
 
 def _count(weight: Tensor | None, indices: Tensor | None, counted: Tensor, reduction: str) -> Tensor:

@@ -52,7 +52,7 @@ class ModuleSiteObserver(Observer):
             alone = len(call.made) == 1 and sources.product(tensor) is None
             part = alone and not recording.naming.is_model(module)
             if not call.is_outermost or part or not sources.sources([tensor]):
-                sources.set_output(tensor, path)
+                sources.set_output(tensor, path, call.given)
 
     def forget(self) -> None:
         """Release the parents."""

@@ -22,8 +22,10 @@ from edgeglass_diag.record.dropout import DropoutObserver
 from edgeglass_diag.record.embedding_sides import EmbeddingSides
 from edgeglass_diag.record.embeddings import EmbeddingObserver
 from edgeglass_diag.record.frozen_weight_updates import FrozenWeightObserver
+from edgeglass_diag.record.loss_origins import LossOriginObserver
+from edgeglass_diag.record.loss_passes import LossPasses
 from edgeglass_diag.record.loss_readings import LossReadings
-from edgeglass_diag.record.losses import LossObserver, TotalLossObserver
+from edgeglass_diag.record.losses import LossObserver
 from edgeglass_diag.record.masking import MaskObserver
 from edgeglass_diag.record.module_sites import ModuleSiteObserver
 from edgeglass_diag.record.observer import Observer
@@ -78,14 +80,15 @@ def make_observers(
     modules, batches = ModuleSiteObserver(recording), BatchObserver(recording)
     sides = EmbeddingSides(recording, modules)
     embeddings = EmbeddingObserver(recording, sides)
-    readings = LossReadings(recording, embeddings, scale, backward)
+    passes = LossPasses(recording, scale)
+    readings = LossReadings(recording, embeddings, passes, scale, backward)
     inputs = AttentionInputObserver(recording) if with_inputs else None
     snapshots = SnapshotObserver(recording, embeddings, embedding_sink)
     everything = (
         recording.sources,
         batches,
         modules,
-        TotalLossObserver(recording, scale),
+        passes,
         LossObserver(recording, readings),
         SigmoidLossObserver(recording, readings),
         embeddings,
@@ -94,6 +97,7 @@ def make_observers(
         DropoutObserver(recording),
         ActivationObserver(recording, embeddings),
         CoverageObserver(recording, modules),
+        LossOriginObserver(recording, modules),
         FrozenWeightObserver(recording, provenance),
         BackwardPassObserver(recording, batches),
         *_parameter_observers(recording, scale),

@@ -16,7 +16,7 @@ from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.tensor_sources import Product
 from edgeglass_diag.record.torch_functions import bind
 from edgeglass_diag.signals.losses import LOSS_LABELS_NEGATIVE, LOSS_LABELS_ZERO, LOSS_TARGET_ENTROPY, LOSS_VALUE
-from edgeglass_diag.sites import Coverage, Kind, LossFunction, LossSite
+from edgeglass_diag.sites import Coverage, Kind, LossFunction, LossSite, Task
 
 
 class SigmoidLossObserver(Observer):
@@ -47,7 +47,7 @@ class SigmoidLossObserver(Observer):
         """SigLIP: labels x logits (B, N) with one positive in each row, https://arxiv.org/abs/2303.15343."""
         recording, logits = self._recording, bind(func, args, kwargs)["input"]
         path = recording.stack.loss_path(LossFunction.LOGSIGMOID)
-        site = LossSite(path=path, function=LossFunction.LOGSIGMOID)
+        site = LossSite(path=path, function=LossFunction.LOGSIGMOID, task=Task.CONTRASTIVE)
         if logits.dim() != 2 or logits.shape[1] < 2:
             recording.sites.cannot_observe(site, Coverage.NOT_CONTRASTIVE, f"logsigmoid of {logits.dim()}-D logits")
             return
@@ -84,7 +84,8 @@ class SigmoidLossObserver(Observer):
         recording, given = self._recording, bind(func, args, kwargs)
         logits, target, reduction = given["input"], given["target"], str(given.get("reduction", "mean"))
         path = recording.stack.loss_path(LossFunction.BINARY_CROSS_ENTROPY)
-        site = LossSite(path=path, function=LossFunction.BINARY_CROSS_ENTROPY, reduction=reduction)
+        task = Task.CLASSIFICATION if recording.sources.product(logits) is None else Task.CONTRASTIVE
+        site = LossSite(path=path, function=LossFunction.BINARY_CROSS_ENTROPY, reduction=reduction, task=task)
         if logits.dim() != 2 or given.get("pos_weight") is not None or given.get("weight") is not None:
             detail = "binary cross-entropy of other than 2-D logits, or weighted"
             recording.sites.cannot_observe(site, Coverage.NOT_CONTRASTIVE, detail)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 from torch.nn.parameter import is_lazy
@@ -18,6 +19,10 @@ from edgeglass_diag.record.torch_functions import MIXING
 
 _MAX_SOURCES = 8
 _MAX_COMPARISONS = 16
+_LEAVING = frozenset({Tensor.numpy, Tensor.tolist, Tensor.__array__})
+_COMING = frozenset({torch.tensor, torch.as_tensor, torch.asarray})
+"""Functions by which values leave torch, and by which others come that may be made of them; of ``from_numpy`` torch
+does not tell."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,13 +54,27 @@ class Product:
         return replace(self, logits=result.detach())
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Origin:
+    """What went into a tensor, function by function, with gradients or without.
+
+    Attributes:
+        site: the module whose output it is, empty where it is none.
+        made_of: what went in.
+    """
+
+    site: str
+    made_of: tuple[Origin, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class _Derivation:
-    """Where a tensor comes from."""
+    """Where a tensor comes from: the sites next to it, and the origin that leads to all before them."""
 
     sources: tuple[str, ...] = ()
     product: Product | None = None
     is_output: bool = False
+    origin: Origin | None = None
     comparisons: tuple[Comparison, ...] = ()
 
 
@@ -64,19 +83,26 @@ class TensorSources(Observer):
 
     def __init__(self) -> None:
         self._derivations: Facts[Tensor, _Derivation] = Facts()
+        self._outside: dict[Origin, None] = {}  # what has left torch in this window
 
     @property
-    def functions(self) -> Mapping[Function, FunctionHandler]:
-        """The functions observed."""
+    def functions_in_any_phase(self) -> Mapping[Function, FunctionHandler]:
+        """All functions: what is computed without gradients may go into the loss."""
         return {EVERY_FUNCTION: self._follow}
 
     def forget(self) -> None:
         """Forget everything at the end of a window."""
         self._derivations.clear()
+        self._outside.clear()
 
     def sources(self, tensors: Iterable[Tensor]) -> tuple[str, ...]:
         """Return the sites that these tensors come from, oldest first, at most eight."""
         return _sources(self._derivation(tensor) for tensor in tensors)
+
+    def origin(self, tensor: Tensor) -> Origin | None:
+        """Return what went into a tensor, None where nothing is known of it."""
+        derivation = self._derivation(tensor)
+        return None if derivation is None else derivation.origin
 
     def product(self, tensor: Tensor) -> Product | None:
         """Return the matrix product that a tensor of logits was made from."""
@@ -93,15 +119,22 @@ class TensorSources(Observer):
         derivation = self._derivations.get(tensor)
         return derivation is not None and derivation.is_output
 
-    def set_output(self, tensor: Tensor, site: str) -> None:
-        """Declare a tensor the output of a module; numbers, as a loss gives, stay what they were made from."""
+    def set_output(self, tensor: Tensor, site: str, given: Iterable[Tensor]) -> None:
+        """Declare a tensor the output of a module; it is made of what was given where no function has made it.
+
+        Numbers, as a loss gives, stay what they were made from.
+        """
+        origin = self.origin(tensor)
+        made_of = self._origins(given) if origin is None else (origin,)
         kept = self.comparisons(tensor) if tensor.dim() < 2 else ()
-        self._derivations.set(tensor, _Derivation((site,), is_output=True, comparisons=kept))
+        known = _Derivation((site,), is_output=True, origin=Origin(site, made_of), comparisons=kept)
+        self._derivations.set(tensor, known)
 
     def set_product(self, tensor: Tensor, product: Product, comparison: Comparison) -> None:
         """Declare a tensor the product of two sets of embeddings."""
         sources = (product.left_sources + product.right_sources)[-_MAX_SOURCES:]
-        self._derivations.set(tensor, _Derivation(sources, product, comparisons=(comparison,)))
+        known = _Derivation(sources, product, origin=self.origin(tensor), comparisons=(comparison,))
+        self._derivations.set(tensor, known)
 
     def set_comparison(self, tensor: Tensor, comparison: Comparison) -> None:
         """Declare a tensor what came of a comparison, in place of those that its operands were made from."""
@@ -109,21 +142,36 @@ class TensorSources(Observer):
         self._derivations.set(tensor, replace(known, comparisons=(comparison,)))
 
     def _follow(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        results = tensors_in(result) if isinstance(result, (Tensor, tuple, list)) else []
-        if results:
+        if isinstance(result, (Tensor, tuple, list)):
             arguments = [argument for argument in tensors_in([args, kwargs]) if not is_lazy(argument)]
-            for tensor in results:
-                self._inherit(func, tensor, arguments)
+            outside = tuple(self._outside) if func in _COMING else ()
+            for tensor in tensors_in(result):
+                self._inherit(func, tensor, arguments, outside)
+        elif func in _LEAVING:
+            self._outside |= dict.fromkeys(self._origins(args))
+        elif func is Tensor.__setitem__ and isinstance(args[0], Tensor):
+            self._inherit(func, args[0], tensors_in(args))
 
-    def _inherit(self, func: Function, result: Tensor, arguments: Sequence[Tensor]) -> None:
+    def _origins(self, tensors: Iterable[object]) -> tuple[Origin, ...]:
+        found: dict[Origin, None] = {}
+        for tensor in tensors:
+            if isinstance(tensor, Tensor):
+                derivation = self._derivation(tensor)
+                if derivation is not None and derivation.origin is not None:
+                    found[derivation.origin] = None
+                elif self._outside and _is_foreign_memory(tensor):
+                    found |= self._outside
+        return tuple(found)
+
+    def _inherit(
+        self, func: Function, result: Tensor, arguments: Sequence[Tensor], outside: tuple[Origin, ...] = ()
+    ) -> None:
         """Note that a result comes from wherever its arguments come from; logits stay logits when reshaped.
 
         A number that scales a tensor, as a temperature does, is not where the tensor comes from. What is multiplied
         by a matrix is no comparison any more, nor is what has no gradient, as the indices of mined pairs.
         """
         known = [(argument, derivation) for argument in arguments if (derivation := self._derivation(argument))]
-        if not known:
-            return
         sources = _sources(d for argument, d in known if argument.numel() > 1 or result.numel() <= 1)
         kept = None
         if result.dim() == 2:
@@ -134,9 +182,11 @@ class TensorSources(Observer):
         if result.requires_grad and func not in MIXING:
             for _, derivation in known:
                 comparisons |= dict.fromkeys(derivation.comparisons)
-        if sources or kept is not None or comparisons:
+        origins = (*self._origins(arguments), *outside)
+        origin = origins[0] if len(origins) == 1 else Origin("", origins)
+        if sources or kept is not None or comparisons or origins:
             carried = tuple(comparisons)[-_MAX_COMPARISONS:]
-            self._derivations.set(result, _Derivation(sources, kept, comparisons=carried))
+            self._derivations.set(result, _Derivation(sources, kept, origin=origin, comparisons=carried))
 
     def _derivation(self, tensor: Tensor) -> _Derivation | None:
         """Return what is known of a tensor, also of what a user's own autograd function made, as a gather of ranks."""
@@ -152,7 +202,14 @@ class TensorSources(Observer):
         given = [function for function, _ in node.next_functions if function is not None]
         known = [d for tensor, d in self._derivations.items() if any(tensor.grad_fn is made for made in given)]
         comparisons = dict.fromkeys(comparison for derivation in known for comparison in derivation.comparisons)
-        return _Derivation(_sources(known), comparisons=tuple(comparisons)[-_MAX_COMPARISONS:])
+        origins = tuple(dict.fromkeys(derivation.origin for derivation in known if derivation.origin is not None))
+        carried = tuple(comparisons)[-_MAX_COMPARISONS:]
+        return _Derivation(_sources(known), origin=Origin("", origins) if origins else None, comparisons=carried)
+
+
+def _is_foreign_memory(tensor: Tensor) -> bool:
+    """Return whether a tensor's memory is not torch's, as that of an array which ``from_numpy`` was given."""
+    return tensor.layout is torch.strided and not tensor.untyped_storage().resizable()
 
 
 def _sources(derivations: Iterable[_Derivation | None]) -> tuple[str, ...]:

@@ -48,11 +48,18 @@ def sites_text(finding: Finding) -> str:
 def evidence_texts(finding: Finding) -> list[tuple[str, str]]:
     """Return name and value of what was measured, and since when and by which line of source, where that is known.
 
+    Of an early verdict also until when it is one.
+
     >>> from edgeglass_diag.records import Severity
     >>> evidence_texts(Finding("EG102", "", Severity.CRITICAL, "", 9, "", {"num_outputs": 1.0001}, since=4))
     [('num outputs', '1'), ('since step', '4')]
     """
-    typed = {"since step": finding.since, "learned since step": finding.learned_since, "place": finding.place}
+    typed = {
+        "since step": finding.since,
+        "learned since step": finding.learned_since,
+        "may be early until step": finding.early_until,
+        "place": finding.place,
+    }
     shown = {**finding.evidence, **{name: value for name, value in typed.items() if value is not None}}
     return [(str(name).replace("_", " "), say(value)) for name, value in shown.items()]
 

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from edgeglass_diag.records import Bounds, ConfiguredRule, Finding, Severity, SourceLine
 from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.patience import no_gradient
 from edgeglass_diag.signals.signal import Signal
 
 
@@ -36,7 +37,7 @@ class Rule:
         page: page of the dashboard that shows it.
         signals: what it judges, the most telling first.
         source: where the thresholds come from.
-        fix: what to do.
+        fix: what to do in general; a finding's own may know more (``finding``).
         faulty: an example of the fault, in a line of code or of a log.
         healthy: the same line without it.
         brought_by: codes of the faults that can bring it, the most direct first.
@@ -44,7 +45,7 @@ class Rule:
             how the record itself stands.
         aliases: codes that it had, with the names that its thresholds had under them and have now.
         refuted_by_learning: whether its verdict is "nothing is learned like this", so that a model which then learns
-            proves it wrong.
+            proves it wrong. Its verdicts are early until the model has had the time to begin (``patience``).
     """
 
     code: ClassVar[str]
@@ -70,6 +71,10 @@ class Rule:
         """Return what an inspection before the first optimizer step alone shows."""
         return ()
 
+    def can_be_outgrown(self, history: History, finding: Finding) -> bool:
+        """Return whether further training alone may prove a verdict wrong: not where no gradient is left to do so."""
+        return self.refuted_by_learning and not no_gradient(history)
+
     def bounds(self) -> Mapping[Signal, Bounds]:
         """Return where signals are healthy by the thresholds; empty where a threshold alone does not tell."""
         return {}
@@ -86,7 +91,7 @@ class Rule:
             {str(signal): bounds for signal, bounds in self.bounds().items()},
         )
 
-    def finding(
+    def finding(  # noqa: PLR0913  the fields of a finding, by name
         self,
         history: History,
         detail: str,
@@ -97,6 +102,7 @@ class Rule:
         since: int | None = None,
         place: SourceLine | None = None,
         focus: str = "",
+        fix: str = "",
     ) -> Finding:
         """Return a finding of this rule at the newest step.
 
@@ -109,6 +115,7 @@ class Rule:
             since: the step from which on it is so.
             place: the line of source that brought it.
             focus: path of the site to look at first, where it is not ``site``.
+            fix: what to do in this case, by the task and by what was measured; that of the rule where empty.
         """
         return Finding(
             self.code,
@@ -118,7 +125,7 @@ class Rule:
             max(history.last_step, 0),
             f"{self.title}: {detail}",
             dict(evidence),
-            self.fix,
+            fix or self.fix,
             sites=(site,),
             since=since,
             place=place,

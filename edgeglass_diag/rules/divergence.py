@@ -12,8 +12,9 @@ from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.causality import DIVERGENCE
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.parameter_groups import listed
+from edgeglass_diag.rules.training_state import MOVED
 from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_EXPLAINED, LOSS_TOTAL
-from edgeglass_diag.signals.parameters import GRADIENT_NORM
+from edgeglass_diag.signals.parameters import GRADIENT_NORM, UPDATE_RATIO
 from edgeglass_diag.site_paths import common
 
 
@@ -127,6 +128,12 @@ class Diverging(Rule):
             )
 
 
+_CHANGED = (
+    "Look at the batches from that step on: are images and texts still in the same order, and from the same data? "
+    "Where the task was changed on purpose, go on."
+)
+
+
 @dataclass(frozen=True)
 class ForgetsWhatItLearned(Rule):
     """The loss was well below chance, and is back at it.
@@ -134,13 +141,18 @@ class ForgetsWhatItLearned(Rule):
     Why: what was learned is gone; too large a step, an overflow, or data that changed.
 
     Formula: the loss was at least ``learned`` (relative) below its chance level in three recorded windows, and has
-    been no more than ``back`` below it since, over at least ``steps`` steps and ``windows`` windows.
+    been no more than ``back`` below it since, over at least ``steps`` steps and ``windows`` windows. Windows whose
+    chance level differs by more than ``back`` from the one of now had another task (more candidates, another term) and
+    tell nothing. Where the weights moved by less than a fifth from the last such window to the first at chance, they
+    still hold what they held: data or task have changed. That is a warning, and critical at the end of the training or
+    when it has lasted for ``long`` steps, half of those in which weights move by a fifth at the usual rate.
     """
 
     learned: float = 0.2
     back: float = 0.05
     steps: int = 10
     windows: int = 3
+    long: int = 100
 
     code = "EG207"
     name = "learning-lost"
@@ -160,12 +172,25 @@ class ForgetsWhatItLearned(Rule):
         lost = relative.streak(lambda _, value: value >= -self.back)
         if lost is None or not lost.lasting(steps=self.steps, windows=self.windows):
             return
-        if sum(value <= -self.learned for value in relative.values) < 3:
+        known = [(step, value) for step, value in self._of_this_task(history) if value <= -self.learned]
+        if len(known) < 3:
             return
-        best = min(relative.values)
+        best = min(value for _, value in known)
+        moved = history.cumulated_update(known[-1][0] + 1) - history.cumulated_update(lost.since + 1)
+        kept = moved < MOVED and history.has(UPDATE_RATIO)
+        late = history.ended or lost.span >= self.long
         yield self.finding(
             history,
-            f"the loss was {-best:.0%} below chance and is back at it since step {lost.since}",
+            f"the loss was {-best:.0%} below chance and is back at it since step {lost.since}"
+            + (f", although the weights moved by {moved:.1%} only: data or task have changed" if kept else ""),
+            severity=Severity.WARNING if kept and not late else Severity.CRITICAL,
             since=lost.since,
-            evidence={"best": best, "now": relative.last},
+            evidence={"best": best, "now": relative.last, "moved": moved},
+            fix=_CHANGED if kept else "",
         )
+
+    def _of_this_task(self, history: History) -> list[tuple[int, float]]:
+        """Return the relative losses of the windows whose chance level is that of now, by step."""
+        relative, chance = history.relative_loss, history.series(LOSS_CHANCE)
+        readings = zip(relative.steps, relative.values, strict=True)
+        return [r for r in readings if abs(chance.at(r[0]) - chance.last) <= self.back * chance.last]

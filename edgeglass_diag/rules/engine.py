@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from statistics import median
 
 from edgeglass_diag.records import Finding, Severity, Window
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.causality import nest
 from edgeglass_diag.rules.folding import fold
 from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.patience import left_chance, patience
 from edgeglass_diag.rules.series import Streak
 from edgeglass_diag.rules.training_state import learned
 
@@ -21,6 +23,8 @@ class Engine:
     evidence are the newest. It is not taken back when its condition ends: that it was so remains true.
     But where a rule says that nothing is learned, and the model then learns, it becomes a mere fact (info):
     many models that are trained from scratch sit at chance, with hardly varying embeddings, before they leave it.
+    Until it has had the time to (``patience``), or the training ends, such a verdict is early: a warning at most, which
+    is withdrawn as soon as the loss leaves chance.
     Verdicts that differ only in their layer, call or prefix are one finding.
 
     Args:
@@ -33,10 +37,12 @@ class Engine:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
+        self._by_code = {rule.code: rule for rule in rules}
         self._brought_by = {rule.code: rule.brought_by for rule in rules}
         self._verdicts: dict[tuple[str, str], Finding] = {}
         self._since: dict[tuple[str, str], int] = {}
         self._findings: list[Finding] = []
+        self._until = 0
         self.history = History(rules)
         self.failures: dict[str, str] = {}
 
@@ -60,14 +66,25 @@ class Engine:
 
     def _judge(self) -> list[Finding]:
         before = {finding.key: finding for finding in self._findings}
-        state = learned(self.history)
+        self._until = 0 if self.history.ended else patience(self.history)
+        state = learned(self.history) if self.history.last_step >= self._until else left_chance(self.history)
         for rule in self._rules:
             if rule.code not in self.failures:
                 stands = self._ask(rule)
                 if state is not None and rule.refuted_by_learning:
                     self._refute(rule.code, stands, state)
-        self._findings = nest(fold(self._verdicts.values()), self._brought_by)
+        self._findings = nest(fold(map(self._shown, self._verdicts.values())), self._brought_by)
         return [finding for finding in self._findings if _is_news(before.get(finding.key), finding)]
+
+    def _shown(self, verdict: Finding) -> Finding:
+        """Return a verdict as it is shown: early where further training may prove it wrong."""
+        rule = self._by_code.get(verdict.code)
+        if rule is None or verdict.severity is Severity.INFO or self.history.last_step >= self._until:
+            return verdict
+        if not rule.can_be_outgrown(self.history, verdict):
+            return verdict
+        said = f"{verdict.message}; this may be early: it stands from step {self._until} on, or when the training ends"
+        return replace(verdict, severity=Severity.WARNING, message=said, early_until=self._until)
 
     def _ask(self, rule: Rule) -> set[tuple[str, str]]:
         """Take one rule's verdicts. A rule that fails is asked no more; the others and the record go on."""
@@ -92,7 +109,7 @@ class Engine:
 
     def _refute(self, code: str, stands: set[tuple[str, str]], state: Streak) -> None:
         """Make facts of the verdicts of a rule that no longer stand, as the model has learned since."""
-        better = -self.history.relative_loss.last
+        better = -median(self.history.relative_loss.values[-4:])
         for key, verdict in self._verdicts.items():
             if verdict.code == code and key not in stands and verdict.learned_since is None:
                 self._verdicts[key] = replace(
@@ -106,5 +123,7 @@ class Engine:
 
 def _is_news(known: Finding | None, finding: Finding) -> bool:
     if known is None:
+        return True
+    if known.is_early and not finding.is_early and finding.severity is not Severity.INFO:
         return True
     return finding.severity.rank > known.severity.rank or known.because_of != finding.because_of

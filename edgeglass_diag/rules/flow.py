@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from edgeglass_diag.rules.history import History
-from edgeglass_diag.signals.parameters import GRADIENT_NORM
+from edgeglass_diag.signals.parameters import GRADIENT_NORM, MODULE_IN_LOSS
 from edgeglass_diag.site_paths import first_call, is_within, parent
 from edgeglass_diag.sites import EmbeddingSite, ModuleSite, PairSite
 
@@ -30,6 +30,12 @@ def runs(history: History, module: str) -> bool:
     return site is not None and site.is_observed
 
 
+def dropped(history: History, module: str) -> bool:
+    """Return whether a module ran, and what it gives was seen not to go into the loss."""
+    seen = history.series(MODULE_IN_LOSS, module)
+    return len(seen) > 0 and not any(seen.values)
+
+
 def cut_off(history: History, without: list[str]) -> list[str]:
     """Return the parameters without gradient of modules that run, are used, and learn by no other parameter.
 
@@ -40,9 +46,16 @@ def cut_off(history: History, without: list[str]) -> list[str]:
     flows = _flows(history) if modules else []
     idle = {module for module, _ in modules if not learns(history, module)}
     running = {module for module, _ in modules if runs(history, module)}
-    cut = {module for module in idle & running if _used(module, flows)}
+    cut = {module for module in idle & running if _in_loss(history, module, flows)}
     aside = {module for module in idle - running if parent(module) in cut}
     return [name for module, names in modules if module in cut | aside for name in names]
+
+
+def _in_loss(history: History, module: str, flows: list[tuple[str, str]]) -> bool:
+    """Return whether what a module gives goes into the loss; where that was not seen, whether it goes on beyond it."""
+    if len(history.series(MODULE_IN_LOSS, module)):
+        return not dropped(history, module)
+    return _used(module, flows)
 
 
 def last_of(found: list[tuple[str, list[str]]], history: History) -> list[tuple[str, list[str]]]:

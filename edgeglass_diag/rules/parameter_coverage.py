@@ -8,13 +8,14 @@ from math import prod
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule, Stage
-from edgeglass_diag.rules.flow import by_module, cut_off, last_of, learns, runs
+from edgeglass_diag.rules.flow import by_module, cut_off, dropped, last_of, learns, runs
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.parameter_groups import listed, places
 from edgeglass_diag.rules.training_state import loaded_and_random, matrices
 from edgeglass_diag.signals.losses import LOSS_WEIGHT
 from edgeglass_diag.signals.parameters import (
     GRADIENT_NORM,
+    MODULE_IN_LOSS,
     OPTIMIZER_SKIPPED,
     STANDING_GRADIENT,
     STANDING_OPTIMIZER,
@@ -151,8 +152,10 @@ class GradientCutOff(Rule):
     meant to be.
 
     Formula: all of a module's own trainable parameters are without gradient in every recorded window over at least
-    ``steps`` steps, although an optimizer holds them and the module runs, and its output flows into other modules or
-    into the loss. A parameter that is unused in a module that otherwise learns, as a mask token, is silent.
+    ``steps`` steps, although an optimizer holds them and the module runs, and what it gives goes into the loss: from
+    function to function, with gradients or without, or by way of numpy. Where torch does not tell of all functions, its
+    output flows into other modules or embeddings. A parameter that is unused in a module that otherwise learns, as a
+    mask token, is silent.
     """
 
     steps: int = 2
@@ -162,7 +165,7 @@ class GradientCutOff(Rule):
     title = "Gradient cut off"
     severity = Severity.WARNING
     page = "coverage"
-    signals = (GRADIENT_NORM,)
+    signals = (GRADIENT_NORM, MODULE_IN_LOSS)
     source = "derived: no gradient, no step; torchtest: variables that should change change"
     fix = "Look for torch.no_grad, detach, argmax, .data or .item between this module and the loss."
     faulty = "with torch.no_grad(): z = head(features)"
@@ -184,6 +187,9 @@ class GradientCutOff(Rule):
             )
 
 
+_DROPPED = "Leave it out (add_pooling_layer=False, or no head), or use its output in the loss if that was meant."
+
+
 @dataclass(frozen=True)
 class NeverUsed(Rule):
     """Weights are held by the optimizer, but take no part in the loss.
@@ -192,8 +198,9 @@ class NeverUsed(Rule):
     the new head that was meant to be trained.
 
     Formula: no gradient in every recorded window over at least ``steps`` steps for all of a module's own parameters,
-    and the module is not called, or nothing uses what it gives. A warning where such modules were drawn at random and
-    hold at least ``share`` of all weights that an optimizer holds; less (a pooler next to the one in use) is a fact.
+    and the module is not called, or what it gives does not go into the loss. A warning where modules that are not
+    called were drawn at random and hold at least ``share`` of all weights that an optimizer holds. Less, and a module
+    that runs beside what is used (a pooler whose output comes along in a dictionary), are a fact.
     """
 
     steps: int = 2
@@ -204,7 +211,7 @@ class NeverUsed(Rule):
     title = "Parameters take no part in the loss"
     severity = Severity.WARNING
     page = "coverage"
-    signals = (GRADIENT_NORM,)
+    signals = (GRADIENT_NORM, MODULE_IN_LOSS)
     source = "derived; 5 %: BERT's unused pooler, which does no harm, has 0.5 % of its weights"
     fix = "Call the module in forward, or delete it."
     faulty = "self.head = Linear(512, 256); forward never calls it"
@@ -227,14 +234,17 @@ class NeverUsed(Rule):
         loaded, _ = loaded_and_random(history)
         held = sum(sizes.get(site, 0) for site, _ in history.of(GRADIENT_NORM) if site)
         for place, names in places(unused):
-            size = sum(sizes.get(name, 0) for name in names if name not in loaded)
-            share = size / max(1, held + size)
+            idle = [name for name in names if not dropped(history, parent(name))]
+            size, fresh = (sum(sizes.get(n, 0) for n in some if n not in loaded) for some in (names, idle))
+            share, total = size / max(1, held + size), max(1, held + size)
+            what = "no gradient" if idle else f"no gradient: {place} runs, and its output is not used by the loss"
             yield self.finding(
                 history,
-                f"{listed(names, 'gets', 'get')} no gradient, {share:.1%} of the trained weights",
+                f"{listed(names, 'gets', 'get')} {what}, {share:.1%} of the trained weights",
                 site=place,
-                severity=Severity.WARNING if share >= self.share else Severity.INFO,
-                evidence={"parameters": names, "share": share},
+                severity=Severity.WARNING if fresh / total >= self.share else Severity.INFO,
+                evidence={"parameters": names, "share": share, "run": len(names) - len(idle)},
+                fix="" if idle else _DROPPED,
             )
 
 

@@ -29,11 +29,13 @@ class DecayOnScale(Rule):
     Why: decay pulls ln s towards 0, that is, the scale towards 1, against what the loss asks for.
 
     Formula: a trained parameter of one entry that is at least 1 in magnitude, in a group with weight decay wd,
-    with wd |w| at least ``pull``: Adam's normalised step is at most about 1. Its half-life is
-    ln 2 / (lr wd) steps.
+    with wd |w| at least ``pull``: Adam's normalised step is at most about 1. Its half-life is ln 2 / (lr wd) steps.
+    It waits until decay alone, the sum of lr wd |w| over the steps so far, has taken ``taken`` from it: at the rates of
+    a short fine-tuning it takes nothing worth a word.
     """
 
     pull: float = 0.3
+    taken: float = 0.01
 
     code = "EG209"
     name = "decay-on-scale"
@@ -43,7 +45,8 @@ class DecayOnScale(Rule):
     signals = (OPTIMIZER_WEIGHT_DECAY, WEIGHT_NORM, OPTIMIZER_LR)
     source = (
         "derived: AdamW's step is lr (m / sqrt(v) + wd w), |m| / sqrt(v) about 1 at most; open_clip spares parameters "
-        "with fewer than two dimensions; 0.2 x ln(1 / .07) = 0.53, torch's default 0.01 gives 0.03"
+        "with fewer than two dimensions; 0.2 x ln(1 / .07) = 0.53, torch's default 0.01 gives 0.03; of ln s 0.01 are "
+        "1 % of the scale, which moves a logit of 100 by 1"
     )
     fix = "Put the scale, gains and biases into a group without weight decay."
     faulty = "AdamW(model.parameters(), weight_decay=0.2)"
@@ -58,14 +61,17 @@ class DecayOnScale(Rule):
             decay, rate = history.series(OPTIMIZER_WEIGHT_DECAY, group), history.series(OPTIMIZER_LR, group)
             if not len(decay) or not len(rate) or size.values[0] < 1 or decay.last * size.values[0] < self.pull:
                 continue
+            taken = _sum_over_steps(rate) * decay.last * size.values[0]
+            if taken < self.taken:
+                continue
             peak = max(rate.values)
             life = log(2) / (peak * decay.last) if peak > 0 else float("inf")
             yield self.finding(
                 history,
                 f"{site.path} = {size.last:.3g} is decayed by {decay.last:.2g} ({group}), which halves it in "
-                f"{life:.0f} steps at lr {peak:.2g}",
+                f"{life:.0f} steps at lr {peak:.2g} and has taken {taken:.2g} from it so far",
                 site=site.path,
-                evidence={"weight_decay": decay.last, "half_life": life, "group": group},
+                evidence={"weight_decay": decay.last, "half_life": life, "taken": taken, "group": group},
             )
 
 

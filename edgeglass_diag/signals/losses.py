@@ -10,10 +10,14 @@ LOSS_TOTAL = register(
     Signal(
         "loss/total",
         None,
-        "The number that goes backward, summed over the window.",
+        "The number that goes backward, summed over the passes of the step: of accumulation that does not divide, the "
+        "sum of what it prints.",
         reduction=Reduction.SUM,
         unit="nats",
     )
+)
+LOSS_PASSES = register(
+    Signal("loss/passes", None, "Backward passes that the loss is summed over.", reduction=Reduction.SUM, low=0)
 )
 LOSS_CHANCE = register(
     Signal(

@@ -162,3 +162,13 @@ STANDING_OPTIMIZER = register(
     Signal("standing/optimizer", Kind.PARAMETER, "1 where an optimizer holds it.", low=0, high=1)
 )
 STANDING_GRADIENT = register(Signal("standing/gradient", Kind.PARAMETER, "Norm of its gradient.", low=0))
+MODULE_IN_LOSS = register(
+    Signal(
+        "module/in_loss",
+        Kind.MODULE,
+        "Of a module whose own weights get no gradient: 1 where what it gives goes into a loss all the same, else 0.",
+        low=0,
+        high=1,
+        reduction=Reduction.MAX,
+    )
+)

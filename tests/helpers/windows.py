@@ -72,11 +72,13 @@ def window(step, readings, sites=(), origins=(), *, describe=True):
     return Window(step, rows, (*sites, *(added if describe else ())), tuple(origins))
 
 
-def judge(windows, **options):
-    """Codes of what the whole catalogue finds, and the engine."""
+def judge(windows, *, ended=True, **options):
+    """Codes of what the whole catalogue finds, and the engine, at the end of a training or while it goes on."""
     engine = Engine(configure(CATALOGUE, {}, **options))
     for item in windows:
         engine.feed(item)
+    if ended:
+        engine.end()
     assert engine.failures == {}, engine.failures
     return {f.code: f for f in engine.findings}, engine
 

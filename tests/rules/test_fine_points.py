@@ -38,7 +38,7 @@ def test_a_fact_is_the_cause_of_no_fault():
 
 
 def test_a_term_without_weight_is_a_fact_until_the_end():
-    _, engine = judge(learning(**FAULTY["EG701"]))
+    _, engine = judge(learning(**FAULTY["EG701"]), ended=False)
     (fact,) = (f for f in engine.findings if f.code == "EG701")
     (fault,) = (f for f in engine.end() if f.code == "EG701")
     assert (fact.severity, fault.severity) == (Severity.INFO, Severity.WARNING)
@@ -61,7 +61,7 @@ def test_a_fault_that_comes_and_goes_keeps_the_step_at_which_it_first_was_one():
 
 
 def test_a_warm_up_is_judged_at_the_end_only():
-    _, engine = judge(learning(**FAULTY["EG212"]))
+    _, engine = judge(learning(**FAULTY["EG212"]), ended=False)
     assert "EG212" not in {finding.code for finding in engine.findings}
     assert "EG212" in {finding.code for finding in engine.end()}
 

@@ -1,0 +1,79 @@
+"""Observes whether what a module gives goes into the loss, for modules whose weights get no gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from torch import Tensor
+
+from edgeglass_diag import site_paths
+from edgeglass_diag.record.module_sites import ModuleSiteObserver
+from edgeglass_diag.record.observer import Observer, OptimizerStep
+from edgeglass_diag.record.recording import Recording
+from edgeglass_diag.record.tensor_sources import Origin
+from edgeglass_diag.signals.parameters import MODULE_IN_LOSS
+
+
+class LossOriginObserver(Observer):
+    """Writes ``module/in_loss`` for modules with a parameter that an optimizer holds and that has no gradient.
+
+    The way from the loss back is gone function by function, whether they had gradients or not. What is not met on it is
+    said not to be in the loss only where the weights that have gradients are all met: functions that torch does not
+    tell of, as those of ``autograd.Function``, would leave a gap.
+
+    Args:
+        recording: state of the watch.
+        modules: knows which modules ran.
+    """
+
+    def __init__(self, recording: Recording, modules: ModuleSiteObserver) -> None:
+        self._recording, self._modules = recording, modules
+        self._losses: list[Origin] = []
+        self._learning: set[str] = set()
+        self._without: set[str] = set()
+
+    def backward_begins(self, tensors: Sequence[Tensor], factors: Sequence[Tensor | None]) -> None:
+        """Keep what went into a loss."""
+        self._losses += (o for tensor in tensors if (o := self._recording.sources.origin(tensor)) is not None)
+
+    def before_step(self, step: OptimizerStep) -> None:
+        """Note which modules have parameters with a gradient, and which without."""
+        self._learning |= self._holding(step.moving)
+        self._without |= self._holding(p for p in step.held if p.grad is None and p.requires_grad)
+
+    def window_ends(self) -> None:
+        """Write of each module without gradients that ran whether it is met."""
+        called = {site_paths.first_call(path) for path in self._modules.parents}
+        asked = sorted(path for path in (self._without - self._learning) & called if path)
+        if not asked or not self._losses:
+            return
+        met = _sites(self._losses)
+        complete = met.issuperset(self._learning & called)
+        for path in asked:
+            if complete or path in met:
+                self._recording.buffer.add(path, MODULE_IN_LOSS, float(path in met))
+
+    def forget(self) -> None:
+        """Release the losses."""
+        self._losses.clear()
+        self._learning, self._without = set(), set()
+
+    def _holding(self, held: Iterable[Tensor]) -> set[str]:
+        return {site_paths.parent(self._recording.naming.parameter(parameter)) for parameter in held}
+
+
+def _sites(losses: Iterable[Origin]) -> set[str]:
+    """Return the modules that went into losses, and those around them."""
+    seen: set[int] = set()
+    found = {""}
+    waiting = list(losses)
+    while waiting:
+        origin = waiting.pop()
+        if id(origin) not in seen:
+            seen.add(id(origin))
+            waiting += origin.made_of
+            path = site_paths.first_call(origin.site)
+            while path not in found:
+                found.add(path)
+                path = site_paths.parent(path)
+    return found

@@ -1,0 +1,96 @@
+"""How long a training may have learned nothing and only be slow to begin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import acos, cos, isclose, pi
+
+from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.series import Series, Streak
+from edgeglass_diag.signals.parameters import GRADIENT_NORM, OPTIMIZER_LR
+
+SHORTEST = 200
+"""Steps after warm-up within which a plateau says nothing: the weights move by a fifth in them at the usual 1e-3 a step
+(https://cs231n.github.io/neural-networks-3/#ratio), which is the least that shows whether a model learns."""
+
+LONGEST = 1000
+"""Steps after warm-up from which on a plateau is none that learning follows upon as a rule: weights are replaced once
+at 1e-3 a step, and Adam's second moment has averaged over 1 / (1 - .999) gradients, before which its steps are
+unreliable (https://arxiv.org/abs/1910.04209 takes twice that for a warm-up). Out of a saddle learning grows
+exponentially (https://arxiv.org/abs/1312.6120), and transformers sit on plateaus until then
+(https://arxiv.org/abs/2310.12956)."""
+
+SHARE = 0.1
+"""Share of a run whose length is known: trainers warm up for 3 to 10 % of it (https://arxiv.org/abs/1706.02677: 5 of 90
+epochs; https://arxiv.org/abs/1907.11692: 5 to 6 %)."""
+
+LEFT_CHANCE = 0.01
+"""Part of its chance level within which rules take a loss to be at chance."""
+
+_PEAK = 0.999
+"""Part of the largest rate that is as good as it."""
+_MISFIT = 0.1
+"""Largest error, as a part of how far the rate has fallen, with which a schedule is recognised half-way."""
+_WINDOWS, _READINGS = 3, 4
+
+
+def patience(history: History) -> int:
+    """Return the step before which a model that has not begun to learn may only be slow.
+
+    It is the end of the warm-up and then a tenth of the run, at least 200 and at most 1000 steps; 1000 where the rate
+    does not tell how long the run will be. While a rate still rises the warm-up has not ended.
+    """
+    rates = [series for _, series in history.of(OPTIMIZER_LR)]
+    warm = max((_warm_up_end(series) for series in rates), default=0)
+    lengths = [length for series in rates if (length := scheduled_steps(series)) is not None]
+    span = max(SHORTEST, SHARE * max(lengths)) if lengths else LONGEST
+    return int(warm + min(LONGEST, span))
+
+
+def scheduled_steps(series: Series) -> int | None:
+    """Return the step at which a rate will be 0 if it goes on falling linearly or as a cosine; None if it does neither.
+
+    The length follows from how far the rate has fallen, and must explain the rate half-way.
+    """
+    peak = max(series.values, default=0.0)
+    first = max((i for i, value in enumerate(series.values) if value == peak), default=0)
+    steps, values = series.steps[first:], series.values[first:]
+    if peak <= 0 or len(values) < 3 or values[-1] >= _PEAK * peak or values[-1] <= 0:
+        return None
+    gone, left, middle = steps[-1] - steps[0], values[-1] / peak, len(steps) // 2
+    part, fallen = (steps[middle] - steps[0]) / gone, 1 - values[middle] / peak
+    slack, turned = _MISFIT * (1 - left), acos(2 * left - 1)
+    if isclose(fallen, (1 - left) * part, abs_tol=slack):
+        return steps[0] + round(gone / (1 - left))
+    if isclose(fallen, (1 - cos(turned * part)) / 2, abs_tol=slack):
+        return steps[0] + round(gone * pi / turned)
+    return None
+
+
+def _warm_up_end(series: Series) -> int:
+    """Return the step at which a rate came to its largest value so far: the newest while it rises."""
+    peak = max(series.values)
+    return next(step for step, value in zip(series.steps, series.values, strict=True) if value >= _PEAK * peak)
+
+
+def left_chance(history: History) -> Streak | None:
+    """Return since when the whole loss lies below its chance level: the newest four readings, up to one spike of them.
+
+    Where it knows nothing a loss lies at or above chance, with the noise of a batch that the median of four hardly has.
+    """
+    newest = history.relative_loss.newest(_READINGS)
+    below = [step for step, value in newest if value < -LEFT_CHANCE]
+    if len(below) < _READINGS - 1:
+        return None
+    return Streak(below[0], len(below), newest[-1][0] - below[0])
+
+
+def no_gradient(history: History, names: Iterable[str] = ("",)) -> bool:
+    """Return whether these gradients have lately been exactly 0, so that no training changes what they are of.
+
+    Args:
+        history: what has been recorded.
+        names: of parameters; the gradient of all of them if left out.
+    """
+    newest = [history.series(GRADIENT_NORM, name).values[-_WINDOWS:] for name in names]
+    return bool(newest) and all(len(values) == _WINDOWS and not any(values) for values in newest)
