@@ -30,12 +30,14 @@ from edgeglass_diag.record.masking import MaskObserver
 from edgeglass_diag.record.module_sites import ModuleSiteObserver
 from edgeglass_diag.record.observer import Observer
 from edgeglass_diag.record.parameters import ParameterObserver
+from edgeglass_diag.record.plain_losses import PlainLossObserver
 from edgeglass_diag.record.provenance import ProvenanceObserver
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.reshape_check import ReshapeObserver
 from edgeglass_diag.record.scaling import LossScaleObserver
 from edgeglass_diag.record.sigmoid_losses import SigmoidLossObserver
 from edgeglass_diag.record.snapshots import PendingEmbeddings, SnapshotObserver
+from edgeglass_diag.record.written_losses import WrittenLossObserver
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ def make_observers(
         modules,
         passes,
         LossObserver(recording, readings),
+        WrittenLossObserver(recording, readings),
+        PlainLossObserver(recording, readings),
         SigmoidLossObserver(recording, readings),
         embeddings,
         ComparisonObserver(recording, ComparisonReadings(recording, embeddings, sides)),

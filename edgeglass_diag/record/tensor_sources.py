@@ -168,13 +168,15 @@ class TensorSources(Observer):
     ) -> None:
         """Note that a result comes from wherever its arguments come from; logits stay logits when reshaped.
 
-        A number that scales a tensor, as a temperature does, is not where the tensor comes from. What is multiplied
-        by a matrix is no comparison any more, nor is what has no gradient, as the indices of mined pairs.
+        A number that scales a tensor, as a temperature does, is not where the tensor comes from. What has no gradient
+        is made in the shape of the logits, as labels are, or picks pairs by them, and is not made of them. What is
+        multiplied by a matrix is no comparison any more.
         """
         known = [(argument, derivation) for argument in arguments if (derivation := self._derivation(argument))]
         sources = _sources(d for argument, d in known if argument.numel() > 1 or result.numel() <= 1)
         kept = None
-        if result.dim() == 2:
+        learns = result.requires_grad or not any(a.requires_grad for a in arguments)
+        if result.dim() == 2 and learns:
             logits = next(((a, d.product) for a, d in known if d.product and a.numel() == result.numel()), None)
             if logits is not None:
                 kept = logits[1].carried(result, (a for a in arguments if a is not logits[0]))

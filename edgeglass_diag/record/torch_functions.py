@@ -14,7 +14,9 @@ _MT: Function = Tensor.mT.__get__  # type: ignore[attr-defined]
 
 SOFTMAX: tuple[Function, ...] = (functional.softmax, torch.softmax, Tensor.softmax, torch.special.softmax)
 LOG_SOFTMAX: tuple[Function, ...] = (functional.log_softmax, torch.log_softmax, Tensor.log_softmax)
-LOGSUMEXP: tuple[Function, ...] = (torch.logsumexp, Tensor.logsumexp)
+LOGSUMEXP: tuple[Function, ...] = (torch.logsumexp, Tensor.logsumexp, torch.special.logsumexp)
+LOGARITHMS: tuple[Function, ...] = (torch.log, Tensor.log)
+EXPONENTIALS: tuple[Function, ...] = (torch.exp, Tensor.exp)
 
 MATMULS: tuple[Function, ...] = (torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__)
 """Products of two matrices, as contrastive logits are."""
@@ -99,10 +101,8 @@ _SIGNATURES: dict[Function, tuple[str, ...]] = {
     **dict.fromkeys((*SOFTMAX, *LOG_SOFTMAX, *LOGSUMEXP), ("input", "dim")),
     **dict.fromkeys((*MATMULS, *SUMS, *SCALING, *DIFFERENCES), ("input", "other")),
     **dict.fromkeys((functional.cosine_similarity, functional.pairwise_distance, torch.cdist), ("x1", "x2")),
-    **dict.fromkeys(REGRESSIONS, ("input", "target")),
     **dict.fromkeys(TRIPLETS, ("anchor", "positive", "negative", "margin")),
     functional.cosine_embedding_loss: ("input1", "input2", "target", "margin"),
-    functional.kl_div: (*_LOSS[:2], "size_average", "reduce", "reduction", "log_target"),
     **dict.fromkeys(BIASED_PRODUCTS, ("input", "batch1", "batch2")),
     **dict.fromkeys(FILLING, ("input", "mask", "value")),
     **dict.fromkeys(DROPOUTS, ("input", "p", "training")),
@@ -115,6 +115,8 @@ _SIGNATURES: dict[Function, tuple[str, ...]] = {
     functional.nll_loss: (*_LOSS, "ignore_index", "reduce", "reduction"),
     functional.binary_cross_entropy_with_logits: (*_LOSS, "reduce", "reduction", "pos_weight"),
     functional.logsigmoid: ("input",),
+    **dict.fromkeys(REGRESSIONS, ("input", "target")),
+    functional.kl_div: (*_LOSS[:2], "size_average", "reduce", "reduction", "log_target"),
     Tensor.copy_: ("tensor", "source"),
     Tensor.mul_: ("tensor", "factor"),
     torch._foreach_mul_: ("tensors", "factor"),

@@ -97,7 +97,9 @@ class SelfAmongCandidates(Rule):
     severity = Severity.CRITICAL
     page = "embeddings"
     signals = (PAIRING_ADVANTAGE, PAIRING_OTHER, PAIRING_LABELLED, PAIRING_NUMBER)
-    source = "derived: exp(s) / (exp(s) + exp(s c)) >= 1/2 for a cosine c <= 1; SimCLR, https://arxiv.org/abs/2002.05709"
+    source = (
+        "derived: exp(s) / (exp(s) + exp(s c)) >= 1/2 for a cosine c <= 1; SimCLR, https://arxiv.org/abs/2002.05709"
+    )
     fix = "Mask the diagonal before the loss: logits.fill_diagonal_(-inf), or masked_fill(eye, -inf)."
     faulty = "cross_entropy(z @ z.T / t, positives)"
     healthy = "cross_entropy((z @ z.T / t).masked_fill(eye, -inf), positives)"
@@ -110,8 +112,8 @@ class SelfAmongCandidates(Rule):
             other = history.series(PAIRING_OTHER, pair.path).last
             yield self.finding(
                 history,
-                f"rows of {pair.left} are among their own candidates, more alike than the others by {other:.1f} standard "
-                f"deviations, since step {state.since}",
+                f"rows of {pair.left} are among their own candidates, and more alike than the others by {other:.1f} "
+                f"standard deviations, since step {state.since}",
                 site=pair.path,
                 since=state.since,
                 evidence={"itself": other, "labelled": history.series(PAIRING_LABELLED, pair.path).last},
@@ -134,7 +136,7 @@ def other_pairings(history: History, t: float, share: float) -> Iterable[tuple[P
             continue
         state = advantage.streak(
             lambda step, value: (
-                value >= t  # noqa: B023  asked at once
+                value >= t
                 and numbers.at(step) == number  # noqa: B023
                 and labelled.at(step) <= share * other.at(step)  # noqa: B023
             )

@@ -128,7 +128,7 @@ class ComparedWithItself(Rule):
     severity = Severity.CRITICAL
     page = "signal"
     signals = (EMBEDDING_DISTANCE,)
-    source = "derived: two float32 computations of one thing differ by (2^-24)^2 = 4e-15 of its energy for each operation"
+    source = "derived: float32 computations of one thing differ by some (2^-24)^2 = 4e-15 of its energy"
     fix = "Compare two different views or models: a copy (copy.deepcopy) as teacher, and an augmentation drawn twice."
     faulty = "teacher = student"
     healthy = "teacher = copy.deepcopy(student)"
