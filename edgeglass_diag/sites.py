@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from edgeglass_diag.compared import Compared
 from edgeglass_diag.site_coverage import Coverage as Coverage
 
 
@@ -200,23 +201,25 @@ class LossSite(Site):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingSite(Site):
-    """One operand of a product of two sets of embeddings: the output of a module, cut to its first dimensions.
+    """One of two sets of embeddings that a loss compares: the output of a module, cut to its first dimensions.
 
     Attributes:
         module: path of the module that it comes from.
-        width: dimensions that take part in the product.
+        width: dimensions that take part.
         side: what it is made of, as far as names tell.
+        compared: how.
     """
 
     kind = Kind.EMBEDDING
     module: str = ""
     width: int = 0
     side: Side = Side.UNKNOWN
+    compared: Compared = Compared.LOGITS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairSite(Site):
-    """A product of two sets of embeddings.
+    """Two sets of embeddings that a loss compares.
 
     Attributes:
         left: path of the embedding site of its rows.
@@ -293,7 +296,7 @@ SITE_TYPES: Mapping[Kind, type[Site]] = {
 }  # fmt: skip
 """The type of the sites of each kind."""
 
-_ENUMS = {"side": Side, "function": LossFunction, "place": DropoutPlace, "task": Task}
+_ENUMS = {"compared": Compared, "side": Side, "function": LossFunction, "place": DropoutPlace, "task": Task}
 
 
 def restored(kind: Kind, facts: Mapping[str, Any], **common: Any) -> Site:
@@ -314,10 +317,7 @@ def restored(kind: Kind, facts: Mapping[str, Any], **common: Any) -> Site:
         True
     """
     typed: dict[str, Any] = {
-        name: _ENUMS[name](value) if name in _ENUMS else _tuple(value) for name, value in facts.items()
+        name: _ENUMS[name](value) if name in _ENUMS else tuple(value) if isinstance(value, list) else value
+        for name, value in facts.items()
     }
     return SITE_TYPES[kind](**typed, **common)
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

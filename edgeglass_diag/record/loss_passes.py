@@ -13,11 +13,11 @@ from torch.nn import Parameter
 
 from edgeglass_diag.measures.gradients import sample
 from edgeglass_diag.record.facts import Facts
+from edgeglass_diag.record.nested import tensors_in
 from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer, OptimizerStep
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.scaling import LossScaleObserver
 from edgeglass_diag.record.shards import is_foreign, local_part
-from edgeglass_diag.record.tensor_sources import tensors_in
 from edgeglass_diag.signals import Signal
 from edgeglass_diag.signals.losses import LOSS_PASSES, LOSS_TOTAL
 from edgeglass_diag.sites import Coverage, Kind, LossSite

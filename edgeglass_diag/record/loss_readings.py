@@ -130,6 +130,16 @@ class LossReadings:
             diagonal = (indices == torch.arange(len(indices), device=indices.device)).double().mean()
             self._recording.buffer.add(path, LOSS_LABELS_DIAGONAL, diagonal)
 
+    def pairing(self, logits: Tensor, rows: Tensor, labels: Tensor) -> None:
+        """Write whether another pairing of the batch is more alike than the labelled one.
+
+        Args:
+            logits: as the loss function takes them.
+            rows: (N, C), the same laid out as rows of candidates.
+            labels: (N,) right answers, negative where a row does not count.
+        """
+        self._embeddings.labelled(logits, rows, labels)
+
     def level(
         self,
         path: str,

@@ -115,6 +115,7 @@ class LossObserver(Observer):
             add(LOSS_TARGET_ENTROPY, 0.0 if indices is not None else _entropy(target.detach()))
             if indices is not None:
                 self._readings.answers(path, rows, indices, counted)
+                self._readings.pairing(logits, rows, torch.where(counted, indices, -1))
             chance = self._readings.level(path, rows, target, counted, uniform, weight=weight, smoothing=smoothing)
             count = _count(weight, indices, counted, reduction)
             level = ChanceLevel(chance * count.reshape(result.shape), chance)

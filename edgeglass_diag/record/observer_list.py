@@ -15,8 +15,11 @@ from edgeglass_diag.record.backward_passes import BackwardPassObserver
 from edgeglass_diag.record.backward_patch import BackwardState
 from edgeglass_diag.record.batches import BatchObserver
 from edgeglass_diag.record.clipping import ClippingObserver
+from edgeglass_diag.record.comparison_readings import ComparisonReadings
+from edgeglass_diag.record.comparisons import ComparisonObserver
 from edgeglass_diag.record.coverage import CoverageObserver
 from edgeglass_diag.record.dropout import DropoutObserver
+from edgeglass_diag.record.embedding_sides import EmbeddingSides
 from edgeglass_diag.record.embeddings import EmbeddingObserver
 from edgeglass_diag.record.frozen_weight_updates import FrozenWeightObserver
 from edgeglass_diag.record.loss_origins import LossOriginObserver
@@ -77,7 +80,8 @@ def make_observers(
     """
     scale, provenance = LossScaleObserver(recording, skipped), ProvenanceObserver(recording)
     modules, batches = ModuleSiteObserver(recording), BatchObserver(recording)
-    embeddings = EmbeddingObserver(recording, modules)
+    sides = EmbeddingSides(recording, modules)
+    embeddings = EmbeddingObserver(recording, sides)
     passes = LossPasses(recording, scale)
     readings = LossReadings(recording, embeddings, passes, scale, backward)
     inputs = AttentionInputObserver(recording) if with_inputs else None
@@ -92,6 +96,7 @@ def make_observers(
         PlainLossObserver(recording, readings),
         SigmoidLossObserver(recording, readings),
         embeddings,
+        ComparisonObserver(recording, ComparisonReadings(recording, embeddings, sides)),
         *_attention_observers(recording, modules, inputs, attention_logits),
         DropoutObserver(recording),
         ActivationObserver(recording, embeddings),
