@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from edgeglass_diag.compared import Compared
+
 
 class Kind(StrEnum):
     """Kinds of sites."""
@@ -42,6 +44,7 @@ class Coverage(StrEnum):
     NESTED_TENSOR = "nested_tensor"
     FOREIGN_TENSOR = "foreign_tensor"
     NOT_CONTRASTIVE = "not_contrastive"
+    UNKNOWN_LOSS = "unknown_loss"
     TOO_MANY_FORWARDS = "too_many_forwards"
     TOO_DEEP = "too_deep"
     OTHER_THREAD_TRAINS = "other_thread_trains"
@@ -89,6 +92,8 @@ class LossFunction(StrEnum):
     SMOOTH_L1_LOSS = "smooth_l1_loss"
     HUBER_LOSS = "huber_loss"
     LOGSUMEXP = "logsumexp"
+    LOG_SOFTMAX = "log_softmax"
+    EXP = "exp"
     LOGSIGMOID = "logsigmoid"
     BINARY_CROSS_ENTROPY = "binary_cross_entropy"
     UNKNOWN = "unknown"
@@ -205,23 +210,25 @@ class LossSite(Site):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingSite(Site):
-    """One operand of a product of two sets of embeddings: the output of a module, cut to its first dimensions.
+    """One of two sets of embeddings that a loss compares: the output of a module, cut to its first dimensions.
 
     Attributes:
         module: path of the module that it comes from.
-        width: dimensions that take part in the product.
+        width: dimensions that take part.
         side: what it is made of, as far as names tell.
+        compared: how.
     """
 
     kind = Kind.EMBEDDING
     module: str = ""
     width: int = 0
     side: Side = Side.UNKNOWN
+    compared: Compared = Compared.LOGITS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairSite(Site):
-    """A product of two sets of embeddings.
+    """Two sets of embeddings that a loss compares.
 
     Attributes:
         left: path of the embedding site of its rows.
@@ -298,7 +305,7 @@ SITE_TYPES: Mapping[Kind, type[Site]] = {
 }  # fmt: skip
 """The type of the sites of each kind."""
 
-_ENUMS = {"side": Side, "function": LossFunction, "place": DropoutPlace, "task": Task}
+_ENUMS = {"compared": Compared, "side": Side, "function": LossFunction, "place": DropoutPlace, "task": Task}
 
 
 def restored(kind: Kind, facts: Mapping[str, Any], **common: Any) -> Site:
@@ -319,10 +326,7 @@ def restored(kind: Kind, facts: Mapping[str, Any], **common: Any) -> Site:
         True
     """
     typed: dict[str, Any] = {
-        name: _ENUMS[name](value) if name in _ENUMS else _tuple(value) for name, value in facts.items()
+        name: _ENUMS[name](value) if name in _ENUMS else tuple(value) if isinstance(value, list) else value
+        for name, value in facts.items()
     }
     return SITE_TYPES[kind](**typed, **common)
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

@@ -16,7 +16,7 @@ from edgeglass_diag.initcheck.prediction import Side, entropy, logit_std
 from edgeglass_diag.record import Recorder
 from edgeglass_diag.record.attention_inputs import Operand, Operands
 from edgeglass_diag.record.buffer import PendingWindow
-from edgeglass_diag.record.tensor_sources import tensors_in
+from edgeglass_diag.record.nested import tensors_in
 from edgeglass_diag.records import ParameterOrigin, UsageError, Window
 from edgeglass_diag.signals import Signal
 from edgeglass_diag.signals.activations import ACTIVATION_RMS, ACTIVATION_SAMPLE_SIGNAL

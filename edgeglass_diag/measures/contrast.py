@@ -70,19 +70,28 @@ def accuracy(logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
 
 
 def logit_scale(logits: Tensor, cosines: Tensor) -> Tensor:
-    """Factor s of logits = s x cosines + bias, of either orientation: the ratio of their standard deviations.
+    """Factor s of logits = s x cosines + bias, of either orientation: the slope of the regression on the cosines.
 
-    Where the cosines hardly vary (collapsed embeddings) it is the ratio of their root mean squares, as without a bias.
+    Rounding of the logits, as in bfloat16, leaves a slope where it is but enlarges their spread. Where the intercept is
+    within three standard errors of 0 it is the ratio of the root mean squares, which is exact without a bias however
+    little the cosines vary.
 
     Args:
         logits: (B, N) or (N, B).
         cosines: (B, N).
     """
-    spread = cosines.var(correction=0)
-    energy = cosines.square().mean()
-    slope = (logits.var(correction=0) / spread).sqrt()
-    ratio = (logits.square().mean() / energy).sqrt()
-    return torch.where(spread > 1e-6 * energy, slope, ratio)
+    means = logits.mean(), cosines.mean()
+    across, along = cosines - means[1], logits - means[0]
+    spread = across.square().mean()
+    orientations = [along] if along.shape == across.shape else [along.mT]
+    if along.shape[0] == along.shape[1]:
+        orientations = [along, along.mT]
+    slope = torch.stack([(one * across).mean() for one in orientations]).abs().amax() / spread
+    residual = (along.square().mean() - slope.square() * spread).clamp_min(0)
+    error = (residual / (spread * logits.numel())).sqrt()
+    ratio = (logits.square().mean() / cosines.square().mean()).sqrt()
+    has_bias = (means[0].abs() - slope * means[1].abs()).abs() > 3 * error * means[1].abs() + 1e-5 * means[0].abs()
+    return torch.where(has_bias & (spread > 0), slope, ratio)
 
 
 def cosines(left: Tensor, right: Tensor) -> Tensor:

@@ -27,6 +27,25 @@ def between_sample_variance_ratio(values: Tensor, *, dim: int = 0) -> Tensor:
     return torch.where(energy == 0, torch.zeros_like(energy), spread / energy)
 
 
+def spread(values: Tensor) -> Tensor:
+    """Root mean square distance of the rows of (B, D) from their mean, in the unit of the values."""
+    return _full(values).var(dim=0, correction=0).sum().sqrt()
+
+
+def distance_ratio(left: Tensor, right: Tensor) -> Tensor:
+    """Mean squared distance of partners over that of strangers, E|a_i - b_i|^2 / E|a_i - b_j|^2: in [0, 2).
+
+    1 where partners are as far apart as strangers; NaN where all rows are one point.
+
+    Args:
+        left: (B, D).
+        right: (B, D), row i the partner of row i.
+    """
+    left, right = _full(left), _full(right)
+    strangers = spread(left).square() + spread(right).square() + (left.mean(0) - right.mean(0)).square().sum()
+    return (left - right).square().sum(-1).mean() / strangers
+
+
 def effective_rank(values: Tensor) -> Tensor:
     """exp of the entropy of the singular values divided by their sum, in [1, min(N, D)]; 1 for an all-zero matrix.
 

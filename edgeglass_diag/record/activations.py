@@ -12,10 +12,10 @@ from torch import Tensor
 from edgeglass_diag.measures.activations import ActivationSample, activation_statistics, sample_activation
 from edgeglass_diag.record.embeddings import EmbeddingObserver
 from edgeglass_diag.record.module_stack import Frame
+from edgeglass_diag.record.nested import tensors_in
 from edgeglass_diag.record.observer import ModuleCall, Observer
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.shards import is_measurable
-from edgeglass_diag.record.tensor_sources import tensors_in
 from edgeglass_diag.signals import family
 from edgeglass_diag.signals.activations import PRECISION_FLOAT16
 from edgeglass_diag.sites import Kind

@@ -22,9 +22,9 @@ from edgeglass_diag.record.attention_layout import AttentionLayout, four_dims, f
 from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.masking import MaskObserver
 from edgeglass_diag.record.module_sites import ModuleSiteObserver
+from edgeglass_diag.record.nested import tensors_in
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.record.tensor_sources import tensors_in
 from edgeglass_diag.record.torch_functions import CARRYING, PRODUCTS, SCALING, SOFTMAX, bind
 from edgeglass_diag.record.unobserved_attention import unobserved_attention
 from edgeglass_diag.signals import family

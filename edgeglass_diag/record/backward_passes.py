@@ -15,10 +15,10 @@ from torch.nn import Parameter
 from edgeglass_diag.measures.gradients import same_signs, sample
 from edgeglass_diag.record.batches import BatchObserver
 from edgeglass_diag.record.facts import Facts
+from edgeglass_diag.record.nested import tensors_in
 from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer, OptimizerStep
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.shards import local_part
-from edgeglass_diag.record.tensor_sources import tensors_in
 from edgeglass_diag.signals.parameters import (
     GRADIENT_CLEARED,
     GRADIENT_DROPPED,

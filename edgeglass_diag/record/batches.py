@@ -9,6 +9,7 @@ from edgeglass_diag import site_paths
 from edgeglass_diag.measures.activations import subset
 from edgeglass_diag.measures.batches import cut_texts, fingerprint, padding, repeated, row_fingerprints
 from edgeglass_diag.record.module_tree import own_parameters
+from edgeglass_diag.record.nested import named_tensors
 from edgeglass_diag.record.observer import ModuleCall, Observer
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.shards import is_foreign, is_measurable
@@ -27,13 +28,16 @@ from edgeglass_diag.signals.batches import (
 )
 from edgeglass_diag.sites import BatchSite, Coverage, Kind
 
+_MOST_INPUTS = 64
+"""Tensors that a model is called with that are looked at."""
+
 
 class BatchObserver(Observer):
     """Writes ``data/*`` for each tensor that a model is called with in training.
 
-    The site of an argument without a name is ``input0`` and so on. A model may normalise its pixels itself, so that
-    what it is called with does not tell what its first layer is given: ``data/layer_absmax`` is the largest magnitude
-    of images (1 or 3 channels) that a layer is given.
+    The site of an argument without a name is ``input0`` and so on, that of a tensor in a container ``batch.pixels``. A
+    model may normalise its pixels itself, so that what it is called with does not tell what its first layer is given:
+    ``data/layer_absmax`` is the largest magnitude of images (1 or 3 channels) that a layer is given.
 
     Args:
         recording: state of the watch.
@@ -51,13 +55,12 @@ class BatchObserver(Observer):
     def module_ends(self, call: ModuleCall) -> None:
         """Measure the inputs of a model, and the image that a layer is given."""
         if call.is_outermost and call.frame.is_model:
-            positional = ((f"input{place}", value) for place, value in enumerate(call.arguments))
-            for name, value in (*positional, *call.keywords.items()):
-                if isinstance(value, Tensor) and is_foreign(value):
+            for name, value in _given(call):
+                if is_foreign(value):
                     path = site_paths.child(call.frame.path, name)
                     site = BatchSite(path=path, module=call.frame.path, argument=name)
                     self._recording.sites.cannot_observe(site, Coverage.FOREIGN_TENSOR)
-                elif isinstance(value, Tensor) and _is_batch(value):
+                elif _is_batch(value):
                     self._measure(call.frame.path, name, value)
         self._measure_image(call)
 
@@ -104,6 +107,13 @@ class BatchObserver(Observer):
             with self._recording.measuring(path, Kind.BATCH):
                 low, high = torch.aminmax(image.detach())
                 self._recording.buffer.add(path, DATA_LAYER_ABSMAX, torch.maximum(-low, high))
+
+
+def _given(call: ModuleCall) -> list[tuple[str, Tensor]]:
+    """Return what a model is called with by name, also what is nested in dicts, lists and dataclasses."""
+    positional = ((f"input{place}", value) for place, value in enumerate(call.arguments))
+    arguments = (*positional, *call.keywords.items())
+    return [tensor for name, value in arguments for tensor in named_tensors(value, name)][:_MOST_INPUTS]
 
 
 def _is_batch(value: Tensor) -> bool:

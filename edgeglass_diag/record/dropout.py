@@ -17,10 +17,10 @@ from edgeglass_diag.measures.batches import row_fingerprints
 from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.module_stack import Frame
 from edgeglass_diag.record.module_tree import has_parameters, modules, own_modules, own_parameters, parameters
+from edgeglass_diag.record.nested import tensors_in
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.shards import is_foreign, is_measurable, local_part
-from edgeglass_diag.record.tensor_sources import tensors_in
 from edgeglass_diag.record.torch_functions import DROPOUTS, OFF_BY_DEFAULT, bind
 from edgeglass_diag.signals.activations import DROPOUT_P, NOISE_UNREPEATED, NOISE_WEIGHTS
 from edgeglass_diag.sites import DropoutPlace, DropoutSite, Kind

@@ -1,43 +1,28 @@
-"""Observes the embeddings: the two operands of the matrix product whose result reaches a loss."""
+"""Observes the embeddings behind the logits of a loss: the two operands of the matrix product that they are."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter, functional
-from torch.nn.functional import normalize
 
 from edgeglass_diag import site_paths
+from edgeglass_diag.compared import Compared
 from edgeglass_diag.measures.contrast import cosines, logit_scale
-from edgeglass_diag.measures.geometry import (
-    alignment,
-    between_sample_variance_ratio,
-    gram,
-    mean_cosine,
-    modality_gap,
-    rank_of_gram,
-)
+from edgeglass_diag.measures.geometry import alignment, modality_gap
 from edgeglass_diag.record import buffer
-from edgeglass_diag.record.module_sites import ModuleSiteObserver
+from edgeglass_diag.record.comparison import Comparison
+from edgeglass_diag.record.embedding_sides import EmbeddingSides
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
+from edgeglass_diag.record.pairing_readings import PairingReadings
 from edgeglass_diag.record.recording import Recording
+from edgeglass_diag.record.side_readings import SideReadings
 from edgeglass_diag.record.tensor_sources import Product
 from edgeglass_diag.record.torch_functions import MATMULS, bind
-from edgeglass_diag.signals.embeddings import (
-    EMBEDDING_ALIGNMENT,
-    EMBEDDING_COLUMN_ERROR,
-    EMBEDDING_EFFECTIVE_RANK,
-    EMBEDDING_GAP,
-    EMBEDDING_MEAN_COSINE,
-    EMBEDDING_NORM,
-    EMBEDDING_NORM_SPREAD,
-    EMBEDDING_SAMPLE_SIGNAL,
-    EMBEDDING_SCALE,
-)
+from edgeglass_diag.signals.embeddings import EMBEDDING_ALIGNMENT, EMBEDDING_GAP, EMBEDDING_SCALE
 from edgeglass_diag.sites import EmbeddingSite, PairSite, Side
 
 PAIRS = 256
@@ -45,21 +30,26 @@ PAIRS = 256
 
 
 class EmbeddingObserver(Observer):
-    """Follows products of two sets of row vectors, and writes ``embedding/*`` when a loss takes them.
+    """Follows products of two sets of row vectors, and writes ``embedding/*`` when a loss takes them as logits.
 
     Args:
         recording: state of the watch.
-        modules: knows which modules feed which.
+        sides: names them.
 
     Attributes:
         pairs: embeddings of the widest product of this window whose rows are pairs, (2, pairs, dims): image first.
         rows: samples of the last contrastive loss, in this window or before; 0 before the first.
+        measured: paths of the sides that were measured in this window.
+        pairings: writes how alike pairs are.
     """
 
-    def __init__(self, recording: Recording, modules: ModuleSiteObserver) -> None:
-        self._recording, self._modules = recording, modules
+    def __init__(self, recording: Recording, sides: EmbeddingSides) -> None:
+        self._recording, self._sides = recording, sides
+        self._readings = SideReadings(recording)
         self.pairs: Tensor | None = None
         self.rows = 0
+        self.measured: set[str] = set()
+        self.pairings = PairingReadings(recording)
         self._products: dict[int, Product] = {}
         self._pairs: set[tuple[str, str]] = set()
 
@@ -73,6 +63,7 @@ class EmbeddingObserver(Observer):
         """Release the embeddings of the window."""
         self._products.clear()
         self._pairs.clear()
+        self.measured.clear()
         self.pairs = None
 
     def reached(self, logits: Tensor) -> None:
@@ -82,6 +73,32 @@ class EmbeddingObserver(Observer):
             self._products[product.key] = product
             self.rows = len(product.left)
             self._measure(product, first=len(self._products) == 1)
+
+    def labelled(self, logits: Tensor, rows: Tensor, labels: Tensor) -> None:
+        """Tell how alike the labelled pairs are behind logits that a loss takes, where one comparison made them.
+
+        Args:
+            logits: as the loss takes them.
+            rows: (N, C), the same as rows of candidates.
+            labels: (N,) the right columns.
+        """
+        comparisons = self._recording.sources.comparisons(logits)
+        if len(comparisons) == 1:
+            sides = self._sides.of(comparisons[0])
+            pair = site_paths.pair(sides[0].path, sides[1].path)
+            self.pairings.labelled(pair, comparisons[0], rows, labels)
+
+    def is_measured(self, comparison: Comparison) -> bool:
+        """Return whether a comparison is a product whose logits a loss has taken in this window."""
+        return id(comparison.left) in self._products
+
+    def keep(self, sides: tuple[EmbeddingSite, EmbeddingSite], left: Tensor, right: Tensor) -> None:
+        """Keep pairs for pictures of them, if they are the widest of the window: row i of both sides."""
+        swapped = sides[0].side is Side.TEXT or sides[1].side is Side.IMAGE
+        image, text = (right, left) if swapped else (left, right)
+        wider = self.pairs is None or self.pairs.shape[2] < image.shape[1]
+        if wider and buffer.has_values(image):
+            self.pairs = torch.stack([image[:PAIRS].float(), text[:PAIRS].float()])
 
     def _matmul(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = bind(func, args, kwargs)
@@ -97,24 +114,28 @@ class EmbeddingObserver(Observer):
     def _einsum(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         if len(args) == 3 and isinstance(args[1], Tensor) and isinstance(args[2], Tensor):
             inputs = str(args[0]).replace(" ", "").split("->")[0].split(",")
-            if len(inputs) == 2 and len(inputs[0]) == len(inputs[1]) == 2 and inputs[0][1] == inputs[1][1]:
-                self._note(args[1], args[2], result)
+            if len(inputs) == 2 and len(inputs[0]) == len(inputs[1]) == 2 and inputs[0] != inputs[1]:
+                if inputs[0][1] == inputs[1][1]:
+                    self._note(args[1], args[2], result)
+                elif inputs[0][1] == inputs[1][0]:
+                    self._note(args[1], args[2].mT, result)
 
     def _note(self, left: Tensor, right: Tensor, result: Any) -> None:
         if left.dim() != 2 or len(left) < 2 or not isinstance(result, Tensor):
             return
-        base = right._base if right._base is not None else right
-        if any(isinstance(operand, Parameter) for operand in (left, right, base)):
-            return
         known = self._recording.sources
-        sources = known.sources([left]), known.sources([right, base])
-        if any(sources):  # what a gather of other ranks returned has none
-            known.set_product(result, Product(left.detach(), right.detach(), *sources, result.detach()))
+        bases = [operand if operand._base is None else operand._base for operand in (left, right)]
+        if any(isinstance(operand, Parameter) for operand in (left, right, *bases)):
+            return
+        sources = known.sources([left, bases[0]]), known.sources([right, bases[1]])
+        if any(sources):  # what a gather without gradient of other ranks returned has none
+            product = Product(left.detach(), right.detach(), *sources, result.detach())
+            known.set_product(result, product, _compared(product))
 
     def _measure(self, product: Product, *, first: bool) -> None:
         recording = self._recording
         left, right = product.left.float(), product.right.float()
-        sides = self._sides(product)
+        sides = self._sides.of(_compared(product))
         names = (sides[0].path, sides[1].path)
         if names[::-1] in self._pairs:
             return  # the other direction of a pair that is measured already
@@ -122,65 +143,27 @@ class EmbeddingObserver(Observer):
         pair = site_paths.pair(*names)
         for site, values in zip(sides, (left, right), strict=True):
             recording.sites.register_site(site)
-            self._measure_side(site.path, values)
+            self.measured.add(site.path)
+            self._readings.of_logits(site.path, values)
             if first:
-                recording.buffer.defer(site.path, EMBEDDING_EFFECTIVE_RANK, gram(values), rank_of_gram)
+                self._readings.rank(site.path, values)
         recording.sites.register_site(PairSite(path=pair, parents=names, left=names[0], right=names[1]))
         recording.buffer.add(pair, EMBEDDING_SCALE, logit_scale(product.logits.float(), cosines(left, right)))
         recording.buffer.add(pair, EMBEDDING_GAP, modality_gap(left, right))
         if left.shape == right.shape:
             recording.buffer.add(pair, EMBEDDING_ALIGNMENT, alignment(left, right))
-            swapped = sides[0].side is Side.TEXT or sides[1].side is Side.IMAGE
-            self._keep(*((right, left) if swapped else (left, right)))
-
-    def _measure_side(self, path: str, values: Tensor) -> None:
-        add = partial(self._recording.buffer.add, path)
-        lengths = values.norm(dim=-1)
-        add(EMBEDDING_NORM, lengths.mean())
-        add(EMBEDDING_NORM_SPREAD, lengths.std(correction=0) / lengths.mean())
-        add(EMBEDDING_COLUMN_ERROR, (values.norm(dim=0) - 1).abs().amax())
-        add(EMBEDDING_SAMPLE_SIGNAL, between_sample_variance_ratio(normalize(values, dim=-1)))
-        add(EMBEDDING_MEAN_COSINE, mean_cosine(values))
-
-    def _keep(self, image: Tensor, text: Tensor) -> None:
-        wider = self.pairs is None or self.pairs.shape[2] < image.shape[1]
-        if wider and buffer.has_values(image):
-            self.pairs = torch.stack([image[:PAIRS].float(), text[:PAIRS].float()])
-
-    def _sides(self, product: Product) -> tuple[EmbeddingSite, EmbeddingSite]:
-        left, right = self._ancestors(product.left_sources), self._ancestors(product.right_sources)
-        width = product.left.shape[1]
-        made = []
-        for own, other, fallback, sources in (
-            (left, right, "left", product.left_sources),
-            (right, left, "right", product.right_sources),
-        ):
-            shared = {site_paths.first_call(site) for site in other}
-            module = next((site for site in own if site_paths.first_call(site) not in shared), fallback)
-            path, side = site_paths.embedding(module, width), self._side(module, sources)
-            made.append(EmbeddingSite(path=path, parents=(module,), module=module, width=width, side=side))
-        return made[0], made[1]
-
-    def _side(self, module: str, sources: tuple[str, ...]) -> Side:
-        """Return which side it is by the names on the way or by what is at its beginning."""
-        path = [module.lower(), *(site.lower() for site in sources)]
-        for side, words in ((Side.IMAGE, _IMAGE_WORDS), (Side.TEXT, _TEXT_WORDS)):
-            if any(word in part for part in path for word in words):
-                return side
-        kinds = {self._recording.sites.class_name(site) for site in self._ancestors(sources)}
-        if "Embedding" in kinds:
-            return Side.TEXT
-        return Side.IMAGE if "Conv2d" in kinds else Side.UNKNOWN
-
-    def _ancestors(self, sources: tuple[str, ...]) -> list[str]:
-        """Sites behind a tensor, nearest first."""
-        found: dict[str, None] = {}
-        level = list(reversed(sources))
-        while level:
-            found |= dict.fromkeys(level)
-            level = [p for site in level for p in reversed(self._modules.parents.get(site, ())) if p not in found]
-        return list(found)
+            self.keep(sides, left, right)
 
 
-_IMAGE_WORDS = ("image", "visual", "vision", "img", "pixel", "picture")
-_TEXT_WORDS = ("text", "txt", "caption", "language", "token", "word", "sentence")
+def _compared(product: Product) -> Comparison:
+    """Return a product as a comparison; one of two transposed matrices correlates their columns over the batch."""
+    left, right = product.left, product.right
+    sources = (product.left_sources, product.right_sources)
+    if _is_transposed(left) and _is_transposed(right) and left.shape[1] == right.shape[1]:
+        return Comparison(Compared.FEATURES, left.mT, right.mT, sources, is_paired=True, together=True)
+    return Comparison(Compared.LOGITS, left, right, sources)
+
+
+def _is_transposed(values: Tensor) -> bool:
+    """Return whether rows of (N, D) lie across memory, as those of ``features.T`` do."""
+    return values.shape[0] > 1 and values.stride(0) == 1 and values.stride(1) > 1

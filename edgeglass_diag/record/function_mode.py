@@ -15,10 +15,10 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack,
 
 from edgeglass_diag.record.boundary import entry, question
 from edgeglass_diag.record.call_site import caller
+from edgeglass_diag.record.nested import has_foreign
 from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer
 from edgeglass_diag.record.profiler_ranges import RECORDER, span
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.record.tensor_sources import has_foreign
 from edgeglass_diag.sites import Coverage, RecorderSite
 
 _Handlers = tuple[tuple[str, FunctionHandler], ...]

@@ -13,14 +13,14 @@ from torch.nn import Parameter
 
 from edgeglass_diag.measures.gradients import sample
 from edgeglass_diag.record.facts import Facts
+from edgeglass_diag.record.nested import tensors_in
 from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer, OptimizerStep
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.scaling import LossScaleObserver
 from edgeglass_diag.record.shards import is_foreign, local_part
-from edgeglass_diag.record.tensor_sources import tensors_in
 from edgeglass_diag.signals import Signal
 from edgeglass_diag.signals.losses import LOSS_PASSES, LOSS_TOTAL
-from edgeglass_diag.sites import Kind
+from edgeglass_diag.sites import Coverage, Kind, LossSite
 
 _PARAMETERS = 4
 """How many parameters are looked at, evenly chosen: whoever tries other weights moves all of them."""
@@ -61,6 +61,9 @@ class LossPasses(Observer):
     Args:
         recording: state of the watch.
         scale: takes the factor of mixed precision off a number.
+
+    Attributes:
+        knows_loss: whether a loss function is known that something of this window's numbers comes of.
     """
 
     def __init__(self, recording: Recording, scale: LossScaleObserver) -> None:
@@ -70,6 +73,7 @@ class LossPasses(Observer):
         self._weights: list[Tensor] = []
         self._made_of_gradients: Facts[Tensor, bool] = Facts()
         self._rows: set[tuple[int, int]] = set()
+        self.knows_loss = False
 
     @property
     def functions(self) -> Mapping[Function, FunctionHandler]:
@@ -112,13 +116,16 @@ class LossPasses(Observer):
             for path, signal, value in one.numbers:
                 add(path, signal, torch.where(one.here.to(value.device, non_blocking=True), value, 0.0) * share)
             add("", LOSS_PASSES, one.here.double() * share)
+        if known and not self.knows_loss:
+            site = LossSite(path="loss")
+            self._recording.sites.cannot_observe(site, Coverage.UNKNOWN_LOSS)
 
     def forget(self) -> None:
         """Forget the passes of the window."""
         self._passes.clear()
         self._rows.clear()
         self._made_of_gradients.clear()
-        self._weights = []
+        self._weights, self.knows_loss = [], False
 
     def _put_together(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         parts = tensors_in(args[:1])

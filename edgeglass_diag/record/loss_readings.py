@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from edgeglass_diag.measures.contrast import accuracy, logit_statistics, some_rows, valid_logits
+from edgeglass_diag.measures.labels import entropy_of_shares, label_shares
 from edgeglass_diag.record.backward_patch import BackwardState
 from edgeglass_diag.record.boundary import entry
 from edgeglass_diag.record.embeddings import EmbeddingObserver
@@ -25,12 +26,27 @@ from edgeglass_diag.signals.losses import (
     LOSS_CHANCE,
     LOSS_EXPLAINED,
     LOSS_LABELS_DIAGONAL,
+    LOSS_LARGEST_ANSWER,
+    LOSS_LARGEST_LABEL,
+    LOSS_LEVEL,
+    LOSS_PART,
     LOSS_ROWS,
     LOSS_WEIGHT,
 )
 from edgeglass_diag.sites import Kind
 
 _SIGNALS = family("loss")
+
+_ROWS = 8
+"""Rows a class from which on frequencies are told: the entropy of C frequencies among n is (C - 1) / (2 n) too low in
+the mean, here 1/16 (Miller 1955, Note on the bias of information estimates)."""
+
+
+def as_rows(logits: Tensor) -> Tensor:
+    """Return (N, C) and (N, C, ...) as rows of C logits each; (C,) as one row."""
+    if logits.dim() > 2:
+        return logits.movedim(1, -1).reshape(-1, logits.shape[1])
+    return logits.reshape(-1, logits.shape[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +89,9 @@ class LossReadings:
         self._recording, self._embeddings, self._passes = recording, embeddings, passes
         self._scale, self._backward = scale, backward
 
-    def logits(self, path: str, logits: Tensor, rows: Tensor, count: Tensor | int) -> Tensor:
+    def logits(
+        self, path: str, logits: Tensor, rows: Tensor, count: Tensor | int, *, with_candidates: bool = True
+    ) -> Tensor:
         """Write what the logits tell, and return the mean over rows of ln(candidates): 0-d.
 
         Args:
@@ -81,14 +99,16 @@ class LossReadings:
             logits: as the loss function takes them.
             rows: (N, C), the same laid out as rows of candidates.
             count: number of rows that count.
+            with_candidates: whether a row chooses among all of its entries that are not masked out.
         """
         add = partial(self._recording.buffer.add, path)
         part = some_rows(rows)
         values = part if part.dtype == torch.float64 else part.float()
         valid = valid_logits(values)
         candidates = valid.sum(-1).double()
-        add(LOSS_ROWS, count)
-        add(LOSS_CANDIDATES, candidates.mean())
+        if with_candidates:
+            add(LOSS_ROWS, count)
+            add(LOSS_CANDIDATES, candidates.mean())
         for name, value in logit_statistics(values, valid)._asdict().items():
             add(_SIGNALS[name], value)
         self._embeddings.reached(logits)
@@ -110,6 +130,68 @@ class LossReadings:
             diagonal = (indices == torch.arange(len(indices), device=indices.device)).double().mean()
             self._recording.buffer.add(path, LOSS_LABELS_DIAGONAL, diagonal)
 
+    def pairing(self, logits: Tensor, rows: Tensor, labels: Tensor) -> None:
+        """Write whether another pairing of the batch is more alike than the labelled one.
+
+        Args:
+            logits: as the loss function takes them.
+            rows: (N, C), the same laid out as rows of candidates.
+            labels: (N,) right answers, negative where a row does not count.
+        """
+        self._embeddings.labelled(logits, rows, labels)
+
+    def level(
+        self,
+        path: str,
+        rows: Tensor,
+        target: Tensor,
+        counted: Tensor,
+        uniform: Tensor,
+        *,
+        weight: Tensor | None,
+        smoothing: float,
+    ) -> Tensor:
+        """Write, and return, what a model that knows but the labels' own frequencies would have for a loss: 0-d.
+
+        Args:
+            path: of the loss.
+            rows: (N, C) logits.
+            target: N class indices, or N distributions over classes laid out as the logits were.
+            counted: (N,) whether a row counts.
+            uniform: mean of ln(candidates), which holds where N is less than ``_ROWS`` x C.
+            weight: (C,) how much a row of each class counts.
+            smoothing: of the labels.
+        """
+        add, (count, classes) = partial(self._recording.buffer.add, path), rows.shape
+        level = uniform
+        if count >= _ROWS * classes and classes > 1:
+            if target.is_floating_point():
+                shares = as_rows(target.detach()).double().mean(0)
+            else:
+                shares = label_shares(target.detach().reshape(-1), counted, classes, weight)
+            level = torch.minimum(uniform, entropy_of_shares(shares, smoothing))
+            answers = label_shares(some_rows(rows).argmax(-1), some_rows(counted.unsqueeze(1)).squeeze(1), classes)
+            add(LOSS_LARGEST_LABEL, shares.amax())
+            add(LOSS_LARGEST_ANSWER, answers.amax())
+        add(LOSS_LEVEL, level)
+        return level
+
+    def two_classes(self, path: str, logits: Tensor, rows: Tensor, targets: Tensor) -> None:
+        """Write what single logits tell: two classes, of which one has the logit 0.
+
+        Args:
+            path: of the loss.
+            logits: as the loss function takes them.
+            rows: (N, 1) logits.
+            targets: (N, 1) shares of the positive class.
+        """
+        add, given, right = partial(self._recording.buffer.add, path), rows > 0, targets > 0.5
+        self.logits(path, logits, torch.cat([torch.zeros_like(rows), rows], 1), len(rows))
+        add(LOSS_ACCURACY, (given == right).double().mean())
+        for signal, classes in ((LOSS_LARGEST_LABEL, right), (LOSS_LARGEST_ANSWER, given)):
+            share = classes.double().mean()
+            add(signal, torch.maximum(share, 1 - share))
+
     def matches(self, path: str, logits: Tensor, positives: Tensor) -> None:
         """Write the same for a square of pairs, of whose rows each that has exactly one match answers.
 
@@ -129,22 +211,31 @@ class LossReadings:
         diagonal = (has_match & (match == own)).sum().double() / has_match.sum()
         self._recording.buffer.add(path, LOSS_LABELS_DIAGONAL, diagonal)
 
-    def follow(self, path: str, result: Tensor, level: Callable[[], ChanceLevel]) -> None:
-        """Read the weight of a loss off the gradient that reaches its result."""
+    def follow(self, path: str, result: Tensor, level: Callable[[], ChanceLevel] | None = None) -> None:
+        """Read the weight of a loss off the gradient that reaches its result.
+
+        Args:
+            path: of the loss.
+            result: of the loss function.
+            level: what it would be where nothing is known; None where no one can say.
+        """
         if result.requires_grad:
+            self._passes.knows_loss = True
             # A copy of a number: `loss /= k` would change it too.
             value = result.detach().clone() if result.numel() == 1 else result.detach()
             result.register_hook(partial(self._weigh, path, value, level))
 
     @entry("losses", always=True)  # a thread of the device, which is not the one that is watched
-    def _weigh(self, path: str, value: Tensor, level: Callable[[], ChanceLevel], gradient: Tensor) -> None:
+    def _weigh(self, path: str, value: Tensor, level: Callable[[], ChanceLevel] | None, gradient: Tensor) -> None:
         if not self._backward.is_running or self.boundary.clock.is_forked or is_foreign(gradient):
             return  # a gradient taken aside by torch.autograd.grad
         with self._recording.measuring(path, Kind.LOSS):
-            weight = self._scale.unscaled(gradient.detach().double())
-            known = level()
-            chance = (weight * known.entry).sum()
-            add = self._passes.add
-            add(path, LOSS_WEIGHT, chance / known.row)
-            add("", LOSS_CHANCE, chance)
-            add("", LOSS_EXPLAINED, (weight * value.double()).sum())
+            weight, add = self._scale.unscaled(gradient.detach().double()), self._passes.add
+            part = (weight * value.double()).sum()
+            add(path, LOSS_PART, part)
+            if level is not None:
+                known = level()
+                chance = (weight * known.entry).sum()
+                add(path, LOSS_WEIGHT, chance / known.row)
+                add("", LOSS_CHANCE, chance)
+                add("", LOSS_EXPLAINED, part)

@@ -17,11 +17,11 @@ from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.function_mode import FunctionMode
 from edgeglass_diag.record.module_stack import Frame
 from edgeglass_diag.record.module_tree import has_parameters, parameters
+from edgeglass_diag.record.nested import has_foreign, tensors_in
 from edgeglass_diag.record.observer import ModuleCall
 from edgeglass_diag.record.profiler_ranges import FORWARD, FORWARD_WITHOUT_GRADIENTS, span
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.recursion import FRAMES_PER_MODULE, MAX_DEPTH, RecursionRoom
-from edgeglass_diag.record.tensor_sources import has_foreign, tensors_in
 from edgeglass_diag.sites import Coverage, Kind, ModuleSite
 
 _FAST_PATHS = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)

@@ -21,12 +21,14 @@ class ModuleSiteObserver(Observer):
 
     Attributes:
         parents: of each call of a module in this window.
+        lookups: shape of what each table of embeddings gave out in this window.
         without_gradients: modules that were called outermost without gradients, as in evaluation: not recorded.
     """
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
         self.parents: dict[str, tuple[str, ...]] = {}
+        self.lookups: dict[str, tuple[int, ...]] = {}
         self.without_gradients: Facts[nn.Module, bool] = Facts()
 
     def module_begins(self, outermost: Frame, arguments: tuple[Any, ...]) -> None:
@@ -41,6 +43,8 @@ class ModuleSiteObserver(Observer):
         inner = sources.sources(call.made)
         parents = tuple(dict.fromkeys((*sources.sources(call.given), *inner)))
         self.parents[path] = parents
+        if isinstance(module, nn.Embedding) and call.made:
+            self.lookups[path] = tuple(call.made[0].shape)
         recording.sites.register_site(ModuleSite(path=path, parents=parents, class_name=type(module).__name__))
         for tensor in call.fresh:
             # The outputs of a whole model keep the sources they have inside, one side apart from the other. A part
@@ -53,3 +57,4 @@ class ModuleSiteObserver(Observer):
     def forget(self) -> None:
         """Release the parents."""
         self.parents.clear()
+        self.lookups.clear()

@@ -15,8 +15,11 @@ from edgeglass_diag.record.backward_passes import BackwardPassObserver
 from edgeglass_diag.record.backward_patch import BackwardState
 from edgeglass_diag.record.batches import BatchObserver
 from edgeglass_diag.record.clipping import ClippingObserver
+from edgeglass_diag.record.comparison_readings import ComparisonReadings
+from edgeglass_diag.record.comparisons import ComparisonObserver
 from edgeglass_diag.record.coverage import CoverageObserver
 from edgeglass_diag.record.dropout import DropoutObserver
+from edgeglass_diag.record.embedding_sides import EmbeddingSides
 from edgeglass_diag.record.embeddings import EmbeddingObserver
 from edgeglass_diag.record.frozen_weight_updates import FrozenWeightObserver
 from edgeglass_diag.record.loss_origins import LossOriginObserver
@@ -27,12 +30,14 @@ from edgeglass_diag.record.masking import MaskObserver
 from edgeglass_diag.record.module_sites import ModuleSiteObserver
 from edgeglass_diag.record.observer import Observer
 from edgeglass_diag.record.parameters import ParameterObserver
+from edgeglass_diag.record.plain_losses import PlainLossObserver
 from edgeglass_diag.record.provenance import ProvenanceObserver
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.reshape_check import ReshapeObserver
 from edgeglass_diag.record.scaling import LossScaleObserver
 from edgeglass_diag.record.sigmoid_losses import SigmoidLossObserver
 from edgeglass_diag.record.snapshots import PendingEmbeddings, SnapshotObserver
+from edgeglass_diag.record.written_losses import WrittenLossObserver
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,8 @@ def make_observers(
     """
     scale, provenance = LossScaleObserver(recording, skipped), ProvenanceObserver(recording)
     modules, batches = ModuleSiteObserver(recording), BatchObserver(recording)
-    embeddings = EmbeddingObserver(recording, modules)
+    sides = EmbeddingSides(recording, modules)
+    embeddings = EmbeddingObserver(recording, sides)
     passes = LossPasses(recording, scale)
     readings = LossReadings(recording, embeddings, passes, scale, backward)
     inputs = AttentionInputObserver(recording) if with_inputs else None
@@ -86,8 +92,11 @@ def make_observers(
         modules,
         passes,
         LossObserver(recording, readings),
+        WrittenLossObserver(recording, readings),
+        PlainLossObserver(recording, readings),
         SigmoidLossObserver(recording, readings),
         embeddings,
+        ComparisonObserver(recording, ComparisonReadings(recording, embeddings, sides)),
         *_attention_observers(recording, modules, inputs, attention_logits),
         DropoutObserver(recording),
         ActivationObserver(recording, embeddings),

@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from edgeglass_diag.measures.reshapes import scrambles
 from edgeglass_diag.record.facts import Facts
+from edgeglass_diag.record.nested import tensors_in
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.record.tensor_sources import tensors_in
 from edgeglass_diag.record.torch_functions import CARRYING, PRODUCTS, RESHAPES, SCALING, SOFTMAX
 from edgeglass_diag.sites import ReshapeSite
 

@@ -10,12 +10,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from edgeglass_diag.measures.labels import binary_entropy
 from edgeglass_diag.record.loss_readings import ChanceLevel, LossReadings
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.tensor_sources import Product
 from edgeglass_diag.record.torch_functions import bind
-from edgeglass_diag.signals.losses import LOSS_LABELS_NEGATIVE, LOSS_LABELS_ZERO, LOSS_TARGET_ENTROPY, LOSS_VALUE
+from edgeglass_diag.signals.losses import (
+    LOSS_LABELS_NEGATIVE,
+    LOSS_LABELS_ZERO,
+    LOSS_LEVEL,
+    LOSS_TARGET_ENTROPY,
+    LOSS_VALUE,
+)
 from edgeglass_diag.sites import Coverage, Kind, LossFunction, LossSite, Task
 
 
@@ -77,33 +84,35 @@ class SigmoidLossObserver(Observer):
     def _level(self, candidates: int) -> ChanceLevel:
         """Return the level by the share of positives in the window, whether they came in chunks or not."""
         share = torch.stack([positives for positives, _ in self._pairs]).sum() / sum(count for _, count in self._pairs)
-        entropy = _binary_entropy(share)
+        entropy = binary_entropy(share)
         return ChanceLevel(-entropy, entropy * candidates)
 
     def _binary(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         recording, given = self._recording, bind(func, args, kwargs)
         logits, target, reduction = given["input"], given["target"], str(given.get("reduction", "mean"))
+        positive = given.get("pos_weight")
         path = recording.stack.loss_path(LossFunction.BINARY_CROSS_ENTROPY)
         task = Task.CLASSIFICATION if recording.sources.product(logits) is None else Task.CONTRASTIVE
         site = LossSite(path=path, function=LossFunction.BINARY_CROSS_ENTROPY, reduction=reduction, task=task)
-        if logits.dim() != 2 or given.get("pos_weight") is not None or given.get("weight") is not None:
+        single = positive is None or positive.numel() == 1
+        if logits.dim() not in (1, 2) or not single or given.get("weight") is not None:
             detail = "binary cross-entropy of other than 2-D logits, or weighted"
             recording.sites.cannot_observe(site, Coverage.NOT_CONTRASTIVE, detail)
             return
         with recording.measuring(path, Kind.LOSS):
-            count = logits.numel() if reduction == "sum" else 1
             recording.sites.register_site(site)
-            self._readings.logits(path, logits, logits.detach(), logits.shape[0])
-            recording.buffer.add(path, LOSS_VALUE, result.detach().double().mean() / count)
-            self._readings.matches(path, logits.detach(), target.detach() > 0.5)
-            share = target.detach().double().mean()
-            recording.buffer.add(path, LOSS_TARGET_ENTROPY, (share * logits.shape[1]).log())
-            entropy = _binary_entropy(share)
-            level = ChanceLevel(entropy * count, entropy * logits.shape[1])
-            self._readings.follow(path, result, lambda: level)
-
-
-def _binary_entropy(share: Tensor) -> Tensor:
-    """Return the entropy of one that is positive with probability ``share``, in nats: 0-d."""
-    entropy: Tensor = torch.special.entr(share) + torch.special.entr(1 - share)
-    return entropy
+            rows, targets = (values.detach().reshape(len(logits), -1) for values in (logits, target))
+            share, columns = targets.double().mean(), rows.shape[1]
+            level = binary_entropy(share, 1.0 if positive is None else positive.detach().double().reshape(()))
+            count = logits.numel() if reduction == "sum" else 1
+            add = partial(recording.buffer.add, path)
+            add(LOSS_VALUE, result.detach().double().mean() / count)
+            add(LOSS_LEVEL, level)
+            if columns == 1:
+                self._readings.two_classes(path, logits, rows, targets)
+            else:
+                self._readings.logits(path, logits, rows, len(rows))
+                self._readings.matches(path, rows, targets > 0.5)
+            add(LOSS_TARGET_ENTROPY, (share * columns).log())
+            chance = ChanceLevel(level * count, level * columns)
+            self._readings.follow(path, result, lambda: chance)

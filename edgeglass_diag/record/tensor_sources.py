@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.parameter import Parameter, is_lazy
+from torch.autograd.function import BackwardCFunction
+from torch.nn.parameter import is_lazy
 
+from edgeglass_diag.record.comparison import Comparison
 from edgeglass_diag.record.facts import Facts
+from edgeglass_diag.record.nested import tensors_in
 from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer
-from edgeglass_diag.record.shards import is_foreign
+from edgeglass_diag.record.torch_functions import MIXING
 
 _MAX_SOURCES = 8
-
-_DEPTH, _ITEMS = 8, 4096
-_WITHOUT_TENSORS = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device, torch.Size, slice})
-_PLAIN = _WITHOUT_TENSORS | {Tensor, Parameter}
+_MAX_COMPARISONS = 16
 _LEAVING = frozenset({Tensor.numpy, Tensor.tolist, Tensor.__array__})
 _COMING = frozenset({torch.tensor, torch.as_tensor, torch.asarray})
 """Functions by which values leave torch, and by which others come that may be made of them; of ``from_numpy`` torch
 does not tell."""
-
-_CONTAINERS: tuple[tuple[type, Callable[[Any], Iterable[object]]], ...] = (
-    (tuple, tuple.__iter__),
-    (list, list.__iter__),
-    (dict, dict.values),
-)
-"""What may hold tensors, and what yields its contents whatever its class makes of iteration."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,14 +71,15 @@ class Origin:
 class _Derivation:
     """Where a tensor comes from: the sites next to it, and the origin that leads to all before them."""
 
-    sources: tuple[str, ...]
-    product: Product | None
-    is_output: bool
-    origin: Origin | None
+    sources: tuple[str, ...] = ()
+    product: Product | None = None
+    is_output: bool = False
+    origin: Origin | None = None
+    comparisons: tuple[Comparison, ...] = ()
 
 
 class TensorSources(Observer):
-    """Sources of living tensors. Nothing is kept alive by it but the operands of logit products."""
+    """Sources of living tensors. Nothing is kept alive by it but the operands of what is compared."""
 
     def __init__(self) -> None:
         self._derivations: Facts[Tensor, _Derivation] = Facts()
@@ -103,16 +97,11 @@ class TensorSources(Observer):
 
     def sources(self, tensors: Iterable[Tensor]) -> tuple[str, ...]:
         """Return the sites that these tensors come from, oldest first, at most eight."""
-        found: dict[str, None] = {}
-        for tensor in tensors:
-            derivation = self._derivations.get(tensor)
-            if derivation is not None:
-                found |= dict.fromkeys(derivation.sources)
-        return tuple(found)[-_MAX_SOURCES:]
+        return _sources(self._derivation(tensor) for tensor in tensors)
 
     def origin(self, tensor: Tensor) -> Origin | None:
         """Return what went into a tensor, None where nothing is known of it."""
-        derivation = self._derivations.get(tensor)
+        derivation = self._derivation(tensor)
         return None if derivation is None else derivation.origin
 
     def product(self, tensor: Tensor) -> Product | None:
@@ -120,63 +109,104 @@ class TensorSources(Observer):
         derivation = self._derivations.get(tensor)
         return None if derivation is None else derivation.product
 
+    def comparisons(self, tensor: Tensor) -> tuple[Comparison, ...]:
+        """Return the comparisons of embeddings that a tensor was made from, oldest first, at most sixteen."""
+        derivation = self._derivation(tensor)
+        return () if derivation is None else derivation.comparisons
+
     def is_output(self, tensor: Tensor) -> bool:
         """Return whether this very tensor left a module, so that its statistics are taken already."""
         derivation = self._derivations.get(tensor)
         return derivation is not None and derivation.is_output
 
     def set_output(self, tensor: Tensor, site: str, given: Iterable[Tensor]) -> None:
-        """Declare a tensor the output of a module; it is made of what was given where no function has made it."""
+        """Declare a tensor the output of a module; it is made of what was given where no function has made it.
+
+        Numbers, as a loss gives, stay what they were made from.
+        """
         origin = self.origin(tensor)
         made_of = self._origins(given) if origin is None else (origin,)
-        self._derivations.set(tensor, _Derivation((site,), None, is_output=True, origin=Origin(site, made_of)))
+        kept = self.comparisons(tensor) if tensor.dim() < 2 else ()
+        known = _Derivation((site,), is_output=True, origin=Origin(site, made_of), comparisons=kept)
+        self._derivations.set(tensor, known)
 
-    def set_product(self, tensor: Tensor, product: Product) -> None:
+    def set_product(self, tensor: Tensor, product: Product, comparison: Comparison) -> None:
         """Declare a tensor the product of two sets of embeddings."""
         sources = (product.left_sources + product.right_sources)[-_MAX_SOURCES:]
-        origin = self.origin(tensor)
-        self._derivations.set(tensor, _Derivation(sources, product, is_output=False, origin=origin))
+        known = _Derivation(sources, product, origin=self.origin(tensor), comparisons=(comparison,))
+        self._derivations.set(tensor, known)
+
+    def set_comparison(self, tensor: Tensor, comparison: Comparison) -> None:
+        """Declare a tensor what came of a comparison, in place of those that its operands were made from."""
+        known = self._derivations.get(tensor) or _Derivation()
+        self._derivations.set(tensor, replace(known, comparisons=(comparison,)))
 
     def _follow(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        if isinstance(result, Tensor):
-            self._inherit(result, tensors_in([args, kwargs]), tuple(self._outside) if func in _COMING else ())
+        if isinstance(result, (Tensor, tuple, list)):
+            arguments = [argument for argument in tensors_in([args, kwargs]) if not is_lazy(argument)]
+            outside = tuple(self._outside) if func in _COMING else ()
+            for tensor in tensors_in(result):
+                self._inherit(func, tensor, arguments, outside)
         elif func in _LEAVING:
             self._outside |= dict.fromkeys(self._origins(args))
-        elif isinstance(result, (tuple, list)):
-            arguments = tensors_in([args, kwargs])
-            for tensor in tensors_in(result):
-                self._inherit(tensor, arguments)
         elif func is Tensor.__setitem__ and isinstance(args[0], Tensor):
-            self._inherit(args[0], tensors_in(args))
+            self._inherit(func, args[0], tensors_in(args))
 
     def _origins(self, tensors: Iterable[object]) -> tuple[Origin, ...]:
         found: dict[Origin, None] = {}
         for tensor in tensors:
             if isinstance(tensor, Tensor):
-                origin = self.origin(tensor)
-                if origin is not None:
-                    found[origin] = None
+                derivation = self._derivation(tensor)
+                if derivation is not None and derivation.origin is not None:
+                    found[derivation.origin] = None
                 elif self._outside and _is_foreign_memory(tensor):
                     found |= self._outside
         return tuple(found)
 
-    def _inherit(self, result: Tensor, arguments: list[Tensor], outside: tuple[Origin, ...] = ()) -> None:
+    def _inherit(
+        self, func: Function, result: Tensor, arguments: Sequence[Tensor], outside: tuple[Origin, ...] = ()
+    ) -> None:
         """Note that a result comes from wherever its arguments come from; logits stay logits when reshaped.
 
-        A number that scales a tensor, as a temperature does, is not where the tensor comes from.
+        A number that scales a tensor, as a temperature does, is not where the tensor comes from. What has no gradient
+        is made in the shape of the logits, as labels are, or picks pairs by them, and is not made of them. What is
+        multiplied by a matrix is no comparison any more.
         """
-        arguments = [argument for argument in arguments if not is_lazy(argument)]
-        sources = self.sources(a for a in arguments if a.numel() > 1 or result.numel() <= 1)
+        known = [(argument, derivation) for argument in arguments if (derivation := self._derivation(argument))]
+        sources = _sources(d for argument, d in known if argument.numel() > 1 or result.numel() <= 1)
         kept = None
-        if result.dim() == 2:
-            logits = next((a for a in arguments if a.numel() == result.numel() and self.product(a) is not None), None)
-            product = None if logits is None else self.product(logits)
-            if product is not None:
-                kept = product.carried(result, (a for a in arguments if a is not logits))
+        learns = result.requires_grad or not any(a.requires_grad for a in arguments)
+        if result.dim() == 2 and learns:
+            logits = next(((a, d.product) for a, d in known if d.product and a.numel() == result.numel()), None)
+            if logits is not None:
+                kept = logits[1].carried(result, (a for a in arguments if a is not logits[0]))
+        comparisons: dict[Comparison, None] = {}
+        if result.requires_grad and func not in MIXING:
+            for _, derivation in known:
+                comparisons |= dict.fromkeys(derivation.comparisons)
         origins = (*self._origins(arguments), *outside)
         origin = origins[0] if len(origins) == 1 else Origin("", origins)
-        if sources or kept is not None or origins:
-            self._derivations.set(result, _Derivation(sources, kept, is_output=False, origin=origin))
+        if sources or kept is not None or comparisons or origins:
+            carried = tuple(comparisons)[-_MAX_COMPARISONS:]
+            self._derivations.set(result, _Derivation(sources, kept, origin=origin, comparisons=carried))
+
+    def _derivation(self, tensor: Tensor) -> _Derivation | None:
+        """Return what is known of a tensor, also of what a user's own autograd function made, as a gather of ranks."""
+        known = self._derivations.get(tensor)
+        node: object = None if known is not None else tensor.grad_fn
+        if isinstance(node, BackwardCFunction):
+            known = self._through(node)
+            self._derivations.set(tensor, known)
+        return known
+
+    def _through(self, node: BackwardCFunction) -> _Derivation:
+        """Return where the inputs of an autograd function come from, by the functions that made them."""
+        given = [function for function, _ in node.next_functions if function is not None]
+        known = [d for tensor, d in self._derivations.items() if any(tensor.grad_fn is made for made in given)]
+        comparisons = dict.fromkeys(comparison for derivation in known for comparison in derivation.comparisons)
+        origins = tuple(dict.fromkeys(derivation.origin for derivation in known if derivation.origin is not None))
+        carried = tuple(comparisons)[-_MAX_COMPARISONS:]
+        return _Derivation(_sources(known), origin=Origin("", origins) if origins else None, comparisons=carried)
 
 
 def _is_foreign_memory(tensor: Tensor) -> bool:
@@ -184,44 +214,9 @@ def _is_foreign_memory(tensor: Tensor) -> bool:
     return tensor.layout is torch.strided and not tensor.untyped_storage().resizable()
 
 
-def tensors_in(value: object, *, with_foreign: bool = False) -> list[Tensor]:
-    """Return the tensors in nested tuples, lists and dicts, in their order.
-
-    Containers are read as what they are, by no method of their own, and no deeper than ``_DEPTH`` and no further than
-    ``_ITEMS`` items: they may hold themselves.
-
-    Args:
-        value: what is looked through.
-        with_foreign: whether tensors are returned that compute by code of their own (``is_foreign``).
-    """
-    found: list[Tensor] = []
-    _collect((value,), _DEPTH, _ITEMS, found)
-    return found if with_foreign else [tensor for tensor in found if not is_foreign(tensor)]
-
-
-def has_foreign(values: tuple[object, ...]) -> bool:
-    """Return whether there is a tensor in it that computes by code of its own (``is_foreign``)."""
-    if _PLAIN.issuperset(map(type, values)):  # asked for each function of torch
-        return False
-    found: list[Tensor] = []
-    _collect(values, _DEPTH, _ITEMS, found)
-    return any(is_foreign(tensor) for tensor in found)
-
-
-def _collect(items: Iterable[object], depth: int, left: int, found: list[Tensor]) -> int:
-    """Add the tensors of some items to ``found``; return how many more items may be looked at."""
-    for item in items:
-        left -= 1
-        if left < 0:
-            break
-        kind = type(item)
-        if kind in _WITHOUT_TENSORS:
-            continue
-        if issubclass(kind, Tensor):
-            found.append(item)  # type: ignore[arg-type]
-        elif depth:
-            for container, contents in _CONTAINERS:
-                if issubclass(kind, container):
-                    left = _collect(contents(item), depth - 1, left, found)
-                    break
-    return left
+def _sources(derivations: Iterable[_Derivation | None]) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for derivation in derivations:
+        if derivation is not None:
+            found |= dict.fromkeys(derivation.sources)
+    return tuple(found)[-_MAX_SOURCES:]

@@ -14,7 +14,9 @@ _MT: Function = Tensor.mT.__get__  # type: ignore[attr-defined]
 
 SOFTMAX: tuple[Function, ...] = (functional.softmax, torch.softmax, Tensor.softmax, torch.special.softmax)
 LOG_SOFTMAX: tuple[Function, ...] = (functional.log_softmax, torch.log_softmax, Tensor.log_softmax)
-LOGSUMEXP: tuple[Function, ...] = (torch.logsumexp, Tensor.logsumexp)
+LOGSUMEXP: tuple[Function, ...] = (torch.logsumexp, Tensor.logsumexp, torch.special.logsumexp)
+LOGARITHMS: tuple[Function, ...] = (torch.log, Tensor.log)
+EXPONENTIALS: tuple[Function, ...] = (torch.exp, Tensor.exp)
 
 MATMULS: tuple[Function, ...] = (torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__)
 """Products of two matrices, as contrastive logits are."""
@@ -45,6 +47,33 @@ DROPOUTS: tuple[Function, ...] = (
     torch.dropout, torch.alpha_dropout, torch.feature_dropout, torch.feature_alpha_dropout,
 )  # fmt: skip
 
+MIXING: frozenset[Function] = frozenset(
+    {
+        *MATMULS, *PRODUCTS, torch.addmm, torch.addmv, torch.mv, Tensor.mv, functional.linear, functional.bilinear,
+        functional.conv1d, functional.conv2d, functional.conv3d, functional.embedding,
+        functional.scaled_dot_product_attention,
+    }
+)  # fmt: skip
+"""Functions that mix entries with one another: what comes out is compared with nothing any more."""
+
+DIFFERENCES: tuple[Function, ...] = (torch.sub, Tensor.sub, Tensor.__sub__)
+UNARY: tuple[Function, ...] = (
+    torch.square, Tensor.square, torch.pow, Tensor.pow, torch.abs, Tensor.abs, torch.neg, Tensor.neg, Tensor.float,
+    Tensor.div, torch.div, Tensor.__truediv__,
+)  # fmt: skip
+"""Functions of each entry by itself, between a difference or product of rows and the sum of it."""
+REDUCTIONS: tuple[Function, ...] = (
+    torch.sum, Tensor.sum, torch.mean, Tensor.mean, torch.norm, Tensor.norm, torch.linalg.norm,
+    torch.linalg.vector_norm,
+)  # fmt: skip
+REGRESSIONS: tuple[Function, ...] = (
+    functional.mse_loss, functional.l1_loss, functional.smooth_l1_loss, functional.huber_loss,
+)  # fmt: skip
+TRIPLETS: tuple[Function, ...] = (functional.triplet_margin_loss, functional.triplet_margin_with_distance_loss)
+SIGMOIDS: tuple[Function, ...] = (torch.sigmoid, Tensor.sigmoid, functional.sigmoid, torch.special.expit)
+TANHS: tuple[Function, ...] = (torch.tanh, Tensor.tanh, functional.tanh)
+RELUS: tuple[Function, ...] = (functional.relu, torch.relu, Tensor.relu)
+
 RANDOM_FACTORIES: tuple[Function, ...] = (torch.randn, torch.rand, torch.normal, torch.randn_like, torch.rand_like)
 FACTORIES: tuple[Function, ...] = (
     torch.empty, torch.zeros, torch.ones, torch.full, torch.eye, torch.zeros_like, torch.ones_like, torch.empty_like,
@@ -70,7 +99,10 @@ DERIVING: tuple[Function, ...] = (
 _LOSS = ("input", "target", "weight", "size_average")
 _SIGNATURES: dict[Function, tuple[str, ...]] = {
     **dict.fromkeys((*SOFTMAX, *LOG_SOFTMAX, *LOGSUMEXP), ("input", "dim")),
-    **dict.fromkeys((*MATMULS, *SUMS), ("input", "other")),
+    **dict.fromkeys((*MATMULS, *SUMS, *SCALING, *DIFFERENCES), ("input", "other")),
+    **dict.fromkeys((functional.cosine_similarity, functional.pairwise_distance, torch.cdist), ("x1", "x2")),
+    **dict.fromkeys(TRIPLETS, ("anchor", "positive", "negative", "margin")),
+    functional.cosine_embedding_loss: ("input1", "input2", "target", "margin"),
     **dict.fromkeys(BIASED_PRODUCTS, ("input", "batch1", "batch2")),
     **dict.fromkeys(FILLING, ("input", "mask", "value")),
     **dict.fromkeys(DROPOUTS, ("input", "p", "training")),
@@ -83,6 +115,8 @@ _SIGNATURES: dict[Function, tuple[str, ...]] = {
     functional.nll_loss: (*_LOSS, "ignore_index", "reduce", "reduction"),
     functional.binary_cross_entropy_with_logits: (*_LOSS, "reduce", "reduction", "pos_weight"),
     functional.logsigmoid: ("input",),
+    **dict.fromkeys(REGRESSIONS, ("input", "target")),
+    functional.kl_div: (*_LOSS[:2], "size_average", "reduce", "reduction", "log_target"),
     Tensor.copy_: ("tensor", "source"),
     Tensor.mul_: ("tensor", "factor"),
     torch._foreach_mul_: ("tensors", "factor"),

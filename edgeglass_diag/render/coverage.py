@@ -21,6 +21,8 @@ SENTENCES: Mapping[Coverage, str] = {
     Coverage.NESTED_TENSOR: "nested tensors are not measured",
     Coverage.FOREIGN_TENSOR: "tensors whose class computes by code of its own (__torch_dispatch__) are not measured",
     Coverage.NOT_CONTRASTIVE: "no contrastive loss",
+    Coverage.UNKNOWN_LOSS: "what goes backward comes of no loss function that is known: its logits, its scale and its "
+    "chance level are not",
     Coverage.TOO_MANY_FORWARDS: "windows with so many forward passes are not recorded",
     Coverage.TOO_DEEP: "windows in which so many modules run inside each other are not recorded",
     Coverage.OTHER_THREAD_TRAINS: "another thread trains as well; its steps are not recorded",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from edgeglass_diag.compared import Compared
 from edgeglass_diag.records import Bounds, Finding, Severity
 from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.causality import INPUTS
@@ -150,7 +151,7 @@ class RankCollapse(Rule):
     refuted_by_learning = True
     faulty = "effective rank 1.0 of 128 at step 200"
     healthy = "effective rank 30 of 128"
-    brought_by = ("EG301", "EG802", *INPUTS, "EG002", "EG207", "EG204", "EG210", "EG202")
+    brought_by = ("EG301", "EG309", "EG802", *INPUTS, "EG002", "EG207", "EG204", "EG210", "EG202")
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per side."""
@@ -183,8 +184,10 @@ class RankCollapse(Rule):
 def constant_since(history: History) -> Streak | None:
     """Return since when some side is constant by the rule's thresholds, without what else it asks of a finding."""
     rule, found = history.rule(ConstantEmbeddings), []
-    for site, signal in history.of(EMBEDDING_SAMPLE_SIGNAL):
-        state = signal.streak(rule.is_constant(_scale(history, site)))
+    for site, signal in history.at(EmbeddingSite, EMBEDDING_SAMPLE_SIGNAL):
+        if site.compared is not Compared.LOGITS:
+            continue
+        state = signal.streak(rule.is_constant(_scale(history, site.path)))
         if state is not None:
             found.append(state)
     return max(found, key=lambda state: state.span, default=None)
@@ -213,6 +216,8 @@ def _widest(history: History) -> dict[str, EmbeddingSite]:
     """Return the widest embedding of each side, by the module that it comes from."""
     sides: dict[str, EmbeddingSite] = {}
     for site, _ in history.at(EmbeddingSite, EMBEDDING_SAMPLE_SIGNAL):
+        if site.compared is not Compared.LOGITS:
+            continue
         if site.module not in sides or site.width > sides[site.module].width:
             sides[site.module] = site
     return sides

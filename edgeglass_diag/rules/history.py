@@ -17,6 +17,7 @@ from edgeglass_diag.signals.losses import (
     LOSS_CANDIDATES,
     LOSS_CHANCE,
     LOSS_EXPLAINED,
+    LOSS_LARGEST_LABEL,
     LOSS_LOGIT_STD,
     LOSS_ROWS,
     LOSS_TOTAL,
@@ -170,11 +171,13 @@ class History:
         if self._answered and self._answered[-1] == step:
             return  # metrics that came after their window bring no answers
         rows, candidates = self._at(LOSS_ROWS, step), self._at(LOSS_CANDIDATES, step)
+        largest = self._at(LOSS_LARGEST_LABEL, step)
         hits = answers = expected = 0.0
         for site, accuracy in self._at(LOSS_ACCURACY, step).items():
             number, among = rows.get(site, 0.0), candidates.get(site, 0.0)
             if among >= 1 and math.isfinite(accuracy):  # none is left of logits that are NaN
-                hits, answers, expected = hits + accuracy * number, answers + number, expected + number / among
+                guessed = max(1 / among, largest.get(site, 0.0))
+                hits, answers, expected = hits + accuracy * number, answers + number, expected + number * guessed
         if answers:
             before = self._sums[-1] if self._sums else (0.0, 0.0, 0.0)
             self._answered.append(step)

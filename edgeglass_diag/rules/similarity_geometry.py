@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from edgeglass_diag.compared import Compared
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.causality import INPUTS
@@ -12,11 +13,8 @@ from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.remedies import output_remedy
 from edgeglass_diag.rules.training_state import MOVED
 from edgeglass_diag.signals.activations import ACTIVATION_SAMPLE_SIGNAL
-from edgeglass_diag.signals.embeddings import (
-    EMBEDDING_GAP,
-    EMBEDDING_SAMPLE_SIGNAL,
-)
-from edgeglass_diag.sites import ModuleSite
+from edgeglass_diag.signals.embeddings import EMBEDDING_GAP
+from edgeglass_diag.sites import EmbeddingSite, ModuleSite
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,8 @@ class OutputConstant(Rule):
     classifier that has lost its input gives the frequencies of the classes, a regression the mean of its targets.
 
     Formula: sample signal of a module whose output goes into no other module fell below ``signal`` and to a hundredth
-    of its first value, over at least ``steps`` steps and ``windows`` windows. Where the loss compares embeddings that
-    are seen, EG301 asks the finer question instead.
+    of its first value, over at least ``steps`` steps and ``windows`` windows. Where products of embeddings
+    are the logits of the loss, EG301 asks the finer question instead.
     """
 
     signal: float = 1e-3
@@ -83,11 +81,12 @@ class OutputConstant(Rule):
     refuted_by_learning = True
     faulty = "loss = (1 - cosine_similarity(image, text)).mean()"
     healthy = "loss = cross_entropy(logits, labels)"
-    brought_by = ("EG801", *INPUTS, "EG202")
+    brought_by = ("EG801", *INPUTS, "EG309", "EG310", "EG202")
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding, at the first such module."""
-        if history.has(EMBEDDING_SAMPLE_SIGNAL) or not history.last_step >= self.steps:
+        embeddings = history.sites_of(EmbeddingSite)
+        if any(site.compared is Compared.LOGITS for site in embeddings) or not history.last_step >= self.steps:
             return
         fed = {parent for site in history.sites_of(ModuleSite) for parent in site.parents}
         for site, series in history.of(ACTIVATION_SAMPLE_SIGNAL):

@@ -1,4 +1,4 @@
-"""Signals of embeddings: the operands of the product whose logits reach a loss."""
+"""Signals of embeddings: the two sets of rows that a loss compares, by products, distances or as distributions."""
 
 from __future__ import annotations
 
@@ -54,4 +54,58 @@ EMBEDDING_GAP = register(
 )
 EMBEDDING_ALIGNMENT = register(
     Signal("embedding/alignment", Kind.PAIR, "Mean squared distance of the two embeddings of a pair.", low=0)
+)
+EMBEDDING_SPREAD = register(
+    Signal(
+        "embedding/spread",
+        Kind.EMBEDDING,
+        "Root mean square distance of the embeddings from their mean, as they are: not normalised.",
+        low=0,
+    )
+)
+EMBEDDING_MARGIN = register(
+    Signal("embedding/margin", Kind.EMBEDDING, "Margin of the loss that compares them, where it is told.", low=0)
+)
+EMBEDDING_RANGE_EXCESS = register(
+    Signal(
+        "embedding/range_excess",
+        Kind.EMBEDDING,
+        "Least mean squared error that the range of these outputs (of a sigmoid, tanh, softmax, ReLU or normalisation) "
+        "leaves to their targets, over the variance of the targets.",
+        low=0,
+    )
+)
+EMBEDDING_PROTOTYPES = register(
+    Signal(
+        "embedding/prototypes",
+        Kind.EMBEDDING,
+        "Effective number of prototypes in use: exp of the entropy of the batch's mean assignment.",
+        low=1,
+        unit="prototypes",
+    )
+)
+EMBEDDING_ASSIGNMENT = register(
+    Signal(
+        "embedding/assignment",
+        Kind.EMBEDDING,
+        "What an assignment to prototypes tells of the sample: entropy of the mean less mean of the entropies.",
+        low=0,
+        unit="nats",
+    )
+)
+EMBEDDING_DISTANCE = register(
+    Signal(
+        "embedding/distance",
+        Kind.PAIR,
+        "Mean squared distance of the rows that a loss compares, over that of strangers: 1 where as far apart.",
+        low=0,
+    )
+)
+EMBEDDING_VARIATION = register(
+    Signal(
+        "embedding/variation",
+        Kind.PAIR,
+        "Variance of outputs over that of their fixed targets; of both normalised where a cosine compares them.",
+        low=0,
+    )
 )

@@ -37,13 +37,24 @@ LOSS_EXPLAINED = register(
         unit="nats",
     )
 )
-LOSS_VALUE = register(Signal("loss/value", Kind.LOSS, "Mean over rows of what the loss function gives.", unit="nats"))
+LOSS_VALUE = register(
+    Signal("loss/value", Kind.LOSS, "Mean over rows, or entries, of what the loss function gives.", unit="nats")
+)
 LOSS_WEIGHT = register(
     Signal(
         "loss/weight",
         Kind.LOSS,
         "Weight of this loss function in the whole loss, read off its gradient.",
         reduction=Reduction.SUM,
+    )
+)
+LOSS_PART = register(
+    Signal(
+        "loss/part",
+        Kind.LOSS,
+        "This loss function's part of the whole loss: weight x value.",
+        reduction=Reduction.SUM,
+        unit="nats",
     )
 )
 LOSS_ROWS = register(Signal("loss/rows", Kind.LOSS, "Rows of logits that count.", low=0))
@@ -93,4 +104,29 @@ LOSS_TARGET_ENTROPY = register(
 )
 LOSS_TARGET_GRADIENT = register(
     Signal("loss/target_gradient", Kind.LOSS, "1 where a gradient flows into the targets.", low=0, high=1)
+)
+LOSS_LEVEL = register(
+    Signal(
+        "loss/level",
+        Kind.LOSS,
+        "What ``loss/value`` is where nothing is known but how frequent each label is in the batch; "
+        "ln(candidates) where there are too few rows to tell.",
+        low=0,
+        unit="nats",
+    )
+)
+LOSS_LARGEST_LABEL = register(
+    Signal("loss/largest_label", Kind.LOSS, "Share of the label that most rows have.", low=0, high=1)
+)
+LOSS_LARGEST_ANSWER = register(
+    Signal("loss/largest_answer", Kind.LOSS, "Share of the class that most rows are given.", low=0, high=1)
+)
+LOSS_EXCESS_MASS = register(
+    Signal(
+        "loss/excess_mass",
+        Kind.LOSS,
+        "How far what should be log-probabilities is from it: mean |ln sum exp| of a row.",
+        low=0,
+        unit="nats",
+    )
 )

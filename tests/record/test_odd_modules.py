@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from edgeglass_diag.record import Recorder
-from edgeglass_diag.record.tensor_sources import tensors_in
+from edgeglass_diag.record.nested import tensors_in
 from edgeglass_diag.sites import Coverage
 
 

@@ -1,0 +1,148 @@
+"""EG311 to EG313: outputs and the targets that a loss compares them with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from edgeglass_diag.records import Finding, Severity
+from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.causality import INPUTS, REACH, STEPS
+from edgeglass_diag.rules.collapse import compared
+from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.training_state import MOVED, signal_growing
+from edgeglass_diag.signals.embeddings import (
+    EMBEDDING_DISTANCE,
+    EMBEDDING_RANGE_EXCESS,
+    EMBEDDING_SPREAD,
+    EMBEDDING_VARIATION,
+)
+from edgeglass_diag.sites import EmbeddingSite
+
+
+@dataclass(frozen=True)
+class PredictionsConstant(Rule):
+    """The outputs hardly vary from sample to sample, while their targets do.
+
+    Why: the mean of the targets is the best answer of a model that does not see what distinguishes the samples, and
+    its loss falls to their variance and stays.
+
+    Formula: variance of the outputs over that of their fixed targets (both normalised where a cosine compares them) at
+    most ``share``, in every recorded window over at least ``steps`` steps and ``windows`` windows, in which the
+    weights have moved by a fifth; and it does not grow just now. A calibrated answer explains no more than that share
+    of the targets' variance.
+    """
+
+    share: float = 0.01
+    steps: int = 40
+    windows: int = 5
+
+    code = "EG311"
+    name = "predictions-constant"
+    title = "Predictions do not depend on the sample"
+    severity = Severity.WARNING
+    page = "signal"
+    signals = (EMBEDDING_VARIATION, EMBEDDING_SPREAD)
+    source = "derived: R^2 of a calibrated prediction is var E[y|x] / var y (law of total variance)"
+    fix = "Follow the sample signal from the input to the output: the first module that loses it is where to look."
+    faulty = "pooled = tokens.softmax(1).mean(1)"
+    healthy = "pooled = tokens.mean(1)"
+    brought_by = ("EG801", *INPUTS, *STEPS, *REACH)
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """Return one finding for each pair of outputs and targets."""
+        for pair, sides in compared(history):
+            ratio = history.series(EMBEDDING_VARIATION, pair.path)
+            low = ratio.streak(lambda _, value: value <= self.share)
+            if low is None or not low.lasting(steps=self.steps, windows=self.windows) or signal_growing(ratio):
+                continue
+            if history.cumulated_update(low.since) >= MOVED:
+                yield self.finding(
+                    history,
+                    f"in {pair.path} outputs have {ratio.last:.1e} of the variance of their targets since step "
+                    f"{low.since}",
+                    site=sides[0].module,
+                    since=low.since,
+                    evidence={"variance_over_targets": ratio.last},
+                )
+
+
+@dataclass(frozen=True)
+class TargetsOutOfRange(Rule):
+    """Targets lie where the output can never be: beyond the range of its sigmoid, tanh, ReLU or normalisation.
+
+    Why: the loss has a floor that no training lowers, and the output is driven into saturation, where it has no
+    gradient.
+
+    Formula: the least mean squared error that the range leaves is at least ``share`` of the targets' variance (R^2 is
+    at most 1 less that), in every recorded window over at least ``windows`` windows.
+    """
+
+    share: float = 0.05
+    windows: int = 3
+
+    code = "EG312"
+    name = "targets-out-of-range"
+    title = "Targets lie outside of what the output can be"
+    severity = Severity.WARNING
+    page = "signal"
+    signals = (EMBEDDING_RANGE_EXCESS,)
+    source = "derived: |y - t| >= the distance of t from the range of y; R^2 <= 1 - that, squared, over the variance"
+    fix = (
+        "Take away the last activation or normalisation, or bring the targets into its range (normalise or rescale "
+        "them the same way)."
+    )
+    faulty = "mse_loss(torch.sigmoid(head(x)), targets)  # targets of mean 0 and variance 1"
+    healthy = "mse_loss(head(x), targets)"
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """Return one finding for each output."""
+        for side, excess in history.at(EmbeddingSite, EMBEDDING_RANGE_EXCESS):
+            beyond = excess.streak(lambda _, value: value >= self.share)
+            if beyond is not None and beyond.windows >= self.windows:
+                yield self.finding(
+                    history,
+                    f"{side.module} cannot come nearer to them than {excess.last:.2g} of their variance",
+                    site=side.module,
+                    since=beyond.since,
+                    evidence={"floor_over_variance": excess.last},
+                )
+
+
+@dataclass(frozen=True)
+class ComparedWithItself(Rule):
+    """Both sides of a comparison are the same numbers: student and teacher, or two views, are one tensor.
+
+    Why: their distance is 0 and so is its gradient, whatever the model is.
+
+    Formula: the squared distance of partners is at most ``share`` of that of strangers in every recorded window, from
+    the first one on and over at least ``windows`` windows.
+    """
+
+    share: float = 1e-9
+    windows: int = 3
+
+    code = "EG313"
+    name = "compared-with-itself"
+    title = "Both sides of the loss are the same tensor"
+    severity = Severity.CRITICAL
+    page = "signal"
+    signals = (EMBEDDING_DISTANCE,)
+    source = "derived: float32 computations of one thing differ by some (2^-24)^2 = 4e-15 of its energy"
+    fix = "Compare two different views or models: a copy (copy.deepcopy) as teacher, and an augmentation drawn twice."
+    faulty = "teacher = student"
+    healthy = "teacher = copy.deepcopy(student)"
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """Return one finding for each pair of sides."""
+        for pair, sides in compared(history):
+            ratio = history.series(EMBEDDING_DISTANCE, pair.path)
+            same = ratio.streak(lambda _, value: value <= self.share)
+            if same is not None and same.windows == len(ratio) >= self.windows:
+                yield self.finding(
+                    history,
+                    f"{pair.path} differ by {ratio.last:.1e} of what strangers differ by, since step {same.since}",
+                    site=sides[0].module,
+                    since=same.since,
+                    evidence={"partners_over_strangers": ratio.last},
+                )
