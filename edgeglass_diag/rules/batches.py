@@ -144,6 +144,7 @@ class PairsDoNotMatch(Rule):
         "of 1e-3"
     )
     fix = "Look at some images with their captions, as the model gets them; check both loaders' order and shuffling."
+    refuted_by_learning = True
     faulty = "zip(images, sorted(captions))"
     healthy = "zip(images, captions)"
     brought_by = ("EG301", *INPUTS, *OBJECTIVE, *DIVERGENCE, *STEPS)
