@@ -18,7 +18,7 @@ from edgeglass_models.exam.split import Part, part_of_case
 HERE = Path(__file__).parent
 PROGRAMS = HERE / "programs"
 HEALTHY = "healthy"
-PER_PROGRAM = 26
+PER_PROGRAM = 15
 """Operators that a program is tried with, drawn by the hash of both names: the whole stays under an hour."""
 
 
@@ -107,7 +107,9 @@ def chosen(only: Sequence[str], part: str) -> tuple[list[Case], list[Case]]:
     twins, cases = [], []
     for program, source in programs().items():
         drawn = cases_of(program, source, OPERATORS)
-        drawn += [case for case in cases_of(program, source, _named(program, only), most=len(only)) if case not in drawn]
+        drawn += [
+            case for case in cases_of(program, source, _named(program, only), most=len(only)) if case not in drawn
+        ]
         wanted = [case for case in drawn if _matches(case, only) and part in ("all", case.part)]
         twin = healthy(program, source)
         if wanted or (_matches(twin, only) and part in ("all", twin.part)):
