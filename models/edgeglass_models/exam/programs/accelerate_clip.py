@@ -96,12 +96,12 @@ def main():
     torch.set_num_threads(1)
 
     accelerator = Accelerator(gradient_accumulation_steps=2, mixed_precision="bf16", cpu=True)
-    epochs = 16
+    epochs = 9
     train = DataLoader(PairDataset(1152, seed), batch_size=32, shuffle=True, drop_last=True)
     test = DataLoader(PairDataset(128, seed + 1000), batch_size=64)
     model = Clip()
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.05)
-    scheduler = get_scheduler("cosine", optimizer, num_warmup_steps=20, num_training_steps=epochs * len(train) // 2)
+    scheduler = get_scheduler("cosine", optimizer, num_warmup_steps=15, num_training_steps=epochs * len(train) // 2)
     model, optimizer, train, test, scheduler = accelerator.prepare(model, optimizer, train, test, scheduler)
 
     for epoch in range(epochs):

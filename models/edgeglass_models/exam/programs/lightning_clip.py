@@ -110,7 +110,7 @@ def main():
 
     checkpoint = ModelCheckpoint(monitor="val_loss", mode="min", dirpath="checkpoints")
     trainer = lightning.Trainer(
-        max_epochs=10,
+        max_epochs=9,
         accelerator="cpu",
         devices=1,
         gradient_clip_val=1.0,

@@ -84,7 +84,7 @@ def main():
     loss = MatryoshkaLoss(model, MultipleNegativesRankingLoss(model), matryoshka_dims=[64, 32, 16])
     arguments = SentenceTransformerTrainingArguments(
         output_dir="output",
-        max_steps=80,
+        max_steps=64,
         per_device_train_batch_size=64,
         learning_rate=2e-3,
         warmup_steps=8,
