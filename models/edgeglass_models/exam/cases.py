@@ -18,7 +18,7 @@ from edgeglass_models.exam.split import Part, part_of_case
 HERE = Path(__file__).parent
 PROGRAMS = HERE / "programs"
 HEALTHY = "healthy"
-PER_PROGRAM = 26
+PER_PROGRAM = 15
 """Operators that a program is tried with, drawn by the hash of both names: the whole stays under an hour."""
 
 

@@ -33,7 +33,7 @@ class ToyTextures:
 
 
 def toy_textures(n: int, seed: int = 0, light: float = 0.5) -> ToyTextures:
-    """Return n pictures under a light of this strength, each kind about equally often, the same kinds for every seed."""
+    """Return n pictures under a light of this strength, kinds about equally often and the same for every seed."""
     generator = torch.Generator().manual_seed(seed)
     kinds = torch.arange(n)[torch.randperm(n, generator=generator)] % KINDS
     own = torch.randn(n, 3, SIDE, SIDE, generator=generator)
