@@ -19,7 +19,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from edgeglass_diag.probing.changes import Change
 from edgeglass_diag.probing.inputs import Following, Inputs
 from edgeglass_diag.process import error_text
-from edgeglass_diag.record.tensor_sources import tensors_in
+from edgeglass_diag.record.nested import tensors_in
 
 PATIENCE = 120.0
 """Seconds after which a copy is ended."""

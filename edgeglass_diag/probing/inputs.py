@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from edgeglass_diag.record.tensor_sources import tensors_in
+from edgeglass_diag.record.nested import tensors_in
 
 
 class InputKind(StrEnum):
