@@ -11,7 +11,7 @@ LOSS_TOTAL = register(
         "loss/total",
         None,
         "The number that goes backward, summed over the passes of the step: of accumulation that does not divide, the "
-        "sum of what it prints.",
+        "sum of what its parts print.",
         reduction=Reduction.SUM,
         unit="nats",
     )
@@ -37,7 +37,9 @@ LOSS_EXPLAINED = register(
         unit="nats",
     )
 )
-LOSS_VALUE = register(Signal("loss/value", Kind.LOSS, "Mean over rows, or entries, of what the loss function gives.", unit="nats"))
+LOSS_VALUE = register(
+    Signal("loss/value", Kind.LOSS, "Mean over rows, or entries, of what the loss function gives.", unit="nats")
+)
 LOSS_WEIGHT = register(
     Signal(
         "loss/weight",
