@@ -24,6 +24,7 @@ from edgeglass_diag.record.losses import LossObserver, TotalLossObserver
 from edgeglass_diag.record.masking import MaskObserver
 from edgeglass_diag.record.module_sites import ModuleSiteObserver
 from edgeglass_diag.record.observer import Observer
+from edgeglass_diag.record.parameter_roles import ParameterRoleObserver
 from edgeglass_diag.record.parameters import ParameterObserver
 from edgeglass_diag.record.provenance import ProvenanceObserver
 from edgeglass_diag.record.recording import Recording
@@ -89,6 +90,7 @@ def make_observers(
         DropoutObserver(recording),
         ActivationObserver(recording, embeddings),
         CoverageObserver(recording, modules),
+        ParameterRoleObserver(recording, modules),
         FrozenWeightObserver(recording, provenance),
         BackwardPassObserver(recording, batches),
         *_parameter_observers(recording, scale),
