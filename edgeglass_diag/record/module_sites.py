@@ -54,6 +54,12 @@ class ModuleSiteObserver(Observer):
             if not call.is_outermost or part or not sources.sources([tensor]):
                 sources.set_output(tensor, path, call.given)
 
+    def name_evaluated(self) -> None:
+        """Name the models that were called without gradients alone."""
+        for module, _ in self.without_gradients.items():
+            self._recording.naming.path(module)
+        self.without_gradients.clear()
+
     def forget(self) -> None:
         """Release the parents."""
         self.parents.clear()

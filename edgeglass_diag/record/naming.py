@@ -6,6 +6,8 @@ import functools
 import gc
 import weakref
 from collections import Counter
+from collections.abc import Iterator
+from typing import Final
 
 from torch import Tensor, nn
 
@@ -17,6 +19,7 @@ from edgeglass_diag.record.module_tree import (
     named_modules,
     named_parameters,
     own_content,
+    own_parameters,
     parameters,
 )
 
@@ -25,12 +28,14 @@ _MAX_SCANS = 20
 
 
 class Naming:
-    """Paths below the models that are alive.
+    """Paths below the models that are alive; ``UNNAMED`` stands for a parameter that none of them has.
 
     A model is a module that no other module holds. Modules of the first model with parameters are named by
     their path alone, those of others behind the class name of their model. Wrappers such as DDP's ``module.``
     leave no trace in the names.
     """
+
+    UNNAMED: Final = "unnamed"
 
     def __init__(self) -> None:
         self._paths: Facts[nn.Module, str] = Facts()
@@ -63,7 +68,28 @@ class Naming:
                 if any(parameter is p for p in parameters(root)):
                     self.adopt(root)
             known = self._parameters.get(parameter)
-        return "unnamed" if known is None else known
+        return self.UNNAMED if known is None else known
+
+    def drop(self, parameter: Tensor) -> None:
+        """Take the name from a parameter that its model has no more."""
+        self._parameters.set(parameter, self.UNNAMED)
+
+    def current(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield the parameters that lie in the models now, with the path of each place; a shared one several times.
+
+        A parameter is named by the first of its places.
+        """
+        seen: set[int] = set()
+        for root in self._roots:
+            for module in modules(root):
+                if module not in self._paths:
+                    self.adopt(root)
+                for key, parameter in own_parameters(module).items():
+                    path = site_paths.child(self._paths.get(module) or "", key)
+                    if id(parameter) not in seen and self._parameters.get(parameter) != path:
+                        self._parameters.set(parameter, path)
+                    seen.add(id(parameter))
+                    yield path, parameter
 
     @property
     def modules(self) -> list[tuple[str, nn.Module]]:

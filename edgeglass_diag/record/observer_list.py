@@ -29,6 +29,7 @@ from edgeglass_diag.record.losses import LossObserver
 from edgeglass_diag.record.masking import MaskObserver
 from edgeglass_diag.record.module_sites import ModuleSiteObserver
 from edgeglass_diag.record.observer import Observer
+from edgeglass_diag.record.parameter_roles import ParameterRoleObserver
 from edgeglass_diag.record.parameters import ParameterObserver
 from edgeglass_diag.record.plain_losses import PlainLossObserver
 from edgeglass_diag.record.provenance import ProvenanceObserver
@@ -102,6 +103,7 @@ def make_observers(
         ActivationObserver(recording, embeddings),
         CoverageObserver(recording, modules),
         LossOriginObserver(recording, modules),
+        ParameterRoleObserver(recording, modules),
         FrozenWeightObserver(recording, provenance),
         BackwardPassObserver(recording, batches),
         *_parameter_observers(recording, scale),

@@ -194,20 +194,16 @@ class Recorder:
             return None
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if callable(closure):
-            watched = then_once(closure, partial(self._begin_step_after_closure, optimizer))
+            watched = then_once(closure, partial(self._begin_step, optimizer))
             return ((args[0], watched, *args[2:]), kwargs) if len(args) > 1 else (args, {**kwargs, "closure": watched})
         self._begin_step(optimizer)
         return None
 
+    @entry("optimizer")
     def _begin_step(self, optimizer: Optimizer) -> None:
         self._sources.detach()
-        step = step_of(optimizer, self._numbers, self._recording)
-        self._begun[id(optimizer)] = step
+        self._begun[id(optimizer)] = step = step_of(optimizer, self._numbers, self._recording)
         self._dispatch.before_step(step)
-
-    @entry("optimizer")
-    def _begin_step_after_closure(self, optimizer: Optimizer) -> None:
-        self._begin_step(optimizer)
 
     @entry("optimizer", unless=stepped_elsewhere)
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -231,7 +227,7 @@ class Recorder:
 
     def _end_step(self, optimizer: Optimizer) -> None:
         try:
-            if not self._clock.round.has_begun and self._records:
+            if self._records and not self._clock.round.has_begun:
                 self._clock.round.expect(about_to_step(optimizer, self.named_parameters))
             if self._clock.ends_with(optimizer):
                 self._end_window_of_step()
@@ -254,7 +250,7 @@ class Recorder:
             self._records = clock.is_recorded
 
     def _end_round(self) -> None:
-        """End the window where a forward pass begins although not all optimizers have stepped that were awaited."""
+        """End the window that waits for further optimizers, as a forward pass begins."""
         self._clock.round.give_up()
         self._end_window_of_step()
         if not self._records:

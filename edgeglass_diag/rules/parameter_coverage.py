@@ -11,8 +11,8 @@ from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.flow import by_module, cut_off, dropped, last_of, learns, runs
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.parameter_groups import listed, places
-from edgeglass_diag.rules.training_state import loaded_and_random, matrices
-from edgeglass_diag.signals.losses import LOSS_WEIGHT
+from edgeglass_diag.rules.parameter_state import has_changed, not_held
+from edgeglass_diag.rules.training_state import loaded_and_random
 from edgeglass_diag.signals.parameters import (
     GRADIENT_NORM,
     MODULE_IN_LOSS,
@@ -41,7 +41,8 @@ class NotInOptimizer(Rule):
     Formula: trainable, with a gradient in the recorded windows, in no parameter group of an optimizer that has
     stepped, after ``steps`` steps. Before the first step: trainable, its gradient above ``init_gradient``, in no
     parameter group of an optimizer that exists, while another parameter is in one. Weights that were loaded from a
-    checkpoint may be meant to stay: they are only a fact (info).
+    checkpoint may be meant to stay: they are only a fact (info). Those whose role has changed are those of EG008 and
+    EG009.
     """
 
     steps: int = 2
@@ -58,6 +59,7 @@ class NotInOptimizer(Rule):
     faulty = "AdamW(model.visual.parameters()); loss uses model.text_proj"
     healthy = "AdamW(model.parameters())"
     stages = (Stage.INIT, Stage.RUN)
+    brought_by = ("EG009",)
     aliases = {"EG053": {"gradient": "init_gradient"}}  # noqa: RUF012
 
     def check(self, history: History) -> Iterable[Finding]:
@@ -65,7 +67,7 @@ class NotInOptimizer(Rule):
         if history.last_step < self.steps:
             return
         loaded, _ = loaded_and_random(history)
-        missing = _parameters(history, Coverage.NOT_HELD_WITH_GRADIENT)
+        missing = [site.path for site in not_held(history) if not has_changed(site)]
         held = bool(_parameters(history, Coverage.OBSERVED))
         if not held and len(history.series(OPTIMIZER_SKIPPED)):
             return  # a loss scaler has let no optimizer step yet
@@ -109,8 +111,8 @@ class RandomButFrozen(Rule):
 
     Formula: not trainable, its initial value was seen to be drawn at random and not loaded, two or more dimensions,
     in a module that runs in training, while other parameters are trained, after ``steps`` steps. Weights that something
-    else than an optimizer changes, as a momentum encoder's, are silent. A random patch embedding that is frozen on
-    purpose (MoCo v3) is the known exception.
+    else than an optimizer changes, as a momentum encoder's, are silent, and so are those that were trained before. A
+    random patch embedding that is frozen on purpose (MoCo v3) is the known exception.
     """
 
     steps: int = 2
@@ -133,7 +135,7 @@ class RandomButFrozen(Rule):
         _, drawn = loaded_and_random(history)
         matrices = {o.name for o in history.origins if sum(size > 1 for size in o.shape) > 1}
         matrices -= {name for name, written in history.of(WEIGHT_WRITTEN) if max(written.values) > 0}
-        frozen = _parameters(history, *_FROZEN)
+        frozen = [n for n in _parameters(history, *_FROZEN) if not len(history.series(GRADIENT_NORM, n))]
         names = [n for n in frozen if n in drawn & matrices and runs(history, parent(n))]
         for place, inside in places(names):
             yield self.finding(
@@ -246,58 +248,3 @@ class NeverUsed(Rule):
                 evidence={"parameters": names, "share": share, "run": len(names) - len(idle)},
                 fix="" if idle else _DROPPED,
             )
-
-
-@dataclass(frozen=True)
-class ZeroGradient(Rule):
-    """The gradient of a weight matrix is exactly zero, always.
-
-    Why: two layers in a row that start at zero, a dead activation, a factor of zero, or an underflow: the matrix
-    never moves. A single zero-initialised gate gets its own gradient at once and opens the way for the others.
-
-    Formula: |gradient| = 0 in every recorded window so far, over at least ``steps`` steps and ``windows`` windows, of a
-    weight with two or more dimensions above one, while others get gradients. A fact (info) while a loss has had the
-    weight 0 all the time: a term that is faded in later trains its head later.
-    """
-
-    steps: int = 10
-    windows: int = 5
-
-    code = "EG007"
-    name = "zero-gradient"
-    title = "Gradient is always zero"
-    severity = Severity.WARNING
-    page = "coverage"
-    signals = (GRADIENT_NORM, LOSS_WEIGHT)
-    source = "derived: the product rule at 0 x 0; LAVT-RIS #25. Exactly zero is no rounding of a gradient in float32"
-    fix = "Let only the last layer of a branch start at zero; look for dead units and for factors of zero."
-    faulty = "nn.init.zeros_(mlp[0].weight); nn.init.zeros_(mlp[2].weight)"
-    healthy = "nn.init.zeros_(mlp[2].weight)"
-    brought_by = ("EG806", "EG802", "EG103", "EG002")
-
-    def check(self, history: History) -> Iterable[Finding]:
-        """Return one finding per tower or head."""
-        zero = [site for site in matrices(history) if self._always(history, site)]
-        if not zero or not any(series.last > 0 for site, series in history.of(GRADIENT_NORM) if site):
-            return
-        weights = [series.values for _, series in history.of(LOSS_WEIGHT)]
-        waiting = any(not any(values) for values in weights) and any(any(values) for values in weights)
-        for place, names in places(zero):
-            yield self.finding(
-                history,
-                f"that of {listed(names)} has been exactly 0 since the beginning"
-                + (", as has the weight of a loss" if waiting else ""),
-                site=place,
-                severity=Severity.INFO if waiting else Severity.WARNING,
-                evidence={"parameters": names},
-            )
-
-    def _always(self, history: History, site: str) -> bool:
-        series = history.series(GRADIENT_NORM, site)
-        if not len(series) or series.last != 0:
-            return False
-        state = series.streak(lambda _, value: value == 0)
-        return (
-            state is not None and state.windows == len(series)
-            and state.lasting(steps=self.steps, windows=self.windows)
-        )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from statistics import median
 
@@ -58,12 +58,16 @@ class NothingMoves(Rule):
         if not still:
             return
         if len(still) == len(sites):
-            yield self.finding(
+            rates = [value for _, series in history.of(OPTIMIZER_LR) for value in series.values]
+            zero = bool(rates) and not any(rates)
+            said = "the learning rate is 0" if zero else self._rates(history)
+            finding = self.finding(
                 history,
-                f"none has changed in {history.last_step + 1} steps ({self._rates(history)})",
+                f"none has changed in {history.last_step + 1} steps ({said})",
                 evidence={"matrices": len(still)},
                 fix=self._remedy(history),
             )
+            yield replace(finding, fix=_ZERO_RATE) if zero else finding
             return
         loaded, _ = loaded_and_random(history)
         for place, names in places(site for site in still if site not in loaded):
@@ -93,6 +97,9 @@ class NothingMoves(Rule):
 
     def _rates(self, history: History) -> str:
         return ", ".join(f"{site}: lr {series.last:.2g}" for site, series in history.of(OPTIMIZER_LR))
+
+
+_ZERO_RATE = "Set a learning rate above 0; look at the scheduler for a factor of 0, as an integer division makes it."
 
 
 @dataclass(frozen=True)

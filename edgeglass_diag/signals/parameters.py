@@ -159,7 +159,13 @@ OPTIMIZER_MOVING = register(
     )
 )
 OPTIMIZER_ORPHANS = register(
-    Signal("optimizer/orphans", None, "Tensors without gradient that optimizers hold and no module has.", low=0)
+    Signal(
+        "optimizer/orphans",
+        None,
+        "Tensors without gradient that an optimizer holds and no module has, of the optimizer with most.",
+        low=0,
+        reduction=Reduction.MAX,
+    )
 )
 OPTIMIZER_SKIPPED = register(
     Signal(

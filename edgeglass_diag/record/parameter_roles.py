@@ -1,0 +1,123 @@
+"""Follows the roles of parameters: trainable, held by an optimizer, given a gradient, still in the model."""
+
+from __future__ import annotations
+
+import weakref
+
+from torch import Tensor
+
+from edgeglass_diag.record.facts import Facts
+from edgeglass_diag.record.module_sites import ModuleSiteObserver
+from edgeglass_diag.record.observer import Observer, OptimizerStep
+from edgeglass_diag.record.recording import Recording
+from edgeglass_diag.signals.parameters import OPTIMIZER_ORPHANS
+from edgeglass_diag.sites import Coverage, Kind, ParameterSite
+
+_NOT_HELD = (None, Coverage.NOT_HELD, Coverage.NOT_HELD_WITH_GRADIENT, Coverage.FROZEN, Coverage.HELD_FROZEN)
+"""What a parameter is until an optimizer holds it or its gradient is observed."""
+
+
+class ParameterRoleObserver(Observer):
+    """Notes in each recorded window which role each parameter has, and since when another than before.
+
+    Args:
+        recording: state of the watch.
+        modules: knows which modules were called without gradients.
+    """
+
+    def __init__(self, recording: Recording, modules: ModuleSiteObserver) -> None:
+        self._recording, self._modules = recording, modules
+        self._held: Facts[Tensor, bool] = Facts()
+        self._given: Facts[Tensor, bool] = Facts()
+        self._tensors: dict[str, weakref.ref[Tensor]] = {}
+        self._trainable: dict[str, bool] = {}
+        self._ties: dict[str, str] = {}
+
+    def backward_ends(self) -> None:
+        """Note which of the parameters held have a gradient now, whatever is left of it at the step."""
+        for parameter, _ in self._held.items():
+            if parameter.grad is not None:
+                self._given.set(parameter, True)
+
+    def before_step(self, step: OptimizerStep) -> None:
+        """Note what an optimizer holds that has no gradient, and count what no model has."""
+        orphans = 0
+        for parameter in step.held:
+            self._held.set(parameter, True)
+            if parameter.grad is None:
+                path = self._recording.naming.parameter(parameter)
+                if path == self._recording.naming.UNNAMED:
+                    orphans += 1
+                else:
+                    self._recording.sites.cannot_observe(ParameterSite(path=path), self._without_gradient(parameter))
+        self._recording.buffer.add("", OPTIMIZER_ORPHANS, float(orphans))
+
+    def window_ends(self) -> None:
+        """Note the roles of all parameters of the models known."""
+        self._modules.name_evaluated()
+        ties: dict[str, str] = {}
+        tensors: dict[str, Tensor] = {}
+        first: dict[int, str] = {}
+        for path, parameter in self._recording.naming.current():
+            known = first.setdefault(id(parameter), path)
+            if known == path:
+                tensors[path] = parameter
+            else:
+                ties[path] = known
+        self._note_replaced(tensors, first)
+        self._note_untied(ties, tensors)
+        for path, parameter in tensors.items():
+            self._note_trainable(path, parameter)
+            self._note_coverage(path, parameter)
+        self._tensors = {path: weakref.ref(parameter) for path, parameter in tensors.items()}
+        self._ties = ties
+
+    def forget(self) -> None:
+        """Forget which gradients backward has given in the window."""
+        self._given.clear()
+
+    def _without_gradient(self, parameter: Tensor) -> Coverage:
+        if not parameter.requires_grad:
+            return Coverage.HELD_FROZEN
+        return Coverage.GRADIENT_TAKEN_AWAY if parameter in self._given else Coverage.HELD_WITHOUT_GRADIENT
+
+    def _note_replaced(self, tensors: dict[str, Tensor], living: dict[int, str]) -> None:
+        """Note paths at which another tensor lies than in the window before; the former one has no name any more."""
+        for path, reference in self._tensors.items():
+            now, before = tensors.get(path), reference()
+            if now is None or before is now:
+                continue
+            self._note(path, replaced_since=self._recording.clock.step)
+            if before is not None and id(before) not in living:
+                self._recording.naming.drop(before)
+
+    def _note_untied(self, ties: dict[str, str], tensors: dict[str, Tensor]) -> None:
+        for path, other in self._ties.items():
+            if path not in ties and path in tensors and other in tensors:
+                self._note(path, untied_from=other, replaced_since=self._recording.clock.step)
+
+    def _note_trainable(self, path: str, parameter: Tensor) -> None:
+        now, before = parameter.requires_grad, self._trainable.get(path)
+        self._trainable[path] = now
+        if before is not None and before != now:
+            step = self._recording.clock.step
+            self._note(path, trainable_since=step if now else None, frozen_since=None if now else step)
+
+    def _note_coverage(self, path: str, parameter: Tensor) -> None:
+        sites = self._recording.sites
+        known = sites.coverage(path, Kind.PARAMETER)
+        if not parameter.requires_grad:
+            if known is not Coverage.HELD_FROZEN:
+                sites.cannot_observe(ParameterSite(path=path), Coverage.FROZEN)
+        elif parameter not in self._held and (known in _NOT_HELD or self._is_new(path, parameter)):
+            reached = parameter.grad is not None
+            coverage = Coverage.NOT_HELD_WITH_GRADIENT if reached else Coverage.NOT_HELD
+            sites.cannot_observe(ParameterSite(path=path), coverage)
+
+    def _is_new(self, path: str, parameter: Tensor) -> bool:
+        """Return whether another tensor lay at this path in the window before."""
+        reference = self._tensors.get(path)
+        return reference is not None and reference() is not parameter
+
+    def _note(self, path: str, **facts: int | str | None) -> None:
+        self._recording.sites.set_facts(ParameterSite(path=path, coverage=Coverage.NOT_HELD), **facts)
