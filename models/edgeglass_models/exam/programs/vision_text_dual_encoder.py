@@ -58,7 +58,7 @@ def build():
         "hidden_dropout_prob": 0.0,
     }
     config = VisionTextDualEncoderConfig.from_vision_text_configs(
-        ViTConfig(**small, image_size=24, patch_size=8),
+        ViTConfig(**small, image_size=24, patch_size=12),
         BertConfig(**small, vocab_size=len(VOCABULARY), max_position_embeddings=16),
         projection_dim=64,
     )
