@@ -117,18 +117,6 @@ def words_in_random_order(tree: ast.Module) -> ast.Module | None:
     return _with_entry(tree, ("input_ids",), lambda _, value: expression(text, X=value))
 
 
-@tokens.patch(source="open_clip#1151, transformers#24650 (pooled at the wrong token)", where=("text side",))
-def pooled_at_the_last_position(tree: ast.Module) -> ast.Module | None:
-    """The text is pooled at its last position, which is padding, instead of its first token."""
-
-    def change(node: ast.expr) -> ast.expr | None:
-        if isinstance(node, ast.Subscript) and name_of(node.value) == "last_hidden_state":
-            return expression("X[:, -1]", X=node.value) if ast.unparse(node.slice) in ("(:, 0)", ":, 0") else None
-        return None
-
-    return replaced(tree, change)
-
-
 @tokens.patch(source="LLaVA and Hugging Face: every label -100 after a wrong prompt mask", where=("data", "loss"))
 def every_target_ignored(tree: ast.Module) -> ast.Module | None:
     """A wrong mask sets every target to -100: nothing is left to learn."""
