@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from edgeglass_models.exam.operators import OPERATORS
@@ -62,6 +62,7 @@ class Case:
         return digest.hexdigest()[:16]
 
 
+@cache
 def _helpers() -> str:
     """Return the text of the modules that programs share."""
     return "".join(file.read_text() for file in sorted(HERE.glob("toy_*.py")))
