@@ -1,6 +1,6 @@
 """CLIP with Hugging Face accelerate: bfloat16 autocast, gradient accumulation over two batches, cosine schedule.
 
-Measure: recall@1 of 128 held-out pictures for their captions; chance 0.008.
+Measure: recall@1 of 128 held-out pictures for their captions; chance 0.008, usual value 0.9.
 """
 
 from edgeglass_models.torchvision_operators import define_missing_operators
