@@ -3,7 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test test-long test-large properties fuzz acceptance bench docs check install clean
+.PHONY: demo test test-long test-large properties fuzz acceptance bench exam docs check install clean
+
+EXAM_STAMP := .venv/.installed-exam
 
 install: $(STAMP)
 
@@ -12,6 +14,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt "torch==2.13.0"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $(STAMP)
+
+# The libraries of the exam's programs; torch stays as it is.
+$(EXAM_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,exam]"
+	touch $(EXAM_STAMP)
 
 demo: $(STAMP)
 	$(BIN)/edgeglass-diag run incident --watch
@@ -26,8 +33,8 @@ test: $(STAMP) check
 	tests/install_chromium.sh
 	$(BIN)/python -m pytest --ignore=tests/acceptance -m "not long" --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
-# What trains whole models for minutes.
-test-long: $(STAMP)
+# What trains whole models for minutes, some cases of the exam among it.
+test-long: $(STAMP) $(EXAM_STAMP)
 	$(BIN)/python -m pytest --ignore=tests/acceptance -m long
 
 # The property suite with five times the examples of `make test`.
@@ -45,6 +52,11 @@ acceptance: $(STAMP)
 # Every fault and healthy variant with three seeds; goes on where it was interrupted.
 bench: $(STAMP)
 	$(BIN)/edgeglass-diag bench --seeds 3 --out runs/bench
+
+# Programs of others with mistakes of users in them, judged by all rules: under an hour, and minutes the second time.
+# EXAM="--part study --only 'simclr:*'" are its options; docs/exam.md explains them.
+exam: $(EXAM_STAMP)
+	$(BIN)/python -m edgeglass_models.exam $(EXAM)
 
 # docs/rules.md from the rules' own text, docs/signals.md from the registry.
 docs: $(STAMP)

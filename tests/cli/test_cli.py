@@ -149,7 +149,7 @@ def test_a_checkpoint_is_evaluated_as_its_run(finished, command):
 
 def test_rules_are_listed_and_explained(command):
     listed = json.loads(command("rules", "--json").stdout)
-    assert {"code", "name", "severity", "of", "summary", "threshold", "source", "fix"} == set(listed[0])
+    assert {"code", "name", "severity", "of", "summary", "threshold", "source", "fix", "judged"} == set(listed[0])
     assert {entry["code"]: entry["of"] for entry in listed}.items() >= {"EG301": "run", "EG450": "audit"}.items()
     assert "by edgeglass-diag audit alone" in command("rules", "EG653").stdout
     assert "s^2 x signal / 2 <= ``nats``" in command("rules", "EG301").stdout

@@ -41,14 +41,10 @@ def test_a_program_is_tried_with_the_same_operators_each_time():
 
 
 def test_the_split_does_not_move():
-    assert [part_of(name) for name in ("simclr", "siglip", "byol", "learning-rate-of-zero")] == [
-        "study",
-        "exam",
-        "exam",
-        "study",
-    ]
-    assert part_of_case("simclr", "learning-rate-of-zero") == "study"
-    assert part_of_case("siglip", "learning-rate-of-zero") == "exam"
+    names = ("simclr", "siglip", "sign-flipped", "learning-rate-of-zero")
+    assert [part_of(name) for name in names] == ["study", "exam", "study", "exam"]
+    assert part_of_case("simclr", "sign-flipped") == "study"
+    assert part_of_case("siglip", "sign-flipped") == part_of_case("simclr", "learning-rate-of-zero") == "exam"
     shares = [
         sum(part_of(name) == "exam" for name in some) / len(some) for some in (PROGRAMS, [o.name for o in OPERATORS])
     ]

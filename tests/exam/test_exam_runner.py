@@ -8,7 +8,7 @@ from edgeglass_models.exam.cache import Cache
 from edgeglass_models.exam.cases import Case, cases_of, healthy
 from edgeglass_models.exam.operators import OPERATORS
 from edgeglass_models.exam.operators.operator import Operator
-from edgeglass_models.exam.pool import Task, run_all
+from edgeglass_models.exam.pool import Task, import_for, run_all
 from edgeglass_models.exam.runner import Exam
 from edgeglass_models.exam.truth import Truth
 
@@ -39,6 +39,9 @@ def exam(tmp_path):
 
 def test_a_case_is_trained_once_and_comes_out_as_what_it_is(exam):
     running, told = exam
+    assert import_for([PROGRAM, "import nowhere"]) == {
+        "import nowhere": "ModuleNotFoundError: No module named 'nowhere'"
+    }
     twin = healthy("small", PROGRAM)
     wanted = ("learning-rate-of-zero", "weights-rounded-to-bfloat16")
     cases = cases_of("small", PROGRAM, [operator for operator in OPERATORS if operator.name in wanted])

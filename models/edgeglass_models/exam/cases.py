@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from edgeglass_models.exam.operators import OPERATORS
@@ -56,15 +56,21 @@ class Case:
 
     def key(self, seed: int) -> str:
         """Return a hash of all that decides how it trains."""
-        digest = hashlib.sha256(f"{self.source}\0{seed}\0{_helpers()}".encode())
+        digest = hashlib.sha256(f"{self.source}\0{seed}\0{_shared_by(self.source)}".encode())
         if self.operator is not None and self.operator.around is not None:
             digest.update(inspect.getsource(self.operator.around).encode())
         return digest.hexdigest()[:16]
 
 
-def _helpers() -> str:
-    """Return the text of the modules that programs share."""
-    return "".join(file.read_text() for file in sorted(HERE.glob("toy_*.py")))
+@cache
+def _helpers() -> dict[str, str]:
+    """Return the texts of the modules that programs share, by name."""
+    return {file.stem: file.read_text() for file in sorted(HERE.glob("toy_*.py"))}
+
+
+def _shared_by(source: str) -> str:
+    """Return the texts of the shared modules that a program names."""
+    return "".join(text for name, text in _helpers().items() if name in source)
 
 
 def programs() -> dict[str, str]:

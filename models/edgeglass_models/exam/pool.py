@@ -106,10 +106,13 @@ def import_for(sources: Iterable[str]) -> dict[str, str]:
     define_missing_operators()
     failed: dict[str, str] = {}
     statements = [
-        ast.unparse(node)
-        for source in sources
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and node.module != "__future__")
+        "import torch._dynamo",  # making an optimizer imports it, for a second
+        *(
+            ast.unparse(node)
+            for source in sources
+            for node in ast.walk(ast.parse(source))
+            if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and node.module != "__future__")
+        ),
     ]
     for text in dict.fromkeys(statements):
         try:

@@ -60,4 +60,5 @@ def _light(images: Tensor, strength: float, generator: torch.Generator | None) -
     n, channels, side, _ = images.shape
     level, down, right = strength * torch.randn(3, n, channels, 1, 1, generator=generator)
     ramp = torch.linspace(-1, 1, side)
-    return images + level + down * ramp[:, None] + right * ramp
+    lit: Tensor = images + level + down * ramp[:, None] + right * ramp
+    return lit

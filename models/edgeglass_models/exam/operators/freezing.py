@@ -111,24 +111,6 @@ def queue_never_filled(tree: ast.Module) -> ast.Module | None:
     return restated(tree, change)
 
 
-@freezing.patch(source="DINO: without centring it collapses", where=("model", "loss"))
-def centre_never_updated(tree: ast.Module) -> ast.Module | None:
-    """The centre of the teacher's outputs is never updated."""
-
-    def change(node: ast.stmt) -> list[ast.stmt] | None:
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and "center" in name_of(node.value):
-            return []
-        if (
-            isinstance(node, ast.Assign)
-            and name_of(node.targets[0]) in ("center", "centre")
-            and "center" in ast.unparse(node.value).replace("centre", "center")
-        ):
-            return []
-        return None
-
-    return restated(tree, change)
-
-
 @freezing.patch(source="a slow copy that is updated behind a condition", where=("model",))
 def momentum_update_forgotten(tree: ast.Module) -> ast.Module | None:
     """The statement that updates the momentum encoder or teacher is missing."""

@@ -20,6 +20,8 @@ from edgeglass_models.exam.operators.values import LOSSES, with_logits, with_los
 
 losses = Family("losses")
 
+_FIRST_WEIGHTS = ("contrastive_loss_weight", "coca_contrastive_loss_weight", "itc_weight")
+_SECOND_WEIGHTS = ("caption_loss_weight", "coca_caption_loss_weight", "itm_weight", "alpha")
 _CONTRASTS = ("cross_entropy", "info_nce", "nt_xent", "contrastive", "clip_loss")
 
 
@@ -79,9 +81,10 @@ def mean_over_all_pairs(tree: ast.Module) -> ast.Module | None:
     def change(node: ast.expr) -> ast.expr | None:
         if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Div) or not is_call(node.right, "len"):
             return None
-        total = node.left
+        total = node.left.operand if isinstance(node.left, ast.UnaryOp) else node.left
         if is_call(total, "sum") and isinstance(total, ast.Call) and isinstance(total.func, ast.Attribute):
-            return expression("X.mean()", X=total.func.value)
+            mean = expression("X.mean()", X=total.func.value)
+            return mean if total is node.left else ast.UnaryOp(ast.USub(), mean)
         return None
 
     return replaced(tree, change, scope=training(tree))
@@ -131,7 +134,7 @@ def a_term_forgotten(tree: ast.Module) -> ast.Module | None:
     found = list(_sums(tree))
     for one in found:
         one.right = expression("X * 0.0", X=one.right)
-    return tree if found else None
+    return tree if found else with_number(tree, _SECOND_WEIGHTS, lambda weight: 0.0 if weight else None)
 
 
 @losses.patch(source="the weights of two terms swapped", where=("loss",))
@@ -140,7 +143,7 @@ def the_first_term_forgotten(tree: ast.Module) -> ast.Module | None:
     found = list(_sums(tree))
     for one in found:
         one.left = expression("X * 0.0", X=one.left)
-    return tree if found else None
+    return tree if found else with_number(tree, _FIRST_WEIGHTS, lambda weight: 0.0 if weight else None)
 
 
 @losses.patch(source="terms of different scale added without weights", where=("loss",))
@@ -149,7 +152,7 @@ def a_term_drowns_the_others(tree: ast.Module) -> ast.Module | None:
     found = list(_sums(tree))
     for one in found:
         one.right = expression("X * 1000.0", X=one.right)
-    return tree if found else None
+    return tree if found else with_number(tree, _SECOND_WEIGHTS, lambda weight: 1000 * weight if weight else None)
 
 
 @losses.patch(source="DeepCrime LCH (change loss function)", where=("loss",))
@@ -189,7 +192,7 @@ def divergence_with_swapped_arguments(tree: ast.Module) -> ast.Module | None:
     """The arguments of kl_div are swapped."""
 
     def change(node: ast.expr) -> ast.expr | None:
-        if is_call(node, "kl_div", "kl_loss", "kd_loss") and isinstance(node, ast.Call) and len(node.args) >= 2:
+        if is_call(node, "kl_div", "KLDivLoss") and isinstance(node, ast.Call) and len(node.args) >= 2:
             node.args[:2] = [node.args[1], node.args[0]]
             return node
         return None

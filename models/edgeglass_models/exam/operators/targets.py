@@ -80,33 +80,6 @@ def similarity_to_itself_not_masked(tree: ast.Module) -> ast.Module | None:
     return replaced(tree, change, scope=training(tree))
 
 
-@targets.patch(source="supervised contrastive losses: positives are those of the same class", where=("loss", "data"))
-def classes_compared_by_less(tree: ast.Module) -> ast.Module | None:
-    """Pairs of different classes count as positives: the comparison is the wrong one."""
-
-    def change(node: ast.expr) -> ast.expr | None:
-        if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq) and "None" in ast.unparse(node):
-            node.ops[0] = ast.NotEq()
-            return node
-        return None
-
-    return replaced(tree, change, scope=training(tree))
-
-
-@targets.patch(
-    source="lucidrains/CoCa-pytorch, Hugging Face: language models shift the labels themselves", where=("loss", "data")
-)
-def targets_not_shifted(tree: ast.Module) -> ast.Module | None:
-    """The targets of a language model are its inputs: each token is to predict itself."""
-
-    def change(node: ast.expr) -> ast.expr | None:
-        if isinstance(node, ast.Subscript) and ast.unparse(node.slice).replace(" ", "") in ("(:,1:)", ":,1:"):
-            return expression("X[:, :-1]", X=node.value)
-        return None
-
-    return replaced(tree, change, scope=training(tree))
-
-
 @targets.patch(source="targets that are computed by the model and follow it: OpenAI-CLIP#27 and #24", where=("loss",))
 def regression_target_is_the_batch_mean(tree: ast.Module) -> ast.Module | None:
     """The targets of a regression lost their rows: each is the mean of the batch."""

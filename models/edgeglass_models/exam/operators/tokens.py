@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable
 
 from edgeglass_models.exam.operators.operator import Family
-from edgeglass_models.exam.operators.patching import calls, expression, is_call, name_of, number_of, replaced, restated
+from edgeglass_models.exam.operators.patching import expression, is_call, name_of, number_of, replaced
 from edgeglass_models.exam.operators.values import with_number
 
 tokens = Family("tokens")
@@ -77,18 +77,6 @@ def texts_cut_to_four_tokens(tree: ast.Module) -> ast.Module | None:
     return with_number(tree, _LENGTHS, lambda length: 4 if length > 4 else None) or changed
 
 
-@tokens.patch(source="open_clip#1151, transformers#24650", where=("text side",))
-def pooled_at_the_first_token(tree: ast.Module) -> ast.Module | None:
-    """The text is pooled at its first token, which is the same for all, instead of its last."""
-
-    def change(node: ast.expr) -> ast.expr | None:
-        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Tuple) and list(calls(node.slice, "argmax")):
-            return expression("X[:, 0]", X=node.value)
-        return None
-
-    return replaced(tree, change)
-
-
 @tokens.patch(source="sentence-transformers: mean pooling needs the mask", where=("text side",))
 def padding_counts_in_the_mean(tree: ast.Module) -> ast.Module | None:
     """The mean over the tokens takes the padding with it."""
@@ -112,29 +100,6 @@ def padding_is_a_target(tree: ast.Module) -> ast.Module | None:
     return replaced(tree, change)
 
 
-@tokens.patch(source="LLaVA and Hugging Face: every label -100 after a wrong prompt mask", where=("data", "loss"))
-def every_target_ignored(tree: ast.Module) -> ast.Module | None:
-    """A wrong mask sets every target to -100: nothing is left to learn."""
-
-    def change(node: ast.stmt) -> list[ast.stmt] | None:
-        if (
-            isinstance(node, ast.Assign)
-            and number_of(node.value) == -100
-            and isinstance(node.targets[0], ast.Subscript)
-        ):
-            node.targets[0].slice = ast.Slice()
-            return [node]
-        return None
-
-    def filled(node: ast.expr) -> ast.expr | None:
-        if is_call(node, "masked_fill") and isinstance(node, ast.Call) and number_of(node.args[-1]) == -100:
-            node.args[0] = expression("torch.ones_like(X)", X=node.args[0])
-            return node
-        return None
-
-    return restated(tree, change) or replaced(tree, filled)
-
-
 @tokens.patch(
     source="a tokenizer that does not belong to the model: ids beyond its vocabulary", where=("text side", "data")
 )
@@ -150,3 +115,11 @@ def words_in_random_order(tree: ast.Module) -> ast.Module | None:
     """The tokens of each batch are permuted."""
     text = "X[:, torch.randperm(X.shape[1])]"
     return _with_entry(tree, ("input_ids",), lambda _, value: expression(text, X=value))
+
+
+@tokens.patch(source="LLaVA and Hugging Face: every label -100 after a wrong prompt mask", where=("data", "loss"))
+def every_target_ignored(tree: ast.Module) -> ast.Module | None:
+    """A wrong mask sets every target to -100: nothing is left to learn."""
+    if not any(number_of(node) == -100 for node in ast.walk(tree)):
+        return None
+    return _with_entry(tree, ("labels",), lambda _, value: expression("torch.full_like(X, -100)", X=value))

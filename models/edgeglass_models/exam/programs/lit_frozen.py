@@ -85,7 +85,7 @@ def pretrain(tower, seed, steps=60):
     attributes = torch.stack([pairs.colour, pairs.shape, pairs.place, pairs.size], 1)
     heads = nn.ModuleList([nn.Linear(128, int(attributes[:, i].max()) + 1) for i in range(4)])
     optimizer = torch.optim.Adam([*tower.parameters(), *heads.parameters()], lr=3e-3)
-    for step in range(steps):
+    for _ in range(steps):
         rows = torch.randint(len(pairs), (64,))
         features = tower(pairs.images[rows])
         loss = sum(F.cross_entropy(head(features), attributes[rows, i]) for i, head in enumerate(heads))

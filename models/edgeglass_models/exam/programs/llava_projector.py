@@ -63,7 +63,7 @@ def collate(rows):
 
 def build():
     small = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4}
-    vision = CLIPVisionConfig(**small, num_hidden_layers=1, image_size=24, patch_size=12, initializer_factor=8.0)
+    vision = CLIPVisionConfig(**small, num_hidden_layers=1, image_size=24, patch_size=12, initializer_factor=2.0)
     text = LlamaConfig(
         **small,
         num_hidden_layers=2,

@@ -1,6 +1,6 @@
 """SigLIP on toy pictures: transformers' SiglipModel in a loop of its own, with the pairwise sigmoid loss.
 
-Measure: recall@5 of 128 held-out pictures for their captions; chance 0.039.
+Measure: recall@5 of 128 held-out pictures for their captions; chance 0.039, usual value 0.8.
 """
 
 from edgeglass_models.torchvision_operators import define_missing_operators

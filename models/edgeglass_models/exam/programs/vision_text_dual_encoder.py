@@ -1,6 +1,6 @@
 """CLIP from two towers: transformers' VisionTextDualEncoderModel (ViT and BERT) trained by its Trainer.
 
-Measure: recall@5 of 128 held-out pictures for their captions; chance 0.039.
+Measure: recall@5 of 128 held-out pictures for their captions; chance 0.039, usual value 0.55.
 """
 
 from edgeglass_models.torchvision_operators import define_missing_operators
