@@ -30,6 +30,7 @@ from edgeglass_diag.record.torch_functions import (
     TRIPLETS,
     UNARY,
     bind,
+    einsum_operands,
 )
 from edgeglass_diag.sites import Kind
 
@@ -194,7 +195,7 @@ class ComparisonObserver(Observer):
     def _triplet(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = bind(func, args, kwargs)
         margin = float(given.get("margin", 1.0))
-        self._note(result, Compared.DISTANCE, given.get("anchor"), given.get("positive"), together=True, margin=margin)
+        self._note(result, Compared.DISTANCE, given.get("anchor"), given.get("positive"), margin=margin)
 
     def _cosine(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = bind(func, args, kwargs)
@@ -213,9 +214,9 @@ class ComparisonObserver(Observer):
         self._note(result, Compared.DISTANCE, given.get("x1"), given.get("x2"), is_paired=False)
 
     def _einsum(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        inputs = str(args[0]).replace(" ", "").split("->")[0].split(",")
-        if len(args) == 3 and len(inputs) == 2 and inputs[0] == inputs[1]:
-            self._note(result, Compared.SIMILARITY, args[1], args[2])
+        operands = einsum_operands(args)
+        if operands is not None and operands[0] == operands[1]:
+            self._note(result, Compared.SIMILARITY, *operands[2:])
 
     def _divergence(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = bind(func, args, kwargs)

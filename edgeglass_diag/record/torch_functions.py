@@ -126,6 +126,18 @@ _SIGNATURES: dict[Function, tuple[str, ...]] = {
 _SYNONYMS = {(torch.mm, "mat2"): "other", (Tensor.mm, "mat2"): "other"} | {(f, "train"): "training" for f in DROPOUTS}
 
 
+def einsum_operands(args: tuple[Any, ...]) -> tuple[str, str, Tensor, Tensor] | None:
+    """Return the indices of both operands of an einsum of two tensors, and these; None of any other einsum.
+
+    >>> einsum_operands(("nc, ck -> nk", "left"))
+    """
+    given = args[1] if len(args) == 2 and isinstance(args[1], (list, tuple)) else args[1:]
+    if not isinstance(args[0], str) or len(given) != 2 or not all(isinstance(operand, Tensor) for operand in given):
+        return None
+    left, _, right = args[0].replace(" ", "").split("->")[0].partition(",")
+    return left, right, given[0], given[1]
+
+
 def bind(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of a call by name; those that were not given are absent.
 

@@ -46,12 +46,12 @@ class ComparedEmbeddingsCollapsed(Rule):
     the weights have moved by a fifth. Where distances are compared: the spread, their root mean square distance from
     their mean, is at most ``fall`` of its largest value; or at most ``fall`` of the margin, so that no triplet's loss
     differs from the margin by more than a fifth, and the weights have moved. Not where the signal grows just now; nor
-    where partners are at most ``near`` times as far apart (squared) as strangers: what is small is not what is lost.
+    where partners' squared distance is at most ``near`` of strangers', half as far: what is small is not what is lost.
     """
 
     signal: float = 0.01
     fall: float = 0.1
-    near: float = 0.5
+    near: float = 0.25
     steps: int = 20
     windows: int = 4
 
