@@ -122,7 +122,7 @@ class ComparisonObserver(Observer):
     def _comparison(
         self, compared: Compared, left: Any, right: Any, made: _Made = (_same, _same), **facts: Any
     ) -> Comparison | None:
-        """Return two tensors as a comparison; None where they are no sets of rows or come from no module.
+        """Return two tensors as a comparison; None where they are no sets of rows, or come from no module or from one.
 
         Args:
             compared: how.
@@ -133,7 +133,10 @@ class ComparisonObserver(Observer):
         """
         if not (isinstance(left, Tensor) and isinstance(right, Tensor)):
             return None
-        sources = self._recording.sources.sources([left]), self._recording.sources.sources([right])
+        known = self._recording.sources
+        if known.comparisons(left) or known.comparisons(right):
+            return None  # as the correlations of features, which are compared with the identity
+        sources = known.sources([left]), known.sources([right])
         rows = _rows(left), _rows(right)
         if not any(sources) or rows[0] is None or rows[1] is None or rows[0].shape[1] != rows[1].shape[1]:
             return None

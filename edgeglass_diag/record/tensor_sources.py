@@ -137,7 +137,7 @@ class TensorSources(Observer):
         self._derivations.set(tensor, known)
 
     def set_comparison(self, tensor: Tensor, comparison: Comparison) -> None:
-        """Declare a tensor what came of a comparison, in place of those that its operands were made from."""
+        """Declare a tensor what came of a comparison."""
         known = self._derivations.get(tensor) or _Derivation()
         self._derivations.set(tensor, replace(known, comparisons=(comparison,)))
 
@@ -180,15 +180,11 @@ class TensorSources(Observer):
             logits = next(((a, d.product) for a, d in known if d.product and a.numel() == result.numel()), None)
             if logits is not None:
                 kept = logits[1].carried(result, (a for a in arguments if a is not logits[0]))
-        comparisons: dict[Comparison, None] = {}
-        if result.requires_grad and func not in MIXING:
-            for _, derivation in known:
-                comparisons |= dict.fromkeys(derivation.comparisons)
+        comparisons = _compared(known, result) if result.requires_grad and func not in MIXING else ()
         origins = (*self._origins(arguments), *outside)
         origin = origins[0] if len(origins) == 1 else Origin("", origins)
         if sources or kept is not None or comparisons or origins:
-            carried = tuple(comparisons)[-_MAX_COMPARISONS:]
-            self._derivations.set(result, _Derivation(sources, kept, origin=origin, comparisons=carried))
+            self._derivations.set(result, _Derivation(sources, kept, origin=origin, comparisons=comparisons))
 
     def _derivation(self, tensor: Tensor) -> _Derivation | None:
         """Return what is known of a tensor, also of what a user's own autograd function made, as a gather of ranks."""
@@ -207,6 +203,17 @@ class TensorSources(Observer):
         origins = tuple(dict.fromkeys(derivation.origin for derivation in known if derivation.origin is not None))
         carried = tuple(comparisons)[-_MAX_COMPARISONS:]
         return _Derivation(_sources(known), origin=Origin("", origins) if origins else None, comparisons=carried)
+
+
+def _compared(known: Sequence[tuple[Tensor, _Derivation]], result: Tensor) -> tuple[Comparison, ...]:
+    """Return the comparisons that a result was made from; of a gate, which scales what is wider than it, none."""
+    size = max((argument.numel() for argument, derivation in known if derivation.comparisons), default=0)
+    if any(size < a.numel() == result.numel() and d.sources and not d.comparisons for a, d in known):
+        return ()
+    found: dict[Comparison, None] = {}
+    for _, derivation in known:
+        found |= dict.fromkeys(derivation.comparisons)
+    return tuple(found)[-_MAX_COMPARISONS:]
 
 
 def _is_foreign_memory(tensor: Tensor) -> bool:

@@ -58,7 +58,8 @@ MIXING: frozenset[Function] = frozenset(
 
 DIFFERENCES: tuple[Function, ...] = (torch.sub, Tensor.sub, Tensor.__sub__)
 UNARY: tuple[Function, ...] = (
-    torch.square, Tensor.square, torch.pow, Tensor.pow, torch.abs, Tensor.abs, torch.neg, Tensor.neg, Tensor.float,
+    torch.square, Tensor.square, torch.pow, Tensor.pow, Tensor.__pow__,
+    torch.abs, Tensor.abs, torch.neg, Tensor.neg, Tensor.float,
     Tensor.div, torch.div, Tensor.__truediv__,
 )  # fmt: skip
 """Functions of each entry by itself, between a difference or product of rows and the sum of it."""
