@@ -53,7 +53,7 @@ class ComparedEmbeddingsCollapsed(Rule):
     fall: float = 0.1
     near: float = 0.25
     steps: int = 20
-    windows: int = 4
+    windows: int = 3
 
     code = "EG309"
     name = "compared-embeddings-collapsed"
@@ -69,7 +69,7 @@ class ComparedEmbeddingsCollapsed(Rule):
     fix = "Give the loss something that keeps embeddings apart: a stop-gradient, negatives, or a variance term."
     faulty = "loss = (1 - cosine_similarity(z1, z2)).mean()"
     healthy = "loss = (1 - cosine_similarity(predictor(z1), z2.detach())).mean()"
-    brought_by = ("EG801", *INPUTS, "EG002", "EG204", "EG202")
+    brought_by = ("EG801", *INPUTS, "EG313", "EG314", "EG315", "EG002", "EG204", "EG202")
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for each pair of sides."""
