@@ -58,6 +58,24 @@ def repeated(rows: Tensor) -> Tensor:
     return (ordered[1:] == ordered[:-1]).sum().double() / len(rows)
 
 
+def copy_floor(rows: Tensor) -> Tensor:
+    """Least contrastive loss of a batch in which each copy has a partner of its own, in nats: 0-d.
+
+    sum (m / B) ln m over the groups of m equal samples: m copies cannot be told apart, so that each partner has at most
+    the probability 1 / m. 64 samples of 8 captions, 8 times each, have ln 8 = 2.08.
+
+    Args:
+        rows: row fingerprints (B,).
+
+    Example:
+        >>> copy_floor(torch.tensor([7, 7, 7, 7, 1, 2, 3, 4]))
+        tensor(0.6931, dtype=torch.float64)
+    """
+    ordered = rows.sort().values
+    count = torch.searchsorted(ordered, rows, right=True) - torch.searchsorted(ordered, rows)
+    return count.double().log().mean()
+
+
 def padding(tokens: Tensor) -> tuple[Tensor, Tensor]:
     """Share of padding among the tokens, and share of texts without any, which may have been cut: 0-d each.
 

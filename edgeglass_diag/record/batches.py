@@ -7,13 +7,14 @@ from torch import Tensor
 
 from edgeglass_diag import site_paths
 from edgeglass_diag.measures.activations import subset
-from edgeglass_diag.measures.batches import cut_texts, fingerprint, padding, repeated, row_fingerprints
+from edgeglass_diag.measures.batches import copy_floor, cut_texts, fingerprint, padding, repeated, row_fingerprints
 from edgeglass_diag.record.module_tree import own_parameters
 from edgeglass_diag.record.nested import named_tensors
 from edgeglass_diag.record.observer import ModuleCall, Observer
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.shards import is_foreign, is_measurable
 from edgeglass_diag.signals.batches import (
+    DATA_COPY_FLOOR,
     DATA_CUT_TEXTS,
     DATA_FINGERPRINT,
     DATA_LAYER_ABSMAX,
@@ -82,6 +83,7 @@ class BatchObserver(Observer):
             self._fingerprints[path] = fingerprint(rows)
             add(path, DATA_FINGERPRINT, self._fingerprints[path])
             add(path, DATA_REPEATED, repeated(rows))
+            add(path, DATA_COPY_FLOOR, copy_floor(rows))
             self._measure_values(path, name, value)
 
     def _measure_values(self, path: str, argument: str, value: Tensor) -> None:

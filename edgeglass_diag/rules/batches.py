@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 
 from edgeglass_diag.records import Finding, Severity
@@ -14,7 +14,7 @@ from edgeglass_diag.rules.inputs import alike
 from edgeglass_diag.rules.loss import guessing
 from edgeglass_diag.rules.series import Series
 from edgeglass_diag.rules.training_state import is_paired, no_better_than_chance
-from edgeglass_diag.signals.batches import DATA_FINGERPRINT, DATA_REPEATED, DATA_SAMPLES
+from edgeglass_diag.signals.batches import DATA_COPY_FLOOR, DATA_FINGERPRINT, DATA_REPEATED, DATA_SAMPLES
 from edgeglass_diag.signals.embeddings import EMBEDDING_ALIGNMENT, EMBEDDING_SAMPLE_SIGNAL
 from edgeglass_diag.signals.losses import LOSS_ACCURACY, LOSS_TARGET_ENTROPY
 from edgeglass_diag.sites import BatchSite
@@ -69,12 +69,13 @@ class Duplicates(Rule):
     """A batch holds copies, and the loss takes them for strangers.
 
     Why: a pair with m copies of its caption in the batch cannot be told from them: the loss has a floor of
-    sum (m / B) ln m, and what is right is counted as wrong.
+    sum (m / B) ln m, and what is right is counted as wrong. Where a few captions are all there are, as the names of
+    classes, the model learns all the same, and the loss does not tell: it stays at that floor.
 
-    Formula: the share r of samples that equal an earlier one of their batch, on average over the last ``windows``
-    recorded windows, at an input of a contrast between two sides, lifts the floor to at least ``floor`` of the chance
-    level: 2 r ln 2 >= ``floor`` x ln B. A few copies among many pairs are usual and silent, and so are targets that
-    give copies their part: their entropy is at least half of that floor. A fact (info) where no loss shows its targets.
+    Formula: that floor, on average over the last ``windows`` recorded windows, at an input of a contrast between two
+    sides, is at least ``floor`` of the chance level ln B. A few copies among many pairs are usual and silent, and so
+    are targets that give copies their part: their entropy is at least half of it. A fact (info) where no loss shows
+    its targets.
     """
 
     floor: float = 0.05
@@ -85,9 +86,9 @@ class Duplicates(Rule):
     title = "Duplicates within a batch"
     severity = Severity.WARNING
     page = "coverage"
-    signals = (DATA_REPEATED, LOSS_TARGET_ENTROPY)
-    source = "derived: a share r of copies in twos lifts the floor by 2 r ln 2; sentence-transformers #3189, LAVIS #285"
-    fix = "Keep copies out of a batch, or give all of them a part of the target."
+    signals = (DATA_COPY_FLOOR, DATA_REPEATED, LOSS_TARGET_ENTROPY)
+    source = "derived: m copies share one probability; sentence-transformers #3189, LAVIS #285, Chinese-CLIP #240"
+    fix = "Keep copies out of a batch (a sampler without duplicates), or mask each one's twins out of its candidates."
     faulty = "five captions of one image in a batch"
     healthy = "one caption of each image in a batch"
     brought_by = ("EG507",)
@@ -97,22 +98,33 @@ class Duplicates(Rule):
         if not _is_contrast(history):
             return
         targets = list(history.of(LOSS_TARGET_ENTROPY))
-        for site, series in history.at(BatchSite, DATA_REPEATED):
-            recent = series.values[-self.windows :]
-            share = sum(recent) / len(recent)
-            counts = history.series(DATA_SAMPLES, site.path)
-            batch = max(2.0, counts.last) if len(counts) else 2.0
-            lifted = 2 * share * log(2) >= self.floor * log(batch)
-            shared = max((s.last for _, s in targets), default=0.0) >= min(share, 0.5) * log(2)
-            if len(recent) >= self.windows and lifted and not shared and not alike(history, site):
-                yield self.finding(
+        entropy = max((series.last for _, series in targets), default=0.0)
+        for site, series in history.at(BatchSite, DATA_COPY_FLOOR):
+            floor, batch, copies = (
+                _mean(history.series(signal, site.path), self.windows)
+                for signal in (DATA_COPY_FLOOR, DATA_SAMPLES, DATA_REPEATED)
+            )
+            if len(series) < self.windows or floor < self.floor * log(max(2.0, batch)) or alike(history, site):
+                continue
+            if entropy < floor / 2:
+                different = batch * (1 - copies)
+                finding = self.finding(
                     history,
-                    f"{share:.0%} of the samples of {site.path} equal another one of their batch, so that the loss "
-                    f"cannot fall below about {2 * min(share, 0.5) * log(2):.2f}",
+                    f"{copies:.0%} of the samples of {site.path} equal another one of their batch, so that the loss "
+                    f"cannot fall below about {floor:.2f} ({different:.0f} different ones among {batch:.0f})",
                     site=site.path,
                     severity=Severity.WARNING if targets else Severity.INFO,
-                    evidence={"share": share},
+                    evidence={"share": copies, "floor": floor, "different": different},
                 )
+                yield replace(finding, fix=self._fix(batch, different))
+
+    def _fix(self, batch: float, different: float) -> str:
+        if batch < _FEW * different:
+            return self.fix
+        return (
+            f"Let each of the {different:.0f} different samples stand once among the candidates, its number being the "
+            "label: a cross-entropy that can fall to 0. Targets shared by all copies keep the floor."
+        )
 
 
 @dataclass(frozen=True)
@@ -164,6 +176,15 @@ class PairsDoNotMatch(Rule):
             since=state.since,
             evidence={"sample_signal": min(signals), "moved": moved},
         )
+
+
+_FEW = 4
+"""Copies of each sample, in the mean, from which on a batch cannot be rid of them."""
+
+
+def _mean(series: Series, windows: int) -> float:
+    recent = series.values[-windows:]
+    return sum(recent) / len(recent) if recent else 0.0
 
 
 def _again(series: Series) -> list[tuple[int, int]]:

@@ -18,7 +18,10 @@ from edgeglass_diag.signals.losses import (
     LOSS_ACCURACY,
     LOSS_CANDIDATES,
     LOSS_CHANCE,
+    LOSS_LARGEST_LABEL,
+    LOSS_LEVEL,
     LOSS_LOGIT_STD,
+    LOSS_TARGET_ENTROPY,
     LOSS_TOTAL,
     LOSS_WEIGHT,
 )
@@ -65,6 +68,8 @@ class LossAtChance(Rule):
         state = no_better_than_chance(history, self.tolerance)
         if state is None or not state.lasting(steps=self.steps, windows=self.windows):
             return
+        if not self._can_learn(history):
+            return
         how = self._uninformed(history)
         moved = history.cumulated_update(state.since) >= MOVED
         if how and not (moved or max(history.logit_spread.values, default=0.0) > 3 * self.flat):
@@ -84,6 +89,15 @@ class LossAtChance(Rule):
                 "logit_std": history.logit_spread.last, "accuracy": _accuracy(history, state.since)[0],
             },
         )  # fmt: skip
+
+    def _can_learn(self, history: History) -> bool:
+        """Return whether the targets are not themselves as uncertain as chance, as those of a very soft teacher."""
+        soft = [
+            history.series(LOSS_TARGET_ENTROPY, site).last >= (1 - 2 * self.tolerance) * level.last
+            for site, level in history.of(LOSS_LEVEL)
+            if is_softmax(history, site)
+        ]
+        return not soft or not all(soft)
 
     def _uninformed(self, history: History) -> str:
         """Return why the logits cannot tell pairs apart, in words; empty where they might, or are about to."""
@@ -231,6 +245,8 @@ def _terms(history: History) -> str:
     for site, series in history.of(LOSS_WEIGHT):
         candidates = round(history.series(LOSS_CANDIDATES, site).last)
         term = f"ln {candidates}" if is_softmax(history, site) else f"SigLIP's level at {candidates}"
+        if len(history.series(LOSS_LARGEST_LABEL, site)):
+            term = "entropy of the labels"
         if series.steps[-1] == history.series(LOSS_TOTAL).steps[-1]:
             weights[term] = weights.get(term, 0.0) + series.last
     return " + ".join(f"{weight:.4g} {term}" for term, weight in weights.items())

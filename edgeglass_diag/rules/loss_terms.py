@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from edgeglass_diag.records import Finding, Severity
+from edgeglass_diag.records import Finding, Severity, Task
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.tasks import task_of
 from edgeglass_diag.rules.training_state import is_paired, is_softmax
 from edgeglass_diag.signals.embeddings import (
     EMBEDDING_ALIGNMENT,
@@ -18,6 +19,7 @@ from edgeglass_diag.signals.embeddings import (
 from edgeglass_diag.signals.losses import (
     LOSS_ACCURACY,
     LOSS_CANDIDATES,
+    LOSS_EXCESS_MASS,
     LOSS_IS_PROBABILITY,
     LOSS_LABELS_DIAGONAL,
     LOSS_TARGET_GRADIENT,
@@ -32,7 +34,8 @@ class BatchOfOne(Rule):
     Why: with nothing to contrast the loss is exactly 0 and so is its gradient. Accumulation adds no negatives.
 
     Formula: fewer than ``candidates`` candidates, on average, at a softmax, in every recorded window so far. A sigmoid
-    of a single logit, as matching heads and discriminators have, costs ln 2 where it knows nothing and is silent.
+    of a single logit, as matching heads and discriminators have, costs ln 2 where it knows nothing and is silent, and
+    so is a head of a single class.
     """
 
     candidates: int = 2
@@ -51,7 +54,7 @@ class BatchOfOne(Rule):
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per loss."""
         for site, series in history.of(LOSS_CANDIDATES):
-            if not is_softmax(history, site):
+            if not is_softmax(history, site) or task_of(history, site) in (Task.CLASSIFICATION, Task.GENERATION):
                 continue
             few = series.streak(lambda _, value: value < self.candidates)
             if few is not None and few.windows == len(series) >= 2:
@@ -90,6 +93,9 @@ class DoubleSoftmax(Rule):
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per loss."""
         for site, series in history.of(LOSS_IS_PROBABILITY):
+            excess = history.series(LOSS_EXCESS_MASS, site)
+            if len(excess) and excess.last > 0.1:
+                continue  # nll_loss takes no softmax of them
             state = series.streak(lambda _, value: value == 1)
             candidates = history.series(LOSS_CANDIDATES, site)
             if state is not None and state.windows >= self.windows and candidates.last >= 2:

@@ -11,6 +11,16 @@ DATA_FINGERPRINT = register(Signal("data/fingerprint", Kind.BATCH, "Sum over the
 DATA_REPEATED = register(
     Signal("data/repeated", Kind.BATCH, "Share of samples that are in the batch more than once.", low=0, high=1)
 )
+DATA_COPY_FLOOR = register(
+    Signal(
+        "data/copy_floor",
+        Kind.BATCH,
+        "Mean over the samples of ln(how often it is in the batch): the least contrastive loss where each copy has "
+        "a partner of its own.",
+        low=0,
+        unit="nats",
+    )
+)
 DATA_MEAN = register(Signal("data/mean", Kind.BATCH, "Mean of the values."))
 DATA_STD = register(Signal("data/std", Kind.BATCH, "Standard deviation of the values."))
 DATA_MIN = register(Signal("data/min", Kind.BATCH, "Smallest value."))

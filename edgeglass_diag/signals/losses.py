@@ -11,7 +11,7 @@ LOSS_TOTAL = register(
         "loss/total",
         None,
         "The number that goes backward, summed over the passes of the step: of accumulation that does not divide, the "
-        "sum of what it prints.",
+        "sum of what its parts print.",
         reduction=Reduction.SUM,
         unit="nats",
     )

@@ -3,7 +3,7 @@
 import math
 
 from edgeglass_diag.records import ParameterOrigin, ParameterWrite
-from edgeglass_diag.sites import Coverage, LossFunction, LossSite
+from edgeglass_diag.sites import Coverage, LossFunction, LossSite, Task
 from tests.helpers.windows import IMAGE, PRODUCT, batch, embedding, judge, learning, module
 
 CHANCE = math.log(128)
@@ -41,6 +41,11 @@ def origin(name, *writes, shape=(64, 64)):
 
 def picture(path="images"):
     return batch(path, (3, 224, 224), "float32")
+
+
+def head_loss(path):
+    """A cross-entropy over the classes of a head."""
+    return LossSite(path=path, order=9, function=LossFunction.CROSS_ENTROPY, task=Task.CLASSIFICATION)
 
 
 def sigmoid(path):
