@@ -142,13 +142,13 @@ class TensorSources(Observer):
         self._derivations.set(tensor, replace(known, comparisons=(comparison,)))
 
     def _follow(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        if isinstance(result, (Tensor, tuple, list)):
+        if func in _LEAVING:
+            self._outside |= dict.fromkeys(self._origins(args))
+        elif isinstance(result, (Tensor, tuple, list)):
             arguments = [argument for argument in tensors_in([args, kwargs]) if not is_lazy(argument)]
             outside = tuple(self._outside) if func in _COMING else ()
             for tensor in tensors_in(result):
                 self._inherit(func, tensor, arguments, outside)
-        elif func in _LEAVING:
-            self._outside |= dict.fromkeys(self._origins(args))
         elif func is Tensor.__setitem__ and isinstance(args[0], Tensor):
             self._inherit(func, args[0], tensors_in(args))
 
