@@ -193,7 +193,7 @@ class TensorSources(Observer):
     def _derivation(self, tensor: Tensor) -> _Derivation | None:
         """Return what is known of a tensor, also of what a user's own autograd function made, as a gather of ranks."""
         known = self._derivations.get(tensor)
-        node: object = None if known is not None else tensor.grad_fn
+        node = None if known is not None else _node(tensor)
         if isinstance(node, BackwardCFunction):
             known = self._through(node)
             self._derivations.set(tensor, known)
@@ -202,11 +202,19 @@ class TensorSources(Observer):
     def _through(self, node: BackwardCFunction) -> _Derivation:
         """Return where the inputs of an autograd function come from, by the functions that made them."""
         given = [function for function, _ in node.next_functions if function is not None]
-        known = [d for tensor, d in self._derivations.items() if any(tensor.grad_fn is made for made in given)]
+        known = [d for tensor, d in self._derivations.items() if any(_node(tensor) is made for made in given)]
         comparisons = dict.fromkeys(comparison for derivation in known for comparison in derivation.comparisons)
         origins = tuple(dict.fromkeys(derivation.origin for derivation in known if derivation.origin is not None))
         carried = tuple(comparisons)[-_MAX_COMPARISONS:]
         return _Derivation(_sources(known), origin=Origin("", origins) if origins else None, comparisons=carried)
+
+
+def _node(tensor: Tensor) -> object:
+    """Return what made a tensor, with gradients."""
+    try:
+        return tensor.grad_fn
+    except RuntimeError:  # of a view made without gradients, whose base has one by now, torch refuses to tell
+        return None
 
 
 def _is_foreign_memory(tensor: Tensor) -> bool:
