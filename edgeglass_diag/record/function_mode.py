@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from types import FunctionType
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import FrameType, FunctionType
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn.functional import multi_head_attention_forward
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
 
 from edgeglass_diag.record.boundary import entry, question
+from edgeglass_diag.record.call_site import caller
 from edgeglass_diag.record.nested import has_foreign
 from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer
 from edgeglass_diag.record.profiler_ranges import RECORDER, span
@@ -111,7 +113,8 @@ class _Mode(TorchFunctionMode):
         if isinstance(seen, FunctionType):
             with self:
                 return seen(*args, **keywords)
-        result = func(*args, **keywords)
+        call = self._caller(sys._getframe(1))
+        result = func(*args, **keywords) if call is None else call(func, args, keywords)
         self._observe(seen, func, args, keywords, result)
         return result
 
@@ -125,6 +128,11 @@ class _Mode(TorchFunctionMode):
         if isinstance(func, FunctionType) and func in _COMPOSITE and not any(map(_overrides, types)):
             return _COMPOSITE[func]
         return (self.in_training if self._stack.is_training else self.in_any_phase).of(func)
+
+    @question("functions")
+    def _caller(self, frame: FrameType) -> Callable[..., Any] | None:
+        """Return what calls a function in the name of the line that has called it."""
+        return caller(frame)
 
     @entry("functions")
     def _observe(

@@ -142,13 +142,13 @@ class TensorSources(Observer):
         self._derivations.set(tensor, replace(known, comparisons=(comparison,)))
 
     def _follow(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        if isinstance(result, (Tensor, tuple, list)):
+        if func in _LEAVING:
+            self._outside |= dict.fromkeys(self._origins(args))
+        elif isinstance(result, (Tensor, tuple, list)):
             arguments = [argument for argument in tensors_in([args, kwargs]) if not is_lazy(argument)]
             outside = tuple(self._outside) if func in _COMING else ()
             for tensor in tensors_in(result):
                 self._inherit(func, tensor, arguments, outside)
-        elif func in _LEAVING:
-            self._outside |= dict.fromkeys(self._origins(args))
         elif func is Tensor.__setitem__ and isinstance(args[0], Tensor):
             self._inherit(func, args[0], tensors_in(args))
 
@@ -189,7 +189,7 @@ class TensorSources(Observer):
     def _derivation(self, tensor: Tensor) -> _Derivation | None:
         """Return what is known of a tensor, also of what a user's own autograd function made, as a gather of ranks."""
         known = self._derivations.get(tensor)
-        node: object = None if known is not None else tensor.grad_fn
+        node = None if known is not None else _node(tensor)
         if isinstance(node, BackwardCFunction):
             known = self._through(node)
             self._derivations.set(tensor, known)
@@ -198,7 +198,7 @@ class TensorSources(Observer):
     def _through(self, node: BackwardCFunction) -> _Derivation:
         """Return where the inputs of an autograd function come from, by the functions that made them."""
         given = [function for function, _ in node.next_functions if function is not None]
-        known = [d for tensor, d in self._derivations.items() if any(tensor.grad_fn is made for made in given)]
+        known = [d for tensor, d in self._derivations.items() if any(_node(tensor) is made for made in given)]
         comparisons = dict.fromkeys(comparison for derivation in known for comparison in derivation.comparisons)
         origins = tuple(dict.fromkeys(derivation.origin for derivation in known if derivation.origin is not None))
         carried = tuple(comparisons)[-_MAX_COMPARISONS:]
@@ -214,6 +214,14 @@ def _compared(known: Sequence[tuple[Tensor, _Derivation]], result: Tensor) -> tu
     for _, derivation in known:
         found |= dict.fromkeys(derivation.comparisons)
     return tuple(found)[-_MAX_COMPARISONS:]
+
+
+def _node(tensor: Tensor) -> object:
+    """Return what made a tensor, with gradients."""
+    try:
+        return tensor.grad_fn
+    except RuntimeError:  # of a view made without gradients, whose base has one by now, torch refuses to tell
+        return None
 
 
 def _is_foreign_memory(tensor: Tensor) -> bool:

@@ -97,7 +97,7 @@ class QueriesAlike(Rule):
     page = "attention"
     signals = (ATTENTION_EFFECTIVE_NUM_OUTPUTS,)
     source = "derived: an excess of 1e-4 is a mean squared sine of 1e-4, an angle of half a degree between outputs"
-    fix = "Give the latents different starts (draw them independently), and look at what makes the attention uniform."
+    fix = "Mend what keeps the loss at chance first; latents behind a LayerNorm, or drawn larger, differ sooner."
     refuted_by_learning = True
     faulty = "64 latents, 1.00000 distinct outputs at step 200"
     healthy = "64 latents, 1.2 distinct outputs"

@@ -44,6 +44,7 @@ class DropoutTooHigh(Rule):
         "layers, 0.2 in inputs"
     )
     fix = "Lower p to 0.1 (torch's p is the share that is dropped, not the one that is kept)."
+    refuted_by_learning = True
     faulty = "nn.Dropout(0.9)  # meant to keep 0.9"
     healthy = "nn.Dropout(0.1)"
 

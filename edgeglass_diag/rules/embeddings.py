@@ -11,12 +11,15 @@ from edgeglass_diag.records import Bounds, Finding, Severity
 from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.causality import INPUTS
 from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.patience import no_gradient
+from edgeglass_diag.rules.remedies import constant_remedy, rate_remedy
 from edgeglass_diag.rules.series import Streak
-from edgeglass_diag.rules.training_state import GROWTH, MOVED, signal_growing
+from edgeglass_diag.rules.training_state import GROWTH, MOVED, matrices, signal_growing
 from edgeglass_diag.signals.activations import ACTIVATION_RMS, ACTIVATION_SAMPLE_SIGNAL
 from edgeglass_diag.signals.embeddings import EMBEDDING_EFFECTIVE_RANK, EMBEDDING_SAMPLE_SIGNAL, EMBEDDING_SCALE
 from edgeglass_diag.signals.losses import LOSS_ROWS
 from edgeglass_diag.signals.signal import Signal
+from edgeglass_diag.site_paths import first_call, parent
 from edgeglass_diag.sites import EmbeddingSite, ModuleSite, PairSite, Side
 
 
@@ -86,7 +89,14 @@ class ConstantEmbeddings(Rule):
                     "side": widest.side.value, "embedding": widest.path, "sample_signal": signal.last,
                     "largest_before": before, "scale": scale, "first_dead_module": dead,
                 },
+                fix=constant_remedy(history, constant.since, collapsed=before >= 10 * signal.last, dead=dead),
             )  # fmt: skip
+
+    def can_be_outgrown(self, history: History, finding: Finding) -> bool:
+        """Return whether the side may come to vary: not where no weight on the way to it has a gradient."""
+        above = _upstream(history, finding.site)
+        behind = [name for name in matrices(history) if parent(name) in above]
+        return super().can_be_outgrown(history, finding) and not no_gradient(history, behind)
 
     def bounds(self) -> Mapping[Signal, Bounds]:
         """Return the sample signal below which a module's output is the same for every sample."""
@@ -137,7 +147,7 @@ class RankCollapse(Rule):
     page = "embeddings"
     signals = (EMBEDDING_EFFECTIVE_RANK,)
     source = "RankMe (https://arxiv.org/abs/2210.02885) gives no absolute threshold; 2 is one direction and the mean"
-    fix = "Lower the learning rate; check that the pooling before the head does not average the sample away."
+    fix = "Look at the pooling before the head: does it average the sample away? Then lower the learning rate."
     refuted_by_learning = True
     faulty = "effective rank 1.0 of 128 at step 200"
     healthy = "effective rank 30 of 128"
@@ -159,6 +169,7 @@ class RankCollapse(Rule):
                 site=site.module,
                 since=low.since,
                 evidence={"effective_rank": series.last, "batch": rows, "embedding": site.path},
+                fix=rate_remedy(history, low.since),
             )
 
     def bounds(self) -> Mapping[Signal, Bounds]:
@@ -187,6 +198,18 @@ def side_wakes(history: History) -> bool:
     asleep = history.rule(ConstantEmbeddings).signal
     sides = (signal for _, signal in history.of(EMBEDDING_SAMPLE_SIGNAL))
     return any(min(signal.values[-GROWTH:]) <= asleep and signal_growing(signal) for signal in sides)
+
+
+def _upstream(history: History, side: str) -> set[str]:
+    """Return the modules from which a side comes, and the side itself."""
+    found, waiting = set(), [side]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            module = history.site(ModuleSite, path)
+            waiting += () if module is None else module.parents
+    return {first_call(path) for path in found}
 
 
 def _widest(history: History) -> dict[str, EmbeddingSite]:

@@ -84,7 +84,7 @@ class ScaleDecayed(Rule):
     page = "overview"
     signals = (EMBEDDING_SCALE,)
     source = "derived: dL/ds = (weighted mean cosine) - (cosine of the pair); open_clip #815 (14.3 to 1, flat loss)"
-    fix = "Look at the pairs and at the embeddings; take the scale out of weight decay."
+    fix = "Look at the pairs and at the embeddings: the scale falls as long as pairs are no closer than strangers."
     refuted_by_learning = True
     faulty = "scale 14.3 to 1, loss flat"
     healthy = "scale 14.3 to 12, then 30, loss falling"

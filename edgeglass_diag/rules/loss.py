@@ -12,6 +12,7 @@ from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.causality import DIVERGENCE, INPUTS, OBJECTIVE, REACH, STEPS
 from edgeglass_diag.rules.embeddings import constant_since, side_wakes
 from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.remedies import chance_remedy
 from edgeglass_diag.rules.training_state import MOVED, is_softmax, no_better_than_chance
 from edgeglass_diag.signals.embeddings import EMBEDDING_SCALE
 from edgeglass_diag.signals.losses import (
@@ -56,7 +57,7 @@ class LossAtChance(Rule):
     page = "overview"
     signals = (LOSS_TOTAL, LOSS_CHANCE, LOSS_LOGIT_STD, LOSS_ACCURACY)
     source = "derived: uniform softmax; https://github.com/mlfoundations/open_clip/issues/17 (4.8xxx at batch 128)"
-    fix = "Find what makes the logits uninformative (see the finding this follows from); lower the learning rate by 10."
+    fix = "Find what makes the logits uninformative (see the finding this follows from), then the learning rate."
     refuted_by_learning = True
     faulty = "4.8520 at batch 128, for 200 steps"
     healthy = "4.8520 at step 0, 4.1 at step 50"
@@ -88,6 +89,7 @@ class LossAtChance(Rule):
                 "loss": total, "chance": chance, "relative": history.relative_loss.last,
                 "logit_std": history.logit_spread.last, "accuracy": _accuracy(history, state.since)[0],
             },
+            fix="" if constant_since(history) is not None else chance_remedy(history, state.since),
         )  # fmt: skip
 
     def _can_learn(self, history: History) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from edgeglass_diag.records import Finding, Severity, Task
+from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.tasks import task_of
@@ -24,14 +24,14 @@ from edgeglass_diag.signals.losses import (
     LOSS_LABELS_DIAGONAL,
     LOSS_TARGET_GRADIENT,
 )
-from edgeglass_diag.sites import EmbeddingSite, ModuleSite, PairSite
+from edgeglass_diag.sites import EmbeddingSite, ModuleSite, PairSite, Task
 
 
 @dataclass(frozen=True)
 class BatchOfOne(Rule):
-    """A contrastive loss sees a single pair.
+    """A softmax has a single candidate: a contrastive loss sees one pair, or a classifier has one output.
 
-    Why: with nothing to contrast the loss is exactly 0 and so is its gradient. Accumulation adds no negatives.
+    Why: with nothing to choose from the loss is exactly 0 and so is its gradient. Accumulation adds no negatives.
 
     Formula: fewer than ``candidates`` candidates, on average, at a softmax, in every recorded window so far. A sigmoid
     of a single logit, as matching heads and discriminators have, costs ln 2 where it knows nothing and is silent, and
@@ -42,7 +42,7 @@ class BatchOfOne(Rule):
 
     code = "EG404"
     name = "batch-of-one"
-    title = "Contrastive loss without negatives"
+    title = "Softmax over a single candidate"
     severity = Severity.CRITICAL
     page = "overview"
     signals = (LOSS_CANDIDATES,)
@@ -63,7 +63,13 @@ class BatchOfOne(Rule):
                     f"{site} has {series.last:.3g} candidates to choose from, so that the loss is always 0",
                     site=site,
                     evidence={"candidates": series.last},
+                    fix=_ONE_OUTPUT if task_of(history, site) in (Task.CLASSIFICATION, Task.GENERATION) else "",
                 )
+
+
+_ONE_OUTPUT = (
+    "Give a single output to binary_cross_entropy_with_logits, or the head as many outputs as there are classes."
+)
 
 
 @dataclass(frozen=True)
@@ -133,6 +139,7 @@ class LabelsOffDiagonal(Rule):
     signals = (LOSS_LABELS_DIAGONAL, LOSS_ACCURACY)
     source = "derived; lightly PR #1177 (labels offset by rank without a gather), CoCa-pytorch #20"
     fix = "Use labels = torch.arange(len(logits)); with gathered candidates add rank x batch."
+    refuted_by_learning = True
     faulty = "labels = torch.arange(B) + rank * B  # without a gather"
     healthy = "labels = torch.arange(B)"
 

@@ -48,6 +48,7 @@ class UpdateTooLarge(Rule):
         "TheDeepChecker: log10 ratio within [-4, -1]; https://cs231n.github.io/neural-networks-3/#ratio: about 1e-3"
     )
     fix = "Lower the learning rate by 10 (published rates hold for their width: with Adam scale them by width ratio)."
+    refuted_by_learning = True
     faulty = "lr=0.128 at width 128: a step changes a matrix by 11 %"
     healthy = "lr=1.6e-2: by 1 %"
     brought_by = ("EG211",)

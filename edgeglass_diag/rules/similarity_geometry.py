@@ -10,6 +10,7 @@ from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.causality import INPUTS
 from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.remedies import output_remedy
 from edgeglass_diag.rules.training_state import MOVED
 from edgeglass_diag.signals.activations import ACTIVATION_SAMPLE_SIGNAL
 from edgeglass_diag.signals.embeddings import EMBEDDING_GAP, EMBEDDING_SAMPLE_SIGNAL
@@ -57,7 +58,8 @@ class ModalityGap(Rule):
 class OutputConstant(Rule):
     """What the model gives out no longer depends on the sample.
 
-    Why: an objective that rewards likeness alone, as a cosine of pairs without negatives, is met by a constant.
+    Why: an objective that rewards likeness alone, as a cosine of pairs without negatives, is met by a constant. A
+    classifier that has lost its input gives the frequencies of the classes, a regression the mean of its targets.
 
     Formula: sample signal of a module whose output goes into no other module fell below ``signal`` and to a hundredth
     of its first value, over at least ``steps`` steps and ``windows`` windows. Where products of embeddings
@@ -76,6 +78,7 @@ class OutputConstant(Rule):
     signals = (ACTIVATION_SAMPLE_SIGNAL,)
     source = "derived: at 1e-3 the angle between two outputs is about 2 degrees; sentence-transformers #3469"
     fix = "Add negatives: in-batch cross-entropy, a margin, or a variance term."
+    refuted_by_learning = True
     faulty = "loss = (1 - cosine_similarity(image, text)).mean()"
     healthy = "loss = cross_entropy(logits, labels)"
     brought_by = ("EG801", *INPUTS, "EG309", "EG310", "EG202")
@@ -98,5 +101,6 @@ class OutputConstant(Rule):
                     site=site,
                     since=low.since,
                     evidence={"sample_signal": series.last, "first": series.values[0]},
+                    fix=output_remedy(history),
                 )
                 return

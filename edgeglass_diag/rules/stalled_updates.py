@@ -62,6 +62,7 @@ class NothingMoves(Rule):
                 history,
                 f"none has changed in {history.last_step + 1} steps ({self._rates(history)})",
                 evidence={"matrices": len(still)},
+                fix=self._remedy(history),
             )
             return
         loaded, _ = loaded_and_random(history)
@@ -73,7 +74,12 @@ class NothingMoves(Rule):
                 f"({self._rates(history)})",
                 site=place,
                 evidence={"parameters": names},
+                fix=self._remedy(history),
             )
+
+    def _remedy(self, history: History) -> str:
+        idle = [group for group, series in history.of(OPTIMIZER_LR) if not any(series.values)]
+        return f"Give {idle[0]} a learning rate above 0; it has had 0 in every step." if idle else ""
 
     def _is_still(self, history: History, site: str) -> bool:
         ratios = history.series(UPDATE_RATIO, site)
