@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from edgeglass_diag.compared import Compared
+from edgeglass_diag.loss_kinds import LossFunction as LossFunction
+from edgeglass_diag.loss_kinds import Task as Task
 from edgeglass_diag.site_coverage import Coverage as Coverage
 
 
@@ -36,45 +38,6 @@ class Side(StrEnum):
     IMAGE = "image"
     TEXT = "text"
     UNKNOWN = "side"
-
-
-class Task(StrEnum):
-    """What a loss asks of the model.
-
-    Attributes:
-        CONTRASTIVE: to find the partner of each sample among the samples of a batch.
-        CLASSIFICATION: to name the class of each sample.
-        MATCHING: to say of two samples whether they belong together.
-        GENERATION: to name the token at each position of a sequence.
-        REGRESSION: to give numbers.
-        DISTILLATION: to give what another model gives.
-    """
-
-    CONTRASTIVE = "contrastive"
-    CLASSIFICATION = "classification"
-    MATCHING = "matching"
-    GENERATION = "generation"
-    REGRESSION = "regression"
-    DISTILLATION = "distillation"
-    UNKNOWN = "unknown"
-
-
-class LossFunction(StrEnum):
-    """The function at which a loss is seen."""
-
-    CROSS_ENTROPY = "cross_entropy"
-    NLL_LOSS = "nll_loss"
-    KL_DIV = "kl_div"
-    MSE_LOSS = "mse_loss"
-    L1_LOSS = "l1_loss"
-    SMOOTH_L1_LOSS = "smooth_l1_loss"
-    HUBER_LOSS = "huber_loss"
-    LOGSUMEXP = "logsumexp"
-    LOG_SOFTMAX = "log_softmax"
-    EXP = "exp"
-    LOGSIGMOID = "logsigmoid"
-    BINARY_CROSS_ENTROPY = "binary_cross_entropy"
-    UNKNOWN = "unknown"
 
 
 class DropoutPlace(StrEnum):

@@ -80,7 +80,7 @@ def padding(tokens: Tensor) -> tuple[Tensor, Tensor]:
     """Share of padding among the tokens, and share of texts without any, which may have been cut: 0-d each.
 
     Padding is the run of one and the same token at one end of a text, the longer one, if it is longer than one.
-    NaN for tokens of 0 and 1 only, which are a mask.
+    NaN for integers that are no tokens (``_are_tokens``).
 
     Args:
         tokens: (B, L) integers.
@@ -88,16 +88,20 @@ def padding(tokens: Tensor) -> tuple[Tensor, Tensor]:
     ends = (tokens == tokens[:, -1:]).flip(-1), tokens == tokens[:, :1]
     same = torch.stack([end.cumprod(-1).sum(-1) for end in ends]).amax(0)
     run = torch.where(same > 1, same, 0).double()
-    is_mask = (tokens >= 0).all() & (tokens <= 1).all()
-    unknown = torch.where(is_mask, torch.nan, 0.0).double()
+    unknown = torch.where(_are_tokens(tokens), 0.0, torch.nan).double()
     return run.mean() / tokens.shape[1] + unknown, (run == 0).double().mean() + unknown
+
+
+def _are_tokens(tokens: Tensor) -> Tensor:
+    """Return whether integers can be tokens: masks are 0 and 1 only, labels may be below 0, as no token is: 0-d."""
+    return (tokens >= 0).all() & (tokens > 1).any()
 
 
 def cut_texts(tokens: Tensor) -> Tensor:
     """Share of texts that fill the context and do not end as texts with padding end, with the token of their end: 0-d.
 
     The end of a text is its last token that is not padding. NaN where not all texts with padding end alike, so that
-    there is no token of the end (sentences end in many words), or where fewer than four tell.
+    there is no token of the end (sentences end in many words), where fewer than four tell, and for no tokens.
 
     Args:
         tokens: (B, L) integers, padded at the right.
@@ -112,4 +116,4 @@ def cut_texts(tokens: Tensor) -> Tensor:
     alike = ((ends == usual) & padded).sum()
     well_ended = (ends == usual) | (tokens[:, -2:-1] == usual).any(-1)  # a single padding may follow the end
     share = (~padded & ~well_ended).double().mean()
-    return torch.where((alike == padded.sum()) & (alike >= 4), share, torch.nan)
+    return torch.where((alike == padded.sum()) & (alike >= 4) & _are_tokens(tokens), share, torch.nan)

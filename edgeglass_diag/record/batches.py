@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import torch
 from torch import Tensor
 
@@ -23,6 +25,7 @@ from edgeglass_diag.signals.batches import (
     DATA_MIN,
     DATA_PADDING,
     DATA_REPEATED,
+    DATA_SAME_TENSOR,
     DATA_SAMPLES,
     DATA_STD,
     DATA_UNPADDED_TEXTS,
@@ -47,6 +50,7 @@ class BatchObserver(Observer):
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
         self._fingerprints: dict[str, Tensor] = {}
+        self._before: dict[str, weakref.ref[Tensor]] = {}
 
     def take_fingerprints(self) -> dict[str, Tensor]:
         """Return what models were called with since this was last asked for: a fingerprint by site."""
@@ -76,6 +80,9 @@ class BatchObserver(Observer):
             self._recording.sites.register_site(
                 BatchSite(path=path, module=module, argument=name, shape=tuple(value.shape[1:]), dtype=dtype)
             )
+            before = self._before.get(path)
+            self._recording.buffer.add(path, DATA_SAME_TENSOR, float(before is not None and before() is value))
+            self._before[path] = weakref.ref(value)
             value = value.detach()
             rows = row_fingerprints(value)
             add = self._recording.buffer.add

@@ -81,7 +81,8 @@ class ComparisonReadings:
             self._recording.buffer.add(path, EMBEDDING_VARIATION, (spreads[0] / spreads[1]).square())
             if given.compared is Compared.DISTANCE:
                 self._readings.excess(sides[output].path, given.ranges[output], values[target])
-        if given.is_paired and left.shape == right.shape and not given.is_of_itself:
+        is_covariance = given.compared is Compared.FEATURES and given.is_of_itself
+        if given.is_paired and not is_covariance:
             self._recording.buffer.add(path, EMBEDDING_DISTANCE, distance_ratio(left, right))
             if all(given.sources) and given.compared is not Compared.FEATURES:
                 self._embeddings.keep(sides, left, right)

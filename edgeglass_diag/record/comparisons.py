@@ -30,6 +30,7 @@ from edgeglass_diag.record.torch_functions import (
     TRIPLETS,
     UNARY,
     bind,
+    einsum_operands,
 )
 from edgeglass_diag.sites import Kind
 
@@ -121,7 +122,7 @@ class ComparisonObserver(Observer):
     def _comparison(
         self, compared: Compared, left: Any, right: Any, made: _Made = (_same, _same), **facts: Any
     ) -> Comparison | None:
-        """Return two tensors as a comparison; None where they are no sets of rows or come from no module.
+        """Return two tensors as a comparison; None where they are no sets of rows, or come from no module or from one.
 
         Args:
             compared: how.
@@ -132,7 +133,10 @@ class ComparisonObserver(Observer):
         """
         if not (isinstance(left, Tensor) and isinstance(right, Tensor)):
             return None
-        sources = self._recording.sources.sources([left]), self._recording.sources.sources([right])
+        known = self._recording.sources
+        if known.comparisons(left) or known.comparisons(right):
+            return None  # as the correlations of features, which are compared with the identity
+        sources = known.sources([left]), known.sources([right])
         rows = _rows(left), _rows(right)
         if not any(sources) or rows[0] is None or rows[1] is None or rows[0].shape[1] != rows[1].shape[1]:
             return None
@@ -194,7 +198,7 @@ class ComparisonObserver(Observer):
     def _triplet(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = bind(func, args, kwargs)
         margin = float(given.get("margin", 1.0))
-        self._note(result, Compared.DISTANCE, given.get("anchor"), given.get("positive"), together=True, margin=margin)
+        self._note(result, Compared.DISTANCE, given.get("anchor"), given.get("positive"), margin=margin)
 
     def _cosine(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = bind(func, args, kwargs)
@@ -213,9 +217,9 @@ class ComparisonObserver(Observer):
         self._note(result, Compared.DISTANCE, given.get("x1"), given.get("x2"), is_paired=False)
 
     def _einsum(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        inputs = str(args[0]).replace(" ", "").split("->")[0].split(",")
-        if len(args) == 3 and len(inputs) == 2 and inputs[0] == inputs[1]:
-            self._note(result, Compared.SIMILARITY, args[1], args[2])
+        operands = einsum_operands(args)
+        if operands is not None and operands[0] == operands[1]:
+            self._note(result, Compared.SIMILARITY, *operands[2:])
 
     def _divergence(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = bind(func, args, kwargs)

@@ -48,10 +48,11 @@ class EmbeddingSides:
         alone = [site for site in own if site_paths.first_call(site) not in shared]
         # The projection that a predictor takes is behind both sides, and yet it is where one of them comes from.
         nearest = own[:1] if own[:1] != other[:1] else []
-        module = next(iter([*alone, *nearest]), fallback)
+        name = next(iter([*alone, *nearest]), fallback)
         width = prod(values.shape[1:])
         side = self._side(alone or own, len(values))
-        path = site_paths.embedding(module, width)
+        path = site_paths.embedding(name, width)
+        module = own[0] if own and name == fallback else name
         return EmbeddingSite(path=path, parents=(module,), module=module, width=width, side=side, compared=compared)
 
     def _side(self, sites: Iterable[str], rows: int) -> Side:

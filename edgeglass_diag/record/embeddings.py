@@ -21,7 +21,7 @@ from edgeglass_diag.record.pairing_readings import PairingReadings
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.side_readings import SideReadings
 from edgeglass_diag.record.tensor_sources import Product
-from edgeglass_diag.record.torch_functions import MATMULS, bind
+from edgeglass_diag.record.torch_functions import MATMULS, bind, einsum_operands
 from edgeglass_diag.signals.embeddings import EMBEDDING_ALIGNMENT, EMBEDDING_GAP, EMBEDDING_SCALE
 from edgeglass_diag.sites import EmbeddingSite, PairSite, Side
 
@@ -112,13 +112,14 @@ class EmbeddingObserver(Observer):
             self._note(given["input"], given["weight"], result)
 
     def _einsum(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        if len(args) == 3 and isinstance(args[1], Tensor) and isinstance(args[2], Tensor):
-            inputs = str(args[0]).replace(" ", "").split("->")[0].split(",")
-            if len(inputs) == 2 and len(inputs[0]) == len(inputs[1]) == 2 and inputs[0] != inputs[1]:
-                if inputs[0][1] == inputs[1][1]:
-                    self._note(args[1], args[2], result)
-                elif inputs[0][1] == inputs[1][0]:
-                    self._note(args[1], args[2].mT, result)
+        operands = einsum_operands(args)
+        if operands is None or len(operands[0]) != 2 or len(operands[1]) != 2 or operands[0] == operands[1]:
+            return
+        left, right = operands[:2]
+        if left[1] == right[1]:
+            self._note(operands[2], operands[3], result)
+        elif left[1] == right[0]:
+            self._note(operands[2], operands[3].mT, result)
 
     def _note(self, left: Tensor, right: Tensor, result: Any) -> None:
         if left.dim() != 2 or len(left) < 2 or not isinstance(result, Tensor):

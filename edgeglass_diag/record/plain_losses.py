@@ -73,7 +73,7 @@ class PlainLossObserver(Observer):
         path, entries = recording.stack.loss_path(function), given["input"].numel()
         with recording.measuring(path, Kind.LOSS):
             recording.sites.register_site(LossSite(path=path, function=function, reduction=reduction, task=task))
-            whole = {"mean": entries, "batchmean": len(given["input"])}.get(reduction, 1)
+            whole = {"mean": entries, "batchmean": given["input"].shape[:1].numel()}.get(reduction, 1)
             recording.buffer.add(path, LOSS_VALUE, result.detach().double().sum() * (whole / (rows or 1)))
             self._readings.follow(path, result)
         return path

@@ -137,18 +137,18 @@ class TensorSources(Observer):
         self._derivations.set(tensor, known)
 
     def set_comparison(self, tensor: Tensor, comparison: Comparison) -> None:
-        """Declare a tensor what came of a comparison, in place of those that its operands were made from."""
+        """Declare a tensor what came of a comparison."""
         known = self._derivations.get(tensor) or _Derivation()
         self._derivations.set(tensor, replace(known, comparisons=(comparison,)))
 
     def _follow(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        if isinstance(result, (Tensor, tuple, list)):
+        if func in _LEAVING:
+            self._outside |= dict.fromkeys(self._origins(args))
+        elif isinstance(result, (Tensor, tuple, list)):
             arguments = [argument for argument in tensors_in([args, kwargs]) if not is_lazy(argument)]
             outside = tuple(self._outside) if func in _COMING else ()
             for tensor in tensors_in(result):
                 self._inherit(func, tensor, arguments, outside)
-        elif func in _LEAVING:
-            self._outside |= dict.fromkeys(self._origins(args))
         elif func is Tensor.__setitem__ and isinstance(args[0], Tensor):
             self._inherit(func, args[0], tensors_in(args))
 
@@ -180,20 +180,16 @@ class TensorSources(Observer):
             logits = next(((a, d.product) for a, d in known if d.product and a.numel() == result.numel()), None)
             if logits is not None:
                 kept = logits[1].carried(result, (a for a in arguments if a is not logits[0]))
-        comparisons: dict[Comparison, None] = {}
-        if result.requires_grad and func not in MIXING:
-            for _, derivation in known:
-                comparisons |= dict.fromkeys(derivation.comparisons)
+        comparisons = _compared(known, result) if result.requires_grad and func not in MIXING else ()
         origins = (*self._origins(arguments), *outside)
         origin = origins[0] if len(origins) == 1 else Origin("", origins)
         if sources or kept is not None or comparisons or origins:
-            carried = tuple(comparisons)[-_MAX_COMPARISONS:]
-            self._derivations.set(result, _Derivation(sources, kept, origin=origin, comparisons=carried))
+            self._derivations.set(result, _Derivation(sources, kept, origin=origin, comparisons=comparisons))
 
     def _derivation(self, tensor: Tensor) -> _Derivation | None:
         """Return what is known of a tensor, also of what a user's own autograd function made, as a gather of ranks."""
         known = self._derivations.get(tensor)
-        node: object = None if known is not None else tensor.grad_fn
+        node = None if known is not None else _node(tensor)
         if isinstance(node, BackwardCFunction):
             known = self._through(node)
             self._derivations.set(tensor, known)
@@ -202,11 +198,30 @@ class TensorSources(Observer):
     def _through(self, node: BackwardCFunction) -> _Derivation:
         """Return where the inputs of an autograd function come from, by the functions that made them."""
         given = [function for function, _ in node.next_functions if function is not None]
-        known = [d for tensor, d in self._derivations.items() if any(tensor.grad_fn is made for made in given)]
+        known = [d for tensor, d in self._derivations.items() if any(_node(tensor) is made for made in given)]
         comparisons = dict.fromkeys(comparison for derivation in known for comparison in derivation.comparisons)
         origins = tuple(dict.fromkeys(derivation.origin for derivation in known if derivation.origin is not None))
         carried = tuple(comparisons)[-_MAX_COMPARISONS:]
         return _Derivation(_sources(known), origin=Origin("", origins) if origins else None, comparisons=carried)
+
+
+def _compared(known: Sequence[tuple[Tensor, _Derivation]], result: Tensor) -> tuple[Comparison, ...]:
+    """Return the comparisons that a result was made from; of a gate, which scales what is wider than it, none."""
+    size = max((argument.numel() for argument, derivation in known if derivation.comparisons), default=0)
+    if any(size < a.numel() == result.numel() and d.sources and not d.comparisons for a, d in known):
+        return ()
+    found: dict[Comparison, None] = {}
+    for _, derivation in known:
+        found |= dict.fromkeys(derivation.comparisons)
+    return tuple(found)[-_MAX_COMPARISONS:]
+
+
+def _node(tensor: Tensor) -> object:
+    """Return what made a tensor, with gradients."""
+    try:
+        return tensor.grad_fn
+    except RuntimeError:  # of a view made without gradients, whose base has one by now, torch refuses to tell
+        return None
 
 
 def _is_foreign_memory(tensor: Tensor) -> bool:

@@ -58,7 +58,8 @@ MIXING: frozenset[Function] = frozenset(
 
 DIFFERENCES: tuple[Function, ...] = (torch.sub, Tensor.sub, Tensor.__sub__)
 UNARY: tuple[Function, ...] = (
-    torch.square, Tensor.square, torch.pow, Tensor.pow, torch.abs, Tensor.abs, torch.neg, Tensor.neg, Tensor.float,
+    torch.square, Tensor.square, torch.pow, Tensor.pow, Tensor.__pow__,
+    torch.abs, Tensor.abs, torch.neg, Tensor.neg, Tensor.float,
     Tensor.div, torch.div, Tensor.__truediv__,
 )  # fmt: skip
 """Functions of each entry by itself, between a difference or product of rows and the sum of it."""
@@ -124,6 +125,18 @@ _SIGNATURES: dict[Function, tuple[str, ...]] = {
 """Names of the positional arguments."""
 
 _SYNONYMS = {(torch.mm, "mat2"): "other", (Tensor.mm, "mat2"): "other"} | {(f, "train"): "training" for f in DROPOUTS}
+
+
+def einsum_operands(args: tuple[Any, ...]) -> tuple[str, str, Tensor, Tensor] | None:
+    """Return the indices of both operands of an einsum of two tensors, and these; None of any other einsum.
+
+    >>> einsum_operands(("nc, ck -> nk", "left"))
+    """
+    given = args[1] if len(args) == 2 and isinstance(args[1], (list, tuple)) else args[1:]
+    if not isinstance(args[0], str) or len(given) != 2 or not all(isinstance(operand, Tensor) for operand in given):
+        return None
+    left, _, right = args[0].replace(" ", "").split("->")[0].partition(",")
+    return left, right, given[0], given[1]
 
 
 def bind(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,13 @@ from edgeglass_diag.rules.inputs import alike
 from edgeglass_diag.rules.loss import guessing
 from edgeglass_diag.rules.series import Series
 from edgeglass_diag.rules.training_state import is_paired, no_better_than_chance
-from edgeglass_diag.signals.batches import DATA_COPY_FLOOR, DATA_FINGERPRINT, DATA_REPEATED, DATA_SAMPLES
+from edgeglass_diag.signals.batches import (
+    DATA_COPY_FLOOR,
+    DATA_FINGERPRINT,
+    DATA_REPEATED,
+    DATA_SAME_TENSOR,
+    DATA_SAMPLES,
+)
 from edgeglass_diag.signals.embeddings import EMBEDDING_ALIGNMENT, EMBEDDING_SAMPLE_SIGNAL
 from edgeglass_diag.signals.losses import LOSS_ACCURACY, LOSS_TARGET_ENTROPY
 from edgeglass_diag.sites import BatchSite
@@ -30,10 +36,13 @@ class RepeatedBatches(Rule):
     Formula: the fingerprint of a batch (of all its samples, in order) equals that of an earlier step in at least
     ``times`` recorded windows, at an input whose samples differ from each other. Beside an input that is new each time
     it must be half of a pair, with the labels of a loss on the diagonal: what images are classified with, the prompts
-    of all classes, is the same in every step.
+    of all classes, is the same in every step. Where the program gives the very same tensor again in each window, of at
+    least ``whole`` samples, it has no loader that could shuffle: the batch is the whole data set, or meant to be
+    learned by heart, which is a fact (info).
     """
 
     times: int = 2
+    whole: int = 50
 
     code = "EG501"
     name = "repeated-batches"
@@ -41,7 +50,10 @@ class RepeatedBatches(Rule):
     severity = Severity.WARNING
     page = "coverage"
     signals = (DATA_FINGERPRINT,)
-    source = "derived: with a shuffle the same B samples in the same order have no chance; pytorch #31771 (set_epoch)"
+    source = (
+        "derived: with a shuffle the same B samples in the same order have no chance; pytorch #31771 (set_epoch); "
+        "fewer than 50 samples are no data set by EG601's measure"
+    )
     fix = "Shuffle, call sampler.set_epoch(epoch), and make the loader's iterator once per epoch."
     faulty = "batch = next(iter(loader)) in each step"
     healthy = "for batch in loader"
@@ -54,14 +66,25 @@ class RepeatedBatches(Rule):
         for site, series, again in inputs:
             if len(again) >= self.times and len(series) >= 3 and (not fresh or is_paired(history)):
                 step, first = again[-1]
+                whole = self._is_whole(history, site)
                 yield self.finding(
                     history,
                     f"{len(again)} of {len(series)} recorded batches of {site} were seen before; that of step {step} "
-                    f"is that of step {first}",
+                    f"is that of step {first}" + (", and the very same tensor" if whole else ""),
                     site=site,
+                    severity=Severity.INFO if whole else Severity.WARNING,
+                    fix=_WHOLE if whole else "",
                     evidence={"again": len(again), "recorded": len(series), "step": step, "first": first},
                 )
                 return
+
+    def _is_whole(self, history: History, site: str) -> bool:
+        """Return whether one tensor is given in all steps, of enough samples to be the whole data set."""
+        same, samples = history.series(DATA_SAME_TENSOR, site), history.series(DATA_SAMPLES, site)
+        return len(same) > 1 and all(same.values[1:]) and samples.last >= self.whole
+
+
+_WHOLE = "Nothing, where the batch is the whole data set; otherwise take another batch in each step."
 
 
 @dataclass(frozen=True)

@@ -46,14 +46,14 @@ class ComparedEmbeddingsCollapsed(Rule):
     the weights have moved by a fifth. Where distances are compared: the spread, their root mean square distance from
     their mean, is at most ``fall`` of its largest value; or at most ``fall`` of the margin, so that no triplet's loss
     differs from the margin by more than a fifth, and the weights have moved. Not where the signal grows just now; nor
-    where partners are at most ``near`` times as far apart (squared) as strangers: what is small is not what is lost.
+    where partners' squared distance is at most ``near`` of strangers', half as far: what is small is not what is lost.
     """
 
     signal: float = 0.01
     fall: float = 0.1
-    near: float = 0.5
+    near: float = 0.25
     steps: int = 20
-    windows: int = 4
+    windows: int = 3
 
     code = "EG309"
     name = "compared-embeddings-collapsed"
@@ -69,7 +69,7 @@ class ComparedEmbeddingsCollapsed(Rule):
     fix = "Give the loss something that keeps embeddings apart: a stop-gradient, negatives, or a variance term."
     faulty = "loss = (1 - cosine_similarity(z1, z2)).mean()"
     healthy = "loss = (1 - cosine_similarity(predictor(z1), z2.detach())).mean()"
-    brought_by = ("EG801", *INPUTS, "EG002", "EG204", "EG202")
+    brought_by = ("EG801", *INPUTS, "EG313", "EG314", "EG315", "EG002", "EG204", "EG202")
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for each pair of sides."""

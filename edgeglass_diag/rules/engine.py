@@ -12,7 +12,6 @@ from edgeglass_diag.rules.causality import nest
 from edgeglass_diag.rules.folding import fold
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.patience import left_chance, patience
-from edgeglass_diag.rules.series import Streak
 from edgeglass_diag.rules.training_state import learned
 
 
@@ -37,7 +36,7 @@ class Engine:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
-        self._by_code = {rule.code: rule for rule in rules}
+        self._refutable = {rule.code: rule for rule in rules if rule.refuted_by_learning}
         self._brought_by = {rule.code: rule.brought_by for rule in rules}
         self._verdicts: dict[tuple[str, str], Finding] = {}
         self._since: dict[tuple[str, str], int] = {}
@@ -66,19 +65,17 @@ class Engine:
 
     def _judge(self) -> list[Finding]:
         before = {finding.key: finding for finding in self._findings}
-        self._until = 0 if self.history.ended else patience(self.history)
-        state = learned(self.history) if self.history.last_step >= self._until else left_chance(self.history)
-        for rule in self._rules:
-            if rule.code not in self.failures:
-                stands = self._ask(rule)
-                if state is not None and rule.refuted_by_learning:
-                    self._refute(rule.code, stands, state)
+        stands = {key for rule in self._rules if rule.code not in self.failures for key in self._ask(rule)}
+        outgrown = [key for key in self._verdicts if key[0] in self._refutable]
+        if outgrown:
+            self._until = 0 if self.history.ended else patience(self.history)
+            self._refute([key for key in outgrown if key not in stands])
         self._findings = nest(fold(map(self._shown, self._verdicts.values())), self._brought_by)
         return [finding for finding in self._findings if _is_news(before.get(finding.key), finding)]
 
     def _shown(self, verdict: Finding) -> Finding:
         """Return a verdict as it is shown: early where further training may prove it wrong."""
-        rule = self._by_code.get(verdict.code)
+        rule = self._refutable.get(verdict.code)
         if rule is None or verdict.severity is Severity.INFO or self.history.last_step >= self._until:
             return verdict
         if not rule.can_be_outgrown(self.history, verdict):
@@ -107,11 +104,15 @@ class Engine:
         if self.history.is_inspection:
             yield from rule.check_at_init(self.history)
 
-    def _refute(self, code: str, stands: set[tuple[str, str]], state: Streak) -> None:
-        """Make facts of the verdicts of a rule that no longer stand, as the model has learned since."""
+    def _refute(self, keys: Iterable[tuple[str, str]]) -> None:
+        """Make facts of verdicts whose condition has ended, where the model has learned since."""
+        state = learned(self.history) if self.history.last_step >= self._until else left_chance(self.history)
+        if state is None:
+            return
         better = -median(self.history.relative_loss.values[-4:])
-        for key, verdict in self._verdicts.items():
-            if verdict.code == code and key not in stands and verdict.learned_since is None:
+        for key in keys:
+            verdict = self._verdicts[key]
+            if verdict.learned_since is None:
                 self._verdicts[key] = replace(
                     verdict,
                     severity=Severity.INFO,

@@ -31,7 +31,7 @@ _PEAK = 0.999
 """Part of the largest rate that is as good as it."""
 _MISFIT = 0.1
 """Largest error, as a part of how far the rate has fallen, with which a schedule is recognised half-way."""
-_WINDOWS, _READINGS = 3, 4
+_WINDOWS, _READINGS, _MOST = 3, 4, 256
 
 
 def patience(history: History) -> int:
@@ -52,9 +52,10 @@ def scheduled_steps(series: Series) -> int | None:
 
     The length follows from how far the rate has fallen, and must explain the rate half-way.
     """
-    peak = max(series.values, default=0.0)
-    first = max((i for i, value in enumerate(series.values) if value == peak), default=0)
-    steps, values = series.steps[first:], series.values[first:]
+    steps, values = _thinned(series)
+    peak = max(values, default=0.0)
+    first = max((i for i, value in enumerate(values) if value == peak), default=0)
+    steps, values = steps[first:], values[first:]
     if peak <= 0 or len(values) < 3 or values[-1] >= _PEAK * peak or values[-1] <= 0:
         return None
     gone, left, middle = steps[-1] - steps[0], values[-1] / peak, len(steps) // 2
@@ -69,8 +70,15 @@ def scheduled_steps(series: Series) -> int | None:
 
 def _warm_up_end(series: Series) -> int:
     """Return the step at which a rate came to its largest value so far: the newest while it rises."""
-    peak = max(series.values)
-    return next(step for step, value in zip(series.steps, series.values, strict=True) if value >= _PEAK * peak)
+    steps, values = _thinned(series)
+    peak = max(values)
+    return next(step for step, value in zip(steps, values, strict=True) if value >= _PEAK * peak)
+
+
+def _thinned(series: Series) -> tuple[list[int], list[float]]:
+    """Return evenly chosen readings, the newest among them: a long run is asked for its patience in each window."""
+    stride = 1 + len(series) // _MOST
+    return series.steps[::-stride][::-1], series.values[::-stride][::-1]
 
 
 def left_chance(history: History) -> Streak | None:

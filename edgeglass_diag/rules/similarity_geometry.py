@@ -13,7 +13,7 @@ from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.remedies import output_remedy
 from edgeglass_diag.rules.training_state import MOVED
 from edgeglass_diag.signals.activations import ACTIVATION_SAMPLE_SIGNAL
-from edgeglass_diag.signals.embeddings import EMBEDDING_GAP
+from edgeglass_diag.signals.embeddings import EMBEDDING_GAP, EMBEDDING_SAMPLE_SIGNAL
 from edgeglass_diag.sites import EmbeddingSite, ModuleSite
 
 
@@ -85,7 +85,7 @@ class OutputConstant(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding, at the first such module."""
-        embeddings = history.sites_of(EmbeddingSite)
+        embeddings = [site for site, _ in history.at(EmbeddingSite, EMBEDDING_SAMPLE_SIGNAL)]
         if any(site.compared is Compared.LOGITS for site in embeddings) or not history.last_step >= self.steps:
             return
         fed = {parent for site in history.sites_of(ModuleSite) for parent in site.parents}

@@ -6,6 +6,11 @@ from edgeglass_diag.signals.registry import register
 from edgeglass_diag.signals.signal import Signal
 from edgeglass_diag.sites import Kind
 
+DATA_SAME_TENSOR = register(
+    Signal(
+        "data/same_tensor", Kind.BATCH, "1 where it is the very tensor of the recorded window before.", low=0, high=1
+    )
+)
 DATA_SAMPLES = register(Signal("data/samples", Kind.BATCH, "Samples of the batch.", low=0))
 DATA_FINGERPRINT = register(Signal("data/fingerprint", Kind.BATCH, "Sum over the samples of a hash of each."))
 DATA_REPEATED = register(

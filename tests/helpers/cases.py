@@ -82,7 +82,8 @@ FAULTY = {
     "EG414": dict(more_sites=[head_loss("cross_entropy#1")])
     | {"cross_entropy#1|loss/level": always(0.6365), "cross_entropy#1|loss/largest_label": always(2 / 3),
        "cross_entropy#1|loss/weight": always(1.0), "cross_entropy#1|loss/part": always(0.64),
-       "cross_entropy#1|loss/rows": always(96), "cross_entropy#1|loss/accuracy": always(2 / 3),
+       "cross_entropy#1|loss/rows": always(96), "cross_entropy#1|loss/candidates": always(2),
+       "cross_entropy#1|loss/accuracy": always(2 / 3),
        "cross_entropy#1|loss/value": always(0.6366), "w|update/ratio": always(0.01)},
     "EG415": dict(more_sites=[head_loss("cross_entropy#1")])
     | {"cross_entropy#1|loss/excess_mass": always(1.8), "cross_entropy#1|loss/part": always(0.3)},
@@ -169,14 +170,15 @@ HEALTHY = {
     "EG414": dict(more_sites=[head_loss("cross_entropy#1")])
     | {"cross_entropy#1|loss/level": always(0.6365), "cross_entropy#1|loss/largest_label": always(2 / 3),
        "cross_entropy#1|loss/weight": always(1.0), "cross_entropy#1|loss/part": always(0.64),
-       "cross_entropy#1|loss/rows": always(96), "cross_entropy#1|loss/accuracy": always(0.9),
+       "cross_entropy#1|loss/rows": always(96), "cross_entropy#1|loss/candidates": always(2),
+       "cross_entropy#1|loss/accuracy": always(0.9),
        "cross_entropy#1|loss/value": lambda t: 0.6365 * 0.98**t, "w|update/ratio": always(0.01)},
     "EG415": dict(more_sites=[head_loss("cross_entropy#1")])
     | {"cross_entropy#1|loss/excess_mass": always(1e-3), "cross_entropy#1|loss/part": always(0.3)},
     "EG416": dict(more_sites=[head_loss("cross_entropy#1")])
     | {"cross_entropy#1|loss/value": always(-1e-6), "cross_entropy#1|loss/part": always(0.3)},
-    "EG502": {**CONTRAST, **TEXT, "tokens|data/copy_floor": always(0.12), "mask|data/copy_floor": always(0.9)}
-    | {"tokens|data/repeated": always(0.12), "mask|data/repeated": always(0.9)},
+    "EG417": {"cross_entropy#1|loss/part": always(0.3)}
+    | {"cross_entropy#1|loss/value": lambda t: 0.25 + 0.01 * math.sin(t)},
     "EG501": {**PICTURES, "images|data/fingerprint": lambda t: t / 7},
     "EG502": {**CONTRAST, **TEXT, "tokens|data/copy_floor": always(0.12), "mask|data/copy_floor": always(0.9)},
     "EG503": {**STUCK, "cross_entropy|loss/accuracy": always(4 / 128), "w|update/ratio": always(0.01)},

@@ -113,3 +113,25 @@ def test_models_built_one_after_the_other_keep_their_own_names():
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested", "ignore:Lazy modules", "ignore:Complex modules")
 def test_tensors_that_cannot_be_measured_are_no_failure(act):
     record(act)
+
+
+def test_a_view_whose_base_came_by_a_gradient_is_measured_as_others_are():
+    class Writes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.proj = nn.Linear(4, 4)
+
+        def forward(self, x):
+            tokens = torch.zeros(len(x), 4)
+            with torch.no_grad():
+                head = tokens[:, :2]
+            tokens.copy_(self.proj(x))
+            return tokens + head.detach().sum()
+
+    def loop():
+        model = Writes()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        model(torch.randn(3, 4)).square().mean().backward()
+        optimizer.step()
+
+    record(loop)

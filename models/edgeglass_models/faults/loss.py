@@ -122,7 +122,7 @@ def one_side_not_normalised(setup: Setup) -> None:
     setup.alter.append(remove)
 
 
-@cases.fault("EG307", "EG301")
+@cases.fault("EG309", "EG307", "EG301")
 def positive_only(setup: Setup) -> None:
     """Only the cosine of the pairs is maximised: everything falls into one point."""
 
