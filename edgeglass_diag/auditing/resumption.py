@@ -13,8 +13,10 @@ from edgeglass_diag.auditing.trainings import RESUMED
 from edgeglass_diag.auditing.trend import middle, noise
 from edgeglass_diag.records import Severity
 
-JUMP = 4.0
+JUMP = 6.0
 """Standard errors that the loss jumps by; that of a difference of two medians of three rows is 1.02 deviations."""
+ODD = 1 / 3
+"""Share of all that a jump needs which is enough where the rate does what no schedule does."""
 SHARE = 0.1
 """Share of the fall so far that it jumps by at least."""
 ABRUPT = 5.0
@@ -31,7 +33,7 @@ class _Break:
 
     ``again`` where the rate warms up again, ``restart`` where it was at the end of its cycle, ``decay`` where it goes
     down for good, as schedules of steps do: there the jump must last for six rows, which a spike does not. ``odd`` is
-    what no schedule does: half a jump is enough.
+    what no schedule does.
     """
 
     step: int
@@ -142,7 +144,7 @@ def _jump(series: Series, one: _Break) -> tuple[float, float] | None:
             continue
         now = middle(after)
         fall = max(values[:index]) - before
-        certain = 0.5 if one.odd else 1.0
+        certain = ODD if one.odd else 1.0
         least = certain * max(JUMP * noise(values), SHARE * fall, 0.05 * abs(before))
         later = middle(values[index + WIDE : index + 2 * WIDE]) if one.decay else now
         if now - before > least and later - before > least / 2:

@@ -11,6 +11,7 @@ from edgeglass_diag.auditing.conclusion import Concluded, Work, conclude
 from edgeglass_diag.auditing.logged import Case, Series, Table
 from edgeglass_diag.auditing.trainings import RECALL_AT_CHANCE, TIED_PAIRS
 from edgeglass_diag.auditing.trend import middle
+from edgeglass_diag.records import Severity
 
 COPIES = 0.1
 """Relative room of R@K / R@1 about K: two standard deviations of 400 hits."""
@@ -60,7 +61,7 @@ def _ways(case: Case) -> Iterator[_Way]:
 
 
 def _copies(case: Case, one: _Way) -> Iterator[Concluded]:
-    """EG609, of the mean over the second half of the evaluations.
+    """EG609, of the mean over the second half of the evaluations; a fact alone where there is but one.
 
     - R@K = K R@1, and the ranks behind K have a third of the hits of those before. In an honest ranking the first rank
       has the most hits of all, so that R@5 = 5 R@1 only where nothing is ranked, and then R@10 = 2 R@5.
@@ -84,6 +85,7 @@ def _copies(case: Case, one: _Way) -> Iterator[Concluded]:
             TIED_PAIRS, case, one.first,
             f"{one.way} R@1 = {small:.4g}, R@{k} = {tied:.4g} is {tied / small:.2f} times that, and R@{larger} = "
             f"{behind:.4g}: {k} entries of the gallery are the same, so that R@1 cannot exceed 1/{k}",
+            severity=None if len(one.rows) > 1 else Severity.INFO,
             evidence={"R@1": small, f"R@{k}": tied, f"R@{larger}": behind, "copies": k},
             work=Work((f"{tied:.5g} / {small:.5g} = {tied / small:.3f}, of ties {k}",)),
         )  # fmt: skip
