@@ -16,7 +16,8 @@ from edgeglass_diag.rules.divergence import Diverging
 LEAST = 6
 """Rows from which on the course of a training loss is judged."""
 GENERALISATION_LOSS = 0.1
-LARGEST_CLASSES = 1000
+UNLEARNED = math.log(50)
+"""Loss above which a model gives less than a fiftieth to what is right, which none that is trained further does."""
 FLAT = 0.02
 """Largest noise of a loss whose level is compared with ln C, relative to it."""
 
@@ -43,8 +44,9 @@ def diverges(case: Case, restarts: Sequence[int]) -> Iterator[Concluded]:
     """EG204: the training loss ends far above its lowest level.
 
     Formula: the last rows, at least three, are above the lowest level by half of what the loss had fallen, or by the
-    level itself (twice as high), and by eight standard deviations of a row; or the newest row is above 1.5 times the
-    beginning (EG204's factor). A rise that begins at a restart of the rate counts only beyond the beginning.
+    level itself (twice as high), and by eight standard deviations of a row; or above the beginning by a twentieth and
+    four standard errors; or the newest row is above 1.5 times the beginning (EG204's factor). A rise that begins at a
+    restart of the rate counts only beyond the beginning.
     """
     for series in training_losses(case):
         rise = _rise(series)
@@ -78,11 +80,12 @@ def _rise(series: Series) -> _Rise | None:
     half = (
         max(0.1 * fall, min(0.5 * fall, best if best > 0 else math.inf)) if fall > 0.2 * abs(best) else 0.5 * abs(best)
     )
-    limit = best + max(8 * found.noise, half)
+    above_start = start + 0.05 * abs(start) - best + 4 * 1.2533 * found.noise / math.sqrt(3)
+    limit = best + min(max(8 * found.noise, half), above_start)
     end = len(values) - next((i for i, v in enumerate(reversed(values)) if v <= limit), len(values))
     last = middle(values[max(end, len(values) - 3) :])
     factor = Diverging.factor * start
-    beyond = 0 < factor < last and last > best + 12 * found.noise
+    beyond = (0 < factor < last and last > best + 12 * found.noise) or last >= best + above_start
     if len(values) - end < 3 and not (beyond and last >= max(values)):
         return None
     return _Rise(start, best, found.steps[low], last, steps[end], beyond) if end < len(values) else None
@@ -101,7 +104,7 @@ def overfits(case: Case) -> Iterator[Concluded]:
     """EG459: the validation loss rises by a tenth above its lowest level, the training loss goes on falling.
 
     At least three evaluations follow the lowest, and both changes are beyond four standard errors. A fact alone where
-    the accuracy of the same data is still better than it was there: the answers get better, their certainty too large.
+    the accuracy of the same data still rises at the end: the answers get better, and are only too certain.
     """
     for series in case.of("loss"):
         if series.role.split not in ("val", "test") or series.role.summary or len(series.finite) < 4:
@@ -147,9 +150,11 @@ def _falls_since(case: Case, validation: Series, since: int) -> tuple[str, float
 
 
 def _more_right(case: Case, loss: Series, since: int) -> bool:
+    """Whether an accuracy is two points higher at the end than halfway through the rise of the loss."""
     for series in case.of("accuracy", split=loss.role.split, summary=""):
-        then = middle([v for step, v in series.finite if step <= since][-3:])
-        if middle([v for _, v in series.finite][-3:]) > then + 0.02:
+        risen = [v for step, v in series.finite if step > since]
+        half = len(risen) // 2
+        if half and middle(risen[-3:]) > middle(risen[max(0, half - 2) : half + 1]) + 0.02:
             return True
     return False
 
@@ -157,8 +162,7 @@ def _more_right(case: Case, loss: Series, since: int) -> bool:
 def at_guessing(case: Case) -> Iterator[Concluded]:
     """EG462: the training loss is ln C within three standard errors in all rows, and without a trend.
 
-    Above ln 1000 any flat loss counts: no model that has learned anything gives less than a thousandth to what is
-    right, on average.
+    Of many classes the levels lie too close to tell one; above ln 50 any flat loss counts.
     """
     for series in training_losses(case):
         values = [v for _, v in series.finite]
@@ -171,11 +175,11 @@ def at_guessing(case: Case) -> Iterator[Concluded]:
         if found.noise > FLAT * level or abs(last - first) > max(6 * error, 0.005 * level):
             continue
         classes = round(math.exp(min(level, 20.0)))
-        near = 2 <= classes <= LARGEST_CLASSES and abs(level - math.log(classes)) <= 3 * error + 0.001 * level
+        near = classes >= 2 and abs(level - math.log(classes)) <= 3 * error + 0.001 * level
         sharp = 6 * error * classes < 1
-        if not (near and sharp) and level < math.log(LARGEST_CLASSES):
+        if not (near and sharp) and level < UNLEARNED:
             continue
-        words = f"ln {classes} = {math.log(classes):.4g}" if near and sharp else "above ln 1000, and does not move"
+        words = f"ln {classes} = {math.log(classes):.4g}" if near and sharp else "it does not move"
         yield conclude(
             GUESSING, case, series,
             f"{series.label} is {level:.4g} in all {len(values)} rows ({first:.4g} in the first third, {last:.4g} in "

@@ -120,6 +120,8 @@ def other_batch(case: Case, states: Sequence[AtChance]) -> Iterator[Concluded]:
     """EG452: the settings name another batch size than the one the loss was computed over."""
     best = headline(states)
     batch, told = best.level.batch, batch_settings(case)
+    if best.level.n is None and not _among_pairs(case, best.series):
+        return
     if not told or any(batch in (value, value * world_size(case)) for value in told.values()):
         return
     key, value = next(iter(told.items()))
@@ -137,6 +139,12 @@ def other_batch(case: Case, states: Sequence[AtChance]) -> Iterator[Concluded]:
         f"give {other:.4f} where {best.series.label} = {best.series.last:.6g}{times}",
         evidence={"batch_size": batch, "setting": key, "told": value}, work=best.work(*levels),
     )  # fmt: skip
+
+
+def _among_pairs(case: Case, series: Series) -> bool:
+    """Whether something tells that a loss is among the pairs of a batch, not among classes."""
+    kinds = ("recall", "scale", "temperature")
+    return bool(series.role.part) or any(one.role.kind in kinds for one in case.series)
 
 
 def expected(level: Fingerprint, batch: int) -> float:

@@ -14,11 +14,13 @@ from edgeglass_diag.auditing.trend import middle, noise
 from edgeglass_diag.records import Severity
 
 JUMP = 6.0
-"""Standard deviations of a row that the loss jumps by."""
+"""Standard errors that the loss jumps by; that of a difference of two medians of three rows is 1.02 deviations."""
+ODD = 1 / 3
+"""Share of all that a jump needs which is enough where the rate does what no schedule does."""
 SHARE = 0.1
 """Share of the fall so far that it jumps by at least."""
 ABRUPT = 5.0
-"""Times the usual change of the rate in the rows around."""
+"""Times the usual change of the rate in the rows before."""
 RATIO = 1.5
 LOW = 0.1
 """Share of its peak below which a rate has come to the end of a cycle."""
@@ -27,17 +29,25 @@ WIDE = 3
 
 @dataclass(frozen=True)
 class _Break:
-    """A step at which rate or clock do not go on as they were, in words; ``again`` where the rate warms up again."""
+    """A step at which rate or clock do not go on as they were, in words.
+
+    ``again`` where the rate warms up again, ``restart`` where it was at the end of its cycle, ``decay`` where it goes
+    down for good, as schedules of steps do: there the jump must last for six rows, which a spike does not. ``odd`` is
+    what no schedule does.
+    """
 
     step: int
     words: str
     again: bool = False
+    restart: bool = False
+    decay: bool = False
+    odd: bool = False
 
 
 def resumed(case: Case) -> Iterator[Concluded]:
     """EG256: a break of the rate or the step, and a jump of the training loss in the same row or the next.
 
-    A break is a change of the rate by half at least and five times the changes around it, or a step that goes back. A
+    A break is a change of the rate by half at least and five times the changes before it, or a step that goes back. A
     rate that is at the end of its cycle (below a tenth of its peak) and starts again is a warm restart, and only a
     fact (EG251), unless the loss of the next cycle ends higher. A second warm-up within a cycle is a fact of its own.
     """
@@ -46,8 +56,8 @@ def resumed(case: Case) -> Iterator[Concluded]:
             continue
         breaks = [*_back(series), *_rate_breaks(case)]
         for one in breaks:
-            jump = _jump(series, one.step)
-            if jump is not None:
+            jump = _jump(series, one)
+            if jump is not None and not (one.restart and middle([v for _, v in series.finite[-WIDE:]]) < jump[0]):
                 yield _concluded(case, series, one, jump)
                 return
     again = next((one for one in _rate_breaks(case) if one.again), None)
@@ -87,22 +97,29 @@ def _breaks_of(rate: Series) -> Iterator[_Break]:
     for index in range(1, len(rows)):
         before, after = values[index - 1], values[index]
         peak = max(peak, before)
-        near = [*changes[max(0, index - 6) : index - 1], *changes[index : index + 5]]
-        if peak <= 0 or changes[index - 1] <= ABRUPT * middle(near) or max(before, after) < RATIO * min(before, after):
+        usual = middle(changes[max(0, index - 6) : index - 1])
+        if index < WIDE or peak <= 0 or changes[index - 1] <= ABRUPT * usual:
+            continue
+        if after > before and changes[index : index + 1] > [changes[index - 1] / 2]:
+            continue  # the rate goes on to rise
+        if max(before, after) < RATIO * min(before, after):
             continue
         if changes[index - 1] < 0.05 * peak:
             continue
         rest = values[index : index + 6]
         rises = len(rest) >= 2 and max(rest) >= 2 * after and rest[1] > after
-        if before <= LOW * peak and after > before and not _ends_higher(rate, index):
-            continue  # a warm restart, or the end of a warm-up in one row
+        restart = before <= LOW * peak and after > before
+        if restart and not _comes_down(rate, index):
+            continue  # cycles that cannot be compared, or the end of a warm-up in one row
         what = f"{rate.label} goes from {before:.3g} to {after:.3g}"
         again = after < before and before > LOW * peak and rises
-        yield _Break(rows[index][0], what + (" and rises again" if again else ""), again)
+        decay = after < before and not again
+        words = what + (" and rises again" if again else "")
+        yield _Break(rows[index][0], words, again, restart, decay, odd=not decay and not restart)
 
 
-def _ends_higher(rate: Series, index: int) -> bool:
-    """Whether the rate has come down again since a row: only then the cycles can be compared."""
+def _comes_down(rate: Series, index: int) -> bool:
+    """Whether the rate is at the end of a cycle again after a row: only then the cycles can be compared."""
     values = [v for _, v in rate.finite]
     return index > WIDE and min(values[index:]) <= LOW * max(values[index:])
 
@@ -113,11 +130,11 @@ def _back(series: Series) -> Iterator[_Break]:
             yield _Break(after, f"the log goes back from step {before}")
 
 
-def _jump(series: Series, step: int) -> tuple[float, float] | None:
+def _jump(series: Series, one: _Break) -> tuple[float, float] | None:
     """Return the levels of the loss before and after a break where it jumps up in the rows next to it."""
     rows = series.finite
     steps, values = [s for s, _ in rows], [v for _, v in rows]
-    at = _first_row(steps, step)
+    at = _first_row(steps, one.step)
     if at is None:
         return None
     for index in (at, at + 1):
@@ -127,7 +144,10 @@ def _jump(series: Series, step: int) -> tuple[float, float] | None:
             continue
         now = middle(after)
         fall = max(values[:index]) - before
-        if now - before > max(JUMP * noise(values[:index]), SHARE * fall, 0.05 * abs(before)):
+        certain = ODD if one.odd else 1.0
+        least = certain * max(JUMP * noise(values), SHARE * fall, 0.05 * abs(before))
+        later = middle(values[index + WIDE : index + 2 * WIDE]) if one.decay else now
+        if now - before > least and later - before > least / 2:
             return before, now
     return None
 

@@ -9,7 +9,7 @@ import numpy as np
 from edgeglass_diag.auditing.conclusion import Concluded, conclude
 from edgeglass_diag.auditing.logged import Case, Series
 from edgeglass_diag.auditing.trainings import TERM_CONSTANT
-from edgeglass_diag.auditing.trend import thirds
+from edgeglass_diag.auditing.trend import middle, thirds
 from edgeglass_diag.records import Severity
 
 STILL = 0.01
@@ -44,7 +44,7 @@ def constant_terms(case: Case) -> Iterator[Concluded]:
         yield conclude(
             TERM_CONSTANT, case, series,
             f"{series.label} is {np.mean(values):.4g} +- {np.std(values):.1g} in all {len(values)} rows, while "
-            f"{other.label} falls from {thirds([v for _, v in other.finite])[0]:.4g} to {other.finite[-1][1]:.4g}",
+            f"{other.label} falls from {other.finite[0][1]:.4g} to {other.finite[-1][1]:.4g}",
             severity=Severity.INFO if penalty else None,
             evidence={"value": float(np.mean(values)), "deviation": float(np.std(values)), "rows": len(values)},
         )  # fmt: skip
@@ -55,7 +55,7 @@ def _falling(case: Case, series: Series) -> Series | None:
         values = [v for _, v in other.finite]
         if other is series or len(values) < ROWS or other.role.summary:
             continue
-        first, _, last = thirds(values)
+        first, last = middle(values[:3]), middle(values[-3:])
         if first > 0 and last < (1 - FALLS) * first:
             return other
     return None

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from edgeglass_diag.evaluation.curve import curve
+from edgeglass_diag.evaluation.duplicates import duplicates
 from edgeglass_diag.evaluation.embeddings import Embeddings, finite_rows
 from edgeglass_diag.evaluation.geometry import geometry, hubs
 from edgeglass_diag.measures.bootstrap import bootstrap_interval
@@ -24,8 +25,9 @@ def report(
 ) -> dict[str, Any]:
     """Return what ``eval --json`` prints, as plain values.
 
-    ``chance`` has K / n_images and the chance of each direction, which differ for images with several captions;
-    ``ci95`` has percentile bootstrap intervals over images; ``mrl`` has recalls, intervals and geometry of each width.
+    ``duplicates`` has the equal rows of each side and the R@1 that they allow; ``chance`` has K / n_images and the
+    chance of each direction, which differ for images with several captions; ``ci95`` has percentile bootstrap intervals
+    over images; ``mrl`` has recalls, intervals and geometry of each width.
 
     Args:
         embeddings: both sides.
@@ -56,6 +58,7 @@ def report(
         "nonfinite": {
             side: int((~finite_rows(getattr(embeddings, side), block=block)).sum()) for side in ("image", "text")
         },
+        "duplicates": duplicates(embeddings, block=block),
         "chance": {**chance["t2i"], **chance},
         **rows[embeddings.width],
         "mrl": {str(dim): entry for dim, entry in rows.items()},

@@ -39,7 +39,8 @@ def test_csv_with_absent_cells(tmp_path):
         ("a.jsonl", '{"loss": 1}\n[2]\n', r"a\.jsonl:2: expected a JSON object, got list"),
         ("a.jsonl", '{"loss": 1}\nloss\n{"loss": 2}\n', r"a\.jsonl:2: expected JSON, got Expecting value"),
         ("a.jsonl", "", r"a\.jsonl: expected one JSON object on each line, got an empty file"),
-        ("a.txt", "loss", r"a\.txt: expected CSV or TSV, JSON, .*got a file named 'a\.txt'"),
+        ("a.pdf", "loss", r"a\.pdf: expected CSV or TSV, JSON, .*got a file named 'a\.pdf'"),
+        ("a.txt", "loss\n", r"a\.txt: expected lines with a loss, .* as key: value or key=value, got none in 1 lines"),
         (
             "events.out.tfevents.1",
             "no events at all, words",

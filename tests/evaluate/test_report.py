@@ -26,7 +26,7 @@ def ordered(count=300, width=64, *, noise=0.3, captions=1):
 def test_the_agreed_keys_are_there():
     result = report(ordered(), [64, 32, 16, 8, 4])
     agreed = {"n_images", "n_texts", "chance", "i2t", "t2i", "ci95", "mrl", "geometry"}
-    assert agreed | {"nonfinite", "curve"} == set(result)
+    assert agreed | {"nonfinite", "duplicates", "curve"} == set(result)
     assert list(result["mrl"]) == ["64", "32", "16", "8", "4"]
     assert set(result["i2t"]) == {"R@1", "R@5", "R@10", "median_rank", "MRR"}
     assert result["i2t"] == result["mrl"]["64"]["i2t"]

@@ -11,5 +11,16 @@ from tests.fuzz.logs import LOGS
 from tests.fuzz.options import OPTIONS
 from tests.fuzz.recipes import RECIPES
 from tests.fuzz.runs import RUNS
+from tests.fuzz.tracker_logs import TRACKER_LOGS
 
-READERS: tuple[Reader, ...] = (*LOGS, *BINARY_LOGS, *ARRAYS, *CHECKPOINTS, *RECIPES, *OPTIONS, *DATA, *RUNS)
+READERS: tuple[Reader, ...] = (
+    *LOGS,
+    *BINARY_LOGS,
+    *TRACKER_LOGS,
+    *ARRAYS,
+    *CHECKPOINTS,
+    *RECIPES,
+    *OPTIONS,
+    *DATA,
+    *RUNS,
+)

@@ -12,7 +12,7 @@ from edgeglass_diag.auditing.readers.text_line import LONGEST, Line, parse_line
 from edgeglass_diag.auditing.readers.tree import table_of
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.user_input.files import open_text
-from edgeglass_diag.user_input.limits import TABLE_BYTES
+from edgeglass_diag.user_input.limits import SHOWN, TABLE_BYTES
 
 _HINT = re.compile(r"\d.*|nan", re.IGNORECASE)
 _READ = 1 << 16
@@ -25,7 +25,7 @@ def read_plain_text(path: Path) -> list[Logged]:
     earlier lines hold for those that name none.
 
     Raises:
-        UsageError: for a text without any such line.
+        UsageError: for a text without any such line, or a number that no float can hold.
     """
     rows: list[dict[str, float]] = []
     count = 0
@@ -35,7 +35,7 @@ def read_plain_text(path: Path) -> list[Logged]:
             count += 1
             if _HINT.search(text) is None:
                 continue
-            line = parse_line(text)
+            line = _parsed(text, path, count)
             if line.epoch is not None:
                 step = None if line.epoch != epoch else step
                 epoch = line.epoch
@@ -49,6 +49,14 @@ def read_plain_text(path: Path) -> list[Logged]:
             f"none in {count} lines"
         )
     return [Logged(path.stem, str(path), (table_of("", rows),))]
+
+
+def _parsed(text: str, path: Path, count: int) -> Line:
+    try:
+        return parse_line(text)
+    except OverflowError as error:
+        words = f"numbers within the range of floats (1.8e308), got {str(error)[:SHOWN]}"
+        raise UsageError(f"{path}:{count}: expected {words}") from None
 
 
 def _row(line: Line, epoch: float | None, step: float | None) -> dict[str, float]:

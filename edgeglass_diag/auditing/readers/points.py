@@ -22,8 +22,8 @@ class Point(NamedTuple):
 def table_of_points(points: Iterable[Point]) -> Table:
     """Return a row for each step, in the order of steps.
 
-    Where a metric has several values at a step, as after a resume or where no step was given, the second of each are
-    rows behind all first ones, and so on.
+    Where a metric has several values at a step, as after a resume or where no step was given, each is a row of its own,
+    and all rows are in the order of time.
     """
     times: dict[tuple[str, int], int] = {}
     rows: dict[tuple[int, int], dict[str, float]] = {}
@@ -32,7 +32,9 @@ def table_of_points(points: Iterable[Point]) -> Table:
         times[point.key, point.step] = turn + 1
         row = rows.setdefault((turn, point.step), {"step": float(point.step), "timestamp": point.time})
         row[point.key] = point.value
-    return table_of("", [rows[place] for place in sorted(rows)])
+    if all(turn == 0 for turn, _ in rows):
+        return table_of("", [rows[place] for place in sorted(rows)])
+    return table_of("", [row for _, row in sorted(rows.items(), key=lambda item: (item[1]["timestamp"], item[0]))])
 
 
 def number_of(text: str) -> float:

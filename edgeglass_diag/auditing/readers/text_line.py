@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from edgeglass_diag.auditing.columns import SPLITS, Role, recognise
+from edgeglass_diag.auditing.readers.points import number_of
 
 LONGEST = 10_000
 """Characters of a line that are looked at."""
@@ -53,6 +54,9 @@ def parse_line(text: str) -> Line:
 
     A line is judged where one of its keys is a loss, recall, accuracy, rate, norm or scale. A word for a split in front
     of a key (``Validation: loss 0.4``, ``Val Loss: 0.4, Acc: 0.7``) is that of the keys behind it.
+
+    Raises:
+        OverflowError: for a number that no float can hold.
 
     Example:
         >>> parse_line("Epoch 3/10 | train loss: 0.52 | val loss: 0.61").numbers
@@ -109,7 +113,7 @@ def _timed(line: str) -> tuple[float | None, str]:
 
 def _value(found: re.Match[str], kind: str) -> float:
     """Return the number; the share of 9830/10000 for an accuracy, seconds where it is milliseconds."""
-    value = float(found["value"])
+    value = number_of(found["value"])
     unit = (found["unit"] or "").strip()
     if unit.startswith("/") and kind == "accuracy":
         whole = float(unit[1:])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from edgeglass_diag.auditing.logged import Logged, Table
+from edgeglass_diag.auditing.readers.tree import table_of
 
 Column = tuple[float | None, ...]
 _BOUNDS = ("__MIN", "__MAX")
@@ -31,14 +33,22 @@ def charts(columns: Mapping[str, Column], path: Path) -> list[Logged]:
 
 
 def joined(logs: list[Logged]) -> list[Logged]:
-    """Return histories in which the charts of one run are one: each is exported as a file of its own."""
-    found: dict[str, Logged] = {}
-    others: list[Logged] = []
+    """Return histories in which the charts of one run are one table: each is exported as a file of its own."""
+    parts: dict[str, list[Logged]] = {}
     for log in logs:
-        if not log.is_chart:
-            others.append(log)
-        elif log.name in found:
-            found[log.name] = replace(found[log.name], tables=(*found[log.name].tables, *log.tables))
-        else:
-            found[log.name] = log
-    return [*others, *found.values()]
+        if log.is_chart:
+            parts.setdefault(log.name, []).append(log)
+    runs = [replace(found[0], tables=(_table(found),)) for found in parts.values()]
+    return [*(log for log in logs if not log.is_chart), *runs]
+
+
+def _table(logs: list[Logged]) -> Table:
+    """Return a row for each value of the clock that the charts of a run have."""
+    rows: dict[float | None, dict[str, float | None]] = {}
+    for log in logs:
+        (table,) = log.tables
+        clock = next(iter(table.columns.values()))
+        for index, time in enumerate(clock):
+            row = rows.setdefault(time, {})
+            row |= {name: column[index] for name, column in table.columns.items() if column[index] is not None}
+    return table_of("", [rows[time] for time in sorted(rows, key=lambda time: -math.inf if time is None else time)])
