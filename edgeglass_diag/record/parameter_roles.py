@@ -61,7 +61,7 @@ class ParameterRoleObserver(Observer):
         for path, parameter in self._recording.naming.current():
             known = first.setdefault(id(parameter), path)
             if known == path:
-                tensors[path] = parameter
+                tensors[path] = parameter  # type: ignore[assignment]
             else:
                 ties[path] = known
         self._note_replaced(tensors, first)
