@@ -84,7 +84,8 @@ class ParameterRoleObserver(Observer):
     def _note_replaced(self, tensors: dict[str, Tensor], living: dict[int, str]) -> None:
         """Note paths at which another tensor lies than in the window before; the former one has no name any more."""
         for path, reference in self._tensors.items():
-            now, before = tensors.get(path), reference()
+            before: Tensor | None = reference()
+            now = tensors.get(path)
             if now is None or before is now:
                 continue
             self._note(path, replaced_since=self._recording.clock.step)

@@ -126,8 +126,9 @@ class ParameterObserver(Observer):
 
     def window_ends(self) -> None:
         """Write the norms over all optimizers of the window."""
-        with self._recording.measuring("optimizer", Kind.RECORDER):
-            self._norms.write()
+        if self._recording.clock.is_whole:
+            with self._recording.measuring("optimizer", Kind.RECORDER):
+                self._norms.write()
 
     def forget(self) -> None:
         """Release the samples of the weights."""

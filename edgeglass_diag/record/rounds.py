@@ -75,19 +75,24 @@ class Round:
             self.closed_late += 1
             self.give_up()
         self._leading = weakref.ref(leading)
-        self._companions = [known for known in self._companions if known() not in (None, leading)]
+        self._companions = _without(self._companions, leading)
         self._awaited = list(self._companions)
         return not self._awaited
 
 
 def _without(known: list[weakref.ref[Optimizer]], optimizer: Optimizer) -> list[weakref.ref[Optimizer]]:
-    return [other for other in known if other() not in (None, optimizer)]
+    return [other for other in known if (alive := other()) is not None and alive is not optimizer]
+
+
+def _held(optimizer: Optimizer) -> Iterator[Tensor]:
+    """Yield the parameters of an optimizer, by no code of its own class."""
+    return (p for group in optimizer.__dict__.get("param_groups", ()) for p in group["params"])
 
 
 def _others_than(leading: Optimizer, optimizer: Optimizer) -> Iterator[Tensor]:
     """Yield the parameters that an optimizer holds and the leading one, which it may be a wrapper of, does not."""
-    own = {id(parameter) for group in leading.param_groups for parameter in group["params"]}
-    return (p for group in optimizer.param_groups for p in group["params"] if id(p) not in own)
+    own = {id(parameter) for parameter in _held(leading)}
+    return (p for p in _held(optimizer) if id(p) not in own)
 
 
 def about_to_step(leading: Optimizer, known: Iterable[tuple[str, Tensor]]) -> list[Optimizer]:
