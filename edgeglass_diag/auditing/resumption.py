@@ -49,7 +49,8 @@ def resumed(case: Case) -> Iterator[Concluded]:
 
     A break is a change of the rate by half at least and five times the changes before it, or a step that goes back. A
     rate that is at the end of its cycle (below a tenth of its peak) and starts again is a warm restart, and only a
-    fact (EG251), unless the loss of the next cycle ends higher. A second warm-up within a cycle is a fact of its own.
+    fact (EG251), unless half of the jump is still there at the end. A second warm-up within a cycle is a fact of its
+    own.
     """
     for series in training_losses(case):
         if len(series.finite) < 2 * WIDE:
@@ -57,7 +58,7 @@ def resumed(case: Case) -> Iterator[Concluded]:
         breaks = [*_back(series), *_rate_breaks(case)]
         for one in breaks:
             jump = _jump(series, one)
-            if jump is not None and not (one.restart and middle([v for _, v in series.finite[-WIDE:]]) < jump[0]):
+            if jump is not None and not (one.restart and _taken_back(series, jump)):
                 yield _concluded(case, series, one, jump)
                 return
     again = next((one for one in _rate_breaks(case) if one.again), None)
@@ -67,6 +68,11 @@ def resumed(case: Case) -> Iterator[Concluded]:
             RESUMED, case, rate, f"{again.words}: a second warm-up", severity=Severity.INFO, since=again.step,
             evidence={"step": again.step},
         )  # fmt: skip
+
+
+def _taken_back(series: Series, jump: tuple[float, float]) -> bool:
+    """Whether the end of the log has taken back half of a jump at least."""
+    return middle([v for _, v in series.finite[-WIDE:]]) < sum(jump) / 2
 
 
 def _concluded(case: Case, series: Series, one: _Break, jump: tuple[float, float]) -> Concluded:
