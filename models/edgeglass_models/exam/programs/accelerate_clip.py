@@ -1,6 +1,6 @@
 """CLIP with Hugging Face accelerate: bfloat16 autocast, gradient accumulation over two batches, cosine schedule.
 
-Measure: recall@1 of 128 held-out pictures for their captions; chance 0.008.
+Measure: recall@1 of 128 held-out pictures for their captions; chance 0.008, usual value 0.9.
 """
 
 from edgeglass_models.torchvision_operators import define_missing_operators
@@ -96,7 +96,7 @@ def main():
     torch.set_num_threads(1)
 
     accelerator = Accelerator(gradient_accumulation_steps=2, mixed_precision="bf16", cpu=True)
-    epochs = 9
+    epochs = 8
     train = DataLoader(PairDataset(1152, seed), batch_size=32, shuffle=True, drop_last=True)
     test = DataLoader(PairDataset(128, seed + 1000), batch_size=64)
     model = Clip()

@@ -1,7 +1,7 @@
 """LLaVA in small: a frozen CLIP vision tower, an MLP projector and a Llama that answers questions about the picture.
 
 The loss is that of the answer's tokens alone: the prompt's targets are -100.
-Measure: exact match of the generated answers to 192 questions about new pictures; chance 0.25.
+Measure: exact match of the generated answers to 192 questions about new pictures; chance 0.09, usual value 0.7.
 """
 
 from edgeglass_models.torchvision_operators import define_missing_operators
@@ -11,6 +11,7 @@ define_missing_operators()
 import argparse
 
 import torch
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import (
     CLIPVisionConfig,
@@ -20,17 +21,13 @@ from transformers import (
     get_cosine_schedule_with_warmup,
 )
 
-from edgeglass_models.exam.toy_data import COLOURS, PLACES, SIZES, toy_pairs
+from edgeglass_models.exam.toy_data import COLOURS, SIZES, toy_pairs
 
-WORDS = ["<pad>", "<bos>", "<eos>", "<image>", "what", "which", "is", "the", "its", "?", "colour", "size", "place"]
-WORDS += [*COLOURS, *SIZES, *PLACES]
+WORDS = ["<pad>", "<bos>", "<eos>", "<image>", "what", "is", "the", "its", "?", "colour", "and", "size"]
+WORDS += [*COLOURS, *SIZES]
 PAD, BOS, EOS, IMAGE = range(4)
-PATCHES = 9
-QUESTIONS = {
-    "colour": ("what is the colour ?", tuple(COLOURS)),
-    "size": ("which is its size ?", SIZES),
-    "place": ("what is its place ?", PLACES),
-}
+PATCHES = 4
+QUESTIONS = ("what is the colour ?", "what is its colour and size ?")
 
 
 class Questions(Dataset):
@@ -42,27 +39,31 @@ class Questions(Dataset):
         return len(self.pairs)
 
     def __getitem__(self, index):
-        attribute = list(QUESTIONS)[index % 3]
-        question, answers = QUESTIONS[attribute]
-        answer = answers[getattr(self.pairs, attribute)[index]]
+        question = QUESTIONS[index % 2]
+        answer = [list(COLOURS)[self.pairs.colour[index]]]
+        if "size" in question:
+            answer.append(SIZES[self.pairs.size[index]])
         prompt = [BOS, *[IMAGE] * PATCHES, *(self.ids[word] for word in question.split())]
-        return (self.pairs.images[index] - 0.5) / 0.25, prompt, [self.ids[answer], EOS]
+        return (self.pairs.images[index] - 0.5) / 0.25, prompt, [*(self.ids[word] for word in answer), EOS]
+
+
+def padded(rows, side, value):
+    return nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], True, value, side)
 
 
 def collate(rows):
-    """Pad on the left, so that generation may continue from every prompt."""
-    longest = max(len(prompt) + len(answer) for _, prompt, answer in rows)
-    ids, labels = torch.full((len(rows), longest), PAD), torch.full((len(rows), longest), -100)
-    for row, (_, prompt, answer) in enumerate(rows):
-        ids[row, longest - len(prompt) - len(answer) :] = torch.tensor(prompt + answer)
-        labels[row, longest - len(answer) :] = torch.tensor(answer)
-    pixels = torch.stack([pixels for pixels, _, _ in rows])
-    return {"pixel_values": pixels, "input_ids": ids, "attention_mask": (ids != PAD).long(), "labels": labels}
+    """Pad on the right for training, and the prompts alone on the left for generation."""
+    pixels, prompts, answers = zip(*rows, strict=True)
+    both = list(zip(prompts, answers, strict=True))
+    ids = padded([prompt + answer for prompt, answer in both], "right", PAD)
+    labels = padded([[-100] * len(prompt) + answer for prompt, answer in both], "right", -100)
+    batch = {"input_ids": ids, "attention_mask": (ids != PAD).long(), "labels": labels}
+    return batch | {"pixel_values": torch.stack(pixels)}, padded(prompts, "left", PAD), padded(answers, "right", PAD)
 
 
 def build():
     small = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4}
-    vision = CLIPVisionConfig(**small, num_hidden_layers=1, image_size=24, patch_size=8, initializer_factor=4.0)
+    vision = CLIPVisionConfig(**small, num_hidden_layers=1, image_size=24, patch_size=12)
     text = LlamaConfig(
         **small,
         num_hidden_layers=2,
@@ -81,6 +82,7 @@ def build():
         image_seq_length=PATCHES,
     )
     model = LlavaForConditionalGeneration(config)
+    torch.nn.init.normal_(model.model.vision_tower.embeddings.position_embedding.weight, std=0.5)
     model.model.vision_tower.requires_grad_(False)
     return model
 
@@ -89,11 +91,15 @@ def build():
 def exact_match(model, loader):
     model.eval()
     hits = []
-    for batch in loader:
-        labels = batch.pop("labels")
-        prompts = {key: value if key == "pixel_values" else value[:, :-2] for key, value in batch.items()}
-        answers = model.generate(**prompts, max_new_tokens=2, do_sample=False, pad_token_id=PAD)[:, -2:]
-        hits.append((answers == labels[:, -2:]).all(1))
+    for batch, prompts, answers in loader:
+        inputs = {
+            "input_ids": prompts,
+            "attention_mask": (prompts != PAD).long(),
+            "pixel_values": batch["pixel_values"],
+        }
+        out = model.generate(**inputs, max_new_tokens=3, do_sample=False)
+        generated = out[:, prompts.shape[1] :]
+        hits.append((generated[:, : answers.shape[1]] == answers).all(1))
     return torch.cat(hits).float().mean().item()
 
 
@@ -106,7 +112,7 @@ def main():
 
     train = DataLoader(Questions(1152, seed), batch_size=32, shuffle=True, collate_fn=collate)
     test = DataLoader(Questions(192, seed + 1000), batch_size=64, collate_fn=collate)
-    epochs = 5
+    epochs = 7
     model = build()
     projector = list(model.model.multi_modal_projector.parameters())
     language = [*model.model.language_model.parameters(), *model.lm_head.parameters()]
@@ -116,7 +122,7 @@ def main():
     for epoch in range(epochs):
         model.train()
         model.model.vision_tower.eval()
-        for batch in train:
+        for batch, _, _ in train:
             loss = model(**batch).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_([*projector, *language], 1.0)

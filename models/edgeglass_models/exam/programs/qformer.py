@@ -2,7 +2,7 @@
 
 The matching head sees each true pair, and for each picture and each caption one hard negative of the batch.
 Measure: recall@1 of 96 held-out pictures for their captions, the 8 best by contrast ordered by both scores;
-chance 0.010.
+chance 0.010, usual value 0.3.
 """
 
 from edgeglass_models.torchvision_operators import define_missing_operators
@@ -17,10 +17,11 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from transformers import Blip2QFormerConfig, Blip2QFormerModel
 
-from edgeglass_models.exam.toy_data import LONGEST, VOCABULARY, tokenize, toy_pairs
+from edgeglass_models.exam.toy_data import VOCABULARY, caption_of, tokenize, toy_pairs
 
-STEPS = 140
-QUERIES = 4
+STEPS = 200
+QUERIES = 2
+LONGEST = 7  # tokens of a caption
 
 
 class FrozenEncoder(nn.Module):
@@ -40,6 +41,10 @@ class FrozenEncoder(nn.Module):
 
     def forward(self, images):
         return self.layers(images)
+
+
+def mean_of_words(hidden, mask):
+    return (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
 
 
 class QFormer(nn.Module):
@@ -62,7 +67,7 @@ class QFormer(nn.Module):
         self.queries = nn.Parameter(torch.randn(1, QUERIES, width))
         self.vision_projection, self.text_projection = nn.Linear(width, dim), nn.Linear(width, dim)
         self.matching_head = nn.Linear(width, 2)
-        self.temperature = nn.Parameter(torch.tensor(0.07))
+        self.temperature = nn.Parameter(torch.tensor(0.1))
 
     def encode_images(self, images):
         """Return the frozen features and the projected queries, one row of features for each query."""
@@ -76,20 +81,21 @@ class QFormer(nn.Module):
 
     def encode_texts(self, ids, mask):
         out = self.qformer(query_embeds=self.embed_words(ids), query_length=0, attention_mask=mask)
-        return F.normalize(self.text_projection(out.last_hidden_state[:, 0]), dim=-1)
+        return F.normalize(self.text_projection(mean_of_words(out.last_hidden_state, mask)), dim=-1)
 
     def similarity(self, image_rows, text_rows):
         """Return (texts, images): the best of a picture's queries counts."""
         return torch.einsum("td,iqd->tiq", text_rows, image_rows).amax(-1) / self.temperature
 
     def matching(self, features, ids, mask):
+        """Return the logits of no and yes (n, 2) from queries that saw the words, compared with the words."""
         queries = self.queries.expand(len(ids), -1, -1)
         inputs = torch.cat([queries, self.embed_words(ids)], 1)
-        mask = torch.cat([torch.ones(len(ids), QUERIES, dtype=mask.dtype), mask], 1)
+        both = torch.cat([mask.new_ones(len(ids), QUERIES), mask], 1)
         out = self.qformer(
-            query_embeds=inputs, query_length=QUERIES, attention_mask=mask, encoder_hidden_states=features
-        )
-        return self.matching_head(out.last_hidden_state[:, :QUERIES]).mean(1)
+            query_embeds=inputs, query_length=QUERIES, attention_mask=both, encoder_hidden_states=features
+        ).last_hidden_state
+        return self.matching_head(out[:, :QUERIES].mean(1) * mean_of_words(out[:, QUERIES:], mask))
 
     def forward(self, images, ids, mask):
         features, image_rows = self.encode_images(images)
@@ -98,9 +104,9 @@ class QFormer(nn.Module):
         contrast = (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
 
         with torch.no_grad():
-            weights = logits.softmax(1).fill_diagonal_(0) + 1e-6
+            weights = (logits / 4).softmax(1).fill_diagonal_(0) + 1e-6
             other_image = torch.multinomial(weights, 1).squeeze(1)
-            weights = logits.T.softmax(1).fill_diagonal_(0) + 1e-6
+            weights = (logits.T / 4).softmax(1).fill_diagonal_(0) + 1e-6
             other_text = torch.multinomial(weights, 1).squeeze(1)
         scores = self.matching(
             torch.cat([features, features[other_image], features]),
@@ -125,7 +131,7 @@ def recall_at_1(model, images, ids, mask, candidates=8):
 
 def tensors(n, seed):
     pairs = toy_pairs(n, seed, image_size=24)
-    return ((pairs.images - 0.5) / 0.25, *tokenize(pairs.captions))
+    return ((pairs.images - 0.5) / 0.25, *tokenize(caption_of(pairs, wording=0), LONGEST))
 
 
 def main():
@@ -137,8 +143,8 @@ def main():
 
     train = DataLoader(TensorDataset(*tensors(1152, seed)), batch_size=24, shuffle=True, drop_last=True)
     model = QFormer()
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3, weight_decay=0.05)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=STEPS, pct_start=0.1)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-3, weight_decay=0.05)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=5e-3, total_steps=STEPS, pct_start=0.1)
     step = 0
     while step < STEPS:
         for images, ids, mask in train:

@@ -1,7 +1,7 @@
 """Semantic similarity between languages: SentenceTransformerTrainer with CosineSimilarityLoss on graded pairs.
 
 An English and a German caption are as alike as the share of attributes that they agree in.
-Measure: Spearman correlation of cosine and true likeness on 400 held-out pairs; chance 0.
+Measure: Spearman correlation of cosine and true likeness on 400 held-out pairs; chance 0, usual value 0.9.
 """
 
 from edgeglass_models.torchvision_operators import define_missing_operators

@@ -1,7 +1,7 @@
 """Bilingual sentence embeddings: SentenceTransformerTrainer, MultipleNegativesRankingLoss inside MatryoshkaLoss.
 
 A small BERT with random weights and a tokenizer made in place learns to put English captions beside German ones.
-Measure: recall@1 of 128 held-out captions among their translations; chance 0.008.
+Measure: recall@1 of 128 held-out captions among their translations; chance 0.008, usual value 1.0.
 """
 
 from edgeglass_models.torchvision_operators import define_missing_operators

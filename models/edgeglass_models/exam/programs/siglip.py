@@ -1,6 +1,6 @@
 """SigLIP on toy pictures: transformers' SiglipModel in a loop of its own, with the pairwise sigmoid loss.
 
-Measure: recall@5 of 128 held-out pictures for their captions; chance 0.039.
+Measure: recall@5 of 128 held-out pictures for their captions; chance 0.039, usual value 0.8.
 """
 
 from edgeglass_models.torchvision_operators import define_missing_operators
@@ -25,7 +25,7 @@ def build():
     tower = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 4}
     text = {**tower, "vocab_size": len(VOCABULARY), "max_position_embeddings": LONGEST, "projection_size": 64}
     text |= {"pad_token_id": PAD, "bos_token_id": BOS, "eos_token_id": EOS}
-    model = SiglipModel(SiglipConfig(text_config=text, vision_config={**tower, "image_size": 24, "patch_size": 8}))
+    model = SiglipModel(SiglipConfig(text_config=text, vision_config={**tower, "image_size": 24, "patch_size": 12}))
     with torch.no_grad():
         model.logit_scale.fill_(math.log(20))
         model.logit_bias.fill_(-10)

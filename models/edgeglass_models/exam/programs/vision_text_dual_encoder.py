@@ -1,6 +1,6 @@
 """CLIP from two towers: transformers' VisionTextDualEncoderModel (ViT and BERT) trained by its Trainer.
 
-Measure: recall@5 of 128 held-out pictures for their captions; chance 0.039.
+Measure: recall@5 of 128 held-out pictures for their captions; chance 0.039, usual value 0.55.
 """
 
 from edgeglass_models.torchvision_operators import define_missing_operators
@@ -58,7 +58,7 @@ def build():
         "hidden_dropout_prob": 0.0,
     }
     config = VisionTextDualEncoderConfig.from_vision_text_configs(
-        ViTConfig(**small, image_size=24, patch_size=8),
+        ViTConfig(**small, image_size=24, patch_size=12),
         BertConfig(**small, vocab_size=len(VOCABULARY), max_position_embeddings=16),
         projection_dim=64,
     )
