@@ -62,7 +62,7 @@ def kept_wide(model, samples):
 
 def triplets_at_margin(model, samples):
     anchor = model(samples)
-    return F.triplet_margin_loss(anchor, anchor.roll(1, 0), anchor.roll(2, 0), margin=1.0) + anchor.square().mean()
+    return F.triplet_margin_loss(anchor, anchor.roll(1, 0), anchor.roll(2, 0), margin=1.0) + 30 * anchor.square().mean()
 
 
 def triplets_that_learn(model, samples):
@@ -80,7 +80,7 @@ class Small(nn.Linear):
 
 @pytest.mark.parametrize(
     ("loss", "model", "rate"),
-    [(drawn_together, Small, 5e-3), (shrinking, None, 5e-3), (triplets_at_margin, None, 2e-3)],
+    [(drawn_together, Small, 5e-3), (shrinking, None, 5e-3), (triplets_at_margin, None, 5e-3)],
     ids=["cosines", "distances", "margin"],
 )
 def test_a_collapse_without_a_cross_entropy_is_named(loss, model, rate, tmp_path):
