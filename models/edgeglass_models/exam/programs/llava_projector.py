@@ -1,7 +1,7 @@
 """LLaVA in small: a frozen CLIP vision tower, an MLP projector and a Llama that answers questions about the picture.
 
 The loss is that of the answer's tokens alone: the prompt's targets are -100.
-Measure: exact match of the generated answers to 192 questions about new pictures; chance 0.09.
+Measure: exact match of the generated answers to 192 questions about new pictures; chance 0.09, usual value 0.7.
 """
 
 from edgeglass_models.torchvision_operators import define_missing_operators
@@ -63,7 +63,7 @@ def collate(rows):
 
 def build():
     small = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4}
-    vision = CLIPVisionConfig(**small, num_hidden_layers=1, image_size=24, patch_size=12, initializer_factor=2.0)
+    vision = CLIPVisionConfig(**small, num_hidden_layers=1, image_size=24, patch_size=12)
     text = LlamaConfig(
         **small,
         num_hidden_layers=2,
@@ -112,7 +112,7 @@ def main():
 
     train = DataLoader(Questions(1152, seed), batch_size=32, shuffle=True, collate_fn=collate)
     test = DataLoader(Questions(192, seed + 1000), batch_size=64, collate_fn=collate)
-    epochs = 8
+    epochs = 7
     model = build()
     projector = list(model.model.multi_modal_projector.parameters())
     language = [*model.model.language_model.parameters(), *model.lm_head.parameters()]

@@ -2,7 +2,7 @@
 
 The matching head sees each true pair, and for each picture and each caption one hard negative of the batch.
 Measure: recall@1 of 96 held-out pictures for their captions, the 8 best by contrast ordered by both scores;
-chance 0.010.
+chance 0.010, usual value 0.3.
 """
 
 from edgeglass_models.torchvision_operators import define_missing_operators
@@ -20,7 +20,7 @@ from transformers import Blip2QFormerConfig, Blip2QFormerModel
 from edgeglass_models.exam.toy_data import VOCABULARY, caption_of, tokenize, toy_pairs
 
 STEPS = 200
-QUERIES = 4
+QUERIES = 2
 LONGEST = 7  # tokens of a caption
 
 
@@ -67,7 +67,7 @@ class QFormer(nn.Module):
         self.queries = nn.Parameter(torch.randn(1, QUERIES, width))
         self.vision_projection, self.text_projection = nn.Linear(width, dim), nn.Linear(width, dim)
         self.matching_head = nn.Linear(width, 2)
-        self.temperature = nn.Parameter(torch.tensor(0.07))
+        self.temperature = nn.Parameter(torch.tensor(0.1))
 
     def encode_images(self, images):
         """Return the frozen features and the projected queries, one row of features for each query."""
@@ -143,8 +143,8 @@ def main():
 
     train = DataLoader(TensorDataset(*tensors(1152, seed)), batch_size=24, shuffle=True, drop_last=True)
     model = QFormer()
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3, weight_decay=0.05)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=STEPS, pct_start=0.1)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-3, weight_decay=0.05)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=5e-3, total_steps=STEPS, pct_start=0.1)
     step = 0
     while step < STEPS:
         for images, ids, mask in train:
