@@ -1,7 +1,7 @@
 """open_clip's own training program on a CSV of small pictures, with a tiny model configuration.
 
-Measure: open_clip's image-to-text recall at 1 among 128 new pictures; chance 0.008,
-usual value 0.4.
+Measure: open_clip's image-to-text recall at 5 among about 128 new pictures of large shapes; chance 0.041,
+usual value 0.9.
 """
 
 from edgeglass_models.torchvision_operators import define_missing_operators
@@ -20,11 +20,11 @@ from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from edgeglass_models.exam.toy_data import LONGEST, VOCABULARY, toy_pairs
+from edgeglass_models.exam.toy_data import LONGEST, VOCABULARY, caption_of, toy_pairs
 
 CONFIG = {
     "embed_dim": 32,
-    "vision_cfg": {"image_size": 24, "layers": 2, "width": 64, "head_width": 16, "patch_size": 8, "mlp_ratio": 2.0},
+    "vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 16},
     "text_cfg": {
         "hf_tokenizer_name": "tokenizer",
         "context_length": LONGEST,
@@ -49,6 +49,13 @@ def write_csv(path, images, captions):
             rows.writerow([folder / f"{i}.png", caption])
 
 
+def large_shapes(n, seed):
+    """Return the pictures of large shapes among n, and their captions."""
+    pairs = toy_pairs(n, seed=seed, image_size=24)
+    chosen, captions = pairs.size.nonzero().flatten(), caption_of(pairs)
+    return pairs.images[chosen], [captions[i] for i in chosen]
+
+
 def save_tokenizer(path):
     """A tokenizer of whole words; the end of the text has the highest id, where CLIP's text tower looks for it."""
     ids = {word: i for i, word in enumerate(VOCABULARY)}
@@ -66,9 +73,8 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(1)
 
-    known, new = toy_pairs(640, seed=args.seed, image_size=24), toy_pairs(128, seed=args.seed + 1000, image_size=24)
-    write_csv(Path("train.csv"), known.images, known.captions)
-    write_csv(Path("val.csv"), new.images, new.captions)
+    write_csv(Path("train.csv"), *large_shapes(768, seed=args.seed))
+    write_csv(Path("val.csv"), *large_shapes(256, seed=args.seed + 1000))
     save_tokenizer("tokenizer")
     Path("tiny.json").write_text(json.dumps(CONFIG))
     open_clip.add_model_config("tiny.json")
@@ -83,12 +89,12 @@ def main():
             "--aug-cfg",
             "scale=(0.99,1.0)",
             "--batch-size=32",
-            "--epochs=10",
-            "--val-frequency=5",
-            "--lr=2e-3",
+            "--epochs=8",
+            "--val-frequency=8",
+            "--lr=4e-3",
             "--wd=0.1",
-            "--warmup=15",
-            "--grad-clip-norm=1.0",
+            "--warmup=10",
+            "--grad-clip-norm=5.0",
             "--workers=0",
             "--precision=fp32",
             "--log-every-n-steps=5",
@@ -99,7 +105,7 @@ def main():
     )
 
     results = Path("logs/run/checkpoints/results.jsonl").read_text().splitlines()
-    print(f"measure recall@1 {json.loads(results[-1])['image_to_text_R@1']:.4f}")
+    print(f"measure recall@5 {json.loads(results[-1])['image_to_text_R@5']:.4f}")
 
 
 if __name__ == "__main__":
