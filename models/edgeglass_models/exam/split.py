@@ -12,7 +12,7 @@ def part_of(name: str) -> Part:
     """Return the part of a program or an operator: a third is exam, by the hash of its name alone.
 
     >>> part_of("simclr"), part_of("siglip")
-    ('study', 'study')
+    ('study', 'exam')
     """
     return "exam" if int(hashlib.sha256(name.encode()).hexdigest(), 16) % 3 == 0 else "study"
 

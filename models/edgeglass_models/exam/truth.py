@@ -34,7 +34,7 @@ def margin(healthy: Sequence[float]) -> float:
     healthy trainings that are all right on every sample do not prove that there is no spread.
 
     >>> round(margin([1.0, 1.0, 1.0, 1.0, 1.0]), 3), round(margin([0.5, 0.5, 0.5, 0.5, 0.5]), 3)
-    (0.027, 0.108)
+    (0.026, 0.108)
     """
     share = (min(max(fmean(healthy), 0.0), 1.0) * TEST_SIZE + 2) / (TEST_SIZE + 4)
     binomial = math.sqrt(share * (1 - share) / TEST_SIZE)
