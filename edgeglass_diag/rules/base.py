@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from edgeglass_diag.records import Bounds, ConfiguredRule, Finding, Severity, SourceLine
 from edgeglass_diag.rules.history import History
-from edgeglass_diag.rules.patience import no_gradient
+from edgeglass_diag.rules.patience import has_learned, no_gradient
 from edgeglass_diag.signals.signal import Signal
 
 
@@ -72,8 +72,11 @@ class Rule:
         return ()
 
     def can_be_outgrown(self, history: History, finding: Finding) -> bool:
-        """Return whether further training alone may prove a verdict wrong: not where no gradient is left to do so."""
-        return self.refuted_by_learning and not no_gradient(history)
+        """Return whether further training alone may prove a verdict wrong.
+
+        Not where no gradient is left to do so, nor where the model had learned and has lost it.
+        """
+        return self.refuted_by_learning and not no_gradient(history) and not has_learned(history)
 
     def bounds(self) -> Mapping[Signal, Bounds]:
         """Return where signals are healthy by the thresholds; empty where a threshold alone does not tell."""

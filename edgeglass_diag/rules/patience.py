@@ -27,6 +27,9 @@ epochs; https://arxiv.org/abs/1907.11692: 5 to 6 %)."""
 LEFT_CHANCE = 0.01
 """Part of its chance level within which rules take a loss to be at chance."""
 
+LEARNED = 0.2
+"""Part of its chance level below which a loss shows that the model has learned: far beyond the noise of a batch."""
+
 _PEAK = 0.999
 """Part of the largest rate that is as good as it."""
 _MISFIT = 0.1
@@ -91,6 +94,11 @@ def left_chance(history: History) -> Streak | None:
     if len(below) < _READINGS - 1:
         return None
     return Streak(below[0], len(below), newest[-1][0] - below[0])
+
+
+def has_learned(history: History) -> bool:
+    """Return whether the loss has ever been a fifth below chance, in three windows: what is lost was no slow start."""
+    return sum(value <= -LEARNED for value in history.relative_loss.values) >= _WINDOWS
 
 
 def no_gradient(history: History, names: Iterable[str] = ("",)) -> bool:

@@ -71,3 +71,10 @@ def test_a_rate_that_falls_otherwise_tells_no_length():
     for step in range(0, 300, 10):
         series.append(step, 1e-3 * 0.1 ** (step // 100))
     assert scheduled_steps(series) is None
+
+
+def test_what_is_lost_again_is_no_slow_start():
+    level = {f"|loss/{name}": lambda t: CHANCE * (0.5 if t < 60 else 1) for name in ("total", "explained")}
+    flat = {"cross_entropy|loss/logit_std": lambda t: 1.0 if t < 60 else 0.01, "w|update/ratio": lambda t: 0.02}
+    found, _ = judge(before(160, learning(LONG, **level, **flat)), ended=False)
+    assert (found["EG401"].severity, found["EG401"].early_until) == (Severity.CRITICAL, None)
