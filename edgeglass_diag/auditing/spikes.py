@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeglass_diag.auditing.conclusion import Concluded, Work, conclude
-from edgeglass_diag.auditing.logged import Case, Series
+from edgeglass_diag.auditing.logged import Case
 from edgeglass_diag.auditing.trainings import GRADIENT_SPIKES, NAN_TOLERATED
 
 SPIKE = 10.0
@@ -69,8 +69,7 @@ def nan_tolerated(case: Case) -> Iterator[Concluded]:
     """
     for series in (*case.of("loss"), *case.of("grad_norm")):
         bad = [i for i, v in enumerate(series.values) if not math.isfinite(v)]
-        after = len(series.values) - 1
-        if not bad or math.isfinite(series.values[after]) is False or len(bad) == len(series.values):
+        if not bad or not math.isfinite(series.last):
             continue
         if series.role.kind == "grad_norm":
             late = [i for i in bad if i >= CALIBRATION]
@@ -85,8 +84,3 @@ def nan_tolerated(case: Case) -> Iterator[Concluded]:
             evidence={"rows": len(bad), "of": len(series.values), "steps": [series.steps[i] for i in bad[:50]]},
             work=Work((f"{len(bad)} / {len(series.values)} = {len(bad) / len(series.values):.2%}",)),
         )  # fmt: skip
-
-
-def usual_norm(series: Series) -> float:
-    """Return the median of a column of norms."""
-    return float(np.median([v for _, v in series.finite])) if series.finite else math.nan
