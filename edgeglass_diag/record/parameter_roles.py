@@ -61,15 +61,15 @@ class ParameterRoleObserver(Observer):
         for path, parameter in self._recording.naming.current():
             known = first.setdefault(id(parameter), path)
             if known == path:
-                tensors[path] = parameter  # type: ignore[assignment]
+                tensors[path] = parameter
             else:
                 ties[path] = known
         self._note_replaced(tensors, first)
         self._note_untied(ties, tensors)
-        for path, parameter in tensors.items():
-            self._note_trainable(path, parameter)
-            self._note_coverage(path, parameter)
-        self._tensors = {path: weakref.ref(parameter) for path, parameter in tensors.items()}
+        for path, tensor in tensors.items():
+            self._note_trainable(path, tensor)
+            self._note_coverage(path, tensor)
+        self._tensors = {path: weakref.ref(tensor) for path, tensor in tensors.items()}
         self._ties = ties
 
     def forget(self) -> None:
