@@ -58,7 +58,7 @@ class Round:
             self._awaited = _without(self._awaited, optimizer)
             return not self._awaited
         leading = None if self._leading is None else self._leading()
-        if passes == 0 and leading is not None and any(_others_than(leading, optimizer)):
+        if passes == 0 and leading is not None and _holds_others(leading, optimizer):
             self._companions = [*_without(self._companions, optimizer), weakref.ref(optimizer)]
         return False
 
@@ -93,6 +93,10 @@ def _others_than(leading: Optimizer, optimizer: Optimizer) -> Iterator[Tensor]:
     """Yield the parameters that an optimizer holds and the leading one, which it may be a wrapper of, does not."""
     own = {id(parameter) for parameter in _held(leading)}
     return (p for p in _held(optimizer) if id(p) not in own)
+
+
+def _holds_others(leading: Optimizer, optimizer: Optimizer) -> bool:
+    return next(_others_than(leading, optimizer), None) is not None
 
 
 def about_to_step(leading: Optimizer, known: Iterable[tuple[str, Tensor]]) -> list[Optimizer]:

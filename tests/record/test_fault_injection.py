@@ -170,6 +170,12 @@ class Training:
         self.optimizer.step()
         self.optimizer.zero_grad()
 
+    def change_roles(self):
+        """Unfreeze, replace and untie: what the optimizer does not hold stays as it is."""
+        self.model.tower.requires_grad_(True)
+        self.model.mix.out_proj.bias = nn.Parameter(self.model.mix.out_proj.bias.detach().clone())
+        self.model.again = nn.Linear(8, 8)
+
     def run(self):
         self.scaled(loss_of)
         self.clipped()
@@ -180,6 +186,7 @@ class Training:
         self.critic(self.model.text(self.batch[1])).mean().backward()
         self.scaled(other_losses)
         self.other.step()
+        self.change_roles()
         self.scaled(loss_of, overflows=True)
         self.attempt(lambda: self.model(*self.batch, fails=True))
         self.attempt(lambda: RaisesInBackward.apply(loss_of(self.model, *self.batch)).backward())
