@@ -97,8 +97,9 @@ class Duplicates(Rule):
 
     Formula: that floor, on average over the last ``windows`` recorded windows, at an input of a contrast between two
     sides, is at least ``floor`` of the chance level ln B. A few copies among many pairs are usual and silent, and so
-    are targets that give copies their part: their entropy is at least half of it. A fact (info) where no loss shows
-    its targets.
+    are targets that give copies their part: their entropy is at least half of it. Where all inputs have the same
+    floor, whole pairs come again, as draws with replacement bring them: B of 2 B pairs have about ln(2) / 2, below
+    which they are silent. A fact (info) where no loss shows its targets.
     """
 
     floor: float = 0.05
@@ -128,6 +129,8 @@ class Duplicates(Rule):
                 for signal in (DATA_COPY_FLOOR, DATA_SAMPLES, DATA_REPEATED)
             )
             if len(series) < self.windows or floor < self.floor * log(max(2.0, batch)) or alike(history, site):
+                continue
+            if floor < log(2) / 2 and _of_whole_pairs(history, site, floor, self.windows):
                 continue
             if entropy < floor / 2:
                 different = batch * (1 - copies)
@@ -209,6 +212,16 @@ _FEW = 4
 def _mean(series: Series, windows: int) -> float:
     recent = series.values[-windows:]
     return sum(recent) / len(recent) if recent else 0.0
+
+
+def _of_whole_pairs(history: History, site: BatchSite, floor: float, windows: int) -> bool:
+    """Return whether all inputs whose samples differ have the same copies, and there are at least two."""
+    others = [
+        _mean(series, windows)
+        for other, series in history.at(BatchSite, DATA_COPY_FLOOR)
+        if other.path != site.path and not alike(history, other)
+    ]
+    return bool(others) and all(abs(other - floor) <= 1e-6 for other in others)
 
 
 def _again(series: Series) -> list[tuple[int, int]]:

@@ -69,7 +69,7 @@ class TermAtChance(Rule):
             if not len(weight) or weight.last == 0:
                 continue
             rest = self._rest(history, site, values, levels)
-            if rest is None or not self._guesses(history, site, rest[0]):
+            if rest is None or not self._guesses(history, site, *rest):
                 continue
             other = learning_term(history, site)
             if other or len(history.series(LOSS_LARGEST_LABEL, site)):  # else the whole loss is at chance: EG401
@@ -103,12 +103,14 @@ class TermAtChance(Rule):
         value, level = (sum(series.at(one) for one in steps) for series in (values, levels))
         return value >= level - self.tolerance * (level - sum(_floor(history, site, one) for one in steps))
 
-    def _guesses(self, history: History, site: str, since: int) -> bool:
+    def _guesses(self, history: History, site: str, since: int, until: int) -> bool:
         """Return whether its hits within the rest are those of always giving the most frequent label."""
         accuracy, rows = history.series(LOSS_ACCURACY, site), history.series(LOSS_ROWS, site)
         if not len(accuracy):
             return True
-        recent = [(step, value) for step, value in accuracy.newest(self.windows) if step >= since]
+        last = accuracy.steps[-1] if until < 0 else until
+        end = bisect_right(accuracy.steps, last)
+        recent = [(s, accuracy.at(s)) for s in accuracy.steps[max(0, end - self.windows) : end] if s >= since]
         hits = sum(value * rows.at(step) for step, value in recent)
         answers = sum(rows.at(step) for step, _ in recent)
         largest, candidates = history.series(LOSS_LARGEST_LABEL, site), history.series(LOSS_CANDIDATES, site)

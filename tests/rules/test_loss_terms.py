@@ -13,7 +13,7 @@ from edgeglass_diag.rules.loss import LossAtChance
 from edgeglass_diag.rules.loss_terms import DoubleSoftmax
 from edgeglass_diag.rules.term_levels import TermAtChance
 from edgeglass_diag.rules.term_values import ConstantTerm, NegativeTerm, NotLogProbabilities
-from tests.helpers.pieces import CONTRAST, always
+from tests.helpers.pieces import CONTRAST, TEXT, always
 from tests.helpers.windows import batch, learning
 
 RULES = (TermAtChance, NotLogProbabilities, NegativeTerm, ConstantTerm)
@@ -89,14 +89,6 @@ def test_a_matching_head_that_learns_is_silent(tmp_path, binary):
     assert codes(tmp_path, matching(binary=binary)) == set()
 
 
-def soft(temperature):
-    def loss_of(model):
-        logits, _ = model.classify()
-        return F.cross_entropy(logits, (torch.randn(len(logits), 5) / temperature).softmax(-1))
-
-    return loss_of
-
-
 def labelled(loss_of, labels=None):
     def run(model):
         logits, classes = model.classify()
@@ -114,8 +106,11 @@ def test_labels_that_say_nothing_of_the_inputs_leave_their_frequencies(tmp_path)
     assert codes(tmp_path / "healthy", labelled(F.cross_entropy)) == set()
 
 
-def test_targets_as_uncertain_as_chance_have_nothing_to_teach(tmp_path):
-    assert codes(tmp_path, soft(30.0)) == set()
+def test_targets_as_uncertain_as_chance_leave_the_loss_at_chance(tmp_path):
+    def softly(logits, classes):
+        return F.cross_entropy(logits, (0.4 * F.one_hot(classes, 5)).softmax(-1))
+
+    assert codes(tmp_path, labelled(softly)) == set()
 
 
 def test_a_term_that_learns_late_is_a_fact():
@@ -196,8 +191,20 @@ def test_the_floor_of_copies_is_told_and_its_fix_fits(repeated, floor, words):
     signals = {"repeated": repeated, "copy_floor": floor, "samples": 64.0}
     readings = {f"tokens|data/{name}": always(value) for name, value in signals.items()}
     targets = {"cross_entropy|loss/target_entropy": always(0.0)}
-    for window in learning(more_sites=[batch("tokens")], **CONTRAST, **readings, **targets):
+    for window in learning(more_sites=[batch("tokens")], **{**CONTRAST, **TEXT, **readings, **targets}):
         history.add(window)
     (finding,) = Duplicates().check(history)
     assert f"cannot fall below about {floor}" in finding.message
     assert finding.fix.startswith(words)
+
+
+@pytest.mark.parametrize(("other", "said"), [(0.3, []), (0.0, ["EG502"])])
+def test_whole_pairs_that_are_drawn_again_are_usual(other, said):
+    history = History()
+    inputs = {"tokens": 0.3, "words": other}
+    readings = {f"{path}|{key.split('|')[1]}": value for path in inputs for key, value in TEXT.items()}
+    readings |= {f"{path}|data/copy_floor": always(floor) for path, floor in inputs.items()}
+    readings["cross_entropy|loss/target_entropy"] = always(0.0)
+    for window in learning(more_sites=[batch(path) for path in inputs], **{**CONTRAST, **readings}):
+        history.add(window)
+    assert [finding.code for finding in Duplicates().check(history)] == said
