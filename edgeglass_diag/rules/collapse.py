@@ -47,8 +47,8 @@ class ComparedEmbeddingsCollapsed(Rule):
     their mean, is at most ``fall`` of its largest value; or at most ``fall`` of the margin, so that no triplet's loss
     differs from the margin by more than a fifth, and the weights have moved. Where partners' squared distance is at
     least ``apart`` of strangers', so that nothing was learned meanwhile, a spread of ``shrunk`` (a tenth of its energy)
-    is a warning. Not where the signal grows just now; nor
-    where partners' squared distance is at most ``near`` of strangers', half as far: what is small is not what is lost.
+    is a warning. Not where the signal grows just now; nor where partners' squared distance is at most ``near`` of
+    strangers', half as far: what is small is not what is lost.
     """
 
     signal: float = 0.01
@@ -94,7 +94,7 @@ class ComparedEmbeddingsCollapsed(Rule):
             told = f"; the margin is {margin:.3g}" if math.isfinite(margin) else ""
             yield self.finding(
                 history,
-                f"{' and '.join(dict.fromkeys(side.module for side in sides))} give nearly the same for every sample "
+                f"{' and '.join(dict.fromkeys(side.module for side in sides))}: nearly the same for every sample "
                 f"since step {since}: strangers' cosine {1 - signal.last:.4f}, spread {spread.last:.2g} (at most "
                 f"{max(spread.values):.2g} before){told}",
                 site=widest.module,
