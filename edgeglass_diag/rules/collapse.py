@@ -45,13 +45,17 @@ class ComparedEmbeddingsCollapsed(Rule):
     watches, is at most ``signal`` (strangers' mean cosine is 1 less that) and at most a tenth of its largest value, or
     the weights have moved by a fifth. Where distances are compared: the spread, their root mean square distance from
     their mean, is at most ``fall`` of its largest value; or at most ``fall`` of the margin, so that no triplet's loss
-    differs from the margin by more than a fifth, and the weights have moved. Not where the signal grows just now; nor
-    where partners' squared distance is at most ``near`` of strangers', half as far: what is small is not what is lost.
+    differs from the margin by more than a fifth, and the weights have moved. Where partners' squared distance is at
+    least ``apart`` of strangers', so that nothing was learned meanwhile, a spread of ``shrunk`` (a tenth of its energy)
+    is a warning. Not where the signal grows just now; nor where partners' squared distance is at most ``near`` of
+    strangers', half as far: what is small is not what is lost.
     """
 
     signal: float = 0.01
     fall: float = 0.1
     near: float = 0.25
+    shrunk: float = 0.316
+    apart: float = 0.9
     steps: int = 20
     windows: int = 3
 
@@ -74,9 +78,14 @@ class ComparedEmbeddingsCollapsed(Rule):
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for each pair of sides."""
         for pair, sides in compared(history):
-            states = [self._collapsed(history, side) for side in sides]
-            if not sides or any(state is None for state in states) or self._tells_partners(history, pair):
+            ratio = self._partners_over_strangers(history, pair)
+            if ratio <= self.near:
                 continue
+            fall = self.shrunk if ratio >= self.apart else self.fall
+            states = [self._collapsed(history, side, fall) for side in sides]
+            if any(state is None for state in states):
+                continue
+            gone = all(self._collapsed(history, side, self.fall) is not None for side in sides)
             since = max(state.since for state in states if state is not None)
             widest = sides[0]
             signal = history.series(EMBEDDING_SAMPLE_SIGNAL, widest.path)
@@ -85,11 +94,12 @@ class ComparedEmbeddingsCollapsed(Rule):
             told = f"; the margin is {margin:.3g}" if math.isfinite(margin) else ""
             yield self.finding(
                 history,
-                f"{' and '.join(dict.fromkeys(side.module for side in sides))} give nearly the same for every sample "
+                f"{' and '.join(dict.fromkeys(side.module for side in sides))}: nearly the same for every sample "
                 f"since step {since}: strangers' cosine {1 - signal.last:.4f}, spread {spread.last:.2g} (at most "
                 f"{max(spread.values):.2g} before){told}",
                 site=widest.module,
                 since=since,
+                severity=Severity.CRITICAL if gone else Severity.WARNING,
                 evidence={
                     "sample_signal": signal.last, "largest_signal": max(signal.values), "spread": spread.last,
                     "largest_spread": max(spread.values), "margin": margin,
@@ -99,8 +109,8 @@ class ComparedEmbeddingsCollapsed(Rule):
                 fix=_FIXES[widest.compared],
             )  # fmt: skip
 
-    def _collapsed(self, history: History, side: EmbeddingSite) -> Streak | None:
-        """Return since when a side lies in one point, None where it does not."""
+    def _collapsed(self, history: History, side: EmbeddingSite, fall: float) -> Streak | None:
+        """Return since when a side lies in one point, None where it does not; distances have shrunk to ``fall``."""
         signal = history.series(EMBEDDING_SAMPLE_SIGNAL, side.path)
         spread = history.series(EMBEDDING_SPREAD, side.path)
         if not len(signal) or signal_growing(signal):
@@ -112,7 +122,7 @@ class ComparedEmbeddingsCollapsed(Rule):
             moved = always is not None and history.cumulated_update(always.since) >= MOVED
             return fallen or (always if moved else None)
         margin = _last(history.series(EMBEDDING_MARGIN, side.path))
-        fallen = self._lasting(spread, self.fall * max(spread.values))
+        fallen = self._lasting(spread, fall * max(spread.values))
         within = self._lasting(spread, self.fall * margin) if math.isfinite(margin) else None
         moved = within is not None and history.cumulated_update(within.since) >= MOVED
         return fallen or (within if moved else None)
@@ -121,9 +131,10 @@ class ComparedEmbeddingsCollapsed(Rule):
         state = series.streak(lambda _, value: value <= limit)
         return state if state is not None and state.lasting(steps=self.steps, windows=self.windows) else None
 
-    def _tells_partners(self, history: History, pair: PairSite) -> bool:
+    def _partners_over_strangers(self, history: History, pair: PairSite) -> float:
+        """Return the newest ratio of squared distances, NaN where the loss compares all with all."""
         ratios = history.series(EMBEDDING_DISTANCE, pair.path).values[-self.windows :]
-        return bool(ratios) and sum(ratios) / len(ratios) <= self.near
+        return sum(ratios) / len(ratios) if ratios else math.nan
 
 
 @dataclass(frozen=True)
