@@ -44,7 +44,7 @@ def _groups(side: Tensor, block: int) -> list[int]:
     """Return for each row the first row that is equal to it, -1 for one that is not finite."""
     finite = finite_rows(side, block=block).tolist()
     first: dict[bytes, int] = {}
-    found = []
+    found: list[int] = []
     for part in torch.split(side, block):
         for row in part.cpu().contiguous().view(torch.uint8).numpy():
             index = len(found)
