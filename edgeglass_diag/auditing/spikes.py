@@ -60,7 +60,7 @@ def _ratios(values: Sequence[float]) -> NDArray[np.float64]:
     for index in (*range(3, AROUND), *range(len(array) - AROUND, len(array) - 3)):
         before, after = array[max(0, index - AROUND) : index], array[index + 1 : index + 1 + AROUND]
         usual[index] = max(np.median(before), np.median(after))
-    return np.maximum(array / usual, 1e-9)
+    return np.asarray(np.maximum(array / usual, 1e-9), dtype=np.float64)
 
 
 def nan_tolerated(case: Case) -> Iterator[Concluded]:
