@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from edgeglass_diag.auditing.conclusion import Concluded, Work, conclude
 from edgeglass_diag.auditing.descent import training_losses
@@ -25,6 +25,8 @@ RATIO = 1.5
 LOW = 0.1
 """Share of its peak below which a rate has come to the end of a cycle."""
 WIDE = 3
+MOST = 20
+"""Breaks that are looked at: a log that goes back all the time is one of several processes."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def resumed(case: Case) -> Iterator[Concluded]:
     for series in training_losses(case):
         if len(series.finite) < 2 * WIDE:
             continue
-        breaks = [*_back(series), *_rate_breaks(case)]
+        breaks = [*islice(_back(series), MOST), *_rate_breaks(case)[:MOST]]
         for one in breaks:
             jump = _jump(series, one)
             if jump is not None and not (one.restart and _taken_back(series, jump)):
@@ -103,15 +105,12 @@ def _breaks_of(rate: Series) -> Iterator[_Break]:
     for index in range(1, len(rows)):
         before, after = values[index - 1], values[index]
         peak = max(peak, before)
-        usual = middle(changes[max(0, index - 6) : index - 1])
-        if index < WIDE or peak <= 0 or changes[index - 1] <= ABRUPT * usual:
+        change = changes[index - 1]
+        small = change < 0.05 * peak or max(before, after) < RATIO * min(before, after)
+        if index < WIDE or peak <= 0 or small or change <= ABRUPT * middle(changes[max(0, index - 6) : index - 1]):
             continue
-        if after > before and changes[index : index + 1] > [changes[index - 1] / 2]:
+        if after > before and changes[index : index + 1] > [change / 2]:
             continue  # the rate goes on to rise
-        if max(before, after) < RATIO * min(before, after):
-            continue
-        if changes[index - 1] < 0.05 * peak:
-            continue
         rest = values[index : index + 6]
         rises = len(rest) >= 2 and max(rest) >= 2 * after and rest[1] > after
         restart = before <= LOW * peak and after > before

@@ -54,12 +54,13 @@ def gradient_spikes(case: Case) -> Iterator[Concluded]:
 def _ratios(values: Sequence[float]) -> NDArray[np.float64]:
     """Return each row over the larger of the medians of the rows before and after it, so that no shift is a spike."""
     array = np.array(values)
-    usual = np.empty(len(array))
-    for index in range(len(array)):
+    usual = np.full(len(array), math.inf)
+    medians = np.median(np.lib.stride_tricks.sliding_window_view(array, AROUND), axis=1)
+    usual[AROUND:-AROUND] = np.maximum(medians[: -AROUND - 1], medians[AROUND + 1 :])
+    for index in (*range(3, AROUND), *range(len(array) - AROUND, len(array) - 3)):
         before, after = array[max(0, index - AROUND) : index], array[index + 1 : index + 1 + AROUND]
-        sides = [float(np.median(side)) for side in (before, after) if len(side) >= 3]
-        usual[index] = max(sides) if len(sides) == 2 else math.inf
-    return np.maximum(array / usual, 1e-9)
+        usual[index] = max(np.median(before), np.median(after))
+    return np.asarray(np.maximum(array / usual, 1e-9), dtype=np.float64)
 
 
 def nan_tolerated(case: Case) -> Iterator[Concluded]:
