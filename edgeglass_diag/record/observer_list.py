@@ -22,6 +22,7 @@ from edgeglass_diag.record.frozen_weight_updates import FrozenWeightObserver
 from edgeglass_diag.record.loss_readings import LossReadings
 from edgeglass_diag.record.losses import LossObserver, TotalLossObserver
 from edgeglass_diag.record.masking import MaskObserver
+from edgeglass_diag.record.modes import ModeObserver
 from edgeglass_diag.record.module_sites import ModuleSiteObserver
 from edgeglass_diag.record.observer import Observer
 from edgeglass_diag.record.parameter_roles import ParameterRoleObserver
@@ -88,6 +89,7 @@ def make_observers(
         embeddings,
         *_attention_observers(recording, modules, inputs, attention_logits),
         DropoutObserver(recording),
+        ModeObserver(recording),
         ActivationObserver(recording, embeddings),
         CoverageObserver(recording, modules),
         ParameterRoleObserver(recording, modules),

@@ -4,11 +4,11 @@ Constants stand in one module for each family. What is not registered can neithe
 a training logs itself are the one open family, ``metric(name)``.
 """
 
-from edgeglass_diag.signals import activations, attention, batches, embeddings, losses, parameters
+from edgeglass_diag.signals import activations, attention, batches, embeddings, losses, modes, parameters
 from edgeglass_diag.signals.registry import METRIC, family, find, metric, recorded, registered
 from edgeglass_diag.signals.signal import Components, Drawing, Palette, Reduction, Signal, Usual
 
 __all__ = [
     "METRIC", "Components", "Drawing", "Palette", "Reduction", "Signal", "Usual", "activations", "attention",
-    "batches", "embeddings", "family", "find", "losses", "metric", "parameters", "recorded", "registered",
+    "batches", "embeddings", "family", "find", "losses", "metric", "modes", "parameters", "recorded", "registered",
 ]  # fmt: skip
