@@ -17,6 +17,7 @@ def run_summary(run: Run) -> dict[str, Any]:
         "out": str(run.folder),
         "status": run.status,
         "seconds": round(header["ended"] - header["created"], 2) if "ended" in header else None,
+        "steps": run.record.taken,
         "last_step": run.last_step,
         **(_of_program(run) if "program" in header else _of_recipe(run)),
         "findings": [finding_summary(finding) for finding in run.findings],

@@ -58,7 +58,7 @@ class RunSummary:
     tags: tuple[str, ...]
     created: float
     seconds: float | None
-    last_step: int
+    steps: int
     loss: float | None
     chance: float | None
     recall: float | None
@@ -161,7 +161,7 @@ def _unreadable(entry: RunEntry, folder: Path) -> RunSummary:
     except OSError:
         changed = 0.0
     verdict = Verdict("warning", f"Cannot be read: {entry.problem}")
-    return RunSummary(entry, UNREADABLE, (), changed, None, -1, None, None, None, verdict, 0)
+    return RunSummary(entry, UNREADABLE, (), changed, None, 0, None, None, None, verdict, 0)
 
 
 def _summarise(entry: RunEntry, run: Run) -> RunSummary:
@@ -178,7 +178,7 @@ def _summarise(entry: RunEntry, run: Run) -> RunSummary:
         tuple(str(tag) for tag in tags) if isinstance(tags, list) else (),
         created,
         float(ended) - created if isinstance(ended, (int, float)) else None,
-        run.last_step,
+        run.record.taken,
         losses[-1] if losses else None,
         chance,
         recalls[-1] if recalls else None,

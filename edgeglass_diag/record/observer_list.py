@@ -27,6 +27,7 @@ from edgeglass_diag.record.loss_passes import LossPasses
 from edgeglass_diag.record.loss_readings import LossReadings
 from edgeglass_diag.record.losses import LossObserver
 from edgeglass_diag.record.masking import MaskObserver
+from edgeglass_diag.record.modes import ModeObserver
 from edgeglass_diag.record.module_sites import ModuleSiteObserver
 from edgeglass_diag.record.observer import Observer
 from edgeglass_diag.record.parameter_roles import ParameterRoleObserver
@@ -100,6 +101,7 @@ def make_observers(
         ComparisonObserver(recording, ComparisonReadings(recording, embeddings, sides)),
         *_attention_observers(recording, modules, inputs, attention_logits),
         DropoutObserver(recording),
+        ModeObserver(recording),
         ActivationObserver(recording, embeddings),
         CoverageObserver(recording, modules),
         LossOriginObserver(recording, modules),

@@ -72,7 +72,8 @@ def test_json_is_alone_on_stdout_and_the_programs_output_on_stderr(programs):
     assert "from a child" in watched.stderr
     assert "no findings" not in watched.stderr
     assert set(run) == {
-        "name", "out", "status", "seconds", "last_step", "train_loss", "windows", "exit_status", "ranks", "findings",
+        "name", "out", "status", "seconds", "steps", "last_step", "train_loss", "windows", "exit_status", "ranks",
+        "findings",
     }  # fmt: skip
     assert run["train_loss"] == pytest.approx(sum(losses) / 5)
     assert (run["status"], run["last_step"], run["windows"], run["exit_status"]) == ("finished", 4, 5, 0)

@@ -180,7 +180,7 @@ def _sides(rows: Sequence[dict[str, Any]], paths: Sequence[str], labels: dict[st
 
     facts = (
         ("status", lambda r: html.Span([icon(r["status"]), r["status"]], className=f"badge status-{r['status']}")),
-        ("steps", lambda r: str(r["last_step"] + 1)),
+        ("steps", lambda r: str(r["steps"])),
         ("training loss", lambda r: say(r.get("train_loss") or "")),
         ("validation loss", lambda r: say(r.get("val_loss") or "")),
         ("R@1 image to text", lambda r: recall(r, "i2t")),

@@ -104,7 +104,7 @@ def _row(run: RunSummary, view: View) -> Any:
             [icon(run.verdict.tone), html.Span([_shortened(run.verdict.model), *_record(run)])],
             className=f"line tone-text-{run.verdict.tone}",
         ),
-        "" if run.status == UNREADABLE else str(run.last_step + 1),
+        "" if run.status == UNREADABLE else str(run.steps),
         loss,
         "" if run.recall is None else say(run.recall),
         _started(run),

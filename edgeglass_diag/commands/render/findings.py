@@ -44,7 +44,7 @@ def _steps(run: Run) -> str:
     """Return the number of steps in words; a program notes its rank at its first step, before it there is none."""
     if "program" in run.header and not any("rank" in other.header for other in run.ranks.values()):
         return f"no optimizer step (windows recorded: {run.windows})"
-    return f"{max(run.record.taken, run.last_step + 1)} steps"
+    return f"{run.record.taken} steps"
 
 
 def _nested(finding: Finding, found: list[Finding], *, depth: int, above: tuple[str, ...]) -> Iterator[str]:

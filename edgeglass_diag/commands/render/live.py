@@ -70,7 +70,7 @@ class LiveView:
         """Print how the run ended."""
         self._progress.stop()
         result = run.result
-        self._console.print(f"{run.name}: {run.status} after {run.last_step + 1} steps", highlight=False)
+        self._console.print(f"{run.name}: {run.status} after {run.record.taken} steps", highlight=False)
         if "i2t" in result:
             recalls = ", ".join(f"{way} R@1 {result[way]['R@1']:.3f}" for way in ("i2t", "t2i"))
             losses = f"train loss {result['train_loss']:.3f}, val loss {result['val_loss']:.3f}"
