@@ -110,6 +110,15 @@ def other_losses(model, *batch):
         + (torch.logsumexp(image @ text.T, 1) - logits.diagonal()).mean()
         + F.binary_cross_entropy_with_logits(logits, torch.eye(3))
         + (mixed @ mixed.mT).mean()
+        - F.log_softmax(logits, -1).diagonal().mean()
+        - (logits.softmax(-1) + logits.exp()).log().mean()
+        - logits.softmax(-1).log().mean()
+        + F.binary_cross_entropy_with_logits(image[:, 0], answers / 3)
+        + F.kl_div(text.log_softmax(-1) * 2, image.detach().softmax(-1), reduction="sum")
+        + F.mse_loss(torch.cat([image, text.detach()]), torch.zeros(6, 8))
+        + F.nll_loss(text[:, :3], answers)
+        + F.cross_entropy(F.linear(image, model.query.weight), answers)
+        + F.cross_entropy(text.repeat(22, 1)[:, :2], torch.arange(66) % 2)
     )
 
 

@@ -36,6 +36,7 @@ SIZES = {
     "sizes|data/repeated": always(63 / 64),
     "sizes|data/std": always(0.0),
 }
+COPIES = {**TEXT, "tokens|data/repeated": always(0.7), "tokens|data/copy_floor": always(1.2)}
 LONG = {**DOT, **{f"{side}[:64]|embedding/norm_spread": always(1e-7) for side in ("image", "text")}}
 TEACHER = DropoutSite(path="teacher", place=DropoutPlace.FROZEN_ENCODER)
 EVALUATED = DropoutSite(path="", place=DropoutPlace.EVALUATION)
@@ -183,8 +184,8 @@ PRACTICE = {
     ),
     "targets that give copies their part": (
         "EG502",
-        {**CONTRAST, **TEXT, "tokens|data/repeated": always(0.7), "cross_entropy|loss/target_entropy": always(1.1)},
-        {**CONTRAST, **TEXT, "tokens|data/repeated": always(0.7), "cross_entropy|loss/target_entropy": always(0.0)},
+        {**CONTRAST, **COPIES, "cross_entropy|loss/target_entropy": always(1.1)},
+        {**CONTRAST, **COPIES, "cross_entropy|loss/target_entropy": always(0.0)},
     ),
 }
 
@@ -201,7 +202,7 @@ def test_usual_practice_is_silent_and_the_fault_beside_it_is_not(practice):
     [
         ("EG007", {**WAITS, "bce|loss/weight": always(0.0)}),
         ("EG701", {"cross_entropy#2|loss/weight": lambda t: max(0.0, t - 300)}),
-        ("EG502", {**CONTRAST, **TEXT, "tokens|data/repeated": always(0.5)}),
+        ("EG502", {**CONTRAST, **COPIES}),
         ("EG507", dict(more_sites=[ROW]) | SIZES),
         (
             "EG507",
