@@ -4,19 +4,22 @@ Constants stand in one module for each family. What is not registered can neithe
 a training logs itself are the one open family, ``metric(name)``.
 """
 
-<<<<<<< HEAD
-from edgeglass_diag.signals import activations, attention, batches, embeddings, losses, pairings, parameters
-=======
-from edgeglass_diag.signals import activations, attention, batches, embeddings, losses, modes, parameters
->>>>>>> state
+from edgeglass_diag.signals import (
+    activations,
+    attention,
+    batches,
+    embeddings,
+    losses,
+    modes,
+    pairings,
+    parameters,
+    probes,
+)
 from edgeglass_diag.signals.registry import METRIC, family, find, metric, recorded, registered
 from edgeglass_diag.signals.signal import Components, Drawing, Palette, Reduction, Signal, Usual
 
 __all__ = [
     "METRIC", "Components", "Drawing", "Palette", "Reduction", "Signal", "Usual", "activations", "attention",
-<<<<<<< HEAD
-    "batches", "embeddings", "family", "find", "losses", "metric", "pairings", "parameters", "recorded", "registered",
-=======
-    "batches", "embeddings", "family", "find", "losses", "metric", "modes", "parameters", "recorded", "registered",
->>>>>>> state
+    "batches", "embeddings", "family", "find", "losses", "metric", "modes", "pairings", "parameters", "probes",
+    "recorded", "registered",
 ]  # fmt: skip
