@@ -58,10 +58,10 @@ class ParameterRoleObserver(Observer):
         ties: dict[str, str] = {}
         tensors: dict[str, Tensor] = {}
         first: dict[int, str] = {}
-        for path, parameter in self._recording.naming.current():
-            known = first.setdefault(id(parameter), path)
+        for path, held in self._recording.naming.current():
+            known = first.setdefault(id(held), path)
             if known == path:
-                tensors[path] = parameter
+                tensors[path] = held
             else:
                 ties[path] = known
         self._note_replaced(tensors, first)

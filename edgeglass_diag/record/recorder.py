@@ -50,9 +50,9 @@ class Recorder:
                 optimizer.step()                #   gradients before, updates after; window goes to the sink
                                                 # the next window begins: hooks attached or not
 
-    Steps are those of the optimizer that steps first; others fall into its windows. A step that a GradScaler
-    skips ends a window too. With a closure the forward pass belongs to the step itself, and gradients are read when
-    the closure has returned for the first time. No random number is drawn; what training computes stays as it is.
+    Steps are those of the optimizer that steps first, and of those that step together with it. A step that a GradScaler
+    skips ends a window too. With a closure, which has the forward pass inside, gradients are read when it has returned
+    for the first time. No random number is drawn; what training computes stays as it is.
 
     Args:
         schedule: step -> whether its window is recorded.
@@ -167,7 +167,9 @@ class Recorder:
         except Exception:
             self._take_away()
             raise
-        self._begin_window()
+        self._records = self._clock.is_recorded
+        if self._records:
+            self._resume()
 
     def _take_away(self) -> None:
         self.boundary.take_away(self._sources.detach, *self._removals)
@@ -175,6 +177,8 @@ class Recorder:
     @entry("recorder", always=True)
     def _end_watch(self) -> None:
         self._take_away()
+        if self._clock.never_stepped:
+            self._recording.sites.cannot_observe(RecorderSite(path="steps"), Coverage.NO_OPTIMIZER)
         if not self.boundary.is_closed and self.step == 0 and len(self._recording.buffer):
             self._end_window()
         with self._recording.measuring("embeddings", Kind.RECORDER):
@@ -185,7 +189,7 @@ class Recorder:
         """Hand on what has failed since the last window, as a window without readings."""
         self._take_away()  # what a failure has left
         sites = self.boundary.new_sites
-        if any(site.coverage is Coverage.RECORDER_FAILED for site in sites):
+        if any(site.coverage in (Coverage.RECORDER_FAILED, Coverage.NO_OPTIMIZER) for site in sites):
             self._sink(PendingWindow(self._last, (), (), (), sites, ()))
 
     @entry("optimizer", unless=steps_elsewhere)
@@ -255,11 +259,6 @@ class Recorder:
         self._end_window_of_step()
         if not self._records:
             self._sources.detach()
-
-    def _begin_window(self) -> None:
-        self._records = self._clock.is_recorded
-        if self._records:
-            self._resume()
 
     def _resume(self) -> None:
         """Observe again; a window that cannot be observed as a whole is none."""

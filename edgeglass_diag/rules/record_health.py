@@ -174,12 +174,13 @@ class RecorderFailed(RecordRule):
 
 @dataclass(frozen=True)
 class PartNotRecorded(RecordRule):
-    """A part of the training is left out of the record: another thread that trains, or windows too large to record.
+    """A part of the training is left out of the record: another thread, windows too large, steps of no optimizer.
 
     Why: what is wrong there alone is not found. A watch records one thread, and of a window 256 forward passes with
-    gradients, as a loop that never steps would fill the memory.
+    gradients, as a loop that never steps would fill the memory. Windows end with steps of ``torch.optim.Optimizer``:
+    where weights are written otherwise, as by Keras or by hand, there is but the first.
 
-    Formula: the recorder noted that it left out steps of another thread, or a window.
+    Formula: the recorder noted that it left out steps of another thread, or a window, or that no optimizer stepped.
     """
 
     code = "EG906"
@@ -198,6 +199,7 @@ class PartNotRecorded(RecordRule):
 
 
 _LEFT_OUT = {
+    Coverage.NO_OPTIMIZER: "no torch.optim.Optimizer has stepped, and windows end with its steps",
     Coverage.OTHER_THREAD_TRAINS: "another thread trains as well, and its steps are left out",
     Coverage.TOO_MANY_FORWARDS: "windows of more than 256 forward passes are left out",
     Coverage.TOO_DEEP: "windows in which more than 64 modules run inside each other are left out",
