@@ -58,7 +58,6 @@ def _patterns() -> Tensor:
 def _light(images: Tensor, strength: float, generator: torch.Generator | None) -> Tensor:
     """Return the pictures with a plane of random slope and height added to each channel."""
     n, channels, side, _ = images.shape
-    level, down, right = strength * torch.randn(3, n, channels, 1, 1, generator=generator)
+    plane = strength * torch.randn(3, n, channels, 1, 1, generator=generator)
     ramp = torch.linspace(-1, 1, side)
-    lit: Tensor = images + level + down * ramp[:, None] + right * ramp
-    return lit
+    return images + plane[0] + plane[1] * ramp[:, None] + plane[2] * ramp

@@ -1,7 +1,7 @@
 """pytorch-ignite: a trainer and an evaluator engine, a text regressor with padding, checkpoint of the best model.
 
 Each word has a hidden sentiment, a text's score is the mean of its words', turned around by a final "not".
-Measure: R2 on new texts; a constant gives 0, usual value 0.95.
+Measure: R2 on new texts; a constant gives 0, usual value 0.98.
 """
 
 import argparse
