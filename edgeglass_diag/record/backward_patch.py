@@ -21,10 +21,11 @@ class BackwardState:
 
     Attributes:
         is_running: whether.
+        has_run: whether one has begun since the watch did.
     """
 
     def __init__(self) -> None:
-        self.is_running = False
+        self.is_running = self.has_run = False
 
     def end_outside(self) -> None:
         """Take note that none is running where autograd is not, whatever was missed of the end of the last."""
@@ -59,7 +60,7 @@ class BackwardPatch:
         self._recording.stack.end_passes()
         trace_range = ExitStack()
         trace_range.enter_context(span(BACKWARD))
-        self._state.is_running = True
+        self._state.is_running = self._state.has_run = True
         return trace_range
 
     @entry("backward", always=True)

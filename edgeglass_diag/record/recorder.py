@@ -177,7 +177,7 @@ class Recorder:
     @entry("recorder", always=True)
     def _end_watch(self) -> None:
         self._take_away()
-        if self._clock.never_stepped:
+        if self._backward.has_run and self.step == 0 and not self._clock.round.has_begun:
             self._recording.sites.cannot_observe(RecorderSite(path="steps"), Coverage.NO_OPTIMIZER)
         if not self.boundary.is_closed and self.step == 0 and len(self._recording.buffer):
             self._end_window()

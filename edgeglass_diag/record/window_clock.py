@@ -69,11 +69,6 @@ class WindowClock:
         return RecorderSite(path="window"), Coverage.TOO_MANY_FORWARDS, f"more than {MAX_FORWARDS} before a step"
 
     @property
-    def never_stepped(self) -> bool:
-        """Whether models have run with gradients, and no optimizer has stepped."""
-        return self.step == 0 and self.forwards > 0 and not self.round.has_begun
-
-    @property
     def is_forked(self) -> bool:
         """Whether this is a forked copy of the process that is watched."""
         return os.getpid() != self._process

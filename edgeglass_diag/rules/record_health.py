@@ -195,9 +195,13 @@ class PartNotRecorded(RecordRule):
         """Return one finding for each part that is left out."""
         for site in sites:
             if isinstance(site, RecorderSite) and site.coverage in _LEFT_OUT:
-                yield self.found(0, _LEFT_OUT[site.coverage], site=site.path)
+                found = self.found(0, _LEFT_OUT[site.coverage], site=site.path)
+                yield replace(found, fix=_NO_OPTIMIZER) if site.coverage is Coverage.NO_OPTIMIZER else found
 
 
+_NO_OPTIMIZER = (
+    "Step with a torch.optim.Optimizer where that can be done: weights that Keras or own code writes end no window."
+)
 _LEFT_OUT = {
     Coverage.NO_OPTIMIZER: "no torch.optim.Optimizer has stepped, and windows end with its steps",
     Coverage.OTHER_THREAD_TRAINS: "another thread trains as well, and its steps are left out",
