@@ -94,6 +94,21 @@ def logit_scale(logits: Tensor, cosines: Tensor) -> Tensor:
     return torch.where(has_bias & (spread > 0), slope, ratio)
 
 
+def scale_of_products(logits: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Factor of the cosines in logits = t x left right^T + bias: t times the lengths, by their root mean square.
+
+    The slope is taken on the products themselves: lengths that differ within a side change the slope on the cosines.
+
+    Args:
+        logits: (B, N) or (N, B).
+        left: (B, D).
+        right: (N, D).
+    """
+    table = cosines(left, right)
+    products = table * left.norm(dim=-1)[:, None] * right.norm(dim=-1)
+    return logit_scale(logits, products) * (products.square().mean() / table.square().mean()).sqrt()
+
+
 def cosines(left: Tensor, right: Tensor) -> Tensor:
     """Cosines of all rows of (B, D) with all rows of (N, D): (B, N)."""
     return normalize(left, dim=-1) @ normalize(right, dim=-1).mT

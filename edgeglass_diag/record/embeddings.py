@@ -11,7 +11,7 @@ from torch.nn import Parameter, functional
 
 from edgeglass_diag import site_paths
 from edgeglass_diag.compared import Compared
-from edgeglass_diag.measures.contrast import cosines, logit_scale
+from edgeglass_diag.measures.contrast import scale_of_products
 from edgeglass_diag.measures.geometry import alignment, modality_gap
 from edgeglass_diag.record import buffer
 from edgeglass_diag.record.comparison import Comparison
@@ -149,7 +149,7 @@ class EmbeddingObserver(Observer):
             if first:
                 self._readings.rank(site.path, values)
         recording.sites.register_site(PairSite(path=pair, parents=names, left=names[0], right=names[1]))
-        recording.buffer.add(pair, EMBEDDING_SCALE, logit_scale(product.logits.float(), cosines(left, right)))
+        recording.buffer.add(pair, EMBEDDING_SCALE, scale_of_products(product.logits.float(), left, right))
         recording.buffer.add(pair, EMBEDDING_GAP, modality_gap(left, right))
         if left.shape == right.shape:
             recording.buffer.add(pair, EMBEDDING_ALIGNMENT, alignment(left, right))

@@ -18,7 +18,14 @@ from edgeglass_diag.measures.chance import (
     contrastive_floor,
     wrong_answers_floor,
 )
-from edgeglass_diag.measures.contrast import accuracy, cosines, logit_scale, logit_statistics, valid_logits
+from edgeglass_diag.measures.contrast import (
+    accuracy,
+    cosines,
+    logit_scale,
+    logit_statistics,
+    scale_of_products,
+    valid_logits,
+)
 from edgeglass_diag.measures.prefixes import halvings, principal_axes, random_rotation
 from edgeglass_diag.measures.quantisation import to_binary, to_int8
 from edgeglass_diag.measures.ranking import chance_of_hit, expected_rank, hits, mean_reciprocal_rank, median_rank
@@ -182,6 +189,13 @@ def test_the_scale_is_read_off_the_logits(pair, scale, bias):
     assume(table.var() > 1e-3)
     assert float(logit_scale(scale * table + bias, table)) == pytest.approx(scale, rel=1e-6)
     assert float(logit_scale((scale * table + bias).T, table)) == pytest.approx(scale, rel=1e-6)
+    lengths = 100 * torch.arange(1, len(image) + 1)[:, None]
+    products = lengths * normalize(image, dim=-1) @ normalize(text, dim=-1).T
+    length = float((products.square().mean() / table.square().mean()).sqrt())
+    found_scale = float(
+        scale_of_products(scale * products + bias, lengths * normalize(image, dim=-1), 2 * normalize(text, dim=-1))
+    )
+    assert found_scale == pytest.approx(scale * length, rel=1e-5)
     logits = scale * table
     found = logit_statistics(logits, valid_logits(logits))
     assert float(found.logit_std) == pytest.approx(float(logits.var(1, correction=0).mean().sqrt()), rel=1e-6)
