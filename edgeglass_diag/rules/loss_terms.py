@@ -34,8 +34,7 @@ class BatchOfOne(Rule):
     Why: with nothing to choose from the loss is exactly 0 and so is its gradient. Accumulation adds no negatives.
 
     Formula: fewer than ``candidates`` candidates, on average, at a softmax, in every recorded window so far. A sigmoid
-    of a single logit, as matching heads and discriminators have, costs ln 2 where it knows nothing and is silent, and
-    so is a head of a single class.
+    of a single logit, as matching heads and discriminators have, costs ln 2 where it knows nothing and is silent.
     """
 
     candidates: int = 2
@@ -54,7 +53,7 @@ class BatchOfOne(Rule):
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per loss."""
         for site, series in history.of(LOSS_CANDIDATES):
-            if not is_softmax(history, site) or task_of(history, site) in (Task.CLASSIFICATION, Task.GENERATION):
+            if not is_softmax(history, site):
                 continue
             few = series.streak(lambda _, value: value < self.candidates)
             if few is not None and few.windows == len(series) >= 2:
