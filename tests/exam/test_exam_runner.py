@@ -1,8 +1,10 @@
-"""Cases are trained in copies of a process, once, and come out as what they are."""
+"""Cases are trained in copies of a process, once, and come out as what they are.
+
+Copies are made in a process without threads: those of a test worker would be missing in them.
+"""
 
 import os
-
-import pytest
+from pathlib import Path
 
 from edgeglass_models.exam.cache import Cache
 from edgeglass_models.exam.cases import Case, cases_of, healthy
@@ -31,14 +33,10 @@ print("measure accuracy", (model(inputs).argmax(1) == labels).float().mean().ite
 """
 
 
-@pytest.fixture
-def exam(tmp_path):
+def train_cases(folder):
+    """Train a program and three cases of it."""
     told = []
-    return Exam(Cache(tmp_path), jobs=2, seeds=1, say=told.append), told
-
-
-def test_a_case_is_trained_once_and_comes_out_as_what_it_is(exam):
-    running, told = exam
+    running = Exam(Cache(Path(folder)), jobs=2, seeds=1, say=told.append)
     assert import_for([PROGRAM, "import nowhere"]) == {
         "import nowhere": "ModuleNotFoundError: No module named 'nowhere'"
     }
@@ -61,7 +59,9 @@ def test_a_case_is_trained_once_and_comes_out_as_what_it_is(exam):
     assert told == []
 
 
-def test_a_copy_that_fails_is_told():
+def run_failing_copy():
+    """Run two copies, of which one fails."""
+
     def failing():
         raise ValueError("no")
 
@@ -69,7 +69,8 @@ def test_a_copy_that_fails_is_told():
     assert ended == {"a": "failed", "b": ""}
 
 
-def test_a_copy_over_its_cpu_time_is_ended():
+def run_endless_copy():
+    """Run a copy that does not end."""
     import resource
 
     def busy():
@@ -78,3 +79,18 @@ def test_a_copy_over_its_cpu_time_is_ended():
             os.getpid()
 
     assert [one.problem for one in run_all([Task(busy, "a")], 1)] == ["over its CPU time"]
+
+
+def test_a_case_is_trained_once_and_comes_out_as_what_it_is(command_server, tmp_path):
+    ended = command_server.call(train_cases, str(tmp_path))
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_copy_that_fails_is_told(command_server):
+    ended = command_server.call(run_failing_copy)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_copy_over_its_cpu_time_is_ended(command_server):
+    ended = command_server.call(run_endless_copy)
+    assert ended.returncode == 0, ended.stderr
