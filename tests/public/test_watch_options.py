@@ -56,9 +56,16 @@ def test_a_watch_that_on_finding_ends_is_a_whole_record(tmp_path, capfd):
         ends.set()
 
     watched = eg.watch(out=tmp_path / "run", rules=["EG801"], on_finding=end)
-    with watched:
-        train()
-        assert ends.wait(PATIENCE)
+
+    def watch():
+        with watched:
+            train()
+            ends.wait(PATIENCE)
+
+    training = threading.Thread(target=watch)  # what only passes calls through from then on ends with its thread
+    training.start()
+    training.join(PATIENCE)
+    assert ends.is_set()
     run = eg.load(tmp_path / "run")
     assert run.status == "finished"
     assert [finding.code for finding in run.findings] == ["EG801"]
