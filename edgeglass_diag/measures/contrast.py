@@ -106,7 +106,8 @@ def scale_of_products(logits: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """
     table = cosines(left, right)
     products = table * left.norm(dim=-1)[:, None] * right.norm(dim=-1)
-    return logit_scale(logits, products) * (products.square().mean() / table.square().mean()).sqrt()
+    length: Tensor = (products.square().mean() / table.square().mean()).sqrt()
+    return logit_scale(logits, products) * length
 
 
 def cosines(left: Tensor, right: Tensor) -> Tensor:
