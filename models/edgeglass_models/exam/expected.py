@@ -128,4 +128,9 @@ EXPECTED: Mapping[str, tuple[str, ...]] = {
     "checkpoint-not-loaded": ("EG607",),
     "checkpoint-of-the-start": ("EG607",),
     "evaluated-in-training-mode": ("EG605",),
+    "trained-in-evaluation-mode": ("EG220",),
+    "batch-statistics-never-kept": ("EG222", "EG223"),
+    "momentum-encoder-never-follows": ("EG222", "EG004"),
+    "momentum-update-forgotten": ("EG222", "EG004"),
+    "frozen-part-trained": ("EG221",),
 }
