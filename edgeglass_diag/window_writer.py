@@ -152,7 +152,8 @@ class WindowWriter:
                 item = self._queue.get_nowait()
                 if item is not None:
                     self._safely(lambda taken=item: self._take(taken))  # type: ignore[misc]
-        self._queue.put(None)
+        with contextlib.suppress(queue.Full):  # no other thread would make room
+            self._queue.put_nowait(None)
 
     def _run(self) -> None:
         while True:
