@@ -33,7 +33,8 @@ def at_majority(case: Case) -> Iterator[Concluded]:
     do, and takes a few steps.
     """
     for series in case.of("accuracy", summary=""):
-        if len(series.finite) < EVALUATIONS or not 0 < middle([v for _, v in series.finite]) < 0.995:
+        shares = [v for _, v in series.finite]
+        if len(shares) < EVALUATIONS or not all(0 <= v <= 1 for v in shares) or not 0 < middle(shares) < 0.995:
             continue
         held_out = series.role.split in ("val", "test")
         words = _never_leaves(case, series) if held_out else _of_batches(case, series)

@@ -83,6 +83,14 @@ def test_an_accuracy_that_never_leaves_its_first_value(said):
     assert said(train__loss=loss * (1 + NOISE), val__acc=late) == []
 
 
+@pytest.mark.parametrize("name", ["accuracy", "val__acc"])
+def test_what_is_no_share_is_no_accuracy_of_a_majority(said, name):
+    odd = np.where(STEPS % 5 < 3, 0.7012, 4.98)  # its mean is no share, its median is one
+    assert said(train__loss=0.61 + NOISE / 40, least=Severity.INFO, **{name: odd}) == said(
+        train__loss=0.61 + NOISE / 40, least=Severity.INFO
+    )
+
+
 def test_recalls_of_chance_and_of_ties(said):
     chance = {f"i2t_R@{k}": np.full(40, 0.001 * k) for k in (1, 5, 10)}
     assert "EG601" in said(loss=FALL, **chance) or "EG610" in said(loss=FALL, **chance)
