@@ -85,7 +85,7 @@ def test_an_accuracy_that_never_leaves_its_first_value(said):
 
 @pytest.mark.parametrize("name", ["accuracy", "val__acc"])
 def test_what_is_no_share_is_no_accuracy_of_a_majority(said, name):
-    odd = np.where(STEPS % 5 < 3, 0.7012, 4.98)  # its mean is no share, its median is one
+    odd = np.where(STEPS % 5 < 3, 0.7012, 498.0)  # its mean is no share, its median is one
     assert said(train__loss=0.61 + NOISE / 40, least=Severity.INFO, **{name: odd}) == said(
         train__loss=0.61 + NOISE / 40, least=Severity.INFO
     )
