@@ -108,5 +108,6 @@ def test_a_fault_does_not_reach_the_training(name, mode, alone, tmp_path):
 
 
 def test_the_faults_are_those_of_code_that_runs():
+    """Four in ten are for trouble (a full disk, a slow one): whether a few of them run depends on the machine."""
     tried = [name for name in FUNCTIONS if name.startswith(USUAL)]
-    assert len(CALLED & set(tried)) > 0.6 * len(tried), sorted(set(tried) - CALLED)
+    assert len(CALLED & set(tried)) > 0.5 * len(tried), sorted(set(tried) - CALLED)
