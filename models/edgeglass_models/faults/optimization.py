@@ -135,7 +135,7 @@ def rate_explodes_later(setup: Setup) -> None:
     setup.schedule = lambda setup, step: cosine(setup, step) * (1000.0 if step >= 60 else 1.0)
 
 
-@cases.fault("EG003", "EG205")
+@cases.fault("EG003", "EG009", "EG205")
 def optimizer_of_another_model(setup: Setup) -> None:
     """The optimizer holds copies of the parameters, so that its steps change nothing that is used."""
 
