@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 
@@ -20,6 +21,13 @@ START_PROCESSES = ("programs", "record", "public", "cli", "dashboard", "report",
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: not set(item.path.parts) & set(START_PROCESSES))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _objects_of_this_module():
+    """Keep what is here before out of the sight of ``gc``: the recorder looks through all objects for models."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ so that no thread of it is missing in a copy.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -71,6 +72,7 @@ def _serve() -> None:
     for name in IMPORTS:
         with suppress(ImportError):
             importlib.import_module(name)
+    gc.freeze()  # the copies share what is here, and look through what is theirs alone
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:

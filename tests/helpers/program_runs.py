@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
 
+from tests.helpers.command_server import CommandServer
 from tests.helpers.waiting import PATIENCE
 
 CLIP = """
@@ -49,6 +50,7 @@ class Programs:
     """A folder with programs, which can be run as Python runs them and as we do."""
 
     folder: Path
+    server: CommandServer
     command: str = str(Path(sys.executable).parent / "edgeglass-diag")
 
     def write(self, name: str, source: str, *, clip: bool = False) -> None:
@@ -65,9 +67,15 @@ class Programs:
 
     def watched(self, *words: str, own: tuple[str, ...] = (), **options: object) -> subprocess.CompletedProcess[str]:
         """``edgeglass-diag run own words``, its record in the folder ``run``."""
+        return self._run([self.command, *self._line("run", words, own)], options)
+
+    def copied(self, *words: str, own: tuple[str, ...] = (), verb: str = "run") -> subprocess.CompletedProcess[str]:
+        """As ``watched``, in a copy of a process that has imported torch: for what does not depend on the import."""
+        return self.server.run(*self._line(verb, words, own), cwd=self.folder)
+
+    def _line(self, verb: str, words: tuple[str, ...], own: tuple[str, ...]) -> list[str]:
         count = 2 if words[0] == "-m" else 1
-        line = [self.command, "run", "--out", str(self.folder / "run"), *own, *words[:count], "--", *words[count:]]
-        return self._run(line, options)
+        return [verb, "--out", str(self.folder / "run"), *own, *words[:count], "--", *words[count:]]
 
     def _run(self, line: list[str], options: dict[str, object]) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}

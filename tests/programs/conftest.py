@@ -6,5 +6,5 @@ from tests.helpers.program_runs import Programs
 
 
 @pytest.fixture
-def programs(tmp_path):
-    return Programs(tmp_path)
+def programs(tmp_path, command_server):
+    return Programs(tmp_path, command_server)

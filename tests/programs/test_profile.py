@@ -46,16 +46,13 @@ PLUGIN = "data/plugin/pytorch_profiler"
 
 
 def profiled(programs, *words, own=()):
-    count = 2 if words[0] == "-m" else 1
-    out = str(programs.folder / "run")
-    line = [programs.command, "profile", "--out", out, *own, *words[:count], "--", *words[count:]]
-    return programs._run(line, {})
+    return programs.copied(*words, own=own, verb="profile")
 
 
 @pytest.fixture(scope="module")
-def script(tmp_path_factory):
+def script(tmp_path_factory, command_server):
     """A folder with a script, and how its profile ended."""
-    programs = Programs(tmp_path_factory.mktemp("script"))
+    programs = Programs(tmp_path_factory.mktemp("script"), command_server)
     programs.write("train.py", LOADS, clip=True)
     return programs, profiled(programs, "train.py", "12", "3")
 

@@ -65,7 +65,7 @@ def test_a_script_that_trains_prints_the_same_losses_and_they_are_recorded(progr
 
 def test_json_is_alone_on_stdout_and_the_programs_output_on_stderr(programs):
     programs.write("train.py", TRAINS + "    import os; os.system('echo from a child')", clip=True)
-    watched = programs.watched("train.py", own=("--json",))
+    watched = programs.copied("train.py", own=("--json",))
     (run,) = json.loads(watched.stdout)["runs"]
     losses = [float(line.split()[1]) for line in watched.stderr.splitlines() if re.match(r"\d ", line)]
     assert len(losses) == 5
@@ -81,7 +81,7 @@ def test_json_is_alone_on_stdout_and_the_programs_output_on_stderr(programs):
 
 def test_json_tells_of_an_error_and_the_status_is_the_scripts(programs):
     programs.write("train.py", TRAINS + "    raise SystemExit(7)", clip=True)
-    watched = programs.watched("train.py", own=("--json",))
+    watched = programs.copied("train.py", own=("--json",))
     (run,) = json.loads(watched.stdout)["runs"]
     assert watched.returncode == run["exit_status"] == 7
     assert (run["status"], run["error"], run["windows"]) == ("failed", "SystemExit: 7", 5)
@@ -89,7 +89,7 @@ def test_json_tells_of_an_error_and_the_status_is_the_scripts(programs):
 
 def test_a_script_that_never_steps_is_readable_and_says_so(programs, command):
     programs.write("train.py", "from clip_parts import *\nprint(Clip()(*random_batch())[0].shape)", clip=True)
-    programs.watched("train.py")
+    programs.copied("train.py")
     assert "no optimizer step (windows recorded: 1), no findings" in command("findings", programs.folder / "run").stdout
     done = command("findings", programs.folder / "run", "--json")
     assert (done.returncode, json.loads(done.stdout)) == (0, [])
@@ -115,7 +115,7 @@ def test_an_error_in_the_training_keeps_its_traceback_and_the_record(programs):
 )
 def test_loader_workers_leave_nothing_behind_and_change_nothing(programs, method):
     programs.write("train.py", LOADS, clip=True)
-    plain, watched = programs.plain("train.py", method), programs.watched("train.py", method)
+    plain, watched = programs.plain("train.py", method), programs.copied("train.py", method)
     assert (watched.stdout, watched.returncode) == (plain.stdout, 0), watched.stderr
     assert find_runs(programs.folder) == [programs.folder / "run"]
     assert [p.name for p in (programs.folder / "run").iterdir() if p.is_dir()] == ["embeddings"]
@@ -140,7 +140,7 @@ def test_a_copy_forked_in_the_middle_neither_writes_nor_closes_the_record(progra
         train(model, 80)
     """
     programs.write("train.py", source, clip=True)
-    plain, watched = programs.plain("train.py"), programs.watched("train.py", own=("--every", "1"))
+    plain, watched = programs.plain("train.py"), programs.copied("train.py", own=("--every", "1"))
     assert (watched.stdout, watched.returncode) == (plain.stdout, 0)
     with load(programs.folder / "run") as run:
         assert (run.status, run.windows, list(run.ranks)) == ("finished", 83, [0])
@@ -160,7 +160,7 @@ def test_a_copy_that_trains_gets_a_record_of_its_own(programs):
         train(model, 2)
     """
     programs.write("train.py", source, clip=True)
-    watched = programs.watched("train.py", own=("--every", "1"))
+    watched = programs.copied("train.py", own=("--every", "1"))
     assert watched.returncode == 0, watched.stderr
     with load(programs.folder / "run") as run:
         own, copy = run.ranks.values()
@@ -172,7 +172,7 @@ def test_a_copy_that_trains_gets_a_record_of_its_own(programs):
 
 def test_findings_come_on_stderr_as_they_are_made_and_at_the_end(programs):
     programs.write("train.py", ILL, clip=True)
-    watched = programs.watched("train.py", own=("--fail-on", "critical"))
+    watched = programs.copied("train.py", own=("--fail-on", "critical"))
     assert watched.stdout.split() == [str(step) for step in range(60)]
     assert watched.returncode == 1
     live = [line for line in watched.stderr.splitlines() if line.startswith("edgeglass-diag: CRITICAL")]
@@ -182,7 +182,7 @@ def test_findings_come_on_stderr_as_they_are_made_and_at_the_end(programs):
 
 def test_stop_on_ends_a_script(programs):
     programs.write("train.py", ILL, clip=True)
-    watched = programs.watched("train.py", own=("--stop-on", "EG801", "--json"))
+    watched = programs.copied("train.py", own=("--stop-on", "EG801", "--json"))
     (run,) = json.loads(watched.stdout)["runs"]
     assert (run["status"], watched.returncode) == ("stopped", 0)
     assert "Traceback" not in watched.stderr
@@ -191,7 +191,7 @@ def test_stop_on_ends_a_script(programs):
 
 def test_ignored_rules_stay_silent_in_scripts(programs):
     programs.write("train.py", ILL, clip=True)
-    watched = programs.watched("train.py", own=("--json", "--select", "EG801", "--ignore", "EG801"))
+    watched = programs.copied("train.py", own=("--json", "--select", "EG801", "--ignore", "EG801"))
     assert json.loads(watched.stdout)["runs"][0]["findings"] == []
 
 
@@ -256,7 +256,7 @@ def test_watch_serves_the_dashboard_beside_a_script(programs):
         print("answers:", before, answers())
     """
     programs.write("train.py", source, clip=True)
-    watched = programs.watched("train.py", own=("--watch", "--port", "8960"))
+    watched = programs.copied("train.py", own=("--watch", "--port", "8960"))
     assert "dashboard: http://127.0.0.1:89" in watched.stderr
     assert watched.stdout.splitlines()[-1] == "answers: True True"
     assert watched.returncode == 0

@@ -206,9 +206,9 @@ MODEL = "ViT-S-32-alt"
 
 
 @pytest.fixture(scope="module")
-def open_clip_run(tmp_path_factory):
+def open_clip_run(tmp_path_factory, command_server):
     """A few steps of open_clip's own training on a CSV of rendered scenes."""
-    programs = Programs(tmp_path_factory.mktemp("open_clip"))
+    programs = Programs(tmp_path_factory.mktemp("open_clip"), command_server)
     scenes(programs.folder, 32)
     words = (
         f"--train-data pairs.csv --dataset-type csv --csv-separator , --model {MODEL} --precision fp32 --batch-size 8"

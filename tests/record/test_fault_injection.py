@@ -218,11 +218,10 @@ def equal(one, other):
 def unwatched():
     watched()  # imports what is imported at the first use
     gc.collect()
-    gc.freeze()  # the recorder looks through all objects for the model that a module belongs to
+    gc.freeze()  # as at the begin of each module: the recorder looks through all objects
     outcome = Training().run()
     assert [text for text, _, _ in outcome[1]] == ["forward", "backward", "closure"]
-    yield outcome
-    gc.unfreeze()
+    return outcome
 
 
 @pytest.fixture(scope="module")
