@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from edgeglass_diag.measures.logits import QueryStatistics, full, masked_by_size
-from edgeglass_diag.measures.masks import Mask
+from edgeglass_diag.measures.masks import Mask, first_query_keys
 from edgeglass_diag.measures.sampling import Subset, standard_error
 
 _BLOCK_ON_CPU = 2**18
@@ -36,6 +36,8 @@ class AttentionStatistics(NamedTuple):
             A padding key is one that the mask excludes for every query of a sample. The real mass there is 0 by
             construction. Against 1 - valid_keys, what uniform attention would put there, it tells what the mask
             hides: far more speaks for a mask that is inverted. None where no mask is known apart from the logits.
+        first_query_keys: most keys that the query at position 0 sees in any sample, 1 under a causal mask; None without
+            mask, and where the queries are not as many as the keys.
     """
 
     logit_mean: Tensor
@@ -47,6 +49,7 @@ class AttentionStatistics(NamedTuple):
     valid_keys: Tensor | None = None
     masked_queries: Tensor | None = None
     padding_mass: Tensor | None = None
+    first_query_keys: Tensor | None = None
 
 
 def attention_statistics(
@@ -94,7 +97,10 @@ def attention_statistics(
             keys = full(key[elements]).contiguous()
         logits = _products(full(query[elements, :, rows]) * factor, keys)
         parts.append(rule.statistics(logits, elements, rows))
-    return _summary(_joined(parts, query.shape[0]), chosen)
+    first = first_query_keys(
+        mask, is_causal=is_causal, heads=heads, queries=chosen.population[1], keys=key.shape[2], device=key.device
+    )
+    return _summary(_joined(parts, query.shape[0]), chosen)._replace(first_query_keys=first)
 
 
 def softmax_statistics(logits: Tensor, *, subset: Subset | None = None, taken: bool = False) -> AttentionStatistics:
@@ -131,7 +137,11 @@ def masked_statistics(logits: Tensor, mask: Tensor, *, subset: Subset) -> Attent
     rule = Mask.of(mask, is_causal=False, query=logits, keys=logits.shape[3], subset=subset)
     blocks = _blocks(logits, logits.shape[3])
     parts = [rule.statistics(full(logits[b, :, q]).clone(), b, q) for b, q in blocks]
-    return _summary(_joined(parts, logits.shape[0]), subset)
+    queries, keys = subset.population[1], logits.shape[3]
+    first = first_query_keys(
+        mask, is_causal=False, heads=logits.shape[1], queries=queries, keys=keys, device=logits.device
+    )
+    return _summary(_joined(parts, logits.shape[0]), subset)._replace(first_query_keys=first)
 
 
 def _blocks(query: Tensor, keys: int) -> Iterator[tuple[slice, slice]]:

@@ -80,7 +80,7 @@ def padding(tokens: Tensor) -> tuple[Tensor, Tensor]:
     """Share of padding among the tokens, and share of texts without any, which may have been cut: 0-d each.
 
     Padding is the run of one and the same token at one end of a text, the longer one, if it is longer than one.
-    NaN for integers that are no tokens (``_are_tokens``).
+    NaN for integers that are no tokens (``are_tokens``).
 
     Args:
         tokens: (B, L) integers.
@@ -88,11 +88,11 @@ def padding(tokens: Tensor) -> tuple[Tensor, Tensor]:
     ends = (tokens == tokens[:, -1:]).flip(-1), tokens == tokens[:, :1]
     same = torch.stack([end.cumprod(-1).sum(-1) for end in ends]).amax(0)
     run = torch.where(same > 1, same, 0).double()
-    unknown = torch.where(_are_tokens(tokens), 0.0, torch.nan).double()
+    unknown = torch.where(are_tokens(tokens), 0.0, torch.nan).double()
     return run.mean() / tokens.shape[1] + unknown, (run == 0).double().mean() + unknown
 
 
-def _are_tokens(tokens: Tensor) -> Tensor:
+def are_tokens(tokens: Tensor) -> Tensor:
     """Return whether integers can be tokens: masks are 0 and 1 only, labels may be below 0, as no token is: 0-d."""
     return (tokens >= 0).all() & (tokens > 1).any()
 
@@ -116,4 +116,4 @@ def cut_texts(tokens: Tensor) -> Tensor:
     alike = ((ends == usual) & padded).sum()
     well_ended = (ends == usual) | (tokens[:, -2:-1] == usual).any(-1)  # a single padding may follow the end
     share = (~padded & ~well_ended).double().mean()
-    return torch.where((alike == padded.sum()) & (alike >= 4) & _are_tokens(tokens), share, torch.nan)
+    return torch.where((alike == padded.sum()) & (alike >= 4) & are_tokens(tokens), share, torch.nan)

@@ -67,6 +67,31 @@ class Mask:
         )
 
 
+def first_query_keys(
+    mask: Tensor | None, *, is_causal: bool, heads: int, queries: int, keys: int, device: torch.device
+) -> Tensor | None:
+    """Most keys that the query at position 0 sees in any sample, (H,): 1 at most under a causal mask.
+
+    None where nothing is masked, and where the queries are not as many as the keys, so that it is no self-attention, or
+    there is one alone.
+
+    Args:
+        mask: bool (True attends) or additive, broadcastable to (B, H, L, S); may be None.
+        is_causal: query i sees the keys 0..i.
+        heads: number H of heads.
+        queries: number L of queries.
+        keys: number S of keys.
+        device: of the attention.
+    """
+    if queries != keys or keys < 2 or (mask is None and not is_causal):
+        return None
+    if mask is None:
+        return torch.ones(heads, device=device)
+    row = narrowed(mask)[(None,) * (4 - mask.dim())][:, :, 0]
+    seen = _allowed(row if row.dtype == torch.bool else _lowered(row)).expand(*row.shape[:2], keys)
+    return seen[..., : 1 if is_causal else None].sum(-1).amax(0).float().expand(heads)
+
+
 def narrowed(mask: Tensor) -> Tensor:
     """The same mask with each dimension that merely repeats one value, as ``expand`` makes them, of size 1."""
     for dim, stride in enumerate(mask.stride()):

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._higher_order_ops.flex_attention import flex_attention
-from torch.nn import functional
 
 from edgeglass_diag import site_paths
 from edgeglass_diag.measures.attention import AttentionStatistics, attention_statistics, softmax_statistics
@@ -25,7 +24,7 @@ from edgeglass_diag.record.module_sites import ModuleSiteObserver
 from edgeglass_diag.record.nested import tensors_in
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.record.torch_functions import CARRYING, PRODUCTS, SCALING, SOFTMAX, bind
+from edgeglass_diag.record.torch_functions import CARRYING, FUSED_ATTENTION, PRODUCTS, SCALING, SOFTMAX, bind
 from edgeglass_diag.record.unobserved_attention import unobserved_attention
 from edgeglass_diag.signals import family
 from edgeglass_diag.signals.attention import ATTENTION_EFFECTIVE_NUM_OUTPUTS
@@ -78,7 +77,7 @@ class AttentionObserver(Observer):
     @property
     def functions(self) -> Mapping[Function, FunctionHandler]:
         """The functions observed."""
-        table: dict[Function, FunctionHandler] = {functional.scaled_dot_product_attention: self._fused}
+        table: dict[Function, FunctionHandler] = {FUSED_ATTENTION: self._fused}
         table[flex_attention] = self._flex
         table |= dict.fromkeys(SOFTMAX, self._softmax)
         table |= dict.fromkeys(CARRYING, self._carry)

@@ -10,6 +10,7 @@ from torch import Tensor
 from edgeglass_diag import site_paths
 from edgeglass_diag.measures.activations import subset
 from edgeglass_diag.measures.batches import copy_floor, cut_texts, fingerprint, padding, repeated, row_fingerprints
+from edgeglass_diag.measures.padding_masks import mask_fit
 from edgeglass_diag.record.module_tree import own_parameters
 from edgeglass_diag.record.nested import named_tensors
 from edgeglass_diag.record.observer import ModuleCall, Observer
@@ -20,6 +21,9 @@ from edgeglass_diag.signals.batches import (
     DATA_CUT_TEXTS,
     DATA_FINGERPRINT,
     DATA_LAYER_ABSMAX,
+    DATA_MASK_BORROWED,
+    DATA_MASK_HIDDEN,
+    DATA_MASK_MISFIT,
     DATA_MAX,
     DATA_MEAN,
     DATA_MIN,
@@ -34,6 +38,8 @@ from edgeglass_diag.sites import BatchSite, Coverage, Kind
 
 _MOST_INPUTS = 64
 """Tensors that a model is called with that are looked at."""
+
+_MASK_FACTS = {"misfit": DATA_MASK_MISFIT, "hidden": DATA_MASK_HIDDEN, "borrowed": DATA_MASK_BORROWED}
 
 
 class BatchObserver(Observer):
@@ -60,7 +66,9 @@ class BatchObserver(Observer):
     def module_ends(self, call: ModuleCall) -> None:
         """Measure the inputs of a model, and the image that a layer is given."""
         if call.is_outermost and call.frame.is_model:
-            for name, value in _given(call):
+            given = _given(call)
+            self._compare_masks(call.frame.path, [(name, value) for name, value in given if _is_batch(value)])
+            for name, value in given:
                 if is_foreign(value):
                     path = site_paths.child(call.frame.path, name)
                     site = BatchSite(path=path, module=call.frame.path, argument=name)
@@ -93,6 +101,16 @@ class BatchObserver(Observer):
             add(path, DATA_COPY_FLOOR, copy_floor(rows))
             self._measure_values(path, name, value)
 
+    def _compare_masks(self, module: str, batch: list[tuple[str, Tensor]]) -> None:
+        tokens = [value for name, value in batch if _may_be_tokens(name, value)]
+        for name, mask in batch:
+            texts = [value for value in tokens if value.shape == mask.shape]
+            if mask.dim() == 2 and len(texts) == 1 and "mask" in name.lower():
+                path = site_paths.child(module, name)
+                with self._recording.measuring(path, Kind.BATCH):
+                    for name_of_fact, value in mask_fit(mask.detach(), texts[0].detach())._asdict().items():
+                        self._recording.buffer.add(path, _MASK_FACTS[name_of_fact], value)
+
     def _measure_values(self, path: str, argument: str, value: Tensor) -> None:
         add = self._recording.buffer.add
         if value.is_floating_point():
@@ -100,7 +118,7 @@ class BatchObserver(Observer):
             deviation, mean = torch.std_mean(subset(value).float(), correction=0)
             for signal, number in ((DATA_MEAN, mean), (DATA_STD, deviation), (DATA_MIN, low), (DATA_MAX, high)):
                 add(path, signal, number)
-        elif value.dim() == 2 and not (value.dtype == torch.bool or value.is_complex() or "mask" in argument.lower()):
+        elif _may_be_tokens(argument, value):
             padded, full = padding(value)
             add(path, DATA_PADDING, padded)
             add(path, DATA_UNPADDED_TEXTS, full)
@@ -123,6 +141,11 @@ def _given(call: ModuleCall) -> list[tuple[str, Tensor]]:
     positional = ((f"input{place}", value) for place, value in enumerate(call.arguments))
     arguments = (*positional, *call.keywords.items())
     return [tensor for name, value in arguments for tensor in named_tensors(value, name)][:_MOST_INPUTS]
+
+
+def _may_be_tokens(argument: str, value: Tensor) -> bool:
+    integers = not (value.is_floating_point() or value.dtype == torch.bool or value.is_complex())
+    return integers and value.dim() == 2 and "mask" not in argument.lower()
 
 
 def _is_batch(value: Tensor) -> bool:

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
-from torch.nn import functional
 
 from edgeglass_diag.measures.batches import row_fingerprints
 from edgeglass_diag.record.facts import Facts
@@ -21,7 +20,7 @@ from edgeglass_diag.record.nested import tensors_in
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.shards import is_foreign, is_measurable, local_part
-from edgeglass_diag.record.torch_functions import DROPOUTS, OFF_BY_DEFAULT, bind
+from edgeglass_diag.record.torch_functions import DROPOUTS, FUSED_ATTENTION, OFF_BY_DEFAULT, bind
 from edgeglass_diag.signals.activations import DROPOUT_P, NOISE_UNREPEATED, NOISE_WEIGHTS
 from edgeglass_diag.sites import DropoutPlace, DropoutSite, Kind
 
@@ -55,7 +54,7 @@ class DropoutObserver(Observer):
     def functions_in_any_phase(self) -> Mapping[Function, FunctionHandler]:
         """The functions observed, with and without gradients."""
         table: dict[Function, FunctionHandler] = dict.fromkeys(DROPOUTS, self._dropout)
-        return table | {functional.scaled_dot_product_attention: self._attention}
+        return table | {FUSED_ATTENTION: self._attention}
 
     def module_begins(self, outermost: Frame, arguments: tuple[Any, ...]) -> None:
         """Note the first tensor of a forward pass; the outermost module may be called by keyword alone."""

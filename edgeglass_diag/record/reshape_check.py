@@ -15,7 +15,7 @@ from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.nested import tensors_in
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.record.torch_functions import CARRYING, PRODUCTS, RESHAPES, SCALING, SOFTMAX
+from edgeglass_diag.record.torch_functions import CARRYING, FUSED_ATTENTION, PRODUCTS, RESHAPES, SCALING, SOFTMAX
 from edgeglass_diag.sites import ReshapeSite
 
 
@@ -55,7 +55,7 @@ class ReshapeObserver(Observer):
         table: dict[Function, FunctionHandler] = dict.fromkeys((*CARRYING, *SCALING), self._carry)
         table |= dict.fromkeys(RESHAPES, self._reshape)
         table |= dict.fromkeys(SOFTMAX, self._softmax)
-        table |= dict.fromkeys((*PRODUCTS, functional.scaled_dot_product_attention), self._product)
+        table |= dict.fromkeys((*PRODUCTS, FUSED_ATTENTION), self._product)
         return table
 
     def forget(self) -> None:
@@ -90,7 +90,7 @@ class ReshapeObserver(Observer):
         for mark in marks:
             if isinstance(mark, _Scrambled):
                 self._found(mark)
-        if _Role.WEIGHTS in marks or func is functional.scaled_dot_product_attention:
+        if _Role.WEIGHTS in marks or func is FUSED_ATTENTION:
             self._mark(result, _Role.OUTPUT)
 
     def _found(self, reshape: _Scrambled) -> None:

@@ -12,6 +12,9 @@ from edgeglass_diag.record.observer import Function
 
 _MT: Function = Tensor.mT.__get__  # type: ignore[attr-defined]
 
+FUSED_ATTENTION: Function = torch._C._nn.scaled_dot_product_attention
+"""Not looked up in ``torch.nn.functional``, where a program may have put a function of its own that calls this one."""
+
 SOFTMAX: tuple[Function, ...] = (functional.softmax, torch.softmax, Tensor.softmax, torch.special.softmax)
 LOG_SOFTMAX: tuple[Function, ...] = (functional.log_softmax, torch.log_softmax, Tensor.log_softmax)
 LOGSUMEXP: tuple[Function, ...] = (torch.logsumexp, Tensor.logsumexp, torch.special.logsumexp)
@@ -51,7 +54,7 @@ MIXING: frozenset[Function] = frozenset(
     {
         *MATMULS, *PRODUCTS, torch.addmm, torch.addmv, torch.mv, Tensor.mv, functional.linear, functional.bilinear,
         functional.conv1d, functional.conv2d, functional.conv3d, functional.embedding,
-        functional.scaled_dot_product_attention,
+        FUSED_ATTENTION,
     }
 )  # fmt: skip
 """Functions that mix entries with one another: what comes out is compared with nothing any more."""
@@ -111,7 +114,7 @@ _SIGNATURES: dict[Function, tuple[str, ...]] = {
     torch.where: ("condition", "input", "other"),
     torch.addmm: ("input", "mat1", "mat2"),
     functional.linear: ("input", "weight", "bias"),
-    functional.scaled_dot_product_attention: ("query", "key", "value", "attn_mask", "dropout_p", "is_causal"),
+    FUSED_ATTENTION: ("query", "key", "value", "attn_mask", "dropout_p", "is_causal"),
     functional.cross_entropy: (*_LOSS, "ignore_index", "reduce", "reduction", "label_smoothing"),
     functional.nll_loss: (*_LOSS, "ignore_index", "reduce", "reduction"),
     functional.binary_cross_entropy_with_logits: (*_LOSS, "reduce", "reduction", "pos_weight"),

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.flow import upstream
 from edgeglass_diag.rules.history import History
-from edgeglass_diag.signals.activations import ACTIVATION_NONFINITE
-from edgeglass_diag.signals.attention import ATTENTION_MASKED_QUERIES, ATTENTION_PADDING_MASS, ATTENTION_VALID_KEYS
+from edgeglass_diag.rules.series import Series
+from edgeglass_diag.signals.activations import ACTIVATION_NONFINITE, ACTIVATION_SAMPLE_SIGNAL
+from edgeglass_diag.signals.attention import (
+    ATTENTION_ENTROPY,
+    ATTENTION_FIRST_QUERY_KEYS,
+    ATTENTION_MASKED_QUERIES,
+    ATTENTION_PADDING_MASS,
+    ATTENTION_VALID_KEYS,
+)
 from edgeglass_diag.signals.batches import DATA_PADDING
-from edgeglass_diag.site_paths import first_call, is_within
-from edgeglass_diag.sites import AttentionSite
+from edgeglass_diag.signals.embeddings import EMBEDDING_SAMPLE_SIGNAL
+from edgeglass_diag.signals.parameters import GRADIENT_NORM, WEIGHT_NORM
+from edgeglass_diag.site_paths import child, first_call, is_within
+from edgeglass_diag.sites import AttentionSite, EmbeddingSite, ModuleSite
 
 
 @dataclass(frozen=True)
@@ -104,3 +114,83 @@ class FullyMasked(Rule):
                 severity=Severity.CRITICAL if harmed else Severity.INFO,
                 evidence={"share": series.last, "not_finite": harmed[:5]},
             )
+
+
+@dataclass(frozen=True)
+class CausalBeforeFirst(Rule):
+    """An encoder under a causal mask is read at its first position, which sees nothing but itself.
+
+    Why: a class token or BOS that may look at no later position holds the same for every sample, whatever the rest of
+    the sequence holds. Causal attention is for decoders, and for encoders that are read at their last token.
+
+    Formula: what is read is exactly the same for every sample (sample signal at most ``constant``) in every recorded
+    window over at least ``windows`` windows from the first one on, and it comes from outputs that vary (sample signal
+    above ``varied``), and the first position of all attentions on the way to it sees one key at most (a causal flag, a
+    triangular mask). What is read is an embedding that a loss compares, or the output of a module: its weight is not
+    zero, so that its input must be constant, and has a gradient, unlike that of a pooler that nobody uses.
+    """
+
+    constant: float = 1e-12
+    varied: float = 1e-4
+    windows: int = 4
+
+    code = "EG108"
+    name = "causal-before-first-token"
+    title = "First token is read under a causal mask"
+    severity = Severity.CRITICAL
+    page = "attention"
+    signals = (ATTENTION_FIRST_QUERY_KEYS, ACTIVATION_SAMPLE_SIGNAL, EMBEDDING_SAMPLE_SIGNAL)
+    source = "derived: float32 leaves (2^-24)^2 = 4e-15 of the energy of equal rows; transformers #24650 (BOS pooled)"
+    fix = "Let the encoder attend in both directions (is_causal=False, no triangular mask), or read its last token."
+    faulty = "blocks(x, is_causal=True)[:, 0]"
+    healthy = "blocks(x)[:, 0]"
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """Return one finding per attention whose first position is read."""
+        if not history.has(ATTENTION_FIRST_QUERY_KEYS):
+            return
+        told = set()
+        for path, series, sources in self._read(history):
+            attentions = self._constant(series) and self._varies(history, sources) and _on_the_way(history, path)
+            if not attentions or not all(self._hides(history, site.path) for site in attentions):
+                continue
+            site = attentions[-1].path
+            if site not in told:
+                told.add(site)
+                yield self.finding(
+                    history,
+                    f"what {path} gives is exactly the same for every sample since step {series.steps[0]}, although "
+                    f"it comes from tokens that vary: position 0 of {site} sees itself alone",
+                    site=site,
+                    since=series.steps[0],
+                    focus=path,
+                    evidence={"sample_signal": series.last, "reads": path},
+                )
+
+    def _read(self, history: History) -> Iterator[tuple[str, Series, tuple[str, ...]]]:
+        """Yield what reads tokens: a module, the sample signal of what it gives, and the modules that it comes from."""
+        for module, series in history.at(ModuleSite, ACTIVATION_SAMPLE_SIGNAL):
+            weight = child(first_call(module.path), "weight")
+            gradient, norm = history.series(GRADIENT_NORM, weight), history.series(WEIGHT_NORM, weight)
+            if len(gradient) and len(norm) and gradient.last > 0 and norm.last > 0:
+                yield module.path, series, module.parents
+        for embedding, series in history.at(EmbeddingSite, EMBEDDING_SAMPLE_SIGNAL):
+            yield embedding.module, series, (embedding.module,)
+
+    def _constant(self, series: Series) -> bool:
+        return len(series) >= self.windows and max(series.values) <= self.constant
+
+    def _varies(self, history: History, sources: Iterable[str]) -> bool:
+        given = [history.series(ACTIVATION_SAMPLE_SIGNAL, path) for path in sources]
+        return any(len(series) and series.last > self.varied for series in given)
+
+    def _hides(self, history: History, attention: str) -> bool:
+        series = history.series(ATTENTION_FIRST_QUERY_KEYS, attention)
+        return len(series) > 0 and max(series.values) <= 1
+
+
+def _on_the_way(history: History, path: str) -> list[AttentionSite]:
+    """Return the attentions whose outputs come into a module, or into what is read of its output."""
+    above = upstream(history, path) - {""}
+    found = [site for site, _ in history.at(AttentionSite, ATTENTION_ENTROPY) if site.module]
+    return [site for site in found if any(is_within(one, first_call(site.module)) for one in above)]

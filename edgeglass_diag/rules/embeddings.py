@@ -10,6 +10,7 @@ from edgeglass_diag.compared import Compared
 from edgeglass_diag.records import Bounds, Finding, Severity
 from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.causality import INPUTS
+from edgeglass_diag.rules.flow import upstream
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.patience import no_gradient
 from edgeglass_diag.rules.remedies import constant_remedy, rate_remedy
@@ -19,7 +20,7 @@ from edgeglass_diag.signals.activations import ACTIVATION_RMS, ACTIVATION_SAMPLE
 from edgeglass_diag.signals.embeddings import EMBEDDING_EFFECTIVE_RANK, EMBEDDING_SAMPLE_SIGNAL, EMBEDDING_SCALE
 from edgeglass_diag.signals.losses import LOSS_ROWS
 from edgeglass_diag.signals.signal import Signal
-from edgeglass_diag.site_paths import first_call, parent
+from edgeglass_diag.site_paths import parent
 from edgeglass_diag.sites import EmbeddingSite, ModuleSite, PairSite, Side
 
 
@@ -94,7 +95,7 @@ class ConstantEmbeddings(Rule):
 
     def can_be_outgrown(self, history: History, finding: Finding) -> bool:
         """Return whether the side may come to vary: not where no weight on the way to it has a gradient."""
-        above = _upstream(history, finding.site)
+        above = upstream(history, finding.site)
         behind = [name for name in matrices(history) if parent(name) in above]
         return super().can_be_outgrown(history, finding) and not no_gradient(history, behind)
 
@@ -198,18 +199,6 @@ def side_wakes(history: History) -> bool:
     asleep = history.rule(ConstantEmbeddings).signal
     sides = (signal for _, signal in history.of(EMBEDDING_SAMPLE_SIGNAL))
     return any(min(signal.values[-GROWTH:]) <= asleep and signal_growing(signal) for signal in sides)
-
-
-def _upstream(history: History, side: str) -> set[str]:
-    """Return the modules from which a side comes, and the side itself."""
-    found, waiting = set(), [side]
-    while waiting:
-        path = waiting.pop()
-        if path not in found:
-            found.add(path)
-            module = history.site(ModuleSite, path)
-            waiting += () if module is None else module.parents
-    return {first_call(path) for path in found}
 
 
 def _widest(history: History) -> dict[str, EmbeddingSite]:

@@ -58,6 +58,19 @@ def _in_loss(history: History, module: str, flows: list[tuple[str, str]]) -> boo
     return _used(module, flows)
 
 
+def upstream(history: History, path: str) -> set[str]:
+    """Return the modules whose outputs come into one, and itself, by the paths of their first calls."""
+    found: set[str] = set()
+    waiting = [path]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            module = history.site(ModuleSite, path)
+            waiting += () if module is None else module.parents
+    return {first_call(path) for path in found}
+
+
 def last_of(found: list[tuple[str, list[str]]], history: History) -> list[tuple[str, list[str]]]:
     """Return the places without those whose output goes into others of them only: the cut lies behind those."""
     kept = []

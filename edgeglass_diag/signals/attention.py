@@ -147,6 +147,16 @@ ATTENTION_PADDING_MASS = register(
         high=1,
     )
 )
+ATTENTION_FIRST_QUERY_KEYS = register(
+    Signal(
+        "attention/first_query_keys",
+        Kind.ATTENTION,
+        "Most keys that the query at position 0 sees in any sample of a self-attention: 1 under a causal mask.",
+        components=Components.HEADS,
+        reduction=Reduction.MAX,
+        low=0,
+    )
+)
 OPERAND_QUERIES = register(Signal("operand/queries", Kind.ATTENTION, "Number of queries.", low=0))
 OPERAND_KEYS = register(Signal("operand/keys", Kind.ATTENTION, "Number of keys.", low=0))
 OPERAND_LEARNED = register(

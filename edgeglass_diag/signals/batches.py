@@ -43,6 +43,28 @@ DATA_CUT_TEXTS = register(
         high=1,
     )
 )
+DATA_MASK_MISFIT = register(
+    Signal(
+        "data/mask_misfit",
+        Kind.BATCH,
+        "Share of texts whose mask hides more or fewer tokens than they have padding, by more than one.",
+        low=0,
+        high=1,
+    )
+)
+DATA_MASK_HIDDEN = register(
+    Signal("data/mask_hidden", Kind.BATCH, "Share of positions that a mask of padding sets apart.", low=0, high=1)
+)
+DATA_MASK_BORROWED = register(
+    Signal(
+        "data/mask_borrowed",
+        Kind.BATCH,
+        "1 where a mask is the padding of other texts of its batch: of one of them in all rows, or of all in another "
+        "order.",
+        low=0,
+        high=1,
+    )
+)
 DATA_LAYER_ABSMAX = register(
     Signal("data/layer_absmax", Kind.MODULE, "Largest magnitude of the pixels that a layer is given.", low=0)
 )

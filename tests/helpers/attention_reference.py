@@ -25,7 +25,10 @@ def reference(query, key, mask=None, is_causal=False, scale=None):
     plain = logits.clone()
     if mask is not None and mask.dtype != torch.bool:
         logits = logits + mask.double()
-    return of_logits(logits, allowed, plain, padding if mask is not None else None)
+    expected = of_logits(logits, allowed, plain, padding if mask is not None else None)
+    if (mask is None and not is_causal) or allowed.shape[2] != allowed.shape[3] or allowed.shape[3] < 2:
+        return expected
+    return expected | {"first_query_keys": allowed[:, :, 0].double().sum(-1).amax(0)}
 
 
 def of_logits(logits, allowed, plain=None, padding=None):
