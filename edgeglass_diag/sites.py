@@ -216,6 +216,11 @@ class BatchSite(Site):
     shape: tuple[int, ...] = ()
     dtype: str = ""
 
+    @property
+    def is_picture(self) -> bool:
+        """Whether a sample has the shape of a picture of 1 or 3 channels, which come first or last."""
+        return len(self.shape) == 3 and not {self.shape[0], self.shape[-1]}.isdisjoint((1, 3))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReshapeSite(Site):

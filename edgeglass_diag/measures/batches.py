@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -37,6 +39,15 @@ def _mixed(count: int, device: torch.device) -> Tensor:
     value = (value ^ (value >> 30)) * _FIRST
     value = (value ^ (value >> 27)) * _SECOND
     return value ^ (value >> 31)
+
+
+def joint_fingerprints(inputs: Sequence[Tensor]) -> Tensor:
+    """One number for each row of several inputs together, equal where the row equals another in all of them: (B,).
+
+    Args:
+        inputs: row fingerprints of each input, (B,) in int64, in the order of the calls.
+    """
+    return (torch.stack(list(inputs), 1) * _mixed(len(inputs), inputs[0].device)).sum(1)
 
 
 def fingerprint(rows: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from edgeglass_diag import site_paths
 from edgeglass_diag.measures.activations import subset
 from edgeglass_diag.measures.batches import copy_floor, cut_texts, fingerprint, padding, repeated, row_fingerprints
 from edgeglass_diag.measures.padding_masks import mask_fit
+from edgeglass_diag.measures.pictures import shared_energy
 from edgeglass_diag.record.module_tree import own_parameters
 from edgeglass_diag.record.nested import named_tensors
 from edgeglass_diag.record.observer import ModuleCall, Observer
@@ -31,6 +33,8 @@ from edgeglass_diag.signals.batches import (
     DATA_REPEATED,
     DATA_SAME_TENSOR,
     DATA_SAMPLES,
+    DATA_SHARED_FAR,
+    DATA_SHARED_NEAR,
     DATA_STD,
     DATA_UNPADDED_TEXTS,
 )
@@ -38,6 +42,8 @@ from edgeglass_diag.sites import BatchSite, Coverage, Kind
 
 _MOST_INPUTS = 64
 """Tensors that a model is called with that are looked at."""
+_OFTEN = 8
+"""Batches of pictures of which each is looked at for noise; one in as many of those that follow."""
 
 _MASK_FACTS = {"misfit": DATA_MASK_MISFIT, "hidden": DATA_MASK_HIDDEN, "borrowed": DATA_MASK_BORROWED}
 
@@ -56,11 +62,18 @@ class BatchObserver(Observer):
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
         self._fingerprints: dict[str, Tensor] = {}
+        self._rows: list[Tensor] = []
+        self._pictures: Counter[str] = Counter()
         self._before: dict[str, weakref.ref[Tensor]] = {}
 
     def take_fingerprints(self) -> dict[str, Tensor]:
         """Return what models were called with since this was last asked for: a fingerprint by site."""
         taken, self._fingerprints = self._fingerprints, {}
+        return taken
+
+    def take_rows(self) -> list[Tensor]:
+        """Return the fingerprints of the rows of each input since this was last asked for, (B,) each."""
+        taken, self._rows = self._rows, []
         return taken
 
     def module_ends(self, call: ModuleCall) -> None:
@@ -80,25 +93,28 @@ class BatchObserver(Observer):
     def forget(self) -> None:
         """Forget the batches of the window."""
         self._fingerprints.clear()
+        self._rows.clear()
 
     def _measure(self, module: str, name: str, value: Tensor) -> None:
         path = site_paths.child(module, name)
         with self._recording.measuring(path, Kind.BATCH):
             dtype = str(value.dtype).removeprefix("torch.")
-            self._recording.sites.register_site(
-                BatchSite(path=path, module=module, argument=name, shape=tuple(value.shape[1:]), dtype=dtype)
-            )
+            site = BatchSite(path=path, module=module, argument=name, shape=tuple(value.shape[1:]), dtype=dtype)
+            self._recording.sites.register_site(site)
             before = self._before.get(path)
             self._recording.buffer.add(path, DATA_SAME_TENSOR, float(before is not None and before() is value))
             self._before[path] = weakref.ref(value)
             value = value.detach()
             rows = row_fingerprints(value)
+            self._rows.append(rows)
             add = self._recording.buffer.add
             add(path, DATA_SAMPLES, float(len(value)))
             self._fingerprints[path] = fingerprint(rows)
             add(path, DATA_FINGERPRINT, self._fingerprints[path])
             add(path, DATA_REPEATED, repeated(rows))
             add(path, DATA_COPY_FLOOR, copy_floor(rows))
+            if site.is_picture:
+                self._measure_picture(path, value)
             self._measure_values(path, name, value)
 
     def _compare_masks(self, module: str, batch: list[tuple[str, Tensor]]) -> None:
@@ -110,6 +126,14 @@ class BatchObserver(Observer):
                 with self._recording.measuring(path, Kind.BATCH):
                     for name_of_fact, value in mask_fit(mask.detach(), texts[0].detach())._asdict().items():
                         self._recording.buffer.add(path, _MASK_FACTS[name_of_fact], value)
+
+    def _measure_picture(self, path: str, value: Tensor) -> None:
+        done = self._pictures[path]
+        self._pictures[path] += 1
+        if (done < _OFTEN or done % _OFTEN == 0) and not (value.dtype == torch.bool or value.is_complex()):
+            shared = shared_energy(value)
+            self._recording.buffer.add(path, DATA_SHARED_NEAR, shared.near)
+            self._recording.buffer.add(path, DATA_SHARED_FAR, shared.far)
 
     def _measure_values(self, path: str, argument: str, value: Tensor) -> None:
         add = self._recording.buffer.add

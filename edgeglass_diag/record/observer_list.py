@@ -36,6 +36,7 @@ from edgeglass_diag.record.plain_losses import PlainLossObserver
 from edgeglass_diag.record.provenance import ProvenanceObserver
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.reshape_check import ReshapeObserver
+from edgeglass_diag.record.samples import SampleObserver
 from edgeglass_diag.record.scaling import LossScaleObserver
 from edgeglass_diag.record.sigmoid_losses import SigmoidLossObserver
 from edgeglass_diag.record.snapshots import PendingEmbeddings, SnapshotObserver
@@ -91,6 +92,7 @@ def make_observers(
     everything = (
         recording.sources,
         batches,
+        SampleObserver(recording, batches),
         modules,
         passes,
         LossObserver(recording, readings),

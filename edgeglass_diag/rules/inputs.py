@@ -57,7 +57,7 @@ class ImageRange(Rule):
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per input."""
         for site, high in history.at(BatchSite, DATA_MAX):
-            if not _is_image(site):
+            if not site.is_picture:
                 continue
             low, spread = history.series(DATA_MIN, site.path), history.series(DATA_STD, site.path)
             count = self.windows
@@ -199,7 +199,7 @@ class ConstantInput(Rule):
         varied = any(
             other.path != site.path
             and not _constant(history, other, series, 1)
-            and (other.module == site.module if real else _is_text(history, other))
+            and (other.module == site.module if real else is_text(history, other))
             for other, series in history.at(BatchSite, DATA_REPEATED)
         )
         return varied and len(site.shape) <= 1
@@ -208,7 +208,7 @@ class ConstantInput(Rule):
         if len(history.series(DATA_STD, site.path)):
             return True
         inputs = (other for other, _ in history.at(BatchSite, DATA_PADDING))
-        texts = [other for other in inputs if _is_text(history, other) and other.module == site.module]
+        texts = [other for other in inputs if is_text(history, other) and other.module == site.module]
         return texts == [site]
 
 
@@ -258,7 +258,8 @@ def alike(history: History, site: BatchSite) -> bool:
     return integers and not (len(padding) and isfinite(padding.last))
 
 
-def _is_text(history: History, site: BatchSite) -> bool:
+def is_text(history: History, site: BatchSite) -> bool:
+    """Return whether an input is a batch of texts, as tokens."""
     return any(isfinite(value) for value in history.series(DATA_PADDING, site.path).values)
 
 
@@ -268,7 +269,3 @@ def _constant(history: History, site: BatchSite, series: Series, windows: int) -
         n >= 2 and value >= 1 - 1.5 / n
         for value, n in zip(series.values[-windows:], samples.values[-windows:], strict=False)
     )
-
-
-def _is_image(site: BatchSite) -> bool:
-    return len(site.shape) == 3 and (site.shape[0] in (1, 3) or site.shape[-1] in (1, 3))

@@ -26,6 +26,32 @@ DATA_COPY_FLOOR = register(
         unit="nats",
     )
 )
+DATA_DRAWN = register(
+    Signal("data/drawn", None, "Whole samples of the batch, a row of all inputs together, that were looked at.", low=0)
+)
+DATA_COPIES = register(
+    Signal("data/copies", None, "Share of the whole samples that are in the batch more than once.", low=0, high=1)
+)
+DATA_NEW = register(
+    Signal("data/new", None, "How many different whole samples no recorded window before has had.", low=0)
+)
+DATA_SHARED_NEAR = register(
+    Signal(
+        "data/shared_near",
+        Kind.BATCH,
+        "Share of the energy of pictures that neighbouring pixels have in common: 0 for noise, above 0.9 in nature.",
+        low=0,
+        high=1,
+    )
+)
+DATA_SHARED_FAR = register(
+    Signal(
+        "data/shared_far",
+        Kind.BATCH,
+        "Share of the energy of pictures that pixels 4 to 8 apart, or all pictures at the same place, have in common.",
+        high=1,
+    )
+)
 DATA_MEAN = register(Signal("data/mean", Kind.BATCH, "Mean of the values."))
 DATA_STD = register(Signal("data/std", Kind.BATCH, "Standard deviation of the values."))
 DATA_MIN = register(Signal("data/min", Kind.BATCH, "Smallest value."))
