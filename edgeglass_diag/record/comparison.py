@@ -24,6 +24,8 @@ class Comparison:
         margin: of the loss, NaN where there is none or it is not known.
         learns: whether a gradient flows into each side.
         ranges: what each side can be, None where it can be anything.
+        drawn: sign of the gradient at the result that draws rows together: of a distance 1, of a similarity -1; 0 where
+            it is not known.
     """
 
     compared: Compared
@@ -35,6 +37,7 @@ class Comparison:
     margin: float = math.nan
     learns: tuple[bool, bool] = (True, True)
     ranges: tuple[OutputRange | None, OutputRange | None] = (None, None)
+    drawn: int = 0
 
     @property
     def is_of_itself(self) -> bool:

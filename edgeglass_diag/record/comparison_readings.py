@@ -10,9 +10,11 @@ from torch.nn.functional import normalize
 from edgeglass_diag import site_paths
 from edgeglass_diag.compared import Compared
 from edgeglass_diag.measures.geometry import distance_ratio, spread
+from edgeglass_diag.record.backward_patch import BackwardState
 from edgeglass_diag.record.comparison import Comparison
 from edgeglass_diag.record.embedding_sides import EmbeddingSides
 from edgeglass_diag.record.embeddings import EmbeddingObserver
+from edgeglass_diag.record.partner_pull import PartnerPull
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.side_readings import SideReadings
 from edgeglass_diag.signals.embeddings import EMBEDDING_DISTANCE, EMBEDDING_VARIATION
@@ -26,23 +28,33 @@ class ComparisonReadings:
         recording: state of the watch.
         embeddings: measures those whose products are logits.
         sides: names them.
+        backward: whether a backward pass is running.
     """
 
-    def __init__(self, recording: Recording, embeddings: EmbeddingObserver, sides: EmbeddingSides) -> None:
+    def __init__(
+        self, recording: Recording, embeddings: EmbeddingObserver, sides: EmbeddingSides, backward: BackwardState
+    ) -> None:
         self._recording, self._embeddings, self._sides = recording, embeddings, sides
         self._readings = SideReadings(recording)
+        self._pull = PartnerPull(recording, backward)
         self._pairs: set[frozenset[str]] = set()
         self._measured: set[str] = set()
 
     def forget(self) -> None:
         """Begin anew with the next window."""
+        self._pull.forget()
         self._pairs.clear()
         self._measured.clear()
+
+    def follow(self, result: Tensor, comparison: Comparison) -> None:
+        """Read off the gradient that reaches the result of a comparison whether partners are drawn together."""
+        self._pull.follow(result, comparison)
 
     def measure(self, comparison: Comparison) -> None:
         """Write the readings of both sides and of the pair."""
         if self._embeddings.is_measured(comparison):
             return
+        given = comparison
         if comparison.compared is Compared.LOGITS:
             comparison = replace(comparison, compared=Compared.SIMILARITY)
         sides = self._sides.of(comparison)
@@ -57,6 +69,7 @@ class ComparisonReadings:
         self._recording.sites.register_site(PairSite(path=pair, parents=names, left=names[0], right=names[1]))
         if comparison.compared is not Compared.ASSIGNMENT:
             self._pair(pair, sides, values, comparison)
+            self._pull.name(given, pair)
 
     def _side(self, site: EmbeddingSite, rows: Tensor, comparison: Comparison) -> None:
         if site.path in self._measured or site.path in self._embeddings.measured:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,8 +19,10 @@ from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.shards import is_measurable
 from edgeglass_diag.record.torch_functions import (
+    CARRYING,
     DIFFERENCES,
     LOG_SOFTMAX,
+    NEGATIVES,
     REDUCTIONS,
     REGRESSIONS,
     RELUS,
@@ -117,7 +120,11 @@ class ComparisonObserver(Observer):
     def _note(self, result: Any, compared: Compared, left: Any, right: Any, **facts: Any) -> None:
         comparison = self._comparison(compared, left, right, **facts)
         if comparison is not None and isinstance(result, Tensor):
-            self._recording.sources.set_comparison(result, comparison)
+            self._declare(result, comparison)
+
+    def _declare(self, result: Tensor, comparison: Comparison) -> None:
+        self._recording.sources.set_comparison(result, comparison)
+        self._readings.follow(result, comparison)
 
     def _comparison(
         self, compared: Compared, left: Any, right: Any, made: _Made = (_same, _same), **facts: Any
@@ -162,7 +169,7 @@ class ComparisonObserver(Observer):
         if not all(isinstance(operand, Tensor) and operand.dim() > 0 for operand in operands):
             self._unary(func, operands, {}, result)
         elif operands[0] is operands[1]:
-            self._unary(func, operands[:1], {}, result)
+            self._unary(torch.square, operands[:1], {}, result)
         elif any(self._is_log_probability(operand) for operand in operands):
             self._distributions(result, *operands)
         else:
@@ -171,8 +178,8 @@ class ComparisonObserver(Observer):
     def _term(
         self, compared: Compared, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
     ) -> None:
-        given = bind(func, args, kwargs)
-        term = self._comparison(compared, given.get("input"), given.get("other"))
+        given, drawn = bind(func, args, kwargs), 1 if compared is Compared.DISTANCE else -1
+        term = self._comparison(compared, given.get("input"), given.get("other"), drawn=drawn)
         if term is not None and isinstance(result, Tensor) and result.requires_grad:
             self._terms.set(result, term)
 
@@ -181,7 +188,7 @@ class ComparisonObserver(Observer):
             if isinstance(operand, Tensor) and isinstance(result, Tensor) and operand.shape == result.shape:
                 term, logs = self._terms.get(operand), self._log_probabilities.get(operand)
                 if term is not None:
-                    self._terms.set(result, term)
+                    self._terms.set(result, _turned(term, func))
                 if logs:
                     self._log_probabilities.set(result, True)
 
@@ -189,20 +196,20 @@ class ComparisonObserver(Observer):
         values = next(iter((*args, *kwargs.values())), None)
         term = self._terms.get(values) if isinstance(values, Tensor) else None
         if term is not None and isinstance(result, Tensor):
-            self._recording.sources.set_comparison(result, term)
+            self._declare(result, term)
 
     def _regression(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = bind(func, args, kwargs)
-        self._note(result, Compared.DISTANCE, given.get("input"), given.get("target"), together=True)
+        self._note(result, Compared.DISTANCE, given.get("input"), given.get("target"), together=True, drawn=1)
 
     def _triplet(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = bind(func, args, kwargs)
         margin = float(given.get("margin", 1.0))
-        self._note(result, Compared.DISTANCE, given.get("anchor"), given.get("positive"), margin=margin)
+        self._note(result, Compared.DISTANCE, given.get("anchor"), given.get("positive"), margin=margin, drawn=1)
 
     def _cosine(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = bind(func, args, kwargs)
-        self._note(result, Compared.SIMILARITY, given.get("x1"), given.get("x2"))
+        self._note(result, Compared.SIMILARITY, given.get("x1"), given.get("x2"), drawn=-1)
 
     def _cosine_embedding(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = bind(func, args, kwargs)
@@ -210,7 +217,7 @@ class ComparisonObserver(Observer):
 
     def _distance(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = bind(func, args, kwargs)
-        self._note(result, Compared.DISTANCE, given.get("x1"), given.get("x2"))
+        self._note(result, Compared.DISTANCE, given.get("x1"), given.get("x2"), drawn=1)
 
     def _all_distances(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = bind(func, args, kwargs)
@@ -219,7 +226,7 @@ class ComparisonObserver(Observer):
     def _einsum(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         operands = einsum_operands(args)
         if operands is not None and operands[0] == operands[1]:
-            self._note(result, Compared.SIMILARITY, *operands[2:])
+            self._note(result, Compared.SIMILARITY, *operands[2:], drawn=-1)
 
     def _divergence(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = bind(func, args, kwargs)
@@ -242,6 +249,15 @@ class ComparisonObserver(Observer):
 
     def _is_log_probability(self, operand: Any) -> bool:
         return isinstance(operand, Tensor) and bool(self._log_probabilities.get(operand))
+
+
+def _turned(term: Comparison, func: Function) -> Comparison:
+    """Return a term after a function of each entry: the negative draws the other way, a power of a product either."""
+    if func in NEGATIVES:
+        return replace(term, drawn=-term.drawn)
+    if func in CARRYING or (term.compared is Compared.DISTANCE and func not in SCALING):
+        return term
+    return replace(term, drawn=0)
 
 
 def _rows(values: Tensor) -> Tensor | None:

@@ -25,6 +25,8 @@ from edgeglass_diag.signals.losses import (
     LOSS_CANDIDATES,
     LOSS_CHANCE,
     LOSS_EXPLAINED,
+    LOSS_LABEL_GREATEST,
+    LOSS_LABEL_MEAN,
     LOSS_LABELS_DIAGONAL,
     LOSS_LARGEST_ANSWER,
     LOSS_LARGEST_LABEL,
@@ -130,6 +132,18 @@ class LossReadings:
             diagonal = (indices == torch.arange(len(indices), device=indices.device)).double().mean()
             self._recording.buffer.add(path, LOSS_LABELS_DIAGONAL, diagonal)
 
+    def labels(self, path: str, labels: Tensor, counted: Tensor) -> None:
+        """Write which class rows are labelled with: mean and greatest number, which are equal where all are of one.
+
+        Args:
+            path: of the loss.
+            labels: (N,) numbers of classes.
+            counted: (N,) whether a row counts.
+        """
+        add, own = partial(self._recording.buffer.add, path), torch.where(counted, labels, 0)
+        add(LOSS_LABEL_MEAN, own.sum().double() / counted.sum())
+        add(LOSS_LABEL_GREATEST, own.amax().double())
+
     def pairing(self, logits: Tensor, rows: Tensor, labels: Tensor) -> None:
         """Write whether another pairing of the batch is more alike than the labelled one.
 
@@ -188,6 +202,7 @@ class LossReadings:
         add, given, right = partial(self._recording.buffer.add, path), rows > 0, targets > 0.5
         self.logits(path, logits, torch.cat([torch.zeros_like(rows), rows], 1), len(rows))
         add(LOSS_ACCURACY, (given == right).double().mean())
+        self.labels(path, right.reshape(-1).long(), torch.ones_like(right).reshape(-1))
         for signal, classes in ((LOSS_LARGEST_LABEL, right), (LOSS_LARGEST_ANSWER, given)):
             share = classes.double().mean()
             add(signal, torch.maximum(share, 1 - share))

@@ -114,6 +114,8 @@ class LossObserver(Observer):
             add(LOSS_TARGET_GRADIENT, float(target.requires_grad))
             add(LOSS_TARGET_ENTROPY, 0.0 if indices is not None else _entropy(target.detach()))
             if indices is not None:
+                if logits in self._heads:
+                    self._readings.labels(path, indices, counted)
                 self._readings.answers(path, rows, indices, counted)
                 self._readings.pairing(logits, rows, torch.where(counted, indices, -1))
             chance = self._readings.level(path, rows, target, counted, uniform, weight=weight, smoothing=smoothing)

@@ -100,7 +100,7 @@ def make_observers(
         PlainLossObserver(recording, readings),
         SigmoidLossObserver(recording, readings),
         embeddings,
-        ComparisonObserver(recording, ComparisonReadings(recording, embeddings, sides)),
+        ComparisonObserver(recording, ComparisonReadings(recording, embeddings, sides, backward)),
         *_attention_observers(recording, modules, inputs, attention_logits),
         DropoutObserver(recording),
         ModeObserver(recording),

@@ -60,9 +60,10 @@ MIXING: frozenset[Function] = frozenset(
 """Functions that mix entries with one another: what comes out is compared with nothing any more."""
 
 DIFFERENCES: tuple[Function, ...] = (torch.sub, Tensor.sub, Tensor.__sub__)
+NEGATIVES: tuple[Function, ...] = (torch.neg, Tensor.neg, Tensor.__neg__, torch.negative, Tensor.negative)
 UNARY: tuple[Function, ...] = (
     torch.square, Tensor.square, torch.pow, Tensor.pow, Tensor.__pow__,
-    torch.abs, Tensor.abs, torch.neg, Tensor.neg, Tensor.float,
+    torch.abs, Tensor.abs, *NEGATIVES, Tensor.float,
     Tensor.div, torch.div, Tensor.__truediv__,
 )  # fmt: skip
 """Functions of each entry by itself, between a difference or product of rows and the sum of it."""

@@ -109,3 +109,12 @@ EMBEDDING_VARIATION = register(
         low=0,
     )
 )
+EMBEDDING_PULL = register(
+    Signal(
+        "embedding/pull",
+        Kind.PAIR,
+        "Share of the rows that a loss compares which its gradient draws together; it drives the others apart.",
+        low=0,
+        high=1,
+    )
+)

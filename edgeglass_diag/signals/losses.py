@@ -121,6 +121,17 @@ LOSS_LARGEST_LABEL = register(
 LOSS_LARGEST_ANSWER = register(
     Signal("loss/largest_answer", Kind.LOSS, "Share of the class that most rows are given.", low=0, high=1)
 )
+LOSS_LABEL_MEAN = register(
+    Signal("loss/label_mean", Kind.LOSS, "Mean number of the class that rows are labelled with, of a head of classes.")
+)
+LOSS_LABEL_GREATEST = register(
+    Signal(
+        "loss/label_greatest",
+        Kind.LOSS,
+        "Greatest number of a class that rows are labelled with, of a head of classes.",
+        reduction=Reduction.MAX,
+    )
+)
 LOSS_EXCESS_MASS = register(
     Signal(
         "loss/excess_mass",
