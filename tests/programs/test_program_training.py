@@ -97,7 +97,7 @@ def test_a_script_that_never_steps_is_readable_and_says_so(programs, command):
 
 def test_an_error_in_the_training_keeps_its_traceback_and_the_record(programs):
     programs.write("train.py", TRAINS + "    contrastive(Clip(), torch.randn(8, 6), torch.randn(8, 4))", clip=True)
-    plain, watched = programs.alone("train.py"), programs.watched("train.py")
+    plain, watched = programs.plain("train.py"), programs.watched("train.py")
     own = [line for line in plain.stderr.splitlines() if str(programs.folder) in line]
     assert own
     assert [line for line in watched.stderr.splitlines() if 'File "' + str(programs.folder) in line] == own
