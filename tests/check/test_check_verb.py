@@ -35,18 +35,18 @@ SCRIPT = """
 
 
 @pytest.fixture
-def check(tmp_path):
+def check(tmp_path, command):
     def run(*words, script=SCRIPT):
         (tmp_path / "train.py").write_text(dedent(script))
-        return subprocess.run(
-            [COMMAND, "check", *words], capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE
-        )
+        return command("check", *words, cwd=tmp_path)
 
     return run
 
 
-def test_a_script_is_stopped_before_its_first_step_and_its_cleaning_up_runs(check):
-    done = check("train.py", "--json", "--fail-on", "warning", "--", "--lr", "3")
+def test_a_script_is_stopped_before_its_first_step_and_its_cleaning_up_runs(tmp_path):
+    (tmp_path / "train.py").write_text(dedent(SCRIPT))
+    line = [COMMAND, "check", "train.py", "--json", "--fail-on", "warning", "--", "--lr", "3"]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE)
     assert done.returncode == 1, done.stderr
     report = json.loads(done.stdout)
     assert "cleaned up True --lr 3" in done.stderr

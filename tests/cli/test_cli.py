@@ -8,12 +8,14 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.helpers.waiting import PATIENCE, until_step
+from tests.helpers.command_server import command_line
+from tests.helpers.waiting import until_step
 
 SMALL = {
     "name": "small",
@@ -42,12 +44,12 @@ def recipe(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, feature_cache):
+def finished(tmp_path_factory, feature_cache, command):
     """A small finished run."""
     folder = tmp_path_factory.mktemp("finished")
     (folder / "small.yaml").write_text(yaml.safe_dump(SMALL))
-    line = [str(Path(sys.executable).parent / "edgeglass-diag"), "run", str(folder / "small.yaml")]
-    done = subprocess.run([*line, "--out", str(folder / "run"), "--json"], capture_output=True, text=True, check=True)
+    done = command("run", folder / "small.yaml", "--out", folder / "run", "--json")
+    assert done.returncode == 0, done.stderr
     return folder / "run", json.loads(done.stdout)
 
 
@@ -248,49 +250,41 @@ def test_a_run_can_stop_and_fail_on_a_finding(command, recipe, tmp_path):
     assert run["last_step"] < 59
 
 
-def start(recipe, out, **options):
-    line = [str(Path(sys.executable).parent / "edgeglass-diag"), "run", str(recipe), "--out", str(out), "--json"]
-    process = subprocess.Popen(
-        line,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A test run in the background of a shell ignores SIGINT, and its children would inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        **options,
-    )
-    until_step(out, 8, process)
-    return process
+def run_until_signal(recipe, out, number):
+    """Run a recipe, and send a signal to this process once eight steps are recorded."""
+
+    def send():
+        until_step(Path(out), 8)
+        os.kill(os.getpid(), number)
+
+    # A test run in the background of a shell ignores SIGINT, and its children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Thread(target=send, daemon=True).start()
+    command_line("run", recipe, "--out", out, "--json")
 
 
-def test_a_killed_run_can_be_read(recipe, tmp_path, command):
-    process = start(recipe(train={"epochs": 20000}), tmp_path / "run")
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+def test_a_killed_run_can_be_read(recipe, tmp_path, command, command_server):
+    file = recipe(train={"epochs": 20000})
+    ended = command_server.call(run_until_signal, str(file), str(tmp_path / "run"), int(signal.SIGKILL))
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
     found = json.loads(command("findings", tmp_path / "run", "--json").stdout)
     assert [f["code"] for f in found] == ["EG001"]
     assert "failed" in command("findings", tmp_path / "run").stdout
 
 
-def test_ctrl_c_ends_a_run_cleanly(recipe, tmp_path):
-    process = start(recipe(train={"epochs": 20000}), tmp_path / "run")
-    process.send_signal(signal.SIGINT)
-    try:
-        out, errors = process.communicate(timeout=PATIENCE)
-    finally:
-        process.kill()
-    assert process.returncode == 130
-    assert "Traceback" not in errors
-    (run,) = json.loads(out)["runs"]
+def test_ctrl_c_ends_a_run_cleanly(recipe, tmp_path, command_server):
+    file = recipe(train={"epochs": 20000})
+    ended = command_server.call(run_until_signal, str(file), str(tmp_path / "run"), int(signal.SIGINT))
+    assert ended.returncode == 130, ended.stderr
+    assert "Traceback" not in ended.stderr
+    (run,) = json.loads(ended.stdout)["runs"]
     assert run["status"] == "stopped"
     assert run["last_step"] >= 8
 
 
-def test_watch_serves_the_dashboard_and_ends_with_the_run(recipe, tmp_path):
-    line = [str(Path(sys.executable).parent / "edgeglass-diag"), "run", str(recipe()), "--watch", "--port", "8950"]
-    done = subprocess.run(
-        [*line, "--out", str(tmp_path / "run")], capture_output=True, text=True, timeout=PATIENCE, check=True
-    )
+def test_watch_serves_the_dashboard_and_ends_with_the_run(recipe, tmp_path, command):
+    done = command("run", recipe(), "--watch", "--port", "8950", "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
     assert "dashboard: http://127.0.0.1:89" in done.stdout
     assert "EG001" in done.stdout
     assert "finished" in done.stdout

@@ -8,7 +8,6 @@ import pytest
 from edgeglass_diag.evaluation.evaluate import evaluate
 from edgeglass_diag.records import UsageError
 from edgeglass_models.data.scenes import ScenePairs
-from tests.helpers.waiting import PATIENCE
 
 TINY = ["--set", "train.batch_size=16", "--set", "train.max_steps=3", "--set", "train.validate_every=3"]
 
@@ -31,15 +30,10 @@ def scenes(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(scenes, tmp_path_factory, feature_cache):
-    import subprocess
-    import sys
-
+def run(scenes, tmp_path_factory, feature_cache, command):
     out = tmp_path_factory.mktemp("runs") / "own"
-    line = [str(Path(sys.executable).parent / "edgeglass-diag"), "run", "baseline", "--json", "--out", str(out)]
-    done = subprocess.run(
-        [*line, "--set", f"data.path={scenes}", *TINY], capture_output=True, text=True, timeout=PATIENCE, check=True
-    )
+    done = command("run", "baseline", "--json", "--out", out, "--set", f"data.path={scenes}", *TINY)
+    assert done.returncode == 0, done.stderr
     return out, json.loads(done.stdout)["runs"][0]
 
 

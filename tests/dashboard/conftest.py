@@ -1,6 +1,6 @@
-import os
+import importlib
+import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.command_server import CommandServer, Copy
 from tests.helpers.tiny_training import train
-from tests.helpers.waiting import PATIENCE
+from tests.helpers.waiting import PATIENCE, until
 
-ROOT = Path(__file__).parents[2]
+IMPORTS = ("edgeglass_dashboards.app", "edgeglass_dashboards.server", "edgeglass_dashboards.__main__", "pandas")
 
 
 def free_port() -> int:
@@ -21,57 +22,67 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def serve_folder(*arguments: str) -> None:
+    """Serve as ``python -m edgeglass_dashboards`` does."""
+    sys.exit(importlib.import_module("edgeglass_dashboards.__main__").main(arguments))
+
+
 @dataclass
 class Dashboard:
-    """A dashboard process; ``start`` after ``stop`` brings it up again at the same port."""
+    """A dashboard in a copy of a process that has imported it; ``start`` after ``stop`` brings it up again."""
 
+    server: CommandServer
     folder: Path
+    printed: Path
     port: int = field(default_factory=free_port)
     url: str = ""
-    process: subprocess.Popen[str] | None = None
     options: list[str] = field(default_factory=list)
+    copy: Copy | None = None
 
     def start(self) -> "Dashboard":
-        path = os.pathsep.join([str(ROOT), str(ROOT / "dashboards")])
-        command = [sys.executable, "-m", "edgeglass_dashboards", str(self.folder), "--port", str(self.port)]
-        self.process = subprocess.Popen(
-            [*command, *self.options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": path},
-        )
-        assert self.process.stdout is not None
-        self.url = self.process.stdout.readline().strip()
+        """Return once the address is told."""
+        (self.printed / "stdout").write_text("")
+        line = [str(self.folder), "--port", str(self.port), *self.options]
+        self.copy = self.server.start(serve_folder, *line, place=self.printed)
+        self.url = until(lambda: (self.printed / "stdout").read_text().strip(), "the dashboard tells its address")
         self.port = int(self.url.rpartition(":")[2])
         return self
 
-    def stop(self) -> tuple[int, str, str]:
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str, str]:
         """Ask the process to end; its exit status and what it printed beside the address."""
-        assert self.process is not None
-        self.process.terminate()
-        out, err = self.process.communicate(timeout=PATIENCE)
-        return self.process.returncode, out, err
+        assert self.copy is not None
+        self.copy.send_signal(number)
+        status = self.copy.wait()
+        out, err = ((self.printed / name).read_text() for name in ("stdout", "stderr"))
+        return status, out.removeprefix(self.url + "\n"), err
 
 
-def servers() -> Iterator[Callable[..., Dashboard]]:
+def servers(
+    dashboard_server: CommandServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Dashboard]]:
     started: list[Dashboard] = []
 
     def start(folder: Path, *options: str) -> Dashboard:
-        dashboard = Dashboard(folder, options=list(options)).start()
+        printed = tmp_path_factory.mktemp("dashboard")
+        dashboard = Dashboard(dashboard_server, folder, printed, options=list(options)).start()
         started.append(dashboard)
         return dashboard
 
     yield start
     for dashboard in started:
-        if dashboard.process is not None and dashboard.process.poll() is None:
-            dashboard.process.kill()
-        if dashboard.process is not None:
-            print(dashboard.process.communicate()[1], file=sys.stderr)  # shown beside what failed
+        print(dashboard.stop(signal.SIGKILL)[2], file=sys.stderr)  # shown beside what failed
 
 
 serve = pytest.fixture(servers)
 serve_once = pytest.fixture(servers, scope="module")
+
+
+@pytest.fixture(scope="session")
+def dashboard_server():
+    """Starts dashboards in copies of a process that has imported them, without torch as they are."""
+    server = CommandServer(IMPORTS)
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

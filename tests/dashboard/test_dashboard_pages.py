@@ -1,9 +1,7 @@
 """Every page in a real browser: beside a training while it runs, and afterwards."""
 
-import os
 import re
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
 import axe_playwright_python
@@ -11,11 +9,10 @@ import pytest
 
 from tests.helpers.browser import PLOT, eventually, has_text
 from tests.helpers.dashboard_runs import write_collapsed, write_healthy
-from tests.helpers.waiting import PATIENCE
+from tests.helpers.tiny_training import train_until
 
 pytestmark = pytest.mark.browser
 
-ROOT = Path(__file__).parents[2]
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 PAGES = {
     "Attention": "heat",
@@ -30,24 +27,22 @@ PAGES = {
 class Training:
     """The tiny training in a process of its own."""
 
-    def __init__(self, folder):
+    def __init__(self, server, folder):
         self.run, self._stop = folder / "runs" / "tiny", folder / "stop"
-        path = os.pathsep.join([str(ROOT), str(ROOT / "models")])
-        command = [sys.executable, str(ROOT / "tests/helpers/tiny_training.py"), str(self.run), str(self._stop)]
-        self._process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"})
+        self._copy = server.start(train_until, str(self.run), str(self._stop), place=folder)
 
     def end(self):
         self._stop.touch()
-        assert self._process.wait(timeout=PATIENCE) == 0
+        assert self._copy.wait() == 0
 
     def kill(self):
-        self._process.kill()
-        self._process.wait()
+        self._copy.send_signal(signal.SIGKILL)
+        self._copy.wait()
 
 
 @pytest.fixture(scope="module")
-def training(tmp_path_factory):
-    started = Training(tmp_path_factory.mktemp("live"))
+def training(tmp_path_factory, command_server):
+    started = Training(command_server, tmp_path_factory.mktemp("live"))
     yield started
     started.kill()
 

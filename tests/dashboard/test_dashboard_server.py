@@ -56,9 +56,7 @@ def test_one_line_then_quiet_until_a_signal(serve, tmp_path, number):
     assert dashboard.url == f"http://127.0.0.1:{dashboard.port}"
     assert fetch(dashboard.url)[0] == 200
     assert fetch(f"{dashboard.url}/_runs") == (200, b"[]")
-    dashboard.process.send_signal(number)
-    out, err = dashboard.process.communicate(timeout=PATIENCE)
-    assert (dashboard.process.returncode, out, err) == (0, "", "")
+    assert dashboard.stop(number) == (0, "", "")
 
 
 def test_a_port_in_use_is_passed_over():
@@ -83,7 +81,6 @@ def test_it_ends_with_the_process_it_serves(serve, tmp_path):
     owner = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     dashboard = serve(tmp_path, "--parent-pid", str(owner.pid))
     assert fetch(dashboard.url)[0] == 200
-    assert dashboard.process.poll() is None
     owner.kill()
     owner.communicate()
-    assert dashboard.process.wait(timeout=PATIENCE) == 0
+    assert dashboard.copy.wait() == 0

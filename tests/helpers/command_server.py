@@ -14,10 +14,13 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.helpers.waiting import until
 
 IMPORTS = (
     "torch", "edgeglass_models.towers", "edgeglass_models.recipes", "pandas", "plotly.graph_objects",
@@ -26,11 +29,46 @@ IMPORTS = (
 )  # fmt: skip
 
 
-class CommandServer:
-    """The server, as the tests see it. Close it at the end."""
+@dataclass
+class Copy:
+    """A copy of the process that goes on beside the test.
 
-    def __init__(self) -> None:
-        line = [sys.executable, "-m", "tests.helpers.command_server"]
+    Attributes:
+        pid: of the copy.
+        place: the folder with what it prints: ``stdout`` and ``stderr``.
+    """
+
+    pid: int
+    place: Path
+    _server: CommandServer
+    _status: int | None = None
+
+    def wait(self) -> int:
+        """Return the exit status once the copy has ended."""
+        until(self._has_ended, f"process {self.pid} has ended")
+        assert self._status is not None
+        return self._status
+
+    def _has_ended(self) -> bool:
+        if self._status is None:
+            self._status = self._server._ask({"ended": self.pid})
+        return self._status is not None
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the copy if it has not been seen to end."""
+        if self._status is None:
+            os.kill(self.pid, number)
+
+
+class CommandServer:
+    """The server, as the tests see it. Close it at the end.
+
+    Args:
+        imports: names of modules that are imported before the copies are made.
+    """
+
+    def __init__(self, imports: Sequence[str] = IMPORTS) -> None:
+        line = [sys.executable, "-m", "tests.helpers.command_server", *imports]
         self._process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def run(
@@ -47,17 +85,27 @@ class CommandServer:
         env: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Call a function of a module with arguments that JSON can hold; return how the copy ended that did."""
-        process = self._process
-        assert process.stdin is not None
-        assert process.stdout is not None
         with tempfile.TemporaryDirectory() as place:
-            where = {"place": place, "cwd": str(cwd or Path.cwd()), "env": dict(env or os.environ)}
-            asked = {"module": function.__module__, "function": function.__qualname__, "arguments": arguments, **where}
-            process.stdin.write(json.dumps(asked) + "\n")
-            process.stdin.flush()
-            status = int(process.stdout.readline())
+            status = self._ask(_asked(function, arguments, Path(place), cwd, env))
+            assert status is not None
             out, error = ((Path(place) / name).read_text(errors="replace") for name in ("stdout", "stderr"))
         return subprocess.CompletedProcess([str(argument) for argument in arguments], status, out, error)
+
+    def start(
+        self, function: Callable[..., object], *arguments: object, place: Path, env: Mapping[str, str] | None = None
+    ) -> Copy:
+        """Call a function in a copy that goes on; what it prints goes to files of the folder ``place``."""
+        pid = self._ask({**_asked(function, arguments, place, None, env), "goes_on": True})
+        assert pid is not None
+        return Copy(pid, place, self)
+
+    def _ask(self, asked: Mapping[str, object]) -> int | None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.flush()
+        answer: int | None = json.loads(self._process.stdout.readline())
+        return answer
 
     def close(self) -> None:
         """End the server."""
@@ -68,16 +116,35 @@ class CommandServer:
         self._process.stdout.close()
 
 
-def _serve() -> None:
-    for name in IMPORTS:
+def _asked(
+    function: Callable[..., object],
+    arguments: tuple[object, ...],
+    place: Path,
+    cwd: Path | None,
+    env: Mapping[str, str] | None,
+) -> dict[str, object]:
+    where = {"place": str(place), "cwd": str(cwd or Path.cwd()), "env": dict(env or os.environ)}
+    return {"module": function.__module__, "function": function.__qualname__, "arguments": arguments, **where}
+
+
+def _serve(imports: Sequence[str]) -> None:
+    for name in imports:
         with suppress(ImportError):
             importlib.import_module(name)
     gc.freeze()  # the copies share what is here, and look through what is theirs alone
     for line in sys.stdin:
-        pid = os.fork()
-        if pid == 0:
-            _run(json.loads(line))
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+        print(json.dumps(_answer(json.loads(line))), flush=True)
+
+
+def _answer(asked: dict[str, Any]) -> int | None:
+    """Return the exit status of a copy, None where it goes on; or, of one that shall go on, its number."""
+    pid = asked.get("ended") or os.fork()
+    if pid == 0:
+        _run(asked)
+    if "goes_on" in asked:
+        return pid
+    ended, status = os.waitpid(pid, os.WNOHANG if "ended" in asked else 0)
+    return os.waitstatus_to_exitcode(status) if ended else None
 
 
 def command_line(*arguments: str) -> None:
@@ -92,7 +159,7 @@ def _run(asked: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(asked["env"])
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
-        opened = os.open(Path(asked["place"]) / name, os.O_WRONLY | os.O_CREAT)
+        opened = os.open(Path(asked["place"]) / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(opened, descriptor)
         os.close(opened)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -114,4 +181,4 @@ def _run(asked: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(sys.argv[1:])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
@@ -45,6 +47,13 @@ CLIP = """
 """
 
 
+def run_script(*words: str) -> None:
+    """Run a script with its arguments in this process."""
+    sys.argv[:] = words
+    sys.path.insert(0, str(Path.cwd()))
+    runpy.run_path(words[0], run_name="__main__")
+
+
 @dataclass(frozen=True)
 class Programs:
     """A folder with programs, which can be run as Python runs them and as we do."""
@@ -69,9 +78,15 @@ class Programs:
         """``edgeglass-diag run own words``, its record in the folder ``run``."""
         return self._run([self.command, *self._line("run", words, own)], options)
 
-    def copied(self, *words: str, own: tuple[str, ...] = (), verb: str = "run") -> subprocess.CompletedProcess[str]:
+    def copied(
+        self, *words: str, own: tuple[str, ...] = (), verb: str = "run", env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """As ``watched``, in a copy of a process that has imported torch: for what does not depend on the import."""
-        return self.server.run(*self._line(verb, words, own), cwd=self.folder)
+        return self.server.run(*self._line(verb, words, own), cwd=self.folder, env={**os.environ, **(env or {})})
+
+    def alone(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """The script as Python runs it, in such a copy."""
+        return self.server.call(run_script, *words, cwd=self.folder)
 
     def _line(self, verb: str, words: tuple[str, ...], own: tuple[str, ...]) -> list[str]:
         count = 2 if words[0] == "-m" else 1

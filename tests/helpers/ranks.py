@@ -1,12 +1,12 @@
-"""Run by two processes: one training, plain, with DDP or with FSDP2, recorded; readings go to a file per rank."""
+"""Two processes train together, plain, with DDP or with FSDP2, recorded; readings go to a file per rank."""
 
 import json
-import sys
+import warnings
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import multiprocessing, nn
 from torch.distributed.fsdp import fully_shard
 from torch.nn import functional as F
 
@@ -40,7 +40,13 @@ def train(kind, rank, world):
         optimizer.zero_grad()
 
 
-def main(kind, rank, world, folder):
+def train_together(kind, world, folder):
+    """Train in copies of this process, which must have no threads."""
+    warnings.simplefilter("ignore")
+    multiprocessing.start_processes(train_as_rank, (kind, world, folder), world, start_method="fork")
+
+
+def train_as_rank(rank, kind, world, folder):
     if world > 1:
         dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=world)
     windows = []
@@ -62,7 +68,3 @@ def main(kind, rank, world, folder):
     writer.finish("finished", {})
     if world > 1:
         dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

@@ -1,10 +1,9 @@
-"""A small contrastive training that goes ill on purpose: ``python tiny_training.py OUT STOP``.
+"""A small contrastive training that goes ill on purpose.
 
-The image side ends in a product with zero, so that its embeddings are the same for every image. It trains until the
-file STOP exists, some steps a second.
+The image side ends in a product with zero, so that its embeddings are the same for every image. It trains some steps a
+second.
 """
 
-import sys
 import time
 from pathlib import Path
 
@@ -30,8 +29,9 @@ class Model(nn.Module):
         return self.image_head(pooled[:, 0] * 0), self.text_head(texts)
 
 
-def main(out, stop):
-    train(out, steps=2000, stop=stop)
+def train_until(out, stop):
+    """Train until the file ``stop`` exists."""
+    train(Path(out), steps=2000, stop=Path(stop))
 
 
 def train(out, *, steps, stop=None):
@@ -52,8 +52,4 @@ def train(out, *, steps, stop=None):
             if step % 20 == 0:
                 watch.log({"i2t/R@1": 1 / PAIRS, "t2i/R@1": 1 / PAIRS, "n": PAIRS}, step)
             step += 1
-            time.sleep(0.05)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+            time.sleep(0.1 if stop else 0)

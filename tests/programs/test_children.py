@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 
+import pytest
+
 from edgeglass_diag.programs.bootstrap.edgeglass_diag_after_import import VARIABLE
 from edgeglass_diag.programs.environment import propagate_env
 from edgeglass_diag.programs.options import ProcessOptions
@@ -70,6 +72,7 @@ def test_torchrun_is_read_as_the_lowest_rank_with_the_findings_of_all(programs, 
     assert found == told["findings"]
 
 
+@pytest.mark.long  # a child that fails, and one that ends well, are below as well
 def test_the_children_end_as_they_did(programs):
     programs.write("train.py", RANKS + "    work()")
     done = torchrun(programs, "train.py", "fails")
@@ -91,7 +94,7 @@ def test_spawned_processes_of_torch_multiprocessing(programs):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    done = programs.watched("train.py", str(port), env={"RANK": "0", "LOCAL_RANK": "0"})
+    done = programs.copied("train.py", str(port), env={"RANK": "0", "LOCAL_RANK": "0"})
     assert done.returncode == 0, done.stderr
     with load(programs.folder / "run") as run:
         assert {rank: r.status for rank, r in run.ranks.items()} == {0: "finished", 1: "finished"}
@@ -191,12 +194,14 @@ def test_a_child_stops_on_a_finding_and_its_errors_are_its_own(programs):
     with load(programs.folder / "run") as run:
         assert [child.status for child in run.ranks.values()] == ["stopped"]
     done = programs.watched("launch.py", own=("--out", "second", "--ignore", "EG801"))
-    plain = programs.plain("launch.py")
-    assert done.stdout == plain.stdout == "1\n"
-    assert [line for line in done.stderr.splitlines() if "train.py" in line] == [
-        line for line in plain.stderr.splitlines() if "train.py" in line
-    ]
+    assert done.stdout == "1\n"
+    own = f'  File "{programs.folder / "train.py"}", line 9, in <module>'
+    assert [line for line in done.stderr.splitlines() if "train.py" in line] == [own]
+    assert done.stderr.count("Traceback") == 1
     assert "edgeglass_diag" not in done.stderr
+    with load(programs.folder / "second") as run:
+        (child,) = run.ranks.values()
+        assert (child.status, child.result["error"].split(":")[0]) == ("failed", "RuntimeError")
 
 
 def test_a_run_inside_of_a_run_is_one_of_its_own(programs):

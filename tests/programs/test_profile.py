@@ -59,7 +59,7 @@ def script(tmp_path_factory, command_server):
 
 def test_a_script_is_profiled_and_keeps_its_output_and_status(script):
     programs, done = script
-    plain = programs.plain("train.py", "12", "3")
+    plain = programs.alone("train.py", "12", "3")
     assert (done.stdout, done.returncode) == (plain.stdout, plain.returncode) == (plain.stdout, 3), done.stderr
     assert "run: 5 steps, " in done.stderr
     (file,) = traces(programs.folder / "run")
@@ -129,7 +129,7 @@ def test_each_process_has_a_trace(programs):
 
 
 def test_a_recipe_ends_behind_its_traced_steps(tmp_path, command, feature_cache):
-    small = ["data.train=192", "data.val=32", "data.test=32", "train.batch_size=32"]
+    small = ["data.train=48", "data.val=8", "data.test=8", "train.batch_size=8"]
     settings = [word for setting in small for word in ("--set", setting)]
     done = command("profile", "baseline", *settings, "--steps", 3, "--out", tmp_path / "run", "--json")
     assert done.returncode == 0, done.stderr

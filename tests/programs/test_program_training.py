@@ -50,7 +50,7 @@ ILL = """
 
 def test_a_script_that_trains_prints_the_same_losses_and_they_are_recorded(programs):
     programs.write("train.py", TRAINS, clip=True)
-    plain, watched = programs.plain("train.py"), programs.watched("train.py", own=("--every", "1"))
+    plain, watched = programs.alone("train.py"), programs.watched("train.py", own=("--every", "1"))
     assert (watched.stdout, watched.returncode) == (plain.stdout, 0)
     printed = [float(line.split()[1]) for line in plain.stdout.splitlines()]
     with load(programs.folder / "run") as run:
@@ -115,7 +115,7 @@ def test_an_error_in_the_training_keeps_its_traceback_and_the_record(programs):
 )
 def test_loader_workers_leave_nothing_behind_and_change_nothing(programs, method):
     programs.write("train.py", LOADS, clip=True)
-    plain, watched = programs.plain("train.py", method), programs.copied("train.py", method)
+    plain, watched = programs.alone("train.py", method), programs.copied("train.py", method)
     assert (watched.stdout, watched.returncode) == (plain.stdout, 0), watched.stderr
     assert find_runs(programs.folder) == [programs.folder / "run"]
     assert [p.name for p in (programs.folder / "run").iterdir() if p.is_dir()] == ["embeddings"]
@@ -137,13 +137,13 @@ def test_a_copy_forked_in_the_middle_neither_writes_nor_closes_the_record(progra
             contrastive(model, *random_batch()).backward()
             sys.exit(6)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-        train(model, 80)
+        train(model, 20)
     """
     programs.write("train.py", source, clip=True)
-    plain, watched = programs.plain("train.py"), programs.copied("train.py", own=("--every", "1"))
+    plain, watched = programs.alone("train.py"), programs.copied("train.py", own=("--every", "1"))
     assert (watched.stdout, watched.returncode) == (plain.stdout, 0)
     with load(programs.folder / "run") as run:
-        assert (run.status, run.windows, list(run.ranks)) == ("finished", 83, [0])
+        assert (run.status, run.windows, list(run.ranks)) == ("finished", 23, [0])
 
 
 def test_a_copy_that_trains_gets_a_record_of_its_own(programs):
@@ -154,7 +154,7 @@ def test_a_copy_that_trains_gets_a_record_of_its_own(programs):
         train(model, 2)
         child = os.fork()
         if child == 0:
-            train(model, 90)
+            train(model, 20)
             raise ValueError("in the copy")
         os.waitpid(child, 0)
         train(model, 2)
@@ -165,7 +165,7 @@ def test_a_copy_that_trains_gets_a_record_of_its_own(programs):
     with load(programs.folder / "run") as run:
         own, copy = run.ranks.values()
         assert (own.status, own.windows) == ("finished", 4)
-        assert (copy.status, copy.windows, copy.result["error"]) == ("failed", 89, "ValueError: in the copy"), (
+        assert (copy.status, copy.windows, copy.result["error"]) == ("failed", 19, "ValueError: in the copy"), (
             copy.result
         )
 

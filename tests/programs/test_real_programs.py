@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -232,13 +232,15 @@ def scenes(folder: Path, count: int) -> None:
             rows.writerow([f"{index}.png", caption])
 
 
-def test_open_clips_own_training(open_clip_run):
+def print_parameters(model: str) -> None:
+    """Print the names of the parameters of a model of open_clip."""
+    towers = importlib.import_module("edgeglass_models.towers")
+    print(*(name for name, _ in towers.open_clip.create_model(model).named_parameters()))
+
+
+def test_open_clips_own_training(open_clip_run, command_server):
     run, text = open_clip_run
-    code = (
-        "from edgeglass_models.torchvision_operators import define_missing_operators as define; define(); "
-        f"import open_clip; print(*(n for n, _ in open_clip.create_model({MODEL!r}).named_parameters()))"
-    )
-    names = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    names = command_server.call(print_parameters, MODEL).stdout.split()
     check(
         run,
         batch=8,

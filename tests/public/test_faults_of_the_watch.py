@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from contextlib import suppress
 
 import pytest
@@ -32,8 +33,13 @@ FUNCTIONS = {name: function for name, function in FUNCTIONS.items() if name not 
 
 RULES = ["EG10", "EG2", "EG40", "EG80", "EG90"]
 LONG = pytest.mark.long
-USUAL = ("watching.", "window_writer.", "backlog.", "writer.", "state.")
-"""Modules whose functions fail in make test, those of all in make test-long."""
+USUAL = {
+    name
+    for name in FUNCTIONS
+    if name.startswith(("watching.", "window_writer.", "backlog.", "writer.", "state."))
+    and zlib.crc32(name.encode()) % 2
+}
+"""Functions that fail in make test: half of those of the watch and the store. All do in make test-long."""
 
 
 class OwnError(Exception):
@@ -93,7 +99,7 @@ CALLED: set[str] = set()
 def every_case():
     for name in FUNCTIONS:
         for mode in Fault.MODES:
-            usual = mode == "first" and name.startswith(USUAL)
+            usual = mode == "first" and name in USUAL
             yield pytest.param(name, mode, marks=() if usual else LONG, id=f"{name}-{mode}")
 
 
@@ -109,5 +115,4 @@ def test_a_fault_does_not_reach_the_training(name, mode, alone, tmp_path):
 
 def test_the_faults_are_those_of_code_that_runs():
     """Four in ten are for trouble (a full disk, a slow one): whether a few of them run depends on the machine."""
-    tried = [name for name in FUNCTIONS if name.startswith(USUAL)]
-    assert len(CALLED & set(tried)) > 0.5 * len(tried), sorted(set(tried) - CALLED)
+    assert len(CALLED & USUAL) > 0.5 * len(USUAL), sorted(USUAL - CALLED)

@@ -1,30 +1,22 @@
 """Two processes that train together, with DDP and with FSDP2, and the same training in one."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from edgeglass_diag.sites import Coverage
 from edgeglass_diag.store import load
-from tests.helpers.waiting import PATIENCE
-
-SCRIPT = Path(__file__).parents[1] / "helpers" / "ranks.py"
+from tests.helpers.ranks import train_together
 
 
-def run(kind, world, folder):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    line = [sys.executable, "-W", "ignore", str(SCRIPT), kind]
-    processes = [
-        subprocess.Popen([*line, str(rank), str(world), str(folder)], env=environment, stderr=subprocess.PIPE)
-        for rank in range(world)
-    ]
-    said = [process.communicate(timeout=PATIENCE)[1].decode() for process in processes]
-    assert [process.returncode for process in processes] == [0] * world, said
-    return [json.loads((folder / f"{kind}-{rank}.json").read_text()) for rank in range(world)]
+@pytest.fixture(scope="module")
+def run(command_server):
+    def run(kind, world, folder):
+        ended = command_server.call(train_together, kind, world, str(folder))
+        assert ended.returncode == 0, ended.stderr
+        return [json.loads((folder / f"{kind}-{rank}.json").read_text()) for rank in range(world)]
+
+    return run
 
 
 def norms(content, signal="gradient/norm"):
@@ -32,11 +24,11 @@ def norms(content, signal="gradient/norm"):
 
 
 @pytest.fixture(scope="module")
-def single(tmp_path_factory):
+def single(run, tmp_path_factory):
     return run("plain", 1, tmp_path_factory.mktemp("single"))[0]
 
 
-def test_ddp_gradients_are_those_of_the_whole_batch_on_every_rank(single, tmp_path):
+def test_ddp_gradients_are_those_of_the_whole_batch_on_every_rank(run, single, tmp_path):
     ranks = run("ddp", 2, tmp_path)
     for content in ranks:
         assert [site for site in content["sites"] if site["coverage"] != Coverage.OBSERVED] == []
@@ -44,7 +36,7 @@ def test_ddp_gradients_are_those_of_the_whole_batch_on_every_rank(single, tmp_pa
             assert norms(content, signal) == pytest.approx(norms(single, signal), rel=1e-5), signal
 
 
-def test_fsdp_shards_make_up_the_whole_norm_without_communication(single, tmp_path):
+def test_fsdp_shards_make_up_the_whole_norm_without_communication(run, single, tmp_path):
     ranks = run("fsdp", 2, tmp_path)
     for content in ranks:
         assert [site for site in content["sites"] if site["coverage"] != Coverage.OBSERVED] == []
