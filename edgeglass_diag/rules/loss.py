@@ -205,7 +205,7 @@ class TemperatureMissing(Rule):
     fix = "Divide the cosines by a temperature of about 0.07, or learn the scale from ln(1/0.07)."
     faulty = "logits = image @ text.T"
     healthy = "logits = image @ text.T / 0.07"
-    brought_by = ("EG702",)
+    brought_by = ("EG702", "EG209")
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per pair of sides."""
