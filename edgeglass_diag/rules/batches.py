@@ -8,12 +8,13 @@ from math import log
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
-from edgeglass_diag.rules.causality import DIVERGENCE, INPUTS, OBJECTIVE, STEPS
+from edgeglass_diag.rules.causality import DIVERGENCE, INPUTS, OBJECTIVE, REACH, STEPS
+from edgeglass_diag.rules.embeddings import constant_since
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.inputs import alike
 from edgeglass_diag.rules.loss import guessing
 from edgeglass_diag.rules.series import Series
-from edgeglass_diag.rules.training_state import is_paired, no_better_than_chance
+from edgeglass_diag.rules.training_state import MOVED, is_paired, no_better_than_chance
 from edgeglass_diag.signals.batches import (
     DATA_COPY_FLOOR,
     DATA_FINGERPRINT,
@@ -22,7 +23,7 @@ from edgeglass_diag.signals.batches import (
     DATA_SAMPLES,
 )
 from edgeglass_diag.signals.embeddings import EMBEDDING_ALIGNMENT, EMBEDDING_SAMPLE_SIGNAL
-from edgeglass_diag.signals.losses import LOSS_ACCURACY, LOSS_TARGET_ENTROPY
+from edgeglass_diag.signals.losses import LOSS_ACCURACY, LOSS_LOGIT_STD, LOSS_TARGET_ENTROPY
 from edgeglass_diag.sites import BatchSite
 
 
@@ -158,11 +159,14 @@ class PairsDoNotMatch(Rule):
     """The model sees varied images and texts, its embeddings are healthy, and the pairs cannot be learned.
 
     Why: captions that belong to other images leave everything healthy but the recall: embeddings vary, gradients flow,
-    and the in-batch accuracy is that of guessing.
+    and the in-batch accuracy is that of guessing. What a loss asks for then is to say nothing, and with time the model
+    does: the logits of all pairs become alike, and the loss rests at exactly its chance level.
 
     Formula: the loss is no more than ``tolerance`` (relative) better than chance, the hits since then are within three
-    standard deviations of guessing, both sides vary (sample signal above ``signal``), over at least ``steps`` steps
-    and ``windows`` windows in which the median weight matrix moved by ``moved`` of its norm in all.
+    standard deviations of guessing, over at least ``steps`` steps and ``windows`` windows. Either both sides vary
+    (sample signal above ``signal``) and the median weight matrix moved by ``moved`` of its norm in all; or both did
+    vary, none is constant, the spread of the logits has fallen to ``said`` of what it was by steps that moved that
+    matrix by a fifth, and the loss lies within ``tolerance`` of chance on both sides of it.
     """
 
     tolerance: float = 0.01
@@ -170,38 +174,62 @@ class PairsDoNotMatch(Rule):
     steps: int = 40
     windows: int = 8
     moved: float = 0.5
+    said: float = 0.1
 
     code = "EG503"
     name = "pairs-do-not-match"
     title = "Images and texts do not match"
     severity = Severity.WARNING
     page = "coverage"
-    signals = (LOSS_ACCURACY, EMBEDDING_SAMPLE_SIGNAL)
+    signals = (LOSS_ACCURACY, EMBEDDING_SAMPLE_SIGNAL, LOSS_LOGIT_STD)
     source = (
-        "derived: mispaired data has a healthy effective rank, a collapse has not; half of a weight is 500 usual steps "
-        "of 1e-3"
+        "derived: mispaired data has a healthy effective rank, a collapse has not; without information about the pair "
+        "the cross-entropy is least for uniform logits; half of a weight is 500 usual steps of 1e-3"
     )
     fix = "Look at some images with their captions, as the model gets them; check both loaders' order and shuffling."
     refuted_by_learning = True
     faulty = "zip(images, sorted(captions))"
     healthy = "zip(images, captions)"
-    brought_by = ("EG301", *INPUTS, *OBJECTIVE, *DIVERGENCE, *STEPS)
+    brought_by = ("EG301", *INPUTS, "EG512", *OBJECTIVE, *DIVERGENCE, *STEPS, "EG209", *REACH)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding."""
         state = no_better_than_chance(history, self.tolerance)
         if state is None or not state.lasting(steps=self.steps, windows=self.windows):
             return
-        signals = [series.last for _, series in history.of(EMBEDDING_SAMPLE_SIGNAL)]
         moved = history.cumulated_update(state.since)
-        if not signals or min(signals) <= self.signal or moved < self.moved or not guessing(history, state.since):
-            return
-        yield self.finding(
-            history,
-            f"nothing is learned since step {state.since}, although both sides vary (sample signal "
-            f"{min(signals):.2g} and more) and the weights moved by {moved:.1f} of their norm",
-            since=state.since,
-            evidence={"sample_signal": min(signals), "moved": moved},
+        how = self._varied(history) if moved >= self.moved else ""
+        if not how and moved >= MOVED:
+            how = self._resigned(history, state.since)
+        if how and guessing(history, state.since):
+            yield self.finding(
+                history,
+                f"nothing is learned since step {state.since}, although {how} and the weights moved by {moved:.1f} of "
+                "their norm",
+                since=state.since,
+                evidence={"moved": moved},
+            )
+
+    def _varied(self, history: History) -> str:
+        """Return in words that both sides vary, empty where they do not."""
+        signals = [series.last for _, series in history.of(EMBEDDING_SAMPLE_SIGNAL)]
+        if not signals or min(signals) <= self.signal:
+            return ""
+        return f"both sides vary (sample signal {min(signals):.2g} and more)"
+
+    def _resigned(self, history: History, since: int) -> str:
+        """Return in words that the model has learned to say nothing, empty where it has not."""
+        sides = [[v for step, v in series.newest(len(series)) if step >= since] for _, series in _sides(history)]
+        spread = [v for step, v in history.logit_spread.newest(len(history.logit_spread)) if step >= since]
+        resting = max(map(abs, history.relative_loss.values[-self.windows :])) <= self.tolerance
+        varied = bool(sides) and all(values and max(values) > self.signal for values in sides)
+        if not (resting and varied and spread) or constant_since(history) is not None:
+            return ""
+        if max(spread[-self.windows :]) > self.said * max(spread):
+            return ""
+        return (
+            f"both sides varied at first: the logits of all pairs became alike (spread {max(spread):.2g}, now "
+            f"{spread[-1]:.2g}), which is the best answer where one side tells nothing of the other,"
         )
 
 
@@ -229,6 +257,12 @@ def _again(series: Series) -> list[tuple[int, int]]:
     seen: dict[float, int] = {}
     pairs = zip(series.steps, series.values, strict=True)
     return [(step, seen[value]) for step, value in pairs if seen.setdefault(value, step) != step]
+
+
+def _sides(history: History) -> Iterable[tuple[str, Series]]:
+    """Return the sample signals of the sides that are compared, where they are still measured."""
+    sides = history.of(EMBEDDING_SAMPLE_SIGNAL)
+    return ((site, series) for site, series in sides if series.steps[-1] == history.last_step)
 
 
 def _is_contrast(history: History) -> bool:
