@@ -179,7 +179,9 @@ class ComparisonObserver(Observer):
         self, compared: Compared, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
     ) -> None:
         given, drawn = bind(func, args, kwargs), 1 if compared is Compared.DISTANCE else -1
-        term = self._comparison(compared, given.get("input"), given.get("other"), drawn=drawn)
+        operands = given.get("input"), given.get("other")
+        unknown = any(isinstance(operand, Tensor) and operand in self._terms for operand in operands)
+        term = self._comparison(compared, *operands, drawn=0 if unknown else drawn)
         if term is not None and isinstance(result, Tensor) and result.requires_grad:
             self._terms.set(result, term)
 

@@ -36,6 +36,7 @@ class FrozenWeightObserver(Observer):
     def window_ends(self) -> None:
         """Keep samples in the first window, compare in those after it, and release them then."""
         origins = self._provenance.origins
+        self._windows = 0 if origins else self._windows
         if self._windows == _WINDOWS:
             self._first.clear()
             return
@@ -49,7 +50,7 @@ class FrozenWeightObserver(Observer):
         """Keep a sample of each that is frozen now, was drawn at random and was not loaded."""
         drawn = {o.name for o in origins if any(w.random for w in o.writes)}
         drawn -= {o.name for o in origins if any(w.is_loaded for w in o.writes)}
-        self._first = {
+        self._first |= {
             name: (weakref.ref(parameter), sample(local_part(parameter)))
             for name, parameter in self._recording.naming.named_parameters
             if name in drawn and not is_foreign(parameter) and not parameter.requires_grad and parameter.dim() > 1

@@ -22,6 +22,7 @@ from edgeglass_diag.signals import family
 from edgeglass_diag.signals.parameters import (
     GRADIENT_NONFINITE,
     GRADIENT_NORM,
+    OPTIMIZER_BEGUN,
     UPDATE_RATIO,
     UPDATE_REVERTED,
     UPDATE_ROUNDED_AWAY,
@@ -85,6 +86,7 @@ class ParameterObserver(Observer):
     def before_step(self, step: OptimizerStep) -> None:
         """Record gradients and settings, and keep a sample of the weights for comparison."""
         self._settings(step)
+        self._recording.buffer.add("", OPTIMIZER_BEGUN, float(self._recording.clock.begun(step.optimizer)))
         self._norms.count(step)
         if step.number == 0:
             self._write_reverted(step.window)

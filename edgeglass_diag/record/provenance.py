@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.shards import is_foreign, local_part
@@ -33,20 +34,26 @@ _MAX_ELEMENTS = 2**24
 class ProvenanceObserver(Observer):
     """Follows storages from the call that made them to the parameters they become, until the first step.
 
+    Of a model that is built later it does so again, until the step after that.
+
     Args:
         recording: state of the watch.
+
+    Attributes:
+        is_open: whether initial values are followed now.
     """
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        self._has_ended = False
+        self.is_open = True
+        self._told: Facts[Tensor, bool] = Facts()
         self._origins: tuple[ParameterOrigin, ...] | None = None
         self._histories: dict[int, tuple[StorageWeakRef, list[ParameterWrite]]] = {}
 
     @property
     def functions_in_any_phase(self) -> Mapping[Function, FunctionHandler]:
-        """The functions observed; none once the first window has ended."""
-        if self._has_ended:
+        """The functions observed; none while no model is built."""
+        if not self.is_open:
             return {}
         table: dict[Function, FunctionHandler] = dict.fromkeys(RANDOM_FACTORIES + FACTORIES, self._made)
         table |= dict.fromkeys(RANDOM_FILLS + FILLS, self._written)
@@ -54,19 +61,26 @@ class ProvenanceObserver(Observer):
 
     @property
     def origins(self) -> tuple[ParameterOrigin, ...]:
-        """The history of every parameter of the models known, at the end of the first window; nothing after it."""
+        """The history of every parameter that is new, at the end of a window; nothing of one in which none is built."""
         if self._origins is None:
             self._origins = self._all_origins()
         return self._origins
 
+    def begin(self) -> None:
+        """Follow the initial values of what is built from now on."""
+        self.is_open, self._origins = True, None
+
     def end(self) -> None:
         """Forget all histories: what is written from now on is training."""
-        self._has_ended, self._origins = True, ()
+        self.is_open, self._origins = False, ()
         self._histories.clear()
 
     def _all_origins(self) -> tuple[ParameterOrigin, ...]:
         found = []
         for name, parameter in self._recording.naming.named_parameters:
+            if parameter in self._told:
+                continue
+            self._told.set(parameter, True)
             writes = () if is_foreign(parameter) else tuple(self._history(parameter) or ())
             std = writes[-1].std if writes else _std(parameter)
             found.append(ParameterOrigin(name, tuple(parameter.shape), std, writes))

@@ -20,6 +20,7 @@ from edgeglass_diag.record.compiled import CompiledModules
 from edgeglass_diag.record.dispatch import Dispatch
 from edgeglass_diag.record.event_sources import EventSources
 from edgeglass_diag.record.function_mode import FunctionMode
+from edgeglass_diag.record.model_building import ModelBuilding
 from edgeglass_diag.record.module_hooks import ModuleHooks
 from edgeglass_diag.record.observer import OptimizerNumbers, OptimizerStep
 from edgeglass_diag.record.observer_list import make_observers
@@ -71,10 +72,9 @@ class Recorder:
         embeddings: Callable[[PendingEmbeddings], None] | None = None,
         operands: bool = False,
     ) -> None:
-        self._sink = sink
-        self._clock = WindowClock(schedule)
-        recording = self._recording = Recording(self._clock)
-        self._backward = backward = BackwardState()
+        self._sink, self._clock = sink, WindowClock(schedule)
+        recording, backward = Recording(self._clock), BackwardState()
+        self._recording, self._backward = recording, backward
         self._observers = make_observers(
             recording,
             backward,
@@ -94,10 +94,10 @@ class Recorder:
         for source in (modules, self._functions, passes, scale.while_recorded):
             self._sources.add(source)
         self._steps, self._room = StepHooks(self._before_step, self._after_step), modules.room
-        removable = (passes, scale.while_recorded, scale.always, self._compiled, self._steps)
+        self._building = ModelBuilding(recording, self._observers, self._functions, self._resume)
+        removable = (passes, scale.while_recorded, scale.always, self._compiled, self._steps, self._building)
         self._removals = (*(part.remove for part in removable), self._room.take_back)
-        self._numbers = OptimizerNumbers()
-        self._begun: dict[int, OptimizerStep] = {}
+        self._numbers, self._begun = OptimizerNumbers(), dict[int, OptimizerStep]()
         self._records, self._last = False, 0  # this window; the last one that was recorded
 
     @property
@@ -164,6 +164,7 @@ class Recorder:
             self._steps.attach()
             self._observers.scale.always.attach()
             self._compiled.attach()
+            self._building.attach()
         except Exception:
             self._take_away()
             raise
@@ -247,7 +248,7 @@ class Recorder:
             if self._records:
                 self._end_window()
         finally:
-            if not clock.step:
+            if self._observers.provenance.is_open:
                 self._observers.provenance.end()
                 self._functions.observe_for(self._observers.all)
             clock.advance()

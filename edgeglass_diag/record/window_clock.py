@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from edgeglass_diag.record.recursion import MAX_DEPTH
 from edgeglass_diag.record.rounds import Round
 from edgeglass_diag.record.training_thread import PATIENCE, TrainingThread
+from edgeglass_diag.record.trainings import Trainings
 from edgeglass_diag.sites import Coverage, RecorderSite
 
 MAX_FORWARDS = 256
@@ -49,6 +50,7 @@ class WindowClock:
         self._followed: weakref.ref[Optimizer] | None = None
         self._steps_since_followed = 0
         self._steps: Counter[int] = Counter()
+        self._trainings = Trainings()
         self._steps_since_primary: Counter[int] = Counter()
 
     @property
@@ -95,8 +97,13 @@ class WindowClock:
         """Return the number of steps that an optimizer has taken."""
         return self._steps[id(optimizer)]
 
+    def begun(self, optimizer: Optimizer) -> int:
+        """Return the step at which the training of an optimizer that steps now began."""
+        return self._trainings.begun(optimizer, self.step)
+
     def stepped(self, optimizer: Optimizer) -> None:
         """Count a step."""
+        self.begun(optimizer)
         self._steps[id(optimizer)] += 1
 
     def follow(self, optimizer: Optimizer) -> None:

@@ -84,10 +84,11 @@ class Diverging(Rule):
     Why: a loss above that of knowing nothing is that of being sure of the wrong thing, and it does not come back by
     itself: the learning rate is too high, or the scale has run away.
 
-    Formula: the known part of the loss is larger than ``factor`` times the larger of its first value and its chance
-    level in the same window, in every recorded window over at least ``steps`` steps and ``windows`` windows. More
-    candidates, a term with a growing weight, the turn of another optimizer or another stage of the training raise the
-    chance level with the loss; a part that has no chance level, as a penalty that is faded in, is left out.
+    Formula: the known part of the loss is larger than ``factor`` times the larger of its first value in this training
+    of these weights and its chance level in the same window, in every recorded window over at least ``steps`` steps
+    and ``windows`` windows. More candidates, a term with a growing weight, the turn of another optimizer or another
+    stage of the training raise the chance level with the loss; a part that has no chance level, as a penalty that is
+    faded in, is left out.
     """
 
     factor: float = 1.5
@@ -110,7 +111,7 @@ class Diverging(Rule):
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding for the whole loss."""
         total, chance = history.series(LOSS_EXPLAINED), history.series(LOSS_CHANCE)
-        first = next((value for value in total.values if isfinite(value)), 0.0)
+        first = next((value for _, value in total.since(history.begun) if isfinite(value)), 0.0)
         if first <= 0:
             return
 
@@ -144,9 +145,10 @@ class ForgetsWhatItLearned(Rule):
     Formula: the loss was at least ``learned`` (relative) below its chance level in three recorded windows, and has
     been no more than ``back`` below it since, over at least ``steps`` steps and ``windows`` windows. Windows whose
     chance level differs by more than ``back`` from the one of now had another task (more candidates, another term) and
-    tell nothing. Where the weights moved by less than a fifth from the last such window to the first at chance, they
-    still hold what they held: data or task have changed. That is a warning, and critical at the end of the training or
-    when it has lasted for ``long`` steps, half of those in which weights move by a fifth at the usual rate.
+    tell nothing, nor do those of an earlier training, of other weights. Where the weights moved by less than a fifth
+    from the last such window to the first at chance, they still hold what they held: data or task have changed. That
+    is a warning, and critical at the end of the training or when it has lasted for ``long`` steps, half of those in
+    which weights move by a fifth at the usual rate.
     """
 
     learned: float = 0.2
@@ -193,5 +195,5 @@ class ForgetsWhatItLearned(Rule):
     def _of_this_task(self, history: History) -> list[tuple[int, float]]:
         """Return the relative losses of the windows whose chance level is that of now, by step."""
         relative, chance = history.relative_loss, history.series(LOSS_CHANCE)
-        readings = zip(relative.steps, relative.values, strict=True)
+        readings = relative.since(history.begun)
         return [r for r in readings if abs(chance.at(r[0]) - chance.last) <= self.back * chance.last]

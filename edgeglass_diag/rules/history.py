@@ -22,7 +22,13 @@ from edgeglass_diag.signals.losses import (
     LOSS_ROWS,
     LOSS_TOTAL,
 )
-from edgeglass_diag.signals.parameters import STANDING_OPTIMIZER, UPDATE_RATIO, WEIGHT_NORM, WEIGHT_ROW_SIGNAL
+from edgeglass_diag.signals.parameters import (
+    OPTIMIZER_BEGUN,
+    STANDING_OPTIMIZER,
+    UPDATE_RATIO,
+    WEIGHT_NORM,
+    WEIGHT_ROW_SIGNAL,
+)
 from edgeglass_diag.signals.signal import Signal
 
 S = TypeVar("S", bound=Site)
@@ -114,6 +120,12 @@ class History:
     def sites_of(self, kind: type[S]) -> list[S]:
         """Return all sites of a kind, in order of first appearance."""
         return cast("list[S]", list(self._sites[kind].values()))
+
+    @property
+    def begun(self) -> int:
+        """Step at which the training that goes on now began: 0 of the first, and where that is not recorded."""
+        begun = self.series(OPTIMIZER_BEGUN)
+        return int(begun.last) if len(begun) else 0
 
     def cumulated_update(self, since: int) -> float:
         """Return the sum over steps of the median relative update from ``since`` on.

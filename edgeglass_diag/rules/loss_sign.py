@@ -73,7 +73,7 @@ class LossMaximised(Rule):
             yield self.finding(
                 history,
                 f"{site} is maximised: it went from {first:.4g} to {abs(costs.last):.4g}"
-                + (f" ({level:.4g} knows nothing)" if level else "")
+                + (f" (knowing nothing costs {level:.4g})" if level else "")
                 + f", while the loss fell to {history.series(LOSS_TOTAL).last:.4g}, since step {state.since}",
                 site=site,
                 since=state.since,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from math import acos, cos, isclose, pi
 
@@ -41,21 +42,23 @@ def patience(history: History) -> int:
     """Return the step before which a model that has not begun to learn may only be slow.
 
     It is the end of the warm-up and then a tenth of the run, at least 200 and at most 1000 steps; 1000 where the rate
-    does not tell how long the run will be. While a rate still rises the warm-up has not ended.
+    does not tell how long the run will be. While a rate still rises the warm-up has not ended. Of several trainings in
+    one run, as of a teacher and a student, it is that of the one that goes on.
     """
-    rates = [series for _, series in history.of(OPTIMIZER_LR)]
-    warm = max((_warm_up_end(series) for series in rates), default=0)
-    lengths = [length for series in rates if (length := scheduled_steps(series)) is not None]
+    begun = history.begun
+    rates = [series for _, series in history.of(OPTIMIZER_LR) if series.steps[-1] >= begun]
+    warm = max((_warm_up_end(series, begun) for series in rates), default=begun)
+    lengths = [end - begun for series in rates if (end := scheduled_steps(series, begun)) is not None]
     span = max(SHORTEST, SHARE * max(lengths)) if lengths else LONGEST
     return int(warm + min(LONGEST, span))
 
 
-def scheduled_steps(series: Series) -> int | None:
+def scheduled_steps(series: Series, since: int = 0) -> int | None:
     """Return the step at which a rate will be 0 if it goes on falling linearly or as a cosine; None if it does neither.
 
-    The length follows from how far the rate has fallen, and must explain the rate half-way.
+    The length follows from how far the rate has fallen since ``since``, and must explain the rate half-way.
     """
-    steps, values = _thinned(series)
+    steps, values = _thinned(series, since)
     peak = max(values, default=0.0)
     first = max((i for i, value in enumerate(values) if value == peak), default=0)
     steps, values = steps[first:], values[first:]
@@ -71,17 +74,19 @@ def scheduled_steps(series: Series) -> int | None:
     return None
 
 
-def _warm_up_end(series: Series) -> int:
+def _warm_up_end(series: Series, since: int) -> int:
     """Return the step at which a rate came to its largest value so far: the newest while it rises."""
-    steps, values = _thinned(series)
+    steps, values = _thinned(series, since)
     peak = max(values)
     return next(step for step, value in zip(steps, values, strict=True) if value >= _PEAK * peak)
 
 
-def _thinned(series: Series) -> tuple[list[int], list[float]]:
+def _thinned(series: Series, since: int) -> tuple[list[int], list[float]]:
     """Return evenly chosen readings, the newest among them: a long run is asked for its patience in each window."""
-    stride = 1 + len(series) // _MOST
-    return series.steps[::-stride][::-1], series.values[::-stride][::-1]
+    first = bisect_left(series.steps, since)
+    steps, values = series.steps[first:], series.values[first:]
+    stride = 1 + len(steps) // _MOST
+    return steps[::-stride][::-1], values[::-stride][::-1]
 
 
 def left_chance(history: History) -> Streak | None:
@@ -97,8 +102,8 @@ def left_chance(history: History) -> Streak | None:
 
 
 def has_learned(history: History) -> bool:
-    """Return whether the loss has ever been a fifth below chance, in three windows: what is lost was no slow start."""
-    return sum(value <= -LEARNED for value in history.relative_loss.values) >= _WINDOWS
+    """Return whether the loss of this training has been a fifth below chance, in three windows: no slow start."""
+    return sum(value <= -LEARNED for _, value in history.relative_loss.since(history.begun)) >= _WINDOWS
 
 
 def no_gradient(history: History, names: Iterable[str] = ("",)) -> bool:

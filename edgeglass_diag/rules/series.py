@@ -78,6 +78,11 @@ class Series:
         found = index < len(self.steps) and self.steps[index] == step
         return self.values[index] if found else math.nan
 
+    def since(self, step: int) -> list[tuple[int, float]]:
+        """Return the readings from a step on as (step, value)."""
+        first = bisect_left(self.steps, step)
+        return list(zip(self.steps[first:], self.values[first:], strict=True))
+
     def newest(self, count: int) -> list[tuple[int, float]]:
         """Return the newest ``count`` readings as (step, value)."""
         return list(zip(self.steps[-count:], self.values[-count:], strict=True))

@@ -167,6 +167,16 @@ OPTIMIZER_ORPHANS = register(
         reduction=Reduction.MAX,
     )
 )
+OPTIMIZER_BEGUN = register(
+    Signal(
+        "optimizer/begun",
+        None,
+        "Step at which the training of the optimizer that steps began: other parameters than those of earlier ones.",
+        low=0,
+        reduction=Reduction.MAX,
+        unit="steps",
+    )
+)
 OPTIMIZER_SKIPPED = register(
     Signal(
         "optimizer/skipped", None, "Steps that a loss scaler has skipped.", low=0, reduction=Reduction.SUM, unit="steps"

@@ -7,6 +7,7 @@ from torch import nn
 
 from edgeglass_diag.compared import Compared
 from edgeglass_diag.record.recorder import Recorder
+from edgeglass_diag.signals.embeddings import EMBEDDING_PULL
 from edgeglass_diag.sites import Coverage, EmbeddingSite
 
 
@@ -189,3 +190,53 @@ def test_a_table_of_positions_does_not_make_a_tower_one_of_texts(tower, side):
         optimizer.step()
     sides = {site.module: site.side for site in windows[0].sites if isinstance(site, EmbeddingSite)}
     assert sides == {"a": side, "b": "text"}
+
+
+def _pulls(loss_of):
+    torch.manual_seed(0)
+    model, windows = Two(), []
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    with Recorder(lambda _: True, lambda window: windows.append(window.resolve())):
+        loss_of(*model(torch.randn(5, 6), torch.randn(5, 6))).backward()
+        optimizer.step()
+    return [reading.values[0] for reading in windows[0].readings if reading.signal == EMBEDDING_PULL]
+
+
+def _squared(difference):
+    return difference * difference
+
+
+PULLING = {
+    "cosine": lambda a, b: (1 - F.cosine_similarity(a, b)).mean(),
+    "product": lambda a, b: -(F.normalize(a, dim=-1) * F.normalize(b, dim=-1)).sum(-1).mean(),
+    "negative": lambda a, b: (-(F.normalize(a, dim=-1) * F.normalize(b, dim=-1))).sum(-1).mean(),
+    "einsum": lambda a, b: -torch.einsum("nc,nc->n", a, b).mean(),
+    "mse": F.mse_loss,
+    "squares": lambda a, b: (a - b).pow(2).sum(-1).mean(),
+    "itself": lambda a, b: _squared(a - b).sum(-1).mean(),
+    "distance": lambda a, b: F.pairwise_distance(a, b).mean(),
+    "triplet": lambda a, b: F.triplet_margin_loss(a, b, b.roll(1, 0), margin=50.0),
+}
+
+
+@pytest.mark.parametrize("way", PULLING)
+def test_partners_are_drawn_together_or_driven_apart_by_the_sign(way):
+    assert _pulls(PULLING[way]) == [1.0]
+    assert _pulls(lambda a, b: -PULLING[way](a, b)) == [0.0]
+
+
+def test_a_loss_may_do_both():
+    signs = torch.tensor([1.0, 1.0, -1.0, -1.0, -1.0])
+    assert _pulls(lambda a, b: (signs * F.pairwise_distance(a, b)).sum()) == [pytest.approx(0.4)]
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda a, b: ((a - b) * (a - b)).sum(-1).mean(),
+        lambda a, b: (a * b).pow(2).sum(-1).mean(),
+        lambda a, b: ((a - b) * -1.0).sum(-1).mean(),
+    ],
+)
+def test_what_draws_together_is_not_guessed(way):
+    assert _pulls(way) == []
