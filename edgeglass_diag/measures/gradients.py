@@ -94,6 +94,24 @@ def same_signs(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
     return agreeing / torch.stack([((a != 0) | (b != 0)).sum() for a, b in signs]).sum()
 
 
+def cosine(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
+    """Cosine between two gradients over all their tensors, in [-1, 1]; NaN where one of them is zero or not finite.
+
+    Args:
+        one: gradients, or samples of them, on any devices; at least one.
+        other: the same at another time, same order and shapes.
+
+    Returns:
+        0-d, in float32.
+    """
+    products = []
+    for a, b in zip(one, other, strict=True):
+        left, right = a.float().flatten(), b.float().flatten()
+        products.append(torch.stack([left @ right, left @ left, right @ right]).to(one[0].device, non_blocking=True))
+    both, left_square, right_square = torch.stack(products).sum(0).unbind()
+    return both / (left_square.sqrt() * right_square.sqrt())
+
+
 def reverted(before: Sequence[Tensor], after: Sequence[Tensor], later: Sequence[Tensor]) -> Tensor:
     """Share of each step that was taken back since: -<later - after, after - before> / |after - before|^2.
 

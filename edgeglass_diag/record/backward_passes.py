@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from edgeglass_diag.measures.gradients import same_signs, sample
+from edgeglass_diag.measures.gradients import cosine, same_signs, sample
 from edgeglass_diag.record.batches import BatchObserver
 from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.nested import tensors_in
@@ -22,6 +22,7 @@ from edgeglass_diag.record.shards import local_part
 from edgeglass_diag.signals.parameters import (
     GRADIENT_CLEARED,
     GRADIENT_DROPPED,
+    GRADIENT_KEPT,
     GRADIENT_MADE_FINITE,
     GRADIENT_UNCLEARED,
 )
@@ -161,9 +162,12 @@ class BackwardPassObserver(Observer):
         mended = [~g.isfinite() & after.isfinite() for g, after in zip(given, left, strict=True)]
         add("", GRADIENT_MADE_FINITE, torch.stack(mended).any().float())
         if self._alone:
-            add("", GRADIENT_DROPPED, self._dropped(device))
+            last, taken = self._last, self._gradients()
+            add("", GRADIENT_DROPPED, self._dropped(device, taken))
+            if last and [a.shape for a in last] == [b.shape for b in taken] and not _may_be_joined():
+                add("", GRADIENT_KEPT, cosine(last, taken))
 
-    def _dropped(self, device: torch.device) -> Tensor:
+    def _dropped(self, device: torch.device, taken: list[Tensor]) -> Tensor:
         """Return the share of the passes but the last whose gradients were cleared before the next and unused: 0-d.
 
         They may be used otherwise: a function that takes one (a noise scale, a sum made by hand) is seen, and so
@@ -177,7 +181,7 @@ class BackwardPassObserver(Observer):
             lost.append(torch.stack(_on(device, facts)).all())
         if not lost:
             return torch.zeros((), device=device)
-        (kept,) = _on(device, (same_signs(self._last, self._gradients()) >= _KEPT,))
+        (kept,) = _on(device, (same_signs(self._last, taken) >= _KEPT,))
         return torch.stack(lost).float().mean() * kept
 
     def _apart(self, weights: list[Tensor], batch: Mapping[str, Tensor]) -> Tensor:
@@ -208,6 +212,12 @@ class BackwardPassObserver(Observer):
         if not given:
             return torch.zeros(())
         return torch.stack([largest.float() for largest in torch._foreach_norm(given, torch.inf)]).amax()
+
+
+def _may_be_joined() -> bool:
+    """Return whether a loop may join its gradients with those of other processes between the pass and the step."""
+    distributed = torch.distributed
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
 def _on(device: torch.device, facts: Iterable[Tensor]) -> list[Tensor]:

@@ -32,7 +32,7 @@ from edgeglass_diag.signals.parameters import (
 from edgeglass_diag.sites import Kind, ParameterSite
 
 _SIGNALS = family("optimizer")
-_SETTINGS = ("lr", "weight_decay", "momentum", "eps")
+_SETTINGS = ("lr", "weight_decay", "decoupled_weight_decay", "momentum", "eps")
 
 _HALF = (torch.float16, torch.bfloat16)
 

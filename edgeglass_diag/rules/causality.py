@@ -10,7 +10,8 @@ from edgeglass_diag.records import Finding, Severity
 INPUTS = ("EG509", "EG507", "EG105", "EG106", "EG107", "EG108", "EG504", "EG505")
 """Input and masks: what is wrong before the first weight."""
 STEPS = (
-    "EG801", "EG806", "EG802", "EG804", "EG214", "EG215", "EG211", "EG205", "EG208", "EG216", "EG206", "EG210", "EG202"
+    "EG801", "EG806", "EG227", "EG224", "EG802", "EG804", "EG214", "EG215", "EG211", "EG205", "EG208", "EG216",
+    "EG206", "EG210", "EG202", "EG225",
 )  # fmt: skip
 """Steps that do not reach the weights, or destroy them."""
 OBJECTIVE = ("EG404", "EG405", "EG406", "EG412", "EG413", "EG403", "EG303", "EG407", "EG314", "EG315", "EG418", "EG419")

@@ -51,7 +51,7 @@ class UpdateTooLarge(Rule):
     refuted_by_learning = True
     faulty = "lr=0.128 at width 128: a step changes a matrix by 11 %"
     healthy = "lr=1.6e-2: by 1 %"
-    brought_by = ("EG211",)
+    brought_by = ("EG211", "EG227")
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding for the whole model."""

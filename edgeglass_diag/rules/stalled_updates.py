@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from math import prod
+from math import isfinite, prod
 from statistics import median
 
 from edgeglass_diag.records import Finding, Severity
@@ -12,7 +12,16 @@ from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.causality import INPUTS
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.parameter_groups import listed, places
-from edgeglass_diag.rules.training_state import at_chance, loaded_and_random, matrices, still_rising
+from edgeglass_diag.rules.series import Series
+from edgeglass_diag.rules.training_state import (
+    at_chance,
+    hardly_fallen,
+    loaded_and_random,
+    matrices,
+    still_rising,
+    weight_matrices,
+)
+from edgeglass_diag.signals.losses import LOSS_TOTAL
 from edgeglass_diag.signals.parameters import (
     GRADIENT_CLIP_FACTOR,
     GRADIENT_NORM,
@@ -112,12 +121,15 @@ class MovesTooLittle(Rule):
     ``way``, without being zero, and the loss is no more than a tenth better than chance. During a warm-up that still
     rises it waits: the rate must have been level, or have doubled no more, over those steps; a warm-up that never
     ends is EG212. Weights that have moved by ``moved`` since the beginning are silent: what stopped them is not the
-    rate.
+    rate. Where the loss has no known chance level, it is said at the end, of matrices that were drawn at random: half
+    of them moved by no more than that on average over at least ``whole`` steps, in which the loss came down by less
+    than a tenth.
     """
 
     way: float = 0.002
     steps: int = 40
     moved: float = 0.04
+    whole: int = 100
 
     code = "EG206"
     name = "moves-too-little"
@@ -150,17 +162,64 @@ class MovesTooLittle(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding for the whole model."""
-        if history.last_step < self.steps or not at_chance(history, steps=self.steps // 2):
+        moved = self._lately(history) or self._idle(history)
+        if moved is None:
             return
+        way, steps = moved
+        yield self.finding(
+            history,
+            f"the median weight matrix moved by {way:.1e} of its norm in {steps} steps",
+            evidence={"way": way, "gradient": history.series(GRADIENT_NORM_CLIPPED).last},
+            fix=self._remedy(history),
+        )
+
+    def _lately(self, history: History) -> tuple[float, int] | None:
+        """Return how far the median matrix has come in the newest steps, if that is too little; else None."""
+        if history.last_step < self.steps or not at_chance(history, steps=self.steps // 2):
+            return None
         since = history.last_step - self.steps
         way = history.cumulated_update(max(0, since))
         if not 0 < way < self.way or still_rising(history, since) or history.cumulated_update(0) >= self.moved:
-            return
-        yield self.finding(
-            history,
-            f"the median weight matrix moved by {way:.1e} of its norm in {self.steps} steps",
-            evidence={"way": way, "gradient": history.series(GRADIENT_NORM_CLIPPED).last},
-        )
+            return None
+        return way, self.steps
+
+    def _idle(self, history: History) -> tuple[float, int] | None:
+        """Return how far the median random matrix has come in how many steps; None where it is far enough or unknown.
+
+        Each is judged over the steps that it was given: an encoder has no more of them while a head is trained on it.
+        """
+        if not history.ended:
+            return None
+        loaded, _ = loaded_and_random(history)
+        courses = [history.series(UPDATE_RATIO, site) for site in weight_matrices(history) if site not in loaded]
+        courses = [course for course in courses if course.steps[-1] - course.steps[0] >= self.whole]
+        still = [course for course in courses if 0 < self._way(course) < self.way * course.steps[-1] / self.steps]
+        if not still or 2 * len(still) < len(courses):
+            return None
+        last = max(course.steps[-1] for course in still)
+        if not hardly_fallen(_until(history.series(LOSS_TOTAL), last), 0.1):
+            return None
+        return median(self._way(course) for course in still), last
+
+    def _way(self, course: Series) -> float:
+        reach = [-1, *course.steps[:-1]]
+        return sum(v * (s - b) for s, b, v in zip(course.steps, reach, course.values, strict=True) if isfinite(v))
+
+    def _remedy(self, history: History) -> str:
+        """Return what to do where Adam's eps is larger than the gradient of an entry; empty where it is not."""
+        eps = max((series.last for _, series in history.of(OPTIMIZER_EPS)), default=0.0)
+        entries = sum(prod(o.shape) for o in history.origins) or 1
+        norm = history.series(GRADIENT_NORM)
+        small = len(norm) > 0 and median(norm.values) / entries**0.5 < eps
+        return f"Set eps to 1e-8 or multiply the loss: eps = {eps:.1g} is larger than the gradients." if small else ""
+
+
+def _until(series: Series, step: int) -> Series:
+    part = Series()
+    for at, value in zip(series.steps, series.values, strict=True):
+        if at <= step:
+            part.append(at, value)
+    return part
 
 
 @dataclass(frozen=True)
@@ -172,8 +231,8 @@ class ClippedToNothing(Rule):
 
     Formula: clip factor below ``factor`` in at least 90 % of the recorded windows after the first ten, and the
     optimizer does not normalise (no betas), while the loss is no more than ``learned`` better than chance; or it
-    does, and the clipped gradient per weight is below ``eps_share`` times eps and was above it before. Anything
-    milder is silent.
+    does, and the clipped gradient per weight is below ``eps_share`` times eps and was above it before, which is enough
+    in the newest ``windows`` windows. Anything milder is silent.
     """
 
     factor: float = 0.1
@@ -195,10 +254,10 @@ class ClippedToNothing(Rule):
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding."""
         factors = history.series(GRADIENT_CLIP_FACTOR)
-        recent = factors.values[10:]
+        normalises = history.has(OPTIMIZER_BETA2)
+        recent = factors.values[10:][-self.windows :] if normalises else factors.values[10:]
         if len(recent) < self.windows or sum(v < self.factor for v in recent) < 0.9 * len(recent):
             return
-        normalises = history.has(OPTIMIZER_BETA2)
         eps = max((series.last for _, series in history.of(OPTIMIZER_EPS)), default=0.0)
         entries = sum(prod(o.shape) for o in history.origins) or 1
         per_weight = history.series(GRADIENT_NORM_CLIPPED).last / entries**0.5

@@ -6,7 +6,7 @@ from statistics import median
 
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.series import Series, Streak
-from edgeglass_diag.signals.losses import LOSS_LABELS_DIAGONAL
+from edgeglass_diag.signals.losses import LOSS_LABELS_DIAGONAL, LOSS_TOTAL
 from edgeglass_diag.signals.parameters import OPTIMIZER_LR, WEIGHT_ROW_SIGNAL
 from edgeglass_diag.sites import LossSite
 
@@ -22,6 +22,9 @@ GROWTH = 8
 Behind zero-initialised gates an embedding begins without any signal, which then grows exponentially: doubled every
 20 steps, as at the densest cadence, it comes from 1e-8 to 1e-2 within 400.
 """
+_ENDS = 5
+"""Readings at either end of a loss of which the median tells where it began, or is: up to two spikes do not."""
+
 _NOISE = 1e-12
 """Signal from which on growth is no play of rounding: float32 leaves (2^-24)^2 = 4e-15 per unit of energy."""
 
@@ -64,6 +67,26 @@ def at_chance(history: History, *, tolerance: float = 0.1, steps: int = 20, wind
     """Return whether the loss is known, and lately no more than ``tolerance`` (relative) better than chance."""
     state = no_better_than_chance(history, tolerance)
     return state is not None and state.lasting(steps=steps, windows=windows)
+
+
+def learned_little(history: History, tolerance: float) -> bool:
+    """Return whether the whole loss has come down by no more than ``tolerance`` (relative).
+
+    That is, from its chance level in the newest windows, or, where that is not known for most of them, from the median
+    of the first ones to that of the newest. A loss that began at or below zero says nothing.
+    """
+    total, relative = history.series(LOSS_TOTAL), history.relative_loss
+    if 2 * len(relative) >= len(total) > 0:
+        return median(relative.values[-_ENDS:]) >= -tolerance
+    return hardly_fallen(total, tolerance)
+
+
+def hardly_fallen(loss: Series, tolerance: float) -> bool:
+    """Return whether the newest readings of a loss are no more than ``tolerance`` (relative) below the first ones."""
+    if len(loss) < 2 * _ENDS:
+        return False
+    first, newest = median(loss.values[:_ENDS]), median(loss.values[-_ENDS:])
+    return first > 0 and newest >= (1 - tolerance) * first
 
 
 def still_rising(history: History, since: int) -> bool:

@@ -144,8 +144,26 @@ GRADIENT_MADE_FINITE = register(
         high=1,
     )
 )
+GRADIENT_KEPT = register(
+    Signal(
+        "gradient/kept",
+        None,
+        "Cosine between the gradient that the last backward pass left and that which the step takes, in some weights.",
+        low=-1,
+        high=1,
+    )
+)
 OPTIMIZER_LR = register(Signal("optimizer/lr", None, "Learning rate.", low=0))
 OPTIMIZER_WEIGHT_DECAY = register(Signal("optimizer/weight_decay", None, "Weight decay.", low=0))
+OPTIMIZER_DECOUPLED_WEIGHT_DECAY = register(
+    Signal(
+        "optimizer/decoupled_weight_decay",
+        None,
+        "Of Adam and its kin in torch: 1 where weight decay acts on the weights, 0 where it is added to the gradient.",
+        low=0,
+        high=1,
+    )
+)
 OPTIMIZER_MOMENTUM = register(Signal("optimizer/momentum", None, "Momentum.", low=0))
 OPTIMIZER_EPS = register(Signal("optimizer/eps", None, "Term that keeps the denominator from 0.", low=0))
 OPTIMIZER_BETA1 = register(Signal("optimizer/beta1", None, "Decay of the first moment.", low=0))
