@@ -107,6 +107,9 @@ class ParameterSite(Site):
         frozen_since: step at which it was first seen to require none after it had; None where it did not change.
         replaced_since: step at which another tensor was first seen in its place; None where none was.
         untied_from: the parameter that it was one tensor with before; empty where it was with none.
+        is_linear: whether it is the matrix of a linear map or a convolution: (outputs, inputs, ...).
+        behind: the matrix of such a map whose output this one is given, with nothing between that is not linear, and
+            which nothing else takes; empty where there is none.
     """
 
     kind = Kind.PARAMETER
@@ -120,6 +123,8 @@ class ParameterSite(Site):
     frozen_since: int | None = None
     replaced_since: int | None = None
     untied_from: str = ""
+    is_linear: bool = False
+    behind: str = ""
 
     @property
     def is_sharded(self) -> bool:

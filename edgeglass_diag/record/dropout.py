@@ -87,18 +87,20 @@ class DropoutObserver(Observer):
     def _dropout(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = bind(func, args, kwargs)
         on = given.get("training", func not in OFF_BY_DEFAULT)
-        self._note(float(given.get("p", 0.5)) if on else 0.0, args, kwargs)
+        self._note(float(given.get("p", 0.5)) if on else 0.0, args, kwargs, result)
 
     def _attention(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        self._note(float(bind(func, args, kwargs).get("dropout_p", 0.0)), args, kwargs)
+        self._note(float(bind(func, args, kwargs).get("dropout_p", 0.0)), args, kwargs, result)
 
-    def _note(self, share: float, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _note(self, share: float, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """Note a dropout that is on."""
         stack = self._recording.stack
-        if not share > 0 or not stack.frames:
+        if not share > 0:
             return
-        if stack.is_training:
+        if stack.is_training if stack.frames else isinstance(result, Tensor) and result.requires_grad:
             self._recording.buffer.add(stack.path, DROPOUT_P, share)
+        if not stack.frames:
+            return
         outermost = stack.frames[0]
         modules = [frame.module for frame in stack.frames]
         frozen = next((place for place, module in enumerate(modules) if self._is_frozen(module)), None)

@@ -22,6 +22,7 @@ from edgeglass_diag.record.dropout import DropoutObserver
 from edgeglass_diag.record.embedding_sides import EmbeddingSides
 from edgeglass_diag.record.embeddings import EmbeddingObserver
 from edgeglass_diag.record.frozen_weight_updates import FrozenWeightObserver
+from edgeglass_diag.record.linear_maps import LinearMapObserver
 from edgeglass_diag.record.loss_origins import LossOriginObserver
 from edgeglass_diag.record.loss_passes import LossPasses
 from edgeglass_diag.record.loss_readings import LossReadings
@@ -106,6 +107,7 @@ def make_observers(
         ModeObserver(recording),
         ActivationObserver(recording, embeddings),
         CoverageObserver(recording, modules),
+        LinearMapObserver(recording),
         LossOriginObserver(recording, modules),
         ParameterRoleObserver(recording, modules),
         FrozenWeightObserver(recording, provenance),

@@ -50,10 +50,11 @@ DROPOUTS: tuple[Function, ...] = (
     torch.dropout, torch.alpha_dropout, torch.feature_dropout, torch.feature_alpha_dropout,
 )  # fmt: skip
 
+CONVOLUTIONS: tuple[Function, ...] = (functional.conv1d, functional.conv2d, functional.conv3d)
 MIXING: frozenset[Function] = frozenset(
     {
         *MATMULS, *PRODUCTS, torch.addmm, torch.addmv, torch.mv, Tensor.mv, functional.linear, functional.bilinear,
-        functional.conv1d, functional.conv2d, functional.conv3d, functional.embedding,
+        *CONVOLUTIONS, functional.embedding,
         FUSED_ATTENTION,
     }
 )  # fmt: skip
@@ -116,6 +117,7 @@ _SIGNATURES: dict[Function, tuple[str, ...]] = {
     torch.addmm: ("input", "mat1", "mat2"),
     functional.linear: ("input", "weight", "bias"),
     FUSED_ATTENTION: ("query", "key", "value", "attn_mask", "dropout_p", "is_causal"),
+    **dict.fromkeys(CONVOLUTIONS, ("input", "weight", "bias", "stride", "padding", "dilation", "groups")),
     functional.cross_entropy: (*_LOSS, "ignore_index", "reduce", "reduction", "label_smoothing"),
     functional.nll_loss: (*_LOSS, "ignore_index", "reduce", "reduction"),
     functional.binary_cross_entropy_with_logits: (*_LOSS, "reduce", "reduction", "pos_weight"),

@@ -25,10 +25,13 @@ class DropoutTooHigh(Rule):
 
     Formula: p / (1 - p) > ``noise`` in training in every recorded window over at least ``steps`` steps and
     ``windows`` windows, during which the loss is no more than ``learned`` (relative) better than chance and the weights
-    have moved by a fifth.
+    have moved by a fifth. Whatever the loss does, p / (1 - p) >= ``drowned`` at ``places`` or more modules: published
+    recipes have at most two dropouts of 0.9, between the last layers of a network that was trained before.
     """
 
     noise: float = 1.0
+    drowned: float = 9.0
+    places: int = 3
     learned: float = 0.1
     steps: int = 40
     windows: int = 5
@@ -41,7 +44,7 @@ class DropoutTooHigh(Rule):
     signals = (DROPOUT_P,)
     source = (
         "derived: Bernoulli(1 - p) / (1 - p) has a variance of p / (1 - p); Dropout, JMLR 15 (2014): 0.5 in hidden "
-        "layers, 0.2 in inputs"
+        "layers, 0.2 in inputs; two of 0.9: Two-Stream Convolutional Networks, https://arxiv.org/abs/1406.2199"
     )
     fix = "Lower p to 0.1 (torch's p is the share that is dropped, not the one that is kept)."
     refuted_by_learning = True
@@ -50,29 +53,38 @@ class DropoutTooHigh(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for all such dropouts."""
+        everywhere = self._lasting(history, self.drowned / (1 + self.drowned) - _ROUNDING)
         stuck = no_better_than_chance(history, self.learned)
-        if stuck is None or not stuck.lasting(steps=self.steps, windows=self.windows):
-            return
-        loud = [site for site, series in history.of(DROPOUT_P) if self._drowns(history, site, series)]
-        if not loud or history.cumulated_update(stuck.since) < MOVED:
-            return
+        if len(everywhere) >= self.places:
+            yield self._found(history, everywhere, "and drowns it at each of them", 0)
+        elif stuck is not None and stuck.lasting(steps=self.steps, windows=self.windows):
+            loud = self._lasting(history, self.noise / (1 + self.noise) + _ROUNDING)
+            if loud and history.cumulated_update(stuck.since) >= MOVED:
+                yield self._found(history, loud, "and the loss stays at chance", stuck.since)
+
+    def _found(self, history: History, loud: list[str], said: str, since: int) -> Finding:
         worst = max(loud, key=lambda site: history.series(DROPOUT_P, site).last)
         share = history.series(DROPOUT_P, worst).last
         where = listed([worst or "the model", *(site for site in loud if site != worst)])
-        yield self.finding(
+        return self.finding(
             history,
             f"p = {share:.2g} in {where} adds {share / max(1e-9, 1 - share):.1f} times the energy "
-            "of the signal as noise, and the loss stays at chance",
+            f"of the signal as noise, {said}",
             site=worst,
-            since=stuck.since,
+            since=since,
             evidence={"p": share, "sites": loud[:20]},
         )
 
-    def _drowns(self, history: History, site: str, series: Series) -> bool:
-        limit = self.noise / (1 + self.noise)
-        state = series.streak(lambda _, p: p > limit + 1e-6)
+    def _lasting(self, history: History, least: float) -> list[str]:
+        """Return the modules whose dropout has taken away at least this share, in every recorded window of late."""
+        return [site for site, series in history.of(DROPOUT_P) if self._takes(series, least)]
+
+    def _takes(self, series: Series, least: float) -> bool:
+        state = series.streak(lambda _, p: p >= least)
         return state is not None and state.lasting(steps=self.steps, windows=self.windows)
 
+
+_ROUNDING = 1e-6
 
 _HOW = {
     DropoutPlace.EVALUATION: "is called without gradients, and its dropout is on",
