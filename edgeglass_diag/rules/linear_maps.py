@@ -30,7 +30,8 @@ class NoActivationBetween(Rule):
     factorised embeddings), for convolutions in groups and for those that cut patches. A warning where it is no matter
     of one layer more: ``depth`` or more of them in a row; a width between that is larger than before and behind, which
     only an activation makes worth its parameters, as in a transformer's MLP; or ``share`` or more of all linear
-    layers. Else a fact (info): an encoder's last layer and the projection behind it are often like this.
+    layers, and more than one. Else a fact (info): an encoder's last layer, or an attention's output projection, and the
+    projection behind it are often like this.
     """
 
     depth: int = 3
@@ -58,7 +59,7 @@ class NoActivationBetween(Rule):
             return
         longest = max((_row(path, lost) for path in lost), key=len)
         wide = [path for path, first in lost.items() if _is_wide(first, maps[path])]
-        grave = len(longest) >= self.depth or bool(wide) or len(lost) >= self.share * len(maps)
+        grave = len(longest) >= self.depth or bool(wide) or 1 < len(lost) >= self.share * len(maps)
         shown = longest if len(longest) >= self.depth else _row((wide or list(lost))[0], lost)
         modules = [parent(path) or path for path in shown]
         others = [path for path in lost if path not in shown]

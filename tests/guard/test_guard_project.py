@@ -32,7 +32,7 @@ class Reader(nn.Module):
     def forward(self, tokens):
         queries = self.norm(self.queries).expand(len(tokens), -1, -1)
         read, _ = self.attention(queries, tokens, tokens, need_weights=False)
-        return self.head(read).mean(1)
+        return self.head(read.relu()).mean(1)
 """
 TEST = """\
 import torch
