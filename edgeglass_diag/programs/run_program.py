@@ -17,6 +17,7 @@ from edgeglass_diag.programs.options import ProcessOptions
 from edgeglass_diag.programs.targets import Program
 from edgeglass_diag.records import Finding
 from edgeglass_diag.rules.choice import header_of
+from edgeglass_diag.rules.record_health import RecordingStopped
 from edgeglass_diag.store import RunWriter
 
 if TYPE_CHECKING:
@@ -141,4 +142,7 @@ def _outcome(main: Main, error: BaseException | None) -> Outcome:
         run = load(main.options.out)
         return Outcome(error, run.findings, run)
     except Exception as problem:  # whatever became of the folder, the program ends as it has ended
-        return Outcome(error, main.attachment.findings if main.attachment else [], None, error_text(problem))
+        found = list(main.attachment.findings) if main.attachment else []
+        if not any(finding.code == RecordingStopped.code for finding in found):
+            found.append(RecordingStopped().unreadable(error_text(problem)))
+        return Outcome(error, found, None, error_text(problem))

@@ -44,7 +44,7 @@ class RecordingStopped(RecordRule):
     Why: what happens from here on is not in the record, and its figures and findings are those of the steps before.
     Recording goes on by itself as soon as the folder can be written again; windows are kept for that meanwhile.
 
-    Formula: the last attempt to write windows failed.
+    Formula: the last attempt to write windows failed, or what was written cannot be read when the program has ended.
     """
 
     code = "EG901"
@@ -61,6 +61,15 @@ class RecordingStopped(RecordRule):
             taken = f"step {record.taken - 1} is reached" if record.taken > record.stopped_at else "so far"
             detail = f"nothing is in the record from step {record.stopped_at} on ({record.stopped}); {taken}"
             yield self.found(record.stopped_at, detail, reason=record.stopped, windows_recorded=record.recorded)
+
+    def unreadable(self, problem: str) -> Finding:
+        """Return the finding of a record that was written, as far as is known, and cannot be read at the end.
+
+        Args:
+            problem: why it cannot.
+        """
+        found = self.found(0, "", reason=problem)
+        return replace(found, message=f"Record lost, nothing of it can be read: {problem}")
 
 
 @dataclass(frozen=True)

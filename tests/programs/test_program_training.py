@@ -7,9 +7,11 @@ import os
 import re
 import signal
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 
+from edgeglass_diag.programs.run_program import _outcome
 from edgeglass_diag.store import find_runs, load
 from tests.helpers.waiting import PATIENCE, until_step
 
@@ -260,3 +262,12 @@ def test_watch_serves_the_dashboard_beside_a_script(programs):
     assert "dashboard: http://127.0.0.1:89" in watched.stderr
     assert watched.stdout.splitlines()[-1] == "answers: True True"
     assert watched.returncode == 0
+
+
+def test_a_record_that_cannot_be_read_is_a_finding(tmp_path):
+    gone = SimpleNamespace(options=SimpleNamespace(out=str(tmp_path / "gone")), attachment=None)
+    outcome = _outcome(gone, None)
+    assert outcome.run is None
+    ((code, severity, message),) = [(f.code, f.severity, f.message) for f in outcome.findings]
+    assert (code, severity) == ("EG901", "critical")
+    assert message == f"Record lost, nothing of it can be read: {outcome.problem}"
