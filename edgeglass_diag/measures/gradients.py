@@ -161,7 +161,7 @@ def _some_rows(parameter: Tensor) -> Tensor:
     values = parameter.detach()
     while values.dim() > 2 and values.shape[0] == 1:
         values = values[0]
-    rows = values[:: math.ceil(values.shape[0] / 64)].flatten(1)
+    rows = values[:: max(1, math.ceil(values.shape[0] / 64))].flatten(1)  # a shard may have none
     count = rows.shape[1] // _RUN
     stride = math.ceil(count * _RUN / 256)
     if stride > 1:
