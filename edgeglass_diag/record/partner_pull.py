@@ -33,8 +33,10 @@ class PartnerPull:
         """Look at the gradient that will reach the result of a comparison of partners."""
         by_rows = comparison.compared in (Compared.SIMILARITY, Compared.DISTANCE)
         if comparison.drawn and comparison.is_paired and by_rows and result.requires_grad:
-            # What is kept by a graph must keep no embeddings: the user may keep the loss.
-            result.register_hook(partial(self._pulled, id(comparison), comparison.drawn))
+            # At the node, as a tensor's hooks are the user's to see; no embeddings are kept with a loss that is.
+            node = result.grad_fn
+            if node is not None:
+                node.register_prehook(partial(self._pulled, id(comparison), comparison.drawn, result.output_nr))
 
     def name(self, comparison: Comparison, path: str) -> None:
         """Say of which pair a comparison is that goes backward, and that is kept until the window ends."""
@@ -45,9 +47,11 @@ class PartnerPull:
         self._paths.clear()
 
     @entry("comparisons", always=True)  # a thread of the device, which is not the one that is watched
-    def _pulled(self, comparison: int, drawn: int, gradient: Tensor) -> None:
-        path = self._paths.get(comparison)
-        if path is None or not self._backward.is_running or self.boundary.clock.is_forked or is_foreign(gradient):
+    def _pulled(self, comparison: int, drawn: int, place: int, gradients: tuple[Tensor | None, ...]) -> None:
+        path, gradient = self._paths.get(comparison), gradients[place]
+        if path is None or gradient is None or is_foreign(gradient):
+            return
+        if not self._backward.is_running or self.boundary.clock.is_forked:
             return
         with self._recording.measuring(path, Kind.PAIR):
             share = (gradient * drawn > 0).sum().double() / (gradient != 0).sum()
