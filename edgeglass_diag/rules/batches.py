@@ -186,7 +186,10 @@ class PairsDoNotMatch(Rule):
         "derived: mispaired data has a healthy effective rank, a collapse has not; without information about the pair "
         "the cross-entropy is least for uniform logits; half of a weight is 500 usual steps of 1e-3"
     )
-    fix = "Look at some images with their captions, as the model gets them; check both loaders' order and shuffling."
+    fix = (
+        "Look at some pairs as the model gets them (images with captions, or two views of one picture); check the "
+        "order and the shuffling of both sides, and how strong the augmentation is."
+    )
     refuted_by_learning = True
     faulty = "zip(images, sorted(captions))"
     healthy = "zip(images, captions)"

@@ -226,7 +226,13 @@ class TemperatureMissing(Rule):
                 site=pair,
                 since=bound.since,
                 evidence={"scale": series.last, "floor": floor, "chance": chance},
+                fix=_FELL if contrastive_floor(series.values[0], batch) < self.share * chance else "",
             )
+
+
+_FELL = (
+    "Find what lowers the scale, which began well: weight decay on it, its own learning rate, pairs that do not match."
+)
 
 
 def _accuracy(history: History, since: int) -> tuple[float, float, float]:
