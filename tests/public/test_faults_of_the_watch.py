@@ -36,10 +36,11 @@ LONG = pytest.mark.long
 USUAL = {
     name
     for name in FUNCTIONS
-    if name.startswith(("watching.", "window_writer.", "backlog.", "writer.", "state."))
+    if name.startswith(("watching.Watch.", "window_writer.", "backlog.", "writer.", "state."))
     and zlib.crc32(name.encode()) % 2
 }
-"""Functions that fail in make test: half of those of the watch and the store. All do in make test-long."""
+"""Functions that fail in make test: half of those of the watch and the store, but for what stands in for a watch that
+could not be opened, which does not run here. All do in make test-long."""
 
 
 class OwnError(Exception):
@@ -114,5 +115,4 @@ def test_a_fault_does_not_reach_the_training(name, mode, alone, tmp_path):
 
 
 def test_the_faults_are_those_of_code_that_runs():
-    """Four in ten are for trouble (a full disk, a slow one): whether a few of them run depends on the machine."""
-    assert len(CALLED & USUAL) > 0.5 * len(USUAL), sorted(USUAL - CALLED)
+    assert len(CALLED & USUAL) > 0.6 * len(USUAL), sorted(USUAL - CALLED)

@@ -126,3 +126,23 @@ def test_a_lost_second_moment_is_named(tmp_path):
 def test_no_gradient_takes_adam_beyond_its_bound(tmp_path, make, factor):
     found = findings(tmp_path / "run", lambda p: make(p, lr=3e-3, weight_decay=0.1), factor=factor, steps=14)
     assert "EG227" not in found
+
+
+def test_decay_that_empties_the_weights_while_a_little_is_learned_is_named(tmp_path):
+    found = findings(tmp_path / "run", lambda p: torch.optim.AdamW(p, lr=3e-3, weight_decay=30.0), steps=60)
+    assert "EG210" in found
+
+
+def squared(answers, labels):
+    return F.mse_loss(answers, F.one_hot(labels, 8).float())
+
+
+def test_weights_that_do_not_move_are_named_where_the_loss_has_no_chance_level(tmp_path):
+    found = findings(tmp_path / "run", adam(1e-9), steps=120, loss_of=squared)
+    assert "EG206" in found
+    assert not found["EG206"].fix.startswith("Set eps")
+
+
+def test_a_loss_so_small_that_eps_governs_the_steps_is_told_so(tmp_path):
+    found = findings(tmp_path / "run", adam(1e-4), steps=120, loss_of=squared, factor=1e-9)
+    assert found["EG206"].fix.startswith("Set eps to 1e-8 or multiply the loss")
