@@ -41,6 +41,7 @@ REMOVING = {
     "function_mode.FunctionMode.detach",
     "function_mode._put_modes",
     "function_mode._replace_modes",
+    "model_building.ModelBuilding.remove",
     "module_hooks.ModuleHooks.detach",
     "optimizer_steps.StepHooks.remove",
     "patching.Patch.remove",
@@ -228,7 +229,9 @@ def unwatched():
 def healthy(unwatched):
     """Calls of each function in a watched training without a fault, and its readings."""
     with counted({name: function for name, function in FUNCTIONS.items() if name not in DOORS}) as calls:
-        made, windows, _ = watched()
+        assert equal(watched()[0], unwatched)
+    # The counting stands on the stack, by which it is known that a model is being built.
+    made, windows, _ = watched()
     assert equal(made, unwatched)
     assert not [site for window in windows for site in window.sites if site.coverage is Coverage.RECORDER_FAILED]
     return calls, readings(windows)

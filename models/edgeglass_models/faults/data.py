@@ -98,7 +98,7 @@ def _shorten(model: Any, length: int) -> None:
     model.textual.position = torch.nn.Parameter(model.textual.position.data[:length].clone())
 
 
-@cases.fault("EG301", "EG505")
+@cases.fault("EG108", "EG301", "EG505")
 def eos_lost(setup: Setup) -> None:
     """The tokenizer adds no EOS: the pooled token is BOS for every text, which sees only itself."""
 
