@@ -142,8 +142,8 @@ class CausalBeforeFirst(Rule):
     signals = (ATTENTION_FIRST_QUERY_KEYS, ACTIVATION_SAMPLE_SIGNAL, EMBEDDING_SAMPLE_SIGNAL)
     source = "derived: float32 leaves (2^-24)^2 = 4e-15 of the energy of equal rows; transformers #24650 (BOS pooled)"
     fix = (
-        "Read the last token of each text (where argmax of the numbers seeks the end token, look whether the texts still "
-        "have one), or let the encoder attend in both directions (is_causal=False, no triangular mask)."
+        "Read the last token of each text (where argmax of the numbers seeks the end token, look whether the texts "
+        "still have one), or let the encoder attend in both directions (is_causal=False, no triangular mask)."
     )
     faulty = "blocks(x, is_causal=True)[:, 0]"
     healthy = "blocks(x)[:, 0]"
