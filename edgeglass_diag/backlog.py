@@ -160,7 +160,7 @@ class Backlog:
         try:
             self.store.finish(status, result, replace(self._record, taken=self._steps()))
         except Exception as error:
-            say(f"the end of the run could not be noted in {self.store.folder}: {error_text(error)}")
+            say(f"the end of the run could not be noted in {self.store.folder}", error)
 
     def _give_up_oldest(self, reason: str) -> None:
         """Lose the windows for which there is no room; what is new of sites and origins goes to the next."""

@@ -88,13 +88,19 @@ def harmless(call: Callable[P, None]) -> Callable[P, None]:
         try:
             call(*args, **kwargs)
         except Exception as error:
-            say(f"the training goes on, but may not be watched: {error_text(error)}")
+            say("the training goes on, but may not be watched", error)
 
     return guarded
 
 
-def say(text: str) -> None:
-    """Print a line to stderr, which a program may have closed or not have at all."""
+def say(text: str, error: BaseException | None = None) -> None:
+    """Print a line to stderr, which a program may have closed or not have at all; never raise an Exception.
+
+    Args:
+        text: what is said.
+        error: why, whose text follows it.
+    """
     with contextlib.suppress(Exception):
         if sys.stderr is not None:
-            print(f"edgeglass-diag: {text}", file=sys.stderr, flush=True)
+            why = "" if error is None else f": {error_text(error)}"
+            print(f"edgeglass-diag: {text}{why}", file=sys.stderr, flush=True)

@@ -18,7 +18,7 @@ import edgeglass_diag.store.slices  # noqa: F401
 from edgeglass_diag.backlog import Backlog
 from edgeglass_diag.folders import fixed
 from edgeglass_diag.process import StopTraining as StopTraining
-from edgeglass_diag.process import ending, environment, error_text, git, say
+from edgeglass_diag.process import ending, environment, git, harmless, say
 from edgeglass_diag.record import Recorder
 from edgeglass_diag.record.attention_layout import LOGITS
 from edgeglass_diag.record.buffer import PendingWindow
@@ -125,7 +125,7 @@ class Watch:
         if self._stage is not Standing.OPEN:
             raise UsageError("log: expected inside of the watch's with block, where the record is open")
         readings = tuple(Reading(step, "", metric(name), (float(value),)) for name, value in metrics.items())
-        self._hand_over(Window(step, readings))
+        harmless(self._hand_over)(Window(step, readings))
 
     def abandon(self) -> None:
         """Stop watching in a forked copy of the process: remove the hooks, leave the store to the parent."""
@@ -143,7 +143,7 @@ class Watch:
         except BaseException as error:
             self._recorder.abandon()
             if is_failure(error):
-                say(f"not watched: {error_text(error)}")
+                say("not watched", error)
                 return self
             # Ctrl-C: the block is not entered, so that __exit__ does not come.
             self.__exit__(type(error), error, None)
@@ -163,7 +163,7 @@ class Watch:
             self._windows.close(status, result, ended=error is None)
         except BaseException as late:
             if is_failure(late):
-                say(f"the end of the run could not be recorded: {error_text(late)}")
+                say("the end of the run could not be recorded", late)
                 return
             self._windows.leave(*ending(late))  # Ctrl-C while the last windows are written
             raise
@@ -187,7 +187,7 @@ class Watch:
         try:
             self._store = self._make_store(self._stage is Standing.OPEN)
         except Exception as error:
-            say(f"process {os.getpid()} is not recorded: {error_text(error)}")
+            say(f"process {os.getpid()} is not recorded", error)
             self._make_store = None
         if self._store is None:
             return False
@@ -294,6 +294,6 @@ def watch(
     except UsageError:
         raise
     except Exception as error:  # ours: the training comes first
-        say(f"not watched: {error_text(error)}")
+        say("not watched", error)
         return Unwatched(out)
     return watching

@@ -27,7 +27,7 @@ from edgeglass_diag.commands.options import (
 )
 from edgeglass_diag.commands.output import exit_on, print_json, print_parts, stdout_kept, terminal
 from edgeglass_diag.commands.targets import run_folder, to_run, unknown_recipe
-from edgeglass_diag.process import error_text, say
+from edgeglass_diag.process import say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,7 +106,7 @@ def _run_program(program: Program, request: _Request) -> None:
         try:
             _show(outcome, request, console, stdout)
         except Exception as error:  # a closed terminal, a full disk: the program ends as it has ended
-            say(f"the findings could not be shown: {error_text(error)}")
+            say("the findings could not be shown", error)
         if address is not None and not isinstance(outcome.error, KeyboardInterrupt):
             _linger(address, console)
     status = exit_argument(outcome.error)

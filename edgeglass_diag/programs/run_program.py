@@ -46,7 +46,7 @@ class Main:
         try:
             self.attachment = Attachment(self.options, self.writer)
         except Exception as error:  # the program comes first: it runs on unwatched
-            say(f"not watched: {error_text(error)}")
+            say("not watched", error)
 
     def wait_for_training(self) -> None:
         """Wait for a thread that still trains, as Python does where it is none that may be cut off."""
@@ -65,7 +65,7 @@ class Main:
             if not self.is_copy:
                 self.writer.finish(status, result)
         except Exception as problem:
-            say(f"the end of the run could not be noted: {error_text(problem)}")
+            say("the end of the run could not be noted", problem)
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ def start(tmp_path):
     def start_(folder):
         started.append(subprocess.Popen([sys.executable, "-c", WRITER, str(folder)]))
         until((folder / "run.json").is_file, "the run has a header", between=0.01)
+        with load(folder) as run:
+            until(lambda: run.readings("metric/scalar"), "the run has a window", between=0.01)
         return started[-1]
 
     yield start_
