@@ -12,7 +12,13 @@ from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.parameter_groups import listed
 from edgeglass_diag.rules.series import Series, Streak
 from edgeglass_diag.signals.activations import DROPOUT_P
-from edgeglass_diag.signals.modes import BATCHNORM_MISMATCH, BATCHNORM_SAMPLES, BATCHNORM_UNTOUCHED, MODE_TRAINING
+from edgeglass_diag.signals.modes import (
+    BATCHNORM_MISMATCH,
+    BATCHNORM_SAMPLES,
+    BATCHNORM_STILL,
+    BATCHNORM_UNTOUCHED,
+    MODE_TRAINING,
+)
 from edgeglass_diag.signals.parameters import GRADIENT_NORM
 
 
@@ -155,7 +161,7 @@ class NormUntouched(Rule):
 
     def _as_evaluated(self, history: History, found: list[str], since: int) -> bool:
         """Return whether what has been trained since a step has seen the outputs that evaluation gives."""
-        trained = [series.steps for _, series in history.of(BATCHNORM_SAMPLES)]
+        trained = [series.steps for _, series in history.of(BATCHNORM_STILL)]
         if any(steps[-1] >= since for steps in trained):
             return False
         return bool(trained) or any(len(history.series(GRADIENT_NORM, f"{site}.weight")) for site in found)

@@ -146,3 +146,16 @@ def test_what_is_trained_as_it_is_evaluated_is_a_fact(tmp_path, trained):
     (model if trained else model[1]).eval()
     model[1].requires_grad_(trained)
     assert standing(tmp_path / "run", model)["EG222"] == ("info" if trained else "warning")
+
+
+def test_a_head_trained_on_what_evaluation_gives_makes_facts_of_it(tmp_path):
+    """The second stage of contrastive learning: the encoder, whose statistics never moved, is frozen for a probe."""
+    model = small()
+    model[1].momentum = 0.0
+
+    def probe(step):
+        if step == 15:
+            model.eval()
+            model[:4].requires_grad_(False)
+
+    assert standing(tmp_path / "run", model, probe) == {"EG220": "warning", "EG222": "info", "EG317": "info"}
