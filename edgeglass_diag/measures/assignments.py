@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+
+_LEAST = 1e-30
+"""Least probability: that of what float32 gives as 0 or has rounded to it."""
 
 
 def prototypes_in_use(assignments: Tensor) -> Tensor:
@@ -34,6 +39,29 @@ def assignment_information(assignments: Tensor) -> Tensor:
     """
     rows = assignments.double()
     return (_entropy(rows.mean(0)) - _entropy(rows).mean()).clamp(min=0)
+
+
+def predicted_information(predictions: Tensor, targets: Tensor) -> Tensor:
+    """By how much predictions do better than one guess for all samples would, in nats: level - cross-entropy, 0-d.
+
+    The level is the least cross-entropy of a constant, the entropy of the mean target, which N rows give
+    (K - 1) / (2 N) too low in the mean (Miller 1955, Note on the bias of information estimates), and at most ln K.
+
+    Args:
+        predictions: (N, K), each row a distribution.
+        targets: (N, K), each row a distribution.
+
+    >>> rows = torch.eye(2).repeat(64, 1)
+    >>> round(predicted_information(rows, rows).item(), 3)
+    0.693
+    >>> round(predicted_information(torch.full_like(rows, 0.5), rows).item(), 3)
+    0.0
+    """
+    count, classes = targets.shape
+    known = targets.double()
+    level = (_entropy(known.mean(0)) + (classes - 1) / (2 * count)).clamp(max=math.log(classes))
+    logs = predictions.double().clamp(min=_LEAST).log()
+    return level + (known * logs).sum(-1).mean()
 
 
 def _entropy(distribution: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch.nn.functional import normalize
 
 from edgeglass_diag import site_paths
 from edgeglass_diag.compared import Compared
+from edgeglass_diag.measures.assignments import predicted_information
 from edgeglass_diag.measures.geometry import distance_ratio, spread
 from edgeglass_diag.record.backward_patch import BackwardState
 from edgeglass_diag.record.comparison import Comparison
@@ -17,7 +18,7 @@ from edgeglass_diag.record.embeddings import EmbeddingObserver
 from edgeglass_diag.record.partner_pull import PartnerPull
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.side_readings import SideReadings
-from edgeglass_diag.signals.embeddings import EMBEDDING_DISTANCE, EMBEDDING_VARIATION
+from edgeglass_diag.signals.embeddings import EMBEDDING_DISTANCE, EMBEDDING_PREDICTED, EMBEDDING_VARIATION
 from edgeglass_diag.sites import EmbeddingSite, PairSite
 
 
@@ -67,7 +68,9 @@ class ComparisonReadings:
             self._side(site, rows, comparison)
         pair = site_paths.pair(*names)
         self._recording.sites.register_site(PairSite(path=pair, parents=names, left=names[0], right=names[1]))
-        if comparison.compared is not Compared.ASSIGNMENT:
+        if comparison.compared is Compared.ASSIGNMENT:
+            self._recording.buffer.add(pair, EMBEDDING_PREDICTED, predicted_information(*values))
+        else:
             self._pair(pair, sides, values, comparison)
             self._pull.name(given, pair)
 

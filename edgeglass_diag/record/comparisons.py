@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,10 +13,11 @@ from torch.nn import functional
 from edgeglass_diag.compared import Compared
 from edgeglass_diag.record.comparison import Comparison, OutputRange
 from edgeglass_diag.record.comparison_readings import ComparisonReadings
+from edgeglass_diag.record.comparison_rows import distributions_of, first_view, last_view, rows_of
 from edgeglass_diag.record.facts import Facts
+from edgeglass_diag.record.nested import tensors_in
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.record.shards import is_measurable
 from edgeglass_diag.record.torch_functions import (
     CARRYING,
     DIFFERENCES,
@@ -36,9 +36,6 @@ from edgeglass_diag.record.torch_functions import (
     einsum_operands,
 )
 from edgeglass_diag.sites import Kind
-
-_MOST = 2**22
-"""Entries of a side that is looked at."""
 
 _RANGES: Mapping[Function, OutputRange] = {
     **dict.fromkeys((*SIGMOIDS, *SOFTMAX), OutputRange(0.0, 1.0)),
@@ -67,6 +64,8 @@ def _absolute(rows: Tensor) -> Tensor:
 
 _Made = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
 """What is made of the rows of each side: probabilities of logits or logarithms."""
+_LaidOut = tuple[Callable[[Tensor], Tensor | None], Callable[[Tensor], Tensor | None]]
+"""How each side is laid out as rows."""
 
 
 class ComparisonObserver(Observer):
@@ -94,6 +93,7 @@ class ComparisonObserver(Observer):
         table |= dict.fromkeys(REGRESSIONS, self._regression) | dict.fromkeys(TRIPLETS, self._triplet)
         table |= dict.fromkeys(LOG_SOFTMAX, self._log_softmax)
         return table | {
+            torch.stack: self._stacked,
             functional.cosine_similarity: self._cosine,
             functional.cosine_embedding_loss: self._cosine_embedding,
             functional.pairwise_distance: self._distance,
@@ -127,7 +127,13 @@ class ComparisonObserver(Observer):
         self._readings.follow(result, comparison)
 
     def _comparison(
-        self, compared: Compared, left: Any, right: Any, made: _Made = (_same, _same), **facts: Any
+        self,
+        compared: Compared,
+        left: Any,
+        right: Any,
+        made: _Made = (_same, _same),
+        laid_out: _LaidOut = (rows_of, rows_of),
+        **facts: Any,
     ) -> Comparison | None:
         """Return two tensors as a comparison; None where they are no sets of rows, or come from no module or from one.
 
@@ -136,6 +142,7 @@ class ComparisonObserver(Observer):
             left: one side.
             right: the other.
             made: what is made of the rows of each side.
+            laid_out: how each side is laid out as rows.
             facts: further facts of the comparison.
         """
         if not (isinstance(left, Tensor) and isinstance(right, Tensor)):
@@ -144,7 +151,7 @@ class ComparisonObserver(Observer):
         if known.comparisons(left) or known.comparisons(right):
             return None  # as the correlations of features, which are compared with the identity
         sources = known.sources([left]), known.sources([right])
-        rows = _rows(left), _rows(right)
+        rows = laid_out[0](left), laid_out[1](right)
         if not any(sources) or rows[0] is None or rows[1] is None or rows[0].shape[1] != rows[1].shape[1]:
             return None
         facts["is_paired"] = left.shape == right.shape and facts.get("is_paired", True)
@@ -157,7 +164,7 @@ class ComparisonObserver(Observer):
             self._ranges.set(result, _RANGES[func])
 
     def _log_softmax(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        if isinstance(result, Tensor) and result.dim() == 2:
+        if isinstance(result, Tensor) and result.dim() > 1:
             self._log_probabilities.set(result, True)
 
     def _difference(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
@@ -194,6 +201,11 @@ class ComparisonObserver(Observer):
                 if logs:
                     self._log_probabilities.set(result, True)
 
+    def _stacked(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """Views of one batch, put together before they are compared."""
+        if all(self._is_log_probability(part) for part in tensors_in([args, kwargs])):
+            self._log_probabilities.set(result, True)
+
     def _reduced(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         values = next(iter((*args, *kwargs.values())), None)
         term = self._terms.get(values) if isinstance(values, Tensor) else None
@@ -227,8 +239,13 @@ class ComparisonObserver(Observer):
 
     def _einsum(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         operands = einsum_operands(args)
-        if operands is not None and operands[0] == operands[1]:
-            self._note(result, Compared.SIMILARITY, *operands[2:], drawn=-1)
+        if operands is None:
+            return
+        left, right, *values = operands
+        if any(self._is_log_probability(value) for value in values):
+            self._distributions(result, *values, of_views=left != right and left[-1] == right[-1])
+        elif left == right:
+            self._note(result, Compared.SIMILARITY, *values, drawn=-1)
 
     def _divergence(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = bind(func, args, kwargs)
@@ -243,11 +260,21 @@ class ComparisonObserver(Observer):
         if values.dim() == 2 and target.is_floating_point():
             self._note(result, Compared.ASSIGNMENT, values, target, made=(_softmax, _same))
 
-    def _distributions(self, result: Any, left: Any, right: Any) -> None:
-        """Note a cross-entropy written as the product of a distribution and of logarithms of another."""
+    def _distributions(self, result: Any, left: Any, right: Any, *, of_views: bool = False) -> None:
+        """Note a cross-entropy written as the product of a distribution and of logarithms of another.
+
+        Args:
+            result: the product.
+            left: one of both, (..., K).
+            right: the other.
+            of_views: whether they are (V, B, K) and (W, B, K), of all views, and all are compared with all.
+        """
         logs, target = (left, right) if self._is_log_probability(left) else (right, left)
-        if logs.shape == target.shape and not self._is_log_probability(target):
-            self._note(result, Compared.ASSIGNMENT, logs, target, made=(_probabilities, _absolute))
+        alike = logs.shape[1:] == target.shape[1:] if of_views else logs.shape == target.shape
+        if alike and not self._is_log_probability(target):
+            laid_out = (last_view, first_view) if of_views else (distributions_of, distributions_of)
+            made = _probabilities, _absolute
+            self._note(result, Compared.ASSIGNMENT, logs, target, made=made, laid_out=laid_out)
 
     def _is_log_probability(self, operand: Any) -> bool:
         return isinstance(operand, Tensor) and bool(self._log_probabilities.get(operand))
@@ -260,13 +287,3 @@ def _turned(term: Comparison, func: Function) -> Comparison:
     if func in CARRYING or (term.compared is Compared.DISTANCE and func not in SCALING):
         return term
     return replace(term, drawn=0)
-
-
-def _rows(values: Tensor) -> Tensor | None:
-    """Return (B, ...) as rows (B, D), detached; None where it is no set of at least two rows that can be measured."""
-    if values.dim() < 2 or not values.is_floating_point() or values.numel() > _MOST or not is_measurable(values):
-        return None
-    shape = [size for size in values.shape if size > 1]
-    if len(shape) < 2:
-        return None
-    return values.detach().reshape(shape[0], math.prod(shape[1:]))

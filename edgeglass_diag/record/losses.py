@@ -130,7 +130,8 @@ class LossObserver(Observer):
         rows, classes, is_soft = logits.shape[0], logits.shape[-1], target.is_floating_point()
         product = sources.product(logits)
         if product is not None:
-            return Task.CONTRASTIVE if is_soft or classes % rows == 0 else Task.CLASSIFICATION
+            with_queue = len(sources.comparisons(logits)) > 1  # the partner's similarity beside those with a queue
+            return Task.CONTRASTIVE if is_soft or classes % rows == 0 or with_queue else Task.CLASSIFICATION
         if logits.dim() == 3 or self._heads.get(logits):
             return Task.GENERATION
         if is_soft and sources.sources([target]):

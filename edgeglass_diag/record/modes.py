@@ -13,7 +13,13 @@ from edgeglass_diag.record.module_stack import Frame
 from edgeglass_diag.record.observer import ModuleCall, Observer
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.shards import is_foreign
-from edgeglass_diag.signals.modes import BATCHNORM_MISMATCH, BATCHNORM_SAMPLES, BATCHNORM_UNTOUCHED, MODE_TRAINING
+from edgeglass_diag.signals.modes import (
+    BATCHNORM_MISMATCH,
+    BATCHNORM_SAMPLES,
+    BATCHNORM_STILL,
+    BATCHNORM_UNTOUCHED,
+    MODE_TRAINING,
+)
 from edgeglass_diag.sites import Kind
 
 
@@ -46,6 +52,7 @@ class ModeObserver(Observer):
         before, module = self._before.get(call.frame), call.frame.module
         if before is None or not call.given or not isinstance(module, _BatchNorm):
             return
+        self._recording.buffer.add(call.frame.path, BATCHNORM_STILL, float(module.momentum == 0))
         counted = module.num_batches_tracked
         momentum = module.momentum if module.momentum is not None or counted is None else 1 / counted.float()
         if momentum is None or (isinstance(momentum, float) and not 0 < momentum <= 1):

@@ -183,7 +183,18 @@ class AssignmentsCollapsed(Rule):
                 site=pair.path,
                 since=since,
                 evidence={"nats": series[-1].last, "largest_before": max(series[-1].values), "prototypes": used},
+                fix=self._fix(history, pair, used),
             )
+
+    def _fix(self, history: History, pair: PairSite, used: float) -> str:
+        """Return what to do against the one collapse or the other."""
+        side = history.site(EmbeddingSite, pair.right)
+        if side is None or used < side.width / 2:
+            return self.fix
+        return (
+            "Lower the temperature of the targets (DINO: 0.04 to 0.07, below the student's 0.1); where it is that low, "
+            "check that the two views of a sample still show the same thing."
+        )
 
     def _collapsed(self, history: History, series: Series) -> Streak | None:
         state = series.streak(lambda _, value: value <= self.nats)

@@ -12,7 +12,14 @@ from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.parameter_groups import listed
 from edgeglass_diag.rules.series import Series, Streak
 from edgeglass_diag.signals.activations import DROPOUT_P
-from edgeglass_diag.signals.modes import BATCHNORM_MISMATCH, BATCHNORM_SAMPLES, BATCHNORM_UNTOUCHED, MODE_TRAINING
+from edgeglass_diag.signals.modes import (
+    BATCHNORM_MISMATCH,
+    BATCHNORM_SAMPLES,
+    BATCHNORM_STILL,
+    BATCHNORM_UNTOUCHED,
+    MODE_TRAINING,
+)
+from edgeglass_diag.signals.parameters import GRADIENT_NORM
 
 
 def _switched(history: History, to: float, steps: int, windows: int) -> Iterator[tuple[str, Streak]]:
@@ -116,7 +123,8 @@ class NormUntouched(Rule):
     buffers are not copied.
 
     Formula: in evaluation mode, running mean exactly 0 and variance exactly 1, over at least ``steps`` steps and
-    ``windows`` recorded windows up to now.
+    ``windows`` recorded windows up to now. A fact (info) where no BatchNorm has run in training mode meanwhile, while
+    some are trained in this mode, or were trained before: what is trained then sees what evaluation will see.
     """
 
     steps: int = 10
@@ -141,13 +149,22 @@ class NormUntouched(Rule):
             if state is not None and state.lasting(steps=self.steps, windows=self.windows):
                 found[site] = state
         if found:
+            since = min(state.since for state in found.values())
             yield self.finding(
                 history,
                 f"{listed([*found], 'normalises', 'normalise')} by mean 0 and variance 1, as when made",
                 site=next(iter(found)),
-                since=min(state.since for state in found.values()),
+                since=since,
+                severity=Severity.INFO if self._as_evaluated(history, list(found), since) else None,
                 evidence={"modules": list(found)[:20]},
             )
+
+    def _as_evaluated(self, history: History, found: list[str], since: int) -> bool:
+        """Return whether what has been trained since a step has seen the outputs that evaluation gives."""
+        trained = [series.steps for _, series in history.of(BATCHNORM_STILL)]
+        if any(steps[-1] >= since for steps in trained):
+            return False
+        return bool(trained) or any(len(history.series(GRADIENT_NORM, f"{site}.weight")) for site in found)
 
 
 @dataclass(frozen=True)

@@ -118,3 +118,12 @@ EMBEDDING_PULL = register(
         high=1,
     )
 )
+EMBEDDING_PREDICTED = register(
+    Signal(
+        "embedding/predicted",
+        Kind.PAIR,
+        "By how much the cross-entropy with these targets lies below what one and the same guess for all samples would "
+        "have; 0 or less where nothing of the sample is predicted.",
+        unit="nats",
+    )
+)

@@ -36,3 +36,12 @@ BATCHNORM_UNTOUCHED = register(
         high=1,
     )
 )
+BATCHNORM_STILL = register(
+    Signal(
+        "batchnorm/still",
+        Kind.MODULE,
+        "1 where a BatchNorm normalises by the batch and gives it no part in its running statistics: momentum 0.",
+        low=0,
+        high=1,
+    )
+)

@@ -103,6 +103,7 @@ def test_assignments_that_tell_nothing_of_the_sample_are_named(tmp_path):
 
     finding = found_by(tmp_path / "run", lambda m, x: assigned(m, x, target=even), steps=151)["EG310"]
     assert finding.evidence["prototypes"] == pytest.approx(WIDTH, rel=0.01)
+    assert finding.fix.startswith("Lower the temperature")
 
 
 def test_assignments_that_differ_are_silent(tmp_path):

@@ -9,8 +9,9 @@ from torch import nn
 import edgeglass_diag as eg
 from edgeglass_diag.measures.batch_norm import batch_statistic, mismatch
 from edgeglass_diag.rules.modes import FrozenNormUndone, LeftInEvaluation, NormUntouched, StatisticsDoNotFit
+from edgeglass_diag.rules.running_statistics import StatisticsNeverMove
 
-RULES = (LeftInEvaluation, FrozenNormUndone, NormUntouched, StatisticsDoNotFit)
+RULES = (LeftInEvaluation, FrozenNormUndone, NormUntouched, StatisticsDoNotFit, StatisticsNeverMove)
 
 
 def small():
@@ -109,3 +110,52 @@ def test_the_statistics_of_a_batch_are_worked_out_of_the_running_ones(momentum):
     kept = (x - before[0]) / (before[1] + norm.eps).sqrt()
     slow = (own - kept).square().mean()
     assert mismatch(mean, variance, *before, norm.eps).item() == pytest.approx(slow.item(), rel=0.05)
+
+
+def standing(folder, model, before=lambda step: None):
+    """Return the severities by code."""
+    codes(folder, model=model, before=before, steps=32)
+    with eg.load(folder) as run:
+        return {finding.code: str(finding.severity) for finding in run.findings}
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.1, None])
+def test_a_momentum_of_zero_keeps_no_statistics(tmp_path, momentum):
+    model = small()
+    model[1].momentum = momentum
+    assert standing(tmp_path / "run", model) == ({"EG317": "warning"} if momentum == 0 else {})
+
+
+def test_a_second_pass_without_statistics_is_silent(tmp_path):
+    """Sharpness-aware minimisation switches the momentum off for its second pass."""
+    model = small()
+    passes = []
+    model[1].register_forward_pre_hook(lambda norm, _: setattr(norm, "momentum", 0.0 if passes else 0.1))
+
+    def first(step):
+        passes.clear()
+        model(torch.randn(16, 6)).sum().backward()
+        passes.append(step)
+
+    assert standing(tmp_path / "run", model, first) == {}
+
+
+@pytest.mark.parametrize("trained", [True, False], ids=["all in evaluation mode", "a frozen tower"])
+def test_what_is_trained_as_it_is_evaluated_is_a_fact(tmp_path, trained):
+    model = small()
+    (model if trained else model[1]).eval()
+    model[1].requires_grad_(trained)
+    assert standing(tmp_path / "run", model)["EG222"] == ("info" if trained else "warning")
+
+
+def test_a_head_trained_on_what_evaluation_gives_makes_facts_of_it(tmp_path):
+    """The second stage of contrastive learning: the encoder, whose statistics never moved, is frozen for a probe."""
+    model = small()
+    model[1].momentum = 0.0
+
+    def probe(step):
+        if step == 15:
+            model.eval()
+            model[:4].requires_grad_(False)
+
+    assert standing(tmp_path / "run", model, probe) == {"EG220": "warning", "EG222": "info", "EG317": "info"}
