@@ -200,9 +200,11 @@ class PartNotRecorded(RecordRule):
                 yield replace(found, fix=_NO_OPTIMIZER) if site.coverage is Coverage.NO_OPTIMIZER else found
 
 
-_NO_OPTIMIZER = "Look whether the weights are updated at all; where new tensors take their place, step with a torch.optim.Optimizer."
+_NO_OPTIMIZER = (
+    "Look whether the weights are updated at all; where new tensors take their place, step with an optimizer of torch."
+)
 _LEFT_OUT = {
-    Coverage.NO_OPTIMIZER: "a loss went backward, but no optimizer stepped and nothing was seen to write to the weights",
+    Coverage.NO_OPTIMIZER: "a loss went backward, but no optimizer stepped and no weight was written to",
     Coverage.OTHER_THREAD_TRAINS: "another thread trains as well, and its steps are left out",
     Coverage.TOO_MANY_FORWARDS: "windows of more than 256 forward passes are left out",
     Coverage.TOO_DEEP: "windows in which more than 64 modules run inside each other are left out",
