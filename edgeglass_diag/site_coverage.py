@@ -27,6 +27,7 @@ class Coverage(StrEnum):
     TOO_DEEP = "too_deep"
     OTHER_THREAD_TRAINS = "other_thread_trains"
     NO_OPTIMIZER = "no_optimizer"
+    STEPS_BY_HAND = "steps_by_hand"
     RECORDER_FAILED = "recorder_failed"
     NOT_PROBED = "not_probed"
     OTHER = "other"

@@ -126,7 +126,7 @@ class BackwardPassObserver(Observer):
             return
         with self._recording.measuring("optimizer", Kind.RECORDER):
             if self._passes:
-                self._write(followed[0].device)
+                self._write(followed[0].device, by_hand=step.optimizer is None)
         self._forget_passes()
         self._parameters = [weakref.ref(p) for p in followed[:: -(-len(followed) // _PARAMETERS)]]
 
@@ -149,13 +149,15 @@ class BackwardPassObserver(Observer):
         self._weights, self._batch, self._last = [], {}, []
         self._alone, self._going = True, False
 
-    def _write(self, device: torch.device) -> None:
+    def _write(self, device: torch.device, *, by_hand: bool) -> None:
         add = self._recording.buffer.add
         found = _on(device, (one.found for one in self._passes))
         given = _on(device, (one.given for one in self._passes))
         (now,) = _on(device, (self._largest(),))
         # Of several passes the one that found least: accumulation adds to gradients of its own step.
         add("", GRADIENT_UNCLEARED, torch.stack(found).amin())
+        if by_hand:  # what is written may come of copies of the gradients, which are cleared by then
+            return
         add("", GRADIENT_CLEARED, ((given[-1] > 0) & (now == 0)).float())
         # What is cleared before another pass is not mended: this batch takes no step.
         left = [*(value.where(value > 0, torch.nan) for value in found[1:]), now]

@@ -73,11 +73,11 @@ class CompiledModules:
 
     @entry("compiled", unless=unobservable)
     def _begin_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call | None:
-        return self._call(args[0], args[1:], kwargs) if self._sources.attached else None
+        return self._call(args[0], args[1:], kwargs) if self._modules.is_attached else None
 
     def _call(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> _Call | None:
         self._modules.enter(module, arguments)
-        if not self._sources.attached:  # one forward pass too many
+        if not self._sources.attached:  # one forward pass too many, or a window that is not recorded
             return None
         self._sources.detach()
         return _Call(module, arguments, keywords)

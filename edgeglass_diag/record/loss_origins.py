@@ -38,8 +38,9 @@ class LossOriginObserver(Observer):
 
     def before_step(self, step: OptimizerStep) -> None:
         """Note which modules have parameters with a gradient, and which without."""
+        moving = {id(parameter) for parameter in step.moving}
         self._learning |= self._holding(step.moving)
-        self._without |= self._holding(p for p in step.held if p.grad is None and p.requires_grad)
+        self._without |= self._holding(p for p in step.held if id(p) not in moving and p.requires_grad)
 
     def window_ends(self) -> None:
         """Write of each module without gradients that ran whether it is met."""

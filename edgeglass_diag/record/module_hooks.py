@@ -37,10 +37,12 @@ class ModuleHooks:
         dispatch: takes the events.
         functions: the mode that is taken off where torch chooses a kernel by whether there is one.
         sources: all of the watch, which a window with too many forward passes, or too deep ones, takes away.
-        end_round: ends a window that waits for the steps of further optimizers.
+        pass_begins: called as a model is called that no other module runs, with whether it has gradients; ends a window
+            that waited for it.
 
     Attributes:
         room: what a model that is too deep gets of call stack.
+        is_attached: whether the hooks are in place.
     """
 
     def __init__(
@@ -49,11 +51,11 @@ class ModuleHooks:
         dispatch: Dispatch,
         functions: FunctionMode,
         sources: EventSources,
-        end_round: Callable[[], None],
+        pass_begins: Callable[[bool], None],
     ) -> None:
         self.boundary = recording.boundary
         self._recording, self._dispatch, self._functions, self._sources = recording, dispatch, functions, sources
-        self._end_round = end_round
+        self._pass_begins = pass_begins
         self._frames = recording.stack.frames
         self.room = RecursionRoom()
         self._models: Facts[nn.Module, bool] = Facts()  # transforms and losses are none
@@ -66,21 +68,21 @@ class ModuleHooks:
             ("_global_forward_hooks_with_kwargs", after): True,
             ("_global_forward_hooks_always_called", after): True,
         }
-        self._attached = False
+        self.is_attached = False
 
     def attach(self) -> None:
         """Put the hooks in place."""
-        if not self._attached:
-            self._attached = True
+        if not self.is_attached:
+            self.is_attached = True
             for (name, identity), value in self._entries.items():
                 hooks.__dict__[name][identity] = value
 
     def detach(self) -> None:
         """Take the hooks away."""
-        if self._attached:
+        if self.is_attached:
             for name, identity in self._entries:
                 hooks.__dict__[name].pop(identity, None)
-            self._attached = False
+            self.is_attached = False
 
     @entry("modules", unless=unobservable)
     def _enter(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
@@ -122,10 +124,10 @@ class ModuleHooks:
     def _begin_pass(self, module: nn.Module, *, is_model: bool) -> bool:
         """Begin an outermost forward pass; return whether it is recorded: beyond the limit the window is not."""
         clock = self._recording.clock
-        if clock.round.is_open and is_model and self.boundary.gradients:
-            self._end_round()
-            if not self._sources.attached:
-                return False
+        if is_model:
+            self._pass_begins(self.boundary.gradients)
+        if not self._sources.attached:
+            return False
         self._recording.stack.begin_pass(module, is_model=is_model)
         if not self.boundary.gradients:
             return True

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from torch import Tensor
 from torch.optim import Optimizer
 
+from edgeglass_diag.measures.gradients import sample
 from edgeglass_diag.record.module_stack import Frame
+from edgeglass_diag.record.shards import local_part
 
 Function = Callable[..., Any]
 FunctionHandler = Callable[[Function, tuple[Any, ...], dict[str, Any], Any], None]
@@ -49,21 +51,33 @@ class ModuleCall:
 
 @dataclass(frozen=True, slots=True)
 class OptimizerStep:
-    """A step of an optimizer in a recorded window.
+    """A step of an optimizer, or of code that writes to weights itself, in a recorded window.
 
     Attributes:
-        optimizer: which steps.
-        number: of the optimizer, from 0 in order of their first steps.
+        optimizer: which steps, None where none does.
+        number: of the optimizer, from 0 in order of their first steps; without one 0 where the window ends with it.
         window: number of the window.
-        held: all parameters that it holds.
-        moving: those of them that have a gradient.
+        held: all parameters that it holds; without one all that are trainable.
+        moving: those of them that have a gradient; without one those that backward gave one, whatever is left of it.
+        before: samples of their values by id, where the first of them has been written to already.
     """
 
-    optimizer: Optimizer
+    optimizer: Optimizer | None
     number: int
     window: int
     held: Sequence[Tensor]
     moving: Sequence[Tensor]
+    before: Mapping[int, Tensor] = field(default_factory=dict)
+
+    @property
+    def groups(self) -> Sequence[Mapping[str, Any]]:
+        """The groups of parameters and their settings, which only an optimizer has."""
+        return () if self.optimizer is None else self.optimizer.param_groups
+
+    def sample(self, parameter: Tensor) -> Tensor:
+        """Return a sample of a parameter's values before the step."""
+        known = self.before.get(id(parameter))
+        return sample(local_part(parameter)) if known is None else known
 
 
 class OptimizerNumbers:

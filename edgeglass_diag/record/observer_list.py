@@ -30,7 +30,7 @@ from edgeglass_diag.record.losses import LossObserver
 from edgeglass_diag.record.masking import MaskObserver
 from edgeglass_diag.record.modes import ModeObserver
 from edgeglass_diag.record.module_sites import ModuleSiteObserver
-from edgeglass_diag.record.observer import Observer
+from edgeglass_diag.record.observer import Observer, OptimizerStep
 from edgeglass_diag.record.parameter_roles import ParameterRoleObserver
 from edgeglass_diag.record.parameters import ParameterObserver
 from edgeglass_diag.record.plain_losses import PlainLossObserver
@@ -41,6 +41,7 @@ from edgeglass_diag.record.samples import SampleObserver
 from edgeglass_diag.record.scaling import LossScaleObserver
 from edgeglass_diag.record.sigmoid_losses import SigmoidLossObserver
 from edgeglass_diag.record.snapshots import PendingEmbeddings, SnapshotObserver
+from edgeglass_diag.record.steps_by_hand import StepsByHand
 from edgeglass_diag.record.written_losses import WrittenLossObserver
 
 
@@ -51,6 +52,7 @@ class Observers:
     Attributes:
         all: every observer, in the order in which they have an event; readings do not depend on it.
         provenance: stops at the first step.
+        by_hand: follows weights that no optimizer of torch writes to.
         scale: has patches that are to be put in place.
         snapshots: hands embeddings on after the window.
         inputs: collects what attention logits are made of, None unless asked for.
@@ -58,6 +60,7 @@ class Observers:
 
     all: tuple[Observer, ...]
     provenance: ProvenanceObserver
+    by_hand: StepsByHand
     scale: LossScaleObserver
     snapshots: SnapshotObserver
     inputs: AttentionInputObserver | None
@@ -68,6 +71,7 @@ def make_observers(
     backward: BackwardState,
     *,
     skipped: Callable[[Optimizer], None],
+    begin_step: Callable[[OptimizerStep], None],
     attention_logits: int | None,
     embedding_sink: Callable[[PendingEmbeddings], None] | None,
     with_inputs: bool,
@@ -78,6 +82,7 @@ def make_observers(
         recording: state of the watch.
         backward: whether a backward pass is running.
         skipped: called with an optimizer whose step a scaler has skipped.
+        begin_step: called as the first weight is written to by hand.
         attention_logits: the most logits measured per attention and call; all where None.
         embedding_sink: takes the embeddings of some pairs at a few steps.
         with_inputs: whether what attention logits are made of is collected.
@@ -89,6 +94,7 @@ def make_observers(
     passes = LossPasses(recording, scale)
     readings = LossReadings(recording, embeddings, passes, scale, backward)
     inputs = AttentionInputObserver(recording) if with_inputs else None
+    by_hand = StepsByHand(recording, begin_step)
     snapshots = SnapshotObserver(recording, embeddings, embedding_sink)
     everything = (
         recording.sources,
@@ -114,10 +120,11 @@ def make_observers(
         BackwardPassObserver(recording, batches),
         *_parameter_observers(recording, scale),
         provenance,
+        by_hand,
         scale,
         snapshots,
     )
-    return Observers(everything, provenance, scale, snapshots, inputs)
+    return Observers(everything, provenance, by_hand, scale, snapshots, inputs)
 
 
 def _attention_observers(

@@ -42,9 +42,10 @@ class ParameterRoleObserver(Observer):
     def before_step(self, step: OptimizerStep) -> None:
         """Note what an optimizer holds that has no gradient, and count what no model has."""
         orphans = 0
+        moving = {id(parameter) for parameter in step.moving}
         for parameter in step.held:
             self._held.set(parameter, True)
-            if parameter.grad is None:
+            if id(parameter) not in moving:
                 path = self._recording.naming.parameter(parameter)
                 if path == self._recording.naming.UNNAMED:
                     orphans += 1

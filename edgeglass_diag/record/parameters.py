@@ -86,43 +86,40 @@ class ParameterObserver(Observer):
     def before_step(self, step: OptimizerStep) -> None:
         """Record gradients and settings, and keep a sample of the weights for comparison."""
         self._settings(step)
-        self._recording.buffer.add("", OPTIMIZER_BEGUN, float(self._recording.clock.begun(step.optimizer)))
+        if step.optimizer is not None:
+            self._recording.buffer.add("", OPTIMIZER_BEGUN, float(self._recording.clock.begun(step.optimizer)))
         self._norms.count(step)
         if step.number == 0:
-            self._write_reverted(step.window)
+            self._write_reverted(step)
         if not step.moving:
             return
         recording, moving = self._recording, step.moving
         names = [recording.naming.parameter(p) for p in moving]
-        groups = {id(p): i for i, group in enumerate(step.optimizer.param_groups) for p in group["params"]}
+        groups = {id(p): i for i, group in enumerate(step.groups) for p in group["params"]}
         for name, parameter in zip(names, moving, strict=True):
-            recording.sites.register_site(_site_of(name, parameter, step.number, groups[id(parameter)]))
+            recording.sites.register_site(_site_of(name, parameter, step, groups.get(id(parameter))))
         with recording.measuring("optimizer", Kind.RECORDER):
             weights = [local_part(p) for p in moving]
-            gradients = [p.grad for p in moving if p.grad is not None]
-            lengths = norms([local_part(gradient) for gradient in gradients])
-            factor = getattr(step.optimizer, "grad_scale", None)  # a fused optimizer unscales within its kernel
-            lengths = lengths if factor is None else lengths / factor.to(lengths)
-            recording.buffer.add_each(names, GRADIENT_NORM, lengths)
-            recording.buffer.add_each(names, GRADIENT_NONFINITE, (~torch.isfinite(lengths)).float())
             self._weigh(names, weights, step.window)
-            self._add_norms(step.number, gradients, lengths)
-            self._before[id(step.optimizer)] = _Held(names, moving, weights, [sample(w) for w in weights])
+            self._gradients(step)
+            self._before[step.number] = _Held(names, moving, weights, [step.sample(p) for p in moving])
 
     def after_step(self, step: OptimizerStep) -> None:
         """Record the true update of each parameter, and whether its rows differ."""
-        held = self._before.pop(id(step.optimizer), None)
+        held = self._before.pop(step.number, None)
         if held is None:
             return
         add_each = self._recording.buffer.add_each
         with self._recording.measuring("optimizer", Kind.RECORDER):
-            after = [sample(w) for w in held.tensors]
+            now = [local_part(p) for p in held.parameters]  # a step may give them other memory
+            after = [sample(w) for w in now]
             add_each(held.names, UPDATE_RATIO, update_ratios(held.samples, after))
             self._write_rounding(held, after)
-            self._note_state(step.optimizer, held)
+            if step.optimizer is not None:
+                self._note_state(step.optimizer, held)
             if step.number == 0:
                 self._taken = _few_matrices(step.window, held, after)
-            rows = [(n, w) for n, w in zip(held.names, held.tensors, strict=True) if _rows(w) > 1]
+            rows = [(n, w) for n, w in zip(held.names, now, strict=True) if _rows(w) > 1]
             if rows:
                 add_each([name for name, _ in rows], WEIGHT_ROW_SIGNAL, row_signals([w for _, w in rows]))
 
@@ -136,6 +133,19 @@ class ParameterObserver(Observer):
         """Release the samples of the weights."""
         self._before.clear()
         self._norms.forget()
+
+    def _gradients(self, step: OptimizerStep) -> None:
+        """Record the gradients that are there."""
+        given = [(self._recording.naming.parameter(p), p.grad) for p in step.moving if p.grad is not None]
+        if not given:
+            return
+        names, gradients = [name for name, _ in given], [gradient for _, gradient in given]
+        lengths = norms([local_part(gradient) for gradient in gradients])
+        factor = getattr(step.optimizer, "grad_scale", None)  # a fused optimizer unscales within its kernel
+        lengths = lengths if factor is None else lengths / factor.to(lengths)
+        self._recording.buffer.add_each(names, GRADIENT_NORM, lengths)
+        self._recording.buffer.add_each(names, GRADIENT_NONFINITE, (~torch.isfinite(lengths)).float())
+        self._add_norms(step.number, gradients, lengths)
 
     def _add_norms(self, number: int, gradients: list[Tensor], lengths: Tensor) -> None:
         """Take the norm of all gradients before and after clipping, and whether they carried the loss scale then."""
@@ -163,23 +173,23 @@ class ParameterObserver(Observer):
             if parameter.dtype in _HALF and (kept := _half_state(optimizer, parameter)):
                 self._recording.sites.set_facts(ParameterSite(path=name), state_dtype=kept)
 
-    def _write_reverted(self, window: int) -> None:
+    def _write_reverted(self, step: OptimizerStep) -> None:
         """Write which share of the step before was taken back since: -<o, u> / <u, u>, median over a few matrices.
 
         u is what the step changed, o what something else has changed until this step.
         """
         taken, self._taken = self._taken, None
-        if taken is None or taken.window != window - 1:
+        if taken is None or taken.window != step.window - 1:
             return
         with self._recording.measuring("optimizer", Kind.RECORDER):
             now = [p for reference in taken.weights if (p := reference()) is not None]
-            later = [sample(local_part(p)) for p in now]
+            later = [step.sample(p) for p in now]
             if [values.shape for values in later] == [values.shape for values in taken.after]:
                 shares = reverted(taken.before, taken.after, later)
                 self._recording.buffer.add("", UPDATE_REVERTED, shares.median())
 
     def _settings(self, step: OptimizerStep) -> None:
-        for index, group in enumerate(step.optimizer.param_groups):
+        for index, group in enumerate(step.groups):
             site = site_paths.group(step.number, index)
             betas = group.get("betas")
             settings = {"beta1": betas[0], "beta2": betas[1]} if isinstance(betas, tuple) and len(betas) == 2 else {}
@@ -205,13 +215,13 @@ def _rows(weight: Tensor) -> int:
     return sizes[0] if len(sizes) > 1 else 1
 
 
-def _site_of(path: str, parameter: Tensor, optimizer: int, group: int) -> ParameterSite:
+def _site_of(path: str, parameter: Tensor, step: OptimizerStep, group: int | None) -> ParameterSite:
     local = tuple(local_part(parameter).shape) if is_sharded(parameter) else None
     return ParameterSite(
         path=path,
         shape=tuple(parameter.shape),
         local_shape=local,
-        optimizer=optimizer,
+        optimizer=None if step.optimizer is None else step.number,
         group=group,
         dtype=_name(parameter.dtype),
     )

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from edgeglass_diag.record.attention_inputs import AttentionInputObserver
 from edgeglass_diag.record.attention_layout import LOGITS
 from edgeglass_diag.record.backward_patch import BackwardPatch, BackwardState
+from edgeglass_diag.record.between_passes import BetweenPasses
 from edgeglass_diag.record.boundary import entry
 from edgeglass_diag.record.buffer import PendingWindow
 from edgeglass_diag.record.compiled import CompiledModules
@@ -36,7 +37,7 @@ from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.rounds import about_to_step
 from edgeglass_diag.record.snapshots import PendingEmbeddings
 from edgeglass_diag.record.window_clock import WindowClock
-from edgeglass_diag.records import ParameterOrigin
+from edgeglass_diag.record.window_ends import WindowEnds
 from edgeglass_diag.signals.parameters import OPTIMIZER_SKIPPED
 from edgeglass_diag.sites import Coverage, Kind, RecorderSite
 
@@ -51,8 +52,9 @@ class Recorder:
                 optimizer.step()                #   gradients before, updates after; window goes to the sink
                                                 # the next window begins: hooks attached or not
 
-    Steps are those of the optimizer that steps first, and of those that step together with it. A step that a GradScaler
-    skips ends a window too. With a closure, which has the forward pass inside, gradients are read when it has returned
+    Steps are those of the optimizer that steps first, and of those that step together with it; where none of torch
+    steps, the writes of other code to weights that a backward pass gave gradients. A step that a GradScaler skips ends
+    a window too. With a closure, which has the forward pass inside, gradients are read when it has returned
     for the first time. No random number is drawn; what training computes stays as it is.
 
     Args:
@@ -72,13 +74,14 @@ class Recorder:
         embeddings: Callable[[PendingEmbeddings], None] | None = None,
         operands: bool = False,
     ) -> None:
-        self._sink, self._clock = sink, WindowClock(schedule)
-        recording, backward = Recording(self._clock), BackwardState()
-        self._recording, self._backward = recording, backward
+        self._clock = WindowClock(schedule)
+        recording = self._recording = Recording(self._clock)
+        self._backward = backward = BackwardState()
         self._observers = make_observers(
             recording,
             backward,
             skipped=self._after_skipped_step,
+            begin_step=lambda step: self._dispatch.before_step(step),
             attention_logits=attention_logits,
             embedding_sink=embeddings,
             with_inputs=operands,
@@ -88,17 +91,20 @@ class Recorder:
         self._functions = FunctionMode(recording)
         self._functions.observe_for(self._observers.all)
         self._sources = EventSources(self.boundary)
-        modules = ModuleHooks(recording, self._dispatch, self._functions, self._sources, self._end_round)
+        modules = ModuleHooks(recording, self._dispatch, self._functions, self._sources, self._pass_begins)
         self._compiled = CompiledModules(self.boundary, modules, self._sources)
-        passes, scale = BackwardPatch(recording, self._dispatch, backward).patch, self._observers.scale
+        scale, seen = self._observers.scale, (self._functions, modules, self._observers.all)
+        self._between = BetweenPasses(self._observers.by_hand, self._sources, *seen, self._after_step_by_hand)
+        passes = self._passes = BackwardPatch(recording, self._dispatch, backward, self._between)
         for source in (modules, self._functions, passes, scale.while_recorded):
             self._sources.add(source)
         self._steps, self._room = StepHooks(self._before_step, self._after_step), modules.room
         self._building = ModelBuilding(recording, self._observers, self._functions, self._resume)
-        removable = (passes, scale.while_recorded, scale.always, self._compiled, self._steps, self._building)
+        removable = (passes.patch, scale.while_recorded, scale.always, self._compiled, self._steps, self._building)
         self._removals = (*(part.remove for part in removable), self._room.take_back)
         self._numbers, self._begun = OptimizerNumbers(), dict[int, OptimizerStep]()
-        self._records, self._last = False, 0  # this window; the last one that was recorded
+        self._ends = WindowEnds(recording, self._dispatch, self._observers, sink)
+        self._records = False  # this window
 
     @property
     def step(self) -> int:
@@ -164,6 +170,7 @@ class Recorder:
             self._steps.attach()
             self._observers.scale.always.attach()
             self._compiled.attach()
+            self._passes.patch.attach()
             self._building.attach()
         except Exception:
             self._take_away()
@@ -177,6 +184,7 @@ class Recorder:
 
     @entry("recorder", always=True)
     def _end_watch(self) -> None:
+        self._between.pass_begins()
         self._take_away()
         if self._backward.has_run and self.step == 0 and not self._clock.round.has_begun:
             self._recording.sites.cannot_observe(RecorderSite(path="steps"), Coverage.NO_OPTIMIZER)
@@ -187,14 +195,12 @@ class Recorder:
 
     @entry("recorder", always=True)
     def _say_failures(self) -> None:
-        """Hand on what has failed since the last window, as a window without readings."""
         self._take_away()  # what a failure has left
-        sites = self.boundary.new_sites
-        if any(site.coverage in (Coverage.RECORDER_FAILED, Coverage.NO_OPTIMIZER) for site in sites):
-            self._sink(PendingWindow(self._last, (), (), (), sites, ()))
+        self._ends.say_failures()
 
     @entry("optimizer", unless=steps_elsewhere)
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        self._between.optimizer_steps()
         if not self._records or is_nested(optimizer):
             return None
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
@@ -254,12 +260,29 @@ class Recorder:
             clock.advance()
             self._records = clock.is_recorded
 
-    def _end_round(self) -> None:
-        """End the window that waits for further optimizers, as a forward pass begins."""
-        self._clock.round.give_up()
-        self._end_window_of_step()
-        if not self._records:
-            self._sources.detach()
+    def _pass_begins(self, training: bool) -> None:
+        """End the window that waits for further optimizers, or for weights to be written to, as a model is called."""
+        if not self._clock.round.is_open:
+            self._between.pass_begins()
+        elif training:
+            self._clock.round.give_up()
+            self._end_window_of_step()
+            if not self._records:
+                self._sources.detach()
+
+    def _after_step_by_hand(self, step: OptimizerStep) -> None:
+        self._clock.thread.steps()
+        try:
+            if self._records:
+                self._dispatch.after_step(step)
+            if step.number == 0:
+                self._end_window_of_step()
+        finally:
+            self._backward.end_outside()
+            if self._records:
+                self._resume()
+            else:
+                self._sources.detach()
 
     def _resume(self) -> None:
         """Observe again; a window that cannot be observed as a whole is none."""
@@ -267,34 +290,8 @@ class Recorder:
         self._records = self._sources.attached
 
     def _end_window(self) -> None:
-        recording, clock = self._recording, self._clock
-        if not clock.is_whole:  # a window of which only the beginning was recorded has an untrue loss
-            recording.buffer.clear()
-            recording.sites.cannot_observe(*clock.left_out)
-        if clock.thread.has_company:
-            recording.sites.cannot_observe(RecorderSite(path="threads"), Coverage.OTHER_THREAD_TRAINS)
-        origins: tuple[ParameterOrigin, ...] = ()
-        window: PendingWindow | None = None
-        with recording.measuring("provenance", Kind.RECORDER):  # before any observer names models that did not train
-            origins = self._observers.provenance.origins
-        self._dispatch.window_ends()
-        with recording.measuring("window", Kind.RECORDER):
-            window = recording.buffer.flush(self.step, recording.sites.new, origins)
         try:
-            if window is not None:
-                self._hand_on(window)
+            self._ends.end()
         finally:
-            recording.buffer.clear()
-            recording.stack.end_passes()
-            clock.forwards, clock.is_too_deep = 0, False
             self._begun.clear()
-            self._dispatch.forget()
             self._room.take_back()
-
-    def _hand_on(self, window: PendingWindow) -> None:
-        self._last = window.step
-        with self._recording.measuring("sink", Kind.RECORDER):
-            self._sink(window)
-            self._recording.sites.handed_on()  # only now: a window that could not be given leaves its sites to the next
-        with self._recording.measuring("embeddings", Kind.RECORDER):
-            self._observers.snapshots.hand_over()

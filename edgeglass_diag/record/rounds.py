@@ -84,15 +84,15 @@ def _without(known: list[weakref.ref[Optimizer]], optimizer: Optimizer) -> list[
     return [other for other in known if (alive := other()) is not None and alive is not optimizer]
 
 
-def _held(optimizer: Optimizer) -> Iterator[Tensor]:
+def held_by(optimizer: Optimizer) -> Iterator[Tensor]:
     """Yield the parameters of an optimizer, by no code of its own class."""
     return (p for group in optimizer.__dict__.get("param_groups", ()) for p in group["params"])
 
 
 def _others_than(leading: Optimizer, optimizer: Optimizer) -> Iterator[Tensor]:
     """Yield the parameters that an optimizer holds and the leading one, which it may be a wrapper of, does not."""
-    own = {id(parameter) for parameter in _held(leading)}
-    return (p for p in _held(optimizer) if id(p) not in own)
+    own = {id(parameter) for parameter in held_by(leading)}
+    return (p for p in held_by(optimizer) if id(p) not in own)
 
 
 def _holds_others(leading: Optimizer, optimizer: Optimizer) -> bool:

@@ -28,7 +28,10 @@ SENTENCES: Mapping[Coverage, str] = {
     Coverage.TOO_MANY_FORWARDS: "windows with so many forward passes are not recorded",
     Coverage.TOO_DEEP: "windows in which so many modules run inside each other are not recorded",
     Coverage.OTHER_THREAD_TRAINS: "another thread trains as well; its steps are not recorded",
-    Coverage.NO_OPTIMIZER: "no optimizer of torch has stepped, by whose steps windows end",
+    Coverage.NO_OPTIMIZER: "no optimizer of torch has stepped and no weight was seen to be written, so that no window "
+    "has ended",
+    Coverage.STEPS_BY_HAND: "other code than an optimizer of torch writes to the weights: its learning rate, groups "
+    "and state are not recorded",
     Coverage.RECORDER_FAILED: "the recorder failed here",
     Coverage.NOT_PROBED: "not probed",
     Coverage.OTHER: "not observed",

@@ -186,10 +186,11 @@ class PartNotRecorded(RecordRule):
     """A part of the training is left out of the record: another thread, windows too large, steps of no optimizer.
 
     Why: what is wrong there alone is not found. A watch records one thread, and of a window 256 forward passes with
-    gradients, as a loop that never steps would fill the memory. Windows end with steps of ``torch.optim.Optimizer``:
-    where weights are written otherwise, as by Keras or by hand, there is but the first.
+    gradients, as a loop that never steps would fill the memory. Windows end with steps of ``torch.optim.Optimizer``,
+    or where none steps with writes to weights that a backward pass gave gradients; where neither is seen there is but
+    the first.
 
-    Formula: the recorder noted that it left out steps of another thread, or a window, or that no optimizer stepped.
+    Formula: the recorder noted that it left out steps of another thread, or a window, or that no step was seen.
     """
 
     code = "EG906"
@@ -209,10 +210,10 @@ class PartNotRecorded(RecordRule):
 
 
 _NO_OPTIMIZER = (
-    "Step with a torch.optim.Optimizer where that can be done: weights that Keras or own code writes end no window."
+    "Look whether the weights are updated at all; where new tensors take their place, step with an optimizer of torch."
 )
 _LEFT_OUT = {
-    Coverage.NO_OPTIMIZER: "no torch.optim.Optimizer has stepped, and windows end with its steps",
+    Coverage.NO_OPTIMIZER: "a loss went backward, but no optimizer stepped and no weight was written to",
     Coverage.OTHER_THREAD_TRAINS: "another thread trains as well, and its steps are left out",
     Coverage.TOO_MANY_FORWARDS: "windows of more than 256 forward passes are left out",
     Coverage.TOO_DEEP: "windows in which more than 64 modules run inside each other are left out",

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from edgeglass_diag.sites import Coverage
-from tests.helpers.loops import Pair, Two, batch, clip, clip_loss, plain, record, sides, train
+from tests.helpers.loops import Pair, batch, clip_loss, plain, record
 
 
 def test_a_step_that_the_scaler_skips_ends_its_window_and_is_counted():
@@ -102,19 +101,3 @@ def test_a_backward_pass_begun_by_function_is_seen():
 
     loss, got, _ = record(loop)
     assert got[0]["", "loss/total"] == (pytest.approx(loss),)
-
-
-def test_a_training_without_an_optimizer_of_torch_is_said_to_have_none():
-    def loop():
-        model = Two()
-        for _ in range(300):
-            clip(*model(*sides())).backward()
-            with torch.no_grad():
-                for parameter in model.parameters():
-                    parameter -= 0.1 * parameter.grad
-                    parameter.grad = None
-
-    _, _, windows = record(loop)
-    assert Coverage.NO_OPTIMIZER in {site.coverage for window in windows for site in window.sites}
-    _, _, windows = record(train)
-    assert Coverage.NO_OPTIMIZER not in {site.coverage for window in windows for site in window.sites}

@@ -1,0 +1,67 @@
+"""The end of a recorded window: its statistics leave the device and are handed on, and it is forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edgeglass_diag.record.buffer import PendingWindow
+from edgeglass_diag.record.dispatch import Dispatch
+from edgeglass_diag.record.observer_list import Observers
+from edgeglass_diag.record.recording import Recording
+from edgeglass_diag.records import ParameterOrigin
+from edgeglass_diag.sites import Coverage, Kind, RecorderSite
+
+
+class WindowEnds:
+    """Hands recorded windows on.
+
+    Args:
+        recording: state of the watch.
+        dispatch: takes the events.
+        observers: of the watch.
+        sink: takes each window, in the training thread.
+    """
+
+    def __init__(
+        self, recording: Recording, dispatch: Dispatch, observers: Observers, sink: Callable[[PendingWindow], None]
+    ) -> None:
+        self._recording, self._dispatch, self._observers, self._sink = recording, dispatch, observers, sink
+        self._last = 0  # the last window that was recorded
+
+    def end(self) -> None:
+        """End the window that has begun."""
+        recording, clock = self._recording, self._recording.clock
+        if not clock.is_whole:  # a window of which only the beginning was recorded has an untrue loss
+            recording.buffer.clear()
+            recording.sites.cannot_observe(*clock.left_out)
+        if clock.thread.has_company:
+            recording.sites.cannot_observe(RecorderSite(path="threads"), Coverage.OTHER_THREAD_TRAINS)
+        origins: tuple[ParameterOrigin, ...] = ()
+        window: PendingWindow | None = None
+        with recording.measuring("provenance", Kind.RECORDER):  # before any observer names models that did not train
+            origins = self._observers.provenance.origins
+        self._dispatch.window_ends()
+        with recording.measuring("window", Kind.RECORDER):
+            window = recording.buffer.flush(clock.step, recording.sites.new, origins)
+        try:
+            if window is not None:
+                self._hand_on(window)
+        finally:
+            recording.buffer.clear()
+            recording.stack.end_passes()
+            clock.forwards, clock.is_too_deep = 0, False
+            self._dispatch.forget()
+
+    def say_failures(self) -> None:
+        """Hand on what has failed since the last window, as a window without readings."""
+        sites = self._recording.boundary.new_sites
+        if any(site.coverage in (Coverage.RECORDER_FAILED, Coverage.NO_OPTIMIZER) for site in sites):
+            self._sink(PendingWindow(self._last, (), (), (), sites, ()))
+
+    def _hand_on(self, window: PendingWindow) -> None:
+        self._last = window.step
+        with self._recording.measuring("sink", Kind.RECORDER):
+            self._sink(window)
+            self._recording.sites.handed_on()  # only now: a window that could not be given leaves its sites to the next
+        with self._recording.measuring("embeddings", Kind.RECORDER):
+            self._observers.snapshots.hand_over()
