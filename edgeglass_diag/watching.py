@@ -85,6 +85,7 @@ class Watch:
         self._recorder = Recorder(schedule, self._take, attention_logits=logits, embeddings=self._hand_over)
         backlog = Backlog(chosen, lambda: self._recorder.step)
         self._windows = WindowWriter(self._engine, backlog, stop_on=stop_on, on_window=on_window, on_finding=on_finding)
+        self._hand_over_log = harmless(self._hand_over)
         self._process, self._stage = os.getpid(), Standing.MADE
         self._make_store = store
         self._store: RunWriter | None = None
@@ -125,7 +126,7 @@ class Watch:
         if self._stage is not Standing.OPEN:
             raise UsageError("log: expected inside of the watch's with block, where the record is open")
         readings = tuple(Reading(step, "", metric(name), (float(value),)) for name, value in metrics.items())
-        harmless(self._hand_over)(Window(step, readings))
+        self._hand_over_log(Window(step, readings))
 
     def abandon(self) -> None:
         """Stop watching in a forked copy of the process: remove the hooks, leave the store to the parent."""
