@@ -6,10 +6,11 @@ import os
 import sys
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeglass_diag.process import StopTraining, ending, environment, error_text, git, say
+from edgeglass_diag.process import StopTraining, ending, environment, error_text, git, harmless, say
 from edgeglass_diag.programs.bootstrap.edgeglass_diag_after_import import call_after_import
 from edgeglass_diag.programs.environment import propagate_env
 from edgeglass_diag.programs.launch import exit_argument, exit_status, launch, print_error
@@ -27,17 +28,19 @@ if TYPE_CHECKING:
 
 @dataclass
 class Main:
-    """The record of the process in which the program runs; ``attachment`` is set once torch is imported."""
+    """The record of the process in which the program runs, which a copy that the program forks leaves alone.
+
+    Attributes:
+        options: of the run.
+        writer: its store.
+        attachment: set once torch is imported.
+        process: id of the process.
+    """
 
     options: ProcessOptions
     writer: RunWriter
     attachment: Attachment | None = None
     process: int = field(default_factory=os.getpid)
-
-    @property
-    def is_copy(self) -> bool:
-        """Return whether this process is a copy that the program forked."""
-        return os.getpid() != self.process
 
     def attach(self) -> None:
         """Begin to watch; call it when torch has been imported."""
@@ -50,7 +53,7 @@ class Main:
 
     def wait_for_training(self) -> None:
         """Wait for a thread that still trains, as Python does where it is none that may be cut off."""
-        if self.attachment is not None and not self.is_copy:
+        if self.attachment is not None and self.process == os.getpid():
             thread = self.attachment.training_thread
             if thread is not None and not thread.daemon and not _ends_by_itself(thread):
                 thread.join()
@@ -62,7 +65,7 @@ class Main:
             result = {"exit_status": exit_status(error)} | ({} if said is None else {"error": said})
             if self.attachment is not None:
                 self.attachment.close(error, result)
-            if not self.is_copy:
+            if self.process == os.getpid():
                 self.writer.finish(status, result)
         except Exception as problem:
             say("the end of the run could not be noted", problem)
@@ -107,12 +110,12 @@ def run_program(program: Program, options: ProcessOptions) -> Outcome:
     error: BaseException | None = None
     try:
         error = launch(program)
-        _show(error)
-        main.wait_for_training()
+        for part in (partial(_show, error), main.wait_for_training):
+            harmless(part)()
     except BaseException as late:  # Ctrl-C while the error is printed or the training goes on
         error = late
     main.close(error)
-    if main.is_copy:
+    if main.process != os.getpid():
         raise SystemExit(exit_argument(error))
     return _outcome(main, error)
 
