@@ -97,8 +97,11 @@ class ModuleHooks:
     def enter(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         """Push a module that begins to run."""
         outer, gradients = self._frames[-1] if self._frames else None, self.boundary.gradients
+        thread = self._recording.clock.thread
         if outer is None:
-            self._recording.clock.thread.begins_pass(training=gradients)
+            thread.begins_pass(training=gradients)
+        if thread.is_another:  # since this thread was let in
+            return
         is_model = outer is not None or self._is_model(module)
         if outer is None and not self._begin_pass(module, is_model=is_model):
             return

@@ -41,11 +41,15 @@ class Naming:
         self._paths: Facts[nn.Module, str] = Facts()
         self._parameters: Facts[Tensor, str] = Facts()
         self._known_roots: list[weakref.ref[nn.Module]] = []
+        self._left: Facts[nn.Module, weakref.ref[nn.Module]] = Facts()  # modules of models that were left, and those
         self._classes: Counter[str] = Counter()
         self._scans = 0
 
     def path(self, module: nn.Module) -> str:
         """Return the path of a module; empty for the first model itself."""
+        if self._left and (model := self._left.get(module)) is not None:
+            self._left.remove(lambda left: left is model)
+            self._known_roots.append(model)
         known = self._paths.get(module)
         if known is None and not has_parameters(module):
             # Made on the way (`nn.GELU()(x)`) or a transform: not worth a search for its model.
@@ -55,6 +59,17 @@ class Naming:
             known = self._paths.get(module)
         assert known is not None
         return known
+
+    def leave(self) -> None:
+        """Forget which models there are, until they run again: another thread trains them, and nothing reads there.
+
+        torch reads and writes a ``.grad`` without a lock: a process in which two threads do ends by a signal.
+        """
+        for root in self._roots:
+            model = weakref.ref(root)
+            for module in modules(root):
+                self._left.set(module, model)
+        self._known_roots.clear()
 
     def is_model(self, module: nn.Module) -> bool:
         """Return whether a module is a model of its own and no part of another."""

@@ -200,6 +200,7 @@ class Recorder:
 
     @entry("optimizer", unless=steps_elsewhere)
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        self._recording.leave_former_thread()
         self._between.optimizer_steps()
         if not self._records or is_nested(optimizer):
             return None
@@ -220,6 +221,7 @@ class Recorder:
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if is_nested(optimizer):
             return
+        self._recording.leave_former_thread()
         try:
             self._clock.stepped(optimizer)
             if self._records:

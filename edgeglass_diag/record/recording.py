@@ -42,3 +42,9 @@ class Recording:
     def measuring(self, path: str, kind: Kind) -> measuring:
         """Return the block in which statistics of a site are computed; a failure is noted, never raised."""
         return measuring(self.boundary, path, kind)
+
+    def leave_former_thread(self) -> None:
+        """Leave the models of a thread that was watched before to it."""
+        if self.clock.thread.has_moved:
+            self.clock.thread.has_moved = False
+            self.naming.leave()

@@ -23,11 +23,14 @@ class TrainingThread:
     Attributes:
         identity: of the thread, None before any is known.
         has_company: whether several threads train.
+        has_moved: whether this is another thread than one that was watched before, and that may train on.
     """
 
     def __init__(self) -> None:
         self.identity: int | None = None
         self.has_company = False
+        self.has_moved = False
+        self._claims = threading.Lock()
         self._passing = False
         self._has_stepped = False
         self._former: set[int] = set()
@@ -45,10 +48,11 @@ class TrainingThread:
 
     def begins_pass(self, *, training: bool) -> None:
         """Take note that this thread runs a forward pass; one without gradients counts while it runs."""
-        if self.identity is None:
-            self.identity, self._passing = threading.get_ident(), not training
-        elif training:
-            self._passing = False
+        with self._claims:  # of several that begin at once, one is watched
+            if self.identity is None:
+                self.identity, self._passing = threading.get_ident(), not training
+            elif training and not self.is_another:
+                self._passing = False
 
     def ends_pass(self) -> None:
         """Take note that the forward pass is over."""
@@ -58,7 +62,7 @@ class TrainingThread:
     def begins_step(self) -> bool:
         """Return whether an optimizer that is about to step in this thread is watched."""
         if not self._has_stepped:
-            self.identity = threading.get_ident()
+            self._move(threading.get_ident())
         return not self.is_another
 
     def steps(self) -> bool:
@@ -69,8 +73,13 @@ class TrainingThread:
             self._steps_of_others = 0
         elif self._takes_over(this):
             self._former.add(this)
-            self.identity, self._has_stepped, self._steps_of_others = this, True, 0
+            self._has_stepped, self._steps_of_others = True, 0
+            self._move(this)
         return this == self.identity
+
+    def _move(self, this: int) -> None:
+        self.has_moved = self.has_moved or self.identity not in (None, this)
+        self.identity = this
 
     def _takes_over(self, this: int) -> bool:
         if not self._has_stepped or all(thread.ident != self.identity for thread in threading.enumerate()):

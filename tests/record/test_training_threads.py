@@ -113,6 +113,52 @@ def test_a_worker_after_a_warm_up_is_recorded():
     assert sum(any(r.signal == "loss/value" for r in window.readings) for window in windows) >= 7
 
 
+def fit(model, steps):
+    """Train a linear model."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(steps):
+        model(torch.ones(2, 3)).sum().backward()
+        optimizer.step()
+
+
+def in_a_worker(action, *args):
+    worker = threading.Thread(target=action, args=args)
+    worker.start()
+    worker.join()
+
+
+def test_models_of_the_main_thread_are_left_to_it_and_are_back_with_their_names_as_the_worker_runs_them():
+    tried, other = nn.Sequential(nn.Linear(3, 3)), nn.Linear(3, 3)
+    with Recorder(lambda step: True, lambda window: None) as recorder:
+        tried(torch.ones(2, 3)).sum().backward()
+        other(torch.ones(2, 3)).sum().backward()
+        names = [name for name, _ in recorder.named_parameters]
+        assert names == ["0.weight", "0.bias", "Linear.weight", "Linear.bias"]
+        in_a_worker(fit, tried, 1)
+        assert recorder.named_parameters == []  # gradients of these may come and go in the main thread
+        in_a_worker(fit, tried, 2)
+        assert [name for name, _ in recorder.named_parameters] == names[:2]
+
+
+def test_of_threads_that_begin_a_pass_at_once_one_is_watched():
+    for _ in range(50):
+        thread, claimed = TrainingThread(), []
+        together = threading.Barrier(4)
+
+        def begin(thread=thread, claimed=claimed, together=together):
+            together.wait()
+            thread.begins_pass(training=True)
+            claimed.append(thread.is_another)
+            together.wait()  # an identity may be given again
+
+        workers = [threading.Thread(target=begin) for _ in range(4)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        assert sorted(claimed) == [False, True, True, True]
+
+
 def test_a_thread_that_is_alive_hands_over_after_two_steps_and_among_several_only_after_many():
     watched_thread, answers = TrainingThread(), []
 
