@@ -41,7 +41,7 @@ class NothingLearns(Rule):
     fix = "Look for a factor of 0, for units that are dead, and for layers in series that all start at zero."
     faulty = "loss = F.cross_entropy(logits, labels) * mask.sum()  # and the mask is all zeros"
     healthy = "loss = F.cross_entropy(logits, labels)"
-    brought_by = ("EG219", "EG009", "EG214", "EG802", "EG106", "EG103", "EG003")
+    brought_by = ("EG219", "EG009", "EG214", "EG802", "EG106", "EG103", "EG003", "EG204", "EG202")
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding."""

@@ -207,6 +207,6 @@ class BeyondAdamsBound(Rule):
 
 def _longest(first: float, second: float) -> float:
     """Return how many learning rates Adam's step may be long in one entry."""
-    if not first**2 < second < 1:
+    if not (first < 1 and first**2 < second < 1):
         return inf
     return max(1.0, (1 - first) / sqrt((1 - second) * (1 - first**2 / second)))

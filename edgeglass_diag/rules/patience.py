@@ -75,10 +75,10 @@ def scheduled_steps(series: Series, since: int = 0) -> int | None:
 
 
 def _warm_up_end(series: Series, since: int) -> int:
-    """Return the step at which a rate came to its largest value so far: the newest while it rises."""
+    """Return the step at which a rate came to its largest value so far, the newest while it rises; the first if NaN."""
     steps, values = _thinned(series, since)
     peak = max(values)
-    return next(step for step, value in zip(steps, values, strict=True) if value >= _PEAK * peak)
+    return next((step for step, value in zip(steps, values, strict=True) if value >= _PEAK * peak), since)
 
 
 def _thinned(series: Series, since: int) -> tuple[list[int], list[float]]:

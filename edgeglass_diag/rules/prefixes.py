@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -109,5 +110,6 @@ class NormalisedBeforeSlicing(Rule):
                 )
 
     def _is_short(self, cut: Series, whole: Series) -> bool:
-        recent = [value / whole.at(step) for step, value in cut.newest(self.windows)]
+        lengths = [(value, whole.at(step)) for step, value in cut.newest(self.windows)]
+        recent = [value / length if length else math.inf for value, length in lengths]  # 0: what overflowed its norm
         return len(recent) >= self.windows and max(recent) < 1 - self.short

@@ -104,7 +104,8 @@ class SamplesSeenOften(Rule):
         new, drawn = history.series(DATA_NEW), history.series(DATA_DRAWN)
         if len(new) < self.windows or not all(map(isfinite, new.values)):
             return
-        share = sum(new.values[-self.windows :]) / sum(drawn.values[-self.windows :])
+        looked_at = sum(drawn.values[-self.windows :])
+        share = sum(new.values[-self.windows :]) / looked_at if looked_at else 1.0
         if share > self.unseen:
             return
         number = sum(new.values) / (1 - share)

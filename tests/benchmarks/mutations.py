@@ -24,7 +24,8 @@ import torch._higher_order_ops.flex_attention  # noqa: F401 - loaded once, befor
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = (
-    "edgeglass_diag", "models", "dashboards", "tests/__init__.py", "tests/helpers", "tests/properties", "pyproject.toml"
+    "edgeglass_diag", "models", "dashboards", "tests/__init__.py", "tests/helpers", "tests/fuzz", "tests/properties",
+    "pyproject.toml",
 )  # fmt: skip
 DIAG, MODELS = "edgeglass_diag", "models/edgeglass_models"
 
@@ -99,8 +100,9 @@ MUTATIONS = (
              "- unit.square().sum()) / (count * (count - 1))", ") / count**2", GEOMETRY),
     Mutation("gap without normalising", f"{DIAG}/measures/geometry.py", "normalize(_full(text), dim=-1).mean(0)",
              "_full(text).mean(0)", GEOMETRY),
-    Mutation("alignment without the square", f"{DIAG}/measures/geometry.py", ".square().sum(-1).mean()",
-             ".norm(dim=-1).mean()", GEOMETRY),
+    Mutation("alignment without the square", f"{DIAG}/measures/geometry.py",
+             "normalize(_full(text), dim=-1)).square().sum(-1).mean()",
+             "normalize(_full(text), dim=-1)).norm(dim=-1).mean()", GEOMETRY),
     Mutation("uniformity counts each row with itself", f"{DIAG}/measures/geometry.py", ".triu(1).sum()",
              ".triu(0).sum()", GEOMETRY),
     Mutation("sample signal over the spread alone", f"{DIAG}/measures/geometry.py",
@@ -186,15 +188,7 @@ def main() -> None:
     chosen = [(i, m) for i, m in enumerate(MUTATIONS, 1) if options.only is None or i in options.only]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "copy"
-        for part in (
-            "edgeglass_diag",
-            "models",
-            "dashboards",
-            "tests/__init__.py",
-            "tests/helpers",
-            "tests/properties",
-            "pyproject.toml",
-        ):
+        for part in COPIED:
             (folder / part).parent.mkdir(parents=True, exist_ok=True)
             copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
             copy(ROOT / part, folder / part)

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 import edgeglass_diag as eg
 from edgeglass_diag.rules.nothing_learns import NoTargetLeft, NothingLearns
+from tests.helpers.windows import judge, learning
 
 RULES = (NothingLearns, NoTargetLeft)
 
@@ -76,6 +77,21 @@ def test_a_margin_that_is_reached_is_no_fault(tmp_path):
         return F.relu(1e-3 - logits.square().mean()) if step else logits.square().mean()
 
     assert "EG218" not in findings(tmp_path / "run", hinge)
+
+
+def test_steps_that_are_far_too_large_are_the_cause_of_dead_units():
+    found, _ = judge(
+        learning(
+            **{
+                "w|update/ratio": lambda t: 0.3 if t < 30 else 0.0,
+                "|gradient/norm": lambda t: 1.0 if t < 30 else 0.0,
+                "|loss/total": lambda t: 4.852,
+                "|loss/explained": lambda t: 4.852,
+            }
+        )
+    )
+    assert found["EG218"].because_of == "EG202"
+    assert found["EG202"].because_of is None
 
 
 def test_a_loss_of_other_tensors_than_the_optimizers(tmp_path):
