@@ -95,9 +95,13 @@ class WeightsDecay(Rule):
       decay moves a weight by lr wd of itself, which is the larger part from 1 / sqrt(2) of the update on; added to the
       gradient, it is so where wd |w| exceeds the gradient. Where steps balance decay it is sqrt(lr wd / 2) of an
       update, below 5 % at usual settings, and a model that has learned first is silent (grokking).
+
+    Silent where most answers are right by then (the accuracy in the newest windows is above ``right``): a probe with
+    strong regularisation ends with small weights and a loss near chance, and classifies well.
     """
 
     left: float = 0.5
+    right: float = 0.5
     steps: int = 10
 
     code = "EG210"
@@ -120,7 +124,7 @@ class WeightsDecay(Rule):
         held = [site for site, _ in history.at(ParameterSite, WEIGHT_ROW_SIGNAL) if _group(site)]
         held = [site for site in held if history.started(site.path)]
         left = median(self._left(history, site, -1) for site in held) if held else 1.0
-        if history.last_step < self.steps or left > self.left:
+        if history.last_step < self.steps or left > self.left or self._answers_well(history):
             return
         gone = max(self._exponent(history, group) for group in {_group(site) for site in held} if group)
         explained = gone >= 0.5 * log(1 / max(left, 1e-30)) and at_chance(history, tolerance=0.2, steps=self.steps)
@@ -131,6 +135,15 @@ class WeightsDecay(Rule):
                 f"{history.series(LOSS_TOTAL).last:.3g}",
                 evidence={"left": left, "decay_times_steps": gone},
             )
+
+    def passed_since(self, history: History, finding: Finding) -> int | None:
+        """Return the step since which most answers are right, where they are."""
+        return history.last_step - self.steps if self._answers_well(history) else None
+
+    def _answers_well(self, history: History) -> bool:
+        """Return whether most answers are right since the last ``steps`` steps."""
+        hits, answers, _ = history.answers(history.last_step - self.steps)
+        return hits > self.right * answers
 
     def _left(self, history: History, site: ParameterSite, reading: int) -> float:
         """Return what one of the readings of a weight's norm is of the first."""
