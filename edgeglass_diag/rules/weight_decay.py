@@ -11,6 +11,7 @@ from edgeglass_diag import site_paths
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.loss import guessing
 from edgeglass_diag.rules.series import Series
 from edgeglass_diag.rules.training_state import at_chance, learned_little
 from edgeglass_diag.signals.losses import LOSS_TOTAL
@@ -96,12 +97,13 @@ class WeightsDecay(Rule):
       gradient, it is so where wd |w| exceeds the gradient. Where steps balance decay it is sqrt(lr wd / 2) of an
       update, below 5 % at usual settings, and a model that has learned first is silent (grokking).
 
-    Silent where most answers are right by then (the accuracy in the newest windows is above ``right``): a probe with
-    strong regularisation ends with small weights and a loss near chance, and classifies well.
+    Silent where nearly all answers are right (an accuracy of more than ``right`` in the last ``steps`` steps), and of a
+    single matrix where they are better than guesses: the loss of a linear probe is convex, and decay makes its logits
+    smaller but keeps their order. Such a model ends with small weights and a loss near chance, and classifies well.
     """
 
     left: float = 0.5
-    right: float = 0.5
+    right: float = 0.9
     steps: int = 10
 
     code = "EG210"
@@ -121,8 +123,7 @@ class WeightsDecay(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding."""
-        held = [site for site, _ in history.at(ParameterSite, WEIGHT_ROW_SIGNAL) if _group(site)]
-        held = [site for site in held if history.started(site.path)]
+        held = _held(history)
         left = median(self._left(history, site, -1) for site in held) if held else 1.0
         if history.last_step < self.steps or left > self.left or self._answers_well(history):
             return
@@ -137,13 +138,15 @@ class WeightsDecay(Rule):
             )
 
     def passed_since(self, history: History, finding: Finding) -> int | None:
-        """Return the step since which most answers are right, where they are."""
+        """Return the step since which answers are right, where they are."""
         return history.last_step - self.steps if self._answers_well(history) else None
 
     def _answers_well(self, history: History) -> bool:
-        """Return whether most answers are right since the last ``steps`` steps."""
-        hits, answers, _ = history.answers(history.last_step - self.steps)
-        return hits > self.right * answers
+        """Return whether nearly all answers are lately right, or more than by chance of a probe."""
+        since = history.last_step - self.steps
+        hits, answers, _ = history.answers(since)
+        is_probe = answers > 0 and len(_held(history)) == 1
+        return hits > self.right * answers or (is_probe and not guessing(history, since))
 
     def _left(self, history: History, site: ParameterSite, reading: int) -> float:
         """Return what one of the readings of a weight's norm is of the first."""
@@ -160,6 +163,12 @@ class WeightsDecay(Rule):
     def _exponent(self, history: History, group: str) -> float:
         rate, decay = history.series(OPTIMIZER_LR, group), history.series(OPTIMIZER_WEIGHT_DECAY, group)
         return _sum_over_steps(rate) * decay.last if len(rate) and len(decay) else 0.0
+
+
+def _held(history: History) -> list[ParameterSite]:
+    """Return the matrices that an optimizer holds and that did not start at zero."""
+    held = [site for site, _ in history.at(ParameterSite, WEIGHT_ROW_SIGNAL) if _group(site)]
+    return [site for site in held if history.started(site.path)]
 
 
 def _decayed_share(history: History, site: ParameterSite) -> float:
