@@ -78,6 +78,10 @@ class Rule:
         """
         return self.refuted_by_learning and not no_gradient(history) and not has_learned(history)
 
+    def passed_since(self, history: History, finding: Finding) -> int | None:
+        """Return the step since which a verdict, whose condition does not hold now, is lastingly over; else None."""
+        return None
+
     def bounds(self) -> Mapping[Signal, Bounds]:
         """Return where signals are healthy by the thresholds; empty where a threshold alone does not tell."""
         return {}

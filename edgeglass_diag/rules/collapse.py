@@ -145,7 +145,8 @@ class AssignmentsCollapsed(Rule):
 
     Formula: what an assignment tells of its sample, the entropy of the mean assignment less the mean of their
     entropies, is at most ``nats`` at both sides over at least ``steps`` steps and ``windows`` windows, and was ten
-    times as much before or the weights have moved by a fifth; and it does not grow just now.
+    times as much before or the weights have moved by a fifth; and it does not grow just now. A fact (info) once it has
+    been ten times as much at both sides for as long.
     """
 
     nats: float = 0.005
@@ -185,6 +186,14 @@ class AssignmentsCollapsed(Rule):
                 evidence={"nats": series[-1].last, "largest_before": max(series[-1].values), "prototypes": used},
                 fix=self._fix(history, pair, used),
             )
+
+    def passed_since(self, history: History, finding: Finding) -> int | None:
+        """Return since when both sides tell of the sample."""
+        pair = history.site(PairSite, finding.site)
+        series = [history.series(EMBEDDING_ASSIGNMENT, side) for side in dict.fromkeys(pair.sides)] if pair else []
+        states = [values.streak(lambda _, value: value >= 10 * self.nats) for values in series if len(values)]
+        lasting = [one for one in states if one is not None and one.lasting(steps=self.steps, windows=self.windows)]
+        return max(one.since for one in lasting) if states and len(lasting) == len(states) else None
 
     def _fix(self, history: History, pair: PairSite, used: float) -> str:
         """Return what to do against the one collapse or the other."""

@@ -21,7 +21,8 @@ class Engine:
     A verdict keeps the step at which it was first made, or at which a fact first became a fault; its message and
     evidence are the newest. It is not taken back when its condition ends: that it was so remains true.
     But where a rule says that nothing is learned, and the model then learns, it becomes a mere fact (info):
-    many models that are trained from scratch sit at chance, with hardly varying embeddings, before they leave it.
+    many models that are trained from scratch sit at chance, with hardly varying embeddings, before they leave it. So
+    does a verdict of which the rule itself sees that it is over (``passed_since``), where no chance level is known.
     Until it has had the time to (``patience``), or the training ends, such a verdict is early: a warning at most, which
     is withdrawn as soon as the loss leaves chance.
     Verdicts that differ only in their layer, call or prefix are one finding.
@@ -36,6 +37,7 @@ class Engine:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
+        self._rule_of = {rule.code: rule for rule in rules}
         self._refutable = {rule.code: rule for rule in rules if rule.refuted_by_learning}
         self._brought_by = {rule.code: rule.brought_by for rule in rules}
         self._verdicts: dict[tuple[str, str], Finding] = {}
@@ -70,6 +72,7 @@ class Engine:
         if outgrown:
             self._until = 0 if self.history.ended else patience(self.history)
             self._refute([key for key in outgrown if key not in stands])
+        self._note_passed([key for key, verdict in self._verdicts.items() if _may_pass(verdict) and key not in stands])
         self._findings = nest(fold(map(self._shown, self._verdicts.values())), self._brought_by)
         return [finding for finding in self._findings if _is_news(before.get(finding.key), finding)]
 
@@ -120,6 +123,19 @@ class Engine:
                     f"is {better:.0%} below chance)",
                     learned_since=state.since,
                 )
+
+    def _note_passed(self, keys: Iterable[tuple[str, str]]) -> None:
+        """Make facts of verdicts of which their rules see that they are over."""
+        for key in keys:
+            verdict = self._verdicts[key]
+            since = self._rule_of[verdict.code].passed_since(self.history, verdict)
+            if since is not None:
+                message = f"{verdict.message}; that has passed: it is otherwise since step {since}"
+                self._verdicts[key] = replace(verdict, severity=Severity.INFO, message=message, learned_since=since)
+
+
+def _may_pass(verdict: Finding) -> bool:
+    return verdict.severity is not Severity.INFO and verdict.learned_since is None
 
 
 def _is_news(known: Finding | None, finding: Finding) -> bool:

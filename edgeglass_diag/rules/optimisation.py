@@ -104,7 +104,8 @@ class ScheduleOverrun(Rule):
     windows without a jump, closer to c (t - t0)^2 than to c (t - t0), and as it had fallen: a cosine is even about its
     horizon, so that the rate is within a factor of ``even`` of what it was as long before the lowest. A warm restart
     jumps, a triangular cycle rises linearly, the warm-up of a new stage is shorter than the decay of the last, and a
-    OneCycle policy, which moves the momentum against the rate, raises an error at its end; they are silent.
+    OneCycle policy, which moves the momentum against the rate, raises an error at its end; they are silent. A fact
+    (info) once the rate has come down again to half of what it rose to: a cycle, which anneals as often as it rises.
     """
 
     low: float = 0.05
@@ -144,6 +145,16 @@ class ScheduleOverrun(Rule):
                 site=group,
                 evidence={"lowest": rate, "at": step, "now": series.last, "peak": max(series.values)},
             )
+
+    def passed_since(self, history: History, finding: Finding) -> int | None:
+        """Return the step at which the rate had come down again from where it rose to."""
+        raised = history.series(OPTIMIZER_LR, finding.site).since(finding.step)
+        peak = 0.0
+        for step, rate in raised:
+            peak = max(peak, rate)
+            if rate <= peak / 2:
+                return step
+        return None
 
     def _turn(self, series: Series) -> int | None:
         """Return the index of the lowest rate, if the rate overran there."""

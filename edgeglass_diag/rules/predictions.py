@@ -27,7 +27,8 @@ class TargetsNotPredicted(Rule):
     the sample (the entropy of their mean less the mean of their entropies), in every recorded window over at least
     ``steps`` steps and ``windows`` windows, and the weights have moved by a fifth in all. Targets that tell less than
     ``nats``, as a penalty on confidence has them, are not judged (EG310 looks at those). Said when the training ends,
-    or when it has had the time to begin (``patience``): the first steps of every student look like this.
+    or when it has had the time to begin (``patience``): the first steps of every student look like this. A fact (info)
+    once the student has told ten times the tolerance for as long.
     """
 
     tolerance: float = 0.01
@@ -70,6 +71,18 @@ class TargetsNotPredicted(Rule):
                 since=state.since,
                 evidence={"predicted": series.last, "targets": known.last, "windows": state.windows},
             )
+
+    def passed_since(self, history: History, finding: Finding) -> int | None:
+        """Return since when the student predicts some of what its targets tell."""
+        pair = history.site(PairSite, finding.site)
+        if pair is None:
+            return None
+        known = history.series(EMBEDDING_ASSIGNMENT, pair.right)
+        state = history.series(EMBEDDING_PREDICTED, pair.path).streak(
+            lambda step, value: value >= 10 * self.tolerance * known.at(step) > 0
+        )
+        lasts = state is not None and state.lasting(steps=self.steps, windows=self.windows)
+        return state.since if state is not None and lasts else None
 
     def _is_constant(self, predicted: float, known: float) -> bool:
         return known >= self.nats and predicted <= self.tolerance * known

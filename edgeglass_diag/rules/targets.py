@@ -30,10 +30,11 @@ class PredictionsConstant(Rule):
     Formula: variance of the outputs over that of their fixed targets (both normalised where a cosine compares them) at
     most ``share``, in every recorded window over at least ``steps`` steps and ``windows`` windows, in which the
     weights have moved by a fifth; and it does not grow just now. A calibrated answer explains no more than that share
-    of the targets' variance.
+    of the targets' variance. A fact (info) once they have varied ``varied`` times as much for as long: they began late.
     """
 
     share: float = 0.01
+    varied: float = 10.0
     steps: int = 40
     windows: int = 5
 
@@ -65,6 +66,16 @@ class PredictionsConstant(Rule):
                     since=low.since,
                     evidence={"variance_over_targets": ratio.last},
                 )
+
+    def passed_since(self, history: History, finding: Finding) -> int | None:
+        """Return since when the outputs vary with the sample."""
+        pairs = [pair.path for pair, sides in compared(history) if sides[0].module == finding.site]
+        states = [history.series(EMBEDDING_VARIATION, path).streak(self._varies) for path in pairs]
+        lasting = [one for one in states if one is not None and one.lasting(steps=self.steps, windows=self.windows)]
+        return max(one.since for one in lasting) if pairs and len(lasting) == len(pairs) else None
+
+    def _varies(self, _: int, ratio: float) -> bool:
+        return ratio >= self.varied * self.share
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from edgeglass_diag import site_paths
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.loss import guessing
 from edgeglass_diag.rules.series import Series
 from edgeglass_diag.rules.training_state import at_chance, learned_little
 from edgeglass_diag.signals.losses import LOSS_TOTAL
@@ -95,9 +96,14 @@ class WeightsDecay(Rule):
       decay moves a weight by lr wd of itself, which is the larger part from 1 / sqrt(2) of the update on; added to the
       gradient, it is so where wd |w| exceeds the gradient. Where steps balance decay it is sqrt(lr wd / 2) of an
       update, below 5 % at usual settings, and a model that has learned first is silent (grokking).
+
+    Silent where nearly all answers are right (an accuracy of more than ``right`` in the last ``steps`` steps), and of a
+    single matrix where they are better than guesses: the loss of a linear probe is convex, and decay makes its logits
+    smaller but keeps their order. Such a model ends with small weights and a loss near chance, and classifies well.
     """
 
     left: float = 0.5
+    right: float = 0.9
     steps: int = 10
 
     code = "EG210"
@@ -117,10 +123,9 @@ class WeightsDecay(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding."""
-        held = [site for site, _ in history.at(ParameterSite, WEIGHT_ROW_SIGNAL) if _group(site)]
-        held = [site for site in held if history.started(site.path)]
+        held = _held(history)
         left = median(self._left(history, site, -1) for site in held) if held else 1.0
-        if history.last_step < self.steps or left > self.left:
+        if history.last_step < self.steps or left > self.left or self._answers_well(history):
             return
         gone = max(self._exponent(history, group) for group in {_group(site) for site in held} if group)
         explained = gone >= 0.5 * log(1 / max(left, 1e-30)) and at_chance(history, tolerance=0.2, steps=self.steps)
@@ -131,6 +136,17 @@ class WeightsDecay(Rule):
                 f"{history.series(LOSS_TOTAL).last:.3g}",
                 evidence={"left": left, "decay_times_steps": gone},
             )
+
+    def passed_since(self, history: History, finding: Finding) -> int | None:
+        """Return the step since which answers are right, where they are."""
+        return history.last_step - self.steps if self._answers_well(history) else None
+
+    def _answers_well(self, history: History) -> bool:
+        """Return whether nearly all answers are lately right, or more than by chance of a probe."""
+        since = history.last_step - self.steps
+        hits, answers, _ = history.answers(since)
+        is_probe = answers > 0 and len(_held(history)) == 1
+        return hits > self.right * answers or (is_probe and not guessing(history, since))
 
     def _left(self, history: History, site: ParameterSite, reading: int) -> float:
         """Return what one of the readings of a weight's norm is of the first."""
@@ -147,6 +163,12 @@ class WeightsDecay(Rule):
     def _exponent(self, history: History, group: str) -> float:
         rate, decay = history.series(OPTIMIZER_LR, group), history.series(OPTIMIZER_WEIGHT_DECAY, group)
         return _sum_over_steps(rate) * decay.last if len(rate) and len(decay) else 0.0
+
+
+def _held(history: History) -> list[ParameterSite]:
+    """Return the matrices that an optimizer holds and that did not start at zero."""
+    held = [site for site, _ in history.at(ParameterSite, WEIGHT_ROW_SIGNAL) if _group(site)]
+    return [site for site in held if history.started(site.path)]
 
 
 def _decayed_share(history: History, site: ParameterSite) -> float:

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import edgeglass_diag as eg
+from edgeglass_diag.records import Severity
 from edgeglass_diag.rules.collapse import AssignmentsCollapsed, ComparedEmbeddingsCollapsed
 from edgeglass_diag.rules.pairings import SelfAmongCandidates, WrongPairing
 from edgeglass_diag.rules.targets import ComparedWithItself, PredictionsConstant, TargetsOutOfRange
@@ -92,6 +93,14 @@ def test_embeddings_that_are_kept_apart_are_silent(loss, tmp_path):
     assert found_by(tmp_path / "run", loss) == {}
 
 
+class Faint(nn.Linear):
+    """Logits that begin even."""
+
+    def __init__(self):
+        super().__init__(WIDTH, WIDTH)
+        nn.init.normal_(self.weight, std=1e-2)
+
+
 def assigned(model, samples, *, target):
     logits = model(view(samples))
     return -(target(logits) * F.log_softmax(logits, dim=-1)).sum(-1).mean()
@@ -104,6 +113,20 @@ def test_assignments_that_tell_nothing_of_the_sample_are_named(tmp_path):
     finding = found_by(tmp_path / "run", lambda m, x: assigned(m, x, target=even), steps=151)["EG310"]
     assert finding.evidence["prototypes"] == pytest.approx(WIDTH, rel=0.01)
     assert finding.fix.startswith("Lower the temperature")
+
+
+def test_assignments_that_tell_of_the_sample_later_were_collapsed_for_a_time(tmp_path):
+    calls = []
+
+    def late(logits):
+        calls.append(len(logits))
+        if len(calls) <= 100:
+            return torch.full_like(logits, 1 / WIDTH)
+        return ((logits - logits.mean(0)).detach() / 0.1).softmax(-1)
+
+    found = found_by(tmp_path / "run", lambda m, x: assigned(m, x, target=late), steps=301, model=Faint)
+    assert found["EG310"].severity is Severity.INFO
+    assert found["EG310"].learned_since > 100
 
 
 def test_assignments_that_differ_are_silent(tmp_path):
@@ -133,6 +156,23 @@ def test_outputs_that_do_not_vary_while_targets_do_are_named(tmp_path):
 
     assert set(found_by(tmp_path / "ill", regression, model=BatchMean, steps=121)) == {"EG311"}
     assert found_by(tmp_path / "healthy", regression, model=plain, steps=121) == {}
+
+
+class MeanAtFirst(BatchMean):
+    """Averages over the batch for a time."""
+
+    calls = 0
+
+    def forward(self, values):
+        self.calls += 1
+        return super().forward(values) if self.calls <= 121 else nn.Linear.forward(self, values)
+
+
+def test_outputs_that_vary_later_were_constant_for_a_time(tmp_path):
+    found = found_by(tmp_path / "run", regression, model=MeanAtFirst, steps=221)
+    assert found["EG311"].severity is Severity.INFO
+    assert found["EG311"].learned_since > 121
+    assert "that has passed" in found["EG311"].message
 
 
 @pytest.mark.parametrize(

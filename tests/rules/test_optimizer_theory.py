@@ -133,6 +133,26 @@ def test_decay_that_empties_the_weights_while_a_little_is_learned_is_named(tmp_p
     assert "EG210" in found
 
 
+def test_decay_on_a_linear_probe_makes_its_logits_smaller_alone(tmp_path):
+    def probe(layers):
+        torch.manual_seed(0)
+        model = nn.Linear(64, layers[-1]) if len(layers) == 1 else nn.Sequential(*(nn.Linear(64, n) for n in layers))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.5, weight_decay=0.05)
+        means = torch.randn(100, 64)
+        with eg.watch(model, optimizer, out=tmp_path / str(len(layers)), rules=[WeightsDecay()]):
+            for _ in range(60):
+                labels = torch.randint(0, 100, (64,))
+                features = F.normalize(means[labels] + 0.5 * torch.randn(64, 64), dim=-1)
+                optimizer.zero_grad()
+                F.cross_entropy(model(features), labels).backward()
+                optimizer.step()
+        with eg.load(tmp_path / str(len(layers))) as run:
+            return [finding.code for finding in run.findings]
+
+    assert probe([100]) == []
+    assert probe([64, 100]) == ["EG210"]
+
+
 def squared(answers, labels):
     return F.mse_loss(answers, F.one_hot(labels, 8).float())
 

@@ -51,6 +51,14 @@ def loss(value):
     return {"|loss/total": value, "|loss/explained": value}
 
 
+RAW = {
+    **PICTURES, "images|data/min": always(0.0), "images|data/max": always(255.0), "images|data/mean": always(110.0),
+    "images|data/std": always(60.0), "conv|data/layer_absmax": always(255.0),
+}  # fmt: skip
+NORMALISED = dict(more_sites=[picture(), module("conv"), module("bn", parents=("conv",))]) | {
+    **RAW, "bn|batchnorm/samples": always(64),
+}  # fmt: skip
+EMPTIED = {**STUCK, "w|weight/norm": lambda t: 8 * 0.99**t, "group0|optimizer/weight_decay": always(10.0)}
 TAGS = dict(more_sites=[SIGMOID]) | {
     "bce|loss/weight": always(1 / 128), "bce|loss/candidates": always(128), "bce|loss/accuracy": always(0.3),
     "bce|loss/target_entropy": always(0.0),
@@ -172,6 +180,11 @@ PRACTICE = {
         dict(more_sites=[picture()])
         | {**PICTURES, "images|data/max": always(255.0), "conv|data/layer_absmax": always(255.0)},
     ),
+    "a probe whose decay keeps it small and that answers well": (
+        "EG210",
+        {**EMPTIED, "cross_entropy|loss/accuracy": always(0.95)},
+        {**EMPTIED, **GUESS},
+    ),
     "weights that were loaded by hand": (
         "EG004",
         dict(more_sites=FROZEN_HEAD, origins=[origin("head.weight", DRAWN, LOADED_COPY)]),
@@ -203,6 +216,8 @@ def test_usual_practice_is_silent_and_the_fault_beside_it_is_not(practice):
         ("EG007", {**WAITS, "bce|loss/weight": always(0.0)}),
         ("EG701", {"cross_entropy#2|loss/weight": lambda t: max(0.0, t - 300)}),
         ("EG502", {**CONTRAST, **COPIES}),
+        ("EG203", {"group0|optimizer/lr": lambda t: 1e-3 * 0.5 * (1 + math.cos(math.pi * t / 100))}),
+        ("EG504", NORMALISED),
         ("EG507", dict(more_sites=[ROW]) | SIZES),
         (
             "EG507",
@@ -215,9 +230,28 @@ def test_usual_practice_is_silent_and_the_fault_beside_it_is_not(practice):
         "a term that waits",
         "a term that is faded in late",
         "copies, and targets that are not seen",
+        "a cosine that goes up and down",
+        "pixels to 255 whose scale BatchNorm takes out",
         "sizes beside images",
         "an instruction beside texts",
     ],
 )
 def test_what_may_be_meant_is_a_fact(code, case):
     assert codes(case)[code].severity == Severity.INFO
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        dict(NORMALISED, more_sites=[picture(), module("conv"), module("relu", parents=("conv",))]),
+        NORMALISED | {"images|data/mean": always(-209.0), "images|data/std": always(7.0)},
+    ],
+    ids=["no BatchNorm behind the layer", "a mean far from 0"],
+)
+def test_images_out_of_range_that_batch_norm_does_not_mend_are_a_fault(case):
+    assert codes(case)["EG504"].severity == Severity.WARNING
+
+
+def test_a_rate_that_only_rises_past_its_horizon_is_a_fault():
+    overrun = {"group0|optimizer/lr": lambda t: 1e-3 * 0.5 * (1 + math.cos(math.pi * t / 300))}
+    assert codes(overrun)["EG203"].severity == Severity.WARNING
