@@ -10,6 +10,7 @@ from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.embeddings import constant_since
 from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.parameter_groups import listed
 from edgeglass_diag.rules.series import Series
 from edgeglass_diag.signals.batches import (
     DATA_CUT_TEXTS,
@@ -21,7 +22,8 @@ from edgeglass_diag.signals.batches import (
     DATA_SAMPLES,
     DATA_STD,
 )
-from edgeglass_diag.sites import BatchSite
+from edgeglass_diag.signals.modes import BATCHNORM_SAMPLES, MODE_TRAINING
+from edgeglass_diag.sites import BatchSite, ModuleSite
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,9 @@ class ImageRange(Rule):
     Formula: an input of 1 or 3 channels has values above ``largest`` in magnitude, or a standard deviation below
     ``flat`` while its samples differ, in at least ``windows`` recorded windows in a row. Small shifts, 0 to 1 instead
     of normalised, and other means do no harm and are silent, and so is a model that normalises its pixels itself: no
-    layer with a weight matrix is given such images.
+    layer with a weight matrix is given such images. Large ones are a fact (info) where BatchNorm by the batch's own
+    statistics alone takes what each such layer gives out: a factor of the pixels changes neither what comes out of it
+    nor the gradient of the layer's weights.
     """
 
     largest: float = 20.0
@@ -66,16 +70,28 @@ class ImageRange(Rule):
             flat = max(widths) < self.flat and not alike(history, site)
             large = min(tops) > self.largest and not self._normalised_inside(history)
             if len(tops) >= count and (large or flat):
+                behind = [] if flat else self._normalised_behind(history)
+                told = f", and {listed(behind, 'takes', 'take')} the factor out" if behind else ""
                 yield self.finding(
                     history,
-                    f"{site.path} has values from {low.last:.3g} to {high.last:.3g} with std {spread.last:.3g}",
+                    f"{site.path} has values from {low.last:.3g} to {high.last:.3g} with std {spread.last:.3g}{told}",
                     site=site.path,
+                    severity=Severity.INFO if behind else None,
                     evidence={"min": low.last, "max": high.last, "std": spread.last},
                 )
 
     def _normalised_inside(self, history: History) -> bool:
         layers = [series.last for _, series in history.of(DATA_LAYER_ABSMAX)]
         return bool(layers) and max(layers) <= self.largest
+
+    def _normalised_behind(self, history: History) -> list[str]:
+        """Return the BatchNorms that alone take what layers make of such images; none where others do as well."""
+        layers = {path for path, series in history.of(DATA_LAYER_ABSMAX) if series.last > self.largest}
+        takers = {layer: [s.path for s in history.sites_of(ModuleSite) if layer in s.parents] for layer in layers}
+        found = list(dict.fromkeys(path for paths in takers.values() for path in paths))
+        whole = all(takers.values()) and all(len(history.series(BATCHNORM_SAMPLES, path)) for path in found)
+        by_batch = whole and all(history.series(MODE_TRAINING, path).last == 1 for path in found)
+        return found if by_batch else []
 
 
 @dataclass(frozen=True)
