@@ -186,7 +186,8 @@ class Recorder:
     def _end_watch(self) -> None:
         self._between.pass_begins()
         self._take_away()
-        if self._backward.has_run and self.step == 0 and not self._clock.round.has_begun:
+        differentiated = self._backward.has_run or self._observers.by_hand.has_differentiated
+        if differentiated and self.step == 0 and not self._clock.round.has_begun:
             self._recording.sites.cannot_observe(RecorderSite(path="steps"), Coverage.NO_OPTIMIZER)
         if not self.boundary.is_closed and self.step == 0 and len(self._recording.buffer):
             self._end_window()

@@ -7,11 +7,14 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from edgeglass_diag.measures.gradients import sample
 from edgeglass_diag.record.facts import Facts
+from edgeglass_diag.record.nested import tensors_in
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer, OptimizerStep
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.rounds import held_by
@@ -39,6 +42,7 @@ class StepsByHand(Observer):
     Attributes:
         is_possible: whether no optimizer of torch has stepped.
         waits: whether weights have gradients that they were not yet changed by.
+        has_differentiated: whether ``torch.autograd.grad`` was asked for gradients of weights, which no ``grad`` holds.
     """
 
     def __init__(self, recording: Recording, begin: Callable[[OptimizerStep], None]) -> None:
@@ -53,11 +57,14 @@ class StepsByHand(Observer):
         self._begun: OptimizerStep | None = None
         self._is_recorded = False
         self.is_possible = True
+        self.has_differentiated = False
 
     @property
     def functions_in_any_phase(self) -> Mapping[Function, FunctionHandler]:
-        """The functions that write; none once an optimizer has stepped."""
-        return dict.fromkeys(WRITING, self._follow) if self.is_possible else {}
+        """The functions that write, and the one that differentiates; none once an optimizer has stepped."""
+        handlers: dict[Function, FunctionHandler] = dict.fromkeys(WRITING, self._follow)
+        handlers[torch.autograd.grad] = self._note_gradients
+        return handlers if self.is_possible else {}
 
     @property
     def waits(self) -> bool:
@@ -111,6 +118,11 @@ class StepsByHand(Observer):
     def _follow(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         if self._writes and self._writes.follow(func, args[0]) and self._begun is None:
             self._begin_step(self._writes.written)
+
+    def _note_gradients(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        of = args[1] if len(args) > 1 else kwargs.get("inputs")
+        if isinstance(of, (Tensor, list, tuple)):
+            self.has_differentiated |= any(isinstance(tensor, Parameter) for tensor in tensors_in([of]))
 
     def _begin_step(self, written: Sequence[Tensor]) -> None:
         """Begin a step with the weights that were written to first, unless it is an optimizer's to take."""

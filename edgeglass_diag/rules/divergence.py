@@ -134,6 +134,10 @@ _CHANGED = (
     "Look at the batches from that step on: are images and texts still in the same order, and from the same data? "
     "Where the task was changed on purpose, go on."
 )
+_RELOAD = (
+    "Load the weights again and lower the learning rate by 10, with a warm-up: the first steps have destroyed what the "
+    "weights held."
+)
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,9 @@ class ForgetsWhatItLearned(Rule):
     Why: what was learned is gone; too large a step, an overflow, or data that changed.
 
     Formula: the loss was at least ``learned`` (relative) below its chance level in three recorded windows, and has
-    been no more than ``back`` below it since, over at least ``steps`` steps and ``windows`` windows. Windows whose
+    been no more than ``back`` below it since, over at least ``steps`` steps and ``windows`` windows. The first window
+    alone is enough where it was ``brought`` below and the weights moved by a fifth before the loss was at chance: they
+    held that much when the training began, as loaded ones do. Windows whose
     chance level differs by more than ``back`` from the one of now had another task (more candidates, another term) and
     tell nothing, nor do those of an earlier training, of other weights. Where the weights moved by less than a fifth
     from the last such window to the first at chance, they still hold what they held: data or task have changed. That
@@ -152,6 +158,7 @@ class ForgetsWhatItLearned(Rule):
     """
 
     learned: float = 0.2
+    brought: float = 0.5
     back: float = 0.05
     steps: int = 10
     windows: int = 3
@@ -176,11 +183,14 @@ class ForgetsWhatItLearned(Rule):
         if lost is None or not lost.lasting(steps=self.steps, windows=self.windows):
             return
         known = [(step, value) for step, value in self._of_this_task(history) if value <= -self.learned]
-        if len(known) < 3:
+        if not known:
             return
         best = min(value for _, value in known)
-        moved = history.cumulated_update(known[-1][0] + 1) - history.cumulated_update(lost.since + 1)
+        moved = history.cumulated_update(known[-1][0]) - history.cumulated_update(lost.since)
         kept = moved < MOVED and history.has(UPDATE_RATIO)
+        loaded = known[0][0] == history.relative_loss.since(history.begun)[0][0] and known[0][1] <= -self.brought
+        if len(known) < 3 and not (loaded and moved >= MOVED):
+            return
         late = history.ended or lost.span >= self.long
         yield self.finding(
             history,
@@ -189,7 +199,7 @@ class ForgetsWhatItLearned(Rule):
             severity=Severity.WARNING if kept and not late else Severity.CRITICAL,
             since=lost.since,
             evidence={"best": best, "now": relative.last, "moved": moved},
-            fix=_CHANGED if kept else "",
+            fix=_CHANGED if kept else _RELOAD if len(known) < 3 else "",
         )
 
     def _of_this_task(self, history: History) -> list[tuple[int, float]]:

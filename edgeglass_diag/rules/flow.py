@@ -71,11 +71,6 @@ def upstream(history: History, path: str) -> set[str]:
     return {first_call(path) for path in found}
 
 
-def takers_of(history: History, module: str) -> set[str]:
-    """Return the modules and embeddings that the output of a module flows into, by the paths of their first calls."""
-    return {first_call(taker) for source, taker in _flows(history) if source == module}
-
-
 def last_of(found: list[tuple[str, list[str]]], history: History) -> list[tuple[str, list[str]]]:
     """Return the places without those whose output goes into others of them only: the cut lies behind those."""
     kept = []

@@ -9,8 +9,8 @@ from math import isfinite
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.embeddings import constant_since
-from edgeglass_diag.rules.flow import takers_of
 from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.parameter_groups import listed
 from edgeglass_diag.rules.series import Series
 from edgeglass_diag.signals.batches import (
     DATA_CUT_TEXTS,
@@ -23,8 +23,8 @@ from edgeglass_diag.signals.batches import (
     DATA_SAMPLES,
     DATA_STD,
 )
-from edgeglass_diag.signals.modes import BATCHNORM_SAMPLES
-from edgeglass_diag.sites import BatchSite
+from edgeglass_diag.signals.modes import BATCHNORM_SAMPLES, MODE_TRAINING
+from edgeglass_diag.sites import BatchSite, ModuleSite
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class ImageRange(Rule):
     Formula: an input of 1 or 3 channels has values above ``largest`` in magnitude, or a standard deviation below
     ``flat`` while its samples differ, in at least ``windows`` recorded windows in a row. Small shifts, 0 to 1 instead
     of normalised, and other means do no harm and are silent, and so is a model that normalises its pixels itself: no
-    layer with a weight matrix is given such images. Large values are a fact (info) where BatchNorm alone takes what the
-    layers make of them, in training mode, and their mean is at most ``offset`` deviations from 0: it divides by their
-    scale, and so is the step of the layer, in relation to its weights, what it is at a usual scale. A mean further
-    away moves with each step by more than the running statistics, some ten steps behind, follow.
+    layer with a weight matrix is given such images. Large ones are a fact (info) where BatchNorm by the batch's own
+    statistics alone takes what each such layer gives out: a factor of the pixels changes neither what comes out of it
+    nor the step of the layer in relation to its weights. Their mean is at most ``offset`` deviations from 0 then: one
+    further away moves with each step by more than the running statistics, some ten steps behind, follow.
     """
 
     largest: float = 20.0
@@ -75,26 +75,32 @@ class ImageRange(Rule):
             flat = max(widths) < self.flat and not alike(history, site)
             large = min(tops) > self.largest and not self._normalised_inside(history)
             if len(tops) >= count and (large or flat):
+                behind = [] if flat or not self._is_near(history, site) else self._normalised_behind(history)
+                told = f", and {listed(behind, 'takes', 'take')} the factor out" if behind else ""
                 yield self.finding(
                     history,
-                    f"{site.path} has values from {low.last:.3g} to {high.last:.3g} with std {spread.last:.3g}",
+                    f"{site.path} has values from {low.last:.3g} to {high.last:.3g} with std {spread.last:.3g}{told}",
                     site=site.path,
-                    severity=None if flat or not self._scale_is_lost(history, site, spread) else Severity.INFO,
+                    severity=Severity.INFO if behind else None,
                     evidence={"min": low.last, "max": high.last, "std": spread.last},
                 )
-
-    def _scale_is_lost(self, history: History, site: BatchSite, spread: Series) -> bool:
-        """Return whether BatchNorm takes out the scale of what the layers make of large images."""
-        norms = {path for path, _ in history.of(BATCHNORM_SAMPLES)}
-        layers = [path for path, largest in history.of(DATA_LAYER_ABSMAX) if largest.last > self.largest]
-        takers = [takers_of(history, path) for path in layers]
-        centre = history.series(DATA_MEAN, site.path)
-        near = len(centre) > 0 and abs(centre.last) <= self.offset * spread.last
-        return near and bool(takers) and all(some and some <= norms for some in takers)
 
     def _normalised_inside(self, history: History) -> bool:
         layers = [series.last for _, series in history.of(DATA_LAYER_ABSMAX)]
         return bool(layers) and max(layers) <= self.largest
+
+    def _is_near(self, history: History, site: BatchSite) -> bool:
+        centre, spread = history.series(DATA_MEAN, site.path), history.series(DATA_STD, site.path)
+        return len(centre) > 0 and abs(centre.last) <= self.offset * spread.last
+
+    def _normalised_behind(self, history: History) -> list[str]:
+        """Return the BatchNorms that alone take what layers make of such images; none where others do as well."""
+        layers = {path for path, series in history.of(DATA_LAYER_ABSMAX) if series.last > self.largest}
+        takers = {layer: [s.path for s in history.sites_of(ModuleSite) if layer in s.parents] for layer in layers}
+        found = list(dict.fromkeys(path for paths in takers.values() for path in paths))
+        whole = all(takers.values()) and all(len(history.series(BATCHNORM_SAMPLES, path)) for path in found)
+        by_batch = whole and all(history.series(MODE_TRAINING, path).last == 1 for path in found)
+        return found if by_batch else []
 
 
 @dataclass(frozen=True)

@@ -187,8 +187,8 @@ class PartNotRecorded(RecordRule):
 
     Why: what is wrong there alone is not found. A watch records one thread, and of a window 256 forward passes with
     gradients, as a loop that never steps would fill the memory. Windows end with steps of ``torch.optim.Optimizer``,
-    or where none steps with writes to weights that a backward pass gave gradients; where neither is seen there is but
-    the first.
+    or where none steps with writes to weights that a backward pass gave gradients; where neither is seen, as with
+    gradients of ``torch.autograd.grad`` alone, there is but the first.
 
     Formula: the recorder noted that it left out steps of another thread, or a window, or that no step was seen.
     """
@@ -210,10 +210,12 @@ class PartNotRecorded(RecordRule):
 
 
 _NO_OPTIMIZER = (
-    "Look whether the weights are updated at all; where new tensors take their place, step with an optimizer of torch."
+    "Look whether the weights are updated at all; where new tensors take their place, or torch.autograd.grad gives "
+    "their gradients, step with an optimizer of torch."
 )
 _LEFT_OUT = {
-    Coverage.NO_OPTIMIZER: "a loss went backward, but no optimizer stepped and no weight was written to",
+    Coverage.NO_OPTIMIZER: "gradients of a loss were computed, but no optimizer stepped, and no weight was written to "
+    "after a backward pass",
     Coverage.OTHER_THREAD_TRAINS: "another thread trains as well, and its steps are left out",
     Coverage.TOO_MANY_FORWARDS: "windows of more than 256 forward passes are left out",
     Coverage.TOO_DEEP: "windows in which more than 64 modules run inside each other are left out",

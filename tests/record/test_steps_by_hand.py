@@ -178,6 +178,23 @@ def test_what_an_optimizer_would_have_is_said_not_to_be_recorded():
     assert Coverage.NO_OPTIMIZER in coverage(lambda: fit(classifier(), lambda model: None, 3))
 
 
+@pytest.mark.parametrize("of_weights", [True, False])
+def test_gradients_that_no_weight_holds_are_said_not_to_be_followed(tmp_path, of_weights):
+    model = classifier()
+    with eg.watch(model, out=tmp_path):
+        for step in range(3):
+            x, y = batch(step)
+            x.requires_grad_()
+            weights = list(model.parameters())
+            gradients = torch.autograd.grad(F.cross_entropy(model(x), y), weights if of_weights else [x])
+            with torch.no_grad():
+                for p, gradient in zip(weights, gradients, strict=False):
+                    if of_weights:
+                        p -= RATE * gradient
+    with eg.load(tmp_path) as run:
+        assert [finding.code for finding in run.findings] == ["EG906"] * of_weights
+
+
 def test_weights_that_are_tried_before_an_optimizer_steps_are_no_step():
     def loop():  # SAM
         model = classifier()

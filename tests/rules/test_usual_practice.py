@@ -56,7 +56,7 @@ RAW = {
     "images|data/std": always(60.0), "conv|data/layer_absmax": always(255.0),
 }  # fmt: skip
 NORMALISED = dict(more_sites=[picture(), module("conv"), module("bn", parents=("conv",))]) | {
-    **RAW, "bn|batchnorm/samples": always(64),
+    **RAW, "bn|batchnorm/samples": always(64), "bn|mode/training": always(1.0),
 }  # fmt: skip
 EMPTIED = {**STUCK, "w|weight/norm": lambda t: 8 * 0.99**t, "group0|optimizer/weight_decay": always(10.0)}
 TAGS = dict(more_sites=[SIGMOID]) | {
