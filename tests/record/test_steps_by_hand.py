@@ -137,6 +137,7 @@ def test_gradients_and_updates_are_those_that_an_optimizer_of_torch_has(update):
         assert {signal for signal in missing if not signal.startswith("optimizer/")} <= {
             "gradient/cleared",
             "gradient/dropped",
+            "gradient/kept",
             "gradient/made_finite",
         }
 
