@@ -13,8 +13,9 @@ from edgeglass_diag.rules.causality import DIVERGENCE, INPUTS, OBJECTIVE, REACH,
 from edgeglass_diag.rules.embeddings import constant_since, side_wakes
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.remedies import chance_remedy
+from edgeglass_diag.rules.series import Streak
 from edgeglass_diag.rules.training_state import MOVED, is_softmax, no_better_than_chance
-from edgeglass_diag.signals.embeddings import EMBEDDING_SCALE
+from edgeglass_diag.signals.embeddings import EMBEDDING_NORM_SPREAD, EMBEDDING_SCALE
 from edgeglass_diag.signals.losses import (
     LOSS_ACCURACY,
     LOSS_CANDIDATES,
@@ -27,6 +28,7 @@ from edgeglass_diag.signals.losses import (
     LOSS_WEIGHT,
 )
 from edgeglass_diag.signals.registry import METRIC, metric
+from edgeglass_diag.sites import PairSite
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,8 @@ class TemperatureMissing(Rule):
     over B of them is nearly uniform whatever the embeddings are, and so is its gradient.
 
     Formula: the least loss of B unit embeddings at scale s, ln(1 + (B-1) exp(-s B/(B-1))), is at least ``share``
-    of ln B in every recorded window over at least ``steps`` steps and ``windows`` windows.
+    of ln B in every recorded window over at least ``steps`` steps and ``windows`` windows. Where lengths differ within
+    a side, s is what they make it, and grows with them: EG303 looks at those.
     """
 
     share: float = 0.5
@@ -209,14 +212,11 @@ class TemperatureMissing(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per pair of sides."""
-        sizes = [int(s.last) for site, s in history.of(LOSS_CANDIDATES) if is_softmax(history, site)]
-        batch = max(sizes, default=0)
-        if batch < 2:
-            return
-        chance = chance_loss(batch)
+        batch = candidates(history)
+        chance = chance_loss(batch) if batch > 1 else 0.0
         for pair, series in history.of(EMBEDDING_SCALE):
-            bound = series.streak(lambda _, s: s >= 0 and contrastive_floor(s, batch) >= self.share * chance)
-            if bound is None or not bound.lasting(steps=self.steps, windows=self.windows):
+            bound = self.bound(history, pair)
+            if bound is None or lengths_differ(history, pair):
                 continue
             floor = contrastive_floor(series.last, batch)
             yield self.finding(
@@ -229,7 +229,30 @@ class TemperatureMissing(Rule):
                 fix=_FELL if contrastive_floor(series.values[0], batch) < self.share * chance else "",
             )
 
+    def bound(self, history: History, pair: str) -> Streak | None:
+        """Return since when the logits of a pair of sides have been too small, None where they are not, or briefly."""
+        batch = candidates(history)
+        if batch < 2:
+            return None
+        level = self.share * chance_loss(batch)
+        low = history.series(EMBEDDING_SCALE, pair).streak(lambda _, s: s >= 0 and contrastive_floor(s, batch) >= level)
+        return low if low is not None and low.lasting(steps=self.steps, windows=self.windows) else None
 
+
+def candidates(history: History) -> int:
+    """Return among how many candidates the widest softmax chooses, 0 where there is none."""
+    sizes = [int(s.last) for site, s in history.of(LOSS_CANDIDATES) if is_softmax(history, site)]
+    return max(sizes, default=0)
+
+
+def lengths_differ(history: History, pair: str) -> bool:
+    """Return whether embeddings of a side of a pair differ in length: by more than 1 %, as no normalised ones do."""
+    site = history.site(PairSite, pair)
+    spreads = [history.series(EMBEDDING_NORM_SPREAD, side) for side in site.sides] if site else []
+    return any(len(spread) and spread.last > _UNIT for spread in spreads)
+
+
+_UNIT = 0.01
 _FELL = (
     "Find what lowers the scale, which began well: weight decay on it, its own learning rate, pairs that do not match."
 )

@@ -9,7 +9,10 @@ from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.logit_scale import learns_by_products
+from edgeglass_diag.rules.loss import TemperatureMissing, lengths_differ
+from edgeglass_diag.rules.patience import patience
 from edgeglass_diag.rules.series import Series
+from edgeglass_diag.rules.training_state import at_chance
 from edgeglass_diag.signals.embeddings import (
     EMBEDDING_COLUMN_ERROR,
     EMBEDDING_NORM,
@@ -23,16 +26,22 @@ from edgeglass_diag.sites import EmbeddingSite, PairSite
 class NormalisationMissing(Rule):
     """Embeddings are multiplied without being normalised, and the logits are out of hand.
 
-    Why: a logit scale is made for cosines. With lengths in it the softmax is a hard choice from the start.
+    Why: a logit scale is made for cosines. With lengths in it the softmax is a hard choice from the start, or the
+    lengths shrink as long as nothing is learned, until the softmax is even whatever the directions are.
 
     Formula: within a side the lengths differ by more than ``spread`` (std / mean), and logits are more than ``scale``
     times the cosines, in every recorded window over at least ``windows`` windows. Dot products of moderate size, as
     in dense retrieval, are silent; and larger ones, of what a LayerNorm gives out, where no scale is applied to them
     and the model learns, or has not yet had 20 steps to.
+
+    Or logits are so small, as EG403 has it, because lengths that differ have shrunk to at most ``shrunk`` of what they
+    made of the cosines at first, and the loss is at most a fifth below chance when the training ends, or when it has
+    had the time to begin (``patience``).
     """
 
     spread: float = 0.01
     scale: float = 100.0
+    shrunk: float = 0.5
     windows: int = 3
 
     code = "EG303"
@@ -49,6 +58,8 @@ class NormalisationMissing(Rule):
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per pair of sides."""
         for pair, series in history.at(PairSite, EMBEDDING_SCALE):
+            if self._has_shrunk(history, pair, series):
+                yield self._small(history, pair, series)
             large = series.streak(lambda _, value: value > self.scale)
             if large is None or large.windows < self.windows or learns_by_products(history, pair):
                 continue
@@ -64,6 +75,23 @@ class NormalisationMissing(Rule):
                     since=large.since,
                     evidence={"norm": size.last, "norm_spread": spread.last, "scale": series.last},
                 )
+
+    def _has_shrunk(self, history: History, pair: PairSite, series: Series) -> bool:
+        small = history.rule(TemperatureMissing).bound(history, pair.path) is not None
+        if not small or series.last > self.shrunk * series.values[0] or not lengths_differ(history, pair.path):
+            return False
+        return (history.ended or history.last_step >= patience(history)) and at_chance(history, tolerance=0.2)
+
+    def _small(self, history: History, pair: PairSite, series: Series) -> Finding:
+        side = pair.left
+        size, spread = history.series(EMBEDDING_NORM, side), history.series(EMBEDDING_NORM_SPREAD, side)
+        return self.finding(
+            history,
+            f"lengths of {side} are {size.last:.3g} and differ by {spread.last:.0%}; logits have shrunk from "
+            f"{series.values[0]:.3g} to {series.last:.3g} x cosine, and the softmax over them is nearly even",
+            site=pair.path,
+            evidence={"norm": size.last, "norm_spread": spread.last, "scale": series.last, "first": series.values[0]},
+        )
 
 
 @dataclass(frozen=True)

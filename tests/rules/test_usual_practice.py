@@ -58,6 +58,10 @@ RAW = {
 NORMALISED = dict(more_sites=[picture(), module("conv"), module("bn", parents=("conv",))]) | {
     **RAW, "bn|batchnorm/samples": always(64), "bn|mode/training": always(1.0),
 }  # fmt: skip
+SHRINKING = {
+    f"{PAIR}|embedding/scale": lambda t: 1.0 + 10 * 0.9**t, "image[:64]|embedding/norm_spread": always(0.2),
+    "image[:64]|embedding/norm": always(0.6),
+}  # fmt: skip
 EMPTIED = {**STUCK, "w|weight/norm": lambda t: 8 * 0.99**t, "group0|optimizer/weight_decay": always(10.0)}
 TAGS = dict(more_sites=[SIGMOID]) | {
     "bce|loss/weight": always(1 / 128), "bce|loss/candidates": always(128), "bce|loss/accuracy": always(0.3),
@@ -153,6 +157,12 @@ PRACTICE = {
         {**DOT, "image[:64]|embedding/norm_spread": always(0.03)},
         {**DOT, f"{PAIR}|embedding/scale": always(256 * 14.3), "image[:64]|embedding/norm_spread": always(0.03)},
     ),
+    "plain dot products that begin small, and learn": (
+        "EG403",
+        {f"{PAIR}|embedding/scale": lambda t: 1.0 + t / 50, "image[:64]|embedding/norm_spread": always(0.2)},
+        {f"{PAIR}|embedding/scale": always(1.0), "image[:64]|embedding/norm_spread": always(1e-7)},
+    ),
+    "plain dot products that stay small, and learn": ("EG303", SHRINKING, {**SHRINKING, **STUCK}),
     "prompts of all classes": (
         "EG501",
         {**PROMPTS, "cross_entropy|loss/labels_diagonal": always(0.03)},
