@@ -35,7 +35,7 @@ class VisualEncoder(nn.Module):
             nn.ReLU(),
         )
         self.pos_embed = nn.Parameter(0.5 * torch.randn(1, 9, width))
-        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.mlp = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, image):
@@ -49,10 +49,8 @@ class ALBEF(nn.Module):
         self.visual_encoder = VisualEncoder(width)
         self.word_embeddings = nn.Embedding(len(VOCABULARY), width, padding_idx=PAD)
         self.position_embeddings = nn.Parameter(0.02 * torch.randn(LONGEST, width))
-        self.text_encoder = nn.TransformerEncoderLayer(
-            width, 4, 2 * width, dropout=0.0, batch_first=True, norm_first=True
-        )
-        self.fusion = nn.TransformerDecoderLayer(width, 4, 2 * width, dropout=0.0, batch_first=True, norm_first=True)
+        self.text_encoder = nn.TransformerEncoderLayer(width, 4, width, dropout=0.0, batch_first=True, norm_first=True)
+        self.fusion = nn.TransformerDecoderLayer(width, 4, width, dropout=0.0, batch_first=True, norm_first=True)
         self.vision_proj = nn.Linear(width, embed_dim)
         self.text_proj = nn.Linear(width, embed_dim)
         self.itm_head = nn.Linear(width, 2)
@@ -89,13 +87,12 @@ class ALBEF(nn.Module):
             weights_t2i.fill_diagonal_(0)
             hard_images = torch.multinomial(weights_t2i + 1e-6, 1).squeeze(1)
             hard_texts = torch.multinomial(weights_i2t + 1e-6, 1).squeeze(1)
-        output_pos = self.match(image_embeds, text_embeds, attention_mask)
-        images_all = torch.cat([image_embeds[hard_images], image_embeds], dim=0)
-        texts_all = torch.cat([text_embeds, text_embeds[hard_texts]], dim=0)
-        masks_all = torch.cat([attention_mask, attention_mask[hard_texts]], dim=0)
-        output_neg = self.match(images_all, texts_all, masks_all)
+        images_all = torch.cat([image_embeds, image_embeds[hard_images], image_embeds], dim=0)
+        texts_all = torch.cat([text_embeds, text_embeds, text_embeds[hard_texts]], dim=0)
+        masks_all = torch.cat([attention_mask, attention_mask, attention_mask[hard_texts]], dim=0)
+        vl_output = self.match(images_all, texts_all, masks_all)
         itm_labels = torch.cat([torch.ones(bs, dtype=torch.long), torch.zeros(2 * bs, dtype=torch.long)])
-        loss_itm = F.cross_entropy(torch.cat([output_pos, output_neg], dim=0), itm_labels)
+        loss_itm = F.cross_entropy(vl_output, itm_labels)
         return loss_ita, loss_itm
 
 
@@ -126,11 +123,11 @@ def main():
     torch.manual_seed(args.seed)
     torch.set_num_threads(1)
 
-    max_epoch = 10
+    max_epoch = 7
     loader = DataLoader(load(1152, args.seed), batch_size=48, shuffle=True, drop_last=True)
     model = ALBEF()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.02)
-    lr_scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=max_epoch * len(loader))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.02)
+    lr_scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=max_epoch * len(loader))
     for epoch in range(max_epoch):
         model.train()
         for image, input_ids, attention_mask in loader:
