@@ -42,10 +42,14 @@ def rate_remedy(history: History, since: int) -> str:
     return ""
 
 
+def pairs_remedy(task: Task) -> str:
+    """Return what of the samples and their targets to look at, by the task; empty where it is not known."""
+    return _PAIRS.get(task, "")
+
+
 def chance_remedy(history: History, since: int) -> str:
     """Return what to do where the loss stays at chance; empty where nothing is known."""
-    pairs = _PAIRS.get(main_task(history), "")
-    return f"{rate_remedy(history, since)} {pairs}".strip()
+    return f"{rate_remedy(history, since)} {pairs_remedy(main_task(history))}".strip()
 
 
 def constant_remedy(history: History, since: int, *, collapsed: bool, dead: str | None) -> str:

@@ -11,6 +11,7 @@ from edgeglass_diag.records import Finding, Severity, Task
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.causality import DIVERGENCE, INPUTS, REACH, STEPS
 from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.remedies import pairs_remedy
 from edgeglass_diag.rules.series import Series
 from edgeglass_diag.rules.tasks import task_of
 from edgeglass_diag.signals.losses import (
@@ -137,7 +138,10 @@ class TermAtChance(Rule):
     def _fix(self, history: History, site: str, *, drowned: bool) -> str:
         if drowned:
             return "Raise the weight of this term until it is at least some hundredths of the loss."
-        if task_of(history, site) is Task.MATCHING:
+        task = task_of(history, site)
+        if task is Task.GENERATION:
+            return pairs_remedy(task)
+        if task is Task.MATCHING:
             return (
                 "Check that the pairs that the matching head sees are in the order of its labels, matches first where "
                 "the labels say so, and that both sides of a pair reach the head."

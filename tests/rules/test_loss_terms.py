@@ -106,6 +106,25 @@ def test_labels_that_say_nothing_of_the_inputs_leave_their_frequencies(tmp_path)
     assert codes(tmp_path / "healthy", labelled(F.cross_entropy)) == set()
 
 
+@pytest.mark.parametrize("paired", [False, True])
+def test_tokens_of_other_rows_are_said_in_the_words_of_a_captioner(tmp_path, paired):
+    decoder = nn.Linear(16, 5)
+    model = nn.ModuleDict({"decoder": decoder})
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    torch.manual_seed(0)
+    with eg.watch(model, optimizer, out=tmp_path, every=5, rules=[TermAtChance()]):
+        for _ in range(80):
+            x = torch.randn(B, 6, 16)
+            tokens = x[..., :5].argmax(-1)
+            tokens[:, 4:] = -1  # padding
+            logits = decoder(x).flatten(0, 1)
+            optimizer.zero_grad()
+            F.cross_entropy(logits, (tokens if paired else tokens.roll(1, 0)).flatten(), ignore_index=-1).backward()
+            optimizer.step()
+    fixes = [one.fix for one in eg.load(tmp_path).findings if one.severity is not Severity.INFO]
+    assert [("shifted by one position" in fix) for fix in fixes] == ([] if paired else [True])
+
+
 def test_targets_as_uncertain_as_chance_leave_the_loss_at_chance(tmp_path):
     def softly(logits, classes):
         return F.cross_entropy(logits, (0.4 * F.one_hot(classes, 5)).softmax(-1))
