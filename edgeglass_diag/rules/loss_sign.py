@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import isfinite, nan
 
+from edgeglass_diag.compared import Compared
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.series import Series, Streak
-from edgeglass_diag.signals.embeddings import EMBEDDING_DISTANCE, EMBEDDING_PULL
+from edgeglass_diag.signals.embeddings import EMBEDDING_DISTANCE, EMBEDDING_PULL, EMBEDDING_VARIATION
 from edgeglass_diag.signals.losses import LOSS_LEVEL, LOSS_PART, LOSS_TOTAL, LOSS_VALUE
 from edgeglass_diag.sites import EmbeddingSite, PairSite
 
@@ -26,7 +27,8 @@ class LossMaximised(Rule):
     whose function is known has a negative part in the whole, nothing of more than ``other`` of it is added, and the
     error of a term is by now ``worse`` times what it was at first and what knowing nothing would cost. Where no term
     is known: the gradient draws none of the rows that are compared together, and partners are by now ``worse`` times
-    as far apart (squared) as strangers. A term that is maximised beside another that is minimised, as of a
+    as far apart (squared) as strangers, or the loss, made of distances to fixed targets, is below 0 and ``worse`` times
+    as far below it as at first. A term that is maximised beside another that is minimised, as of a
     discriminator, a domain or an entropy, is silent, and so is a policy whose sampled actions cost what its entropy
     is. What began better than that may be meant to be forgotten and is a warning.
     """
@@ -97,8 +99,12 @@ class LossMaximised(Rule):
         for (pair, _), state in zip(pulls, states, strict=True):
             ratio = history.series(EMBEDDING_DISTANCE, pair.path)
             first = ratio.at(state.since) if state else 0.0
-            if state is None or not _mean(ratio, 3) >= self.worse * max(1.0, first):
+            if state is None:
                 continue
+            further = _mean(ratio, 3) >= self.worse * max(1.0, first)
+            if not further and not self._sinks(history, pair, state.since):
+                continue
+            meant = not further and first < 2 - self.worse
             side = history.site(EmbeddingSite, pair.left)
             yield self.finding(
                 history,
@@ -106,8 +112,25 @@ class LossMaximised(Rule):
                 f"{ratio.last:.2f} times that of strangers, {first:.2f} at first, since step {state.since}",
                 site=pair.path if side is None else side.module,
                 since=state.since,
+                severity=Severity.WARNING if meant else None,
                 evidence={"partners_over_strangers": ratio.last, "first": first},
+                fix=_MEANT if meant else "",
             )
+
+    def _sinks(self, history: History, pair: PairSite, since: int) -> bool:
+        """Return whether the loss is less than 0 and sinks, where outputs are compared with fixed targets by distances.
+
+        Outputs that have left their targets far behind are as far from all of them.
+        """
+        side, total = history.site(EmbeddingSite, pair.left), history.series(LOSS_TOTAL)
+        if (
+            side is None
+            or side.compared is not Compared.DISTANCE
+            or not len(history.series(EMBEDDING_VARIATION, pair.path))
+        ):
+            return False
+        values = [value for _, value in total.since(since)]
+        return all(value < 0 for value in values) and _mean(total, 3) >= self.worse * abs(values[0])
 
     def _lasting(self, series: Series, begin: int, condition: Callable[[int, float], bool]) -> Streak | None:
         """Return the streak of a condition that holds since ``begin`` or longer, and for long enough."""

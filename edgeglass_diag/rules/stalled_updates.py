@@ -18,6 +18,7 @@ from edgeglass_diag.rules.training_state import (
     hardly_fallen,
     loaded_and_random,
     matrices,
+    partners_apart,
     still_rising,
     weight_matrices,
 )
@@ -123,7 +124,7 @@ class MovesTooLittle(Rule):
     ends is EG212. Weights that have moved by ``moved`` since the beginning are silent: what stopped them is not the
     rate. Where the loss has no known chance level, it is said at the end, of matrices that were drawn at random: half
     of them moved by no more than that on average over at least ``whole`` steps, in which the loss came down by less
-    than a tenth.
+    than a tenth, or after which what it compares is no nearer than strangers.
     """
 
     way: float = 0.002
@@ -197,7 +198,7 @@ class MovesTooLittle(Rule):
         if not still or 2 * len(still) < len(courses):
             return None
         last = max(course.steps[-1] for course in still)
-        if not hardly_fallen(_until(history.series(LOSS_TOTAL), last), 0.1):
+        if not (hardly_fallen(_until(history.series(LOSS_TOTAL), last), 0.1) or partners_apart(history, 0.1)):
             return None
         return median(self._way(course) for course in still), last
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from statistics import median
 
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.series import Series, Streak
+from edgeglass_diag.signals.embeddings import EMBEDDING_DISTANCE, EMBEDDING_SPREAD
 from edgeglass_diag.signals.losses import LOSS_LABELS_DIAGONAL, LOSS_TOTAL
 from edgeglass_diag.signals.parameters import OPTIMIZER_LR, WEIGHT_ROW_SIGNAL
-from edgeglass_diag.sites import LossSite
+from edgeglass_diag.sites import LossSite, PairSite
 
 MOVED = 0.2
 """Cumulated relative update from which on a model that learns must show it: the weights moved by a fifth.
@@ -73,12 +75,30 @@ def learned_little(history: History, tolerance: float) -> bool:
     """Return whether the whole loss has come down by no more than ``tolerance`` (relative).
 
     That is, from its chance level in the newest windows, or, where that is not known for most of them, from the median
-    of the first ones to that of the newest. A loss that began at or below zero says nothing.
+    of the first ones to that of the newest. A loss that began at or below zero, as of cosines, says nothing by itself:
+    there what it compares must be no nearer than strangers.
     """
     total, relative = history.series(LOSS_TOTAL), history.relative_loss
     if 2 * len(relative) >= len(total) > 0:
         return median(relative.values[-_ENDS:]) >= -tolerance
+    if any(value <= 0 for value in total.values[:_ENDS]):
+        return partners_apart(history, tolerance)
     return hardly_fallen(total, tolerance)
+
+
+def partners_compared(history: History) -> Iterator[tuple[str, Series]]:
+    """Yield what the loss of now compares row by row, where both sides vary, with the distance over strangers'."""
+    now = history.series(LOSS_TOTAL).steps[-1:]
+    for pair, ratio in history.at(PairSite, EMBEDDING_DISTANCE):
+        spreads = [history.series(EMBEDDING_SPREAD, side) for side in pair.sides]
+        if ratio.steps[-1:] == now and all(len(spread) and spread.last > 0 for spread in spreads):
+            yield pair.path, ratio
+
+
+def partners_apart(history: History, tolerance: float) -> bool:
+    """Return whether all that the loss compares is lately no nearer, by ``tolerance`` (relative), than strangers."""
+    newest = [ratio.values[-_ENDS:] for _, ratio in partners_compared(history)]
+    return bool(newest) and all(len(v) == _ENDS and median(v) >= 1 - tolerance for v in newest)
 
 
 def hardly_fallen(loss: Series, tolerance: float) -> bool:
