@@ -26,14 +26,17 @@ _Handlers = tuple[tuple[str, FunctionHandler], ...]
 
 
 def _unchecked(function: Any) -> FunctionType:
-    """Return the same function without its own dispatch to modes, which would call itself for ever inside of one."""
+    """Return the same function without its own dispatch to modes, which would call itself for ever inside of one.
+
+    What else it calls is what its module holds now: programs put an attention of their own in the place of torch's.
+    """
     names = {**function.__globals__, "has_torch_function": lambda *_: False}
     copy = FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
     copy.__kwdefaults__ = function.__kwdefaults__
     return copy
 
 
-_COMPOSITE: dict[Function, FunctionType] = {multi_head_attention_forward: _unchecked(multi_head_attention_forward)}
+_COMPOSITE: frozenset[Function] = frozenset({multi_head_attention_forward})
 """Python functions that call others worth seeing: run inside the mode, or what they call stays unseen."""
 
 
@@ -126,7 +129,7 @@ class _Mode(TorchFunctionMode):
         if not all(issubclass(kind, Tensor) for kind in types):
             return None  # proxies of a tracer
         if isinstance(func, FunctionType) and func in _COMPOSITE and not any(map(_overrides, types)):
-            return _COMPOSITE[func]
+            return _unchecked(func)
         return (self.in_training if self._stack.is_training else self.in_any_phase).of(func)
 
     @question("functions")

@@ -122,3 +122,24 @@ def test_an_attention_that_is_unfrozen_is_observed_again():
             (net(x, x, x) if hidden is None else hidden).sum().backward()
             optimizer.step()
     assert [s.coverage for w in windows for s in w.sites if s.kind == "attention"][-1] is Coverage.OBSERVED
+
+
+def test_an_attention_that_a_program_puts_in_the_place_of_torchs_is_the_one_that_runs(monkeypatch):
+    torch.manual_seed(0)
+    mha, x = nn.MultiheadAttention(8, 2, batch_first=True), torch.randn(2, 3, 8)
+    calls = []
+
+    def of_another_library(query, key, value, *args, **kwargs):
+        calls.append(query.shape)
+        return value * 0.5
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", of_another_library)
+
+    def output():
+        return mha(x, x, x, need_weights=False)[0]
+
+    alone = output()
+    with Recorder(lambda step: True, lambda window: None):
+        watched = output()
+    assert len(calls) == 2
+    assert torch.equal(alone, watched)
