@@ -40,5 +40,6 @@ class LossFunction(StrEnum):
     LOG_SOFTMAX = "log_softmax"
     EXP = "exp"
     LOGSIGMOID = "logsigmoid"
+    SOFTPLUS = "softplus"
     BINARY_CROSS_ENTROPY = "binary_cross_entropy"
     UNKNOWN = "unknown"

@@ -164,7 +164,7 @@ class LossSite(Site):
     @property
     def is_sigmoid(self) -> bool:
         """Whether it judges each pair by itself, by a sigmoid, and not by a softmax over candidates."""
-        return self.function in (LossFunction.LOGSIGMOID, LossFunction.BINARY_CROSS_ENTROPY)
+        return self.function in (LossFunction.LOGSIGMOID, LossFunction.SOFTPLUS, LossFunction.BINARY_CROSS_ENTROPY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

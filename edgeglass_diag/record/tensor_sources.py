@@ -15,10 +15,11 @@ from edgeglass_diag.record.comparison import Comparison
 from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.nested import tensors_in
 from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer
-from edgeglass_diag.record.torch_functions import MIXING
+from edgeglass_diag.record.torch_functions import DIFFERENCES, MIXING, SUMS
 
 _MAX_SOURCES = 8
 _MAX_COMPARISONS = 16
+_SHIFTING = frozenset({*SUMS, *DIFFERENCES, Tensor.__rsub__})
 _LEAVING = frozenset({Tensor.numpy, Tensor.tolist, Tensor.__array__})
 _COMING = frozenset({torch.tensor, torch.as_tensor, torch.asarray})
 """Functions by which values leave torch, and by which others come that may be made of them; of ``from_numpy`` torch
@@ -30,7 +31,7 @@ class Product:
     """A matrix product of two sets of row vectors, as contrastive logits are: left (B, D), right (N, D).
 
     ``logits`` is what was made of the product by numbers alone (scale, bias, transposition), before labels, masks
-    or margins came in.
+    or margins came in: they are ``mixed`` then, and ``shifted`` where a tensor was added or taken away.
     """
 
     left: Tensor
@@ -39,19 +40,18 @@ class Product:
     right_sources: tuple[str, ...]
     logits: Tensor
     mixed: bool = False
+    shifted: bool = False
 
     @property
     def key(self) -> int:
         """The same for all that was made of one product."""
         return id(self.left)
 
-    def carried(self, result: Tensor, others: Iterable[Tensor]) -> Product:
+    def carried(self, func: Function, result: Tensor, others: Iterable[Tensor]) -> Product:
         """The product behind ``result``, which a function made of these logits and of ``others``."""
-        if self.mixed:
-            return self
         if any(other.numel() > 1 for other in others):
-            return replace(self, mixed=True)
-        return replace(self, logits=result.detach())
+            return replace(self, mixed=True, shifted=self.shifted or func in _SHIFTING)
+        return self if self.mixed else replace(self, logits=result.detach())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,7 +179,7 @@ class TensorSources(Observer):
         if result.dim() == 2 and learns:
             logits = next(((a, d.product) for a, d in known if d.product and a.numel() == result.numel()), None)
             if logits is not None:
-                kept = logits[1].carried(result, (a for a in arguments if a is not logits[0]))
+                kept = logits[1].carried(func, result, (a for a in arguments if a is not logits[0]))
         comparisons = _compared(known, result) if result.requires_grad and func not in MIXING else ()
         origins = (*self._origins(arguments), *outside)
         origin = origins[0] if len(origins) == 1 else Origin("", origins)

@@ -19,6 +19,7 @@ SOFTMAX: tuple[Function, ...] = (functional.softmax, torch.softmax, Tensor.softm
 LOG_SOFTMAX: tuple[Function, ...] = (functional.log_softmax, torch.log_softmax, Tensor.log_softmax)
 LOGSUMEXP: tuple[Function, ...] = (torch.logsumexp, Tensor.logsumexp, torch.special.logsumexp)
 LOGARITHMS: tuple[Function, ...] = (torch.log, Tensor.log)
+LOGARITHMS_OF_ONE_MORE: tuple[Function, ...] = (torch.log1p, Tensor.log1p, torch.special.log1p)
 EXPONENTIALS: tuple[Function, ...] = (torch.exp, Tensor.exp)
 
 MATMULS: tuple[Function, ...] = (torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__)
@@ -121,7 +122,9 @@ _SIGNATURES: dict[Function, tuple[str, ...]] = {
     functional.cross_entropy: (*_LOSS, "ignore_index", "reduce", "reduction", "label_smoothing"),
     functional.nll_loss: (*_LOSS, "ignore_index", "reduce", "reduction"),
     functional.binary_cross_entropy_with_logits: (*_LOSS, "reduce", "reduction", "pos_weight"),
+    functional.binary_cross_entropy: (*_LOSS, "reduce", "reduction"),
     functional.logsigmoid: ("input",),
+    functional.softplus: ("input", "beta", "threshold"),
     **dict.fromkeys(REGRESSIONS, ("input", "target")),
     functional.kl_div: (*_LOSS[:2], "size_average", "reduce", "reduction", "log_target"),
     Tensor.copy_: ("tensor", "source"),
@@ -131,6 +134,17 @@ _SIGNATURES: dict[Function, tuple[str, ...]] = {
 """Names of the positional arguments."""
 
 _SYNONYMS = {(torch.mm, "mat2"): "other", (Tensor.mm, "mat2"): "other"} | {(f, "train"): "training" for f in DROPOUTS}
+
+
+def one_more_than(args: tuple[Any, ...]) -> Tensor | None:
+    """Return the tensor to which a sum adds the number 1; None of any other sum.
+
+    >>> one_more_than((1, 2.0))
+    """
+    for tensor, number in (args[:2], args[1::-1]) if len(args) > 1 else ():
+        if isinstance(tensor, Tensor) and isinstance(number, (int, float)) and number == 1:
+            return tensor
+    return None
 
 
 def einsum_operands(args: tuple[Any, ...]) -> tuple[str, str, Tensor, Tensor] | None:

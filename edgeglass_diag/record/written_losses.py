@@ -13,7 +13,17 @@ from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.loss_readings import ChanceLevel, LossReadings
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.record.torch_functions import EXPONENTIALS, LOG_SOFTMAX, LOGARITHMS, LOGSUMEXP, SOFTMAX, bind
+from edgeglass_diag.record.torch_functions import (
+    EXPONENTIALS,
+    LOG_SOFTMAX,
+    LOGARITHMS,
+    LOGARITHMS_OF_ONE_MORE,
+    LOGSUMEXP,
+    SOFTMAX,
+    SUMS,
+    bind,
+    one_more_than,
+)
 from edgeglass_diag.sites import Kind, LossFunction, LossSite, Task
 
 _ROW_DIMS: tuple[object, ...] = (1, -1, (1,), (-1,), [1], [-1])
@@ -53,6 +63,7 @@ class WrittenLossObserver(Observer):
         self._recording, self._readings = recording, readings
         self._softmaxes: Facts[Tensor, tuple[Tensor, bool]] = Facts()
         self._open: dict[int, _LogProbabilities] = {}
+        self._exponentials: dict[int, tuple[str, Tensor, Tensor]] = {}  # path, result and logits of each
 
     @property
     def functions(self) -> Mapping[Function, FunctionHandler]:
@@ -60,6 +71,7 @@ class WrittenLossObserver(Observer):
         table: dict[Function, FunctionHandler] = dict.fromkeys(LOGSUMEXP, self._logsumexp)
         table |= dict.fromkeys(LOG_SOFTMAX, self._log_softmax) | dict.fromkeys(SOFTMAX, self._softmax)
         table |= dict.fromkeys(LOGARITHMS, self._log) | dict.fromkeys(EXPONENTIALS, self._exp)
+        table |= dict.fromkeys(SUMS, self._sum) | dict.fromkeys(LOGARITHMS_OF_ONE_MORE, self._log_of_one_more)
         return table | {functional.nll_loss: self._taken, functional.kl_div: self._taken}
 
     def backward_begins(self, tensors: Sequence[Tensor], factors: Sequence[Tensor | None]) -> None:
@@ -67,18 +79,23 @@ class WrittenLossObserver(Observer):
         for known in self._open.values():
             with self._recording.measuring(known.path, Kind.LOSS):
                 self._follow(known)
+        for path, _, logits in self._exponentials.values():
+            self._logits(LossFunction.EXP, path, logits, across=False, counted=False)
         self._open.clear()
+        self._exponentials.clear()
 
     def forget(self) -> None:
         """Release the logits of the window."""
         self._softmaxes.clear()
         self._open.clear()
+        self._exponentials.clear()
 
     def _logsumexp(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """A loss written as the logarithm of its softmax's denominator, less the right logits."""
         given = bind(func, args, kwargs)
         if self._is_product(given["input"]):
-            self._logits(LossFunction.LOGSUMEXP, given["input"], across=given["dim"] not in _ROW_DIMS)
+            path = self._recording.stack.loss_path(LossFunction.LOGSUMEXP)
+            self._logits(LossFunction.LOGSUMEXP, path, given["input"], across=given["dim"] not in _ROW_DIMS)
 
     def _log_softmax(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = bind(func, args, kwargs)
@@ -98,7 +115,14 @@ class WrittenLossObserver(Observer):
 
     def _exp(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         if self._is_product(args[0]) and args[0].requires_grad:
-            self._logits(LossFunction.EXP, args[0], across=False, counted=False)
+            self._exponentials[id(result)] = self._recording.stack.loss_path(LossFunction.EXP), result, args[0]
+
+    def _sum(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """``1 + exp(x)`` judges each pair by itself, by a sigmoid."""
+        self._exponentials.pop(id(one_more_than(args)), None)
+
+    def _log_of_one_more(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        self._exponentials.pop(id(args[0]), None)
 
     def _taken(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         self._open.pop(id(bind(func, args, kwargs)["input"]), None)
@@ -106,8 +130,7 @@ class WrittenLossObserver(Observer):
     def _is_product(self, logits: Tensor) -> bool:
         return logits.dim() == 2 and self._recording.sources.product(logits) is not None
 
-    def _logits(self, function: LossFunction, logits: Tensor, *, across: bool, counted: bool = True) -> None:
-        path = self._recording.stack.loss_path(function)
+    def _logits(self, function: LossFunction, path: str, logits: Tensor, *, across: bool, counted: bool = True) -> None:
         with self._recording.measuring(path, Kind.LOSS):
             rows = logits.detach().mT if across else logits.detach()
             self._recording.sites.register_site(LossSite(path=path, function=function, task=Task.CONTRASTIVE))

@@ -24,6 +24,26 @@ def siglip_ones_like(image, text):
     return -F.logsigmoid((2 * torch.eye(SIZE) - torch.ones_like(rows)) * rows).sum(-1).mean()
 
 
+def softplus(image, text):
+    return F.softplus((1 - 2 * EYE) * (logits(image, text) - 10)).sum() / SIZE
+
+
+def log_of_sigmoid(image, text):
+    return -torch.log(torch.sigmoid((2 * EYE - 1) * (logits(image, text) - 10))).sum(1).mean()
+
+
+def log_of_one_more(image, text):
+    return torch.log1p(torch.exp(-(2 * EYE - 1) * (logits(image, text) - 10))).sum() / SIZE
+
+
+def as_the_paper_writes_it(image, text):
+    return torch.log(1 + torch.exp((1 - 2 * EYE) * (logits(image, text) - 10))).sum() / SIZE
+
+
+def entropy_of_probabilities(image, text):
+    return F.binary_cross_entropy(torch.sigmoid(logits(image, text) - 10), EYE, reduction="sum") / SIZE
+
+
 def log_softmax_diagonal(image, text):
     return -logits(image, text).log_softmax(-1).diagonal().mean()
 
@@ -115,6 +135,33 @@ def test_what_is_not_known_is_said(loss_of):
     _, got, sites = run(loss_of)
     assert ("", "loss/chance") not in got
     assert [site.coverage for site in sites if not site.is_observed] == [Coverage.UNKNOWN_LOSS]
+
+
+def ranked(image, text):
+    """Bayesian personalised ranking: differences of logits, and no labels."""
+    rows = logits(image, text)
+    return F.softplus(rows - rows.diagonal()[:, None]).mean()
+
+
+SPELLINGS = [softplus, log_of_sigmoid, log_of_one_more, as_the_paper_writes_it, entropy_of_probabilities]
+
+
+@pytest.mark.parametrize("loss_of", SPELLINGS, ids=lambda f: f.__name__)
+def test_a_sigmoid_loss_is_known_however_it_is_written(loss_of):
+    loss, got, sites = run(loss_of)
+    share = 1 / SIZE
+    chance = -SIZE * (share * math.log(share) + (1 - share) * math.log(1 - share))
+    assert got["", "loss/explained"][0] == pytest.approx(loss, rel=1e-5)
+    assert got["", "loss/chance"][0] == pytest.approx(chance, rel=1e-5)
+    assert scale_of(got) == pytest.approx(SCALE, rel=1e-3)
+    assert [(site.is_sigmoid, site.task, site.is_observed) for site in sites] == [(True, Task.CONTRASTIVE, True)]
+    assert got[sites[0].path, "loss/labels_diagonal"] == (1.0,)
+
+
+def test_differences_of_logits_are_no_labelled_logits():
+    _, got, sites = run(ranked)
+    assert ("", "loss/chance") not in got
+    assert Coverage.NOT_CONTRASTIVE in {site.coverage for site in sites}
 
 
 def test_labels_of_siglip_made_in_the_shape_of_the_logits_are_labels():
