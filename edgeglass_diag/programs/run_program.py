@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeglass_diag.process import StopTraining, ending, environment, error_text, git, harmless, say
+from edgeglass_diag.process import StopTraining, ending, environment, error_text, git, say
 from edgeglass_diag.programs.bootstrap.edgeglass_diag_after_import import call_after_import
 from edgeglass_diag.programs.environment import propagate_env
 from edgeglass_diag.programs.launch import exit_argument, exit_status, launch, print_error
@@ -111,7 +111,10 @@ def run_program(program: Program, options: ProcessOptions) -> Outcome:
     try:
         error = launch(program)
         for part in (partial(_show, error), main.wait_for_training):
-            harmless(part)()
+            try:
+                part()
+            except Exception as problem:
+                say("the program has ended, and what was to be done after it failed", problem)
     except BaseException as late:  # Ctrl-C while the error is printed or the training goes on
         error = late
     main.close(error)

@@ -167,7 +167,7 @@ class SigmoidLossObserver(Observer):
             return
         with recording.measuring(path, Kind.LOSS):
             recording.sites.register_site(site)
-            rows, targets = (given.detach().reshape(len(logits), -1) for given in (values, target))
+            rows, targets = (side.detach().reshape(len(logits), -1) for side in (values, target))
             share, columns = targets.double().mean(), rows.shape[1]
             level = binary_entropy(share, 1.0 if positive is None else positive.detach().double().reshape(()))
             count = logits.numel() if reduction == "sum" else 1

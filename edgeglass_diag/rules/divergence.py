@@ -170,7 +170,10 @@ class ForgetsWhatItLearned(Rule):
     severity = Severity.CRITICAL
     page = "gradients"
     signals = (LOSS_TOTAL, LOSS_CHANCE)
-    source = "derived: a fifth of ln B is far beyond the noise of a batch; open_clip #41 (a jump, then a plateau)"
+    source = (
+        "derived: a fifth of ln B is far beyond the noise of a batch; a model that was drawn at random begins at its "
+        "chance level or above, so that half of it below is what was loaded; open_clip #41 (a jump, then a plateau)"
+    )
     fix = "Go back to a checkpoint from before, with a third of the learning rate and the gradient clipped."
     faulty = "loss 4.85, 2.1, 4.85, 4.85"
     healthy = "loss 4.85, 2.1, 2.3, 1.9"

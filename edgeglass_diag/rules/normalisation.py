@@ -50,7 +50,10 @@ class NormalisationMissing(Rule):
     severity = Severity.WARNING
     page = "signal"
     signals = (EMBEDDING_SCALE, EMBEDDING_NORM_SPREAD, EMBEDDING_NORM)
-    source = "CLIP clamps its scale at 100 (https://arxiv.org/abs/2103.00020); OpenAI-CLIP #10, #16"
+    source = (
+        "CLIP clamps its scale at 100 (https://arxiv.org/abs/2103.00020); OpenAI-CLIP #10, #16; shrunk by convention: "
+        "the scale that EG403 asks of the logits, and half of what it was, as no noise of a batch makes it"
+    )
     fix = "Normalise both sides: F.normalize(embedding, dim=-1) before the product."
     faulty = "logits = scale * image @ text.T"
     healthy = "logits = scale * normalize(image) @ normalize(text).T"
@@ -78,7 +81,8 @@ class NormalisationMissing(Rule):
 
     def _has_shrunk(self, history: History, pair: PairSite, series: Series) -> bool:
         small = history.rule(TemperatureMissing).bound(history, pair.path) is not None
-        if not small or series.last > self.shrunk * series.values[0] or not lengths_differ(history, pair.path):
+        shrunk = small and series.last <= self.shrunk * series.values[0]
+        if not shrunk or not lengths_differ(history, pair.path, self.spread):
             return False
         return (history.ended or history.last_step >= patience(history)) and at_chance(history, tolerance=0.2)
 

@@ -115,7 +115,8 @@ class WeightsDecay(Rule):
     source = (
         "derived: with decoupled decay w shrinks by 1 - lr wd per step; https://arxiv.org/abs/2305.17212: in balance "
         "a step turns a weight by sqrt(2 lr wd); https://arxiv.org/abs/2404.04454: AdamW holds weights below 1 / wd; "
-        "TheDeepChecker: regularisation overwhelms"
+        "TheDeepChecker: regularisation overwhelms; right by convention: at most a tenth of the answers "
+        "is left to gain"
     )
     fix = "Lower the weight decay: lr x weight_decay x steps should stay well below 1."
     faulty = "lr=1e-3, weight_decay=10, 1000 steps"

@@ -30,3 +30,25 @@ def other_losses(model, *batch):
         + F.cross_entropy(F.linear(image, model.query.weight), answers)
         + F.cross_entropy(text.repeat(22, 1)[:, :2], torch.arange(66) % 2)
     )
+
+
+def spelled_out(model, *batch):
+    """Sigmoid losses of pairs, and cross-entropies of a teacher's assignments, as they are written by hand."""
+    image, text = model(*batch)
+    labels = 2 * torch.eye(3) - 1
+    logits = 10.0 * image @ text.T
+    probabilities = torch.sigmoid(logits).clamp(1e-4, 1 - 1e-4)
+    return (
+        F.softplus(-labels * logits).mean()
+        + torch.log1p(torch.exp(-labels * logits)).mean()
+        - torch.log(torch.sigmoid(labels * logits)).mean()
+        + F.binary_cross_entropy(probabilities, torch.eye(3))
+        + F.cosine_embedding_loss(image, text, torch.ones(3))
+        - (text.detach().softmax(-1) * image.log_softmax(-1)).sum(-1).mean()
+        - torch.einsum(
+            "vbk,wbk->b",
+            torch.stack([text.detach().softmax(-1), image.detach().softmax(-1)]),
+            torch.stack([image.log_softmax(-1), text.log_softmax(-1)]),
+        ).mean()
+        + F.cross_entropy(image, text.detach().softmax(-1))
+    )

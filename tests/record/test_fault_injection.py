@@ -19,7 +19,7 @@ from edgeglass_diag.record import Recorder
 from edgeglass_diag.record.recursion import MAX_DEPTH
 from edgeglass_diag.sites import Coverage
 from tests.helpers.faults import Fault, counted, functions_of, in_place_of
-from tests.helpers.written_losses import other_losses
+from tests.helpers.written_losses import other_losses, spelled_out
 
 FUNCTIONS = functions_of("edgeglass_diag.record", "edgeglass_diag.measures")
 
@@ -97,28 +97,6 @@ def loss_of(model, *batch):
     image, text = model(*batch)
     logits = 10.0 * image @ text.T
     return F.cross_entropy(logits, torch.arange(3)) - F.logsigmoid(logits).mean()
-
-
-def spelled_out(model, *batch):
-    """Sigmoid losses of pairs, and cross-entropies of a teacher's assignments, as they are written by hand."""
-    image, text = model(*batch)
-    labels = 2 * torch.eye(3) - 1
-    logits = 10.0 * image @ text.T
-    probabilities = torch.sigmoid(logits).clamp(1e-4, 1 - 1e-4)
-    return (
-        F.softplus(-labels * logits).mean()
-        + torch.log1p(torch.exp(-labels * logits)).mean()
-        - torch.log(torch.sigmoid(labels * logits)).mean()
-        + F.binary_cross_entropy(probabilities, torch.eye(3))
-        + F.cosine_embedding_loss(image, text, torch.ones(3))
-        - (text.detach().softmax(-1) * image.log_softmax(-1)).sum(-1).mean()
-        - torch.einsum(
-            "vbk,wbk->b",
-            torch.stack([text.detach().softmax(-1), image.detach().softmax(-1)]),
-            torch.stack([image.log_softmax(-1), text.log_softmax(-1)]),
-        ).mean()
-        + F.cross_entropy(image, text.detach().softmax(-1))
-    )
 
 
 class Training:

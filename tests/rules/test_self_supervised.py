@@ -12,6 +12,7 @@ import edgeglass_diag as eg
 from edgeglass_diag.measures.assignments import predicted_information
 from edgeglass_diag.rules.contrast_result import ContrastLearnedNothing
 from edgeglass_diag.rules.predictions import TargetsNotPredicted
+from tests.helpers.windows import judge, learning
 
 RULES = (TargetsNotPredicted, ContrastLearnedNothing)
 BATCH, WIDTH, PROTOTYPES, STEPS = 64, 16, 16, 150
@@ -186,6 +187,21 @@ def test_healthy_self_supervision_is_silent(tmp_path, trainer):
 def test_a_student_driven_away_from_its_teacher_is_named_however_the_loss_is_written(tmp_path, stacked):
     found = found_by(tmp_path / "run", lambda: Dino(stacked=stacked, sign=-1))
     assert found["EG316"].evidence["predicted"] <= 0 < found["EG316"].evidence["targets"]
+
+
+@pytest.mark.parametrize(("begins", "severity"), [(2000, "info"), (10**6, "warning")])
+def test_a_student_that_learns_late_was_no_fault(begins, severity):
+    found, _ = judge(
+        learning(
+            range(0, 3000, 10),
+            **{
+                "image[:64] x text[:64]|embedding/predicted": lambda t: 0.4 if t >= begins else 0.0,
+                "text[:64]|embedding/assignment": lambda t: 0.5,
+            },
+        )
+    )
+    assert found["EG316"].severity == severity
+    assert (found["EG316"].learned_since == begins) == (severity == "info")
 
 
 def test_targets_that_are_the_same_for_all_are_silent(tmp_path):
