@@ -1,0 +1,74 @@
+"""What a replay is to do: which program, for how many steps, and what is changed of it. No torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, order=True)
+class Intervention:
+    """One change that is made from outside.
+
+    Attributes:
+        name: what is changed, a name of the registry, such as ``optimizer.lr``.
+        value: how: a factor, a limit, a word; None where there is only one way.
+        site: path of the parameter, module, attention or loss that is changed; all of its kind if empty.
+    """
+
+    name: str
+    value: float | str | None = None
+    site: str = ""
+
+    @property
+    def label(self) -> str:
+        """Return the words by which a trial and an answer call it, such as ``optimizer.lr=0.1 on tower.proj``."""
+        value = "" if self.value is None else f"={self.value:g}" if isinstance(self.value, float) else f"={self.value}"
+        return f"{self.name}{value}" + (f" on {self.site}" if self.site else "")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A replay of a program.
+
+    Attributes:
+        kind: ``script``, ``module`` or ``folder``, as of ``programs.targets.Program``.
+        target: the program.
+        arguments: its command line.
+        out: absolute path of the run folder in which the replay is recorded.
+        steps: optimizer steps after which it is stopped.
+        seed: what is added to each seed that the program sets; a program that sets none gets it as its seed.
+        every: distance of recorded windows in optimizer steps.
+        interventions: what is changed from outside; none for a control.
+        environment: variables that are set, or removed where None.
+        folder: working directory, absolute.
+        scratch: folder in which alone the replay may write, absolute.
+        writable: patterns of further files that it may write.
+    """
+
+    kind: str
+    target: str
+    arguments: tuple[str, ...]
+    out: str
+    steps: int
+    seed: int = 0
+    every: int = 1
+    interventions: tuple[Intervention, ...] = ()
+    environment: Mapping[str, str | None] = field(default_factory=dict)
+    folder: str = ""
+    scratch: str = ""
+    writable: Sequence[str] = ()
+
+    def as_text(self) -> str:
+        """Return the plan as JSON, in which it travels to the process of the replay."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def parse(cls, text: str) -> Plan:
+        """Return the plan that ``as_text`` wrote."""
+        content: dict[str, Any] = json.loads(text)
+        made = tuple(Intervention(**each) for each in content["interventions"])
+        lists = {name: tuple(content[name]) for name in ("arguments", "writable")}
+        return cls(**{**content, **lists, "interventions": made})
