@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from edgeglass_diag.programs.targets import Kind
+
 
 @dataclass(frozen=True, order=True)
 class Intervention:
@@ -48,7 +50,7 @@ class Plan:
         writable: patterns of further files that it may write.
     """
 
-    kind: str
+    kind: Kind
     target: str
     arguments: tuple[str, ...]
     out: str
