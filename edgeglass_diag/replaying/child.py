@@ -14,8 +14,10 @@ from edgeglass_diag.programs.run_program import run_program
 from edgeglass_diag.programs.targets import Program
 from edgeglass_diag.replaying import in_process
 from edgeglass_diag.replaying.death import die_with_parent
+from edgeglass_diag.replaying.guard import refusal_in
 from edgeglass_diag.replaying.mirror import Mirror, of_scratch
 from edgeglass_diag.replaying.plan import Plan
+from edgeglass_diag.replaying.replayed import REFUSAL
 from edgeglass_diag.replaying.surroundings import in_mirror
 from edgeglass_diag.rules.choice import choose_rules
 
@@ -40,6 +42,8 @@ def main(file: str) -> None:
     outcome = run_program(_program(plan, mirror), replace(watched, extension=extension))
     if outcome.run is not None:
         outcome.run.close()
+    if (refusal := refusal_in(outcome.error)) is not None:
+        (Path(plan.scratch) / REFUSAL).write_text(str(refusal))
     raise SystemExit(exit_argument(outcome.error))
 
 

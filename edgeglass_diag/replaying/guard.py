@@ -37,6 +37,17 @@ class WriteRefusedError(PermissionError):
         self.path = path
 
 
+def refusal_in(error: BaseException | None) -> WriteRefusedError | None:
+    """Return the refusal that an error is, or that it was raised for; None if there is none."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, WriteRefusedError):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
 @dataclass
 class Guard:
     """The guard of one process.

@@ -11,7 +11,10 @@ from typing import Any
 
 from edgeglass_diag.folders import is_run, rank_folders, read_header
 from edgeglass_diag.records import RunStatus, UsageError
-from edgeglass_diag.replaying.guard import WriteRefusedError
+from edgeglass_diag.replaying.plan import Plan
+
+REFUSAL = "refusal.txt"
+"""File in the scratch folder that says by which refusal the program ended; there is none if it did not."""
 
 _TAIL_LINES, _TAIL_BYTES = 20, 20_000
 
@@ -83,16 +86,18 @@ class Replayed:
         return cls(**{**content, **lists, "ending": Ending(content["ending"])})
 
 
-def read_replayed(key: str, folder: Path, log: Path, *, status: int | None, seconds: float) -> Replayed:
+def read_replayed(key: str, plan: Plan, log: Path, *, status: int | None, seconds: float) -> Replayed:
     """Return what became of a replay that has ended.
 
     Args:
         key: of its plan.
-        folder: of its run.
+        plan: what it was to do, with its folders.
         log: file with the output of the program.
         status: exit status; None where it was ended as it took too long.
         seconds: how long it took.
     """
+    folder, refusal = Path(plan.out), Path(plan.scratch) / REFUSAL
+    refused_with = refusal.read_text() if refusal.is_file() else ""
     main = read_header(folder) if is_run(folder) else {}
     trained = [read_header(place) for place in rank_folders(folder).values()] if main else []
     results = [header.get("result", {}) for header in (main, *trained)]
@@ -102,9 +107,9 @@ def read_replayed(key: str, folder: Path, log: Path, *, status: int | None, seco
     return Replayed(
         key,
         str(folder),
-        _ending(main, error, steps, status),
+        Ending.REFUSED if refused_with else _ending(main, steps, status),
         steps=steps,
-        error=_said(error, status) if not steps else "",
+        error="" if steps else refused_with or _said(error, status),
         refused=refused,
         applied=_sum([result.get("applied", {}) for result in results]),
         guard=main.get("replay_of", {}).get("guard", ""),
@@ -114,13 +119,11 @@ def read_replayed(key: str, folder: Path, log: Path, *, status: int | None, seco
     )
 
 
-def _ending(main: Mapping[str, Any], error: str, steps: int, status: int | None) -> Ending:
+def _ending(main: Mapping[str, Any], steps: int, status: int | None) -> Ending:
     if steps:
         return Ending.STOPPED
     if status is None:
         return Ending.TIMED_OUT
-    if error.startswith(WriteRefusedError.__name__):
-        return Ending.REFUSED
     finished = main.get("status") == RunStatus.FINISHED and status == 0
     return Ending.FINISHED if finished else Ending.CRASHED
 

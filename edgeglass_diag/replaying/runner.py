@@ -143,7 +143,7 @@ class Replays:
         seconds = time.monotonic() - each.begun
         key = key_of(each.plan)
         log = each.place / "output.log"
-        result = read_replayed(key, Path(each.plan.out), log, status=status, seconds=seconds)
+        result = read_replayed(key, each.plan, log, status=status, seconds=seconds)
         (each.place / "result.json").write_text(result.as_text())
         shutil.rmtree(each.place / "scratch", ignore_errors=True)
         self.done[key] = result
