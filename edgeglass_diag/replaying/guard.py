@@ -7,6 +7,7 @@ has it, refuses the same to all code of the process and of those that it starts.
 
 from __future__ import annotations
 
+import glob
 import os
 import sys
 import threading
@@ -116,13 +117,14 @@ class Guard:
         )
 
     def _opened(self) -> list[str]:
-        """Return what the kernel has to open so that files of the patterns can be written: it knows no patterns."""
-        opened = []
+        """Return what the kernel opens so that files of the patterns can be written, as it knows no patterns.
+
+        Those that exist; where there are none, or with ``/**`` at its end, the folder in which they would be.
+        """
+        opened: list[str] = []
         for pattern in self.patterns:
-            fixed = Path(pattern)
-            while any(c in str(fixed) for c in "*?[") or not fixed.exists():
-                fixed = fixed.parent
-            opened.append(str(fixed))
+            existing = [] if pattern.endswith("/**") else glob.glob(pattern, recursive=True)
+            opened += existing or [_folder_of(pattern)]
         return opened
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -180,6 +182,14 @@ class Guard:
     def _links(self, source: object, target: object, source_folder: int = -1, target_folder: int = -1) -> None:
         self.check_write(source, folder=source_folder)  # by either name it would be the same file
         self.check_write(target, follow=False, folder=target_folder)
+
+
+def _folder_of(pattern: str) -> str:
+    """Return the last folder on the way to the files of a pattern that exists."""
+    way = Path(pattern).parent
+    while glob.has_magic(str(way)) or not way.is_dir():
+        way = way.parent
+    return str(way)
 
 
 def _absolute(path: str, folder: int) -> str:

@@ -1,7 +1,7 @@
 """A copy of the file tree that costs nothing: real folders whose files are links to the originals. No torch.
 
 What is read comes from the originals. What is written replaces a link by a file of the mirror's own, so that it stays
-there. A folder is a link as well until something in it is listed or written; then it becomes a real one.
+there. A folder is a link as well until something in it is written or its parent is listed; then it becomes a real one.
 """
 
 from __future__ import annotations
@@ -67,8 +67,10 @@ class Mirror:
                 self._fill(way)
 
     def prepare_listing(self, place: str) -> None:
-        """Make a folder real and the folders in it, as many who walk a tree leave out folders behind links."""
-        self.make_real(place)
+        """Make the folders in a real one real, as who walks a tree may leave out folders behind links.
+
+        In a folder that is a link the entries are the originals, and nothing is to do.
+        """
         with contextlib.suppress(OSError), os.scandir(place) as entries:
             for entry in list(entries):
                 if self._is_link(entry.path):

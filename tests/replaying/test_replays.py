@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -26,6 +27,19 @@ LAUNCHED = """
     print("started", flush=True)
     time.sleep(1000)
 """
+RANKS = """
+    import torch, torch.distributed as dist
+    from torch import nn
+    import torch.nn.functional as F
+    from torch.nn.parallel import DistributedDataParallel
+    dist.init_process_group("gloo")
+    model = DistributedDataParallel(nn.Linear(6, 8))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    open("log.txt", "w").write("new")
+    for step in range(1000):
+        loss = F.cross_entropy(model(torch.randn(8, 6)), torch.arange(8))
+        optimizer.zero_grad(); loss.backward(); optimizer.step()
+"""
 PARENT = """
 import sys
 from pathlib import Path
@@ -40,43 +54,36 @@ def losses(folder):
         return run.frame("loss/total").value.tolist()
 
 
-def test_a_control_repeats_and_another_seed_differs(folder, command_server):
+def test_a_training(folder, command_server):
+    """One test, as each replay imports torch."""
+    old = folder.place / "checkpoints" / "last.pt"
     control, placebo = folder.plan(), folder.plan(environment={"PLACEBO": "1"})
-    results = folder.replay(control, placebo, replace(control, seed=1))
-    assert [(each.ending, each.steps, each.error) for each in results] == [("stopped", STEPS, "")] * 3, results
-    first, again, other = (losses(each.folder) for each in results)
+    saving = folder.plan("train.py", "--save", str(old))
+    *trained, refused = results = folder.replay(control, placebo, replace(control, seed=1), saving)
+
+    assert [(each.ending, each.steps, each.error) for each in trained] == [("stopped", STEPS, "")] * 3, results
+    first, again, other = (losses(each.folder) for each in trained)
     assert len(first) == STEPS
     assert first == again
     assert first != other
-    assert results[0].guard == ("landlock" if landlock.version() >= 3 else "audit hook")
-    assert [(folder.place / name).read_text() for name in ("checkpoints/last.pt", "log.txt")] == ["old", "old"]
+    assert results[0].guard == ("landlock" if landlock.version() >= landlock.COMPLETE else "audit hook")
     with load(results[2].folder) as run:
         assert (run.status, run.result["stopped_after"], run.result["refused"]) == ("stopped", STEPS, [])
         assert run.header["replay"] == "unchanged"
         assert run.header["program"] == {"kind": "script", "target": "train.py", "arguments": []}
         assert run.header["replay_of"]["seed"] == 1
+
+    assert (refused.ending, refused.refused, refused.is_resolved) == ("refused", (str(old),), False)
+    assert refused.error == f"{old}: a replay writes in its scratch folder alone; --allow-write '{old}' lets it"
+    assert [(folder.place / name).read_text() for name in ("checkpoints/last.pt", "log.txt")] == ["old", "old"]
+
     assert not (folder.out / f"{name_of(control)}.replay" / "scratch").exists()
     assert folder.replay(control) == results[:1]  # is read, not made again
 
-
-def test_an_ordinary_run_has_the_losses_of_the_control(folder, command_server):
-    folder.write("train.py", TRAIN.replace("np.random.seed(2)", "np.random.seed(2); random.seed(4)"))
-    line = ["run", "--every", "1", "--out", str(folder.out / "run"), "train.py"]
-    done = command_server.run(*line, cwd=folder.place)
+    ordinary = ["run", "--every", "1", "--out", str(folder.out / "run"), "train.py"]
+    done = command_server.run(*ordinary, cwd=folder.place)
     assert done.returncode == 0, done.stderr
-    folder.write("checkpoints/last.pt", "old")
-    (control,) = folder.replay(folder.plan())
-    assert losses(control.folder) == losses(folder.out / "run")[:STEPS]
-
-
-def test_an_absolute_path_to_a_file_that_was_there_is_refused(folder):
-    old = folder.place / "checkpoints" / "last.pt"
-    (refused,) = folder.replay(folder.plan("train.py", "--save", str(old)))
-    assert refused.ending == "refused"
-    assert refused.refused == (str(old),)
-    assert refused.error == f"{old}: a replay writes in its scratch folder alone; --allow-write '{old}' lets it"
-    assert not refused.is_resolved
-    assert old.read_text() == "old"
+    assert losses(folder.out / "run")[:STEPS] == first
 
 
 @pytest.mark.long  # the pattern is tried without a training as well
@@ -134,6 +141,17 @@ def test_nothing_outlives_the_one_who_asked(folder, how):
     until(lambda: not any(each.is_running() for each in below), "all of them are gone")
 
 
+def test_a_program_that_sets_no_seed_gets_one(folder):
+    folder.write("draws.py", "import random, numpy\nprint(random.random(), numpy.random.rand(), hash('a'))")
+    folder.write("seeds.py", "import random\nrandom.seed(5)\nprint(random.random())")
+    draws, seeds = folder.plan("draws.py"), folder.plan("seeds.py")
+    first, again, other, shifted = folder.replay(
+        draws, replace(draws, steps=13), replace(draws, seed=2), replace(seeds, seed=2)
+    )
+    assert first.tail == again.tail != other.tail
+    assert shifted.tail == (str(random.Random(7).random()),)
+
+
 def test_the_key_is_that_of_the_plan_and_its_script(folder):
     plan = folder.plan()
     keys = {
@@ -146,3 +164,14 @@ def test_the_key_is_that_of_the_plan_and_its_script(folder):
     assert key_of(plan) != before
     assert json.loads(plan.as_text())["target"] == "train.py"
     assert Path(plan.folder).is_dir()
+
+
+@pytest.mark.long
+def test_the_ranks_of_torchrun_are_guarded_seeded_and_stopped(folder):
+    folder.write("ranks.py", RANKS)
+    launcher = ("--nproc-per-node", "2", "--standalone", "ranks.py")
+    (done,) = folder.replay(folder.plan("torch.distributed.run", *launcher, kind="module"))
+    assert (done.ending, done.steps) == ("stopped", STEPS), done
+    with load(done.folder) as run:
+        assert {rank: each.result["stopped_after"] for rank, each in run.ranks.items()} == {0: STEPS, 1: STEPS}
+    assert (folder.place / "log.txt").read_text() == "old"
