@@ -144,3 +144,29 @@ def test_a_folder_is_a_link_until_its_parent_is_listed_or_it_is_written(tmp_path
     mirror.prepare_write(os.path.join(data, "deep", "new"), keep=True)
     assert not os.path.islink(os.path.join(data, "deep"))
     assert not (tmp_path / "program" / "data" / "deep" / "new").exists()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("layers", ALL[1:])
+def test_writers_in_other_languages_ask_first(guarded, layers):
+    source = """
+    from edgeglass_diag.replaying.entry_points import guard_writers
+    import numpy, torch
+    guard_writers(guard)
+    import pyarrow, pyarrow.feather, pyarrow.parquet, safetensors.numpy, safetensors.torch
+    file, array = str(here / "a.txt"), numpy.zeros(3)
+    table, scripted = pyarrow.table({"x": [1]}), torch.jit.script(torch.nn.Linear(2, 2))
+    calls = [
+        (torch.save, {}, file), (torch.jit.save, scripted, file),
+        (safetensors.torch.save_file, {"x": torch.zeros(3)}, file), (safetensors.numpy.save_file, {"x": array}, file),
+        (pyarrow.parquet.write_table, table, file), (pyarrow.feather.write_feather, table, file),
+        (numpy.save, file, array), (lambda: numpy.memmap(file, mode="r+")), (array.tofile, file),
+    ]
+    let = [call for call in calls if not refused(*(call if isinstance(call, tuple) else (call,)))]
+    assert not let, let
+    for file in ("a.txt", "data/b.txt"): torch.save({}, file)
+    pyarrow.parquet.write_table(table, "data/deep/c.txt")
+    torch.save({}, open("d.csv", "wb"))
+    """
+    guarded(source, layers)
+    assert set(contents(guarded.program).values()) == {"old"}
