@@ -56,11 +56,7 @@ def _program(plan: Plan, mirror: Mirror) -> Program:
 def _header(plan: Plan) -> dict[str, object]:
     """Return what ``run.json`` says of the program, as of an ordinary run of it; the mirror is no repository."""
     told = Program(plan.kind, plan.target, plan.arguments)
-    return {"replay": _label(plan), "program": told.facts, "git": git(), "command": [plan.target, *plan.arguments]}
-
-
-def _label(plan: Plan) -> str:
-    return " and ".join(each.label for each in plan.interventions) or "unchanged"
+    return {"replay": plan.label, "program": told.facts, "git": git(), "command": [plan.target, *plan.arguments]}
 
 
 def _plan_facts(plan: Plan) -> dict[str, object]:

@@ -63,6 +63,11 @@ class Plan:
     scratch: str = ""
     writable: Sequence[str] = ()
 
+    @property
+    def label(self) -> str:
+        """Return the words for what is changed."""
+        return " and ".join(each.label for each in self.interventions) or "unchanged"
+
     def as_text(self) -> str:
         """Return the plan as JSON, in which it travels to the process of the replay."""
         return json.dumps(asdict(self))

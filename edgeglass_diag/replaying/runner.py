@@ -34,8 +34,7 @@ def key_of(plan: Plan) -> str:
 
 def name_of(plan: Plan) -> str:
     """Return the name of a replay's run folder."""
-    label = " and ".join(each.label for each in plan.interventions) or "unchanged"
-    words = "".join(c if c.isalnum() or c in "=.+-" else "-" for c in label)[:80]
+    words = "".join(c if c.isalnum() or c in "=.+-" else "-" for c in plan.label)[:80]
     return f"{words}-seed{plan.seed}-{key_of(plan)[:6]}"
 
 
