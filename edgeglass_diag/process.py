@@ -24,6 +24,11 @@ class StopTraining(BaseException):
         """Return the exception for a finding of ``--stop-on``."""
         return cls(f"stopped on {finding.code} {finding.name}: {finding.message}")
 
+    @classmethod
+    def after(cls, steps: int) -> StopTraining:
+        """Return the exception for a limit of optimizer steps."""
+        return cls(f"stopped after {steps} optimizer steps")
+
 
 def environment() -> dict[str, str]:
     """Return the versions of Python and torch, and the platform; torch is not imported."""

@@ -48,6 +48,8 @@ class Watch:
         rules: rule objects, or codes and their prefixes; all as configured in pyproject.toml if None.
         header: further content for ``run.json``, e.g. the settings.
         stop_on: codes of findings on which StopTraining ends the training.
+        stop_after: optimizer steps after which StopTraining ends the training; the last of them is recorded, and
+            ``stopped_after`` in the result gives their number. None without a limit.
         on_window: called with each window and its new or worse findings, in the writing thread.
         on_finding: called with each new or worse finding, in the writing thread. An exception in it is noted in
             the run's result and on stderr.
@@ -72,6 +74,7 @@ class Watch:
         rules: Sequence[Rule | str] | None = None,
         header: Mapping[str, object] | None = None,
         stop_on: Sequence[str] = (),
+        stop_after: int | None = None,
         on_window: OnWindow | None = None,
         on_finding: OnFinding | None = None,
         store: Callable[[bool], RunWriter | None] | None = None,
@@ -81,12 +84,13 @@ class Watch:
         chosen = choose_rules(rules)
         self._engine = Engine(chosen)
         logits = None if exact_attention else LOGITS
-        schedule = Schedule(every=every)
+        schedule = Schedule(every=every, last=None if stop_after is None else stop_after - 1)
         self._recorder = Recorder(schedule, self._take, attention_logits=logits, embeddings=self._hand_over)
         backlog = Backlog(chosen, lambda: self._recorder.step)
         self._windows = WindowWriter(self._engine, backlog, stop_on=stop_on, on_window=on_window, on_finding=on_finding)
         self._hand_over_log = harmless(self._hand_over)
         self._process, self._stage = os.getpid(), Standing.MADE
+        self._stop_after = stop_after
         self._make_store = store
         self._store: RunWriter | None = None
         if store is None:
@@ -173,6 +177,9 @@ class Watch:
         self._hand_over(window)
         if self._windows.stop is not None and self._stage is Standing.OPEN:
             raise StopTraining.on(self._windows.stop)
+        if self._stop_after is not None and window.step + 1 >= self._stop_after and self._stage is Standing.OPEN:
+            self.result["stopped_after"] = window.step + 1
+            raise StopTraining.after(window.step + 1)
 
     def _hand_over(self, window: PendingWindow | PendingEmbeddings | Window) -> None:
         if os.getpid() != self._process:

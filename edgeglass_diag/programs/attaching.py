@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import multiprocessing
 import os
 import sys
@@ -45,6 +46,7 @@ class Attachment:
         self._exit: tuple[SystemExit, int] | None = None
         self._findings: list[Finding] = []
         self._profiler: StepProfiler | None = None
+        self._facts = _extended(options)
         self._watch: Watch | None = self._begin()
         os.register_at_fork(after_in_child=self._after_fork)
 
@@ -73,7 +75,7 @@ class Attachment:
         watch, self._watch = self._watch, None
         self._close_profile(error)
         if watch is not None:
-            watch.result |= result
+            watch.result |= {**self._facts(), **result}
             watch.__exit__(None if error is None else type(error), error, None)
             self._findings = watch.findings
 
@@ -85,6 +87,7 @@ class Attachment:
             every=options.every,
             rules=options.configured_rules(),
             stop_on=options.stop_on,
+            stop_after=None if options.extension is None else options.extension.steps,
             on_window=self._announcer.window,
             store=self._open,
         )
@@ -179,6 +182,15 @@ class Attachment:
         if self._exit is not None and self._watch is not None and self._watch.step == self._exit[1]:
             said = self._exit[0]  # a program that trains on has caught it
         self.close(sys.exc_info()[1] or getattr(sys, "last_value", None) or said, {})
+
+
+def _extended(options: ProcessOptions) -> Callable[[], Mapping[str, object]]:
+    """Attach the extension of a run; return what gives its entries of the result."""
+    if options.extension is None:
+        return dict
+    attach: Callable[[str], Callable[[], Mapping[str, object]]]
+    attach = importlib.import_module(options.extension.module).attach
+    return attach(options.extension.text)
 
 
 def _worker() -> str:

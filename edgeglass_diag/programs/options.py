@@ -30,6 +30,24 @@ class WatchOptions:
 
 
 @dataclass(frozen=True)
+class Extension:
+    """What happens in the processes of a run besides watching them.
+
+    Attributes:
+        module: name of a module whose ``attach(text)`` is called in each process once torch is imported, before it is
+            watched; it returns a function that gives further entries of the result. What it raises ends the program.
+        text: its argument.
+        header: further content of ``run.json``, in place of what is there otherwise.
+        steps: optimizer steps after which the training is stopped; None without a limit.
+    """
+
+    module: str
+    text: str
+    header: Mapping[str, object]
+    steps: int | None = None
+
+
+@dataclass(frozen=True)
 class ProcessOptions:
     """Options of a watched program in a form that fits into an environment variable.
 
@@ -40,6 +58,7 @@ class ProcessOptions:
         stop_on: codes of findings that end the training.
         announce: print findings to stderr as they are made.
         profile: which steps are traced, None for none.
+        extension: what else happens in the processes, None for nothing.
     """
 
     out: str
@@ -48,6 +67,12 @@ class ProcessOptions:
     stop_on: tuple[str, ...] = ()
     announce: bool = True
     profile: ProfileOptions | None = None
+    extension: Extension | None = None
+
+    @property
+    def header(self) -> Mapping[str, object]:
+        """Return what the extension adds to ``run.json``."""
+        return {} if self.extension is None else self.extension.header
 
     @classmethod
     def of(cls, options: WatchOptions, out: Path, *, announce: bool) -> ProcessOptions:
@@ -67,6 +92,7 @@ class ProcessOptions:
     def parse(cls, text: str) -> ProcessOptions:
         """Return the options that ``as_text`` wrote."""
         content = json.loads(text)
-        asked = content["profile"]
+        asked, extending = content["profile"], content["extension"]
         profile = None if asked is None else ProfileOptions(**asked)
-        return cls(**{**content, "stop_on": tuple(content["stop_on"]), "profile": profile})
+        extension = None if extending is None else Extension(**extending)
+        return cls(**{**content, "stop_on": tuple(content["stop_on"]), "profile": profile, "extension": extension})

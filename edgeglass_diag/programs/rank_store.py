@@ -49,7 +49,7 @@ def open_rank_store(options: ProcessOptions, rank: int | None) -> RunWriter:
         "rank": number,
         "world_size": known_world_size(),
     }
-    header = {**about, **header_of(options.configured_rules())}
+    header = {**about, **header_of(options.configured_rules()), **options.header}
     return RunWriter(out / f"rank-{number}", name=f"{out.name}/rank-{number}", header=header)
 
 

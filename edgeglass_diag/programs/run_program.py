@@ -102,7 +102,7 @@ def run_program(program: Program, options: ProcessOptions) -> Outcome:
         "git": git(),
         "command": list(sys.argv),
     }
-    header = {**about, "program": program.facts, **header_of(options.configured_rules())}
+    header = {**about, "program": program.facts, **header_of(options.configured_rules()), **options.header}
     writer = RunWriter(Path(options.out), name=Path(options.out).name, header=header)
     main = Main(options, writer)
     propagate_env(options)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from edgeglass_diag.programs.targets import Kind
+
 
 @dataclass(frozen=True, order=True)
 class Intervention:
@@ -48,7 +50,7 @@ class Plan:
         writable: patterns of further files that it may write.
     """
 
-    kind: str
+    kind: Kind
     target: str
     arguments: tuple[str, ...]
     out: str
@@ -60,6 +62,11 @@ class Plan:
     folder: str = ""
     scratch: str = ""
     writable: Sequence[str] = ()
+
+    @property
+    def label(self) -> str:
+        """Return the words for what is changed."""
+        return " and ".join(each.label for each in self.interventions) or "unchanged"
 
     def as_text(self) -> str:
         """Return the plan as JSON, in which it travels to the process of the replay."""
