@@ -4,8 +4,8 @@
 
 The program is `train.py` with `perceiver.py`, `pairs.py` and `settings.py`. Its images are sets of tokens, its captions
 words: which value goes with which attribute tells pairs apart, so that the resampler must look at each attribute. The
-faults: a learning rate of 3 (`lr`), a LayerNorm that is lost from before the resampler, which sees pixels of 0 to 255 (`norm`), and latents that are
-all the same (`latents`). Each is a line or two of a commit that also changes something innocent.
+faults: a learning rate of 3 (`lr`), no LayerNorm before the resampler, which sees pixels of 0 to 255 (`norm`), and
+latents that are all the same (`latents`). Each is a line of a commit that also changes something innocent.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 SETTINGS = """\
-steps = 100
+steps = 120
 batch_size = 24
 width = 32
 lr = 1e-3
@@ -100,7 +100,7 @@ Edit = tuple[str, str, str]
 INNOCENT: Sequence[tuple[str, Sequence[Edit]]] = (
     ("Name the labels once", [("train.py", "    labels = torch.arange(batch_size)\n", ""),
                               ("train.py", "for step in", "labels = torch.arange(batch_size)\nfor step in")]),
-    ("Say what the settings are", [("settings.py", "steps = 60\n", "# One place for all numbers.\nsteps = 60\n")]),
+    ("Say what the settings are", [("settings.py", "steps = 120\n", "# One place for all numbers.\nsteps = 120\n")]),
     ("A colder softmax", [("settings.py", "temperature = 0.1\n", "temperature = 0.07\n")]),
     ("Say how far it is", [("train.py", "    optimizer.step()\n",
                             "    optimizer.step()\n    if step % 20 == 0:\n        print(step, loss.item())\n")]),
@@ -120,8 +120,11 @@ FAULTS: Mapping[str, Sequence[Edit]] = {
 
 GUILTY: tuple[str, Sequence[Edit]] = (
     "Tidy up",
-    [("settings.py", "seed = 0\n", "seed = 0  # of everything\n"), ("pairs.py", "ATTRIBUTES = 6\n", "ATTRIBUTES = 6  # shape, colour, place, size, texture, light\n")],
-)  # fmt: skip
+    [
+        ("settings.py", "seed = 0\n", "seed = 0  # of everything\n"),
+        ("pairs.py", "ATTRIBUTES = 6\n", "ATTRIBUTES = 6  # shape, colour, place, size, texture, light\n"),
+    ],
+)
 """What it changes besides."""
 
 
@@ -157,8 +160,8 @@ def _commit(folder: Path, texts: Mapping[str, str], message: str, number: int) -
 
 
 def _git(folder: Path, *words: str, when: str = "") -> str:
-    who = {f"GIT_{role}_{fact}": value for role in ("AUTHOR", "COMMITTER")
-           for fact, value in (("NAME", "A. Trainer"), ("EMAIL", "trainer@example.org"), ("DATE", when)) if value}  # fmt: skip
+    facts = {"NAME": "A. Trainer", "EMAIL": "trainer@example.org", "DATE": when or "2024-05-01 12:00:00 +0000"}
+    who = {f"GIT_{role}_{fact}": value for role in ("AUTHOR", "COMMITTER") for fact, value in facts.items()}
     own = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     done = subprocess.run(["git", *words], cwd=folder, env=os.environ | who | own, check=True, capture_output=True)
     return done.stdout.decode().strip()

@@ -1,1 +1,1 @@
-"""Replays of programs: the program itself runs again for some steps, under a plan of changes made from outside."""
+"""Replays of programs: the program itself runs again for some steps, under a plan of changes from outside."""

@@ -9,13 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgeglass_diag.replaying.revisions.git import git, listed
+from edgeglass_diag.replaying.revisions.git import RevisionError, git, listed
 from edgeglass_diag.replaying.revisions.lfs import holds, pointer
 from edgeglass_diag.replaying.revisions.shared import SharedRepository, submodules
 
 SOURCES = frozenset({".py", ".pyi", ".pyx", ".sh", ".cfg", ".ini", ".toml", ".yaml", ".yml"})
 """Endings of files that a person writes for a program: new ones that git does not ignore belong to the working tree,
 and no commit has them. What else git does not know is data, which every revision sees."""
+
+ENVIRONMENT = "pyvenv.cfg"
+"""File in a folder of installed packages. Source: https://peps.python.org/pep-0405."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,12 @@ class Overlay:
         """Whether nothing differs from the last commit."""
         return not (self.changed or self.removed) and all(child.is_empty for child in self.children.values())
 
+    @property
+    def all_unknown(self) -> list[str]:
+        """Return the new source files that git does not know, those of submodules too."""
+        within = (f"{path}/{name}" for path, child in self.children.items() for name in child.all_unknown)
+        return [*self.unknown, *within]
+
     def check_out(self, place: Path) -> None:
         """Make a folder of the working tree's files.
 
@@ -55,6 +64,7 @@ class Overlay:
         self.repository.check_out_alone(self.head, place)
         for path in self.removed:
             _remove(place / path)
+            _remove_empty(place, path)
         for path in self.changed:
             _copy(self.folder / path, place, path)
         if self.added:
@@ -76,7 +86,7 @@ def take_overlay(repository: SharedRepository, scratch: Path) -> Overlay:
         RevisionError: if the repository has no commit, or it cannot be checked out.
     """
     tree, place, folder = repository.tree, scratch / "head", scratch / "changed"
-    head = git(tree, "rev-parse", "--verify", "--quiet", "HEAD^{commit}").strip()
+    head = _last_commit(tree)
     folder.mkdir(parents=True)
     repository.check_out_alone(head, place)
     committed = set(listed(git(place, "ls-files", "-z")))
@@ -105,8 +115,17 @@ def take_overlay(repository: SharedRepository, scratch: Path) -> Overlay:
 
 def sources_unknown_to_git(tree: Path) -> list[str]:
     """Return the source files in a working tree that git neither knows nor ignores."""
-    others = listed(git(tree, "ls-files", "-z", "--others", "--exclude-standard"))
-    return [path for path in others if Path(path).suffix in SOURCES]
+    others = [Path(path) for path in listed(git(tree, "ls-files", "-z", "--others", "--exclude-standard"))]
+    environments = {path.parent for path in others if path.name == ENVIRONMENT}
+    sources = (path for path in others if path.suffix in SOURCES and environments.isdisjoint(path.parents))
+    return [str(path) for path in sources]
+
+
+def _last_commit(tree: Path) -> str:
+    try:
+        return git(tree, "rev-parse", "--verify", "--quiet", "HEAD^{commit}").strip()
+    except RevisionError:
+        raise RevisionError(f"{tree} has no commit yet, so there is nothing to compare with") from None
 
 
 def _index(tree: Path) -> tuple[set[str], set[str]]:
@@ -145,3 +164,11 @@ def _copy(source: Path, root: Path, path: str) -> None:
 def _remove(path: Path) -> None:
     if path.is_symlink() or path.is_file():
         path.unlink()
+
+
+def _remove_empty(root: Path, path: str) -> None:
+    """Remove the folders of a file that is gone, as git does."""
+    for parent in Path(path).parents[:-1]:
+        if not _is_folder(root / parent) or any((root / parent).iterdir()):
+            return
+        (root / parent).rmdir()

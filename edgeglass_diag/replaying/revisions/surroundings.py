@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeglass_diag.replaying.revisions.git import git, listed
-from edgeglass_diag.replaying.revisions.overlay import sources_unknown_to_git
+from edgeglass_diag.replaying.revisions.overlay import ENVIRONMENT
 
 _MOST = 1000
 """Entries of a folder above which it is linked as a whole: links to each file of a data set would cost more than the
@@ -47,15 +47,16 @@ class Surroundings:
                 target.symlink_to(self.tree / path)
 
 
-def find_surroundings(tree: Path, scratch: Path) -> Surroundings:
+def find_surroundings(tree: Path, sources: Iterable[str], scratch: Path) -> Surroundings:
     """Return what git does not know in a folder, its new source files apart.
 
     Args:
         tree: top folder of the user's files.
+        sources: these source files, which belong to the working tree.
         scratch: a folder that is left out, as replays are in it.
     """
     known = set(listed(git(tree, "ls-files", "-z", "--recurse-submodules")))
-    left_out = {str(tree / path) for path in (*known, *sources_unknown_to_git(tree))} | {str(scratch)}
+    left_out = {str(tree / path) for path in (*known, *sources)} | {str(scratch)}
     folders = {str(parent) for path in known for parent in (tree / path).parents}
     found = _walk(str(tree), left_out, folders)
     return Surroundings(tree, tuple(sorted(os.path.relpath(path, tree) for path in found)))
@@ -64,13 +65,15 @@ def find_surroundings(tree: Path, scratch: Path) -> Surroundings:
 def _walk(folder: str, left_out: set[str], of_git: set[str]) -> Iterator[str]:
     """Yield files, and folders to be linked; only folders without a file of git are."""
     try:
-        entries = [each for each in os.scandir(folder) if each.name not in _LEFT_OUT and each.path not in left_out]
+        entries = list(os.scandir(folder))
     except PermissionError:
         return
-    if folder not in of_git and (len(entries) > _MOST or any(each.name == "pyvenv.cfg" for each in entries)):
+    if folder not in of_git and (len(entries) > _MOST or any(each.name == ENVIRONMENT for each in entries)):
         yield folder
         return
     for entry in entries:
+        if entry.name in _LEFT_OUT or entry.path in left_out:
+            continue
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(entry.path, left_out, of_git)
         else:

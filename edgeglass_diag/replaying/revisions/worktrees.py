@@ -92,7 +92,7 @@ class Worktrees:
 
     @cached_property
     def _surroundings(self) -> Surroundings:
-        return find_surroundings(self.tree, self._scratch)
+        return find_surroundings(self.tree, self.overlay.all_unknown, self._scratch)
 
     @cached_property
     def _roots(self) -> list[Path]:
