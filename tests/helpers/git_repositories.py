@@ -60,13 +60,11 @@ def everything(folder):
 
 def files(folder):
     """Return whether executable, and content, of each file below a folder, without those of git."""
-    paths = [place for place in Path(folder).rglob("*") if place.is_symlink() or place.is_file()]
-    named = {place.relative_to(folder): place for place in paths}
-    return {
-        str(name): (
-            bool(place.lstat().st_mode & 0o100),
-            os.readlink(place) if place.is_symlink() else place.read_bytes(),
-        )
-        for name, place in named.items()
-        if ".git" not in name.parts
-    }
+    places = [place for place in Path(folder).rglob("*") if place.is_symlink() or place.is_file()]
+    named = {place.relative_to(folder): place for place in places}
+    return {str(name): _file(place) for name, place in named.items() if ".git" not in name.parts}
+
+
+def _file(place):
+    content = os.readlink(place) if place.is_symlink() else place.read_bytes()
+    return bool(place.lstat().st_mode & 0o100), content

@@ -17,6 +17,8 @@ _SETTINGS = {
     "core.quotePath": "false",
     "core.splitIndex": "false",
     "submodule.recurse": "false",
+    "diff.context": "0",  # inside of submodules the option does not count
+    "diff.interHunkContext": "0",
     "gc.auto": "0",
     "maintenance.auto": "false",
     # Git LFS would download; its files are taken from the user's store as they are.

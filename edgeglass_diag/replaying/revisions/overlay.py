@@ -31,6 +31,7 @@ class Overlay:
         folder: copies of the files that differ or are new.
         changed: paths of these.
         removed: paths that the commit has and the working tree has not.
+        known: paths that git knows.
         added: those of ``changed`` that the commit has not.
         unknown: new source files that git does not know, which no commit has.
         children: the same of its submodules.
@@ -41,6 +42,7 @@ class Overlay:
     folder: Path
     changed: tuple[str, ...]
     removed: tuple[str, ...]
+    known: tuple[str, ...]
     added: tuple[str, ...]
     unknown: tuple[str, ...]
     children: Mapping[str, Overlay] = field(default_factory=dict)
@@ -51,10 +53,10 @@ class Overlay:
         return not (self.changed or self.removed) and all(child.is_empty for child in self.children.values())
 
     @property
-    def all_unknown(self) -> list[str]:
-        """Return the new source files that git does not know, those of submodules too."""
-        within = (f"{path}/{name}" for path, child in self.children.items() for name in child.all_unknown)
-        return [*self.unknown, *within]
+    def of_revisions(self) -> list[str]:
+        """Return the paths that a revision has or has not: all that git knows, and new source files."""
+        within = (f"{path}/{name}" for path, child in self.children.items() for name in child.of_revisions)
+        return [*(path for path in self.known if path not in self.children), *self.unknown, *within]
 
     def check_out(self, place: Path) -> None:
         """Make a folder of the working tree's files.
@@ -90,8 +92,8 @@ def take_overlay(repository: SharedRepository, scratch: Path) -> Overlay:
     folder.mkdir(parents=True)
     repository.check_out_alone(head, place)
     committed = set(listed(git(place, "ls-files", "-z")))
-    unknown = sources_unknown_to_git(tree)
-    known, absent = _index(tree)
+    unknown = _unknown_sources(repository)
+    known, absent = _index(repository)
     modules = {path: child for path in submodules(place) if (child := repository.child(path)) is not None}
     paths = (committed | known | set(unknown)) - set(modules) - set(submodules(place))
     present = {path for path in paths if os.path.lexists(tree / path) and not _is_folder(tree / path)}
@@ -107,15 +109,17 @@ def take_overlay(repository: SharedRepository, scratch: Path) -> Overlay:
         folder,
         changed=tuple(changed),
         removed=tuple(removed),
+        known=tuple(known),
         added=tuple(sorted(set(changed) - committed)),
         unknown=tuple(unknown),
         children=children,
     )
 
 
-def sources_unknown_to_git(tree: Path) -> list[str]:
+def _unknown_sources(repository: SharedRepository) -> list[str]:
     """Return the source files in a working tree that git neither knows nor ignores."""
-    others = [Path(path) for path in listed(git(tree, "ls-files", "-z", "--others", "--exclude-standard"))]
+    found = repository.of_tree("ls-files", "-z", "--others", "--exclude-standard")
+    others = [Path(path) for path in listed(found)]
     environments = {path.parent for path in others if path.name == ENVIRONMENT}
     sources = (path for path in others if path.suffix in SOURCES and environments.isdisjoint(path.parents))
     return [str(path) for path in sources]
@@ -128,9 +132,9 @@ def _last_commit(tree: Path) -> str:
         raise RevisionError(f"{tree} has no commit yet, so there is nothing to compare with") from None
 
 
-def _index(tree: Path) -> tuple[set[str], set[str]]:
+def _index(repository: SharedRepository) -> tuple[set[str], set[str]]:
     """Return the paths that git knows, and those of them that a sparse checkout leaves out."""
-    entries = [entry.split(" ", 1) for entry in listed(git(tree, "ls-files", "-z", "-t"))]
+    entries = [entry.split(" ", 1) for entry in listed(repository.of_tree("ls-files", "-z", "-t"))]
     return {path for _, path in entries}, {path for tag, path in entries if tag == "S"}
 
 

@@ -10,14 +10,15 @@ from pathlib import Path
 from edgeglass_diag.replaying.revisions.git import RevisionError, git, listed
 from edgeglass_diag.replaying.revisions.lfs import fill_pointers
 
-_CONVERSIONS = r"^(core\.(autocrlf|eol)|filter\..*)$"
-"""Settings of a repository by which the content of its files depends."""
+_SETTINGS = r"^(core\.(autocrlf|eol|excludesfile)|filter\..*)$"
+"""Settings of a repository on which the content of its files depends, and which files it ignores."""
 
 
 class SharedRepository:
     """A bare repository beside the user's one, with its objects by reference and its branches and tags by copy.
 
-    ``git worktree`` in the user's repository would write to its ``.git``, and leave that there when it is killed.
+    ``git worktree`` in the user's repository would write to its ``.git``, and leave that there when it is killed. Even
+    the index is read in a copy: git renews the time of a shared one that it reads.
 
     Attributes:
         tree: top folder of the user's files.
@@ -34,25 +35,33 @@ class SharedRepository:
         (folder / "objects" / "info" / "alternates").write_bytes(os.fsencode(self.common / "objects") + b"\n")
         refs = git(tree, "for-each-ref", "--format=%(objectname) %(refname)")
         (folder / "packed-refs").write_bytes(os.fsencode(refs))
-        for name in ("shallow", "info/attributes"):
+        own = Path(git(tree, "rev-parse", "--path-format=absolute", "--git-dir").rstrip("\n"))
+        for file in (own / "index", *own.glob("sharedindex.*"), self.common / "shallow"):
+            if file.is_file():
+                shutil.copy2(file, folder / file.name)
+        (folder / "info").mkdir(exist_ok=True)
+        for name in ("info/attributes", "info/exclude"):
             if (self.common / name).is_file():
-                (folder / name).parent.mkdir(exist_ok=True)
                 shutil.copyfile(self.common / name, folder / name)
-        self._copy_conversions()
+        self._copy_settings()
 
     @cached_property
     def common(self) -> Path:
         """Return the user's repository itself, also for one of several work trees of it."""
         return Path(git(self.tree, "rev-parse", "--path-format=absolute", "--git-common-dir").rstrip("\n"))
 
-    def _copy_conversions(self) -> None:
+    def _copy_settings(self) -> None:
         try:
-            found = listed(git(self.tree, "config", "-z", "--get-regexp", _CONVERSIONS))
+            found = listed(git(self.tree, "config", "-z", "--get-regexp", _SETTINGS))
         except RevisionError:  # there is none
             return
         for name, _, value in (entry.partition("\n") for entry in found):
             if not name.startswith("filter.lfs."):
                 git(self.folder, "config", "--add", name, value)
+
+    def of_tree(self, *words: str) -> str:
+        """Return what git says of the user's tree, by the copy of its index."""
+        return git(self.tree, f"--git-dir={self.folder}", f"--work-tree={self.tree}", *words)
 
     def check_out(self, commit: str, place: Path) -> None:
         """Make a folder of the files of a commit, with those of submodules that the user has checked out.

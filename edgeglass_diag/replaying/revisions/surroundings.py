@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeglass_diag.replaying.revisions.git import git, listed
 from edgeglass_diag.replaying.revisions.overlay import ENVIRONMENT
 
 _MOST = 1000
@@ -47,17 +46,17 @@ class Surroundings:
                 target.symlink_to(self.tree / path)
 
 
-def find_surroundings(tree: Path, sources: Iterable[str], scratch: Path) -> Surroundings:
+def find_surroundings(tree: Path, of_revisions: Iterable[str], scratch: Path) -> Surroundings:
     """Return what git does not know in a folder, its new source files apart.
 
     Args:
         tree: top folder of the user's files.
-        sources: these source files, which belong to the working tree.
+        of_revisions: paths that git knows, and these source files.
         scratch: a folder that is left out, as replays are in it.
     """
-    known = set(listed(git(tree, "ls-files", "-z", "--recurse-submodules")))
-    left_out = {str(tree / path) for path in (*known, *sources)} | {str(scratch)}
-    folders = {str(parent) for path in known for parent in (tree / path).parents}
+    known = [tree / path for path in of_revisions]
+    left_out = {str(path) for path in (*known, scratch)}
+    folders = {str(parent) for path in known for parent in path.parents}
     found = _walk(str(tree), left_out, folders)
     return Surroundings(tree, tuple(sorted(os.path.relpath(path, tree) for path in found)))
 

@@ -92,11 +92,12 @@ class Worktrees:
 
     @cached_property
     def _surroundings(self) -> Surroundings:
-        return find_surroundings(self.tree, self.overlay.all_unknown, self._scratch)
+        return find_surroundings(self.tree, self.overlay.of_revisions, self._scratch)
 
     @cached_property
     def _roots(self) -> list[Path]:
-        return [root for root in import_roots(self.tree) if git(self.tree, "ls-files", "--", str(root))]
+        known = {parent for path in self.overlay.known for parent in (self.tree / path).parents}
+        return [root for root in import_roots(self.tree) if root in known]
 
     def commit(self, name: str) -> str:
         """Return the hash of the commit of a name such as ``HEAD~30`` or a tag.
