@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 SETTINGS = """\
-steps = 120
+steps = 100
 batch_size = 24
 width = 32
 lr = 1e-3
@@ -100,7 +100,7 @@ Edit = tuple[str, str, str]
 INNOCENT: Sequence[tuple[str, Sequence[Edit]]] = (
     ("Name the labels once", [("train.py", "    labels = torch.arange(batch_size)\n", ""),
                               ("train.py", "for step in", "labels = torch.arange(batch_size)\nfor step in")]),
-    ("Say what the settings are", [("settings.py", "steps = 120\n", "# One place for all numbers.\nsteps = 120\n")]),
+    ("Say what the settings are", [("settings.py", "steps = 100\n", "# One place for all numbers.\nsteps = 100\n")]),
     ("A colder softmax", [("settings.py", "temperature = 0.1\n", "temperature = 0.07\n")]),
     ("Say how far it is", [("train.py", "    optimizer.step()\n",
                             "    optimizer.step()\n    if step % 20 == 0:\n        print(step, loss.item())\n")]),

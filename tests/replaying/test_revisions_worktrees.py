@@ -71,7 +71,6 @@ def test_what_changes_later_does_not_change_the_working_tree(repository, scratch
     repository.commit({"train.py": "1\n"})
     repository.write({"train.py": "2\n"})
     with Worktrees(repository.folder, scratch) as trees:
-        assert not trees.overlay.is_empty
         repository.write({"train.py": "3\n"})
         with trees.place(State(WORKING_TREE)) as place:
             assert (place.root / "train.py").read_text() == "2\n"
@@ -84,7 +83,7 @@ def test_a_program_in_a_subfolder(repository, scratch, monkeypatch):
     repository.commit({"src/pkg/__init__.py": "value = 2\n"})
     user = repository.folder
     monkeypatch.setenv("PYTHONPATH", f"{user / 'src'}{os.pathsep}/elsewhere")
-    monkeypatch.syspath_prepend(str(user / "src"))
+    monkeypatch.setattr(sys, "path", [str(user), str(user / "src"), *sys.path[1:]])
     with Worktrees(user / "scripts", scratch) as trees, trees.place(State(old)) as place:
         assert place.folder == place.root / "scripts"
         assert place.environment["PYTHONPATH"] == f"{place.root / 'src'}{os.pathsep}/elsewhere"
@@ -167,9 +166,10 @@ def test_files_of_git_lfs(repository, scratch):
     assert str(raised.value) == expected
 
 
-def test_a_sparse_checkout(repository, scratch):
+@pytest.mark.parametrize("index", ["--sparse-index", "--no-sparse-index"])
+def test_a_sparse_checkout(repository, scratch, index):
     repository.commit({"a/train.py": "", "b/other.py": "1\n"})
-    repository.git("sparse-checkout", "set", "a")
+    repository.git("sparse-checkout", "set", "--cone", index, "a")
     assert not (repository.folder / "b").exists()
     with Worktrees(repository.folder, scratch) as trees:
         assert trees.present() == trees.commit("HEAD")
@@ -178,6 +178,14 @@ def test_a_sparse_checkout(repository, scratch):
     repository.write({"a/train.py": "2\n"})
     with Worktrees(repository.folder, scratch) as trees:
         assert (trees.overlay.changed, trees.overlay.removed) == (("a/train.py",), ())
+
+
+def test_modes_that_the_file_system_does_not_keep(repository, scratch):
+    head = repository.commit({"train.py": ""})
+    repository.git("config", "core.fileMode", "false")
+    (repository.folder / "train.py").chmod(0o755)
+    with Worktrees(repository.folder, scratch) as trees:
+        assert trees.present() == head
 
 
 def test_a_linked_work_tree_and_a_shallow_clone(tmp_path, repository, scratch):
@@ -238,8 +246,9 @@ def test_variables_of_a_hook_name_no_other_repository(repository, scratch, tmp_p
 def test_errors(repository, scratch, tmp_path):
     with pytest.raises(RevisionError, match=rf"git rev-parse in {scratch}: not a git repository"):
         Worktrees(scratch)
-    with Worktrees(repository.folder, scratch) as trees, pytest.raises(RevisionError, match="has no commit yet"):
-        trees.present()
+    with pytest.raises(RevisionError, match="user has no commit yet"), Worktrees(repository.folder, scratch):
+        pass
+    assert not list(scratch.iterdir())
     first = repository.commit({"a.py": ""})
     repository.commit({"sub/train.py": ""})
     with Worktrees(repository.folder / "sub", scratch) as trees:

@@ -66,4 +66,5 @@ def listed(text: str) -> list[str]:
 
 def _environment() -> dict[str, str]:
     own = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"}
+    own |= {"GIT_DEFAULT_REF_FORMAT": "files"}
     return {k: v for k, v in os.environ.items() if not k.startswith("GIT_") or k in _KEPT} | own

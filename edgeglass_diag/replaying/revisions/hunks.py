@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edgeglass_diag.explanation.search import Count, SearchResult, Subset, search
 from edgeglass_diag.replaying.revisions.git import git
-from edgeglass_diag.replaying.revisions.lines import Hunk, locate
-from edgeglass_diag.replaying.revisions.patches import Change, FileDifference, parse, patch_of
+from edgeglass_diag.replaying.revisions.lines import Hunk, locate, taken_back
+from edgeglass_diag.replaying.revisions.patches import FileDifference, parse, patch_of
 from edgeglass_diag.replaying.revisions.worktrees import WORKING_TREE, State, Worktrees
 
 StateOracle = Callable[[State], Count | None]
@@ -31,6 +31,8 @@ class Blame:
         ill: ill replays with all of them.
         cures: sets that cure if they alone are taken back; their counts are healthy replays.
         made_ill: sets that make it ill alone; their counts are ill replays.
+        at_present: healthy replays of the present program with a set of ``cures`` taken back, where the ill revision
+            is an earlier one; None where its lines have changed since.
     """
 
     hunks: Mapping[str, Hunk]
@@ -38,6 +40,7 @@ class Blame:
     ill: Count | None
     cures: SearchResult
     made_ill: SearchResult
+    at_present: Mapping[Subset, Count | None] = field(default_factory=dict)
 
     def names(self, found: Subset) -> list[str]:
         """Return a set of changes as an answer names them, by their lines at present: ``perceiver.py:126-127``."""
@@ -94,14 +97,14 @@ def blame_hunks(trees: Worktrees, good: str, bad: str, oracle: StateOracle) -> B
     cured = search(keys, cures)
     needed = [key for key, count in cured.singles.items() if count is not None and count.holds]
     made_ill = search(keys, makes_ill, needed=needed)
-    hunks = _present(trees, bad, changes)
-    return Blame(hunks, ill(Subset()), ill(keys), cured, made_ill)
-
-
-def _present(trees: Worktrees, bad: str, changes: Sequence[Change]) -> dict[str, Hunk]:
     present = trees.present()
     later = [] if bad == present else difference(trees, bad, present)
-    return locate(changes, later, bad)
+    hunks = locate(changes, later, bad)
+    at_present: dict[Subset, Count | None] = {}
+    for found in cured.sets if bad != present else ():
+        patch = taken_back([hunks[key] for key in found], later)
+        at_present[found] = None if patch is None else _healthy(oracle(State(present, patch)))
+    return Blame(hunks, ill(Subset()), ill(keys), cured, made_ill, at_present)
 
 
 def _healthy(count: Count | None) -> Count | None:

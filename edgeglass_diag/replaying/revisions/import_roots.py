@@ -17,7 +17,8 @@ def import_roots(tree: Path) -> list[Path]:
 
     Without a change of them each revision of an installed program would import the present one.
     """
-    listed = [Path(entry).resolve() for entry in sys.path if entry]
+    own = 0 if sys.flags.safe_path else 1  # the first is the folder of what runs here, which the program need not have
+    listed = [Path(entry).resolve() for entry in sys.path[own:] if entry]
     found = [*listed, *(root for each in distributions() if _is_editable(each, tree) for root in _roots(each))]
     return [root for root in dict.fromkeys(found) if root.is_relative_to(tree) and root.is_dir()]
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edgeglass_diag.replaying.revisions.patches import Change, FileDifference, Kind, span, unquoted
+from edgeglass_diag.replaying.revisions.patches import Change, FileDifference, Kind, patch_of, span, unquoted
+
+_QUOTED = re.compile(r'[\x00-\x1f"\\\x7f]')
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,43 @@ def _located(change: Change, later: Mapping[str, FileDifference], revision: str)
     if not left:
         return Hunk(change, change.path, change.lines, revision)
     return Hunk(change, path, (min(left), max(left)))
+
+
+def taken_back(hunks: Sequence[Hunk], later: Sequence[FileDifference]) -> str | None:
+    """Return a patch that takes changes back in the present files; None if one of their lines is no longer there.
+
+    Args:
+        hunks: with their present places.
+        later: the difference between the guilty revision and the present.
+    """
+    differences = {unquoted(file.old): file.changes for file in later}
+    reverse: dict[str, list[Change]] = {}
+    for hunk in hunks:
+        change = _reversed(hunk, differences.get(hunk.change.path, []))
+        if change is None:
+            return None
+        reverse.setdefault(hunk.path, []).append(change)
+    files = [FileDifference([], path, sorted(made, key=lambda each: each.old)) for path, made in reverse.items()]
+    return patch_of(files, {change.key for made in reverse.values() for change in made})
+
+
+def _reversed(hunk: Hunk, later: Sequence[Change]) -> Change | None:
+    """Return the change that takes one back at its present place; None for whole files, and names that git quotes."""
+    first, count = hunk.change.new
+    if hunk.change.kind is not Kind.LINES or hunk.revision or _QUOTED.search(hunk.path):
+        return None
+    lines = [present_line(line, later) for line in range(first, first + max(1, count))] if first else [0]
+    start = lines[0]
+    if start is None or lines != list(range(start, start + len(lines))):
+        return None
+    added: list[str] = []
+    removed: list[str] = []
+    for line in hunk.change.text.split("\n")[:-1]:
+        if line[0] != "\\":  # else it says that the line before has no end
+            into, side = (removed, "-") if line[0] == "+" else (added, "+")
+            line = side + line[1:]
+        into.append(line + "\n")
+    return Change(Kind.LINES, hunk.path, (start, count), (start, hunk.change.old[1]), "".join(removed + added))
 
 
 def present_line(line: int, changes: Sequence[Change]) -> int | None:

@@ -97,7 +97,7 @@ def take_overlay(repository: SharedRepository, scratch: Path) -> Overlay:
     modules = {path: child for path in submodules(place) if (child := repository.child(path)) is not None}
     paths = (committed | known | set(unknown)) - set(modules) - set(submodules(place))
     present = {path for path in paths if os.path.lexists(tree / path) and not _is_folder(tree / path)}
-    changed = sorted(path for path in present if not _same(place / path, tree / path))
+    changed = sorted(path for path in present if not _same(place / path, tree / path, repository.minds_modes))
     for path in changed:
         _copy(tree / path, folder, path)
     removed = sorted(committed & paths - present - absent)
@@ -138,7 +138,7 @@ def _index(repository: SharedRepository) -> tuple[set[str], set[str]]:
     return {path for _, path in entries}, {path for tag, path in entries if tag == "S"}
 
 
-def _same(committed: Path, present: Path) -> bool:
+def _same(committed: Path, present: Path, minds_modes: bool) -> bool:
     if committed.is_symlink() or present.is_symlink():
         return committed.is_symlink() and present.is_symlink() and os.readlink(committed) == os.readlink(present)
     if not committed.is_file() or not present.is_file():
@@ -146,7 +146,8 @@ def _same(committed: Path, present: Path) -> bool:
     if (oid := pointer(committed)) is not None:
         return holds(present, oid)
     executable = [file.stat().st_mode & 0o100 for file in (committed, present)]
-    return executable[0] == executable[1] and filecmp.cmp(committed, present, shallow=False)
+    same_mode = executable[0] == executable[1] or not minds_modes
+    return same_mode and filecmp.cmp(committed, present, shallow=False)
 
 
 def _is_folder(path: Path) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from edgeglass_diag.replaying.revisions.git import RevisionError, git, listed
 from edgeglass_diag.replaying.revisions.lfs import fill_pointers
 
-_SETTINGS = r"^(core\.(autocrlf|eol|excludesfile)|filter\..*)$"
+_SETTINGS = r"^(core\.(autocrlf|eol|excludesfile|filemode)|filter\..*)$"
 """Settings of a repository on which the content of its files depends, and which files it ignores."""
 
 
@@ -50,6 +50,11 @@ class SharedRepository:
         """Return the user's repository itself, also for one of several work trees of it."""
         return Path(git(self.tree, "rev-parse", "--path-format=absolute", "--git-common-dir").rstrip("\n"))
 
+    @cached_property
+    def minds_modes(self) -> bool:
+        """Return whether it counts that a file is executable; not so where the file system does not keep it."""
+        return git(self.folder, "config", "--type=bool", "core.filemode").strip() == "true"
+
     def _copy_settings(self) -> None:
         try:
             found = listed(git(self.tree, "config", "-z", "--get-regexp", _SETTINGS))
@@ -57,7 +62,7 @@ class SharedRepository:
             return
         for name, _, value in (entry.partition("\n") for entry in found):
             if not name.startswith("filter.lfs."):
-                git(self.folder, "config", "--add", name, value)
+                git(self.folder, "config", "--replace-all" if name == "core.filemode" else "--add", name, value)
 
     def of_tree(self, *words: str) -> str:
         """Return what git says of the user's tree, by the copy of its index."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -12,7 +14,7 @@ from pathlib import Path
 
 from edgeglass_diag.replaying.revisions.git import RevisionError, git
 from edgeglass_diag.replaying.revisions.import_roots import import_roots, python_path
-from edgeglass_diag.replaying.revisions.overlay import Overlay, take_overlay
+from edgeglass_diag.replaying.revisions.overlay import take_overlay
 from edgeglass_diag.replaying.revisions.shared import SharedRepository
 from edgeglass_diag.replaying.revisions.surroundings import Surroundings, find_surroundings
 
@@ -59,24 +61,31 @@ class Worktrees:
     """Makes folders of revisions, of the working tree and of changed ones, in a scratch folder that ends with it.
 
     The user's files and repository are read alone: objects are referred to by a repository in the scratch folder, and
-    what a killed process leaves lies in it.
+    what a killed process leaves lies in it. Data are links to the user's: what runs here has to be guarded against
+    writes to other places.
 
     Args:
         folder: the user's working directory, in a repository.
         scratch: folder in which a scratch folder is made; that of the system if None.
 
+    Attributes:
+        tree: top folder of the user's files.
+        repository: what is checked out, within the context.
+        overlay: changes that are in no commit, as they are when the context begins.
+
     Raises:
-        RevisionError: if the folder is in no repository, or its repository has no files.
+        RevisionError: if the folder is in no repository, or, when the context begins, it has no commit.
     """
 
     def __init__(self, folder: Path, scratch: Path | None = None) -> None:
-        self._given, self._parent, self._count = folder.resolve(), scratch, 0
+        self._given, self._parent, self._numbers = folder.resolve(), scratch, itertools.count()
         self.tree = Path(git(self._given, "rev-parse", "--show-toplevel").rstrip("\n")).resolve()
 
     def __enter__(self) -> Worktrees:
         self._scratch = Path(tempfile.mkdtemp(prefix="revisions-", dir=self._parent)).resolve()
         try:
             self.repository = SharedRepository(self.tree, self._scratch / "repository.git")
+            self.overlay = take_overlay(self.repository, self._scratch / "working-tree")
         except BaseException:
             self.__exit__()
             raise
@@ -84,11 +93,6 @@ class Worktrees:
 
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self._scratch, ignore_errors=True)
-
-    @cached_property
-    def overlay(self) -> Overlay:
-        """Return the changes that are in no commit, as they are when they are first asked for."""
-        return take_overlay(self.repository, self._scratch / "working-tree")
 
     @cached_property
     def _surroundings(self) -> Surroundings:
@@ -121,16 +125,15 @@ class Worktrees:
         Raises:
             RevisionError: if it cannot be checked out, or its patch does not apply.
         """
-        self._count += 1
-        place = self._scratch / f"{self._count}"
+        place = self._scratch / f"{next(self._numbers)}"
         try:
             if state.revision == WORKING_TREE:
                 self.overlay.check_out(place)
             else:
                 self.repository.check_out(state.revision, place)
             if state.patch:
-                patch = state.patch.encode(errors="surrogateescape")
-                git(place, "apply", "--unidiff-zero", "--whitespace=nowarn", "-", given=patch)
+                given = os.fsencode(state.patch)
+                git(place, "apply", "--unidiff-zero", "--whitespace=nowarn", "-", given=given)
             yield place
         finally:
             shutil.rmtree(place, ignore_errors=True)
