@@ -17,7 +17,8 @@ def linear(tmp_path_factory):
     repository = GitRepository(tmp_path_factory.mktemp("linear") / "user")
     hashes = [repository.commit({"train.py": f"{number}\n"}) for number in range(10)]
     repository.commit()
-    return repository.folder, hashes
+    with Worktrees(repository.folder) as trees:
+        yield trees, hashes
 
 
 class Told:
@@ -31,10 +32,9 @@ class Told:
         return self.answers[revision]
 
 
-def bisected(folder, answers, good, **options):
+def bisected(trees, answers, good, **options):
     told = Told(answers)
-    with Worktrees(folder) as trees:
-        found = bisect(trees, good, told, **options)
+    found = bisect(trees, good, told, **options)
     assert len(told.asked) == len(set(told.asked))
     assert list(found.counts) == told.asked
     return found
@@ -42,28 +42,25 @@ def bisected(folder, answers, good, **options):
 
 @pytest.mark.parametrize("guilty", range(1, 10))
 def test_each_commit_is_found(linear, guilty):
-    folder, hashes = linear
+    trees, hashes = linear
     answers = dict(zip(hashes, [GOOD] * guilty + [ILL] * (10 - guilty), strict=True))
-    found = bisected(folder, answers, hashes[0], bad=hashes[9])
+    found = bisected(trees, answers, hashes[0], bad=hashes[9])
     assert (found.ending, found.good, found.bad) == (Ending.FOUND, hashes[guilty - 1], hashes[guilty])
     assert found.suspects == (hashes[guilty],)
     assert len(found.counts) <= 2 + 4
 
 
 def test_commits_that_change_no_file_are_passed_over(linear):
-    folder, hashes = linear
-    with Worktrees(folder) as trees:
-        head = trees.commit("HEAD")
-        answers = dict.fromkeys(hashes, GOOD) | {head: ILL}
-        found = bisect(trees, hashes[9], Told(answers))
+    trees, hashes = linear
+    found = bisected(trees, dict.fromkeys(hashes, GOOD) | {trees.commit("HEAD"): ILL}, hashes[9])
     assert found.ending is Ending.SAME
     assert not found.counts
 
 
 def test_what_does_not_run_or_is_flaky_is_neither_good_nor_bad(linear):
-    folder, hashes = linear
+    trees, hashes = linear
     answers = dict(zip(hashes, [GOOD] * 4 + [None, FLAKY] + [ILL] * 4, strict=True))
-    found = bisected(folder, answers, hashes[0], bad=hashes[9])
+    found = bisected(trees, answers, hashes[0], bad=hashes[9])
     assert (found.good, found.bad) == (hashes[3], hashes[6])
     assert found.suspects == tuple(hashes[4:7])
     assert (found.unresolved, found.flaky) == ([hashes[4]], [hashes[5]])
@@ -71,10 +68,10 @@ def test_what_does_not_run_or_is_flaky_is_neither_good_nor_bad(linear):
 
 @pytest.mark.parametrize("guilty", [1, 2, 8, 9])
 def test_a_row_that_does_not_run_is_left_quickly(linear, guilty):
-    folder, hashes = linear
+    trees, hashes = linear
     answers = dict(zip(hashes, [GOOD] * guilty + [ILL] * (10 - guilty), strict=True))
     answers |= {hashes[number]: None for number in range(3, 7)}
-    found = bisected(folder, answers, hashes[0], bad=hashes[9])
+    found = bisected(trees, answers, hashes[0], bad=hashes[9])
     assert found.suspects == (hashes[guilty],)
     assert len(found.unresolved) <= 3
 
@@ -92,8 +89,8 @@ def test_a_row_that_does_not_run_is_left_quickly(linear, guilty):
     ],
 )
 def test_ends_that_leave_nothing_to_bisect(linear, good, bad, ending):
-    folder, hashes = linear
-    found = bisected(folder, {hashes[0]: good, hashes[9]: bad}, hashes[0], bad=hashes[9])
+    trees, hashes = linear
+    found = bisected(trees, {hashes[0]: good, hashes[9]: bad}, hashes[0], bad=hashes[9])
     assert found.ending is ending
     assert found.suspects == ()
 
@@ -103,14 +100,16 @@ def test_changes_that_are_in_no_commit_are_the_last_revision(repository, in_a_co
     hashes = [repository.commit({"train.py": f"{number}\n"}) for number in range(3)]
     repository.write({"train.py": "dirty\n"})
     answers = {hashes[0]: GOOD, hashes[1]: GOOD, hashes[2]: ILL if in_a_commit else GOOD, WORKING_TREE: ILL}
-    found = bisected(repository.folder, answers, hashes[0])
+    with Worktrees(repository.folder) as trees:
+        found = bisected(trees, answers, hashes[0])
     assert found.suspects == ((hashes[2],) if in_a_commit else (WORKING_TREE,))
     assert found.good == (hashes[1] if in_a_commit else hashes[2])
 
 
-@pytest.fixture
-def merged(repository):
+@pytest.fixture(scope="module")
+def merged(tmp_path_factory):
     """base - left1 - left2 - merge - last, and base - right1 - right2 - merge; names to hashes."""
+    repository = GitRepository(tmp_path_factory.mktemp("merged") / "user")
     made = {"base": repository.commit({"a.py": "0\n", "b.py": "0\n"})}
     repository.git("checkout", "--quiet", "-b", "side")
     for number in (1, 2):
@@ -121,7 +120,8 @@ def merged(repository):
     repository.git("merge", "--quiet", "--no-ff", "--message", "merge", "side")
     made["merge"] = repository.git("rev-parse", "HEAD")
     made["last"] = repository.commit({"a.py": "3\n"})
-    return repository, made
+    with Worktrees(repository.folder) as trees:
+        yield trees, made
 
 
 @pytest.mark.parametrize(
@@ -135,22 +135,22 @@ def merged(repository):
     ],
 )
 def test_what_a_merge_brought_is_bisected_too(merged, guilty, ill):
-    repository, made = merged
+    trees, made = merged
     answers = {commit: ILL if name in ill else GOOD for name, commit in made.items()}
-    found = bisected(repository.folder, answers, made["base"])
+    found = bisected(trees, answers, made["base"])
     assert found.suspects == (made[guilty],)
 
 
 def test_a_good_revision_on_another_branch(merged):
-    repository, made = merged
+    trees, made = merged
     answers = {commit: GOOD for commit in made.values()} | {made["left2"]: ILL}
-    found = bisected(repository.folder, answers, made["right2"], bad=made["left2"])
+    found = bisected(trees, answers, made["right2"], bad=made["left2"])
     assert (found.ending, found.suspects) == (Ending.FOUND, (made["left2"],))
     answers[made["base"]] = ILL
-    found = bisected(repository.folder, answers, made["right2"], bad=made["left2"])
+    found = bisected(trees, answers, made["right2"], bad=made["left2"])
     assert found.ending is Ending.CURED_ELSEWHERE
     answers[made["base"]] = None
-    found = bisected(repository.folder, answers, made["right2"], bad=made["left2"])
+    found = bisected(trees, answers, made["right2"], bad=made["left2"])
     assert found.ending is Ending.BRANCHING_IS_UNDECIDED
 
 

@@ -229,6 +229,31 @@ def test_lines_that_crash_without_each_other_are_unresolved_and_not_ill(reposito
     assert blame.made_ill.sets == [{"a.py:2", "new.py:1"}]
 
 
+MANY = [f"line {number}\n" for number in range(40)]
+
+
+@pytest.mark.parametrize("guilty", [{7}, {11, 33}])
+def test_many_changes_are_not_each_tried(repository, scratch, guilty):
+    good = repository.commit({"a.py": "".join(MANY)})
+    bad = repository.commit({"a.py": "".join(line.upper() if n % 2 else line for n, line in enumerate(MANY))})
+    ill = lambda text: 3 * all(f"LINE {number}\n" in text for number in guilty)  # noqa: E731
+    blame, replays = blamed(repository, scratch, good, bad, ill)
+    assert len(blame.hunks) == 20
+    assert blame.made_ill.sets == [{f"a.py:{number + 1}" for number in guilty}]
+    (cure,) = blame.cures.sets
+    assert len(cure) == 1
+    assert cure <= blame.made_ill.sets[0]
+    assert len(guilty) > 1 or len(replays.counts) < 20
+
+
+@pytest.mark.parametrize(("without", "with_all"), [(3, 3), (0, 0), (None, 3), (0, None)])
+def test_nothing_is_searched_between_revisions_that_do_not_differ(repository, scratch, without, with_all):
+    good = repository.commit({"a.py": LINES})
+    bad = repository.commit({"a.py": LINES.replace("b", "B").replace("k", "K")})
+    blame, replays = blamed(repository, scratch, good, bad, lambda text: with_all if "B" in text else without)
+    assert (blame.cures.sets, blame.made_ill.sets, len(replays.counts)) == ([], [], 2)
+
+
 def test_seeds_that_disagree_are_named(repository, scratch):
     good = repository.commit({"a.py": LINES})
     bad = repository.commit({"a.py": LINES.replace("b", "B").replace("k", "K")})

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edgeglass_diag.explanation.search import Count, SearchResult, Subset, search
+from edgeglass_diag.explanation.search import Count, SearchResult, Subset
 from edgeglass_diag.replaying.revisions.git import git
 from edgeglass_diag.replaying.revisions.lines import Hunk, locate, taken_back
 from edgeglass_diag.replaying.revisions.patches import FileDifference, parse, patch_of
+from edgeglass_diag.replaying.revisions.smallest import smallest_sets
 from edgeglass_diag.replaying.revisions.worktrees import WORKING_TREE, State, Worktrees
 
 StateOracle = Callable[[State], Count | None]
@@ -67,7 +68,7 @@ def blame_hunks(trees: Worktrees, good: str, bad: str, oracle: StateOracle) -> B
     """Return which changes between a healthy revision and an ill one make it ill, by delta debugging both ways.
 
     Taken back: the ill revision without a set of changes; alone: the healthy one with it. Sets that do not apply or do
-    not run are neither.
+    not run are neither. Nothing is searched unless the first is healthy and the second ill.
 
     Args:
         trees: of the program's repository.
@@ -94,17 +95,21 @@ def blame_hunks(trees: Worktrees, good: str, bad: str, oracle: StateOracle) -> B
     def cures(sets: Sequence[Subset]) -> dict[Subset, Count | None]:
         return {each: _healthy(ill(keys - each)) for each in sets}
 
-    cured = search(keys, cures)
-    needed = [key for key, count in cured.singles.items() if count is not None and count.holds]
-    made_ill = search(keys, makes_ill, needed=needed)
     present = trees.present()
     later = [] if bad == present else difference(trees, bad, present)
     hunks = locate(changes, later, bad)
+    without, with_all = ill(Subset()), ill(keys)
+    if without is None or with_all is None or without.holds or not with_all.holds:
+        nothing = SearchResult({}, [], {}, [])
+        return Blame(hunks, without, with_all, nothing, nothing)
+    cured = smallest_sets(keys, cures)
+    needed = [key for key, count in cured.singles.items() if count is not None and count.holds]
+    made_ill = smallest_sets(keys, makes_ill, needed=needed)
     at_present: dict[Subset, Count | None] = {}
     for found in cured.sets if bad != present else ():
         patch = taken_back([hunks[key] for key in found], later)
         at_present[found] = None if patch is None else _healthy(oracle(State(present, patch)))
-    return Blame(hunks, ill(Subset()), ill(keys), cured, made_ill, at_present)
+    return Blame(hunks, without, with_all, cured, made_ill, at_present)
 
 
 def _healthy(count: Count | None) -> Count | None:
