@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
-from edgeglass_diag.replaying.interventions import optimizers  # noqa: F401
+from edgeglass_diag.replaying.interventions import optimizers, schedules  # noqa: F401
 from edgeglass_diag.replaying.interventions.means import means_of
 from edgeglass_diag.replaying.plan import Intervention
 
@@ -89,3 +89,39 @@ def test_what_a_step_that_raised_has_left_is_put_back_with_the_next():
     optimizer.step()
     torch.testing.assert_close(weight.detach(), torch.tensor([0.8]))
     assert optimizer.param_groups[0]["lr"] == 1.0
+
+
+def test_a_warm_up_scales_the_first_steps_alone():
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    means, seen = put("optimizer.warmup", 4.0), []
+    for _ in range(6):
+        weight.grad, before = torch.ones(1), weight.item()
+        optimizer.step()
+        seen.append(before - weight.item())
+    assert seen == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    assert means.applied == 3
+    assert optimizer.param_groups[0]["lr"] == 1.0
+
+
+def test_gradients_are_clipped_at_the_norm_that_is_asked_for():
+    weight = torch.nn.Parameter(torch.zeros(2))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    means = put("optimizer.clip", 1.0)
+    weight.grad = torch.tensor([30.0, 40.0])
+    optimizer.step()
+    torch.testing.assert_close(weight.detach(), torch.tensor([-0.6, -0.8]))
+    assert means.applied == 1
+
+
+def test_gradients_of_a_closure_are_not_clipped_and_it_says_so():
+    weight = torch.nn.Parameter(torch.ones(1))
+    means = put("optimizer.clip", 1.0)
+
+    def closure():
+        weight.grad = torch.full((1,), 5.0)
+        return weight.sum()
+
+    torch.optim.SGD([weight], lr=1.0).step(closure)
+    assert weight.item() == -4.0
+    assert means.applied == 0
