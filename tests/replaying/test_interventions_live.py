@@ -26,3 +26,15 @@ def test_a_model_is_there_once_before_its_first_pass_with_gradients_and_numbers_
     assert [each for _, each in training.parameters("0.bias")] == [model[0].bias]
     assert training.module("0") is model[0]
     assert training.module("elsewhere") is None
+
+
+def test_a_model_whose_parts_alone_are_called_is_met_too():
+    model, seen = nn.ModuleDict({"tower": nn.Linear(3, 2)}), []
+    training = LiveTraining()
+    training.before_first_pass(seen.append)
+    handle = training.attach()
+    try:
+        model["tower"](torch.ones(1, 3))
+    finally:
+        handle.remove()
+    assert seen == [model]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import product
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,7 @@ class LiveTraining(Training):
 
     def __init__(self) -> None:
         self._naming = Naming()
+        self._met: WeakSet[nn.Module] = WeakSet()
         self._calls: list[Callable[[nn.Module], None]] = []
 
     def attach(self) -> Any:
@@ -43,8 +46,8 @@ class LiveTraining(Training):
         if not torch.is_grad_enabled() or any(module is known for _, known in self._naming.modules):
             return
         self._naming.path(module)
-        if not self._naming.is_model(module):
-            return
+        new = [each for _, each in self._naming.modules if self._naming.is_model(each) and each not in self._met]
+        self._met.update(new)
         with torch.random.fork_rng(), torch.no_grad():
-            for call in self._calls:
-                call(module)
+            for call, model in product(self._calls, new):
+                call(model)
