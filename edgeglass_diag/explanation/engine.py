@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from edgeglass_diag.explanation.outcome import MIN_LOSS_GAP, Outcome, OutcomeThreshold
 from edgeglass_diag.explanation.replay import Trial
-from edgeglass_diag.explanation.search import Count, Oracle, SearchResult, Subset, search
+from edgeglass_diag.replaying.search import Count, Oracle, SearchResult, Subset, search
 
 Changes = Mapping[str, Mapping[str, Any]]
 """Name of a change -> its settings, ``section.key`` -> value."""

@@ -11,7 +11,7 @@ from edgeglass_diag.explanation.engine import Explanation
 from edgeglass_diag.explanation.outcome import MIN_LOSS_GAP, Outcome
 from edgeglass_diag.explanation.replay import Trial
 from edgeglass_diag.explanation.report import ChangeSet, ExplainReport, Replay, Suspect
-from edgeglass_diag.explanation.search import Count, SearchResult, Subset
+from edgeglass_diag.replaying.search import Count, SearchResult, Subset
 
 
 def verdict(found: Explanation, steps: int) -> str:

@@ -7,28 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.programs.targets import Kind
-
-
-@dataclass(frozen=True, order=True)
-class Intervention:
-    """One change that is made from outside.
-
-    Attributes:
-        name: what is changed, a name of the registry, such as ``optimizer.lr``.
-        value: how: a factor, a limit, a word; None where there is only one way.
-        site: path of the parameter, module, attention or loss that is changed; all of its kind if empty.
-    """
-
-    name: str
-    value: float | str | None = None
-    site: str = ""
-
-    @property
-    def label(self) -> str:
-        """Return the words by which a trial and an answer call it, such as ``optimizer.lr=0.1 on tower.proj``."""
-        value = "" if self.value is None else f"={self.value:g}" if isinstance(self.value, float) else f"={self.value}"
-        return f"{self.name}{value}" + (f" on {self.site}" if self.site else "")
 
 
 @dataclass(frozen=True)

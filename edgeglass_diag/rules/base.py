@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import ClassVar
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Bounds, ConfiguredRule, Finding, Severity, SourceLine
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.patience import has_learned, no_gradient
@@ -46,6 +47,8 @@ class Rule:
         aliases: codes that it had, with the names that its thresholds had under them and have now.
         refuted_by_learning: whether its verdict is "nothing is learned like this", so that a model which then learns
             proves it wrong. Its verdicts are early until the model has had the time to begin (``patience``).
+        cures: changes of which the first that fits makes the training learn if the verdict is right, the most direct
+            first: a replay with one confirms the verdict, or refutes it.
     """
 
     code: ClassVar[str]
@@ -62,6 +65,7 @@ class Rule:
     stages: ClassVar[tuple[Stage, ...]] = (Stage.RUN,)
     aliases: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     refuted_by_learning: ClassVar[bool] = False
+    cures: ClassVar[tuple[Intervention, ...]] = ()
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return the findings that a run, or an inspection before it, supports now; they may be returned again."""
@@ -138,6 +142,11 @@ class Rule:
             place=place,
             focus=focus,
         )
+
+    @classmethod
+    def nominated(cls, finding: Finding) -> list[Intervention]:
+        """Return the changes by which a finding of this rule is put to the test, the most direct first."""
+        return [each.of_finding(finding.focus or finding.site) for each in cls.cures]
 
     @property
     def thresholds(self) -> dict[str, float]:

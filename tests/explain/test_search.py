@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeglass_diag.explanation.search import Count, ddmin, search
+from edgeglass_diag.replaying.search import Count, ddmin, search
 
 NAMES = ["batch", "horizon", "init", "lr", "norm", "pooling", "width"]
 

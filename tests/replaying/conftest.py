@@ -1,4 +1,4 @@
-"""A folder with a training program, and replays of it."""
+"""Folders with training programs, repositories of git, and replays."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from edgeglass_diag.replaying.plan import Plan
 from edgeglass_diag.replaying.runner import Replays, key_of
+from tests.helpers.git_repositories import OWN, GitRepository
 
 STEPS = 12
 
@@ -72,3 +73,22 @@ class Folder:
 @pytest.fixture
 def folder(tmp_path):
     return Folder(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_git(monkeypatch):
+    """Leave out the settings of git of whoever runs the tests."""
+    for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM"):
+        monkeypatch.setenv(name, OWN[name])
+
+
+@pytest.fixture
+def repository(tmp_path):
+    return GitRepository(tmp_path / "user")
+
+
+@pytest.fixture
+def scratch(tmp_path):
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    return folder

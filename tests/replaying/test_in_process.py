@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.programs.options import Extension, ProcessOptions
 from edgeglass_diag.replaying import in_process, interventions
 from edgeglass_diag.replaying.mirror import of_scratch
-from edgeglass_diag.replaying.plan import Intervention, Plan
+from edgeglass_diag.replaying.plan import Plan
 from edgeglass_diag.replaying.surroundings import environment_of
 from edgeglass_diag.schedule import Schedule
 

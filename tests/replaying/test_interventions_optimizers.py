@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.replaying.interventions import optimizers, schedules  # noqa: F401
 from edgeglass_diag.replaying.interventions.means import means_of
-from edgeglass_diag.replaying.plan import Intervention
 
 
 @pytest.fixture(autouse=True)

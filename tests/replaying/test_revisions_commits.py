@@ -2,10 +2,10 @@
 
 import pytest
 
-from edgeglass_diag.explanation.search import Count
 from edgeglass_diag.replaying.revisions.commits import Ending, bisect
 from edgeglass_diag.replaying.revisions.git import RevisionError
 from edgeglass_diag.replaying.revisions.worktrees import WORKING_TREE, Worktrees
+from edgeglass_diag.replaying.search import Count
 from tests.helpers.git_repositories import GitRepository
 
 ILL, GOOD, FLAKY = Count(3, 3), Count(0, 3), Count(2, 3)

@@ -8,11 +8,11 @@ import textwrap
 
 import pytest
 
-from edgeglass_diag.explanation.search import Count
 from edgeglass_diag.replaying.revisions.commits import bisect
 from edgeglass_diag.replaying.revisions.hunks import blame_hunks
 from edgeglass_diag.replaying.revisions.replays import StateReplays
 from edgeglass_diag.replaying.revisions.worktrees import WORKING_TREE, State, Worktrees
+from edgeglass_diag.replaying.search import Count
 from tests.helpers.git_repositories import call_git, everything
 
 

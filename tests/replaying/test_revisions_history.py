@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from edgeglass_diag.explanation.search import Count
 from edgeglass_diag.replaying.revisions.commits import Ending, bisect
 from edgeglass_diag.replaying.revisions.hunks import blame_hunks
 from edgeglass_diag.replaying.revisions.replays import StateReplays
 from edgeglass_diag.replaying.revisions.worktrees import Worktrees
+from edgeglass_diag.replaying.search import Count
 from examples.guilty_history import FAULTS, make_history
 
 LINES = {"lr": "settings.py:5", "norm": "perceiver.py:16", "latents": "perceiver.py:10"}

@@ -4,12 +4,12 @@ import random
 
 import pytest
 
-from edgeglass_diag.explanation.search import Count
 from edgeglass_diag.replaying.revisions.hunks import blame_hunks, difference
 from edgeglass_diag.replaying.revisions.lines import locate, present_line
 from edgeglass_diag.replaying.revisions.patches import Change, Kind, parse, patch_of
 from edgeglass_diag.replaying.revisions.replays import StateReplays
 from edgeglass_diag.replaying.revisions.worktrees import WORKING_TREE, State, Worktrees
+from edgeglass_diag.replaying.search import Count
 from tests.helpers.git_repositories import GitRepository, call_git, files
 
 

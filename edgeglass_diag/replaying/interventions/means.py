@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from edgeglass_diag.replaying.plan import Intervention
+from edgeglass_diag.intervention import Intervention
 
 
 class Training(ABC):

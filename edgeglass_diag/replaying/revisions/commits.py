@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from edgeglass_diag.explanation.search import Count
 from edgeglass_diag.replaying.revisions.git import RevisionError, git
 from edgeglass_diag.replaying.revisions.worktrees import WORKING_TREE, Worktrees
+from edgeglass_diag.replaying.search import Count
 
 Oracle = Callable[[str], Count | None]
 """Counts the replays of a revision that are ill; None if it does not run, or the budget is spent."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edgeglass_diag.explanation.search import Count, SearchResult, Subset
 from edgeglass_diag.replaying.revisions.git import git
 from edgeglass_diag.replaying.revisions.lines import Hunk, locate, taken_back
 from edgeglass_diag.replaying.revisions.patches import FileDifference, parse, patch_of
 from edgeglass_diag.replaying.revisions.smallest import smallest_sets
 from edgeglass_diag.replaying.revisions.worktrees import WORKING_TREE, State, Worktrees
+from edgeglass_diag.replaying.search import Count, SearchResult, Subset
 
 StateOracle = Callable[[State], Count | None]
 """Counts the replays of a state that are ill; None if its patch does not apply, it does not run, or the budget is

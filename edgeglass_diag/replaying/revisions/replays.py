@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgeglass_diag.explanation.search import Count
 from edgeglass_diag.replaying.revisions.git import RevisionError
 from edgeglass_diag.replaying.revisions.worktrees import Place, State, Worktrees
+from edgeglass_diag.replaying.search import Count
 
 Replay = Callable[[State, Place], Count | None]
 """Runs a state of the program in its folder, once for each seed, and counts the ill replays; None if it does not run,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from edgeglass_diag.explanation.search import Count, Oracle, SearchResult, Subset, ddmin, search
+from edgeglass_diag.replaying.search import Count, Oracle, SearchResult, Subset, ddmin, search
 
 MOST_ALONE = 16
 """Changes up to which each is tried alone. One cause among n costs ddmin 2 log2 n sets: from here on less than half as
