@@ -13,10 +13,10 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from edgeglass_diag.explanation.engine import OutOfBudgetError, explain_difference
+from edgeglass_diag.explanation.engine import OutOfBudgetError
 from edgeglass_diag.explanation.outcome import Outcome, measure
 from edgeglass_diag.explanation.render import report
-from edgeglass_diag.explanation.replay import RECORDED_WINDOWS, STOP_CODES, Trial
+from edgeglass_diag.explanation.replay import RECORDED_WINDOWS, STOP_CODES, RecipeTrial, explain_settings
 from edgeglass_diag.explanation.report import ExplainReport
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.settings import differing
@@ -63,9 +63,7 @@ def explain_build(
         raise UsageError(f"out: expected a new or empty folder, got {folder}")
     runner = _InProcessRunner(build, folder, None if budget is None else begun + budget)
     try:
-        found = explain_difference(
-            failing, healthy, list(values), seeds=seeds, steps=steps, runner=runner, compatible=lambda trial: True
-        )
+        found = explain_settings(failing, healthy, seeds=seeds, steps=steps, runner=runner)
     except OutOfBudgetError:
         raise UsageError("no replay of failing or healthy: budget too small, or build raises ValueError") from None
     return report(found, list(runner.done.values()), values, steps=steps, seconds=time.monotonic() - begun)
@@ -76,14 +74,14 @@ class _InProcessRunner:
 
     def __init__(self, build: Build, out: Path, deadline: float | None) -> None:
         self._build, self._out, self._deadline = build, out, deadline
-        self.done: dict[str, tuple[Trial, Outcome]] = {}
+        self.done: dict[str, tuple[RecipeTrial, Outcome]] = {}
 
     @property
     def is_budget_spent(self) -> bool:
         """Whether the budget is spent."""
         return self._deadline is not None and time.monotonic() >= self._deadline
 
-    def run(self, trials: Iterable[Trial]) -> dict[str, Outcome]:
+    def run(self, trials: Iterable[RecipeTrial]) -> dict[str, Outcome]:
         """Return outcomes by key of the trials with compatible settings that finished within the budget."""
         wanted = {trial.key: trial for trial in trials}
         for key, trial in wanted.items():
@@ -94,7 +92,7 @@ class _InProcessRunner:
                 self.done[key] = trial, outcome
         return {key: self.done[key][1] for key in wanted if key in self.done}
 
-    def _replay(self, trial: Trial) -> Outcome | None:
+    def _replay(self, trial: RecipeTrial) -> Outcome | None:
         torch.manual_seed(trial.seed)
         random.seed(trial.seed)
         folder = self._out / trial.folder

@@ -1,36 +1,54 @@
-"""Find the changes that cure a failing run, against a healthy run or among single changes, by replays."""
+"""Find the changes that cure a failing training, against a healthy one or among single changes, by replays."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Generic, Protocol, TypeVar
 
 from edgeglass_diag.explanation.outcome import MIN_LOSS_GAP, Outcome, OutcomeThreshold
-from edgeglass_diag.explanation.replay import Trial
 from edgeglass_diag.replaying.search import Count, Oracle, SearchResult, Subset, search
 
-Changes = Mapping[str, Mapping[str, Any]]
-"""Name of a change -> its settings, ``section.key`` -> value."""
+
+class Trial(Protocol):
+    """A replay to run."""
+
+    @property
+    def key(self) -> str:
+        """What tells it from others; its label does not count."""
+
+    @property
+    def label(self) -> str:
+        """What is changed, in words."""
+
+    @property
+    def seed(self) -> int:
+        """Number of its seed."""
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps after which it ends."""
 
 
-class Runner(Protocol):
+T = TypeVar("T", bound=Trial)
+
+TrialsOf = Callable[[Subset], Sequence[T]]
+"""Returns the trials of a set of changes, one for each seed; none where the changes do not fit together."""
+
+
+class Runner(Protocol[T]):
     """Runs trials, each once."""
 
     @property
-    def done(self) -> Mapping[str, tuple[Trial, Outcome]]:
+    def done(self) -> Mapping[str, tuple[T, Outcome]]:
         """All trials that were run, by key."""
 
     @property
     def is_budget_spent(self) -> bool:
         """Whether the budget is spent."""
 
-    def run(self, trials: Iterable[Trial]) -> dict[str, Outcome]:
+    def run(self, trials: Iterable[T]) -> dict[str, Outcome]:
         """Return outcomes by key of the trials that could be run."""
-
-
-Compatible = Callable[[Trial], bool]
-"""Returns whether the settings of a trial are compatible with each other."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +56,16 @@ class Explanation:
     """Result of the replays.
 
     Attributes:
-        failing: outcomes of the failing settings, one for each seed.
-        healthy: outcomes of the healthy settings; of the best single change without healthy settings.
+        failing: outcomes of the failing training, one for each seed.
+        healthy: outcomes of the healthy one; of the best single change without a healthy one.
         threshold: between failing and healthy; 0.05 below chance if they are not separated.
-        separated: whether the outcomes of failing and healthy settings are separated.
-        cures: changes of the failing settings that cure.
-        breaks: changes of the healthy settings that make them fail; None without healthy settings.
-        best: the best single change, by which the others are measured; None with healthy settings.
+        separated: whether the outcomes of failing and healthy trainings are separated.
+        cures: changes of the failing training that cure.
+        breaks: changes of the healthy training that make it fail; None without a healthy one.
+        best: the best single change, by which the others are measured; None with a healthy training.
         finished: whether everything was tried within the budget.
+        outcomes: of each single change that was tried, one for each seed; empty with a healthy training.
+        headline: the finding that a cure must be without; None where the loss alone tells.
     """
 
     failing: Sequence[Outcome]
@@ -56,47 +76,31 @@ class Explanation:
     breaks: SearchResult | None = None
     best: str | None = None
     finished: bool = True
+    outcomes: Mapping[str, Sequence[Outcome]] | None = None
+    headline: str | None = None
+
+    def is_ill(self, outcome: Outcome) -> bool:
+        """Return whether a replay counts as failing."""
+        return self.threshold.is_failing(outcome) or (self.best is not None and not outcome.learns(self.headline))
 
 
 @dataclass(frozen=True)
-class ReplayExperiment:
-    """Replays of settings with sets of changes, each over all seeds.
+class ReplayExperiment(Generic[T]):
+    """Replays of a training with sets of changes, each over all seeds."""
 
-    Attributes:
-        base: the unchanged settings, ``section.key`` -> value.
-        changes: settings of each change, by its name.
-        label: begins the labels of the trials.
-        seeds: seeds of each set of changes.
-        steps: optimizer steps of a replay.
-        runner: runs the trials.
-        compatible: whether the settings of a trial are compatible.
-    """
-
-    base: Mapping[str, Any]
-    changes: Changes
-    label: str
-    seeds: Sequence[int]
-    steps: int
-    runner: Runner
-    compatible: Compatible
-
-    def trials(self, changed: Subset) -> list[Trial]:
-        """Return one trial for each seed of the settings with these changes."""
-        settings = dict(self.base)
-        for name in sorted(changed):
-            settings |= self.changes[name]
-        label = " ".join([self.label, *sorted(changed)])
-        return [Trial(label, settings, seed, self.steps) for seed in self.seeds]
+    trials_of: TrialsOf[T]
+    runner: Runner[T]
 
     def outcomes(self, sets: Iterable[Subset]) -> dict[Subset, list[Outcome] | None]:
         """Return the outcomes of each set over all seeds; None if incompatible, or if the budget is spent."""
-        wanted = {each: trials for each in sets if self.compatible((trials := self.trials(each))[0])}
+        wanted = {each: self.trials_of(each) for each in sets}
         # All sets with the first seed come before any with the second: a small budget covers more sets.
-        found = self.runner.run([trials[seed] for seed in range(len(self.seeds)) for trials in wanted.values()])
-        return {each: self._of_all_seeds(wanted.get(each), found) for each in sets}
+        seeds = max(map(len, wanted.values()), default=0)
+        found = self.runner.run([of[seed] for seed in range(seeds) for of in wanted.values() if of])
+        return {each: self._of_all_seeds(trials, found) for each, trials in wanted.items()}
 
-    def _of_all_seeds(self, trials: list[Trial] | None, found: Mapping[str, Outcome]) -> list[Outcome] | None:
-        if trials is None or any(trial.key not in found for trial in trials):
+    def _of_all_seeds(self, trials: Sequence[T], found: Mapping[str, Outcome]) -> list[Outcome] | None:
+        if not trials or any(trial.key not in found for trial in trials):
             return None
         return [found[trial.key] for trial in trials]
 
@@ -113,82 +117,107 @@ class ReplayExperiment:
 
 
 class OutOfBudgetError(Exception):
-    """Raised if the budget is spent before the unchanged settings, failing and healthy, are replayed."""
+    """Raised if the budget is spent before the unchanged training, failing and healthy, is replayed."""
 
 
 def explain_difference(
-    failing: Mapping[str, Any],
-    healthy: Mapping[str, Any],
-    names: Sequence[str],
-    *,
-    seeds: Sequence[int],
-    steps: int,
-    runner: Runner,
-    compatible: Compatible,
+    names: Sequence[str], *, curing: TrialsOf[T], breaking: TrialsOf[T], runner: Runner[T]
 ) -> Explanation:
-    """Return which of the differing settings cure the failing run and which break the healthy one.
+    """Return which of the differences cure the failing training and which break the healthy one.
 
     Args:
-        failing: settings of the failing run, ``section.key`` -> value.
-        healthy: settings of the healthy run.
-        names: names of the differing settings.
-        seeds: seeds of each set of changes.
-        steps: optimizer steps of a replay.
+        names: names of the differences.
+        curing: trials of the failing training in which some differences are as in the healthy one.
+        breaking: trials of the healthy training in which some differences are as in the failing one.
         runner: runs the trials.
-        compatible: whether the settings of a trial are compatible.
 
     Raises:
-        OutOfBudgetError: if the budget is spent before both unchanged settings are replayed.
+        OutOfBudgetError: if the budget is spent before both unchanged trainings are replayed.
     """
-    to_healthy = {name: {name: healthy.get(name)} for name in names}
-    to_failing = {name: {name: failing.get(name)} for name in names}
-    curing = ReplayExperiment(failing, to_healthy, "failing with", seeds, steps, runner, compatible)
-    breaking = ReplayExperiment(healthy, to_failing, "healthy with", seeds, steps, runner, compatible)
-    nothing, everything = Subset(), Subset(names)
-    runner.run([*curing.trials(nothing), *curing.trials(everything)])
-    worst, best = curing.outcomes([nothing])[nothing], curing.outcomes([everything])[everything]
+    cure, break_ = ReplayExperiment(curing, runner), ReplayExperiment(breaking, runner)
+    ends = cure.outcomes([Subset(), Subset(names)])
+    worst, best = ends[Subset()], ends[Subset(names)]
     if worst is None or best is None:
         raise OutOfBudgetError
     found = OutcomeThreshold.between(worst, best)
     threshold = found or OutcomeThreshold(-MIN_LOSS_GAP)
-    cures = search(names, curing.oracle(lambda outcome: not threshold.is_failing(outcome)))
+    cures = search(names, cure.oracle(lambda outcome: not threshold.is_failing(outcome)))
     needed = [name for name, count in cures.singles.items() if count is not None and count.holds]
-    breaks = search(names, breaking.oracle(threshold.is_failing), needed=needed) if found else None
+    breaks = search(names, break_.oracle(threshold.is_failing), needed=needed) if found else None
     finished = not runner.is_budget_spent
     return Explanation(worst, best, threshold, found is not None, cures, breaks, finished=finished)
 
 
 def explain_alone(
-    failing: Mapping[str, Any],
-    changes: Changes,
+    names: Sequence[str],
     *,
-    seeds: Sequence[int],
-    steps: int,
-    runner: Runner,
-    compatible: Compatible,
+    curing: TrialsOf[T],
+    runner: Runner[T],
+    headline: str | None = None,
+    noise: float = 0.0,
 ) -> Explanation:
-    """Return which single changes cure a failing run, without a healthy run to compare with.
+    """Return which single changes cure a failing training, without a healthy one to compare with.
 
-    A change cures if the loss is nearer to that of the best change than to that of the unchanged settings.
+    A change cures if the training learns with it and its headline finding is gone, and if the loss is nearer to that
+    of the best such change than to that of the unchanged training. One that does not for the first half of the seeds
+    is decided, and replayed no more.
+
+    Args:
+        names: names of the changes, the likeliest first.
+        curing: trials of the failing training with a set of changes.
+        runner: runs the trials.
+        headline: code of the finding that a cure must be without; None where the loss alone tells.
+        noise: smallest difference of losses that counts as one, where it is larger than 0.05 of chance.
 
     Raises:
-        OutOfBudgetError: if the budget is spent before the unchanged settings are replayed.
+        OutOfBudgetError: if the budget is spent before the unchanged training is replayed.
     """
-    experiment = ReplayExperiment(failing, changes, "failing with", seeds, steps, runner, compatible)
-    singles = {name: Subset({name}) for name in changes}
-    outcomes = experiment.outcomes([Subset(), *singles.values()])
-    unchanged = outcomes[Subset()]
+    experiment = ReplayExperiment(curing, runner)
+    unchanged = experiment.outcomes([Subset()])[Subset()]
     if unchanged is None:
         raise OutOfBudgetError
-    tried = {name: of_change for name, each in singles.items() if (of_change := outcomes[each]) is not None}
-    best = min(tried, key=lambda name: max(outcome.loss for outcome in tried[name]), default=None)
-    found = None if best is None else OutcomeThreshold.between(unchanged, tried[best])
+    tried = _in_rounds(names, curing, runner, len(unchanged), headline)
+    hopeful = [name for name, of in tried.items() if 2 * sum(each.learns(headline) for each in of) > len(unchanged)]
+    best = min(hopeful, key=lambda name: max(outcome.loss for outcome in tried[name]), default=None)
+    found = None if best is None else OutcomeThreshold.between(unchanged, tried[best], noise=noise)
     threshold = found or OutcomeThreshold(-MIN_LOSS_GAP)
-    counted = experiment.oracle(lambda outcome: not threshold.is_failing(outcome))(list(singles.values()))
-    counts = {name: counted[each] for name, each in singles.items()}
-    curing = {each: c for name, each in singles.items() if (c := counts[name]) is not None and c.holds and found}
-    flaky = [singles[name] for name, count in counts.items() if count is not None and count.is_flaky]
-    cures = SearchResult(counts, list(curing), curing, flaky)
-    healthy = tried[best] if best is not None else []
+
+    def cures(outcome: Outcome) -> bool:
+        return not threshold.is_failing(outcome) and outcome.learns(headline)
+
+    counts = {name: Count(sum(map(cures, of)), len(of)) if (of := tried.get(name)) else None for name in names}
+    curing_sets = {Subset({name}): count for name, count in counts.items() if count and count.holds and found}
+    flaky = [Subset({name}) for name, count in counts.items() if count is not None and count.is_flaky]
+    result = SearchResult(counts, list(curing_sets), curing_sets, flaky)
+    healthy = tried[best] if best is not None else min(tried.values(), key=_worst, default=[])
     finished = not runner.is_budget_spent
-    return Explanation(unchanged, healthy, threshold, found is not None, cures, best=best, finished=finished)
+    return Explanation(
+        unchanged, healthy, threshold, found is not None, result,
+        best=best or next((name for name, of in tried.items() if of is healthy), None),
+        finished=finished, outcomes=tried, headline=headline,
+    )  # fmt: skip
+
+
+def _worst(outcomes: Sequence[Outcome]) -> float:
+    return max(outcome.loss for outcome in outcomes)
+
+
+def _in_rounds(
+    names: Sequence[str], curing: TrialsOf[T], runner: Runner[T], seeds: int, headline: str | None
+) -> dict[str, list[Outcome]]:
+    """Return the outcomes of each change alone, seed by seed until it can no longer cure with most of them."""
+    tried: dict[str, list[Outcome]] = {}
+    open_ = list(names)
+    for seed in range(seeds):
+        wanted = {name: trials[seed] for name in open_ if (trials := curing(Subset({name})))}
+        found = runner.run(list(wanted.values()))
+        for name, trial in wanted.items():
+            if trial.key in found:
+                tried.setdefault(name, []).append(found[trial.key])
+        left = seeds - seed - 1
+        open_ = [n for n in wanted if n in tried and 2 * (_hits(tried[n], headline) + left) > seeds]
+    return tried
+
+
+def _hits(outcomes: Sequence[Outcome], headline: str | None) -> int:
+    return sum(outcome.learns(headline) for outcome in outcomes)

@@ -9,10 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeglass_diag.explanation.engine import OutOfBudgetError, explain_alone, explain_difference
+from edgeglass_diag.explanation.engine import OutOfBudgetError, explain_alone
 from edgeglass_diag.explanation.pool import Pool, Progress
 from edgeglass_diag.explanation.render import report
-from edgeglass_diag.explanation.replay import IncompatibleSettingsError, Trial, check_compatible, is_replay, settings_of
+from edgeglass_diag.explanation.replay import (
+    IncompatibleSettingsError,
+    RecipeTrial,
+    check_compatible,
+    explain_settings,
+    is_replay,
+    settings_of,
+    settings_trials,
+)
 from edgeglass_diag.explanation.report import ExplainReport
 from edgeglass_diag.folders import check_folder, read_header
 from edgeglass_diag.programs.targets import Recipe, RunFolder, resolve, wrong_kind
@@ -81,9 +89,12 @@ def explain_run(question: Question, progress: Progress | None = None) -> Explain
             if healthy is None:
                 changes = provider().changes(nested(failing))
                 values = {name: _change(failing, change) for name, change in changes.items()}
-                found = explain_alone(failing, changes, seeds=seeds, steps=steps, runner=pool, compatible=_compatible)
+                trials = settings_trials(
+                    failing, changes, "failing with", seeds=seeds, steps=steps, compatible=_compatible
+                )
+                found = explain_alone(list(changes), curing=trials, runner=pool)
             else:
-                found = explain_difference(
+                found = explain_settings(
                     failing, healthy, list(values), seeds=seeds, steps=steps, runner=pool, compatible=_compatible
                 )
         except OutOfBudgetError:
@@ -128,7 +139,7 @@ def _canonical(settings: Mapping[str, Any], steps: int, seed: int) -> dict[str, 
     return whole | {"name": "replay", "description": ""}  # the name does not make a trial different
 
 
-def _compatible(trial: Trial) -> bool:
+def _compatible(trial: RecipeTrial) -> bool:
     try:
         check_compatible(trial)
     except IncompatibleSettingsError:

@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from pathlib import Path
 
 from edgeglass_diag.explanation.outcome import Outcome
-from edgeglass_diag.explanation.replay import Trial, replay
+from edgeglass_diag.explanation.replay import RecipeTrial, replay
 from edgeglass_diag.workers import processes
 
 Progress = Callable[[int, int, float], None]
@@ -29,7 +29,7 @@ class Pool:
         self, out: Path, *, workers: int, deadline: float | None = None, progress: Progress | None = None
     ) -> None:
         self._out, self._workers, self._deadline, self._progress = out, workers, deadline, progress
-        self.done: dict[str, tuple[Trial, Outcome]] = {}
+        self.done: dict[str, tuple[RecipeTrial, Outcome]] = {}
         self.seconds: list[float] = []
         self._executor: ProcessPoolExecutor | None = None
 
@@ -46,8 +46,8 @@ class Pool:
         """Whether the budget is spent."""
         return self._deadline is not None and time.monotonic() >= self._deadline
 
-    def run(self, trials: Iterable[Trial]) -> dict[str, Outcome]:
-        """Return outcomes by ``Trial.key`` of the trials that finished within the budget."""
+    def run(self, trials: Iterable[RecipeTrial]) -> dict[str, Outcome]:
+        """Return outcomes by ``RecipeTrial.key`` of the trials that finished within the budget."""
         wanted = {trial.key: trial for trial in trials}
         waiting = [trial for key, trial in wanted.items() if key not in self.done]
         for trial, outcome, seconds in self._made(waiting):
@@ -60,9 +60,9 @@ class Pool:
                 )
         return {key: self.done[key][1] for key in wanted if key in self.done}
 
-    def _made(self, waiting: list[Trial]) -> Iterator[tuple[Trial, Outcome, float]]:
+    def _made(self, waiting: list[RecipeTrial]) -> Iterator[tuple[RecipeTrial, Outcome, float]]:
         assert self._executor is not None
-        running: dict[Future[Outcome], tuple[Trial, float]] = {}
+        running: dict[Future[Outcome], tuple[RecipeTrial, float]] = {}
         while running or (waiting and not self.is_budget_spent):
             while waiting and len(running) < self._workers and not self.is_budget_spent:
                 trial = waiting.pop(0)

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from edgeglass_diag.explanation.engine import Explanation
+from edgeglass_diag.explanation.engine import Explanation, Trial
 from edgeglass_diag.explanation.outcome import MIN_LOSS_GAP, Outcome
-from edgeglass_diag.explanation.replay import Trial
 from edgeglass_diag.explanation.report import ChangeSet, ExplainReport, Replay, Suspect
 from edgeglass_diag.replaying.search import Count, SearchResult, Subset
 
@@ -141,7 +140,7 @@ def _trial(trial: Trial, outcome: Outcome, found: Explanation) -> Replay:
         seed=trial.seed,
         loss=outcome.loss if math.isfinite(outcome.loss) else None,
         accuracy=outcome.accuracy if math.isfinite(outcome.accuracy) else None,
-        failing=found.threshold.is_failing(outcome),
+        failing=found.is_ill(outcome),
         steps=outcome.steps,
         findings=tuple(outcome.codes),
         out=outcome.folder,

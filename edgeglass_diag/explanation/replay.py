@@ -6,15 +6,18 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from edgeglass_diag.explanation.engine import Explanation, Runner, TrialsOf, explain_difference
 from edgeglass_diag.explanation.outcome import Outcome, measure
 from edgeglass_diag.folders import is_run, read_header
 from edgeglass_diag.records import RunStatus, UsageError
-from edgeglass_diag.settings import flatten, nested
+from edgeglass_diag.replaying.search import Subset
+from edgeglass_diag.settings import differing, flatten, nested
 from edgeglass_diag.store import load
 
 STOP_CODES = ("EG801", "EG301")
@@ -26,8 +29,8 @@ RECORDED_WINDOWS = 40
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A replay to run.
+class RecipeTrial:
+    """A replay of a recipe, or of a function of the user, to run.
 
     Attributes:
         label: names of the changes, part of the folder's name.
@@ -54,11 +57,79 @@ class Trial:
         return f"{words}-seed{self.seed}-{self.key[:6]}"
 
 
+Changes = Mapping[str, Mapping[str, Any]]
+"""Name of a change -> its settings, ``section.key`` -> value."""
+
+
+def settings_trials(
+    base: Mapping[str, Any],
+    changes: Changes,
+    label: str,
+    *,
+    seeds: Sequence[int],
+    steps: int,
+    compatible: Callable[[RecipeTrial], bool],
+) -> TrialsOf[RecipeTrial]:
+    """Return what makes the trials of settings with sets of changes.
+
+    Args:
+        base: the unchanged settings, ``section.key`` -> value.
+        changes: settings of each change, by its name.
+        label: begins the labels of the trials.
+        seeds: seeds of each set of changes.
+        steps: optimizer steps of a replay.
+        compatible: whether the settings of a trial are compatible.
+    """
+
+    def trials(changed: Subset) -> list[RecipeTrial]:
+        settings = dict(base)
+        for name in sorted(changed):
+            settings |= changes[name]
+        made = [RecipeTrial(" ".join([label, *sorted(changed)]), settings, seed, steps) for seed in seeds]
+        return made if compatible(made[0]) else []
+
+    return trials
+
+
+def explain_settings(
+    failing: Mapping[str, Any],
+    healthy: Mapping[str, Any],
+    names: Sequence[str] | None = None,
+    *,
+    seeds: Sequence[int],
+    steps: int,
+    runner: Runner[RecipeTrial],
+    compatible: Callable[[RecipeTrial], bool] = lambda trial: True,
+) -> Explanation:
+    """Return which of the differing settings cure the failing run and which break the healthy one.
+
+    Args:
+        failing: settings of the failing run, ``section.key`` -> value.
+        healthy: settings of the healthy run.
+        names: names of the differing settings; all that differ if None.
+        seeds: seeds of each set of changes.
+        steps: optimizer steps of a replay.
+        runner: runs the trials.
+        compatible: whether the settings of a trial are compatible.
+
+    Raises:
+        OutOfBudgetError: if the budget is spent before both unchanged settings are replayed.
+    """
+    differ = list(differing([failing, healthy])) if names is None else names
+    to_healthy = {name: {name: healthy.get(name)} for name in differ}
+    to_failing = {name: {name: failing.get(name)} for name in differ}
+    trials = partial(settings_trials, seeds=seeds, steps=steps, compatible=compatible)
+    curing = trials(failing, to_healthy, "failing with")
+    return explain_difference(
+        differ, curing=curing, breaking=trials(healthy, to_failing, "healthy with"), runner=runner
+    )
+
+
 class IncompatibleSettingsError(Exception):
     """Raised for settings that are incompatible with each other and cannot be replayed."""
 
 
-def check_compatible(trial: Trial) -> None:
+def check_compatible(trial: RecipeTrial) -> None:
     """Check that the settings of a trial are compatible with each other.
 
     Raises:
@@ -72,7 +143,7 @@ def check_compatible(trial: Trial) -> None:
         raise IncompatibleSettingsError(str(error)) from error
 
 
-def replay(trial: Trial, out: Path) -> Outcome:
+def replay(trial: RecipeTrial, out: Path) -> Outcome:
     """Train and record a trial below ``out`` and return its outcome; a finished one in ``out`` is read instead.
 
     Raises:

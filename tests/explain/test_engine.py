@@ -4,9 +4,10 @@ import math
 
 import pytest
 
-from edgeglass_diag.explanation.engine import OutOfBudgetError, explain_alone, explain_difference
+from edgeglass_diag.explanation.engine import OutOfBudgetError, explain_alone
 from edgeglass_diag.explanation.outcome import Outcome, OutcomeThreshold
 from edgeglass_diag.explanation.render import report, verdict
+from edgeglass_diag.explanation.replay import explain_settings, settings_trials
 
 FAILING = {"lr": 1.0, "norm": "none", "latents": 16, "name": "x"}
 HEALTHY = {"lr": 0.1, "norm": "pre", "latents": 64, "name": "x"}
@@ -30,15 +31,7 @@ class Runner:
 
 def explain(loss, **changed):
     runner = Runner(loss, **changed)
-    found = explain_difference(
-        FAILING,
-        HEALTHY,
-        ["lr", "norm", "latents"],
-        seeds=(0, 1, 2),
-        steps=50,
-        runner=runner,
-        compatible=lambda trial: True,
-    )
+    found = explain_settings(FAILING, HEALTHY, ["lr", "norm", "latents"], seeds=(0, 1, 2), steps=50, runner=runner)
     values = {name: (FAILING[name], HEALTHY[name]) for name in ("lr", "norm", "latents")}
     return found, report(found, list(runner.done.values()), values, steps=50, seconds=1.0).as_dict(), runner
 
@@ -117,15 +110,13 @@ def test_the_verdict_names_a_spent_budget_and_one_too_small_raises():
 
 def test_without_a_healthy_run_changes_are_measured_by_the_best():
     changes = {"lr / 10": {"lr": 0.1}, "norms": {"norm": "pre"}, "more latents": {"latents": 64}}
-    runner = Runner(overflows)
-    found = explain_alone(FAILING, changes, seeds=(0, 1, 2), steps=50, runner=runner, compatible=lambda trial: True)
+    trials = settings_trials(FAILING, changes, "failing with", seeds=(0, 1, 2), steps=50, compatible=lambda trial: True)
+    found = explain_alone(list(changes), curing=trials, runner=Runner(overflows))
     assert {name: str(count) for name, count in found.cures.singles.items()} == {
         "lr / 10": "3/3", "norms": "3/3", "more latents": "0/3"
     }  # fmt: skip
     assert "Cured by lr / 10 (3/3) or norms (3/3), any one of these alone." in verdict(found, 50)
-    hopeless = explain_alone(
-        FAILING, changes, seeds=(0, 1, 2), steps=50, runner=Runner(lambda *_: 0.0), compatible=lambda trial: True
-    )
+    hopeless = explain_alone(list(changes), curing=trials, runner=Runner(lambda *_: 0.0))
     assert not hopeless.cures.sets
 
 
