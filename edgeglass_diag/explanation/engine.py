@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
 from edgeglass_diag.explanation.outcome import MIN_LOSS_GAP, Outcome, OutcomeThreshold
@@ -196,6 +196,33 @@ def explain_alone(
         best=best or next((name for name, of in tried.items() if of is healthy), None),
         finished=finished, outcomes=tried, headline=headline,
     )  # fmt: skip
+
+
+def explain_together(
+    names: Sequence[str], alone: Explanation, *, curing: TrialsOf[T], runner: Runner[T]
+) -> Explanation | None:
+    """Return the smallest set of changes that cures where none does alone; None where all together do not.
+
+    Args:
+        names: names of the changes that are made together.
+        alone: what was found of each alone.
+        curing: trials of the failing training with a set of changes.
+        runner: runs the trials.
+    """
+    experiment, whole = ReplayExperiment(curing, runner), Subset(names)
+    healthy = experiment.outcomes([whole])[whole] if len(whole) > 1 else None
+    if healthy is None or not all(outcome.learns(alone.headline) for outcome in healthy):
+        return None
+    threshold = OutcomeThreshold.between(alone.failing, healthy)
+    if threshold is None:
+        return None
+
+    def cures(outcome: Outcome) -> bool:
+        return not threshold.is_failing(outcome) and outcome.learns(alone.headline)
+
+    found = search(names, experiment.oracle(cures))
+    found = replace(found, singles=alone.cures.singles | found.singles)
+    return replace(alone, healthy=healthy, threshold=threshold, separated=True, cures=found, best=" and ".join(names))
 
 
 def _worst(outcomes: Sequence[Outcome]) -> float:

@@ -25,7 +25,7 @@ def verdict(found: Explanation, steps: int) -> str:
         sentences.append(f"Replays that end more than {MIN_LOSS_GAP:.0%} below chance: {tried}.")
     flaky = [each for result in (found.cures, found.breaks) if result is not None for each in result.flaky]
     if flaky:
-        names = ", ".join(dict.fromkeys(_names(each) for each in flaky))
+        names = ", ".join(dict.fromkeys(names_words(each) for each in flaky))
         sentences.append(f"Seeds disagree about {names}: repeat with more seeds (--seeds).")
     if not found.finished:
         sentences.append("The budget was spent before everything was tried.")
@@ -35,8 +35,8 @@ def verdict(found: Explanation, steps: int) -> str:
 def _ends(found: Explanation, steps: int) -> str:
     other = f"with {found.best}" if found.best is not None else "the healthy settings"
     if not found.healthy:
-        return f"No change could be tried; unchanged, {steps} steps end at {_loss(found.failing)}."
-    facts = f"{_loss(found.failing)} against {_loss(found.healthy)}"
+        return f"No change could be tried; unchanged, {steps} steps end at {loss_words(found.failing)}."
+    facts = f"{loss_words(found.failing)} against {loss_words(found.healthy)}"
     if found.separated:
         return f"In {steps} steps the failing settings end at {facts} for {other}."
     if all(o.loss >= -MIN_LOSS_GAP for o in (*found.failing, *found.healthy)):
@@ -44,7 +44,8 @@ def _ends(found: Explanation, steps: int) -> str:
     return f"{steps} steps do not separate the two: {facts} for {other}. Longer replays (--steps) may."
 
 
-def _loss(outcomes: Sequence[Outcome]) -> str:
+def loss_words(outcomes: Sequence[Outcome]) -> str:
+    """Return where the loss of replays ends, relative to chance: ``83.0% below chance``."""
     losses = [outcome.loss for outcome in outcomes]
     if not all(map(math.isfinite, losses)):
         broken = sum(not math.isfinite(loss) for loss in losses)
@@ -66,16 +67,17 @@ def _cured(cures: SearchResult, best: str | None) -> str:
 def _broken(breaks: SearchResult) -> str:
     if not breaks.sets:
         return "No change to the failing settings breaks the healthy ones."
-    words = " or ".join(f"{_names(each)} ({breaks.counts[each]})" for each in breaks.sets if each in breaks.counts)
+    words = " or ".join(f"{names_words(each)} ({breaks.counts[each]})" for each in breaks.sets if each in breaks.counts)
     together = " and only together" if len(breaks.sets) == 1 and len(breaks.sets[0]) > 1 else ""
     return f"Broken by {words}{together}."
 
 
 def _with_count(changed: Subset, result: SearchResult) -> str:
-    return f"{_names(changed)} ({_count(result.counts.get(changed))})"
+    return f"{names_words(changed)} ({_count(result.counts.get(changed))})"
 
 
-def _names(changed: Subset) -> str:
+def names_words(changed: Subset) -> str:
+    """Return the names of changes that are made together."""
     return " and ".join(sorted(changed)) or "no change"
 
 

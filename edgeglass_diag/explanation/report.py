@@ -1,21 +1,25 @@
-"""What an explanation found: which settings make a training fail, with the replays that show it."""
+"""What an explanation found: what makes a training fail or cures it, with the replays that show it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgeglass_diag.marks import FindingMark
+
 
 @dataclass(frozen=True)
 class Suspect:
-    """One setting, and what it does alone.
+    """One setting, argument, intervention, commit or hunk of lines, and what it does alone.
 
     Attributes:
-        setting: its name.
+        setting: its name, or the words for what is changed.
         failing: its value in the training that fails.
         healthy: its value in the healthy one.
         cured: replays of the failing training that learn with the healthy value, as ``3/3``; None if none was made.
         broken: replays of the healthy training that fail with the failing value; None if none was made.
         together: the settings that it is a cause with, itself among them; empty for one that is no cause.
+        kind: ``setting``, ``argument``, ``variable``, ``intervention``, ``commit`` or ``hunk``.
+        where: ``file:line`` of the program at which it is set; None where unknown.
     """
 
     setting: str
@@ -24,11 +28,13 @@ class Suspect:
     cured: str | None
     broken: str | None
     together: tuple[str, ...] = ()
+    kind: str = "setting"
+    where: str | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Return the row of ``--json``."""
-        row = {"setting": self.setting, "ill": self.failing, "healthy": self.healthy}
-        row |= {"cured": self.cured, "made_ill": self.broken}
+        row = {"kind": self.kind, "setting": self.setting, "ill": self.failing, "healthy": self.healthy}
+        row |= {"where": self.where, "cured": self.cured, "made_ill": self.broken}
         return row | ({"together": list(self.together)} if self.together else {})
 
 
@@ -57,6 +63,8 @@ class Replay:
         steps: optimizer steps that were taken.
         findings: codes of its findings.
         out: its run folder.
+        kind: of what was changed, or ``control`` or ``placebo``.
+        ending: how it ended: ``stopped`` after its steps, ``finished``, ``refused``, ``crashed`` or ``timed out``.
     """
 
     label: str
@@ -67,12 +75,14 @@ class Replay:
     steps: int
     findings: tuple[str, ...]
     out: str
+    kind: str = "setting"
+    ending: str = "finished"
 
     def as_dict(self) -> dict[str, object]:
         """Return the entry of ``--json``."""
-        values: dict[str, object] = {"label": self.label, "seed": self.seed, "loss": self.loss}
+        values: dict[str, object] = {"label": self.label, "kind": self.kind, "seed": self.seed, "loss": self.loss}
         values |= {"accuracy": self.accuracy, "ill": self.failing, "steps": self.steps}
-        return values | {"findings": list(self.findings), "out": self.out}
+        return values | {"findings": list(self.findings), "out": self.out, "ending": self.ending}
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,10 @@ class ExplainReport:
         trials: every replay.
         finished: whether all was tried within the budget.
         seconds: duration.
+        marks: what the replays say of each headline finding of the run.
+        run: folder of the run that is explained, None where it is none.
+        guard: what kept the replays from writing elsewhere; empty where they ran in this process.
+        noise: by how much a replay differs from an equal one, relative to chance; None where it was not measured.
     """
 
     verdict: str
@@ -102,18 +116,30 @@ class ExplainReport:
     trials: tuple[Replay, ...]
     finished: bool
     seconds: float
+    marks: tuple[FindingMark, ...] = ()
+    run: str | None = None
+    guard: str = ""
+    noise: float | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Return what ``explain --json`` prints."""
         return {
             "verdict": self.verdict,
+            "run": self.run,
             "causes": [each.as_dict() for each in self.causes],
             "not_causes": [each.as_dict() for each in self.not_causes],
             "cures": [each.as_dict() for each in self.cures],
             "makes_ill": [each.as_dict() for each in self.breaks],
+            "findings": [_plain(each) for each in self.marks],
+            "guard": self.guard,
+            "noise": self.noise,
             "border": self.threshold,
             "steps": self.steps,
             "trials": [each.as_dict() for each in self.trials],
             "finished": self.finished,
             "seconds": self.seconds,
         }
+
+
+def _plain(mark: FindingMark) -> dict[str, object]:
+    return {"code": mark.code, "site": mark.site, "mark": str(mark.mark), "by": mark.by}

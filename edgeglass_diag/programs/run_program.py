@@ -16,6 +16,7 @@ from edgeglass_diag.programs.environment import propagate_env
 from edgeglass_diag.programs.launch import exit_argument, exit_status, launch, print_error
 from edgeglass_diag.programs.options import ProcessOptions
 from edgeglass_diag.programs.targets import Program
+from edgeglass_diag.programs.variables import recorded_variables
 from edgeglass_diag.records import Finding
 from edgeglass_diag.rules.choice import header_of
 from edgeglass_diag.rules.record_health import RecordingStopped
@@ -101,6 +102,8 @@ def run_program(program: Program, options: ProcessOptions) -> Outcome:
         "environment": environment(),
         "git": git(),
         "command": list(sys.argv),
+        "folder": os.getcwd(),
+        "variables": recorded_variables(),
     }
     header = {**about, "program": program.facts, **header_of(options.configured_rules()), **options.header}
     writer = RunWriter(Path(options.out), name=Path(options.out).name, header=header)

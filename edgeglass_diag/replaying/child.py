@@ -56,7 +56,10 @@ def _program(plan: Plan, mirror: Mirror) -> Program:
 def _header(plan: Plan) -> dict[str, object]:
     """Return what ``run.json`` says of the program, as of an ordinary run of it; the mirror is no repository."""
     told = Program(plan.kind, plan.target, plan.arguments)
-    return {"replay": plan.label, "program": told.facts, "git": git(), "command": [plan.target, *plan.arguments]}
+    command = [plan.target, *plan.arguments]
+    return {
+        "replay": plan.label, "program": told.facts, "git": git(), "command": command, "folder": plan.folder
+    }  # fmt: skip
 
 
 def _plan_facts(plan: Plan) -> dict[str, object]:

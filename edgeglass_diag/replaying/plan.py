@@ -28,6 +28,8 @@ class Plan:
         folder: working directory, absolute.
         scratch: folder in which alone the replay may write, absolute.
         writable: patterns of further files that it may write.
+        title: words for what is changed, where it is not the interventions alone.
+        state: what the files in ``folder`` are, where that is a scratch folder; empty for the user's own.
     """
 
     kind: Kind
@@ -42,11 +44,13 @@ class Plan:
     folder: str = ""
     scratch: str = ""
     writable: Sequence[str] = ()
+    title: str = ""
+    state: str = ""
 
     @property
     def label(self) -> str:
         """Return the words for what is changed."""
-        return " and ".join(each.label for each in self.interventions) or "unchanged"
+        return self.title or " and ".join(each.label for each in self.interventions) or "unchanged"
 
     def as_text(self) -> str:
         """Return the plan as JSON, in which it travels to the process of the replay."""

@@ -46,6 +46,7 @@ class Replayed:
         error: what ended it, in one line; empty where nothing did.
         refused: files that it may not write, in order; a program may go on without one.
         applied: label of each intervention -> how often it was made, on all ranks together.
+        places: label of an intervention -> ``file:line`` of the program at which what it changes is set, where known.
         guard: what kept it from writing elsewhere.
         log: file with the output of the program.
         tail: its last lines.
@@ -59,6 +60,7 @@ class Replayed:
     error: str = ""
     refused: tuple[str, ...] = ()
     applied: Mapping[str, int] = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=dict)
     guard: str = ""
     log: str = ""
     tail: tuple[str, ...] = ()

@@ -24,10 +24,12 @@ _PAUSE = 0.05
 
 
 def key_of(plan: Plan) -> str:
-    """Return what tells a replay from others: its plan but for the folders that are written, and its script's text."""
-    content = {**asdict(plan), "out": "", "scratch": "", "script": ""}
+    """Return what tells a replay from others: its plan but for words and scratch folders, and its script's text."""
+    content = {**asdict(plan), "out": "", "scratch": "", "title": "", "script": ""}
     script = Path(plan.folder) / plan.target
-    if plan.kind == "script" and script.is_file():
+    if plan.state:
+        content["folder"] = ""
+    elif plan.kind == "script" and script.is_file():
         content["script"] = hashlib.sha256(script.read_bytes()).hexdigest()
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -1,0 +1,48 @@
+"""What the replays say of each headline finding: confirmed, refuted, or not asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgeglass_diag.explanation.of_interventions import Tried
+from edgeglass_diag.explanation.outcome import Outcome
+from edgeglass_diag.explanation.program_words import is_better, words_of
+from edgeglass_diag.marks import FindingMark, Mark
+from edgeglass_diag.records import Finding
+from edgeglass_diag.replaying.nominations import headlines
+
+
+def mark_findings(tried: Tried) -> tuple[FindingMark, ...]:
+    """Return a mark of each finding that stands for itself.
+
+    Confirmed: a change that its rule nominates cures. Refuted: with such a change the finding is gone, and the
+    training learns no better for it. Not asked: no such change could be made, or the finding stayed with each.
+    """
+    return tuple(_mark(finding, tried) for finding in headlines(tried.findings))
+
+
+def _mark(finding: Finding, tried: Tried) -> FindingMark:
+    found, outcomes = tried.found, tried.found.outcomes or {}
+    asked = {name: words_of(each.intervention) for name, each in tried.nominations.items() if finding in each.findings}
+    curing = {name for each in found.cures.sets if len(each) == 1 for name in each}
+    for name, words in asked.items():
+        if name in curing:
+            return _marked(finding, Mark.CONFIRMED, f"{words} cures ({found.cures.singles[name]})")
+    together = next((each for each in found.cures.sets if len(each) > 1 and each & asked.keys()), None)
+    if together is not None:
+        names = " and ".join(words_of(tried.nominations[name].intervention) for name in sorted(together))
+        return _marked(finding, Mark.CONFIRMED, f"{names} cure together ({found.cures.counts.get(together)})")
+    for name, words in asked.items():
+        tried_of = outcomes.get(name, ())
+        if _is_gone(finding.code, tried_of) and not is_better(tried_of, found):
+            return _marked(finding, Mark.REFUTED, f"{words}: it is gone, and the training learns no better")
+    stayed = [words for name, words in asked.items() if outcomes.get(name)]
+    return _marked(finding, Mark.NOT_ASKED, f"it stays with {', '.join(stayed)}" if stayed else "")
+
+
+def _is_gone(code: str, outcomes: Sequence[Outcome]) -> bool:
+    return bool(outcomes) and all(code not in outcome.codes for outcome in outcomes)
+
+
+def _marked(finding: Finding, mark: Mark, by: str) -> FindingMark:
+    return FindingMark(finding.code, finding.site, mark, by)

@@ -1,0 +1,117 @@
+"""Which interventions from outside cure a program: those that its findings nominate, then those of general use."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from edgeglass_diag.explanation.engine import Explanation, TrialsOf, explain_alone, explain_together
+from edgeglass_diag.explanation.outcome import MIN_LOSS_GAP, Outcome
+from edgeglass_diag.explanation.program_trials import ProgramRunner, ProgramTrial, losses_of, over_seeds
+from edgeglass_diag.records import Finding
+from edgeglass_diag.replaying.nominations import GENERAL, PLACEBO, Nomination, headlines, nominate
+from edgeglass_diag.replaying.plan import Plan
+from edgeglass_diag.replaying.search import Subset
+from edgeglass_diag.store import load
+
+MOST_NOMINATED = 12
+"""Nominated interventions that are tried."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What was tried.
+
+    Attributes:
+        found: what it shows.
+        nominations: the suspects by the labels under which they were tried.
+        findings: those of the run, or of the first control.
+        noise: by how much a replay differs from an equal one, relative to chance; None where it was not measured.
+        identical: whether the losses of the two are the same numbers.
+    """
+
+    found: Explanation
+    nominations: dict[str, Nomination]
+    findings: Sequence[Finding]
+    noise: float | None
+    identical: bool
+
+
+def explain_interventions(
+    plan: Plan, findings: Sequence[Finding] | None, *, seeds: Sequence[int], runner: ProgramRunner
+) -> Tried:
+    """Return which interventions cure a program.
+
+    Args:
+        plan: replays it unchanged.
+        findings: what was found in it; if None, what the first control finds.
+        seeds: of each verdict.
+        runner: runs the trials; the controls have run.
+
+    Raises:
+        OutOfBudgetError: if the budget is spent before the controls have run.
+    """
+    controls = [each for trial in over_seeds(ProgramTrial(plan), seeds) if (each := runner.done.get(trial.key))]
+    placebo = ProgramTrial(replace(plan, interventions=(PLACEBO,), seed=seeds[0]), "placebo")
+    noise, identical = _noise(placebo, controls[0][1], runner)
+    if findings is None:
+        with load(controls[0][1].folder) as run:
+            findings = run.findings
+    headline = _headline(findings, [outcome for _, outcome in controls])
+    suspects = {each.intervention.label: each for each in nominate(findings)[:MOST_NOMINATED]}
+    curing = _trials(plan, suspects, seeds)
+
+    def alone() -> Explanation:
+        return explain_alone(list(suspects), curing=curing, runner=runner, headline=headline, noise=noise or 0.0)
+
+    found = alone()
+    if not found.cures.sets:
+        suspects |= {each.label: Nomination(each) for each in GENERAL if each.label not in suspects}
+        found = alone()
+    if not found.cures.sets:
+        firsts = _one_for_each_headline(suspects, findings)
+        together = explain_together(firsts, found, curing=curing, runner=runner)
+        found = together if together is not None else found
+    return Tried(found, suspects, findings, noise, identical)
+
+
+def _trials(plan: Plan, suspects: dict[str, Nomination], seeds: Sequence[int]) -> TrialsOf[ProgramTrial]:
+    def trials(changed: Subset) -> list[ProgramTrial]:
+        made = tuple(suspects[label].intervention for label in sorted(changed))
+        return over_seeds(ProgramTrial(replace(plan, interventions=made), "intervention" if made else "control"), seeds)
+
+    return trials
+
+
+def _noise(placebo: ProgramTrial, control: Outcome, runner: ProgramRunner) -> tuple[float | None, bool]:
+    """Return by how much an equal replay differs, and whether its losses are the very same."""
+    outcome = runner.run([placebo]).get(placebo.key)
+    if outcome is None:
+        return None, False
+    identical = list(losses_of(outcome.folder).items()) == list(losses_of(control.folder).items())
+    if identical or not (math.isfinite(outcome.loss) and math.isfinite(control.loss)):
+        return 0.0, identical
+    return abs(outcome.loss - control.loss), False
+
+
+def _headline(findings: Sequence[Finding], controls: Sequence[Outcome]) -> str | None:
+    """Return the code of the worst finding that most controls have as well; None if there is none."""
+    for finding in headlines(findings):
+        if 2 * sum(finding.code in outcome.codes for outcome in controls) > len(controls):
+            return finding.code
+    return None
+
+
+def _one_for_each_headline(suspects: dict[str, Nomination], findings: Sequence[Finding]) -> list[str]:
+    chosen = []
+    for finding in headlines(findings):
+        first = next((label for label, each in suspects.items() if finding in each.findings), None)
+        if first is not None and first not in chosen:
+            chosen.append(first)
+    return chosen
+
+
+def learns_already(controls: Sequence[Outcome]) -> bool:
+    """Return whether the unchanged program learns: the loss is below chance and the answers are better than guessed."""
+    return all(outcome.learns() and outcome.loss < -MIN_LOSS_GAP for outcome in controls)

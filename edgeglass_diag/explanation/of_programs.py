@@ -1,0 +1,166 @@
+"""Explain a program by replays of it: interventions from outside, arguments and variables, or revisions."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeglass_diag.explanation import program_report as reports
+from edgeglass_diag.explanation.engine import OutOfBudgetError
+from edgeglass_diag.explanation.of_differences import differences, explain_differences, suspected
+from edgeglass_diag.explanation.of_interventions import explain_interventions
+from edgeglass_diag.explanation.of_revisions import explain_revisions
+from edgeglass_diag.explanation.program_trials import ProgramRunner, ProgramTrial, over_seeds
+from edgeglass_diag.explanation.report import ExplainReport
+from edgeglass_diag.explanation.subjects import Subject
+from edgeglass_diag.folders import check_folder
+from edgeglass_diag.records import UsageError
+from edgeglass_diag.replaying.mirror import SUFFIX
+from edgeglass_diag.replaying.plan import Plan
+from edgeglass_diag.replaying.replayed import Ending
+from edgeglass_diag.replaying.runner import Progress, Replays
+from edgeglass_diag.user_input.files import is_folder
+from edgeglass_diag.workers import default_workers
+
+RESULT = "explain.json"
+_SCRATCH = f"revisions{SUFFIX}"
+
+
+@dataclass(frozen=True)
+class ProgramQuestion:
+    """What is to be explained, and how.
+
+    Attributes:
+        subject: the failing program.
+        out: folder of the replays.
+        against: a healthy run of it; None without one.
+        suspects: options of ``--suspect``, each with a value that may be healthy.
+        revision: one of git in which it learned; None without one.
+        seeds: how many seeds.
+        steps: length of a replay; if None, until the fault has shown itself.
+        budget: seconds after which no replay begins.
+        workers: how many replays run side by side.
+        writable: patterns of files that replays may write.
+    """
+
+    subject: Subject
+    out: Path
+    against: Subject | None = None
+    suspects: Sequence[str] = ()
+    revision: str | None = None
+    seeds: int = 3
+    steps: int | None = None
+    budget: float | None = None
+    workers: int | None = None
+    writable: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class _Session:
+    """The replays of one question."""
+
+    question: ProgramQuestion
+    runner: ProgramRunner
+    plan: Plan
+    begun: float
+
+    @property
+    def seeds(self) -> range:
+        return range(self.question.seeds)
+
+    @property
+    def facts(self) -> reports.Facts:
+        run = self.question.subject.run
+        return reports.Facts(self.plan.steps, time.monotonic() - self.begun, None if run is None else str(run))
+
+
+def explain_program(question: ProgramQuestion, progress: Progress | None = None) -> ExplainReport:
+    """Replay a program, and return what was found, which is also written to ``OUT/explain.json``.
+
+    Replays that an explanation left in ``OUT`` when it was cut off are read instead of made again.
+
+    Raises:
+        UsageError: if the program does not run in a replay, nothing differs, ``out`` is in use, or the budget is too
+            small.
+    """
+    begun = time.monotonic()
+    asked = [question.against is not None, bool(question.suspects), question.revision is not None]
+    if sum(asked) > 1:
+        raise UsageError("explain: expected one of --against, --suspect and --against-rev")
+    _check_out(question.out)
+    question.out.mkdir(parents=True, exist_ok=True)
+    deadline = None if question.budget is None else begun + question.budget
+    workers = question.workers or default_workers()
+    runner = ProgramRunner(Replays(question.out, workers=workers, deadline=deadline, progress=progress))
+    steps = question.steps or question.subject.steps
+    plan = question.subject.plan(steps, workers=workers, writable=question.writable)
+    session = _Session(question, runner, plan, begun)
+    try:
+        result = _explain(session)
+    except OutOfBudgetError:
+        raise UsageError(f"--budget {question.budget:g}: did not suffice for a single replay of each") from None
+    (question.out / RESULT).write_text(json.dumps(result.as_dict(), indent=1), encoding="utf-8")
+    return result
+
+
+def _explain(session: _Session) -> ExplainReport:
+    question = session.question
+    if question.revision is not None:
+        scratch = question.out / _SCRATCH
+        scratch.mkdir(exist_ok=True)
+        found = explain_revisions(
+            session.plan, question.revision, seeds=session.seeds, runner=session.runner, scratch=scratch
+        )
+        return reports.of_revisions(found, question.revision, session.runner, session.facts)
+    healthy = question.against or (suspected(question.subject, question.suspects) if question.suspects else None)
+    if healthy is not None:
+        return _explain_differences(session, healthy)
+    _run_controls(session, session.plan)
+    subject = question.subject
+    findings = None if subject.run is None else subject.findings
+    tried = explain_interventions(session.plan, findings, seeds=session.seeds, runner=session.runner)
+    return reports.of_interventions(tried, session.runner, session.facts)
+
+
+def _explain_differences(session: _Session, healthy: Subject) -> ExplainReport:
+    question, plan = session.question, session.plan
+    found = differences(question.subject, healthy)
+    other = healthy.plan(plan.steps, workers=question.workers or default_workers(), writable=question.writable)
+    _run_controls(session, found.plan_with(plan, frozenset(), 1))
+    explained = explain_differences(found, plan, other, seeds=session.seeds, runner=session.runner)
+    return reports.of_differences(explained, found.values, found.kinds, session.runner, session.facts)
+
+
+def _run_controls(session: _Session, plan: Plan) -> None:
+    """Replay the program unchanged.
+
+    Raises:
+        UsageError: if it does not run in a replay with any seed.
+        OutOfBudgetError: if the budget is spent.
+    """
+    controls = over_seeds(ProgramTrial(plan), session.seeds)
+    found = session.runner.run(controls)
+    failed = session.runner.failures(controls)
+    if failed:
+        first = failed[0]
+        if first.ending is Ending.REFUSED:
+            raise UsageError(f"the replay was stopped: {first.error}")
+        last = first.tail[-1] if first.tail else "it printed nothing"
+        said = first.error or f"{first.ending}, and no optimizer step was seen ({last})"
+        raise UsageError(f"the program does not run in a replay: {said} (its output: {first.log})")
+    if len(found) < len(controls):
+        raise OutOfBudgetError
+
+
+def _check_out(out: Path) -> None:
+    """Check that ``out`` can be used: new, empty, or the replays of an explanation that was cut off."""
+    names = {child.name for child in out.iterdir()} if is_folder(out) else set()
+    if not all(_is_ours(name, names) for name in names):
+        check_folder(out)
+
+
+def _is_ours(name: str, names: set[str]) -> bool:
+    return name in (RESULT, _SCRATCH) or name.endswith(SUFFIX) or f"{name}{SUFFIX}" in names

@@ -1,0 +1,113 @@
+"""What an explanation of a program is about: how it was run, and what was found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from edgeglass_diag.folders import read_header
+from edgeglass_diag.programs.targets import Program
+from edgeglass_diag.programs.variables import recorded_variables
+from edgeglass_diag.records import Finding, UsageError
+from edgeglass_diag.replaying.nominations import headlines
+from edgeglass_diag.replaying.plan import Plan
+from edgeglass_diag.store import load
+
+LEAST_STEPS = 60
+"""Shortest replay that is chosen, in optimizer steps."""
+
+_RECORDED_WINDOWS = 40
+"""Recorded windows of a replay."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A program as it was run, or is to be run.
+
+    Attributes:
+        program: the program with its arguments.
+        folder: its working directory, absolute.
+        variables: environment variables as a record keeps them.
+        run: its record; None where it was not run before.
+        findings: what was found in that.
+        commit: of git, in which it was run; empty where unknown.
+    """
+
+    program: Program
+    folder: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+    run: Path | None = None
+    findings: Sequence[Finding] = ()
+    commit: str = ""
+
+    @classmethod
+    def of_program(cls, program: Program) -> Subject:
+        """Return the subject of a program that would be run here and now."""
+        return cls(program, os.getcwd(), recorded_variables())
+
+    @classmethod
+    def of_run(cls, folder: Path) -> Subject:
+        """Return the subject of a recorded run.
+
+        Raises:
+            UsageError: if it cannot be read, is itself a replay, or none of a program that is still there.
+        """
+        header = read_header(folder)
+        if "replay_of" in header:
+            raise UsageError(f"{folder} is a replay: explain the run that it replays")
+        program = _program(header, folder)
+        place = str(header.get("folder") or os.getcwd())
+        if not os.path.isdir(place):
+            raise UsageError(f"{folder}: its program ran in {place}, which is not there any more")
+        if program.kind != "module" and not os.path.exists(os.path.join(place, program.target)):
+            raise UsageError(f"{folder}: its program {program.target} is not in {place} any more")
+        with load(folder) as run:
+            findings = list(run.findings)
+        variables = {str(name): str(value) for name, value in dict(header.get("variables") or {}).items()}
+        return cls(program, place, variables, folder, findings, str(dict(header.get("git") or {}).get("commit", "")))
+
+    @property
+    def steps(self) -> int:
+        """Steps of a replay in which the fault shows again: until half again after the first headline finding."""
+        first = min((each.step for each in headlines(self.findings)), default=0)
+        return max(LEAST_STEPS, -(-3 * (first + 1) // 2))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that have to be set so that it runs as it did."""
+        return {name: value for name, value in self.variables.items() if os.environ.get(name) != value}
+
+    def plan(self, steps: int, *, workers: int, writable: Sequence[str]) -> Plan:
+        """Return the plan that replays it unchanged.
+
+        Processes that run side by side share the cores, unless the program says how many threads it takes.
+
+        Args:
+            steps: optimizer steps.
+            workers: how many run side by side.
+            writable: patterns of files that it may write.
+        """
+        threads = str(max(1, (os.cpu_count() or 1) // workers))
+        environment: dict[str, str | None] = {**self.environment}
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+            if name not in self.variables and name not in os.environ:
+                environment[name] = threads
+        kind, target, arguments = self.program.kind, self.program.target, self.program.arguments
+        return Plan(
+            kind, target, arguments, "", steps, every=max(1, steps // _RECORDED_WINDOWS),
+            environment=environment, folder=self.folder, writable=tuple(writable),
+        )  # fmt: skip
+
+    def with_arguments(self, arguments: Sequence[str]) -> Subject:
+        """Return the same program with another command line."""
+        return replace(self, program=replace(self.program, arguments=tuple(arguments)))
+
+
+def _program(header: Mapping[str, Any], folder: Path) -> Program:
+    facts = header.get("program")
+    if not isinstance(facts, Mapping) or facts.get("kind") not in ("script", "module", "folder"):
+        raise UsageError(f"{folder}: a run of eg.watch is not known by its command; explain its program: train.py -- …")
+    return Program(facts["kind"], str(facts["target"]), tuple(map(str, facts["arguments"])))
