@@ -70,6 +70,11 @@ class Subject:
         return cls(program, place, variables, folder, findings, str(dict(header.get("git") or {}).get("commit", "")))
 
     @property
+    def name(self) -> str:
+        """Name of the run, or of the program without one."""
+        return self.program.name if self.run is None else self.run.name
+
+    @property
     def steps(self) -> int:
         """Steps of a replay in which the fault shows again: half again as many as the worst finding needed."""
         worst = [each for each in self.findings if each.severity is Severity.CRITICAL] or headlines(self.findings)
