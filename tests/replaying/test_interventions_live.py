@@ -10,7 +10,7 @@ def test_a_model_is_there_once_before_its_first_pass_with_gradients_and_numbers_
     expected = torch.rand(3)
     training, seen = LiveTraining(), []
     training.before_first_pass(lambda root: seen.append((root, torch.rand(1))))
-    handle = training.attach()
+    training.attach()
     try:
         torch.manual_seed(0)
         with torch.no_grad():
@@ -20,7 +20,7 @@ def test_a_model_is_there_once_before_its_first_pass_with_gradients_and_numbers_
         model(inputs)
         assert torch.equal(torch.rand(3), expected)
     finally:
-        handle.remove()
+        training.remove()
     assert [root for root, _ in seen] == [model]
     assert [name for name, _ in training.parameters()] == ["0.weight", "0.bias"]
     assert [each for _, each in training.parameters("0.bias")] == [model[0].bias]
@@ -32,9 +32,9 @@ def test_a_model_whose_parts_alone_are_called_is_met_too():
     model, seen = nn.ModuleDict({"tower": nn.Linear(3, 2)}), []
     training = LiveTraining()
     training.before_first_pass(seen.append)
-    handle = training.attach()
+    training.attach()
     try:
         model["tower"](torch.ones(1, 3))
     finally:
-        handle.remove()
+        training.remove()
     assert seen == [model]
