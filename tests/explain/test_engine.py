@@ -49,7 +49,8 @@ def test_either_of_two_changes_cures_and_only_both_break():
     )
     assert [row["setting"] for row in result["not_causes"]] == ["latents"]
     assert result["not_causes"][0] == {
-        "kind": "setting", "setting": "latents", "ill": 16, "healthy": 64, "where": None, "cured": "0/3", "made_ill": "0/3"
+        "kind": "setting", "setting": "latents", "ill": 16, "healthy": 64,
+        "where": None, "cured": "0/3", "made_ill": "0/3"
     }  # fmt: skip
     lr = next(row for row in result["causes"] if row["setting"] == "lr")
     assert (lr["ill"], lr["healthy"], lr["cured"], lr["made_ill"]) == (1.0, 0.1, "3/3", "0/3")
