@@ -87,7 +87,9 @@ def test_a_compiled_model_is_met_and_compiles_no_more_often():
     def compilations(*, watched):
         torch._dynamo.reset()
         counter = CompileCounter()
-        model = torch.compile(nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2)), backend=counter)
+        model = torch.compile(
+            nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2)), backend=counter, fullgraph=True
+        )
         training, seen = LiveTraining(), []
         training.before_first_pass(seen.append)
         if watched:
