@@ -6,6 +6,7 @@ import pytest
 
 from edgeglass_diag.intervention import AT_FINDING, KINDS, Intervention
 from edgeglass_diag.replaying.interventions import attach_all, import_all, known_interventions
+from tests.replaying.conftest import STEPS
 
 OWN = ("optimizer.", "schedule.", "initial.")
 """Families whose means are complete."""
@@ -83,3 +84,13 @@ def test_what_cannot_be_made_is_refused_before_anything_is_put_in_place(wanted, 
 def test_a_change_at_a_finding_takes_its_site():
     assert Intervention("initial.std", 0.02, AT_FINDING).of_finding("latents").site == "latents"
     assert Intervention("optimizer.lr", 0.1).of_finding("latents").site == ""
+
+
+@pytest.mark.long  # its parts are tried without a replay as well
+def test_a_replay_tells_how_often_a_change_was_made_and_at_which_line_of_the_program(folder):
+    changes = (Intervention("optimizer.lr", 0.5), Intervention("initial.std", 0.02, "0.weight"))
+    (replayed,) = folder.replay(folder.plan(interventions=(*changes, Intervention("schedule.constant"))))
+    assert replayed.applied == {"optimizer.lr=0.5": STEPS, "initial.std=0.02 on 0.weight": 1, "schedule.constant": 0}
+    program = folder.place / "train.py"
+    (line,) = [n for n, text in enumerate(program.read_text().splitlines(), 1) if "optim.SGD" in text]
+    assert replayed.places == {"optimizer.lr=0.5": f"{program}:{line}"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from edgeglass_diag.record.optimizer_steps import is_nested
 from edgeglass_diag.replaying.interventions.means import Means, register
 from edgeglass_diag.replaying.interventions.optimizers import Group, around_steps
 from edgeglass_diag.replaying.interventions.step_gradients import Arguments, held_by, when_gradients_are_there
-from edgeglass_diag.site_paths import common, parts
+from edgeglass_diag.site_paths import common, parent, parts
 
 
 @register
@@ -61,23 +61,19 @@ class Included(Means):
         """Return the group of the neighbours: that whose parameters share the longest part of the path.
 
         Of groups that share as much it is one for vectors, or one for matrices, as the parameter is itself, since
-        weight decay tells them apart; then the largest. An optimizer that holds none of its kind, as one for matrices
-        alone does, comes last. Parameters without a gradient are no neighbours.
+        weight decay tells them apart; then the largest. Parameters without a gradient are no neighbours. An optimizer
+        for the other kind alone, as one for matrices, comes last.
         """
         names = {id(each): of for of, each in self.training.parameters()}
+        wanted = _Wanted(name, _is_matrix(parameter), names)
+        optimizers = [each for each in self.training.optimizers if not isinstance(each, LBFGS)]
+        of_kind = {module for each in optimizers for module in wanted.modules_of_kind(each)}
         places = []
-        for optimizer in self.training.optimizers:
-            if isinstance(optimizer, LBFGS):
-                continue
-            takes = any(_is_matrix(each) == _is_matrix(parameter) for each in held_by(optimizer))
+        for optimizer in optimizers:
+            split = not wanted.modules_of_kind(optimizer) and of_kind & wanted.modules(optimizer)
             for group in optimizer.param_groups:
-                near = [
-                    (len(parts(common([name, names.get(id(p), "")]))), _is_matrix(p) == _is_matrix(parameter))
-                    for p in group["params"]
-                    if p.grad is not None
-                ]
-                if near:
-                    places.append(_Place(optimizer, group, (takes, *max(near), len(near))))
+                if (near := wanted.shared_with(group)) is not None:
+                    places.append(_Place(optimizer, group, (not split, *near)))
         return max(places, key=lambda place: place.fit, default=None)
 
 
@@ -87,11 +83,37 @@ def _is_matrix(parameter: Tensor) -> bool:
 
 @dataclass(frozen=True)
 class _Place:
-    """A group into which a parameter can be put, and how well it fits, the greater the better."""
+    """A group into which a parameter can be put, and how well it fits: the greater the better."""
 
     optimizer: Optimizer
     group: Group
     fit: tuple[bool, int, bool, int]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A parameter to which neighbours are looked for, and the paths of all by identity."""
+
+    path: str
+    is_matrix: bool
+    paths: Mapping[int, str]
+
+    def modules(self, optimizer: Optimizer) -> set[str]:
+        """Return the modules of the parameters that an optimizer moves."""
+        return {parent(self.paths.get(id(p), "")) for p in held_by(optimizer)}
+
+    def modules_of_kind(self, optimizer: Optimizer) -> set[str]:
+        """Return the modules of those that are matrices, or vectors, as this parameter is."""
+        return {parent(self.paths.get(id(p), "")) for p in held_by(optimizer) if _is_matrix(p) == self.is_matrix}
+
+    def shared_with(self, group: Group) -> tuple[int, bool, int] | None:
+        """Return how long a part of the path a group shares, whether with one of its kind, and its size; None if 0."""
+        near = [
+            (len(parts(common([self.path, self.paths.get(id(p), "")]))), _is_matrix(p) == self.is_matrix)
+            for p in group["params"]
+            if p.grad is not None
+        ]
+        return (*max(near), len(near)) if near else None
 
 
 @register

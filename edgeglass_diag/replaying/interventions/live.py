@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from typing import Any
@@ -20,6 +21,9 @@ from edgeglass_diag.records import SourceLine
 from edgeglass_diag.replaying.interventions.means import Training
 from edgeglass_diag.replaying.interventions.places import line_of_program
 from edgeglass_diag.site_paths import is_within
+
+_OF_COMPILED = r"Using `torch.compile\(module\)` when there are global hooks"
+"""Said by torch of compiled modules where there are hooks as ours, which pass by what runs inside of them."""
 
 
 class LiveTraining(Training):
@@ -46,6 +50,7 @@ class LiveTraining(Training):
         self._note(LRScheduler, self._schedulers)
         self._note(ReduceLROnPlateau, self._schedulers)
         if models:
+            warnings.filterwarnings("ignore", message=_OF_COMPILED)
             self._taken_away.append(register_module_forward_pre_hook(self._begins).remove)
 
     def remove(self) -> None:
@@ -96,7 +101,7 @@ class LiveTraining(Training):
         self._taken_away.append(patch.remove)
 
     def _begins(self, module: nn.Module, _: Any) -> None:
-        if module in self._met or not torch.is_grad_enabled():
+        if torch.compiler.is_compiling() or not torch.is_grad_enabled() or module in self._met:
             return
         self._naming.path(module)
         roots = [each for _, each in self._naming.modules if self._naming.is_model(each)]

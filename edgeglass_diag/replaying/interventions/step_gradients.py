@@ -119,10 +119,13 @@ class UnclippedGradients(Means):
 
     def attach(self) -> None:
         """Put functions in the place of those of torch that clip, which ``clip_grad_norm_`` calls too."""
-        for owner, name in ((clip_grad, "_clip_grads_with_norm_"), (nn.utils, "clip_grads_with_norm_")):
-            setattr(owner, name, self._in_place_of(getattr(owner, name), _exceeds_norm))
-        for owner in (clip_grad, nn.utils):
-            owner.clip_grad_value_ = self._in_place_of(owner.clip_grad_value_, _exceeds_value)
+        for owner, name, clips in (
+            (clip_grad, "_clip_grads_with_norm_", _exceeds_norm),
+            (nn.utils, "clip_grads_with_norm_", _exceeds_norm),
+            (clip_grad, "clip_grad_value_", _exceeds_value),
+            (nn.utils, "clip_grad_value_", _exceeds_value),
+        ):
+            setattr(owner, name, self._in_place_of(getattr(owner, name), clips))
 
     def _in_place_of(self, original: Callable[..., Any], clips: Callable[..., bool]) -> Callable[..., Any]:
         @wraps(original)
