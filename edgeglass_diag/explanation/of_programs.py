@@ -72,8 +72,9 @@ class _Session:
 
     @property
     def facts(self) -> reports.Facts:
-        run = self.question.subject.run
-        return reports.Facts(self.plan.steps, time.monotonic() - self.begun, None if run is None else str(run))
+        subject = self.question.subject
+        run = None if subject.run is None else str(subject.run)
+        return reports.Facts(self.plan.steps, time.monotonic() - self.begun, run, subject.folder)
 
 
 def explain_program(question: ProgramQuestion, progress: Progress | None = None) -> ExplainReport:
