@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
@@ -47,6 +48,7 @@ class DropoutTooHigh(Rule):
         "layers, 0.2 in inputs; two of 0.9: Two-Stream Convolutional Networks, https://arxiv.org/abs/1406.2199"
     )
     fix = "Lower p to 0.1 (torch's p is the share that is dropped, not the one that is kept)."
+    cures = (Intervention("dropout.off"),)
     refuted_by_learning = True
     faulty = "nn.Dropout(0.9)  # meant to keep 0.9"
     healthy = "nn.Dropout(0.1)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
@@ -37,6 +38,7 @@ class GradientsPileUp(Rule):
     signals = (GRADIENT_UNCLEARED, GRADIENT_NORM)
     source = "derived: backward adds to .grad; openai/CLIP #362"
     fix = "Call optimizer.zero_grad() once per step, before the first backward."
+    cures = (Intervention("optimizer.clear_gradients"),)
     faulty = "loss.backward(); optimizer.step()"
     healthy = "optimizer.zero_grad(); loss.backward(); optimizer.step()"
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from edgeglass_diag.intervention import AT_FINDING, Intervention
 from edgeglass_diag.records import Finding, ParameterOrigin, ParameterWrite, Severity, SourceLine
 from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.history import History
@@ -98,6 +99,7 @@ class IdenticalRows(Rule):
     signals = (WEIGHT_ROW_SIGNAL, UPDATE_RATIO, WEIGHT_NORM)
     source = "derived: rounding of float32 leaves (6e-8)^2 = 4e-15 per entry; the symmetry is exact or broken"
     fix = "Break the symmetry: draw the rows independently, e.g. nn.init.trunc_normal_(weight, std=0.02)."
+    cures = (Intervention("initial.rows", site=AT_FINDING), Intervention("initial.rows", 0.02, AT_FINDING))
     faulty = "latents = Parameter(torch.ones(64, 512))"
     healthy = "latents = Parameter(torch.randn(64, 512))"
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
+from edgeglass_diag.intervention import AT_FINDING, Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
@@ -52,6 +53,7 @@ class InitialWeightsTooLarge(Rule):
         "https://arxiv.org/abs/1502.01852"
     )
     fix = "Draw the weights with std = gain / sqrt(fan_in), e.g. nn.init.kaiming_normal_, and look for a stray factor."
+    cures = (Intervention("initial.orthogonal", site=AT_FINDING), Intervention("optimizer.lr", 10))
     faulty = "nn.init.normal_(layer.weight)  # std 1 at a fan-in of 512"
     healthy = "nn.init.normal_(layer.weight, std=512**-0.5)"
 
@@ -108,6 +110,7 @@ class TwoZeroLayers(Rule):
     signals = (WEIGHT_NORM, GRADIENT_NORM)
     source = "derived: the product rule at 0 x 0; LAVT-RIS #25; Fixup, https://arxiv.org/abs/1901.09321: only the last"
     fix = "Let only the last layer of a branch start at zero, and draw the one before it at random."
+    cures = (Intervention("initial.std", 0.02, AT_FINDING),)
     faulty = "nn.init.zeros_(mlp[0].weight); nn.init.zeros_(mlp[2].weight)"
     healthy = "nn.init.zeros_(mlp[2].weight)"
 
@@ -167,6 +170,7 @@ class DeadFromTheStart(Rule):
     signals = (ACTIVATION_ZEROS, ACTIVATION_RMS)
     source = "derived: a ReLU has slope 0 below 0; Dying ReLU and Initialization, https://arxiv.org/abs/1903.06733"
     fix = "Start the biases at 0 and draw the weights around 0; a LeakyReLU or GELU keeps a slope below 0."
+    cures = (Intervention("module.norm_before", site=AT_FINDING),)
     faulty = "nn.init.constant_(layer.bias, -5.0)"
     healthy = "nn.init.zeros_(layer.bias)"
 
@@ -234,6 +238,7 @@ class FirstLossFarAboveChance(Rule):
         "init, http://karpathy.github.io/2019/04/25/recipe/"
     )
     fix = "Make the weights smaller, above all those of the last layer, so that the first loss is near ln(classes)."
+    cures = (Intervention("loss.temperature", 0.1), Intervention("loss.temperature", 0.01))
     faulty = "43.5 at step 0, with 72 classes"
     healthy = "4.4 at step 0, with 72 classes"
     brought_by = ("EG013", "EG504", "EG505")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from statistics import median
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
@@ -95,6 +96,7 @@ class FrozenNormUndone(Rule):
     signals = (MODE_TRAINING,)
     source = "derived: .train() sets the mode of all modules below; lightly #1438"
     fix = "Put BatchNorm into evaluation mode again after each model.train(), best by overriding train() of the model."
+    cures = (Intervention("module.batch_norm_eval"),)
     faulty = "for m in norms: m.eval(); ...; model.train()  # after the first evaluation"
     healthy = "def train(self, mode=True): super().train(mode); self.norm.eval()"
 

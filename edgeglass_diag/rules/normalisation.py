@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
@@ -55,6 +56,7 @@ class NormalisationMissing(Rule):
         "the scale that EG403 asks of the logits, and half of what it was, as no noise of a batch makes it"
     )
     fix = "Normalise both sides: F.normalize(embedding, dim=-1) before the product."
+    cures = (Intervention("loss.normalised"), Intervention("loss.temperature", 0.1))
     faulty = "logits = scale * image @ text.T"
     healthy = "logits = scale * normalize(image) @ normalize(text).T"
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.broken_steps import broken_by_step
@@ -37,6 +38,7 @@ class NonFinite(Rule):
     signals = (GRADIENT_NORM, LOSS_TOTAL, GRADIENT_NORM_CLIPPED, ACTIVATION_NONFINITE)
     source = "IEEE 754; torch.amp.GradScaler skips single overflowing steps by design"
     fix = "Lower the learning rate or add warm-up; look at the first module named here for a division, log or exp."
+    cures = (Intervention("optimizer.lr", 0.1), Intervention("autocast.off"), Intervention("optimizer.clip", 1))
     faulty = "loss nan from step 30 on"
     healthy = "one infinite gradient that the scaler skips"
     stages = (Stage.RUN, Stage.LOG)

@@ -10,6 +10,7 @@ from math import isfinite
 
 from edgeglass_diag.records import Bounds, Finding, Severity
 from edgeglass_diag.rules.base import Rule, Stage
+from edgeglass_diag.rules.cures import SLOWER
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.series import Series
 from edgeglass_diag.rules.training_state import matrices, no_better_than_chance, weight_matrices
@@ -48,6 +49,7 @@ class UpdateTooLarge(Rule):
         "TheDeepChecker: log10 ratio within [-4, -1]; https://cs231n.github.io/neural-networks-3/#ratio: about 1e-3"
     )
     fix = "Lower the learning rate by 10 (published rates hold for their width: with Adam scale them by width ratio)."
+    cures = SLOWER
     refuted_by_learning = True
     faulty = "lr=0.128 at width 128: a step changes a matrix by 11 %"
     healthy = "lr=1.6e-2: by 1 %"

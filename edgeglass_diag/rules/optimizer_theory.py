@@ -8,6 +8,7 @@ from math import inf, isfinite, nan, prod, sqrt
 from statistics import median
 
 from edgeglass_diag import site_paths
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
@@ -49,6 +50,7 @@ class BetasSwapped(Rule):
         "decays of the gradient and of its square, (0.9, 0.999)"
     )
     fix = "Set betas=(0.9, 0.999): the first is for the gradient, the second for its square."
+    cures = (Intervention("optimizer.beta2", 0.999),)
     faulty = "Adam(parameters, betas=(0.999, 0.9))"
     healthy = "Adam(parameters, betas=(0.9, 0.999))"
 
@@ -162,6 +164,7 @@ class BeyondAdamsBound(Rule):
         "factor leaves room for Nesterov's part and averages of weights, RAdam's first five steps are not normalised"
     )
     fix = "Keep the optimizer's state in float32; look at what writes exp_avg_sq after the step or as it is loaded."
+    cures = (Intervention("optimizer.eps", 2e-4),)
     faulty = "state['exp_avg_sq'] = state['exp_avg_sq'].half()"
     healthy = "state['exp_avg_sq'] in float32"
 

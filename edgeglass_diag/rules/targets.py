@@ -9,6 +9,7 @@ from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.causality import INPUTS, REACH, STEPS
 from edgeglass_diag.rules.collapse import compared
+from edgeglass_diag.rules.cures import SLOWER
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.training_state import MOVED, signal_growing
 from edgeglass_diag.signals.embeddings import (
@@ -46,6 +47,7 @@ class PredictionsConstant(Rule):
     signals = (EMBEDDING_VARIATION, EMBEDDING_SPREAD)
     source = "derived: R^2 of a calibrated prediction is var E[y|x] / var y (law of total variance)"
     fix = "Follow the sample signal from the input to the output: the first module that loses it is where to look."
+    cures = SLOWER[:2]
     faulty = "pooled = tokens.softmax(1).mean(1)"
     healthy = "pooled = tokens.mean(1)"
     brought_by = ("EG801", *INPUTS, *STEPS, *REACH)
