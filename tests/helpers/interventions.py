@@ -14,6 +14,7 @@ from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimize
 
 from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.replaying.interventions import attach_all
+from edgeglass_diag.replaying.interventions.functions import put_all_back
 from edgeglass_diag.replaying.interventions.live import LiveTraining
 from edgeglass_diag.replaying.interventions.means import Means
 
@@ -39,6 +40,7 @@ def placed_all(*wanted: Intervention) -> Iterator[Sequence[Means]]:
     finally:
         assert isinstance(made[0].training, LiveTraining)
         made[0].training.remove()
+        put_all_back()
         for own, before in hooks:
             own.clear()
             own.update(before)
