@@ -89,6 +89,19 @@ def test_schedulers_and_the_program_see_their_own_groups():
     assert (group["lr"], group["weight_decay"], len(group["params"])) == (0.1 * 0.5**6, 0.9, 8)
 
 
+def test_a_group_of_vectors_is_not_split():
+    counted = []
+
+    def kept(model):
+        optimizer = decayed(0.9)(model)
+        optimizer.register_step_pre_hook(lambda o, *_: counted.append([len(g["params"]) for g in o.param_groups]))
+        return optimizer
+
+    with placed("optimizer.weight_decay_of_vectors", 0.0):
+        train(kept, steps=1)
+    assert counted == [[3, 5]]
+
+
 def test_a_setting_that_an_optimizer_lacks_is_not_applicable():
     with placed("optimizer.eps", 1e-8) as means:
         train(lambda m: SGD(m.parameters(), 0.1))
