@@ -25,7 +25,7 @@ class BatchChange(Means):
 
     def attach(self) -> None:
         """Stand before the calls of modules."""
-        change_calls(nn.Module, "_call_impl", self._called)
+        change_calls(nn.Module, "_call_impl", self._called, nested=True)
 
     def _called(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not self._depth and torch.is_grad_enabled():

@@ -19,8 +19,11 @@ _put_back: list[Callable[[], None]] = []
 _inside = threading.local()
 
 
-def change_calls(owner: Any, name: str, change: Change) -> None:
+def change_calls(owner: Any, name: str, change: Change, *, nested: bool = False) -> None:
     """Let ``change`` be called in place of ``owner.name``, for the life of the process.
+
+    With ``nested`` it is also called within a call of the same function, as modules call modules; never so where torch
+    may hand the function to a function mode, which calls it again.
 
     A function that is written in Python stays the same object and gets other code: whoever holds it calls the changed
     one, and torch hands that object to function modes, which know it. Of one that is built in, the attribute is
@@ -28,7 +31,7 @@ def change_calls(owner: Any, name: str, change: Change) -> None:
     """
     original = getattr(owner, name)
     if isinstance(original, FunctionType):
-        _change_code(original, change)
+        _change_code(original, change, nested)
         return
 
     @functools.wraps(original)
@@ -46,10 +49,11 @@ def put_all_back() -> None:
         _put_back.pop()()
 
 
-def _change_code(original: FunctionType, change: Change) -> None:
+def _change_code(original: FunctionType, change: Change, nested: bool) -> None:
     """Give a function the code of a call of ``change``.
 
-    A call that is made while one of it goes on, as torch makes it where function modes are on, is the original's.
+    Without ``nested`` a call that is made while one of it goes on, as torch makes it where function modes are on, is
+    the original's.
     """
     code, defaults, keywords = original.__code__, original.__defaults__, original.__kwdefaults__
     copy = FunctionType(code, original.__globals__, original.__name__, defaults, original.__closure__)
@@ -58,6 +62,8 @@ def _change_code(original: FunctionType, change: Change) -> None:
 
     def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         active: set[str] = vars(_inside).setdefault("active", set())
+        if nested:
+            return change(copy, args, kwargs)
         if key in active:
             return copy(*args, **kwargs)
         active.add(key)

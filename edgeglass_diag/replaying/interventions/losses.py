@@ -64,7 +64,10 @@ class Temperature(LossChange):
 @register
 @dataclass
 class DiagonalLabels(LossChange):
-    """Labels of a square matrix of logits, one whole number for each row, are the numbers of the rows."""
+    """Labels of a square matrix of logits, one whole number for each row, are the numbers of the rows.
+
+    A symmetric matrix is left alone: there a batch is compared with itself, and the diagonal is no answer.
+    """
 
     name = "loss.diagonal_labels"
 
@@ -73,7 +76,10 @@ class DiagonalLabels(LossChange):
         if logits.dim() != 2 or logits.shape[0] != logits.shape[1] or labels.shape != logits.shape[:1]:
             return None
         diagonal = torch.arange(len(logits), device=labels.device, dtype=labels.dtype)
-        return None if labels.is_floating_point() or torch.equal(labels, diagonal) else (logits, diagonal)
+        is_symmetric = torch.allclose(logits.triu(1), logits.tril(-1).T)
+        if is_symmetric or labels.is_floating_point() or torch.equal(labels, diagonal):
+            return None
+        return logits, diagonal
 
 
 @register

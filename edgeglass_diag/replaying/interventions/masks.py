@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgeglass_diag.replaying.interventions.functions import Call, argument, change_calls, with_argument
-from edgeglass_diag.replaying.interventions.means import Means, register
+from edgeglass_diag.replaying.interventions.means import Means, module_of, register
 
 HIDDEN = -1e4
 """From here down it is what hides a logit: half precision ends at -65504, and libraries take what begins at -1e4."""
@@ -37,10 +37,10 @@ class MaskInverted(Means):
             change_calls(owner, name, self._filled)
         change_calls(torch, "where", self._chosen)
         if self.wanted.site:
-            change_calls(nn.Module, "_call_impl", self._module_called)
+            change_calls(nn.Module, "_call_impl", self._module_called, nested=True)
 
     def _module_called(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        inside = args[0] is self.training.module(self.wanted.site)
+        inside = args[0] is module_of(self.training, self.wanted.site)
         self._modules += inside
         try:
             return call(*args, **kwargs)

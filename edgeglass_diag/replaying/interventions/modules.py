@@ -141,7 +141,7 @@ class GradientKept(Means):
 
     def attach(self) -> None:
         """Stand around the calls of modules, and before ``detach``."""
-        change_calls(nn.Module, "_call_impl", self._module_called)
+        change_calls(nn.Module, "_call_impl", self._module_called, nested=True)
         change_calls(Tensor, "detach", self._detached)
 
     def _module_called(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

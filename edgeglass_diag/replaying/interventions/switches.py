@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from edgeglass_diag.replaying.interventions.functions import Call, argument, change_calls, with_argument
-from edgeglass_diag.replaying.interventions.means import Means, register
+from edgeglass_diag.replaying.interventions.means import Means, module_of, register
 from edgeglass_diag.replaying.interventions.places import line_of_program
 
 _DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
@@ -35,10 +35,10 @@ class NoDropout(Means):
             change_calls(functional, name, self._dropped)
         change_calls(functional, "scaled_dot_product_attention", self._attended)
         if self.wanted.site:
-            change_calls(nn.Module, "_call_impl", self._module_called)
+            change_calls(nn.Module, "_call_impl", self._module_called, nested=True)
 
     def _module_called(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        inside = args[0] is self.training.module(self.wanted.site)
+        inside = args[0] is module_of(self.training, self.wanted.site)
         self._depth += inside
         try:
             return call(*args, **kwargs)
