@@ -72,9 +72,8 @@ def explain(
                 raise UsageError(f"{option}: is for programs, and {subject} is the run of a recipe")
             report = _of_recipe(subject, against, settings, place, (seeds, steps, budget, parallel))
         else:
-            report = _of_program(
-                subject, against, revision, suspects, place, (seeds, steps, budget, parallel), writable
-            )
+            numbers = (seeds, steps, budget, parallel)
+            report = _of_program(subject, against, revision, suspects, place, numbers, writable, wanted)
     except KeyboardInterrupt:
         print(f"\ninterrupted: the same command with --out {place} goes on from here", file=sys.stderr)
         raise SystemExit(130) from None
@@ -91,7 +90,7 @@ _Numbers = tuple[int, int | None, float | None, int | None]
 
 def _subject(words: list[str], module: str | None, settings: list[str]) -> Subject | Path:
     """Return the program to explain, or the folder of a recipe's run."""
-    from edgeglass_diag.explanation.replay import is_of_recipe
+    from edgeglass_diag.explanation.recipe_trials import is_of_recipe
     from edgeglass_diag.explanation.subjects import Subject
     from edgeglass_diag.folders import read_header
     from edgeglass_diag.programs.targets import Program, Recipe, RunFolder, resolve, wrong_kind
