@@ -78,8 +78,11 @@ def static_page(folder: Path) -> str:
 
 def _index(folder: Path) -> tuple[RunIndex, str]:
     """The folder that holds the run and its explanation, and the run's path below it."""
-    place, explanation = folder.resolve(), read_explained(folder).folder
-    root = place if explanation is None else Path(os.path.commonpath([place, explanation]))
+    explanation = read_explained(folder).folder
+    if explanation is None:
+        return RunIndex(folder), "."
+    place = folder.resolve()
+    root = Path(os.path.commonpath([place, explanation]))
     return RunIndex(root), place.relative_to(root).as_posix()
 
 

@@ -69,7 +69,7 @@ def notes(explanation: KeptExplanation) -> list[str]:
         length = "" if explanation.steps is None else f", each of at most {explanation.steps} optimizer steps"
         said.append(f"{len(explanation.trials)} replays{took}{length}.")
     if explanation.border is not None:
-        said.append(f"A replay learns that ends more than {-explanation.border:.1%} below chance.")
+        said.append(f"A replay learns that ends lower than {loss_text(explanation.border)}.")
     if explanation.noise is not None:
         said.append(
             "A replay that changes nothing ends bit for bit where the unchanged program does."
