@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 import edgeglass_diag as eg
 from edgeglass_diag.records import Severity
+from edgeglass_diag.rules.comparison_result import ComparisonLearnedNothing
 from edgeglass_diag.rules.loss_sign import LossMaximised
 
 RULES = (LossMaximised,)
@@ -140,7 +141,7 @@ def severities_of_a_predictor(folder, sign, *, of_a_teacher=False):
     torch.manual_seed(0)
     model, teacher = Predicted(), nn.Linear(16, 24)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    with eg.watch(model, optimizer, out=folder, every=2, rules=[LossMaximised()]):
+    with eg.watch(model, optimizer, out=folder, every=2, rules=[LossMaximised(), ComparisonLearnedNothing()]):
         for _ in range(60):
             x = torch.randn(B, 16)
             views = [x + 0.1 * torch.randn(B, 16) for _ in range(2)]
