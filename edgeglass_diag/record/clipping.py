@@ -19,7 +19,13 @@ from edgeglass_diag.sites import Kind
 
 @dataclass(slots=True)
 class _Clip:
-    """One multiplication of gradients by one number, in one call or in one for each dtype."""
+    """One multiplication of gradients by one number, in one call or in one for each dtype.
+
+    Attributes:
+        given: the number, as the program has it.
+        factor: its value then, 0-d.
+        gradients: those multiplied, with whether an optimizer has stepped with them since.
+    """
 
     given: Tensor
     factor: Tensor
@@ -43,7 +49,7 @@ class ClippingObserver(Observer):
         return {torch._foreach_mul_: self._many, Tensor.mul_: self._one}
 
     def norm_before(self, gradients: list[Tensor], lengths: Tensor) -> Tensor:
-        """Return the L2 norm over all gradients before they were clipped: 0-d.
+        """Return the L2 norm over all gradients before they were clipped for the step that takes them now: 0-d.
 
         Args:
             gradients: as the parameters hold them.
@@ -58,6 +64,8 @@ class ClippingObserver(Observer):
             part = lengths if len(groups) == 1 else torch.stack([lengths[p] for p in positions])
             for clip in clips:
                 part = part / self._clips[clip].factor.to(part)
+                for position in positions:
+                    self._clips[clip].gradients.set(gradients[position], True)
             squares.append(part.square().sum())
         return torch.stack(squares).sum().sqrt()
 
@@ -66,9 +74,13 @@ class ClippingObserver(Observer):
         return any(gradient in clip.gradients for clip in self._clips for gradient in gradients)
 
     def forget(self) -> None:
-        """Forget the clipping of gradients that are gone; another optimizer may still step with the others."""
+        """Forget the clipping of gradients that are gone or stepped with; an optimizer may still step with the others.
+
+        Where gradients are cleared in place, or never, the same tensors are those of the next step.
+        """
         for clip in self._clips:
             clip.gradients.prune()
+            clip.gradients.remove(bool)
         self._clips = [clip for clip in self._clips if clip.gradients]
 
     def _many(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
@@ -93,4 +105,4 @@ class ClippingObserver(Observer):
                 newest = _Clip(factor, local_part(factor).clone().reshape(()))
                 self._clips.append(newest)
             for tensor in found:
-                newest.gradients.set(tensor, True)
+                newest.gradients.set(tensor, False)

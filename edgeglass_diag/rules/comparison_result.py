@@ -28,10 +28,13 @@ class ComparisonLearnedNothing(Rule):
     Formula: the squared distance of partners is in the median of the newest ``windows`` recorded windows at least
     ``apart`` of that of strangers, of all that the loss compares and that varies on both sides; no term has a chance
     level; the weights have moved by a fifth; and the training has ended or its patience is over. A calibrated
-    prediction that explains R^2 of its target's variance lies at (1 - R^2) / (1 + R^2): 0.98 for a hundredth.
+    prediction that explains R^2 of its target's variance lies at (1 - R^2) / (1 + R^2): 0.98 for a hundredth. One of
+    its negative lies at the inverse and has learned as much: above ``opposite`` the rule is silent, and EG418 looks at
+    what is driven apart.
     """
 
     apart: float = 0.98
+    opposite: float = 1.1
     windows: int = 8
 
     code = "EG321"
@@ -40,7 +43,10 @@ class ComparisonLearnedNothing(Rule):
     severity = Severity.WARNING
     page = "embeddings"
     signals = (EMBEDDING_DISTANCE,)
-    source = "derived: E|y - t|^2 = (1 - R^2) V and strangers' (1 + R^2) V for a calibrated y (law of total variance)"
+    source = (
+        "derived: E|y - t|^2 = (1 - R^2) V and strangers' (1 + R^2) V for a calibrated y (law of total variance); "
+        "a tenth above strangers is beyond noise, as for EG418"
+    )
     fix = (
         "Look at some pairs as the loss gets them: do the two views, or input and target, belong together and still "
         "share anything (order, shuffling, strength of the augmentation)? Then at the learning rate."
@@ -57,7 +63,7 @@ class ComparisonLearnedNothing(Rule):
         if not over or history.has(LOSS_CHANCE) or history.cumulated_update(0) < MOVED:
             return
         ratios = {pair: series.values[-self.windows :] for pair, series in partners_compared(history)}
-        if not ratios or any(len(v) < self.windows or not median(v) >= self.apart for v in ratios.values()):
+        if not ratios or not all(self._are_strangers(values) for values in ratios.values()):
             return
         nearest = min(ratios, key=lambda pair: median(ratios[pair]))
         moved = history.cumulated_update(0)
@@ -68,3 +74,6 @@ class ComparisonLearnedNothing(Rule):
             site=nearest,
             evidence={"partners_over_strangers": median(ratios[nearest]), "moved": moved},
         )
+
+    def _are_strangers(self, ratios: list[float]) -> bool:
+        return len(ratios) == self.windows and self.apart <= median(ratios) <= self.opposite

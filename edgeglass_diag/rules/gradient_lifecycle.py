@@ -9,6 +9,7 @@ from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.training_state import learned
 from edgeglass_diag.signals.parameters import (
     GRADIENT_CLEARED,
     GRADIENT_DROPPED,
@@ -25,7 +26,9 @@ class GradientsPileUp(Rule):
     Why: each step repeats all former ones; the direction is that of the past, and its norm grows with every step.
 
     Formula: before each backward pass of a recorded window, of accumulation the first, the parameters of the first
-    optimizer hold a gradient that is not zero, in at least ``windows`` recorded windows in a row.
+    optimizer hold a gradient that is not zero, in at least ``windows`` recorded windows in a row. A warning while the
+    loss lies lastingly a fifth below chance: clipped to one norm, the pile is a momentum whose memory is as many steps
+    as that norm has gradients, and a model learns by it where this is short.
     """
 
     windows: int = 3
@@ -53,6 +56,7 @@ class GradientsPileUp(Rule):
                 f"those of earlier steps are still there when backward begins, since step {state.since}, and the norm "
                 f"went from {first:.3g} to {last:.3g}",
                 since=state.since,
+                severity=Severity.WARNING if learned(history) else None,
                 evidence={"uncleared": uncleared.last, "first_norm": first, "norm": last},
             )
 

@@ -9,10 +9,12 @@ from math import isfinite, nan
 from edgeglass_diag.compared import Compared
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.flow import upstream
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.series import Series, Streak
 from edgeglass_diag.signals.embeddings import EMBEDDING_DISTANCE, EMBEDDING_PULL, EMBEDDING_VARIATION
 from edgeglass_diag.signals.losses import LOSS_LEVEL, LOSS_PART, LOSS_TOTAL, LOSS_VALUE
+from edgeglass_diag.site_paths import first_call
 from edgeglass_diag.sites import EmbeddingSite, PairSite
 
 
@@ -30,7 +32,9 @@ class LossMaximised(Rule):
     as far apart (squared) as strangers, or the loss, made of distances to fixed targets, is below 0 and ``worse`` times
     as far below it as at first. A term that is maximised beside another that is minimised, as of a
     discriminator, a domain or an entropy, is silent, and so is a policy whose sampled actions cost what its entropy
-    is. What began better than that may be meant to be forgotten and is a warning.
+    is. What began better than that may be meant to be forgotten and is a warning. A predictor that is made of what it
+    is compared with by a cosine, as of SimSiam, is a mere fact (info): its last layer learns the other sign, and all
+    that lies before it learns as it would.
     """
 
     worse: float = 1.1
@@ -44,7 +48,10 @@ class LossMaximised(Rule):
     severity = Severity.CRITICAL
     page = "overview"
     signals = (LOSS_PART, EMBEDDING_PULL, LOSS_VALUE, EMBEDDING_DISTANCE)
-    source = "derived: d loss / d term < 0 for every term; DeepCrime (ISSTA 2021), wrong loss; a tenth is beyond noise"
+    source = (
+        "derived: d loss / d term < 0 for every term; DeepCrime (ISSTA 2021), wrong loss; a tenth is beyond noise; "
+        "-cos(W h, z) = cos(-W h, z), and W and -W are drawn alike (predictor: https://arxiv.org/abs/2011.10566)"
+    )
     fix = "Take away the minus before the loss; minimise a distance or a cross-entropy, and 1 - a similarity."
     faulty = "loss = -F.cross_entropy(logits, labels)"
     healthy = "loss = F.cross_entropy(logits, labels)"
@@ -105,16 +112,16 @@ class LossMaximised(Rule):
             if not further and not self._sinks(history, pair, state.since):
                 continue
             meant = not further and first < 2 - self.worse
-            side = history.site(EmbeddingSite, pair.left)
+            side, absorbed = history.site(EmbeddingSite, pair.left), _takes_the_sign(history, pair)
             yield self.finding(
                 history,
                 f"the gradient drives the two sides of each pair of {pair.path} apart: their squared distance is "
                 f"{ratio.last:.2f} times that of strangers, {first:.2f} at first, since step {state.since}",
                 site=pair.path if side is None else side.module,
                 since=state.since,
-                severity=Severity.WARNING if meant else None,
+                severity=Severity.INFO if absorbed else Severity.WARNING if meant else None,
                 evidence={"partners_over_strangers": ratio.last, "first": first},
-                fix=_MEANT if meant else "",
+                fix=_ABSORBED if absorbed else _MEANT if meant else "",
             )
 
     def _sinks(self, history: History, pair: PairSite, since: int) -> bool:
@@ -144,6 +151,25 @@ _MEANT = (
     "Take away the minus before the loss, unless what the model knew is meant to be forgotten; then stop where it "
     "knows nothing."
 )
+
+
+_ABSORBED = (
+    "Take away the minus before the loss. The encoder learns all the same, as the predictor learned the opposite sign; "
+    "only the loss and the predictor's outputs are upside down."
+)
+
+
+def _takes_the_sign(history: History, pair: PairSite) -> bool:
+    """Return whether a side is predicted, by a module of its own, from outputs of the one it is compared with.
+
+    Cosines only: a distance grows with the length of what is predicted.
+    """
+    sides = [side for path in pair.sides if (side := history.site(EmbeddingSite, path)) is not None]
+    if len(sides) < 2 or any(side.compared is not Compared.SIMILARITY for side in sides):
+        return False
+    made, target = (upstream(history, side.module) for side in sides)
+    first, second = (first_call(side.module) for side in sides)
+    return (second in made) != (first in target)
 
 
 def _mean(series: Series, count: int) -> float:

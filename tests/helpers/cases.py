@@ -54,7 +54,7 @@ FAULTY = {
     "EG209": dict(more_sites=[parameter("scale", ())])
     | {"scale|weight/norm": always(2.66), "group0|optimizer/weight_decay": always(0.2)},
     "EG210": {**STUCK, **GUESS, "w|weight/norm": lambda t: 8 * 0.99**t, "group0|optimizer/weight_decay": always(10.0)},
-    "EG211": {"|gradient/uncleared": always(3.0), "|gradient/norm": lambda t: t + 1.0},
+    "EG211": {**STUCK, **GUESS, "|gradient/uncleared": always(3.0), "|gradient/norm": lambda t: t + 1.0},
     "EG212": {**STUCK, "group0|optimizer/lr": lambda t: 1e-6 * (t + 1)},
     "EG213": {"group0|optimizer/lr": lambda t: 1e-3 if t < 200 else 0.0},
     "EG216": {**STUCK, **GUESS, "image.drop|dropout/p": always(0.9), "w|update/ratio": always(0.01)},

@@ -80,6 +80,23 @@ def test_gradients_clipped_one_by_one_are_seen_too():
     assert got[0]["", "gradient/norm"][0] == pytest.approx(total, rel=1e-4)
 
 
+@pytest.mark.parametrize("cleared", ["in place", "never"])
+def test_clipping_of_earlier_steps_is_not_counted_again(cleared):
+    def loop():
+        model, totals = nn.Linear(3, 3), []
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+        for _ in range(4):
+            if cleared == "in place":
+                optimizer.zero_grad(set_to_none=False)
+            (100 * model(torch.ones(2, 3)).square().sum()).backward()
+            totals.append(float(nn.utils.clip_grad_norm_(model.parameters(), 0.5)))
+            optimizer.step()
+        return totals
+
+    totals, got, _ = record(loop)
+    assert [window["", "gradient/norm"][0] for window in got] == pytest.approx(totals, rel=1e-4)
+
+
 def test_sparse_gradients_have_a_norm():
     def loop():
         table = nn.Embedding(10, 4, sparse=True)

@@ -289,3 +289,10 @@ def test_with_several_captions_chance_is_that_of_each_direction():
     assert {f.site for f in judge([metrics(n=200, **one_ranking)])[1].findings} == {"i2t", "t2i"}
     varied = {**constant, "i2t__R@5": tied[5] + 1 / 200}
     assert {f.site for f in judge([metrics(n=200, **varied)])[1].findings} == {"t2i"}
+
+
+def test_gradients_that_pile_up_are_a_warning_while_the_model_learns_by_them():
+    uncleared = {"|gradient/uncleared": constant(3.0), "|gradient/norm": lambda t: t + 1.0}
+    assert judge(learning(**uncleared))[0]["EG211"].severity == "warning"
+    assert judge(learning(**uncleared, **CHANCE))[0]["EG211"].severity == "critical"
+    assert "EG211" not in judge(learning(**uncleared | {"|gradient/uncleared": constant(0.0)}))[0]

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 import edgeglass_diag as eg
 from edgeglass_diag.records import Severity
+from edgeglass_diag.rules.comparison_result import ComparisonLearnedNothing
 from edgeglass_diag.rules.loss_sign import LossMaximised
 
 RULES = (LossMaximised,)
@@ -125,3 +126,40 @@ def test_strangers_driven_apart_beside_partners_drawn_together_are_silent(tmp_pa
         return apart - F.cosine_similarity(anchor, partner).mean()
 
     assert severities(tmp_path, loss_of) == []
+
+
+class Predicted(nn.Module):
+    """An encoder whose outputs of one view a predictor makes into those of the other."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(16, 24), nn.BatchNorm1d(24, affine=False))
+        self.predictor = nn.Sequential(nn.Linear(24, 12), nn.ReLU(), nn.Linear(12, 24))
+
+
+def severities_of_a_predictor(folder, sign, *, of_a_teacher=False):
+    torch.manual_seed(0)
+    model, teacher = Predicted(), nn.Linear(16, 24)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    with eg.watch(model, optimizer, out=folder, every=2, rules=[LossMaximised(), ComparisonLearnedNothing()]):
+        for _ in range(60):
+            x = torch.randn(B, 16)
+            views = [x + 0.1 * torch.randn(B, 16) for _ in range(2)]
+            z = [model.encoder(view) for view in views]
+            target = teacher(views[1]) if of_a_teacher else z[1]
+            optimizer.zero_grad()
+            (-sign * F.cosine_similarity(model.predictor(z[0]), target.detach()).mean()).backward()
+            optimizer.step()
+    return [finding.severity for finding in eg.load(folder).findings]
+
+
+def test_a_predictor_learns_the_sign_that_is_wrong(tmp_path):
+    assert severities_of_a_predictor(tmp_path, -1.0) == [Severity.INFO]
+
+
+def test_a_predictor_with_the_right_sign_is_silent(tmp_path):
+    assert severities_of_a_predictor(tmp_path, 1.0) == []
+
+
+def test_a_student_that_is_driven_from_its_teacher_is_named(tmp_path):
+    assert severities_of_a_predictor(tmp_path, -1.0, of_a_teacher=True) == [Severity.CRITICAL]
