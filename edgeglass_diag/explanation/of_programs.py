@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from edgeglass_diag.explained.record import EXPLANATION
 from edgeglass_diag.explanation import program_report as reports
 from edgeglass_diag.explanation.engine import OutOfBudgetError
+from edgeglass_diag.explanation.keeping import keep
 from edgeglass_diag.explanation.of_differences import differences, explain_differences, suspected
 from edgeglass_diag.explanation.of_interventions import explain_interventions
 from edgeglass_diag.explanation.of_revisions import explain_revisions
@@ -19,8 +19,6 @@ from edgeglass_diag.explanation.report import ExplainReport
 from edgeglass_diag.explanation.subjects import Subject
 from edgeglass_diag.folders import check_folder
 from edgeglass_diag.intervention import Intervention
-from edgeglass_diag.marks import write_marks
-from edgeglass_diag.process import say
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.replaying.mirror import SUFFIX
 from edgeglass_diag.replaying.plan import Plan
@@ -107,12 +105,7 @@ def explain_program(question: ProgramQuestion, progress: Progress | None = None)
         result = _explain(session)
     except OutOfBudgetError:
         raise UsageError(f"--budget {question.budget:g}: did not suffice for a single replay of each") from None
-    (question.out / EXPLANATION).write_text(json.dumps(result.as_dict(), indent=1), encoding="utf-8")
-    if question.subject.run is not None and result.marks:
-        try:
-            write_marks(question.subject.run, result.marks, str(question.out))
-        except UsageError as error:  # the answer is there all the same
-            say(str(error))
+    keep(result, question.out, question.subject.run)
     return result
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from edgeglass_diag.explained.record import EXPLANATION
 from edgeglass_diag.explanation.engine import OutOfBudgetError, explain_alone
+from edgeglass_diag.explanation.keeping import keep
 from edgeglass_diag.explanation.pool import Pool, Progress
 from edgeglass_diag.explanation.recipe_trials import (
     IncompatibleSettingsError,
@@ -102,7 +102,7 @@ def explain_run(question: Question, progress: Progress | None = None) -> Explain
         replays = sorted(pool.done.values(), key=lambda done: (done[0].label, done[0].seed))
         seconds = time.monotonic() - begun
         result = report(found, replays, values, steps=steps, seconds=seconds)
-    (question.out / EXPLANATION).write_text(json.dumps(result.as_dict(), indent=1), encoding="utf-8")
+    keep(result, question.out, question.run)
     return result
 
 
