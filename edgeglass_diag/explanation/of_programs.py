@@ -104,7 +104,7 @@ def explain_program(question: ProgramQuestion, progress: Progress | None = None)
     try:
         result = _explain(session)
     except OutOfBudgetError:
-        raise UsageError(f"--budget {question.budget:g}: did not suffice for a single replay of each") from None
+        raise UsageError(f"--budget {question.budget}: did not suffice for a single replay of each") from None
     keep(result, question.out, question.subject.run)
     return result
 
@@ -135,6 +135,7 @@ def _explain_differences(session: _Session, healthy: Subject) -> ExplainReport:
     found = differences(question.subject, healthy)
     other = healthy.plan(plan.steps, workers=question.workers or question.subject.workers, writable=question.writable)
     _run_controls(session, found.plan_with(plan, frozenset(), 1))
+    _run_controls(session, found.plan_with(plan, frozenset(found.values), 1))
     explained = explain_differences(found, plan, other, seeds=session.seeds, runner=session.runner)
     return reports.of_differences(explained, found.values, found.kinds, session.runner, session.facts)
 
@@ -155,7 +156,8 @@ def _run_controls(session: _Session, plan: Plan) -> None:
             raise UsageError(f"the replay was stopped: {first.error}")
         last = first.tail[-1] if first.tail else "it printed nothing"
         said = first.error or f"{first.ending}, and no optimizer step was seen ({last})"
-        raise UsageError(f"the program does not run in a replay: {said} (its output: {first.log})")
+        which = "the program" if not plan.title.startswith("failing with") else "the healthy program"
+        raise UsageError(f"{which} does not run in a replay: {said} (its output: {first.log})")
     if len(found) < len(controls):
         raise OutOfBudgetError
 
