@@ -9,7 +9,7 @@ from edgeglass_diag.explanation.outcome import Outcome
 from edgeglass_diag.explanation.program_words import is_no_better
 from edgeglass_diag.marks import FindingMark, Mark
 from edgeglass_diag.records import Finding
-from edgeglass_diag.replaying.nominations import headlines
+from edgeglass_diag.replaying.nominations import Nomination, headlines
 
 
 def mark_findings(tried: Tried) -> tuple[FindingMark, ...]:
@@ -24,17 +24,16 @@ def mark_findings(tried: Tried) -> tuple[FindingMark, ...]:
 
 def _mark(finding: Finding, tried: Tried) -> FindingMark:
     found, outcomes = tried.found, tried.found.outcomes or {}
-    asked = {name: each.intervention.words for name, each in tried.nominations.items() if finding in each.findings}
+    asked = {name: each.words for name, each in tried.nominations.items() if finding in each.findings}
     curing = {name for each in found.cures.sets if len(each) == 1 for name in each}
-    kinds = {(each.name, each.site) for each in (tried.nominations[name].intervention for name in asked)}
+    kinds = {_kind(tried.nominations[name]) for name in asked}
     for name in [*asked, *tried.nominations]:
-        intervention = tried.nominations[name].intervention
-        words = intervention.words
-        if name in curing and (intervention.name, intervention.site) in kinds:
+        words = tried.nominations[name].words
+        if name in curing and _kind(tried.nominations[name]) in kinds:
             return _marked(finding, Mark.CONFIRMED, f"{words} cures ({found.cures.singles[name]})")
     together = next((each for each in found.cures.sets if len(each) > 1 and each & asked.keys()), None)
     if together is not None:
-        names = " and ".join(tried.nominations[name].intervention.words for name in sorted(together))
+        names = " and ".join(tried.nominations[name].words for name in sorted(together))
         return _marked(finding, Mark.CONFIRMED, f"{names} cure together ({found.cures.counts.get(together)})")
     for name, words in asked.items():
         tried_of = outcomes.get(name, ())
@@ -42,6 +41,11 @@ def _mark(finding: Finding, tried: Tried) -> FindingMark:
             return _marked(finding, Mark.REFUTED, f"{words}: it is gone, and the loss is no better")
     stayed = [words for name, words in asked.items() if outcomes.get(name)]
     return _marked(finding, Mark.NOT_ASKED, f"it stays with {', '.join(stayed)}" if stayed else "")
+
+
+def _kind(nomination: Nomination) -> tuple[tuple[str, str], ...]:
+    """Return what is changed where, without the values."""
+    return tuple((each.name, each.site) for each in nomination.interventions)
 
 
 def _is_gone(code: str, outcomes: Sequence[Outcome]) -> bool:

@@ -60,16 +60,17 @@ def explain_interventions(
         OutOfBudgetError: if the budget is spent before the controls have run.
     """
     controls = [each for trial in over_seeds(ProgramTrial(plan), seeds) if (each := runner.done.get(trial.key))]
-    placebo = ProgramTrial(replace(plan, interventions=(PLACEBO,), seed=seeds[0]), "placebo")
+    placed = replace(plan, interventions=(PLACEBO,), title=PLACEBO.words, seed=seeds[0])
+    placebo = ProgramTrial(placed, "placebo")
     noise, identical = _noise(placebo, controls[0][1], runner)
     if findings is None:
         with load(controls[0][1].folder) as run:
             findings = run.findings
     headline = _headline(findings, [outcome for _, outcome in controls])
     nominated = nominate(findings)
-    asked = {each.intervention: each for each in nominated}
-    chosen = [asked.get(each, Nomination(each)) for each in wanted] or nominated[:MOST_NOMINATED]
-    suspects = {each.intervention.label: each for each in chosen}
+    asked = {each.interventions: each for each in nominated}
+    chosen = [asked.get((each,), Nomination((each,))) for each in wanted] or nominated[:MOST_NOMINATED]
+    suspects = {each.label: each for each in chosen}
     curing = _trials(plan, suspects, seeds)
 
     def alone() -> Explanation:
@@ -77,7 +78,7 @@ def explain_interventions(
 
     found = alone()
     if not found.cures.sets and not wanted:
-        suspects |= {each.label: Nomination(each) for each in GENERAL if each.label not in suspects}
+        suspects |= {each.label: Nomination((each,)) for each in GENERAL if each.label not in suspects}
         found = alone()
     if not found.cures.sets:
         firsts = list(suspects) if wanted else _one_for_each_headline(suspects, findings)
@@ -88,8 +89,10 @@ def explain_interventions(
 
 def _trials(plan: Plan, suspects: dict[str, Nomination], seeds: Sequence[int]) -> TrialsOf[ProgramTrial]:
     def trials(changed: Subset) -> list[ProgramTrial]:
-        made = tuple(suspects[label].intervention for label in sorted(changed))
-        return over_seeds(ProgramTrial(replace(plan, interventions=made), "intervention" if made else "control"), seeds)
+        made = tuple(each for label in sorted(changed) for each in suspects[label].interventions)
+        title = " and ".join(suspects[label].words for label in sorted(changed))
+        kind = "intervention" if made else "control"
+        return over_seeds(ProgramTrial(replace(plan, interventions=made, title=title), kind), seeds)
 
     return trials
 

@@ -36,7 +36,7 @@ def of_interventions(tried: Tried, runner: ProgramRunner, facts: Facts) -> Expla
     made = report(found, [], {}, steps=facts.steps, seconds=facts.seconds)
     order = [name for each in ranked(found) for name in sorted(each)]
     places = _places(runner, facts.folder)
-    named = {name: each.intervention.words for name, each in tried.nominations.items()}
+    named = {name: each.words for name, each in tried.nominations.items()}
 
     def told(row: Suspect) -> Suspect:
         where = places.get(row.setting) or _of_finding(row.setting, tried)
@@ -154,9 +154,8 @@ def _trial(
     trial: ProgramTrial, result: Replayed, done: tuple[ProgramTrial, Outcome] | None, is_ill: Callable[[Outcome], bool]
 ) -> Replay:
     outcome = Outcome(math.inf) if done is None else done[1]
-    interventions = trial.plan.interventions
     return Replay(
-        label=" and ".join(each.words for each in interventions) or trial.label,
+        label=trial.label,
         seed=trial.seed,
         loss=outcome.loss if math.isfinite(outcome.loss) else None,
         accuracy=outcome.accuracy if math.isfinite(outcome.accuracy) else None,

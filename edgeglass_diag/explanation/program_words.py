@@ -63,7 +63,7 @@ def ranked(found: Explanation) -> list[Subset]:
 
 
 def _said(changed: Subset, tried: Tried) -> str:
-    return " and ".join(tried.nominations[name].intervention.words for name in sorted(changed))
+    return " and ".join(tried.nominations[name].words for name in sorted(changed))
 
 
 def _others(tried: Tried) -> dict[str, list[str]]:
@@ -79,7 +79,7 @@ def _others(tried: Tried) -> dict[str, list[str]]:
     for name, nomination in tried.nominations.items():
         if name in curing:
             continue
-        words, outcomes = nomination.intervention.words, (found.outcomes or {}).get(name, ())
+        words, outcomes = nomination.words, (found.outcomes or {}).get(name, ())
         count = found.cures.singles.get(name)
         if count is None or not outcomes:
             absent.append(words)

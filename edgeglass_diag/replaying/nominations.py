@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
-from edgeglass_diag.rules import all_rules
+from edgeglass_diag.rules import Rule, all_rules
 
 GENERAL = (
     Intervention("optimizer.lr", 0.1),
@@ -27,10 +27,29 @@ PLACEBO = Intervention("optimizer.lr", 1.0)
 
 @dataclass(frozen=True)
 class Nomination:
-    """A suspect: an intervention, and the findings that it puts to the test; none for one of general use."""
+    """A suspect: one change, at all places of a fault, and the findings that it puts to the test.
 
-    intervention: Intervention
+    Attributes:
+        interventions: the change at each place.
+        findings: those that nominate it; none for one of general use.
+    """
+
+    interventions: tuple[Intervention, ...]
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Its short name: ``initial.rows on a.latents and 3 more``."""
+        return self.interventions[0].label + self._more("and {} more")
+
+    @property
+    def words(self) -> str:
+        """What an answer calls it."""
+        return self.interventions[0].words + self._more("and at {} more")
+
+    def _more(self, words: str) -> str:
+        count = len(self.interventions) - 1
+        return f" {words.format(count)}" if count else ""
 
 
 def headlines(findings: Iterable[Finding]) -> list[Finding]:
@@ -47,11 +66,20 @@ def nominate(findings: Sequence[Finding]) -> list[Nomination]:
     rules = {rule.code: rule for rule in all_rules()}
     own = headlines(findings)
     rest = [each for each in findings if each not in own and each.severity is not Severity.INFO]
-    tests = {each.key: rules[each.code].nominated(each) for each in (*own, *rest) if each.code in rules}
-    asked: dict[Intervention, list[Finding]] = {}
+    tests = {each.key: _tests(rules[each.code], each) for each in (*own, *rest) if each.code in rules}
+    asked: dict[tuple[Intervention, ...], list[Finding]] = {}
     for group in (own, rest):
         for place in range(max((len(tests.get(each.key, ())) for each in group), default=0)):
             for finding in group:
-                for intervention in tests.get(finding.key, ())[place : place + 1]:
-                    asked.setdefault(intervention, []).append(finding)
-    return [Nomination(intervention, tuple(of)) for intervention, of in asked.items()]
+                for interventions in tests.get(finding.key, ())[place : place + 1]:
+                    asked.setdefault(interventions, []).append(finding)
+    return [Nomination(interventions, tuple(of)) for interventions, of in asked.items()]
+
+
+def _tests(rule: type[Rule], finding: Finding) -> list[tuple[Intervention, ...]]:
+    """Return the changes that a rule nominates for a finding, each at all of its sites."""
+    places = [finding]
+    if len(finding.sites) > 1:
+        places = [replace(finding, site=site, focus="") for site in finding.sites]
+    made = [rule.nominated(each) for each in places]
+    return [tuple(dict.fromkeys(at_once)) for at_once in zip(*made, strict=False)]

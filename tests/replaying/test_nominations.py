@@ -18,13 +18,20 @@ def test_the_most_direct_change_of_each_headline_comes_first():
     ]
     assert [each.code for each in headlines(found)] == ["EG002", "EG202"]
     nominated = nominate(found)
-    assert [each.intervention for each in nominated][:2] == [
-        Intervention("initial.rows", site="latents"),
-        Intervention("optimizer.lr", 0.1),
+    assert [each.interventions for each in nominated][:2] == [
+        (Intervention("initial.rows", site="latents"),),
+        (Intervention("optimizer.lr", 0.1),),
     ]
-    asked = {each.intervention.label: [of.code for of in each.findings] for each in nominated}
+    asked = {each.label: [of.code for of in each.findings] for each in nominated}
     assert asked["optimizer.lr=0.1"] == ["EG202", "EG301"]
 
 
 def test_a_rule_of_others_without_cures_nominates_nothing():
     assert nominate([finding("XX123"), finding("EG901")]) == []
+
+
+def test_a_change_is_made_at_all_sites_of_a_finding():
+    (first, *_) = nominate([finding("EG002", site="a.latents", sites=("a.latents", "b.latents"))])
+    assert [each.site for each in first.interventions] == ["a.latents", "b.latents"]
+    assert first.label == "initial.rows on a.latents and 1 more"
+    assert first.words == "each row of a.latents drawn for itself and at 1 more"
