@@ -86,14 +86,23 @@ class Explanation:
 
 @dataclass(frozen=True)
 class ReplayExperiment(Generic[T]):
-    """Replays of a training with sets of changes, each over all seeds."""
+    """Replays of a training with sets of changes, each over all seeds.
+
+    Attributes:
+        trials_of: makes the trials of a set.
+        runner: runs them.
+        early: a set that has no effect with more than half of the seeds is decided, and replayed no more.
+    """
 
     trials_of: TrialsOf[T]
     runner: Runner[T]
+    early: bool = False
 
     def outcomes(self, sets: Iterable[Subset]) -> dict[Subset, list[Outcome] | None]:
         """Return the outcomes of each set over all seeds; None if incompatible, or if the budget is spent."""
-        wanted = {each: self.trials_of(each) for each in sets}
+        return self._outcomes({each: self.trials_of(each) for each in sets})
+
+    def _outcomes(self, wanted: Mapping[Subset, Sequence[T]]) -> dict[Subset, list[Outcome] | None]:
         # All sets with the first seed come before any with the second: a small budget covers more sets.
         seeds = max(map(len, wanted.values()), default=0)
         found = self.runner.run([of[seed] for seed in range(seeds) for of in wanted.values() if of])
@@ -108,9 +117,16 @@ class ReplayExperiment(Generic[T]):
         """Return a function that counts the outcomes with an effect, for ``search``."""
 
         def counts(sets: Sequence[Subset]) -> dict[Subset, Count | None]:
+            wanted = {each: self.trials_of(each) for each in sets}
+            if self.early:
+                found = self._outcomes({each: of[: len(of) // 2 + 1] for each, of in wanted.items()})
+                open_ = {each for each, of in found.items() if of is not None and any(map(has_effect, of))}
+                found |= self._outcomes({each: of for each, of in wanted.items() if each in open_})
+            else:
+                found = self._outcomes(wanted)
             return {
                 each: None if outcomes is None else Count(sum(map(has_effect, outcomes)), len(outcomes))
-                for each, outcomes in self.outcomes(sets).items()
+                for each, outcomes in found.items()
             }
 
         return counts
@@ -121,7 +137,7 @@ class OutOfBudgetError(Exception):
 
 
 def explain_difference(
-    names: Sequence[str], *, curing: TrialsOf[T], breaking: TrialsOf[T], runner: Runner[T]
+    names: Sequence[str], *, curing: TrialsOf[T], breaking: TrialsOf[T], runner: Runner[T], early: bool = False
 ) -> Explanation:
     """Return which of the differences cure the failing training and which break the healthy one.
 
@@ -130,11 +146,12 @@ def explain_difference(
         curing: trials of the failing training in which some differences are as in the healthy one.
         breaking: trials of the healthy training in which some differences are as in the failing one.
         runner: runs the trials.
+        early: whether what has no effect with more than half of the seeds is replayed no more.
 
     Raises:
         OutOfBudgetError: if the budget is spent before both unchanged trainings are replayed.
     """
-    cure, break_ = ReplayExperiment(curing, runner), ReplayExperiment(breaking, runner)
+    cure, break_ = (ReplayExperiment(trials, runner, early) for trials in (curing, breaking))
     ends = cure.outcomes([Subset(), Subset(names)])
     worst, best = ends[Subset()], ends[Subset(names)]
     if worst is None or best is None:

@@ -130,4 +130,6 @@ def explain_differences(
 
         return made
 
-    return explain_difference(list(found.values), curing=trials(failing, 1), breaking=trials(healthy, 0), runner=runner)
+    return explain_difference(
+        list(found.values), curing=trials(failing, 1), breaking=trials(healthy, 0), runner=runner, early=True
+    )

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from edgeglass_diag.explanation.engine import OutOfBudgetError, explain_alone
+from edgeglass_diag.explanation.engine import OutOfBudgetError, explain_alone, explain_difference
 from edgeglass_diag.explanation.outcome import Outcome, OutcomeThreshold
 from edgeglass_diag.explanation.recipe_trials import explain_settings, settings_trials
 from edgeglass_diag.explanation.render import report, verdict
@@ -128,3 +128,22 @@ def test_the_threshold_is_the_middle_and_absent_within_the_spread_of_seeds():
     assert OutcomeThreshold.between([Outcome(0.0)], [Outcome(-0.04)]) is None
     assert OutcomeThreshold.between([Outcome(0.3)], [Outcome(-0.2)]).loss == pytest.approx(-0.1)
     assert OutcomeThreshold.between([Outcome(0.0)], [Outcome(math.inf)]) is None
+
+
+def test_what_has_no_effect_with_most_seeds_is_replayed_no_more():
+    def trials(base, other):
+        changes = {name: {name: other[name]} for name in ("lr", "norm", "latents")}
+        return settings_trials(base, changes, "with", seeds=(0, 1, 2), steps=50, compatible=lambda trial: True)
+
+    def differ(**options):
+        runner = Runner(overflows)
+        both = {"curing": trials(FAILING, HEALTHY), "breaking": trials(HEALTHY, FAILING)}
+        return explain_difference(["lr", "norm", "latents"], **both, runner=runner, **options), runner
+
+    found, runner = differ(early=True)
+    whole, all_run = differ()
+    assert {name: str(count) for name, count in found.cures.singles.items()} == {
+        "lr": "3/3", "norm": "3/3", "latents": "0/2"
+    }  # fmt: skip
+    assert (found.cures.sets, found.breaks.sets) == (whole.cures.sets, whole.breaks.sets)
+    assert len(runner.done) < len(all_run.done)
