@@ -75,9 +75,13 @@ def explain(
             numbers = (seeds, steps, budget, parallel)
             report = _of_program(subject, against, revision, suspects, place, numbers, writable, wanted)
     except KeyboardInterrupt:
-        print(f"\ninterrupted: the same command with --out {place} goes on from here", file=sys.stderr)
+        _end_progress()
+        print(f"interrupted: the same command with --out {place} goes on from here", file=sys.stderr)
         raise SystemExit(130) from None
-    print(file=sys.stderr)
+    except UsageError:
+        _end_progress()
+        raise
+    _end_progress()
     if as_json:
         print_json(report.as_dict())
     else:
@@ -143,8 +147,19 @@ def _of_program(
     return explain_program(question, _print_progress)
 
 
+_told: list[int] = []
+"""Replays of which the line of progress tells; empty where there is none on the screen."""
+
+
 def _print_progress(done: int, wanted: int, mean: float) -> None:
     left = (wanted - done) * mean
+    _told.append(done)
     print(
         f"\r{done} replays of {wanted}, {mean:.0f} s each, {left:.0f} s to go    ", end="", file=sys.stderr, flush=True
     )
+
+
+def _end_progress() -> None:
+    if _told:
+        _told.clear()
+        print(file=sys.stderr)

@@ -65,6 +65,19 @@ def test_an_innocent_argument_is_not_convicted(folder, command):
     assert [row["setting"] for row in result["not_causes"]] == ["--width"]
 
 
+def test_a_program_that_writes_over_a_file_by_its_whole_path_is_stopped(folder, command):
+    text = (
+        (folder / "train.py").read_text().replace('"last.pt"', f'"{folder}/last.pt"').replace("range(400)", "range(9)")
+    )
+    (folder / "train.py").write_text(text)
+    done = command("explain", "train.py", "--seeds", 1, "--steps", 24, "--out", "why", cwd=folder)
+    assert done.returncode == 2
+    (line,) = [each for each in done.stderr.splitlines() if each.startswith("edgeglass-diag: ")]
+    assert f"{folder}/last.pt: a replay writes in its scratch folder alone" in line
+    assert f"--allow-write '{folder}/last.pt' lets it" in line
+    assert (folder / "last.pt").read_text() == "the old one"
+
+
 def test_wrong_use_is_one_line(folder, command):
     def refusal(*words):
         done = command("explain", *words, cwd=folder)
