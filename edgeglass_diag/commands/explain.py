@@ -60,8 +60,7 @@ def explain(
     if not words and module is None:
         raise UsageError("explain: expected a run folder or a program, as runs/train-… or train.py -- --lr 2e-3")
     subject = _subject(words or [], module, settings)
-    name = subject.name if isinstance(subject, Path) else (subject.run.name if subject.run else subject.program.name)
-    place = out if out is not None else default_folder(f"explain-{name}", Path("runs"))
+    place = out if out is not None else default_folder(f"explain-{subject.name}", Path("runs"))
     try:
         if isinstance(subject, Path):
             refused = {"--against-rev": revision, "--suspect": suspects, "--allow-write": writable}
@@ -88,6 +87,7 @@ _Numbers = tuple[int, int | None, float | None, int | None]
 
 def _subject(words: list[str], module: str | None, settings: list[str]) -> Subject | Path:
     """Return the program to explain, or the folder of a recipe's run."""
+    from edgeglass_diag.explanation.replay import is_of_recipe
     from edgeglass_diag.explanation.subjects import Subject
     from edgeglass_diag.folders import read_header
     from edgeglass_diag.programs.targets import Program, Recipe, RunFolder, resolve, wrong_kind
@@ -99,7 +99,7 @@ def _subject(words: list[str], module: str | None, settings: list[str]) -> Subje
             return Subject.of_program(found)
         case RunFolder():
             header = read_header(found.folder)
-            return found.folder if "model" in (header.get("settings") or {}) else Subject.of_run(found.folder)
+            return found.folder if is_of_recipe(header) else Subject.of_run(found.folder)
         case Recipe() if not Path(found.target).suffix:
             read_header(Path(found.target))  # raises: there is no such run
     raise wrong_kind("explain", "a run folder or a program", found)

@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from edgeglass_diag.explanation.of_programs import ProgramQuestion, explain_program
 from edgeglass_diag.explanation.of_recipes import Question, explain_run
+from edgeglass_diag.explanation.replay import is_of_recipe
 from edgeglass_diag.explanation.report import ExplainReport
-from edgeglass_diag.folders import default_folder
+from edgeglass_diag.explanation.subjects import Subject
+from edgeglass_diag.folders import default_folder, read_header
+from edgeglass_diag.programs.targets import find_program
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.store import Run
 
@@ -22,6 +26,22 @@ def explain(
     against: str | Path | Run | None = None,
     *,
     settings: Sequence[str] = (),
+    out: str | Path | None = None,
+    seeds: int = 3,
+    steps: int | None = None,
+    budget: float | None = None,
+) -> ExplainReport: ...
+
+
+@overload
+def explain(
+    subject: str | Path | Run,
+    against: str | Path | Run | None = None,
+    *,
+    arguments: Sequence[str] = (),
+    against_rev: str | None = None,
+    suspects: Sequence[str] = (),
+    writable: Sequence[str] = (),
     out: str | Path | None = None,
     seeds: int = 3,
     steps: int | None = None,
@@ -49,6 +69,10 @@ def explain(  # noqa: PLR0913  the options of one question; all but the subject 
     failing: Mapping[str, Any] | None = None,
     healthy: Mapping[str, Any] | None = None,
     settings: Sequence[str] = (),
+    arguments: Sequence[str] = (),
+    against_rev: str | None = None,
+    suspects: Sequence[str] = (),
+    writable: Sequence[str] = (),
     out: str | Path | None = None,
     seeds: int = 3,
     steps: int | None = None,
@@ -56,20 +80,27 @@ def explain(  # noqa: PLR0913  the options of one question; all but the subject 
 ) -> ExplainReport:
     """Explain why a training fails, by short replays that differ in one thing.
 
-    Either a recorded run of a recipe is explained, whose replays run in processes of their own (so a script needs
-    ``if __name__ == "__main__":``), or a function that builds a training from settings, which is called here.
+    A program (``train.py``), or the recorded run of one, is replayed in processes of its own, guarded against writes
+    to files that were there before. A recorded run of a recipe is replayed with other settings, in processes of its
+    own as well (so a script needs ``if __name__ == "__main__":``). A function that builds a training from settings is
+    called here.
 
     Args:
-        subject: the failing run or its folder; or a function from settings to (model, optimizer, step), of which a
-            call of ``step`` takes one optimizer step on the next batch.
-        against: a healthy run, its folder, or a recipe by name or YAML file; changes that are often the cure are
-            tried if None. Of a run alone.
+        subject: the failing run or its folder; a program by its path; or a function from settings to (model, optimizer,
+            step), of which a call of ``step`` takes one optimizer step on the next batch.
+        against: a healthy run or its folder; of a recipe also its name or YAML file. If None, changes are tried: of a
+            program those that its findings nominate.
+        arguments: command line of the program, where it is given by its path.
+        against_rev: git revision in which the program learned.
+        suspects: options of the program with a value that may be healthy, as ``--lr=2e-4``.
+        writable: patterns of files that replays of a program may write.
         failing: settings with which the function's training fails. Of a function alone, like ``healthy``.
         healthy: settings with which it learns.
         settings: ``section.key=value`` on the recipe ``against``.
         out: folder of the replays, each of which is a run; below ``runs`` if None.
         seeds: replays of each change.
-        steps: length of a replay in optimizer steps; if None at most 60 of a run, and 100 of a function.
+        steps: length of a replay in optimizer steps; if None until the fault has shown itself, at least 60, of a
+            program, at most 60 of a recipe, and 100 of a function.
         budget: seconds after which no replay begins.
 
     Raises:
@@ -87,9 +118,41 @@ def explain(  # noqa: PLR0913  the options of one question; all but the subject 
     if failing is not None or healthy is not None:
         raise UsageError("explain: failing= and healthy= are for a function; a run is compared by against=")
     folder = _folder(subject)
+    if (program := _program(folder, arguments)) is not None:
+        if settings:
+            raise UsageError(f"explain: settings={settings[0]!r} is for recipes; of a program use suspects=")
+        return _of_program(
+            program, against, (against_rev, suspects, writable), out=out, seeds=seeds, steps=steps, budget=budget
+        )
     place = Path(out) if out is not None else default_folder(f"explain-{folder.name}", Path("runs"))
     other = None if against is None else str(against.folder if isinstance(against, Run) else against)
     return explain_run(Question(folder, other, settings, place, seeds, steps, budget))
+
+
+def _program(place: Path, arguments: Sequence[str]) -> Subject | None:
+    """Return the program at a path, or that of a run; None for a run of a recipe."""
+    found = find_program(str(place), arguments)
+    if found is not None:
+        return Subject.of_program(found)
+    return None if is_of_recipe(read_header(place)) else Subject.of_run(place)
+
+
+def _of_program(
+    subject: Subject,
+    against: str | Path | Run | None,
+    words: tuple[str | None, Sequence[str], Sequence[str]],
+    *,
+    out: str | Path | None,
+    seeds: int,
+    steps: int | None,
+    budget: float | None,
+) -> ExplainReport:
+    revision, suspects, writable = words
+    place = Path(out) if out is not None else default_folder(f"explain-{subject.name}", Path("runs"))
+    healthy = None if against is None else Subject.of_run(_folder(against))
+    return explain_program(
+        ProgramQuestion(subject, place, healthy, suspects, revision, seeds, steps, budget, None, writable)
+    )
 
 
 def _folder(subject: str | Path | Run) -> Path:

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from edgeglass_diag.explanation.engine import OutOfBudgetError
 from edgeglass_diag.explanation.outcome import Outcome, OutcomeThreshold
@@ -19,6 +20,20 @@ from edgeglass_diag.replaying.revisions.hunks import Blame, blame_hunks
 from edgeglass_diag.replaying.revisions.replays import StateReplays
 from edgeglass_diag.replaying.revisions.worktrees import WORKING_TREE, Place, State, Worktrees
 from edgeglass_diag.replaying.search import Count
+
+Decided = Callable[[Sequence[Outcome]], bool]
+"""Returns whether outcomes with more than half of the seeds leave nothing to the others."""
+
+
+class OutcomesOf(Protocol):
+    """Replays a state of the files."""
+
+    def __call__(self, state: State, place: Place, is_decided: Decided = ...) -> list[Outcome] | None:
+        """Return its outcomes; None if it does not run, or the budget is spent."""
+
+
+def _never(_: Sequence[Outcome]) -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -81,8 +96,11 @@ def _search(trees: Worktrees, plan: Plan, revision: str, seeds: Sequence[int], r
     if threshold is None:
         return RevisionSearch(present, good, None)
 
+    def agree(outcomes: Sequence[Outcome]) -> bool:
+        return len({threshold.is_failing(each) for each in outcomes}) == 1
+
     def count(state: State, place: Place) -> Count | None:
-        outcomes = outcomes_of(state, place)
+        outcomes = outcomes_of(state, place, _never if state.patch else agree)
         return None if outcomes is None else Count(sum(map(threshold.is_failing, outcomes)), len(outcomes))
 
     replays = StateReplays(trees, count)
@@ -91,12 +109,12 @@ def _search(trees: Worktrees, plan: Plan, revision: str, seeds: Sequence[int], r
     return RevisionSearch(present, good, threshold, found, blame, _summaries(trees, found.suspects))
 
 
-def _outcomes(
-    plan: Plan, seeds: Sequence[int], runner: ProgramRunner
-) -> Callable[[State, Place], list[Outcome] | None]:
+def _outcomes(plan: Plan, seeds: Sequence[int], runner: ProgramRunner) -> OutcomesOf:
+    """Return what replays a state: with more than half of the seeds, and with the rest where these do not decide."""
+
     here_and_now = uuid.uuid4().hex  # what is in no commit may be another one next time
 
-    def outcomes(state: State, place: Place) -> list[Outcome] | None:
+    def outcomes(state: State, place: Place, is_decided: Decided = _never) -> list[Outcome] | None:
         files = here_and_now if state.revision == WORKING_TREE else state.revision
         patch = hashlib.sha256(state.patch.encode(errors="surrogateescape")).hexdigest()[:10] if state.patch else ""
         kind = "hunk" if patch else "commit"
@@ -106,8 +124,15 @@ def _outcomes(
             title=title, state=f"{files} {patch}",
         )  # fmt: skip
         trials = over_seeds(ProgramTrial(here, kind), seeds)
-        found = runner.run(trials)
-        return [found[each.key] for each in trials] if all(each.key in found for each in trials) else None
+        most = len(trials) // 2 + 1
+        found = runner.run(trials[:most])
+        first = [found[each.key] for each in trials[:most] if each.key in found]
+        if len(first) < most:
+            return None
+        if is_decided(first):
+            return first
+        found |= runner.run(trials[most:])
+        return [found[each.key] for each in trials] if len(found) == len(trials) else None
 
     return outcomes
 

@@ -182,16 +182,21 @@ def is_replay(folder: Path) -> bool:
     return folder.is_dir() and _FOLDER.fullmatch(folder.name) is not None
 
 
+def is_of_recipe(header: Mapping[str, Any]) -> bool:
+    """Return whether a run is that of a recipe, by its ``run.json``."""
+    settings = header.get("settings")
+    return isinstance(settings, Mapping) and "model" in settings
+
+
 def settings_of(header: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a recorded recipe run as ``section.key`` -> value.
 
     Raises:
         UsageError: if the run has none, such as that of a script.
     """
-    settings = header.get("settings")
-    if not isinstance(settings, Mapping) or "model" not in settings:
+    if not is_of_recipe(header):
         raise UsageError(
             f"no recipe settings to replay in run {header.get('name')!r}; for a training of your own use "
             "edgeglass_diag.explain(build, failing=..., healthy=...)"
         )
-    return flatten(settings)
+    return flatten(header["settings"])

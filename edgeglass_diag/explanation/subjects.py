@@ -11,7 +11,7 @@ from typing import Any
 from edgeglass_diag.folders import read_header
 from edgeglass_diag.programs.targets import Program
 from edgeglass_diag.programs.variables import recorded_variables
-from edgeglass_diag.records import Finding, UsageError
+from edgeglass_diag.records import Finding, Severity, UsageError
 from edgeglass_diag.replaying.nominations import headlines
 from edgeglass_diag.replaying.plan import Plan
 from edgeglass_diag.store import load
@@ -70,9 +70,15 @@ class Subject:
         return cls(program, place, variables, folder, findings, str(dict(header.get("git") or {}).get("commit", "")))
 
     @property
+    def name(self) -> str:
+        """Name of the run, or of the program without one."""
+        return self.program.name if self.run is None else self.run.name
+
+    @property
     def steps(self) -> int:
-        """Steps of a replay in which the fault shows again: until half again after the first headline finding."""
-        first = min((each.step for each in headlines(self.findings)), default=0)
+        """Steps of a replay in which the fault shows again: half again as many as the worst finding needed."""
+        worst = [each for each in self.findings if each.severity is Severity.CRITICAL] or headlines(self.findings)
+        first = min((each.step for each in worst), default=0)
         return max(LEAST_STEPS, -(-3 * (first + 1) // 2))
 
     @property

@@ -11,6 +11,7 @@ from edgeglass_diag.rules import all_rules
 
 GENERAL = (
     Intervention("optimizer.lr", 0.1),
+    Intervention("optimizer.lr", 0.01),
     Intervention("optimizer.lr", 10.0),
     Intervention("optimizer.clip", 1.0),
     Intervention("optimizer.clear_gradients"),

@@ -11,15 +11,22 @@ from edgeglass_diag.explanation.report import ExplainReport
 
 
 def explanation_tables(report: ExplainReport) -> Iterator[RenderableType]:
-    """Yield the verdict, then what each setting does alone."""
+    """Yield the verdict, what each change does alone, and what that says of the findings."""
     yield report.verdict
     rows = [("cause", row) for row in report.causes] + [("not a cause", row) for row in report.not_causes]
     if not rows:
         return
-    table = Table("setting", "failing", "healthy", "cured", "broken", "verdict", title=f"{report.steps} steps each")
+    has_values = any(row.failing is not None or row.healthy is not None for _, row in rows)
+    values = ("failing", "healthy") if has_values else ()
+    kind = rows[0][1].kind if rows[0][1].kind == rows[-1][1].kind else "change"
+    table = Table(kind, *values, "cured", "broken", "verdict", "where", title=f"{report.steps} steps each")
     for word, row in rows:
         partners = [name for name in row.together if name != row.setting]
         verdict = f"{word}, with {', '.join(partners)}" if partners else word
-        cells = (row.failing, row.healthy, row.cured or "-", row.broken or "-", verdict)
-        table.add_row(row.setting, *map(str, cells))
+        shown = [row.failing, row.healthy] if has_values else []
+        cells = [*shown, row.cured, row.broken, verdict, row.where if row.where != row.setting else None]
+        table.add_row(row.setting, *("-" if cell is None else str(cell) for cell in cells))
     yield table
+    for mark in report.marks:
+        said = f": {mark.by}" if mark.by else ""
+        yield f"{mark.code} {f'at {mark.site} ' if mark.site else ''}{mark.mark}{said}"
