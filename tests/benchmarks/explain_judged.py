@@ -37,6 +37,7 @@ class Judged:
         right: whether the fault is among them; where nothing can take it away from outside, whether none is named.
         innocent: those of them that are innocent.
         seconds: that ``explain`` took.
+        processor: seconds of a processor that it and its replays took: twice as many as it takes on two idle cores.
         failed: what it said if it gave no answer.
         verdict: its sentences.
     """
@@ -47,6 +48,7 @@ class Judged:
     right: bool
     innocent: tuple[str, ...]
     seconds: float
+    processor: float = 0.0
     failed: str = ""
     verdict: str = ""
 
@@ -55,7 +57,8 @@ class Judged:
         """Return the row of the table."""
         named = "; ".join(self.named) or self.failed or "nothing"
         right, innocent = "yes" if self.right else "no", ", ".join(self.innocent) or "-"
-        return f"| {self.title} | {self.form} | {named.replace('|', '/')} | {right} | {innocent} | {self.seconds:.0f} |"
+        words = (self.title, self.form, named, right, innocent, f"{self.seconds:.0f}", f"{self.processor:.0f}")
+        return f"| {' | '.join(word.replace('|', '/') for word in words)} |"
 
     def as_text(self) -> str:
         """Return it as JSON."""

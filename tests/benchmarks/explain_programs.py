@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -30,21 +31,32 @@ from tests.benchmarks.explain_judged import Judged, judge
 
 COMMAND = str(Path(sys.executable).parent / "edgeglass-diag")
 RESULT = "judged.json"
-HEAD = "| fault | form | named | right | innocent named | seconds |\n| --- | --- | --- | --- | --- | --- |"
+HEAD = "| fault | form | named | right | innocent named | seconds | of a processor |\n| --- | --- | --- | --- | --- | --- | --- |"
 
 
 class FailedError(Exception):
     """Raised if a command fails, with its last words."""
 
 
-def call(words: Sequence[str], folder: Path, environment: Mapping[str, str], *, may_fail: bool = False) -> str:
-    """Return the standard output of the command with some words in a folder, which is kept beside the folder."""
+@dataclass(frozen=True)
+class Done:
+    """What a command printed, and the seconds of a processor that it and all its processes took."""
+
+    printed: str
+    processor: float
+
+
+def call(words: Sequence[str], folder: Path, environment: Mapping[str, str], *, may_fail: bool = False) -> Done:
+    """Run the command with some words in a folder, beside which its output is kept."""
     own = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", **environment}
-    done = subprocess.run([COMMAND, *words], cwd=folder, env=own, capture_output=True, text=True, check=False)
-    (folder.parent / f"{words[0]}.log").write_text(done.stdout + done.stderr)
-    if done.returncode and not may_fail:
-        raise FailedError(" ".join(done.stderr.replace("\r", "\n").strip().splitlines()[-1:]))
-    return done.stdout
+    printed, said = (folder.parent / f"{words[0]}.{ending}" for ending in ("out", "log"))
+    with printed.open("w") as out, said.open("w") as log:
+        process = subprocess.Popen([COMMAND, *words], cwd=folder, env=own, stdout=out, stderr=log)
+        _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode and not may_fail:
+        raise FailedError(said.read_text().replace("\r", "\n").strip().splitlines()[-1])
+    return Done(printed.read_text(), used.ru_utime + used.ru_stime)
 
 
 def record(case: Case, folder: Path, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> str:
@@ -69,9 +81,10 @@ def examine(case: Case, place: Path, options: argparse.Namespace) -> Judged:
         line = ["explain", "--json", "--out", str(place / "explained"), "--seeds", str(options.seeds)]
         line += ["--parallel", str(options.parallel), *(["--steps", str(case.steps)] if case.steps else []), *asked]
         begun = time.monotonic()
-        answer = json.loads(call(line, folder, case.surroundings))
+        done = call(line, folder, case.surroundings)
+        answer = json.loads(done.printed)
         (place / "answer.json").write_text(json.dumps(answer, indent=1))
-        judged = judge(case, answer, folder, time.monotonic() - begun)
+        judged = replace(judge(case, answer, folder, time.monotonic() - begun), processor=done.processor)
     except FailedError as error:
         judged = Judged(case.title, case.form, (), False, (), time.monotonic() - begun, failed=f"failed: {error}")
     if not judged.failed:
