@@ -83,7 +83,3 @@ def lines_at_present(fault: Fault, folder: Path) -> tuple[int, list[int]]:
 def guilty_commit(folder: Path) -> str:
     """Return the hash of the commit that has the fault."""
     return git(folder, "rev-parse", "HEAD~1")
-
-
-def other_cases() -> Iterator[Case]:
-    yield from ()

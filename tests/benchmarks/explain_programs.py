@@ -26,12 +26,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.benchmarks.explain_cases import Case, other_cases, plain_cases
+from tests.benchmarks.explain_cases import Case, plain_cases
 from tests.benchmarks.explain_judged import Judged, judge
+from tests.benchmarks.programs_of_others import other_cases
 
 COMMAND = str(Path(sys.executable).parent / "edgeglass-diag")
 RESULT = "judged.json"
-HEAD = "| fault | form | named | right | innocent named | seconds | of a processor |\n| --- | --- | --- | --- | --- | --- | --- |"
+COLUMNS = ("fault", "form", "named", "right", "innocent named", "seconds", "of a processor")
+HEAD = f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}"
 
 
 class FailedError(Exception):
