@@ -78,7 +78,7 @@ INNOCENT_ARGUMENTS = {
 """Two innocent differences in the arguments of each script."""
 
 INNOCENT_CHANGES: Mapping[str, Sequence[Change]] = {
-    "two_towers": (("+ 0.05 *", "+ 0.06 *"), ("ATTRIBUTES + 3)", "ATTRIBUTES + 4)")),
+    "two_towers": (("+ 0.05 *", "+ 0.06 *"), ("Attention(width, 2,", "Attention(width, 4,")),
     "sigmoid": (("+ 0.05 *", "+ 0.06 *"), ("pictures - 0.1", "pictures - 0.08")),
     "matryoshka": (("FEATURES = 12, 48", "FEATURES = 12, 52"), ("default=0.05", "default=0.06")),
 }
