@@ -79,7 +79,7 @@ INNOCENT_ARGUMENTS = {
 
 INNOCENT_CHANGES: Mapping[str, Sequence[Change]] = {
     "two_towers": (("+ 0.05 *", "+ 0.06 *"), ("Attention(width, 2,", "Attention(width, 4,")),
-    "sigmoid": (("+ 0.05 *", "+ 0.06 *"), ("pictures - 0.1", "pictures - 0.08")),
+    "sigmoid": (("width), nn.GELU(), nn", "width), nn.SiLU(), nn"), ("pictures - 0.1", "pictures - 0.08")),
     "matryoshka": (("FEATURES = 12, 48", "FEATURES = 12, 52"), ("default=0.05", "default=0.06")),
 }
 """Two innocent changes in the lines of each script, of the same commit as the fault."""
