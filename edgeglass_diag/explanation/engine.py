@@ -199,7 +199,7 @@ def explain_alone(
 
 
 def explain_together(
-    names: Sequence[str], alone: Explanation, *, curing: TrialsOf[T], runner: Runner[T]
+    names: Sequence[str], alone: Explanation, *, curing: TrialsOf[T], runner: Runner[T], noise: float = 0.0
 ) -> Explanation | None:
     """Return the smallest set of changes that cures where none does alone; None where all together do not.
 
@@ -208,12 +208,13 @@ def explain_together(
         alone: what was found of each alone.
         curing: trials of the failing training with a set of changes.
         runner: runs the trials.
+        noise: as of ``explain_alone``.
     """
     experiment, whole = ReplayExperiment(curing, runner), Subset(names)
     healthy = experiment.outcomes([whole])[whole] if len(whole) > 1 else None
     if healthy is None or not all(outcome.learns(alone.headline) for outcome in healthy):
         return None
-    threshold = OutcomeThreshold.between(alone.failing, healthy)
+    threshold = OutcomeThreshold.between(alone.failing, healthy, noise=noise)
     if threshold is None:
         return None
 

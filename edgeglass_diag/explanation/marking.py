@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edgeglass_diag.explanation.of_interventions import Tried
 from edgeglass_diag.explanation.outcome import Outcome
-from edgeglass_diag.explanation.program_words import is_better, words_of
+from edgeglass_diag.explanation.program_words import is_better
 from edgeglass_diag.marks import FindingMark, Mark
 from edgeglass_diag.records import Finding
 from edgeglass_diag.replaying.nominations import headlines
@@ -23,14 +23,14 @@ def mark_findings(tried: Tried) -> tuple[FindingMark, ...]:
 
 def _mark(finding: Finding, tried: Tried) -> FindingMark:
     found, outcomes = tried.found, tried.found.outcomes or {}
-    asked = {name: words_of(each.intervention) for name, each in tried.nominations.items() if finding in each.findings}
+    asked = {name: each.intervention.words for name, each in tried.nominations.items() if finding in each.findings}
     curing = {name for each in found.cures.sets if len(each) == 1 for name in each}
     for name, words in asked.items():
         if name in curing:
             return _marked(finding, Mark.CONFIRMED, f"{words} cures ({found.cures.singles[name]})")
     together = next((each for each in found.cures.sets if len(each) > 1 and each & asked.keys()), None)
     if together is not None:
-        names = " and ".join(words_of(tried.nominations[name].intervention) for name in sorted(together))
+        names = " and ".join(tried.nominations[name].intervention.words for name in sorted(together))
         return _marked(finding, Mark.CONFIRMED, f"{names} cure together ({found.cures.counts.get(together)})")
     for name, words in asked.items():
         tried_of = outcomes.get(name, ())

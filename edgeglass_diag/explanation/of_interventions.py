@@ -71,7 +71,7 @@ def explain_interventions(
         found = alone()
     if not found.cures.sets:
         firsts = _one_for_each_headline(suspects, findings)
-        together = explain_together(firsts, found, curing=curing, runner=runner)
+        together = explain_together(firsts, found, curing=curing, runner=runner, noise=noise or 0.0)
         found = together if together is not None else found
     return Tried(found, suspects, findings, noise, identical)
 

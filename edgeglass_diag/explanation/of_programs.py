@@ -23,7 +23,6 @@ from edgeglass_diag.replaying.plan import Plan
 from edgeglass_diag.replaying.replayed import Ending
 from edgeglass_diag.replaying.runner import Progress, Replays
 from edgeglass_diag.user_input.files import is_folder
-from edgeglass_diag.workers import default_workers
 
 RESULT = "explain.json"
 _SCRATCH = f"revisions{SUFFIX}"
@@ -93,7 +92,7 @@ def explain_program(question: ProgramQuestion, progress: Progress | None = None)
     _check_out(question.out)
     question.out.mkdir(parents=True, exist_ok=True)
     deadline = None if question.budget is None else begun + question.budget
-    workers = question.workers or default_workers()
+    workers = question.workers or question.subject.workers
     runner = ProgramRunner(Replays(question.out, workers=workers, deadline=deadline, progress=progress))
     steps = question.steps or question.subject.steps
     plan = question.subject.plan(steps, workers=workers, writable=question.writable)
@@ -128,7 +127,7 @@ def _explain(session: _Session) -> ExplainReport:
 def _explain_differences(session: _Session, healthy: Subject) -> ExplainReport:
     question, plan = session.question, session.plan
     found = differences(question.subject, healthy)
-    other = healthy.plan(plan.steps, workers=question.workers or default_workers(), writable=question.writable)
+    other = healthy.plan(plan.steps, workers=question.workers or question.subject.workers, writable=question.writable)
     _run_controls(session, found.plan_with(plan, frozenset(), 1))
     explained = explain_differences(found, plan, other, seeds=session.seeds, runner=session.runner)
     return reports.of_differences(explained, found.values, found.kinds, session.runner, session.facts)

@@ -12,7 +12,7 @@ from edgeglass_diag.explanation.of_interventions import Tried
 from edgeglass_diag.explanation.of_revisions import RevisionSearch
 from edgeglass_diag.explanation.outcome import MIN_LOSS_GAP, Outcome
 from edgeglass_diag.explanation.program_trials import ProgramRunner, ProgramTrial
-from edgeglass_diag.explanation.program_words import interventions_verdict, ranked, revisions_verdict, words_of
+from edgeglass_diag.explanation.program_words import interventions_verdict, ranked, revisions_verdict
 from edgeglass_diag.explanation.render import report, verdict
 from edgeglass_diag.explanation.report import ExplainReport, Replay, Suspect
 from edgeglass_diag.replaying.replayed import Replayed
@@ -34,7 +34,7 @@ def of_interventions(tried: Tried, runner: ProgramRunner, facts: Facts) -> Expla
     made = report(found, [], {}, steps=facts.steps, seconds=facts.seconds)
     order = [name for each in ranked(found) for name in sorted(each)]
     places = _places(runner)
-    named = {name: words_of(each.intervention) for name, each in tried.nominations.items()}
+    named = {name: each.intervention.words for name, each in tried.nominations.items()}
 
     def told(row: Suspect) -> Suspect:
         where = places.get(row.setting) or _of_finding(row.setting, tried)
@@ -149,7 +149,7 @@ def _trial(
     outcome = Outcome(math.inf) if done is None else done[1]
     interventions = trial.plan.interventions
     return Replay(
-        label=" and ".join(map(words_of, interventions)) or trial.label,
+        label=" and ".join(each.words for each in interventions) or trial.label,
         seed=trial.seed,
         loss=outcome.loss if math.isfinite(outcome.loss) else None,
         accuracy=outcome.accuracy if math.isfinite(outcome.accuracy) else None,

@@ -10,15 +10,9 @@ from edgeglass_diag.explanation.engine import Explanation
 from edgeglass_diag.explanation.of_interventions import Tried, learns_already
 from edgeglass_diag.explanation.of_revisions import RevisionSearch
 from edgeglass_diag.explanation.outcome import Outcome
-from edgeglass_diag.explanation.render import loss_words, names_words
-from edgeglass_diag.intervention import Intervention
+from edgeglass_diag.explanation.render import loss_words
 from edgeglass_diag.replaying.revisions.commits import Ending
 from edgeglass_diag.replaying.search import Count, SearchResult, Subset
-
-
-def words_of(intervention: Intervention) -> str:
-    """Return the words by which an answer calls an intervention."""
-    return intervention.label
 
 
 def interventions_verdict(tried: Tried, steps: int) -> str:
@@ -37,7 +31,7 @@ def interventions_verdict(tried: Tried, steps: int) -> str:
     for kind, names in _others(tried).items():
         if names:
             sentences.append(f"{kind}: {', '.join(names)}.")
-    sentences += _doubts(found)
+    sentences += _doubts(tried)
     return " ".join(sentences)
 
 
@@ -47,15 +41,14 @@ def _cures(tried: Tried, steps: int) -> list[str]:
     count = found.cures.counts.get(first)
     together = " only together" if len(first) > 1 else ""
     healthy = (found.outcomes or {}).get(min(first), found.healthy) if len(first) == 1 else found.healthy
-    kinds = "learns" if learns_already(found.failing) else "cures"
     sentence = (
-        f"Cause: {_said(first, tried)} {kinds}{together} ({count}): after {steps} steps the loss is at "
+        f"Cured by {_said(first, tried)}{together} ({count}): after {steps} steps the loss is at "
         f"{loss_words(healthy)} instead of {loss_words(found.failing)}."
     )
     if not rest:
         return [sentence]
-    also = ", ".join(f"{_said(each, tried)} ({found.cures.counts.get(each)})" for each in rest)
-    return [sentence, f"So does each of: {also}."]
+    also = " or ".join(f"{_said(each, tried)} ({found.cures.counts.get(each)})" for each in rest)
+    return [sentence, f"Cured as well by {also}."]
 
 
 def ranked(found: Explanation) -> list[Subset]:
@@ -70,7 +63,7 @@ def ranked(found: Explanation) -> list[Subset]:
 
 
 def _said(changed: Subset, tried: Tried) -> str:
-    return " and ".join(words_of(tried.nominations[name].intervention) for name in sorted(changed))
+    return " and ".join(tried.nominations[name].intervention.words for name in sorted(changed))
 
 
 def _others(tried: Tried) -> dict[str, list[str]]:
@@ -79,14 +72,14 @@ def _others(tried: Tried) -> dict[str, list[str]]:
     said: dict[str, list[str]] = {
         "Only hides it (the loss falls, the answers stay at chance)": [],
         "Better, but the finding stays": [],
-        "Does not": [],
+        "Not by": [],
         "Nothing to change or failed": [],
     }
     hides, better, nothing, absent = said.values()
     for name, nomination in tried.nominations.items():
         if name in curing:
             continue
-        words, outcomes = words_of(nomination.intervention), (found.outcomes or {}).get(name, ())
+        words, outcomes = nomination.intervention.words, (found.outcomes or {}).get(name, ())
         count = found.cures.singles.get(name)
         if count is None or not outcomes:
             absent.append(words)
@@ -104,10 +97,10 @@ def is_better(outcomes: Sequence[Outcome], found: Explanation) -> bool:
     return all(math.isfinite(each.loss) and not found.threshold.is_failing(each) for each in outcomes)
 
 
-def _doubts(found: Explanation) -> list[str]:
-    sentences = []
+def _doubts(tried: Tried) -> list[str]:
+    found, sentences = tried.found, []
     if found.cures.flaky:
-        names = ", ".join(dict.fromkeys(names_words(each) for each in found.cures.flaky))
+        names = ", ".join(dict.fromkeys(_said(each, tried) for each in found.cures.flaky))
         sentences.append(f"Seeds disagree about {names}: repeat with more seeds (--seeds).")
     if not found.finished:
         sentences.append("The budget was spent before everything was tried.")

@@ -15,12 +15,16 @@ from edgeglass_diag.records import Finding, Severity, UsageError
 from edgeglass_diag.replaying.nominations import headlines
 from edgeglass_diag.replaying.plan import Plan
 from edgeglass_diag.store import load
+from edgeglass_diag.workers import default_workers
 
 LEAST_STEPS = 60
 """Shortest replay that is chosen, in optimizer steps."""
 
 _RECORDED_WINDOWS = 40
 """Recorded windows of a replay."""
+
+_LAUNCHERS = ("torch.distributed.run", "torch.distributed.launch", "accelerate.commands.launch")
+"""Modules that start the ranks of a training."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Subject:
         run: its record; None where it was not run before.
         findings: what was found in that.
         commit: of git, in which it was run; empty where unknown.
+        ranks: processes that trained in that run.
     """
 
     program: Program
@@ -42,6 +47,7 @@ class Subject:
     run: Path | None = None
     findings: Sequence[Finding] = ()
     commit: str = ""
+    ranks: int = 1
 
     @classmethod
     def of_program(cls, program: Program) -> Subject:
@@ -65,14 +71,20 @@ class Subject:
         if program.kind != "module" and not os.path.exists(os.path.join(place, program.target)):
             raise UsageError(f"{folder}: its program {program.target} is not in {place} any more")
         with load(folder) as run:
-            findings = list(run.findings)
+            findings, ranks = list(run.findings), max(1, len(run.ranks))
         variables = {str(name): str(value) for name, value in dict(header.get("variables") or {}).items()}
-        return cls(program, place, variables, folder, findings, str(dict(header.get("git") or {}).get("commit", "")))
+        return cls(program, place, variables, folder, findings, _commit(header), ranks)
 
     @property
     def name(self) -> str:
         """Name of the run, or of the program without one."""
         return self.program.name if self.run is None else self.run.name
+
+    @property
+    def workers(self) -> int:
+        """How many replays run side by side; one of several ranks, whose port the others would take."""
+        launches = self.program.kind == "module" and self.program.target in _LAUNCHERS
+        return 1 if launches or self.ranks > 1 else default_workers()
 
     @property
     def steps(self) -> int:
@@ -110,6 +122,10 @@ class Subject:
     def with_arguments(self, arguments: Sequence[str]) -> Subject:
         """Return the same program with another command line."""
         return replace(self, program=replace(self.program, arguments=tuple(arguments)))
+
+
+def _commit(header: Mapping[str, Any]) -> str:
+    return str(dict(header.get("git") or {}).get("commit", ""))
 
 
 def _program(header: Mapping[str, Any], folder: Path) -> Program:

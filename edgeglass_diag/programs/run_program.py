@@ -102,7 +102,7 @@ def run_program(program: Program, options: ProcessOptions) -> Outcome:
         "environment": environment(),
         "git": git(),
         "command": list(sys.argv),
-        "folder": os.getcwd(),
+        "folder": _working_directory(),
         "variables": recorded_variables(),
     }
     header = {**about, "program": program.facts, **header_of(options.configured_rules()), **options.header}
@@ -124,6 +124,14 @@ def run_program(program: Program, options: ProcessOptions) -> Outcome:
     if main.process != os.getpid():
         raise SystemExit(exit_argument(error))
     return _outcome(main, error)
+
+
+def _working_directory() -> str:
+    """Return the working directory; empty where it is gone."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
 
 
 def _ends_by_itself(thread: threading.Thread) -> bool:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeglass_diag.process import error_text
 from edgeglass_diag.replaying.guard import Guard
 from edgeglass_diag.replaying.mirror import of_scratch
 from edgeglass_diag.replaying.plan import Plan
 from edgeglass_diag.replaying.seeds import seed_python, seed_torch, shift_python
+
+if TYPE_CHECKING:
+    from edgeglass_diag.replaying.interventions.means import Means
 
 _GUARDS: dict[str, Guard] = {}
 """Plan as text -> guard of this process, which once begun cannot be taken away."""
@@ -39,7 +42,8 @@ def begin(text: str) -> str:
 def attach(text: str) -> Callable[[], Mapping[str, object]]:
     """Carry out a plan in a process that has just imported torch; return what gives its entries of the result.
 
-    ``applied``: how often each intervention was made, by its label. ``refused``: paths that it may not write.
+    ``applied``: how often each intervention was made, by its label. ``places``: file and line where the program sets
+    what is changed, by label, of those for which that is known. ``refused``: paths that it may not write.
 
     Raises:
         ReplayFailedError: if it cannot be carried out.
@@ -55,19 +59,26 @@ def attach(text: str) -> Callable[[], Mapping[str, object]]:
             shift_python(plan.seed)
         seed_torch(plan.seed)
         guard_writers(guard)
-        applied = _attach_all(plan)
+        made = _attach_all(plan)
     except Exception as error:
         raise ReplayFailedError(f"the replay could not begin: {error_text(error)}") from error
-    return lambda: {"applied": applied(), "refused": list(dict.fromkeys(guard.refused))}
+    return lambda: {**_told(made), "refused": list(dict.fromkeys(guard.refused))}
 
 
-def _attach_all(plan: Plan) -> Callable[[], Mapping[str, int]]:
-    """Put the interventions in place; return what counts how often each was made."""
+def _attach_all(plan: Plan) -> Sequence[Means]:
+    """Put the interventions in place."""
     if not plan.interventions:
-        return dict
+        return ()
     interventions: Any = importlib.import_module("edgeglass_diag.replaying.interventions")
-    means = interventions.attach_all(plan.interventions)
-    return lambda: {each.wanted.label: each.applied for each in means}
+    made: Sequence[Means] = interventions.attach_all(plan.interventions)
+    return made
+
+
+def _told(made: Sequence[Means]) -> Mapping[str, object]:
+    return {
+        "applied": {each.wanted.label: each.applied for each in made},
+        "places": {each.wanted.label: str(each.place) for each in made if each.place is not None},
+    }
 
 
 def _guard_of(plan: Plan) -> Guard:

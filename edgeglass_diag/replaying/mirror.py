@@ -35,6 +35,10 @@ class Mirror:
         """Return the place in the mirror of an absolute path."""
         return self.root + os.path.normpath(original)
 
+    def original(self, place: str) -> str:
+        """Return the absolute path for which a place in the mirror stands; others are their own."""
+        return self._original(place) if self.holds(place) else place
+
     def holds(self, place: str) -> bool:
         """Return whether an absolute path lies in the mirror."""
         return place == self.root or place.startswith(self.root + os.sep)

@@ -11,6 +11,7 @@ from typing import Any
 
 from edgeglass_diag.folders import is_run, rank_folders, read_header
 from edgeglass_diag.records import RunStatus, UsageError
+from edgeglass_diag.replaying.mirror import Mirror
 from edgeglass_diag.replaying.plan import Plan
 
 REFUSAL = "refusal.txt"
@@ -46,7 +47,8 @@ class Replayed:
         error: what ended it, in one line; empty where nothing did.
         refused: files that it may not write, in order; a program may go on without one.
         applied: label of each intervention -> how often it was made, on all ranks together.
-        places: label of an intervention -> ``file:line`` of the program at which what it changes is set, where known.
+        places: label of an intervention -> ``file:line`` of the program where what it changes is set, where that is
+            known; the file is absolute.
         guard: what kept it from writing elsewhere.
         log: file with the output of the program.
         tail: its last lines.
@@ -114,6 +116,7 @@ def read_replayed(key: str, plan: Plan, log: Path, *, status: int | None, second
         error="" if steps else refused_with or _said(error, status),
         refused=refused,
         applied=_sum([result.get("applied", {}) for result in results]),
+        places=_places(main.get("replay_of", {}).get("mirror", ""), results),
         guard=main.get("replay_of", {}).get("guard", ""),
         log=str(log),
         tail=_tail(log),
@@ -138,6 +141,12 @@ def _said(error: str, status: int | None) -> str:
 
 def _sum(counts: list[Mapping[str, int]]) -> dict[str, int]:
     return {label: sum(each.get(label, 0) for each in counts) for label in dict.fromkeys(n for c in counts for n in c)}
+
+
+def _places(mirror: str, results: list[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the places that any rank tells, the first first, with the paths of the program and not of its mirror."""
+    told = {label: place for result in reversed(results) for label, place in result.get("places", {}).items()}
+    return {label: Mirror(mirror).original(place) if mirror else place for label, place in told.items()}
 
 
 def _tail(log: Path) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from edgeglass_diag.intervention import AT_FINDING, Intervention
 from edgeglass_diag.records import Bounds, Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.causality import INPUTS, OBJECTIVE, REACH, STEPS
@@ -46,6 +47,7 @@ class AttentionStaysUniform(Rule):
     faulty = "entropy 0.99 at step 400 while the loss is ln B"
     healthy = "entropy 0.99 at init, or as the loss falls"
     brought_by = ("EG301", *INPUTS, *OBJECTIVE, *STEPS, "EG503", *REACH)
+    cures = (Intervention("module.norm_before", site=AT_FINDING),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per attention site."""
@@ -102,6 +104,7 @@ class QueriesAlike(Rule):
     faulty = "64 latents, 1.00000 distinct outputs at step 200"
     healthy = "64 latents, 1.2 distinct outputs"
     brought_by = ("EG002", "EG301", *OBJECTIVE, *STEPS)
+    cures = (Intervention("module.norm_before", site=AT_FINDING),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per attention site."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.flow import upstream
@@ -49,6 +50,7 @@ class MassOnPadding(Rule):
     fix = "key_padding_mask is True for padding, F.scaled_dot_product_attention's mask True for keys that count."
     faulty = "key_padding_mask=tokens != PAD"
     healthy = "key_padding_mask=tokens == PAD"
+    cures = (Intervention("attention.mask_inverted"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per attention site."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from edgeglass_diag.intervention import AT_FINDING, Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.history import History
@@ -60,6 +61,7 @@ class AttentionSaturated(Rule):
     brought_by = ("EG104", "EG204", "EG202")
     stages = (Stage.INIT, Stage.RUN)
     aliases = {"EG052": {"keys": "init_keys"}}  # noqa: RUF012
+    cures = (Intervention("module.norm_before", site=AT_FINDING), Intervention("optimizer.lr", 0.1))
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per attention site."""
@@ -122,6 +124,11 @@ class AttentionLogitsExplode(Rule):
     faulty = "attention logits of up to 20000"
     healthy = "attention logits of up to 30"
     brought_by = ("EG207", "EG204", "EG202", "EG504")
+    cures = (
+        Intervention("optimizer.lr", 0.1),
+        Intervention("module.norm_before", site=AT_FINDING),
+        Intervention("optimizer.warmup", 50),
+    )
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per attention site."""

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
@@ -86,6 +87,7 @@ class StepBreaksWeights(Rule):
     fix = "Lower the learning rate of this optimizer by 100; where that changes nothing, look at its own arithmetic."
     faulty = "model.half(); Adam(model.parameters(), eps=1e-8)"
     healthy = "model.float(); torch.autocast and torch.amp.GradScaler"
+    cures = (Intervention("optimizer.lr", 0.01), Intervention("optimizer.lr", 0.1))
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for all weights that break at the first such step."""
@@ -138,6 +140,7 @@ class EpsLost(Rule):
     fix = _EPS_FIX
     faulty = "model.half(); Adam(model.parameters(), eps=1e-8)"
     healthy = "model.half(); Adam(model.parameters(), eps=1e-4)"
+    cures = (Intervention("optimizer.eps", 0.0001),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding."""

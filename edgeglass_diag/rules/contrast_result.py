@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.measures.chance import contrastive_floor
 from edgeglass_diag.records import Finding, Severity, Task
 from edgeglass_diag.rules.base import Rule
@@ -70,6 +71,7 @@ class ContrastLearnedNothing(Rule):
         *REACH,
         *DIVERGENCE,
     )
+    cures = (Intervention("optimizer.lr", 0.1),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per loss."""

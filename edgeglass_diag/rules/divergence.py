@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import isfinite
 from statistics import median
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.causality import DIVERGENCE
@@ -107,6 +108,7 @@ class Diverging(Rule):
     faulty = "loss 4.85, 4.9, 9.7, 31"
     healthy = "loss 6.02, 5.1, 4.3 (a large scale at the start)"
     brought_by = ("EG801", "EG407", "EG303", "EG211", "EG202")
+    cures = (Intervention("optimizer.lr", 0.1), Intervention("optimizer.lr", 0.01), Intervention("optimizer.clip", 1.0))
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding for the whole loss."""
@@ -178,6 +180,7 @@ class ForgetsWhatItLearned(Rule):
     faulty = "loss 4.85, 2.1, 4.85, 4.85"
     healthy = "loss 4.85, 2.1, 2.3, 1.9"
     brought_by = ("EG801", "EG204", "EG211", "EG202", "EG104")
+    cures = (Intervention("optimizer.lr", 0.1), Intervention("optimizer.clip", 1.0))
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding for the whole loss."""

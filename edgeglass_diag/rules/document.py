@@ -54,6 +54,8 @@ def _facts(rule: type[Rule]) -> Iterator[tuple[str, str]]:
     yield "Thresholds", ", ".join(f"{name} = {value:g}" for name, value in thresholds.items()) or "none"
     yield "Source", rule.source
     yield "Fix", rule.fix
+    if rule.cures:
+        yield "Tried by explain", ", ".join(each.of_finding("the named place").words for each in rule.cures)
     if rule.brought_by:
         yield "Can follow from", ", ".join(rule.brought_by)
     if rule.aliases:

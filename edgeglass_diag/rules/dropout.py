@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
@@ -50,6 +51,7 @@ class DropoutTooHigh(Rule):
     refuted_by_learning = True
     faulty = "nn.Dropout(0.9)  # meant to keep 0.9"
     healthy = "nn.Dropout(0.1)"
+    cures = (Intervention("dropout.off"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for all such dropouts."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from edgeglass_diag.compared import Compared
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Bounds, Finding, Severity
 from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.causality import INPUTS
@@ -65,6 +66,11 @@ class ConstantEmbeddings(Rule):
     healthy = "every cosine is 0.99 at init"
     stages = (Stage.RUN, Stage.LOG)
     brought_by = ("EG801", "EG802", *INPUTS, "EG002", "EG207", "EG204", "EG210", "EG202", "EG104", "EG303", "EG413")
+    cures = (
+        Intervention("optimizer.lr", 0.1),
+        Intervention("optimizer.lr", 0.01),
+        Intervention("optimizer.warmup", 50),
+    )
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per side, at its widest embedding."""
@@ -153,6 +159,7 @@ class RankCollapse(Rule):
     faulty = "effective rank 1.0 of 128 at step 200"
     healthy = "effective rank 30 of 128"
     brought_by = ("EG301", "EG309", "EG802", *INPUTS, "EG002", "EG207", "EG204", "EG210", "EG202")
+    cures = (Intervention("optimizer.lr", 0.1),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per side."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
@@ -39,6 +40,7 @@ class GradientsPileUp(Rule):
     fix = "Call optimizer.zero_grad() once per step, before the first backward."
     faulty = "loss.backward(); optimizer.step()"
     healthy = "optimizer.zero_grad(); loss.backward(); optimizer.step()"
+    cures = (Intervention("optimizer.clear_gradients"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding."""

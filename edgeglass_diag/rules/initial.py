@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from edgeglass_diag.intervention import AT_FINDING, Intervention
 from edgeglass_diag.records import Finding, ParameterOrigin, ParameterWrite, Severity, SourceLine
 from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.history import History
@@ -100,6 +101,7 @@ class IdenticalRows(Rule):
     fix = "Break the symmetry: draw the rows independently, e.g. nn.init.trunc_normal_(weight, std=0.02)."
     faulty = "latents = Parameter(torch.ones(64, 512))"
     healthy = "latents = Parameter(torch.randn(64, 512))"
+    cures = (Intervention("initial.rows", site=AT_FINDING),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per weight."""

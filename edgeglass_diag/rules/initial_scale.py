@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
+from edgeglass_diag.intervention import AT_FINDING, Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
@@ -54,6 +55,7 @@ class InitialWeightsTooLarge(Rule):
     fix = "Draw the weights with std = gain / sqrt(fan_in), e.g. nn.init.kaiming_normal_, and look for a stray factor."
     faulty = "nn.init.normal_(layer.weight)  # std 1 at a fan-in of 512"
     healthy = "nn.init.normal_(layer.weight, std=512**-0.5)"
+    cures = (Intervention("initial.orthogonal", site=AT_FINDING),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding for all weights whose training begins together."""
@@ -110,6 +112,7 @@ class TwoZeroLayers(Rule):
     fix = "Let only the last layer of a branch start at zero, and draw the one before it at random."
     faulty = "nn.init.zeros_(mlp[0].weight); nn.init.zeros_(mlp[2].weight)"
     healthy = "nn.init.zeros_(mlp[2].weight)"
+    cures = (Intervention("initial.orthogonal", site=AT_FINDING),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per pair."""
@@ -237,6 +240,7 @@ class FirstLossFarAboveChance(Rule):
     faulty = "43.5 at step 0, with 72 classes"
     healthy = "4.4 at step 0, with 72 classes"
     brought_by = ("EG013", "EG504", "EG505")
+    cures = (Intervention("loss.temperature", 0.1),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per loss."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.embeddings import constant_since
@@ -62,6 +63,7 @@ class ImageRange(Rule):
     fix = "Use the model's own preprocessing: ToTensor once, then Normalize with its mean and std."
     faulty = "torch.as_tensor(pixels).float()  # 0 to 255"
     healthy = "Normalize(mean, std)(to_tensor(pixels))"
+    cures = (Intervention("data.pixels_scaled", 1 / 255), Intervention("data.pixels_standardised"))
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per input."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.history import History
@@ -38,6 +39,7 @@ class WarmupTooLong(Rule):
     fix = "Shorten the warm-up to some 5 % of the optimizer steps of the run."
     faulty = "get_cosine_schedule(optimizer, warmup=10000, total=500)"
     healthy = "warmup=500, total=10000"
+    cures = (Intervention("optimizer.lr", 10.0),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding, at the end."""
@@ -85,6 +87,7 @@ class ScheduleEnded(Rule):
     fix = "Step the scheduler once per optimizer step, and give it the number of optimizer steps of the run."
     faulty = "scheduler.step() after each of four micro-batches"
     healthy = "scheduler.step() after optimizer.step()"
+    cures = (Intervention("schedule.constant"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for all groups."""

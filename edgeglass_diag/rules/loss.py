@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import sqrt
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.measures.chance import chance_loss, contrastive_floor, wrong_answers_floor
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule, Stage
@@ -65,6 +66,7 @@ class LossAtChance(Rule):
     healthy = "4.8520 at step 0, 4.1 at step 50"
     stages = (Stage.RUN, Stage.LOG)
     brought_by = ("EG801", "EG301", *INPUTS, *OBJECTIVE, "EG302", *DIVERGENCE, *STEPS, "EG503", *REACH)
+    cures = (Intervention("optimizer.lr", 0.1), Intervention("optimizer.lr", 10.0))
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding for the whole loss."""
@@ -210,6 +212,7 @@ class TemperatureMissing(Rule):
     faulty = "logits = image @ text.T"
     healthy = "logits = image @ text.T / 0.07"
     brought_by = ("EG702", "EG209")
+    cures = (Intervention("loss.temperature", 1 / 0.07),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per pair of sides."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
@@ -94,6 +95,7 @@ class DoubleSoftmax(Rule):
     fix = "Give cross_entropy the logits themselves."
     faulty = "cross_entropy(logits.softmax(-1), labels)"
     healthy = "cross_entropy(logits, labels)"
+    cures = (Intervention("loss.no_softmax"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per loss."""
@@ -141,6 +143,7 @@ class LabelsOffDiagonal(Rule):
     refuted_by_learning = True
     faulty = "labels = torch.arange(B) + rank * B  # without a gather"
     healthy = "labels = torch.arange(B)"
+    cures = (Intervention("loss.diagonal_labels"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per loss."""

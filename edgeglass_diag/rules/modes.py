@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from statistics import median
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
@@ -97,6 +98,7 @@ class FrozenNormUndone(Rule):
     fix = "Put BatchNorm into evaluation mode again after each model.train(), best by overriding train() of the model."
     faulty = "for m in norms: m.eval(); ...; model.train()  # after the first evaluation"
     healthy = "def train(self, mode=True): super().train(mode); self.norm.eval()"
+    cures = (Intervention("module.batch_norm_eval"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for all."""
@@ -201,6 +203,7 @@ class StatisticsDoNotFit(Rule):
     )
     faulty = "each batch from one domain: loader = cycle([photos, sketches])"
     healthy = "loader = DataLoader(ConcatDataset([photos, sketches]), shuffle=True)"
+    cures = (Intervention("module.batch_norm_eval"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for all."""

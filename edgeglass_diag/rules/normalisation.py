@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
@@ -57,6 +58,7 @@ class NormalisationMissing(Rule):
     fix = "Normalise both sides: F.normalize(embedding, dim=-1) before the product."
     faulty = "logits = scale * image @ text.T"
     healthy = "logits = scale * normalize(image) @ normalize(text).T"
+    cures = (Intervention("loss.normalised"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per pair of sides."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.broken_steps import broken_by_step
@@ -41,6 +42,12 @@ class NonFinite(Rule):
     healthy = "one infinite gradient that the scaler skips"
     stages = (Stage.RUN, Stage.LOG)
     brought_by = ("EG219", "EG807", *INPUTS, "EG407", "EG303", "EG104", "EG204", "EG202")
+    cures = (
+        Intervention("optimizer.lr", 0.1),
+        Intervention("optimizer.lr", 0.01),
+        Intervention("optimizer.clip", 1.0),
+        Intervention("autocast.off"),
+    )
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding, at the first module whose output is not finite, unless a step broke the weights."""

@@ -8,6 +8,7 @@ from math import inf, isfinite, nan, prod, sqrt
 from statistics import median
 
 from edgeglass_diag import site_paths
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
@@ -51,6 +52,7 @@ class BetasSwapped(Rule):
     fix = "Set betas=(0.9, 0.999): the first is for the gradient, the second for its square."
     faulty = "Adam(parameters, betas=(0.999, 0.9))"
     healthy = "Adam(parameters, betas=(0.9, 0.999))"
+    cures = (Intervention("optimizer.beta2", 0.999),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per parameter group."""

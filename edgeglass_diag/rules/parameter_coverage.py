@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 
+from edgeglass_diag.intervention import AT_FINDING, Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.flow import by_module, cut_off, dropped, last_of, learns, runs
@@ -61,6 +62,7 @@ class NotInOptimizer(Rule):
     stages = (Stage.INIT, Stage.RUN)
     brought_by = ("EG009",)
     aliases = {"EG053": {"gradient": "init_gradient"}}  # noqa: RUF012
+    cures = (Intervention("optimizer.include", site=AT_FINDING), Intervention("optimizer.include"))
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per tower or head."""
@@ -127,6 +129,7 @@ class RandomButFrozen(Rule):
     fix = "Set requires_grad to True for it before the optimizer is made, or load its trained weights."
     faulty = "model.requires_grad_(False)  # new projector included"
     healthy = "model.visual.requires_grad_(False)"
+    cures = (Intervention("optimizer.unfreeze", site=AT_FINDING),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per tower or head."""
@@ -173,6 +176,7 @@ class GradientCutOff(Rule):
     faulty = "with torch.no_grad(): z = head(features)"
     healthy = "with torch.no_grad(): features = tower(x)"
     brought_by = ("EG214",)
+    cures = (Intervention("gradient.kept", site=AT_FINDING), Intervention("gradient.kept"))
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per tower or head."""

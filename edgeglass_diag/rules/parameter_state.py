@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from edgeglass_diag.intervention import AT_FINDING, Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
@@ -62,6 +63,7 @@ class UnfrozenNotHeld(Rule):
     fix = "Give them to the optimizer where they are unfrozen: optimizer.add_param_group({'params': ...})."
     faulty = "AdamW(p for p in parameters if p.requires_grad); later encoder.requires_grad_(True)"
     healthy = "encoder.requires_grad_(True); optimizer.add_param_group({'params': encoder.parameters()})"
+    cures = (Intervention("optimizer.include", site=AT_FINDING),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per tower or head."""
@@ -104,6 +106,7 @@ class ParametersReplaced(Rule):
     )
     faulty = "optimizer = AdamW(model.parameters()); model.head = nn.Linear(512, 10)"
     healthy = "model.head = nn.Linear(512, 10); optimizer = AdamW(model.parameters())"
+    cures = (Intervention("optimizer.include"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for all."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
@@ -46,6 +47,7 @@ class HalfWithoutScaler(Rule):
     fix = "Use torch.amp.GradScaler, or bfloat16."
     faulty = "autocast(dtype=float16) and loss.backward()"
     healthy = "scaler.scale(loss).backward()"
+    cures = (Intervention("autocast.off"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding."""
@@ -88,6 +90,7 @@ class StepsSkipped(Rule):
     faulty = "a third of the steps skipped after step 25"
     healthy = "two steps skipped at the start"
     brought_by = ("EG509",)
+    cures = (Intervention("autocast.off"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding."""
@@ -189,6 +192,7 @@ class ClippedWhileScaled(Rule):
     fix = "Call scaler.unscale_(optimizer) before clipping."
     faulty = "scaler.scale(loss).backward(); clip_grad_norm_(parameters, 1.0); scaler.step(optimizer)"
     healthy = "scaler.scale(loss).backward(); scaler.unscale_(optimizer); clip_grad_norm_(parameters, 1.0)"
+    cures = (Intervention("optimizer.unclipped"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per optimizer."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from math import isfinite, prod
 from statistics import median
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.causality import INPUTS
@@ -60,6 +61,7 @@ class NothingMoves(Rule):
     faulty = "{'params': head.parameters(), 'lr': 0.0}"
     healthy = "{'params': head.parameters(), 'lr': 1e-3}"
     brought_by = ("EG801",)
+    cures = (Intervention("optimizer.lr", 10.0), Intervention("schedule.constant"), Intervention("optimizer.include"))
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for the whole, or one per tower or head that does not move."""
@@ -160,6 +162,11 @@ class MovesTooLittle(Rule):
         "EG212",
         "EG405",
     )
+    cures = (
+        Intervention("optimizer.lr", 10.0),
+        Intervention("optimizer.lr", 100.0),
+        Intervention("optimizer.unclipped"),
+    )
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding for the whole model."""
@@ -251,6 +258,7 @@ class ClippedToNothing(Rule):
     fix = "Clip at the gradient's usual norm (1 is common), or raise the rate of SGD."
     faulty = "SGD; clip_grad_norm_(parameters, 1e-3)"
     healthy = "clip_grad_norm_(parameters, 1.0)"
+    cures = (Intervention("optimizer.unclipped"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.causality import INPUTS, REACH, STEPS
@@ -49,6 +50,7 @@ class PredictionsConstant(Rule):
     faulty = "pooled = tokens.softmax(1).mean(1)"
     healthy = "pooled = tokens.mean(1)"
     brought_by = ("EG801", *INPUTS, *STEPS, *REACH)
+    cures = (Intervention("optimizer.lr", 0.1),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for each pair of outputs and targets."""
@@ -105,6 +107,7 @@ class TargetsOutOfRange(Rule):
     )
     faulty = "mse_loss(torch.sigmoid(head(x)), targets)  # targets of mean 0 and variance 1"
     healthy = "mse_loss(head(x), targets)"
+    cures = (Intervention("loss.not_normalised"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for each output."""

@@ -8,6 +8,7 @@ from math import log, prod, sqrt
 from statistics import median
 
 from edgeglass_diag import site_paths
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
@@ -57,6 +58,7 @@ class DecayOnScale(Rule):
     fix = "Put the scale, gains and biases into a group without weight decay."
     faulty = "AdamW(model.parameters(), weight_decay=0.2)"
     healthy = "the logit scale in a group with weight_decay=0"
+    cures = (Intervention("optimizer.weight_decay_of_vectors", 0.0),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per parameter."""
@@ -121,6 +123,7 @@ class WeightsDecay(Rule):
     fix = "Lower the weight decay: lr x weight_decay x steps should stay well below 1."
     faulty = "lr=1e-3, weight_decay=10, 1000 steps"
     healthy = "lr=1e-3, weight_decay=0.1, 1000 steps"
+    cures = (Intervention("optimizer.weight_decay", 0.0),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding."""

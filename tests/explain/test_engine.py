@@ -48,8 +48,9 @@ def test_either_of_two_changes_cures_and_only_both_break():
         "Cured by lr (3/3) or norm (3/3), any one of these alone. Broken by lr and norm (3/3) and only together."
     )
     assert [row["setting"] for row in result["not_causes"]] == ["latents"]
-    assert result["not_causes"][0] | {} == {
-        "setting": "latents", "ill": 16, "healthy": 64, "cured": "0/3", "made_ill": "0/3"
+    assert result["not_causes"][0] == {
+        "kind": "setting", "setting": "latents", "ill": 16, "healthy": 64,
+        "where": None, "cured": "0/3", "made_ill": "0/3"
     }  # fmt: skip
     lr = next(row for row in result["causes"] if row["setting"] == "lr")
     assert (lr["ill"], lr["healthy"], lr["cured"], lr["made_ill"]) == (1.0, 0.1, "3/3", "0/3")

@@ -7,9 +7,11 @@ from types import SimpleNamespace
 
 from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.programs.options import Extension, ProcessOptions
+from edgeglass_diag.records import SourceLine
 from edgeglass_diag.replaying import in_process, interventions
 from edgeglass_diag.replaying.mirror import of_scratch
 from edgeglass_diag.replaying.plan import Plan
+from edgeglass_diag.replaying.replayed import _places
 from edgeglass_diag.replaying.surroundings import environment_of
 from edgeglass_diag.schedule import Schedule
 
@@ -17,15 +19,22 @@ SLOWER = Intervention("optimizer.lr", 0.1)
 
 
 def test_it_is_counted_how_often_each_intervention_was_made(monkeypatch):
-    made = SimpleNamespace(wanted=SLOWER, applied=0)
+    made = SimpleNamespace(wanted=SLOWER, applied=0, place=None)
     monkeypatch.setattr(
         interventions, "attach_all", lambda wanted: [made] if wanted == (SLOWER,) else [], raising=False
     )
     plan = Plan("script", "train.py", (), "", 3, interventions=(SLOWER,))
-    applied = in_process._attach_all(Plan.parse(plan.as_text()))
+    attached = in_process._attach_all(Plan.parse(plan.as_text()))
     made.applied = 3
-    assert applied() == {"optimizer.lr=0.1": 3}
-    assert in_process._attach_all(Plan("script", "train.py", (), "", 3))() == {}
+    assert in_process._told(attached) == {"applied": {"optimizer.lr=0.1": 3}, "places": {}}
+    made.place = SourceLine("/train.py", 7)
+    assert in_process._told(attached)["places"] == {"optimizer.lr=0.1": "/train.py:7"}
+    assert in_process._attach_all(Plan("script", "train.py", (), "", 3)) == ()
+
+
+def test_a_place_in_the_mirror_is_told_as_one_of_the_program():
+    results = [{}, {"places": {"a": "/out/tree/home/train.py:7"}}, {"places": {"a": "/other.py:1", "b": "/lib.py:2"}}]
+    assert _places("/out/tree", results) == {"a": "/home/train.py:7", "b": "/lib.py:2"}
 
 
 def test_the_environment_is_offline_and_its_caches_are_in_the_mirror(tmp_path):

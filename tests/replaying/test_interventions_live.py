@@ -1,7 +1,14 @@
+import sysconfig
+from pathlib import Path
+
+import pytest
 import torch
 from torch import nn
+from torch._dynamo.testing import CompileCounter
+from torch.optim import Optimizer
 
 from edgeglass_diag.replaying.interventions.live import LiveTraining
+from edgeglass_diag.replaying.interventions.places import line_of_program
 
 
 def test_a_model_is_there_once_before_its_first_pass_with_gradients_and_numbers_stay_the_same():
@@ -10,7 +17,7 @@ def test_a_model_is_there_once_before_its_first_pass_with_gradients_and_numbers_
     expected = torch.rand(3)
     training, seen = LiveTraining(), []
     training.before_first_pass(lambda root: seen.append((root, torch.rand(1))))
-    handle = training.attach()
+    training.attach()
     try:
         torch.manual_seed(0)
         with torch.no_grad():
@@ -20,7 +27,7 @@ def test_a_model_is_there_once_before_its_first_pass_with_gradients_and_numbers_
         model(inputs)
         assert torch.equal(torch.rand(3), expected)
     finally:
-        handle.remove()
+        training.remove()
     assert [root for root, _ in seen] == [model]
     assert [name for name, _ in training.parameters()] == ["0.weight", "0.bias"]
     assert [each for _, each in training.parameters("0.bias")] == [model[0].bias]
@@ -32,9 +39,70 @@ def test_a_model_whose_parts_alone_are_called_is_met_too():
     model, seen = nn.ModuleDict({"tower": nn.Linear(3, 2)}), []
     training = LiveTraining()
     training.before_first_pass(seen.append)
-    handle = training.attach()
+    training.attach()
     try:
         model["tower"](torch.ones(1, 3))
     finally:
-        handle.remove()
+        training.remove()
     assert seen == [model]
+
+
+class Plain(Optimizer):
+    def __init__(self, parameters):
+        super().__init__(parameters, {"lr": 0.1})
+
+
+def test_optimizers_and_schedulers_are_known_with_the_line_that_made_them():
+    training = LiveTraining()
+    training.attach(models=False)
+    try:
+        first = Plain([nn.Parameter(torch.ones(1))])
+        second = torch.optim.AdamW([nn.Parameter(torch.ones(1))])
+        scheduler = torch.optim.lr_scheduler.StepLR(first, 1)
+        with pytest.raises(ValueError):  # noqa: PT011  torch's own
+            torch.optim.SGD([])
+    finally:
+        training.remove()
+    assert training.optimizers == [first, second]
+    lines = [training.line_of(made).line for made in (first, second, scheduler)]
+    assert lines == [lines[0], lines[0] + 1, lines[0] + 2]
+    assert training.line_of(first).file == __file__
+    assert training.line_of_schedule(first) == training.line_of(scheduler)
+    assert training.line_of_schedule(second) is None
+    assert training.line_of(Plain([nn.Parameter(torch.ones(1))])) is None
+    assert training.optimizers == [first, second]
+
+
+def test_a_line_of_an_installed_library_is_none_of_the_program():
+    code = "def configure(make):\n    return make()\n"
+    library = {}
+    exec(compile(code, str(Path(sysconfig.get_path("purelib")) / "library.py"), "exec"), library)
+    assert library["configure"](line_of_program).file == __file__
+    inner = {}
+    exec(compile("def run(call):\n    return call()\n", "/programs/own/train.py", "exec"), inner)
+    assert library["configure"](lambda: inner["run"](line_of_program)).file == "/programs/own/train.py"
+
+
+def test_a_compiled_model_is_met_and_compiles_no_more_often():
+    def compilations(*, watched):
+        torch._dynamo.reset()
+        counter = CompileCounter()
+        model = torch.compile(
+            nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2)), backend=counter, fullgraph=True
+        )
+        training, seen = LiveTraining(), []
+        training.before_first_pass(seen.append)
+        if watched:
+            training.attach()
+        try:
+            for _ in range(3):
+                model(torch.ones(1, 3)).sum().backward()
+        finally:
+            training.remove()
+        return counter.frame_count, seen, [name for name, _ in training.parameters()]
+
+    plain, _, _ = compilations(watched=False)
+    count, seen, names = compilations(watched=True)
+    assert len(seen) == 1
+    assert names == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    assert count == plain

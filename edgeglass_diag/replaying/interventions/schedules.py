@@ -1,17 +1,18 @@
-"""Changes of how the learning rate goes over the steps, and of how long a gradient may be."""
+"""Changes of how the learning rate goes over the steps."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from torch.nn.utils import clip_grad_norm_
+from torch import Tensor
 from torch.optim import Optimizer
 
-from edgeglass_diag.record.optimizer_steps import StepHooks
-from edgeglass_diag.replaying.interventions.means import Means, register
-from edgeglass_diag.replaying.interventions.optimizers import Group, GroupChange
+from edgeglass_diag.records import SourceLine
+from edgeglass_diag.replaying.interventions.means import register
+from edgeglass_diag.replaying.interventions.optimizers import GroupChange
 
 
 @register
@@ -20,39 +21,36 @@ class WarmUp(GroupChange):
     """The learning rate of the k-th step of an optimizer, from 1, times min(1, k / n), with n the value."""
 
     name = "optimizer.warmup"
-    summary = "let the learning rate rise linearly over the first steps"
     _steps: WeakKeyDictionary[Optimizer, int] = field(default_factory=WeakKeyDictionary)
-    _share: float = 1.0
 
-    def changed(self, group: Group) -> dict[str, Any]:
+    def change(self, optimizer: Optimizer) -> list[Callable[[], object]]:
+        """Count the step, and change its learning rate."""
+        self._steps[optimizer] = self._steps.get(optimizer, 0) + 1
+        return super().change(optimizer)
+
+    def changed(self, optimizer: Optimizer, group: int) -> dict[str, Any]:
         """Return the learning rate of this step."""
-        return {"lr": group["lr"] * self._share} if self._share < 1 else {}
-
-    def _before(self, optimizer: Optimizer, *rest: Any) -> None:
-        step = self._steps[optimizer] = self._steps.get(optimizer, 0) + 1
-        self._share = min(1.0, step / float(self.wanted.value or 1))
-        super()._before(optimizer, *rest)
+        share, settings = self._steps[optimizer] / self.number, optimizer.param_groups[group]
+        return {"lr": settings["lr"] * share} if share < 1 and "lr" in settings else {}
 
 
 @register
 @dataclass
-class ClippedGradients(Means):
-    """The gradients of an optimizer's parameters have together at most the norm that is the value, at each step.
+class Constant(GroupChange):
+    """The learning rate of each group is that of its first step at which it was above 0."""
 
-    They stay clipped behind the step. A step with a closure computes its gradients after the clipping: not clipped.
-    """
+    name = "schedule.constant"
+    _first: WeakKeyDictionary[Optimizer, dict[int, Any]] = field(default_factory=WeakKeyDictionary)
 
-    name = "optimizer.clip"
-    summary = "clip the norm of the gradients before each step"
+    def changed(self, optimizer: Optimizer, group: int) -> dict[str, Any]:
+        """Return the first learning rate of a group where it has another one now."""
+        first, now = self._first.setdefault(optimizer, {}), optimizer.param_groups[group].get("lr")
+        if now is None:
+            return {}
+        if group not in first and now > 0:
+            first[group] = now.clone() if isinstance(now, Tensor) else now
+        return {"lr": first[group]} if group in first and now != first[group] else {}
 
-    def attach(self) -> None:
-        """Put a hook before the steps of all optimizers."""
-        StepHooks(self._before, lambda *_: None).attach()
-
-    def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if any(callable(each) for each in (*args[1:], *kwargs.values())):
-            return
-        held = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        if held:
-            clip_grad_norm_(held, float(self.wanted.value or 0))
-            self.applied += 1
+    def line(self, optimizer: Optimizer) -> SourceLine | None:
+        """Return the line of the program that made the scheduler."""
+        return self.training.line_of_schedule(optimizer)
