@@ -27,7 +27,6 @@ class Case:
         right: patterns of the interventions that take the fault away.
         helps: patterns of the interventions that make up for it.
         fault: the fault in a plain script; None for a program of others.
-        steps: of a replay; None for what ``explain`` chooses.
         surroundings: variables of every run.
     """
 
@@ -42,7 +41,6 @@ class Case:
     right: tuple[str, ...] = ()
     helps: tuple[str, ...] = ()
     fault: Fault | None = None
-    steps: int | None = None
     surroundings: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -81,9 +81,8 @@ def examine(case: Case, place: Path, options: argparse.Namespace) -> Judged:
     try:
         asked = question(case, folder)
         line = ["explain", "--json", "--out", str(place / "explained"), "--seeds", str(options.seeds)]
-        line += ["--parallel", str(options.parallel), *(["--steps", str(case.steps)] if case.steps else []), *asked]
         begun = time.monotonic()
-        done = call(line, folder, case.surroundings)
+        done = call([*line, "--parallel", str(options.parallel), *asked], folder, case.surroundings)
         answer = json.loads(done.printed)
         (place / "answer.json").write_text(json.dumps(answer, indent=1))
         judged = replace(judge(case, answer, folder, time.monotonic() - begun), processor=done.processor)
