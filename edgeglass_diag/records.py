@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from edgeglass_diag.errors import UsageError as UsageError
+from edgeglass_diag.marks import Mark
 from edgeglass_diag.signals.signal import Signal
 from edgeglass_diag.sites import Site as Site
 from edgeglass_diag.sites import Task as Task
@@ -139,6 +140,8 @@ class Finding:
         focus: path of the site to look at first, empty where it is ``site``.
         early_until: where nothing is learned yet, and the model may only be slow to begin: the step from which on the
             verdict stands. Until then it is a warning at most, and nothing is stopped on it. None where it stands.
+        mark: what an explanation of the run has shown of it; None where the run was not explained.
+        mark_by: the change that has shown it, with its count.
     """
 
     code: str
@@ -156,6 +159,8 @@ class Finding:
     place: SourceLine | None = None
     focus: str = ""
     early_until: int | None = None
+    mark: Mark | None = None
+    mark_by: str = ""
 
     @property
     def is_early(self) -> bool:

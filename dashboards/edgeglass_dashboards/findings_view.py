@@ -10,8 +10,9 @@ from dash import html
 
 from edgeglass_dashboards.compact_html import plain
 from edgeglass_dashboards.finding_links import Rules, link_to
+from edgeglass_dashboards.view import View
 from edgeglass_diag.records import Finding
-from edgeglass_diag.render.findings import evidence_texts, sites_text
+from edgeglass_diag.render.findings import evidence_texts, mark_text, sites_text
 from edgeglass_diag.verdict import Branch, Verdict
 
 
@@ -63,7 +64,9 @@ def further_findings(branches: Sequence[Branch], rules: Rules) -> Any:
 
 def findings_table(findings: Sequence[Finding], rules: Rules) -> Any:
     """All findings, one row each; on a narrow screen each row is set as a block."""
-    columns = ("severity", "code", "name", "site", "step", "message", "fix")
+    columns = ["severity", "code", "name", "site", "step", "message", "fix"]
+    if any(finding.mark for finding in findings):
+        columns.append("explained")
     head = html.Thead(html.Tr([html.Th(column, scope="col") for column in columns]))
     rows = [
         html.Tr(
@@ -85,6 +88,8 @@ def _cell(finding: Finding, column: str, rules: Rules) -> Any:
         return _all_sites(finding, f"row {finding.code} {finding.site}", sites_text(finding)) or _site(finding)
     if column == "code":
         return html.A(finding.code, href=link_to(finding, rules))
+    if column == "explained":
+        return mark_text(finding)
     return str(getattr(finding, column))
 
 
@@ -114,6 +119,9 @@ def _details(finding: Finding) -> list[Any]:
     parts = []
     if finding.fix:
         parts.append(html.P([html.Strong("What to change: "), finding.fix], className="finding-fix"))
+    if said := mark_text(finding):
+        way = html.A(said, href=View(page="explain").link())
+        parts.append(html.P([html.Strong("Explained: "), way], className="finding-mark"))
     if evidence := evidence_texts(finding):
         pairs = [html.Div([html.Dt(name), html.Dd(text)]) for name, text in evidence]
         parts.append(html.Dl(pairs, className="evidence", **{"aria-label": "evidence"}))

@@ -11,6 +11,7 @@ from pathlib import Path
 from edgeglass_dashboards.addresses import run_address
 from edgeglass_dashboards.jobs import Jobs
 from edgeglass_diag.folders import find_unreadable
+from edgeglass_diag.marks import EXPLAINED
 from edgeglass_diag.records import RunStatus, UsageError
 from edgeglass_diag.signals import metric
 from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
@@ -22,7 +23,7 @@ UNREADABLE = "unreadable"
 
 _RECALL = metric("i2t/R@1")
 _CHANGING = ("run.json", "signals.sqlite", "signals.sqlite-wal", "state.json")
-_FILES = (*_CHANGING, "signals.sqlite-shm", "signals.sqlite-journal")
+_FILES = (*_CHANGING, "signals.sqlite-shm", "signals.sqlite-journal", EXPLAINED)
 
 
 @dataclass(frozen=True, slots=True)

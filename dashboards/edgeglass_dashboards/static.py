@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from html import escape
 from pathlib import Path
@@ -18,6 +19,7 @@ from edgeglass_dashboards.pages.frame import changes_since
 from edgeglass_dashboards.runs import RunIndex, reading
 from edgeglass_dashboards.view import View
 from edgeglass_diag.figures.style import TEMPLATES
+from edgeglass_diag.marks import read_explained
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.store import find_runs
 
@@ -47,10 +49,10 @@ def write(run: Path, out: Path) -> None:
 
 def static_page(folder: Path) -> str:
     """The HTML of all pages of a run, plotly.js and styles within it."""
-    index = RunIndex(folder)
+    index, path = _index(folder)
     figures: list[dict[str, Any]] = []
     sections = []
-    with reading(folder, ".") as run:
+    with reading(index.root, path) as run:
         name = run.name
         for page in RUN_PAGES:
             context = Context(index, View(page=page.name), opened=run)
@@ -72,6 +74,13 @@ def static_page(folder: Path) -> str:
         figures=to_json_plotly(figures).replace("</", "<\\/"),
         templates=json.dumps({key: value.to_plotly_json() for key, value in TEMPLATES.items()}).replace("</", "<\\/"),
     )
+
+
+def _index(folder: Path) -> tuple[RunIndex, str]:
+    """The folder that holds the run and its explanation, and the run's path below it."""
+    place, explanation = folder.resolve(), read_explained(folder).folder
+    root = place if explanation is None else Path(os.path.commonpath([place, explanation]))
+    return RunIndex(root), place.relative_to(root).as_posix()
 
 
 def _html(node: Any, figures: list[dict[str, Any]]) -> str:
@@ -108,6 +117,8 @@ def _element(tag: str, kind: str, values: dict[str, Any], figures: list[dict[str
     if tag == "a" and href.startswith("?"):
         page = re.match(r"\?page=([a-z]+)", href)
         href = f"#page-{page[1] if page else 'overview'}"
+    if tag == "a" and href.startswith("/"):  # to another run, which is not in the file
+        tag = "span"
     attributes = {
         "class": " ".join(name for name in names if name),
         "href": href if tag == "a" else "",

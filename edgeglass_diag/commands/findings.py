@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from edgeglass_diag.commands.output import exit_on, print_json, print_parts
 def findings(
     folder: Annotated[Path, typer.Argument(help="Run folder.")], as_json: AsJson = False, fail_on: FailOn = None
 ) -> None:
-    """What was found in a run: code, severity, where, when, evidence, what to do."""
+    """What was found in a run: code, severity, where, when, evidence, what to do, and what explain has shown of it."""
     from edgeglass_diag.commands.render.findings import findings_text
     from edgeglass_diag.plain_values import finding_summary
     from edgeglass_diag.store import load
@@ -22,6 +23,8 @@ def findings(
     check_severity(fail_on)
     with load(folder) as opened:
         found = opened.findings
+        if fault := opened.explained.fault:
+            print(fault, file=sys.stderr)
         if as_json:
             print_json([finding_summary(finding) for finding in found])
         else:

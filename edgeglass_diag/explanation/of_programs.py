@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeglass_diag.explained.record import EXPLANATION
 from edgeglass_diag.explanation import program_report as reports
 from edgeglass_diag.explanation.engine import OutOfBudgetError
 from edgeglass_diag.explanation.of_differences import differences, explain_differences, suspected
@@ -17,6 +18,8 @@ from edgeglass_diag.explanation.program_trials import ProgramRunner, ProgramTria
 from edgeglass_diag.explanation.report import ExplainReport
 from edgeglass_diag.explanation.subjects import Subject
 from edgeglass_diag.folders import check_folder
+from edgeglass_diag.marks import write_marks
+from edgeglass_diag.process import say
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.replaying.mirror import SUFFIX
 from edgeglass_diag.replaying.plan import Plan
@@ -24,7 +27,6 @@ from edgeglass_diag.replaying.replayed import Ending
 from edgeglass_diag.replaying.runner import Progress, Replays
 from edgeglass_diag.user_input.files import is_folder
 
-RESULT = "explain.json"
 _SCRATCH = f"revisions{SUFFIX}"
 
 
@@ -72,8 +74,9 @@ class _Session:
 
     @property
     def facts(self) -> reports.Facts:
-        run = self.question.subject.run
-        return reports.Facts(self.plan.steps, time.monotonic() - self.begun, None if run is None else str(run))
+        subject = self.question.subject
+        run = None if subject.run is None else str(subject.run)
+        return reports.Facts(self.plan.steps, time.monotonic() - self.begun, run, subject.folder)
 
 
 def explain_program(question: ProgramQuestion, progress: Progress | None = None) -> ExplainReport:
@@ -101,7 +104,12 @@ def explain_program(question: ProgramQuestion, progress: Progress | None = None)
         result = _explain(session)
     except OutOfBudgetError:
         raise UsageError(f"--budget {question.budget:g}: did not suffice for a single replay of each") from None
-    (question.out / RESULT).write_text(json.dumps(result.as_dict(), indent=1), encoding="utf-8")
+    (question.out / EXPLANATION).write_text(json.dumps(result.as_dict(), indent=1), encoding="utf-8")
+    if question.subject.run is not None and result.marks:
+        try:
+            write_marks(question.subject.run, result.marks, str(question.out))
+        except UsageError as error:  # the answer is there all the same
+            say(str(error))
     return result
 
 
@@ -162,4 +170,4 @@ def _check_out(out: Path) -> None:
 
 
 def _is_ours(name: str, names: set[str]) -> bool:
-    return name in (RESULT, _SCRATCH) or name.endswith(SUFFIX) or f"{name}{SUFFIX}" in names
+    return name in (EXPLANATION, _SCRATCH) or name.endswith(SUFFIX) or f"{name}{SUFFIX}" in names

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeglass_diag.explained.record import EXPLANATION
 from edgeglass_diag.explanation.engine import OutOfBudgetError, explain_alone
 from edgeglass_diag.explanation.pool import Pool, Progress
 from edgeglass_diag.explanation.render import report
@@ -31,7 +32,6 @@ from edgeglass_diag.user_input.files import is_folder
 from edgeglass_diag.workers import default_workers
 
 _STEPS = 60
-_RESULT = "explain.json"
 
 
 @dataclass(frozen=True)
@@ -102,14 +102,14 @@ def explain_run(question: Question, progress: Progress | None = None) -> Explain
         replays = sorted(pool.done.values(), key=lambda done: (done[0].label, done[0].seed))
         seconds = time.monotonic() - begun
         result = report(found, replays, values, steps=steps, seconds=seconds)
-    (question.out / _RESULT).write_text(json.dumps(result.as_dict(), indent=1), encoding="utf-8")
+    (question.out / EXPLANATION).write_text(json.dumps(result.as_dict(), indent=1), encoding="utf-8")
     return result
 
 
 def _check_replays(out: Path) -> None:
     """Check that ``out`` can be used: new, empty, or the replays of an explanation that was cut off."""
     children = list(out.iterdir()) if is_folder(out) else []
-    if not all(child.name == _RESULT or is_replay(child) for child in children):
+    if not all(child.name == EXPLANATION or is_replay(child) for child in children):
         check_folder(out)
 
 

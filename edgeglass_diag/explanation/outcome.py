@@ -120,6 +120,12 @@ class OutcomeThreshold:
             return None
         return cls(max(low) + gap / 2)
 
+    @staticmethod
+    def differ(failing: Sequence[Outcome], others: Sequence[Outcome], *, noise: float = 0.0) -> bool:
+        """Return whether the best of other replays is better than the best failing one, by more than seeds and noise."""
+        high = [min(outcome.loss, 0.0) for outcome in failing]
+        return min(high) - min(outcome.loss for outcome in others) > max(MIN_LOSS_GAP, noise, _spread(high))
+
     def is_failing(self, outcome: Outcome) -> bool:
         """Return whether the loss of a replay is not below the threshold; true for NaN."""
         return not outcome.loss < self.loss

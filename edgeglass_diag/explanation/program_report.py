@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,11 +22,12 @@ from edgeglass_diag.replaying.search import Count
 
 @dataclass(frozen=True)
 class Facts:
-    """Steps of a replay, seconds that all took, and the run that is explained."""
+    """Steps of a replay, seconds that all took, the run that is explained, and the working directory of its program."""
 
     steps: int
     seconds: float
     run: str | None
+    folder: str
 
 
 def of_interventions(tried: Tried, runner: ProgramRunner, facts: Facts) -> ExplainReport:
@@ -33,7 +35,7 @@ def of_interventions(tried: Tried, runner: ProgramRunner, facts: Facts) -> Expla
     found = tried.found
     made = report(found, [], {}, steps=facts.steps, seconds=facts.seconds)
     order = [name for each in ranked(found) for name in sorted(each)]
-    places = _places(runner)
+    places = _places(runner, facts.folder)
     named = {name: each.intervention.words for name, each in tried.nominations.items()}
 
     def told(row: Suspect) -> Suspect:
@@ -128,9 +130,14 @@ def _guard(runner: ProgramRunner) -> str:
     return " and ".join(sorted({result.guard for _, result in runner.replayed.values() if result.guard}))
 
 
-def _places(runner: ProgramRunner) -> dict[str, str]:
+def _places(runner: ProgramRunner, folder: str) -> dict[str, str]:
     """Return the line of source at which what was changed is set, by the label of the intervention."""
-    return {label: place for _, result in runner.replayed.values() for label, place in result.places.items()}
+    start = folder + os.sep
+    return {
+        label: place.removeprefix(start)
+        for _, result in runner.replayed.values()
+        for label, place in result.places.items()
+    }
 
 
 def _of_finding(name: str, tried: Tried) -> str | None:

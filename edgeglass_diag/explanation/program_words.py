@@ -9,7 +9,7 @@ from statistics import fmean
 from edgeglass_diag.explanation.engine import Explanation
 from edgeglass_diag.explanation.of_interventions import Tried, learns_already
 from edgeglass_diag.explanation.of_revisions import RevisionSearch
-from edgeglass_diag.explanation.outcome import Outcome
+from edgeglass_diag.explanation.outcome import Outcome, OutcomeThreshold
 from edgeglass_diag.explanation.render import loss_words
 from edgeglass_diag.replaying.revisions.commits import Ending
 from edgeglass_diag.replaying.search import Count, SearchResult, Subset
@@ -95,6 +95,11 @@ def _others(tried: Tried) -> dict[str, list[str]]:
 def is_better(outcomes: Sequence[Outcome], found: Explanation) -> bool:
     """Return whether all losses with a change are finite and below the threshold of a cure."""
     return all(math.isfinite(each.loss) and not found.threshold.is_failing(each) for each in outcomes)
+
+
+def is_no_better(outcomes: Sequence[Outcome], found: Explanation, noise: float | None) -> bool:
+    """Return whether the losses with a change are no lower than without, but for what seeds and noise make of it."""
+    return not OutcomeThreshold.differ(found.failing, outcomes, noise=noise or 0.0)
 
 
 def _doubts(tried: Tried) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgeglass_diag import site_paths
+from edgeglass_diag.marks import Mark
 from edgeglass_diag.records import Finding, RecordState
 from edgeglass_diag.verdict import none_found, say
 
@@ -43,6 +44,22 @@ def sites_text(finding: Finding) -> str:
     names = next(iter(shared))
     noun = "layers" if _are_layers(finding.sites) else "sites"
     return f"{len(finding.sites)} {noun}" + (f" ({'.'.join(names)})" if len(shared) == 1 else "")
+
+
+def mark_text(finding: Finding) -> str:
+    """Return what the replays of an explanation have shown of a finding; empty where the run was not explained.
+
+    >>> from edgeglass_diag.records import Severity
+    >>> made = dict(code="EG102", name="", severity=Severity.CRITICAL, site="", step=0, message="")
+    >>> mark_text(Finding(mark=Mark.CONFIRMED, mark_by="learning rate x 0.1 cures (3/3)", **made))
+    'confirmed by replays: learning rate x 0.1 cures (3/3)'
+    >>> mark_text(Finding(mark=Mark.NOT_ASKED, **made)), mark_text(Finding(**made))
+    ('not asked by any replay', '')
+    """
+    if finding.mark is None:
+        return ""
+    by = "by any replay" if finding.mark is Mark.NOT_ASKED else "by replays"
+    return f"{finding.mark} {by}" + (f": {finding.mark_by}" if finding.mark_by else "")
 
 
 def evidence_texts(finding: Finding) -> list[tuple[str, str]]:

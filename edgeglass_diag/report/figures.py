@@ -14,9 +14,11 @@ import pandas as pd
 
 from edgeglass_diag.evaluation.frames import recall_frame
 from edgeglass_diag.evaluation.pictures import pictures
+from edgeglass_diag.explained.curves import multiples
 from edgeglass_diag.figures.lines import loss_figure
 from edgeglass_diag.figures.retrieval import recall_bars
 from edgeglass_diag.figures.style import TEMPLATES
+from edgeglass_diag.figures.trials import trials_figure
 from edgeglass_diag.report.report_run import Subject
 from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 CAPTIONS = {
     "loss": "Loss by optimizer step; dashed: the loss of a model that tells nothing apart.",
+    "trials": "Loss by optimizer step, one line per seed: solid where it learns, dashed where it does not; grey: the "
+    "replays in which nothing was changed.",
     "mrl": "Recall against width, with other ways to save storage. Dotted: the knee; dashed: chance.",
     "pca": "Principal axes of both sides together, with a line from each image to its caption.",
     "tsne": "t-SNE of both sides. Neighbourhoods are kept, distances and sizes of clouds are not.",
@@ -79,6 +83,18 @@ def loss_of(subject: Subject, album: Album) -> Drawn | None:
         return None
     themes = {name: loss_figure(loss, chance, template) for name, template in TEMPLATES.items()}
     return album.add("loss", f"{subject.label}. {CAPTIONS['loss']}", themes)
+
+
+def trials_of(subject: Subject, album: Album) -> Drawn | None:
+    """The losses of the replays that explain a run, side by side; None where none can be read."""
+    folder = subject.run.explained.folder
+    if subject.explanation is None or folder is None:
+        return None
+    drawn, relative = multiples(subject.explanation, folder)
+    if not drawn:
+        return None
+    themes = {name: trials_figure(drawn, template, relative=relative) for name, template in TEMPLATES.items()}
+    return album.add("trials", f"{subject.label}. {CAPTIONS['trials']}", themes)
 
 
 def recalls_of(subjects: Sequence[Subject], album: Album) -> Drawn | None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from edgeglass_diag.render.findings import evidence_texts, sites_text
+from edgeglass_diag.render.findings import evidence_texts, mark_text, sites_text
 from edgeglass_diag.report.figures import Album, pack
 from edgeglass_diag.report.render import small
 from edgeglass_diag.report.report_run import Subject
@@ -35,7 +35,8 @@ def report_html(subjects: Sequence[Subject], comparison: Mapping[str, Any], *, m
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"sites_text": sites_text, "evidence": evidence_texts, "small": small}
+    environment.filters |= {"sites_text": sites_text, "evidence": evidence_texts}
+    environment.filters |= {"mark_text": mark_text, "small": small}
     assets = {name: Markup(_asset(environment, name)) for name in ("report.css", "report.js")}  # our own files
     album = Album()
     content = sections(subjects, comparison, album)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from edgeglass_diag.explained.record import KeptExplanation, read_explanation
+from edgeglass_diag.records import UsageError
 from edgeglass_diag.signals import Signal
 from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
 from edgeglass_diag.verdict import Branch, Verdict, judge, nest
@@ -56,6 +58,26 @@ class Subject:
 
         rows = [(reading.step, reading.values[0]) for _, reading in self.run.readings(signal, site="")]
         return pd.DataFrame(rows, columns=["step", "value"]).astype({"value": float})
+
+    @cached_property
+    def explanation(self) -> KeptExplanation | None:
+        """What the newest explanation of the run has found; None where there is none that can be read."""
+        return self._explained[0]
+
+    @property
+    def unexplained(self) -> str:
+        """Why an explanation that is kept of the run cannot be read; empty where it can or there is none."""
+        return self._explained[1]
+
+    @cached_property
+    def _explained(self) -> tuple[KeptExplanation | None, str]:
+        kept = self.run.explained
+        if kept.folder is None:
+            return None, kept.fault
+        try:
+            return read_explanation(kept.folder), kept.fault
+        except UsageError as error:
+            return None, str(error)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from edgeglass_diag.report.figures import Album, Drawn, embeddings_of, loss_of, recalls_of
+from edgeglass_diag.render import explanation as explained
+from edgeglass_diag.report.figures import Album, Drawn, embeddings_of, loss_of, recalls_of, trials_of
 from edgeglass_diag.report.key_metrics import key_metrics
 from edgeglass_diag.report.render import (
     WAYS,
@@ -50,6 +51,7 @@ def sections(subjects: Sequence[Subject], comparison: Mapping[str, Any], album: 
         "losses": [figure for s in subjects if (figure := loss_of(s, album))],
         "recall_figure": recalls_of(subjects, album),
         "failures": [_failure(s, drawn[s.label]) for s in subjects],
+        "explained": [_explained(s, trials_of(s, album)) for s in subjects if s.explanation or s.unexplained],
         "mrl": [_mrl(name, result, _of_kind(drawn[name], "mrl")) for name, result in evaluated.items()],
     }
 
@@ -133,6 +135,24 @@ def _failure(subject: Subject, drawn: Sequence[Drawn]) -> dict[str, Any]:
         "shapes": _shapes(result["mrl"]) if result else [],
         "hubness": _hubness(result["geometry"]["hubness"]) if result else [],
         "missing": subject.missing,
+    }
+
+
+def _explained(subject: Subject, figure: Drawn | None) -> dict[str, Any]:
+    found = subject.explanation
+    shown: dict[str, Any] = {"label": subject.label, "fault": subject.unexplained, "figure": figure, "tables": []}
+    if found is None:
+        return shown | {"verdict": "", "notes": []}
+    tables = [
+        ("Causes", explained.TRIED_COLUMNS, [explained.tried_cells(each) for each in found.causes]),
+        ("Findings of the run", explained.MARK_COLUMNS, [explained.mark_cells(each) for each in found.findings]),
+        ("All replays", explained.TRIAL_COLUMNS, [explained.trial_cells(each, found) for each in found.trials]),
+        ("Tried, and no cause", explained.TRIED_COLUMNS, [explained.tried_cells(each) for each in found.not_causes]),
+    ]
+    return shown | {
+        "verdict": found.verdict,
+        "notes": explained.notes(found),
+        "tables": [table for table in tables if table[2]],
     }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgeglass_diag.intervention import AT_FINDING, Intervention
 from edgeglass_diag.records import Bounds, Finding, Severity
-from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.attention_rule import AttentionRule
 from edgeglass_diag.rules.causality import INPUTS, OBJECTIVE, REACH, STEPS
 from edgeglass_diag.rules.embeddings import side_wakes
 from edgeglass_diag.rules.history import History
@@ -17,7 +17,7 @@ from edgeglass_diag.signals.signal import Signal
 
 
 @dataclass(frozen=True)
-class AttentionStaysUniform(Rule):
+class AttentionStaysUniform(AttentionRule):
     """Attention is uniform, stays so, and the model does not learn meanwhile.
 
     Why: uniform attention is mean pooling. At init it is normal (entropy 0.99 behind a LayerNorm), and a model
@@ -43,11 +43,11 @@ class AttentionStaysUniform(Rule):
         "derived: Gaussian logits of std s over n keys lower the entropy by about s^2 / (2 ln n); .98 is s = 0.5 at 577"
     )
     fix = "Mend what keeps the loss at chance first; if it persists, put a norm before queries and keys."
+    cures = (Intervention("module.norm_before", site=AT_FINDING),)
     refuted_by_learning = True
     faulty = "entropy 0.99 at step 400 while the loss is ln B"
     healthy = "entropy 0.99 at init, or as the loss falls"
     brought_by = ("EG301", *INPUTS, *OBJECTIVE, *STEPS, "EG503", *REACH)
-    cures = (Intervention("module.norm_before", site=AT_FINDING),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per attention site."""
@@ -77,7 +77,7 @@ class AttentionStaysUniform(Rule):
 
 
 @dataclass(frozen=True)
-class QueriesAlike(Rule):
+class QueriesAlike(AttentionRule):
     """All queries of an attention give the same output: K latents do the work of one.
 
     Why: latents that read the same thing from the tokens cannot tell its parts apart.
@@ -100,11 +100,11 @@ class QueriesAlike(Rule):
     signals = (ATTENTION_EFFECTIVE_NUM_OUTPUTS,)
     source = "derived: an excess of 1e-4 is a mean squared sine of 1e-4, an angle of half a degree between outputs"
     fix = "Mend what keeps the loss at chance first; latents behind a LayerNorm, or drawn larger, differ sooner."
+    cures = (Intervention("module.norm_before", site=AT_FINDING),)
     refuted_by_learning = True
     faulty = "64 latents, 1.00000 distinct outputs at step 200"
     healthy = "64 latents, 1.2 distinct outputs"
     brought_by = ("EG002", "EG301", *OBJECTIVE, *STEPS)
-    cures = (Intervention("module.norm_before", site=AT_FINDING),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per attention site."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.cures import MASK_TURNED_ROUND
 from edgeglass_diag.rules.flow import upstream
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.series import Series
@@ -48,9 +48,9 @@ class MassOnPadding(Rule):
     signals = (ATTENTION_VALID_KEYS, ATTENTION_PADDING_MASS, DATA_PADDING)
     source = "derived: the valid keys of a right mask are the tokens without padding; pytorch #27968, DETR #96"
     fix = "key_padding_mask is True for padding, F.scaled_dot_product_attention's mask True for keys that count."
+    cures = MASK_TURNED_ROUND
     faulty = "key_padding_mask=tokens != PAD"
     healthy = "key_padding_mask=tokens == PAD"
-    cures = (Intervention("attention.mask_inverted"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per attention site."""
@@ -97,6 +97,7 @@ class FullyMasked(Rule):
     signals = (ATTENTION_MASKED_QUERIES, ACTIVATION_NONFINITE)
     source = "derived: softmax over an empty set; pytorch #41508"
     fix = "Let every query see one key at least, itself or the first token."
+    cures = MASK_TURNED_ROUND
     faulty = "mask = torch.zeros(B, 1, 1, L, dtype=torch.bool)  # an empty text"
     healthy = "mask[..., 0] = True"
 

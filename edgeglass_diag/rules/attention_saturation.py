@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from edgeglass_diag.intervention import AT_FINDING, Intervention
 from edgeglass_diag.records import Finding, Severity
-from edgeglass_diag.rules.base import Rule, Stage
+from edgeglass_diag.rules.attention_rule import AttentionRule
+from edgeglass_diag.rules.base import Stage
+from edgeglass_diag.rules.cures import WARMED_UP
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.training_state import at_chance
 from edgeglass_diag.signals.attention import (
@@ -21,7 +23,7 @@ from edgeglass_diag.signals.attention import (
 
 
 @dataclass(frozen=True)
-class AttentionSaturated(Rule):
+class AttentionSaturated(AttentionRule):
     """Attention looks at a single key from the start, and the model hardly learns.
 
     Why: a saturated softmax passes almost no gradient to queries and keys; what they look at at random stays.
@@ -56,12 +58,12 @@ class AttentionSaturated(Rule):
         "Derrida 1981, https://doi.org/10.1103/PhysRevB.24.2613; at 577 keys 3.57"
     )
     fix = "Divide the logits by the root of the head's width, put a norm before queries and keys, or lower their init."
+    cures = (Intervention("module.norm_before", site=AT_FINDING),)
     faulty = "scores = q @ k.T"
     healthy = "scores = q @ k.T / math.sqrt(q.shape[-1])"
     brought_by = ("EG104", "EG204", "EG202")
     stages = (Stage.INIT, Stage.RUN)
     aliases = {"EG052": {"keys": "init_keys"}}  # noqa: RUF012
-    cures = (Intervention("module.norm_before", site=AT_FINDING), Intervention("optimizer.lr", 0.1))
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per attention site."""
@@ -100,7 +102,7 @@ class AttentionSaturated(Rule):
 
 
 @dataclass(frozen=True)
-class AttentionLogitsExplode(Rule):
+class AttentionLogitsExplode(AttentionRule):
     """Attention logits grow beyond what any training has survived.
 
     Why: queries and keys feed each other's growth; the softmax turns into an argmax and the training diverges.
@@ -121,14 +123,10 @@ class AttentionLogitsExplode(Rule):
         "all runs with logits above 1e4 diverged"
     )
     fix = "Normalise queries and keys (qk-norm), lower the learning rate, or warm up longer."
+    cures = (Intervention("optimizer.lr", 0.1), WARMED_UP, Intervention("module.norm_before", site=AT_FINDING))
     faulty = "attention logits of up to 20000"
     healthy = "attention logits of up to 30"
     brought_by = ("EG207", "EG204", "EG202", "EG504")
-    cures = (
-        Intervention("optimizer.lr", 0.1),
-        Intervention("module.norm_before", site=AT_FINDING),
-        Intervention("optimizer.warmup", 50),
-    )
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per attention site."""

@@ -8,11 +8,12 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import ClassVar
 
-from edgeglass_diag.intervention import Intervention
+from edgeglass_diag.intervention import Intervention, Site
 from edgeglass_diag.records import Bounds, ConfiguredRule, Finding, Severity, SourceLine
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.patience import has_learned, no_gradient
 from edgeglass_diag.signals.signal import Signal
+from edgeglass_diag.site_paths import first_call
 
 
 class Stage(StrEnum):
@@ -47,8 +48,9 @@ class Rule:
         aliases: codes that it had, with the names that its thresholds had under them and have now.
         refuted_by_learning: whether its verdict is "nothing is learned like this", so that a model which then learns
             proves it wrong. Its verdicts are early until the model has had the time to begin (``patience``).
-        cures: changes of which the first that fits makes the training learn if the verdict is right, the most direct
-            first: a replay with one confirms the verdict, or refutes it.
+        cures: changes from outside that make the training learn if the verdict is right, at most three, the most
+            direct first: replays with them confirm the verdict, or refute it. None where no such change exists, and
+            where the verdict is about something else than whether the training learns.
     """
 
     code: ClassVar[str]
@@ -146,7 +148,17 @@ class Rule:
     @classmethod
     def nominated(cls, finding: Finding) -> list[Intervention]:
         """Return the changes by which a finding of this rule is put to the test, the most direct first."""
-        return [each.of_finding(finding.focus or finding.site) for each in cls.cures]
+        made = [each.of_finding(cls.place_of(each, finding)) for each in cls.cures]
+        return [each for each in made if each.site or each.kind.site is not Site.NEEDED]
+
+    @classmethod
+    def place_of(cls, cure: Intervention, finding: Finding) -> str:
+        """Return what takes the place of ``AT_FINDING``: a path without calls where a module or parameter is changed.
+
+        It is empty where a finding is of the whole model: of such changes those of one place are left out.
+        """
+        place = finding.focus or finding.site
+        return place if cure.kind.of in ("attention", "loss") else first_call(place)
 
     @property
     def thresholds(self) -> dict[str, float]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.cures import EPS_OF_FLOAT16
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.parameter_groups import listed
 from edgeglass_diag.signals.parameters import (
@@ -85,9 +86,9 @@ class StepBreaksWeights(Rule):
         "for |g| < sqrt(2^-25 / 1e-3) = 5e-3; openai/CLIP #40"
     )
     fix = "Lower the learning rate of this optimizer by 100; where that changes nothing, look at its own arithmetic."
+    cures = (EPS_OF_FLOAT16, Intervention("optimizer.lr", 0.01))
     faulty = "model.half(); Adam(model.parameters(), eps=1e-8)"
     healthy = "model.float(); torch.autocast and torch.amp.GradScaler"
-    cures = (Intervention("optimizer.lr", 0.01), Intervention("optimizer.lr", 0.1))
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for all weights that break at the first such step."""
@@ -138,9 +139,9 @@ class EpsLost(Rule):
     signals = (OPTIMIZER_EPS, GRADIENT_NORM)
     source = StepBreaksWeights.source
     fix = _EPS_FIX
+    cures = (EPS_OF_FLOAT16,)
     faulty = "model.half(); Adam(model.parameters(), eps=1e-8)"
     healthy = "model.half(); Adam(model.parameters(), eps=1e-4)"
-    cures = (Intervention("optimizer.eps", 0.0001),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding."""

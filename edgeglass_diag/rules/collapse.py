@@ -10,6 +10,7 @@ from edgeglass_diag.compared import Compared
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.causality import INPUTS
+from edgeglass_diag.rules.cures import SLOWER
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.series import Series, Streak
 from edgeglass_diag.rules.training_state import MOVED, signal_growing
@@ -71,6 +72,7 @@ class ComparedEmbeddingsCollapsed(Rule):
         "pytorch-metric-learning #20, sentence-transformers #3469"
     )
     fix = "Give the loss something that keeps embeddings apart: a stop-gradient, negatives, or a variance term."
+    cures = SLOWER
     faulty = "loss = (1 - cosine_similarity(z1, z2)).mean()"
     healthy = "loss = (1 - cosine_similarity(predictor(z1), z2.detach())).mean()"
     brought_by = ("EG801", *INPUTS, "EG313", "EG314", "EG315", "EG002", "EG204", "EG202")
@@ -164,6 +166,7 @@ class AssignmentsCollapsed(Rule):
         "prevents one dominant prototype, sharpening the uniform one)"
     )
     fix = "Centre the teacher's outputs and keep its temperature below the student's (DINO), or balance them (SwAV)."
+    cures = SLOWER[:2]
     faulty = "target = softmax(teacher / 0.04)"
     healthy = "target = softmax((teacher - center) / 0.04)"
     brought_by = ("EG801", *INPUTS, "EG002", "EG204", "EG202")

@@ -9,6 +9,7 @@ from statistics import median
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.causality import DIVERGENCE, INPUTS, OBJECTIVE, REACH, STEPS
+from edgeglass_diag.rules.cures import EITHER_RATE
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.patience import patience
 from edgeglass_diag.rules.training_state import MOVED, partners_compared
@@ -44,6 +45,7 @@ class ComparisonLearnedNothing(Rule):
         "Look at some pairs as the loss gets them: do the two views, or input and target, belong together and still "
         "share anything (order, shuffling, strength of the augmentation)? Then at the learning rate."
     )
+    cures = EITHER_RATE
     refuted_by_learning = True
     faulty = "mse_loss(model(x), y[torch.randperm(len(y))])"
     healthy = "mse_loss(model(x), y)"

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
-from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.measures.chance import contrastive_floor
 from edgeglass_diag.records import Finding, Severity, Task
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.causality import DIVERGENCE, INPUTS, OBJECTIVE, REACH, STEPS
+from edgeglass_diag.rules.cures import EITHER_RATE
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.patience import LONGEST
 from edgeglass_diag.rules.training_state import MOVED
@@ -56,6 +56,7 @@ class ContrastLearnedNothing(Rule):
     fix = (
         "Look at the steps first (learning rate, betas, noise in the gradients), then whether partners share anything."
     )
+    cures = EITHER_RATE
     faulty = "5.25 among 257 candidates (chance 5.55) when the rate has come down to 0"
     healthy = "2.7 among 257 candidates"
     brought_by = (
@@ -71,7 +72,6 @@ class ContrastLearnedNothing(Rule):
         *REACH,
         *DIVERGENCE,
     )
-    cures = (Intervention("optimizer.lr", 0.1),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per loss."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from math import isfinite
 from statistics import median
 
-from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.causality import DIVERGENCE
+from edgeglass_diag.rules.cures import ABOVE_EPS, CALMER
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.parameter_groups import listed
 from edgeglass_diag.rules.training_state import MOVED
@@ -46,6 +46,7 @@ class GradientVanishes(Rule):
         "steps shrink"
     )
     fix = "Look at the first module behind these weights: saturated attention or activation, a tiny factor, a hook."
+    cures = (ABOVE_EPS,)
     faulty = "torch.sigmoid(50 * x) in front of the tower"
     healthy = "nn.GELU()(x)"
     brought_by = ("EG103", "EG002", "EG301", *DIVERGENCE, "EG202")
@@ -104,11 +105,11 @@ class Diverging(Rule):
     signals = (LOSS_EXPLAINED, LOSS_CHANCE)
     source = "derived: random-init CLIP at scale 100 begins 1.45 times above ln 64, and falls from there"
     fix = "Lower the learning rate by 10 and warm up; clip the gradient."
+    cures = CALMER
     stages = (Stage.RUN, Stage.LOG)
     faulty = "loss 4.85, 4.9, 9.7, 31"
     healthy = "loss 6.02, 5.1, 4.3 (a large scale at the start)"
     brought_by = ("EG801", "EG407", "EG303", "EG211", "EG202")
-    cures = (Intervention("optimizer.lr", 0.1), Intervention("optimizer.lr", 0.01), Intervention("optimizer.clip", 1.0))
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding for the whole loss."""
@@ -177,10 +178,10 @@ class ForgetsWhatItLearned(Rule):
         "chance level or above, so that half of it below is what was loaded; open_clip #41 (a jump, then a plateau)"
     )
     fix = "Go back to a checkpoint from before, with a third of the learning rate and the gradient clipped."
+    cures = CALMER
     faulty = "loss 4.85, 2.1, 4.85, 4.85"
     healthy = "loss 4.85, 2.1, 2.3, 1.9"
     brought_by = ("EG801", "EG204", "EG211", "EG202", "EG104")
-    cures = (Intervention("optimizer.lr", 0.1), Intervention("optimizer.clip", 1.0))
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding for the whole loss."""

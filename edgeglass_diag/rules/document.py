@@ -18,6 +18,7 @@ _STAGES = {
     "log": "in logged numbers",
     "record": "in the record itself",
 }
+_PLACE = "the place found"
 
 
 def rule_page(rule: type[Rule]) -> str:
@@ -55,7 +56,7 @@ def _facts(rule: type[Rule]) -> Iterator[tuple[str, str]]:
     yield "Source", rule.source
     yield "Fix", rule.fix
     if rule.cures:
-        yield "Tried by explain", ", ".join(each.of_finding("the named place").words for each in rule.cures)
+        yield "explain tries", ", ".join(cure.of_finding(_PLACE).words for cure in rule.cures)
     if rule.brought_by:
         yield "Can follow from", ", ".join(rule.brought_by)
     if rule.aliases:

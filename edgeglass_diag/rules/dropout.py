@@ -48,10 +48,10 @@ class DropoutTooHigh(Rule):
         "layers, 0.2 in inputs; two of 0.9: Two-Stream Convolutional Networks, https://arxiv.org/abs/1406.2199"
     )
     fix = "Lower p to 0.1 (torch's p is the share that is dropped, not the one that is kept)."
+    cures = (Intervention("dropout.off"),)
     refuted_by_learning = True
     faulty = "nn.Dropout(0.9)  # meant to keep 0.9"
     healthy = "nn.Dropout(0.1)"
-    cures = (Intervention("dropout.off"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for all such dropouts."""

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from edgeglass_diag.compared import Compared
-from edgeglass_diag.intervention import Intervention
+from edgeglass_diag.intervention import AT_FINDING, Intervention
 from edgeglass_diag.records import Bounds, Finding, Severity
 from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.causality import INPUTS
+from edgeglass_diag.rules.cures import SLOWER
 from edgeglass_diag.rules.flow import upstream
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.patience import no_gradient
@@ -61,16 +62,12 @@ class ConstantEmbeddings(Rule):
         "Lower the learning rate by 10 and add warm-up, then look at the named module: does its input still depend "
         "on the image or text?"
     )
+    cures = (*SLOWER[:2], Intervention("module.norm_before", site=AT_FINDING))
     refuted_by_learning = True
     faulty = "every cosine is 1.000 and the loss is ln B"
     healthy = "every cosine is 0.99 at init"
     stages = (Stage.RUN, Stage.LOG)
     brought_by = ("EG801", "EG802", *INPUTS, "EG002", "EG207", "EG204", "EG210", "EG202", "EG104", "EG303", "EG413")
-    cures = (
-        Intervention("optimizer.lr", 0.1),
-        Intervention("optimizer.lr", 0.01),
-        Intervention("optimizer.warmup", 50),
-    )
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per side, at its widest embedding."""
@@ -104,6 +101,12 @@ class ConstantEmbeddings(Rule):
         above = upstream(history, finding.site)
         behind = [name for name in matrices(history) if parent(name) in above]
         return super().can_be_outgrown(history, finding) and not no_gradient(history, behind)
+
+    @classmethod
+    def nominated(cls, finding: Finding) -> list[Intervention]:
+        """Return the rate's changes last where the side was constant from the first step on: none had been taken."""
+        made = super().nominated(finding)
+        return [*made[2:], *made[:2]] if finding.since == 0 else made
 
     def bounds(self) -> Mapping[Signal, Bounds]:
         """Return the sample signal below which a module's output is the same for every sample."""
@@ -155,11 +158,11 @@ class RankCollapse(Rule):
     signals = (EMBEDDING_EFFECTIVE_RANK,)
     source = "RankMe (https://arxiv.org/abs/2210.02885) gives no absolute threshold; 2 is one direction and the mean"
     fix = "Look at the pooling before the head: does it average the sample away? Then lower the learning rate."
+    cures = SLOWER[:2]
     refuted_by_learning = True
     faulty = "effective rank 1.0 of 128 at step 200"
     healthy = "effective rank 30 of 128"
     brought_by = ("EG301", "EG309", "EG802", *INPUTS, "EG002", "EG207", "EG204", "EG210", "EG202")
-    cures = (Intervention("optimizer.lr", 0.1),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per side."""

@@ -38,9 +38,9 @@ class GradientsPileUp(Rule):
     signals = (GRADIENT_UNCLEARED, GRADIENT_NORM)
     source = "derived: backward adds to .grad; openai/CLIP #362"
     fix = "Call optimizer.zero_grad() once per step, before the first backward."
+    cures = (Intervention("optimizer.clear_gradients"),)
     faulty = "loss.backward(); optimizer.step()"
     healthy = "optimizer.zero_grad(); loss.backward(); optimizer.step()"
-    cures = (Intervention("optimizer.clear_gradients"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding."""

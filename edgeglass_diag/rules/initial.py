@@ -99,9 +99,9 @@ class IdenticalRows(Rule):
     signals = (WEIGHT_ROW_SIGNAL, UPDATE_RATIO, WEIGHT_NORM)
     source = "derived: rounding of float32 leaves (6e-8)^2 = 4e-15 per entry; the symmetry is exact or broken"
     fix = "Break the symmetry: draw the rows independently, e.g. nn.init.trunc_normal_(weight, std=0.02)."
+    cures = (Intervention("initial.rows", site=AT_FINDING), Intervention("initial.rows", 0.02, AT_FINDING))
     faulty = "latents = Parameter(torch.ones(64, 512))"
     healthy = "latents = Parameter(torch.randn(64, 512))"
-    cures = (Intervention("initial.rows", site=AT_FINDING),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per weight."""

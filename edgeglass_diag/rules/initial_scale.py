@@ -53,9 +53,9 @@ class InitialWeightsTooLarge(Rule):
         "https://arxiv.org/abs/1502.01852"
     )
     fix = "Draw the weights with std = gain / sqrt(fan_in), e.g. nn.init.kaiming_normal_, and look for a stray factor."
+    cures = (Intervention("initial.orthogonal", site=AT_FINDING), Intervention("optimizer.lr", 10))
     faulty = "nn.init.normal_(layer.weight)  # std 1 at a fan-in of 512"
     healthy = "nn.init.normal_(layer.weight, std=512**-0.5)"
-    cures = (Intervention("initial.orthogonal", site=AT_FINDING),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding for all weights whose training begins together."""
@@ -110,9 +110,9 @@ class TwoZeroLayers(Rule):
     signals = (WEIGHT_NORM, GRADIENT_NORM)
     source = "derived: the product rule at 0 x 0; LAVT-RIS #25; Fixup, https://arxiv.org/abs/1901.09321: only the last"
     fix = "Let only the last layer of a branch start at zero, and draw the one before it at random."
+    cures = (Intervention("initial.std", 0.02, AT_FINDING),)
     faulty = "nn.init.zeros_(mlp[0].weight); nn.init.zeros_(mlp[2].weight)"
     healthy = "nn.init.zeros_(mlp[2].weight)"
-    cures = (Intervention("initial.orthogonal", site=AT_FINDING),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per pair."""
@@ -170,6 +170,7 @@ class DeadFromTheStart(Rule):
     signals = (ACTIVATION_ZEROS, ACTIVATION_RMS)
     source = "derived: a ReLU has slope 0 below 0; Dying ReLU and Initialization, https://arxiv.org/abs/1903.06733"
     fix = "Start the biases at 0 and draw the weights around 0; a LeakyReLU or GELU keeps a slope below 0."
+    cures = (Intervention("module.norm_before", site=AT_FINDING),)
     faulty = "nn.init.constant_(layer.bias, -5.0)"
     healthy = "nn.init.zeros_(layer.bias)"
 
@@ -237,10 +238,10 @@ class FirstLossFarAboveChance(Rule):
         "init, http://karpathy.github.io/2019/04/25/recipe/"
     )
     fix = "Make the weights smaller, above all those of the last layer, so that the first loss is near ln(classes)."
+    cures = (Intervention("loss.temperature", 0.1), Intervention("loss.temperature", 0.01))
     faulty = "43.5 at step 0, with 72 classes"
     healthy = "4.4 at step 0, with 72 classes"
     brought_by = ("EG013", "EG504", "EG505")
-    cures = (Intervention("loss.temperature", 0.1),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per loss."""

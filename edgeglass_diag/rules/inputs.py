@@ -61,9 +61,9 @@ class ImageRange(Rule):
         "EG223 has it; pixels of 0 to 255 have about two"
     )
     fix = "Use the model's own preprocessing: ToTensor once, then Normalize with its mean and std."
+    cures = (Intervention("data.pixels_standardised"), Intervention("data.pixels_scaled", 1 / 255))
     faulty = "torch.as_tensor(pixels).float()  # 0 to 255"
     healthy = "Normalize(mean, std)(to_tensor(pixels))"
-    cures = (Intervention("data.pixels_scaled", 1 / 255), Intervention("data.pixels_standardised"))
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per input."""

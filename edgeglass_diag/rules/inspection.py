@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from edgeglass_diag.intervention import AT_FINDING, Intervention
 from edgeglass_diag.records import Finding, ParameterOrigin, Severity, SourceLine
 from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.history import History
@@ -104,7 +103,6 @@ class QueriesIdentical(Rule):
     faulty = "latents = Parameter(torch.zeros(64, 512))"
     stages = (Stage.INIT,)
     healthy = "nn.init.trunc_normal_(latents, std=0.02)"
-    cures = (Intervention("initial.rows", site=AT_FINDING),)
 
     def check_at_init(self, history: History) -> Iterable[Finding]:
         """Return one finding per attention."""

@@ -37,9 +37,9 @@ class WarmupTooLong(Rule):
     aliases = {"EG250": {}}  # noqa: RUF012
     source = "derived; FAILURES of schedulers stepped per micro-batch or with swapped arguments: diffusers #4387"
     fix = "Shorten the warm-up to some 5 % of the optimizer steps of the run."
+    cures = (Intervention("optimizer.lr", 10), Intervention("optimizer.lr", 100))
     faulty = "get_cosine_schedule(optimizer, warmup=10000, total=500)"
     healthy = "warmup=500, total=10000"
-    cures = (Intervention("optimizer.lr", 10.0),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding, at the end."""
@@ -85,9 +85,9 @@ class ScheduleEnded(Rule):
     aliases = {"EG252": {}}  # noqa: RUF012
     source = "derived: 0.5 (1 + cos(pi p)) <= 1e-6 for p >= 0.9994"
     fix = "Step the scheduler once per optimizer step, and give it the number of optimizer steps of the run."
+    cures = (Intervention("schedule.constant"),)
     faulty = "scheduler.step() after each of four micro-batches"
     healthy = "scheduler.step() after optimizer.step()"
-    cures = (Intervention("schedule.constant"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for all groups."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.causality import DIVERGENCE, OBJECTIVE, STEPS
@@ -42,6 +43,7 @@ class ScaleRunaway(Rule):
     signals = (EMBEDDING_SCALE, EMBEDDING_NORM_SPREAD)
     source = "CLIP clamps at 100 'which we found necessary to prevent training instability'; 5 % for how it is read off"
     fix = "Clamp it after each step: log_scale.clamp_(max=math.log(100))."
+    cures = (Intervention("loss.temperature", 0.1), Intervention("optimizer.lr", 0.1))
     faulty = "scale = log_scale.exp()  # 244"
     healthy = "scale = log_scale.exp().clamp(max=100)"
 
@@ -85,6 +87,7 @@ class ScaleDecayed(Rule):
     signals = (EMBEDDING_SCALE,)
     source = "derived: dL/ds = (weighted mean cosine) - (cosine of the pair); open_clip #815 (14.3 to 1, flat loss)"
     fix = "Look at the pairs and at the embeddings: the scale falls as long as pairs are no closer than strangers."
+    cures = (Intervention("optimizer.weight_decay_of_vectors", 0),)
     refuted_by_learning = True
     faulty = "scale 14.3 to 1, loss flat"
     healthy = "scale 14.3 to 12, then 30, loss falling"

@@ -11,6 +11,7 @@ from edgeglass_diag.measures.chance import chance_loss, contrastive_floor, wrong
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.causality import DIVERGENCE, INPUTS, OBJECTIVE, REACH, STEPS
+from edgeglass_diag.rules.cures import SLOWER
 from edgeglass_diag.rules.embeddings import constant_since, side_wakes
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.remedies import chance_remedy
@@ -61,12 +62,12 @@ class LossAtChance(Rule):
     signals = (LOSS_TOTAL, LOSS_CHANCE, LOSS_LOGIT_STD, LOSS_ACCURACY)
     source = "derived: uniform softmax; https://github.com/mlfoundations/open_clip/issues/17 (4.8xxx at batch 128)"
     fix = "Find what makes the logits uninformative (see the finding this follows from), then the learning rate."
+    cures = (*SLOWER[:2], Intervention("optimizer.lr", 10))
     refuted_by_learning = True
     faulty = "4.8520 at batch 128, for 200 steps"
     healthy = "4.8520 at step 0, 4.1 at step 50"
     stages = (Stage.RUN, Stage.LOG)
     brought_by = ("EG801", "EG301", *INPUTS, *OBJECTIVE, "EG302", *DIVERGENCE, *STEPS, "EG503", *REACH)
-    cures = (Intervention("optimizer.lr", 0.1), Intervention("optimizer.lr", 10.0))
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding for the whole loss."""
@@ -209,10 +210,10 @@ class TemperatureMissing(Rule):
         "(https://arxiv.org/abs/2103.00020); bfloat16 keeps 8 bits, so that unit vectors differ by 0.4 %"
     )
     fix = "Divide the cosines by a temperature of about 0.07, or learn the scale from ln(1/0.07)."
+    cures = (Intervention("loss.temperature", 1 / 0.07), Intervention("loss.temperature", 1 / 0.07**2))
     faulty = "logits = image @ text.T"
     healthy = "logits = image @ text.T / 0.07"
     brought_by = ("EG702", "EG209")
-    cures = (Intervention("loss.temperature", 1 / 0.07),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per pair of sides."""

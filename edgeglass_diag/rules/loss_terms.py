@@ -93,9 +93,9 @@ class DoubleSoftmax(Rule):
     signals = (LOSS_IS_PROBABILITY,)
     source = "derived: ln(1 + (B-1)/e) to ln(e + B - 1); SciCo #2; UMLAUT checks the same"
     fix = "Give cross_entropy the logits themselves."
+    cures = (Intervention("loss.no_softmax"),)
     faulty = "cross_entropy(logits.softmax(-1), labels)"
     healthy = "cross_entropy(logits, labels)"
-    cures = (Intervention("loss.no_softmax"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per loss."""
@@ -140,10 +140,10 @@ class LabelsOffDiagonal(Rule):
     signals = (LOSS_LABELS_DIAGONAL, LOSS_ACCURACY)
     source = "derived; lightly PR #1177 (labels offset by rank without a gather), CoCa-pytorch #20"
     fix = "Use labels = torch.arange(len(logits)); with gathered candidates add rank x batch."
+    cures = (Intervention("loss.diagonal_labels"),)
     refuted_by_learning = True
     faulty = "labels = torch.arange(B) + rank * B  # without a gather"
     healthy = "labels = torch.arange(B)"
-    cures = (Intervention("loss.diagonal_labels"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per loss."""

@@ -96,9 +96,9 @@ class FrozenNormUndone(Rule):
     signals = (MODE_TRAINING,)
     source = "derived: .train() sets the mode of all modules below; lightly #1438"
     fix = "Put BatchNorm into evaluation mode again after each model.train(), best by overriding train() of the model."
+    cures = (Intervention("module.batch_norm_eval"),)
     faulty = "for m in norms: m.eval(); ...; model.train()  # after the first evaluation"
     healthy = "def train(self, mode=True): super().train(mode); self.norm.eval()"
-    cures = (Intervention("module.batch_norm_eval"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for all."""
@@ -203,7 +203,6 @@ class StatisticsDoNotFit(Rule):
     )
     faulty = "each batch from one domain: loader = cycle([photos, sketches])"
     healthy = "loader = DataLoader(ConcatDataset([photos, sketches]), shuffle=True)"
-    cures = (Intervention("module.batch_norm_eval"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for all."""

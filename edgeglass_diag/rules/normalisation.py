@@ -56,9 +56,9 @@ class NormalisationMissing(Rule):
         "the scale that EG403 asks of the logits, and half of what it was, as no noise of a batch makes it"
     )
     fix = "Normalise both sides: F.normalize(embedding, dim=-1) before the product."
+    cures = (Intervention("loss.normalised"), Intervention("loss.temperature", 0.1))
     faulty = "logits = scale * image @ text.T"
     healthy = "logits = scale * normalize(image) @ normalize(text).T"
-    cures = (Intervention("loss.normalised"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per pair of sides."""

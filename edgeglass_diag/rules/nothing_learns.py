@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import isnan
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.history import History
@@ -39,6 +40,7 @@ class NothingLearns(Rule):
     stages = (Stage.INIT, Stage.RUN)
     source = "derived: a step is a function of the gradient; exactly 0 in every weight is no rounding; LLaVA #1166"
     fix = "Look for a factor of 0, for units that are dead, and for layers in series that all start at zero."
+    cures = (Intervention("gradient.kept"), Intervention("optimizer.include"))
     faulty = "loss = F.cross_entropy(logits, labels) * mask.sum()  # and the mask is all zeros"
     healthy = "loss = F.cross_entropy(logits, labels)"
     brought_by = ("EG219", "EG009", "EG214", "EG802", "EG106", "EG103", "EG003", "EG204", "EG202")

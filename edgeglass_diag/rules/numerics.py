@@ -38,16 +38,11 @@ class NonFinite(Rule):
     signals = (GRADIENT_NORM, LOSS_TOTAL, GRADIENT_NORM_CLIPPED, ACTIVATION_NONFINITE)
     source = "IEEE 754; torch.amp.GradScaler skips single overflowing steps by design"
     fix = "Lower the learning rate or add warm-up; look at the first module named here for a division, log or exp."
+    cures = (Intervention("optimizer.lr", 0.1), Intervention("autocast.off"), Intervention("optimizer.clip", 1))
     faulty = "loss nan from step 30 on"
     healthy = "one infinite gradient that the scaler skips"
     stages = (Stage.RUN, Stage.LOG)
     brought_by = ("EG219", "EG807", *INPUTS, "EG407", "EG303", "EG104", "EG204", "EG202")
-    cures = (
-        Intervention("optimizer.lr", 0.1),
-        Intervention("optimizer.lr", 0.01),
-        Intervention("optimizer.clip", 1.0),
-        Intervention("autocast.off"),
-    )
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding, at the first module whose output is not finite, unless a step broke the weights."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
 
-from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Bounds, Finding, Severity
 from edgeglass_diag.rules.base import Rule, Stage
+from edgeglass_diag.rules.cures import SLOWER
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.series import Series
 from edgeglass_diag.rules.training_state import matrices, no_better_than_chance, weight_matrices
@@ -49,15 +49,11 @@ class UpdateTooLarge(Rule):
         "TheDeepChecker: log10 ratio within [-4, -1]; https://cs231n.github.io/neural-networks-3/#ratio: about 1e-3"
     )
     fix = "Lower the learning rate by 10 (published rates hold for their width: with Adam scale them by width ratio)."
+    cures = SLOWER
     refuted_by_learning = True
     faulty = "lr=0.128 at width 128: a step changes a matrix by 11 %"
     healthy = "lr=1.6e-2: by 1 %"
     brought_by = ("EG211", "EG227")
-    cures = (
-        Intervention("optimizer.lr", 0.1),
-        Intervention("optimizer.lr", 0.01),
-        Intervention("optimizer.warmup", 50),
-    )
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding for the whole model."""
@@ -133,7 +129,6 @@ class ScheduleOverrun(Rule):
     fix = "Set the schedule's number of steps to the number of optimizer steps that the run really takes."
     faulty = "CosineAnnealingLR(optimizer, T_max=620) over 1240 steps"
     healthy = "T_max=1240 over 1240 steps"
-    cures = (Intervention("schedule.constant"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per parameter group whose rate differs."""

@@ -50,9 +50,9 @@ class BetasSwapped(Rule):
         "decays of the gradient and of its square, (0.9, 0.999)"
     )
     fix = "Set betas=(0.9, 0.999): the first is for the gradient, the second for its square."
+    cures = (Intervention("optimizer.beta2", 0.999),)
     faulty = "Adam(parameters, betas=(0.999, 0.9))"
     healthy = "Adam(parameters, betas=(0.9, 0.999))"
-    cures = (Intervention("optimizer.beta2", 0.999),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per parameter group."""
@@ -164,6 +164,7 @@ class BeyondAdamsBound(Rule):
         "factor leaves room for Nesterov's part and averages of weights, RAdam's first five steps are not normalised"
     )
     fix = "Keep the optimizer's state in float32; look at what writes exp_avg_sq after the step or as it is loaded."
+    cures = (Intervention("optimizer.eps", 2e-4),)
     faulty = "state['exp_avg_sq'] = state['exp_avg_sq'].half()"
     healthy = "state['exp_avg_sq'] in float32"
 

@@ -9,6 +9,7 @@ from math import prod
 from edgeglass_diag.intervention import AT_FINDING, Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule, Stage
+from edgeglass_diag.rules.cures import INCLUDED
 from edgeglass_diag.rules.flow import by_module, cut_off, dropped, last_of, learns, runs
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.parameter_groups import listed, places
@@ -57,12 +58,12 @@ class NotInOptimizer(Rule):
     signals = (STANDING_OPTIMIZER, STANDING_GRADIENT)
     source = "derived: a parameter in no group is never stepped; torchtest and TrainCheck check that parameters change"
     fix = "Give the optimizer all of model.parameters(), after the last module is made; freeze what is meant to stay."
+    cures = INCLUDED
     faulty = "AdamW(model.visual.parameters()); loss uses model.text_proj"
     healthy = "AdamW(model.parameters())"
     stages = (Stage.INIT, Stage.RUN)
     brought_by = ("EG009",)
     aliases = {"EG053": {"gradient": "init_gradient"}}  # noqa: RUF012
-    cures = (Intervention("optimizer.include", site=AT_FINDING), Intervention("optimizer.include"))
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per tower or head."""
@@ -127,9 +128,9 @@ class RandomButFrozen(Rule):
     signals = (WEIGHT_WRITTEN,)
     source = "derived from where the value comes from; LLaVA #832, #948 (projector frozen by mistake)"
     fix = "Set requires_grad to True for it before the optimizer is made, or load its trained weights."
+    cures = (Intervention("optimizer.unfreeze", site=AT_FINDING),)
     faulty = "model.requires_grad_(False)  # new projector included"
     healthy = "model.visual.requires_grad_(False)"
-    cures = (Intervention("optimizer.unfreeze", site=AT_FINDING),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per tower or head."""
@@ -173,10 +174,10 @@ class GradientCutOff(Rule):
     signals = (GRADIENT_NORM, MODULE_IN_LOSS)
     source = "derived: no gradient, no step; torchtest: variables that should change change"
     fix = "Look for torch.no_grad, detach, argmax, .data or .item between this module and the loss."
+    cures = (Intervention("gradient.kept", site=AT_FINDING), Intervention("gradient.kept"))
     faulty = "with torch.no_grad(): z = head(features)"
     healthy = "with torch.no_grad(): features = tower(x)"
     brought_by = ("EG214",)
-    cures = (Intervention("gradient.kept", site=AT_FINDING), Intervention("gradient.kept"))
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per tower or head."""
@@ -189,6 +190,7 @@ class GradientCutOff(Rule):
                 history,
                 f"{place} runs, but {listed(names, 'gets', 'get')} no gradient: the path from there to the loss is cut",
                 site=place,
+                focus=parent(place) if place in names else "",
                 evidence={"parameters": names},
             )
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from edgeglass_diag.intervention import AT_FINDING, Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.cures import INCLUDED
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.parameter_groups import listed, places
 from edgeglass_diag.signals.parameters import GRADIENT_NORM, OPTIMIZER_MOVING, OPTIMIZER_ORPHANS
@@ -61,9 +61,9 @@ class UnfrozenNotHeld(Rule):
     signals = (GRADIENT_NORM,)
     source = "derived: an optimizer steps the tensors of its groups; DeepSpeed #1767, fastai #2133"
     fix = "Give them to the optimizer where they are unfrozen: optimizer.add_param_group({'params': ...})."
+    cures = INCLUDED
     faulty = "AdamW(p for p in parameters if p.requires_grad); later encoder.requires_grad_(True)"
     healthy = "encoder.requires_grad_(True); optimizer.add_param_group({'params': encoder.parameters()})"
-    cures = (Intervention("optimizer.include", site=AT_FINDING),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per tower or head."""
@@ -104,9 +104,9 @@ class ParametersReplaced(Rule):
         "Make the optimizer after the last change of the model's modules (a new head, resize_token_embeddings, .to()), "
         "or give it the new parameters by add_param_group."
     )
+    cures = INCLUDED
     faulty = "optimizer = AdamW(model.parameters()); model.head = nn.Linear(512, 10)"
     healthy = "model.head = nn.Linear(512, 10); optimizer = AdamW(model.parameters())"
-    cures = (Intervention("optimizer.include"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for all."""

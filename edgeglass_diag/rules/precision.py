@@ -45,9 +45,9 @@ class HalfWithoutScaler(Rule):
     signals = (GRADIENT_NORM, PRECISION_FLOAT16)
     source = "IEEE 754 binary16: the smallest subnormal is 2^-24; https://arxiv.org/abs/1710.03740 (loss scaling)"
     fix = "Use torch.amp.GradScaler, or bfloat16."
+    cures = (Intervention("autocast.off"),)
     faulty = "autocast(dtype=float16) and loss.backward()"
     healthy = "scaler.scale(loss).backward()"
-    cures = (Intervention("autocast.off"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding."""
@@ -87,10 +87,10 @@ class StepsSkipped(Rule):
     signals = (OPTIMIZER_SKIPPED, OPTIMIZER_LOSS_SCALE)
     source = "derived: from 2^16 down to 2^-8 it takes 24 halvings; afterwards one overflow in 2000 steps by design"
     fix = "Look for the operation that overflows (a norm, an exp, a division) and take it in float32."
+    cures = (Intervention("autocast.off"),)
     faulty = "a third of the steps skipped after step 25"
     healthy = "two steps skipped at the start"
     brought_by = ("EG509",)
-    cures = (Intervention("autocast.off"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding."""
@@ -137,6 +137,7 @@ class StepsRoundedAway(Rule):
         "below 1e-4 of the weight is too small"
     )
     fix = "Keep the weights in float32 and compute under torch.autocast(dtype=torch.bfloat16)."
+    cures = (Intervention("optimizer.lr", 10),)
     faulty = "model.bfloat16(); AdamW(model.parameters(), lr=2e-5)"
     healthy = "torch.autocast(dtype=torch.bfloat16)"
 
@@ -190,9 +191,9 @@ class ClippedWhileScaled(Rule):
     signals = (GRADIENT_NORM_CLIPPED, OPTIMIZER_LOSS_SCALE, GRADIENT_CLIPPED_SCALED)
     source = "https://docs.pytorch.org/docs/stable/notes/amp_examples.html#gradient-clipping; float16 rounds to 1e-3"
     fix = "Call scaler.unscale_(optimizer) before clipping."
+    cures = (Intervention("optimizer.unclipped"),)
     faulty = "scaler.scale(loss).backward(); clip_grad_norm_(parameters, 1.0); scaler.step(optimizer)"
     healthy = "scaler.scale(loss).backward(); scaler.unscale_(optimizer); clip_grad_norm_(parameters, 1.0)"
-    cures = (Intervention("optimizer.unclipped"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per optimizer."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.causality import DIVERGENCE, INPUTS, REACH, STEPS
+from edgeglass_diag.rules.cures import EITHER_RATE
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.patience import patience
 from edgeglass_diag.rules.training_state import MOVED
@@ -51,10 +51,10 @@ class TargetsNotPredicted(Rule):
         "Check that the student's steps are sane (learning rate, clipping, optimizer state), and that student and "
         "teacher see views of the same sample."
     )
+    cures = EITHER_RATE
     faulty = "loss 4.16 with 64 prototypes in even use (ln 64 = 4.16) from step 100 to the end"
     healthy = "loss 3.76, where a constant guess has 4.16 and the targets' own entropy is 3.67"
     brought_by = ("EG310", "EG801", *INPUTS, *STEPS, *REACH, *DIVERGENCE, "EG410")
-    cures = (Intervention("optimizer.lr", 0.1),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for each pair of sides."""

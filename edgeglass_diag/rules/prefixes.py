@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
@@ -84,6 +85,7 @@ class NormalisedBeforeSlicing(Rule):
     signals = (EMBEDDING_NORM, EMBEDDING_NORM_SPREAD)
     source = "derived: prefixes of CLIP features have lengths .565 / .377 / .255 at 256 / 128 / 64; semantic-router"
     fix = "Slice first, then normalise each prefix by itself."
+    cures = (Intervention("loss.normalised"),)
     faulty = "normalize(z)[:, :64]"
     healthy = "normalize(z[:, :64])"
 

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import log
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.cures import ABOVE_EPS
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.signals.losses import (
     LOSS_CANDIDATES,
@@ -45,6 +47,7 @@ class SigmoidAveraged(Rule):
     signals = (LOSS_WEIGHT, LOSS_CANDIDATES)
     source = "SigLIP sums over the pairs and divides by B (https://arxiv.org/abs/2303.15343); big_vision #115"
     fix = "Sum over all pairs and divide by the batch size."
+    cures = (Intervention("optimizer.lr", 100), ABOVE_EPS)
     faulty = "-logsigmoid(signs * logits).mean()"
     healthy = "-logsigmoid(signs * logits).sum() / len(logits)"
 

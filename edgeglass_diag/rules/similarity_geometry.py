@@ -9,6 +9,7 @@ from edgeglass_diag.compared import Compared
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.causality import INPUTS
+from edgeglass_diag.rules.cures import SLOWER
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.remedies import output_remedy
 from edgeglass_diag.rules.training_state import MOVED
@@ -78,6 +79,7 @@ class OutputConstant(Rule):
     signals = (ACTIVATION_SAMPLE_SIGNAL,)
     source = "derived: at 1e-3 the angle between two outputs is about 2 degrees; sentence-transformers #3469"
     fix = "Add negatives: in-batch cross-entropy, a margin, or a variance term."
+    cures = SLOWER
     refuted_by_learning = True
     faulty = "loss = (1 - cosine_similarity(image, text)).mean()"
     healthy = "loss = cross_entropy(logits, labels)"

@@ -11,6 +11,7 @@ from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.causality import INPUTS
+from edgeglass_diag.rules.cures import ABOVE_EPS
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.parameter_groups import listed, places
 from edgeglass_diag.rules.series import Series
@@ -58,10 +59,10 @@ class NothingMoves(Rule):
     signals = (UPDATE_RATIO, GRADIENT_NORM, OPTIMIZER_LR)
     source = "derived; TrainCheck: step() really changes parameters; WeakCLIP #2 (freezing by lr = 0 stalls new layers)"
     fix = "Look at the learning rate of the group; keep float32 copies of bfloat16 weights; make the optimizer last."
+    cures = (Intervention("optimizer.lr", 10), Intervention("schedule.constant"), Intervention("optimizer.include"))
     faulty = "{'params': head.parameters(), 'lr': 0.0}"
     healthy = "{'params': head.parameters(), 'lr': 1e-3}"
     brought_by = ("EG801",)
-    cures = (Intervention("optimizer.lr", 10.0), Intervention("schedule.constant"), Intervention("optimizer.include"))
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for the whole, or one per tower or head that does not move."""
@@ -145,6 +146,7 @@ class MovesTooLittle(Rule):
         "usual 1e-3, by which 0.04 are 40 steps (https://cs231n.github.io/neural-networks-3/#ratio)"
     )
     fix = "Raise the learning rate; look at clipping, eps and the gradient's size."
+    cures = (Intervention("optimizer.lr", 100), Intervention("optimizer.lr", 1e4), Intervention("optimizer.unclipped"))
     refuted_by_learning = True
     faulty = "lr=2e-9"
     healthy = "lr=2e-4"
@@ -161,11 +163,6 @@ class MovesTooLittle(Rule):
         "EG103",
         "EG212",
         "EG405",
-    )
-    cures = (
-        Intervention("optimizer.lr", 10.0),
-        Intervention("optimizer.lr", 100.0),
-        Intervention("optimizer.unclipped"),
     )
 
     def check(self, history: History) -> Iterable[Finding]:
@@ -256,9 +253,9 @@ class ClippedToNothing(Rule):
     signals = (GRADIENT_CLIP_FACTOR, GRADIENT_NORM_CLIPPED, OPTIMIZER_EPS)
     source = "derived: Adam's step is g / (|g| + eps); clipping by c multiplies SGD's rate by c"
     fix = "Clip at the gradient's usual norm (1 is common), or raise the rate of SGD."
+    cures = (Intervention("optimizer.unclipped"), ABOVE_EPS)
     faulty = "SGD; clip_grad_norm_(parameters, 1e-3)"
     healthy = "clip_grad_norm_(parameters, 1.0)"
-    cures = (Intervention("optimizer.unclipped"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding."""

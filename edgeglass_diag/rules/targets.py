@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.causality import INPUTS, REACH, STEPS
 from edgeglass_diag.rules.collapse import compared
+from edgeglass_diag.rules.cures import SLOWER
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.training_state import MOVED, signal_growing
 from edgeglass_diag.signals.embeddings import (
@@ -47,10 +47,10 @@ class PredictionsConstant(Rule):
     signals = (EMBEDDING_VARIATION, EMBEDDING_SPREAD)
     source = "derived: R^2 of a calibrated prediction is var E[y|x] / var y (law of total variance)"
     fix = "Follow the sample signal from the input to the output: the first module that loses it is where to look."
+    cures = SLOWER[:2]
     faulty = "pooled = tokens.softmax(1).mean(1)"
     healthy = "pooled = tokens.mean(1)"
     brought_by = ("EG801", *INPUTS, *STEPS, *REACH)
-    cures = (Intervention("optimizer.lr", 0.1),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for each pair of outputs and targets."""
@@ -107,7 +107,6 @@ class TargetsOutOfRange(Rule):
     )
     faulty = "mse_loss(torch.sigmoid(head(x)), targets)  # targets of mean 0 and variance 1"
     healthy = "mse_loss(head(x), targets)"
-    cures = (Intervention("loss.not_normalised"),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for each output."""

@@ -56,9 +56,9 @@ class DecayOnScale(Rule):
         "1 % of the scale, which moves a logit of 100 by 1"
     )
     fix = "Put the scale, gains and biases into a group without weight decay."
+    cures = (Intervention("optimizer.weight_decay_of_vectors", 0), Intervention("optimizer.weight_decay", 0))
     faulty = "AdamW(model.parameters(), weight_decay=0.2)"
     healthy = "the logit scale in a group with weight_decay=0"
-    cures = (Intervention("optimizer.weight_decay_of_vectors", 0.0),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per parameter."""
@@ -121,9 +121,9 @@ class WeightsDecay(Rule):
         "is left to gain"
     )
     fix = "Lower the weight decay: lr x weight_decay x steps should stay well below 1."
+    cures = (Intervention("optimizer.weight_decay", 0),)
     faulty = "lr=1e-3, weight_decay=10, 1000 steps"
     healthy = "lr=1e-3, weight_decay=0.1, 1000 steps"
-    cures = (Intervention("optimizer.weight_decay", 0.0),)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
@@ -44,6 +45,7 @@ class ZeroGradient(Rule):
     signals = (GRADIENT_NORM, LOSS_WEIGHT)
     source = "derived: the product rule at 0 x 0; LAVT-RIS #25. Exactly zero is no rounding of a gradient in float32"
     fix = "Let only the last layer of a branch start at zero; look for dead units and for factors of zero."
+    cures = (Intervention("autocast.off"),)
     faulty = "nn.init.zeros_(mlp[0].weight); nn.init.zeros_(mlp[2].weight)"
     healthy = "nn.init.zeros_(mlp[2].weight)"
     brought_by = ("EG806", "EG802", "EG103", "EG002")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeglass_diag.folders import rank_folders, read_header
+from edgeglass_diag.marks import Explained, read_explained
 from edgeglass_diag.ranks import merge_findings
 from edgeglass_diag.records import (
     ConfiguredRule,
@@ -105,14 +106,27 @@ class Run(StoredSignals):
         return dict(self.header.get("result", {}))
 
     @property
+    def explained(self) -> Explained:
+        """What is kept of the run's newest explanation, read anew each time."""
+        return read_explained(self.folder)
+
+    @property
     def findings(self) -> list[Finding]:
-        """All findings of all ranks, worst first, causes before what follows from them, then by step."""
+        """All findings of all ranks, worst first, causes before what follows from them, then by step.
+
+        Each has the mark of the run's newest explanation.
+        """
         ranks = self.ranks
         found = merge_findings({rank: run._own_findings() for rank, run in ranks.items()})
         missing = standing.missing_ranks([self.header, *(run.header for run in ranks.values())], ranks.keys())
         if missing and self.status != RunStatus.RUNNING:
             found += self._of_the_record(RecordState(missing_ranks=missing))
-        return sorted(found, key=lambda f: (-f.severity.rank, f.because_of is not None, f.step))
+        return sorted(self._marked(found), key=lambda f: (-f.severity.rank, f.because_of is not None, f.step))
+
+    def _marked(self, found: list[Finding]) -> list[Finding]:
+        marks = self.explained.marks
+        known = [(finding, marks.get(finding.key)) for finding in found]
+        return [replace(finding, mark=m.mark, mark_by=m.by) if m else finding for finding, m in known]
 
     def _own_findings(self) -> list[Finding]:
         with self._db.readable():

@@ -127,7 +127,16 @@ def test_a_finding_that_goes_without_effect_is_refuted(tried):
     _, _, marks, _ = tried(outcome)
     assert marks["EG301"].mark is Mark.CONFIRMED
     assert marks["EG104"].mark is Mark.REFUTED
-    assert marks["EG104"].by == "LayerNorm put before tower: it is gone, and the training learns no better"
+    assert marks["EG104"].by == "LayerNorm put before tower: it is gone, and the loss is no better"
+
+
+def test_a_finding_that_goes_with_a_somewhat_better_loss_is_not_refuted(tried):
+    def outcome(made, seed):
+        loss = -0.9 if LR.label in made else -0.2 if NORM.label in made else 0.0
+        return Outcome(loss, steps=60, codes=() if made else ILL)
+
+    _, _, marks, _ = tried(outcome)
+    assert marks["EG104"].mark is Mark.NOT_ASKED
 
 
 def test_two_causes_are_found_together(tried):

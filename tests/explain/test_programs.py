@@ -104,7 +104,7 @@ def test_the_rate_is_the_cause_by_interventions_and_marks_the_findings(folder, c
     result, _ = explained(command, folder, "ill", "--steps", 60)
     assert result["causes"], result["verdict"]
     assert "learning rate" in result["causes"][0]["setting"]
-    assert result["causes"][0]["where"].endswith("train.py:16")
+    assert result["causes"][0]["where"].endswith("train.py:15")
     assert result["noise"] == 0.0
     assert "confirmed" in {row["mark"] for row in result["findings"]}
     found = json.loads(command("findings", "ill", "--json", cwd=folder).stdout)

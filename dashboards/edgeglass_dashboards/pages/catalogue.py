@@ -8,6 +8,7 @@ from edgeglass_dashboards.pages import (
     compare,
     coverage,
     embeddings,
+    explain,
     gradients,
     overview,
     retrieval,
@@ -18,6 +19,7 @@ from edgeglass_dashboards.pages.page import Page
 
 RUN_PAGES: tuple[Page, ...] = (
     overview.PAGE,
+    explain.PAGE,
     attention.PAGE,
     gradients.PAGE,
     signal.PAGE,

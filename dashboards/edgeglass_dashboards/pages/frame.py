@@ -75,7 +75,7 @@ def _head(page: Page, pages: Sequence[Page], context: Context, content: dict[str
     children: list[Any] = [dmc.Group(row, justify="space-between")]
     if context.opened is not None:
         children.append(html.Div(content["announcement"], id="announcement", className="unseen", role="status"))
-        children.append(_tabs(page, pages))
+        children.append(_tabs(page, pages, context))
     children.append(html.P(page.question, className="question"))
     return html.Header(children)
 
@@ -90,10 +90,12 @@ def _switch(*, ended: bool) -> Any:
     )
 
 
-def _tabs(page: Page, pages: Sequence[Page]) -> Any:
+def _tabs(page: Page, pages: Sequence[Page], context: Context) -> Any:
     links = []
     for other in pages:
         here = {"aria-current": "page"} if other.name == page.name else {}
         href = "?" if other.name == "overview" else f"?page={other.name}"
-        links.append(html.Li(html.A(other.title, href=href, **here)))
+        why = getattr(other, "unavailable", lambda _: "")(context)
+        greyed = {"className": "greyed", "title": why} if why else {}
+        links.append(html.Li(html.A(other.title, href=href, **here, **greyed)))
     return html.Nav(html.Ul(links), className="tabs", **{"aria-label": "Pages of this run"})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from edgeglass_diag.records import Finding, Severity
-from edgeglass_diag.render.findings import count_text, sites_text
+from edgeglass_diag.render.findings import count_text, mark_text, sites_text
 
 if TYPE_CHECKING:
     from edgeglass_diag.store import Run
@@ -51,6 +51,8 @@ def _nested(finding: Finding, found: list[Finding], *, depth: int, above: tuple[
     indent = "  " * depth
     yield indent + finding_line(finding)
     yield f"{indent}         fix: {escape(finding.fix)}"
+    if said := mark_text(finding):
+        yield f"{indent}         {escape(said)}"
     first = next(f for f in found if f.code == finding.code)
     if finding is first and finding.code not in above:
         for other in found:

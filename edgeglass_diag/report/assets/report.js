@@ -18,7 +18,7 @@
     const figure = figures[place.dataset.figure][theme];
     const narrow = place.clientWidth < 480;
     const layout = Object.assign({}, figure.layout, { autosize: true });
-    layout.height = narrow ? 380 : 440;
+    layout.height = Math.max(narrow ? 380 : 440, figure.layout.height || 0);
     Plotly.react(place, figure.data, layout, { responsive: true, displaylogo: false, displayModeBar: !narrow && "hover" });
     place.dataset.drawn = theme;
   }

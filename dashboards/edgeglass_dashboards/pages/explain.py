@@ -1,0 +1,178 @@
+"""Explain: which change cures, by replays of the program that differ in one thing."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import html
+
+from edgeglass_dashboards.addresses import run_address
+from edgeglass_dashboards.compact_html import plain
+from edgeglass_dashboards.context import Context
+from edgeglass_dashboards.explanations import Shown, explanation_of
+from edgeglass_dashboards.findings_view import icon
+from edgeglass_dashboards.panels import Panel, StillPanel, empty, slot
+from edgeglass_diag.explained.curves import multiples
+from edgeglass_diag.explained.record import KeptExplanation, Marked, Tried
+from edgeglass_diag.figures.trials import trials_figure
+from edgeglass_diag.marks import Mark
+from edgeglass_diag.render.explanation import (
+    MARK_COLUMNS,
+    TRIAL_COLUMNS,
+    TRIED_COLUMNS,
+    mark_cells,
+    notes,
+    trial_cells,
+    tried_cells,
+)
+from edgeglass_diag.signals import Signal
+
+_NO_CURVES = "No losses to draw: the runs of the replays are not in the folder of the explanation, or recorded none."
+_TONES = {Mark.CONFIRMED: "critical", Mark.REFUTED: "good", Mark.NOT_ASKED: "neutral"}
+_PARTS = ("causes", "marks", "curves-words", "trials", "not-causes")
+
+
+class Explain:
+    """The verdict, causes with their counts and lines, marks of the findings, all replays and their losses."""
+
+    name = "explain"
+    title = "Explain"
+    question = "What is the cause, and which change cures it?"
+    signals: tuple[Signal, ...] = ()
+
+    def unavailable(self, context: Context) -> str:
+        """What the tab says where there is no explanation; empty where there is one."""
+        shown = explanation_of(context.run, context.root)
+        return "" if shown.explanation or shown.problem else f"Not explained yet: {_command(context)}"
+
+    def sections(self, context: Context) -> dict[str, Any]:
+        """All words of the page."""
+        shown = explanation_of(context.run, context.root)
+        explanation = shown.explanation
+        if explanation is None:
+            return {"explained": _none(context, shown), **dict.fromkeys(_PARTS)}
+        return {
+            "explained": html.Div([icon("info"), html.Div(explanation.verdict)], className="verdict tone-info"),
+            "causes": _causes(explanation),
+            "marks": _marks(explanation.findings),
+            "curves-words": html.P(
+                "Loss by optimizer step, one line per seed: solid where it learns, dashed where it does not. Grey: the "
+                "replays in which nothing was changed.",
+                className="caption",
+            ),
+            "trials": _trials(explanation, shown),
+            "not-causes": _not_causes(explanation.not_causes),
+        }
+
+    def panels(self, context: Context) -> Sequence[Panel]:
+        """The losses of the replays."""
+        return (self._curves(context),)
+
+    def body(self, context: Context, content: dict[str, Any]) -> Any:
+        """The verdict, then what it rests on; the command that explains where nothing is explained."""
+        verdict = html.Section(content["explained"], id="explained", **{"aria-label": "Verdict"})
+        if content["trials"] is None:
+            hidden = [html.Div(id=part, hidden=True) for part in (*_PARTS, "curves-panel")]
+            return html.Div([verdict, *hidden], className="stack")
+        scrolled = {"tabIndex": "0", "role": "region", "aria-label": "Losses of the replays"}
+        curves = html.Div(slot(self._curves(context), content), id="curves-panel", className="wide-figure", **scrolled)
+        return html.Div(
+            [
+                verdict,
+                _card("Causes", html.Div(content["causes"], id="causes")),
+                _card("Findings of the run", html.Div(content["marks"], id="marks")),
+                _card("Losses side by side", html.Div(content["curves-words"], id="curves-words"), curves),
+                _card("All replays", html.Div(content["trials"], id="trials")),
+                html.Div(content["not-causes"], id="not-causes"),
+            ],
+            className="stack",
+        )
+
+    @staticmethod
+    def _curves(context: Context) -> StillPanel:
+        shown = explanation_of(context.run, context.root)
+
+        def make(template: Any) -> Any:
+            if shown.explanation is None or shown.folder is None:
+                return None
+            drawn, relative = multiples(shown.explanation, shown.folder, shown.open)
+            return trials_figure(drawn, template, relative=relative) if drawn else None
+
+        return StillPanel("curves", [str(shown.folder), *shown.state], make, _NO_CURVES)
+
+
+def _card(title: str, *content: Any) -> Any:
+    parts = [dmc.Title(title, order=2, size="h4"), *content]
+    return dmc.Paper(parts, withBorder=True, p="md", radius="md", className="figure-card")
+
+
+def _command(context: Context) -> str:
+    return f"edgeglass-diag explain {shlex.quote(str(context.run.folder))}"
+
+
+def _none(context: Context, shown: Shown) -> Any:
+    if shown.problem:
+        words = f"{shown.problem}."
+        return html.Div([icon("warning"), html.Div(words)], className="answer tone-warning")
+    words = "This run is not explained yet. Replays of its program tell which change cures it: "
+    way = [words, html.Code(_command(context))]
+    return html.Div([icon("neutral"), html.Div(way)], className="answer tone-neutral")
+
+
+def _causes(explanation: KeptExplanation) -> Any:
+    if not explanation.causes:
+        return empty("No change was shown to be the cause.")
+    return plain(_table(TRIED_COLUMNS, [tried_cells(each) for each in explanation.causes], "causes-table"))
+
+
+def _not_causes(tried: Sequence[Tried]) -> Any:
+    if not tried:
+        return None
+    table = _table(TRIED_COLUMNS, [tried_cells(each) for each in tried], "not-causes-table")
+    count = f"{len(tried)} change{'s' if len(tried) != 1 else ''} tried that are no cause"
+    return plain(html.Details([html.Summary(count), table], **{"data-finding": "not causes"}))
+
+
+def _marks(findings: Sequence[Marked]) -> Any:
+    if not findings:
+        return empty("No finding of the run was put to the test.")
+    rows = [
+        [code, html.Code(place) if each.site else place, mark_badge(each.mark), by]
+        for each in findings
+        for code, place, _, by in [mark_cells(each)]
+    ]
+    return plain(_table(MARK_COLUMNS, rows, "marks-table"))
+
+
+def mark_badge(mark: Mark) -> Any:
+    """What the replays have shown of a finding, as a sign and a word."""
+    return html.Span([icon(_TONES[mark]), str(mark)], className=f"badge tone-{_TONES[mark]}")
+
+
+def _trials(explanation: KeptExplanation, shown: Shown) -> Any:
+    rows = []
+    for trial in explanation.trials:
+        label, *cells = trial_cells(trial, explanation)
+        path = shown.path(trial)
+        tone = "warning" if trial.ill else "good"
+        cells[3] = html.Span([icon(tone), cells[3]], className=f"badge tone-{tone}")
+        rows.append([label if path is None else html.A(label, href=run_address(path)), *cells])
+    words = html.P(" ".join(notes(explanation)), className="caption")
+    return plain([words, _table(TRIAL_COLUMNS, rows, "trials-table")])
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]], name: str) -> Any:
+    """A table whose first column names the row; on a narrow screen each row is set as a block."""
+    head = html.Thead(html.Tr([html.Th(column, scope="col") for column in columns]))
+    body = []
+    for first, *cells in rows:
+        named = zip(columns[1:], cells, strict=True)
+        others = [html.Td(cell, **{"data-label": column}) for column, cell in named]
+        body.append(html.Tr([html.Th(first, scope="row"), *others]))
+    return html.Table([head, html.Tbody(body)], className=f"numbers blocks {name}")
+
+
+PAGE = Explain()

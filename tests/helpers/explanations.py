@@ -1,0 +1,68 @@
+"""An explanation as ``explain`` leaves it: a marked run, and the folder of its replays beside it."""
+
+import json
+import math
+from pathlib import Path
+
+from edgeglass_diag.marks import FindingMark, Mark, write_marks
+from edgeglass_diag.store import RunWriter
+from tests.helpers.dashboard_runs import CHANCE, CONSTANT, UPDATES, window, write_collapsed
+
+CURE = "learning rate x 0.1"
+BY = f"{CURE} cures (3/3)"
+VERDICT = f"Cause: the learning rate. {BY}; re-drawing the latents does not (0/3)."
+CHANGES = {
+    "nothing changed": "control",
+    "learning rate x 1": "placebo",
+    CURE: "intervention",
+    "latents drawn anew": "intervention",
+}
+
+
+def write_trial(folder: Path, *, learns: bool, seed: int, steps: int = 60) -> None:
+    writer = RunWriter(folder, name=folder.name, header={})
+    for step in range(0, steps, 2):
+        fall = 0.8 * (1 - math.exp(-step / 25)) if learns else 0.0
+        writer.write(window(step, loss=CHANCE * (1 - fall) + 0.03 * math.sin(step + seed)))
+    writer.finish("stopped", {})
+
+
+def trial(out: Path, label: str, kind: str, seed: int) -> dict[str, object]:
+    """Write a replay and return its row."""
+    ill = label != CURE
+    folder = out / "trials" / f"{label.replace(' ', '-')}-{seed}"
+    write_trial(folder, learns=not ill, seed=seed)
+    found = ["EG301", "EG401"] if ill else []
+    row = {"label": label, "kind": kind, "seed": seed, "loss": -0.72 if not ill else 0.001, "accuracy": 0.4}
+    return row | {"ill": ill, "steps": 60, "findings": found, "out": str(folder), "ending": "stopped"}
+
+
+def tried(setting: str, cured: str, **facts: object) -> dict[str, object]:
+    row = {"kind": "intervention", "setting": setting, "ill": None, "healthy": None, "where": None}
+    return row | {"cured": cured, "made_ill": None, "together": []} | facts
+
+
+def write_explained(root: Path, **facts: object) -> tuple[Path, Path]:
+    """Write the run ``perceiver`` and its explanation ``why``; ``facts`` take the place of those of ``explain.json``."""
+    run, out = root / "perceiver", root / "why"
+    write_collapsed(run)
+    marks = [
+        FindingMark(UPDATES.code, UPDATES.site, Mark.CONFIRMED, BY),
+        FindingMark(CONSTANT.code, CONSTANT.site, Mark.REFUTED, "latents drawn anew do not cure (0/3)"),
+        FindingMark("EG205", "optimizer", Mark.NOT_ASKED),
+    ]
+    names = {UPDATES.code: UPDATES.name, CONSTANT.code: CONSTANT.name, "EG205": "schedule-overrun"}
+    content = {
+        "verdict": VERDICT,
+        "run": str(run),
+        "causes": [tried(CURE, "3/3", ill=0.002, healthy=0.0002, where="train.py:41")],
+        "not_causes": [tried("latents drawn anew", "0/3")],
+        "findings": [
+            {"code": m.code, "name": names[m.code], "site": m.site, "mark": m.mark, "by": m.by} for m in marks
+        ],
+        "trials": [trial(out, label, kind, seed) for label, kind in CHANGES.items() for seed in range(3)],
+        "border": -0.05, "steps": 60, "finished": True, "seconds": 84.2, "guard": "Landlock", "noise": 0.0,
+    }  # fmt: skip
+    (out / "explain.json").write_text(json.dumps(content | facts), encoding="utf-8")
+    write_marks(run, marks, str(out))
+    return run, out
