@@ -69,6 +69,24 @@ class Intervention:
             raise ValueError(f"{self.name}: expected a site, the {kind.of} that is changed, got none")
         return self
 
+    @classmethod
+    def parse(cls, text: str) -> Intervention:
+        """Return the change of a text ``NAME[=VALUE][@SITE]``, as of ``explain --try``.
+
+        >>> Intervention.parse("initial.std=0.02@latents").words
+        'latents drawn anew with std 0.02'
+
+        Raises:
+            ValueError: if there is none of this name, or it does not take this value or site.
+        """
+        change, _, site = text.partition("@")
+        name, has_value, value = change.partition("=")
+        try:
+            return cls(name, float(value) if has_value else None, site).checked()
+        except ValueError as error:
+            said = f"expected a number, got {value!r}" if "could not convert" in str(error) else str(error)
+            raise ValueError(said) from None
+
     def of_finding(self, site: str) -> Intervention:
         """Return the change for a finding at a site, which takes the place of ``AT_FINDING``."""
         return replace(self, site=site) if self.site == AT_FINDING else self

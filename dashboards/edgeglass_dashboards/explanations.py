@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeglass_dashboards.runs import reading
+from edgeglass_dashboards.runs import is_below, reading
 from edgeglass_diag.explained.record import (
     EXPLANATION,
     KeptExplanation,
@@ -59,9 +59,8 @@ def explanation_of(run: Run, root: Path) -> Shown:
     folder = kept.folder if kept.folder is not None else _around(run.folder.resolve(), bound)
     if folder is None:
         return Shown(bound, problem=kept.fault)
-    if not (folder / EXPLANATION).resolve().is_relative_to(bound):
-        name = os.path.relpath(folder, bound)
-        return Shown(bound, problem=f"The explanation lies outside of the folder of this dashboard, at {name}")
+    if not folder.is_relative_to(bound) or not is_below(bound, folder.relative_to(bound).as_posix()):
+        return Shown(bound, problem=f"The explanation of this run is not in the folder of this dashboard: {folder}")
     try:
         return Shown(bound, folder, read_explanation(folder))
     except UsageError as error:

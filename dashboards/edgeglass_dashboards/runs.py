@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgeglass_dashboards.addresses import run_address
 from edgeglass_dashboards.jobs import Jobs
+from edgeglass_diag.explained.record import EXPLANATION
 from edgeglass_diag.folders import find_unreadable
 from edgeglass_diag.marks import EXPLAINED
 from edgeglass_diag.records import RunStatus, UsageError
@@ -23,7 +24,7 @@ UNREADABLE = "unreadable"
 
 _RECALL = metric("i2t/R@1")
 _CHANGING = ("run.json", "signals.sqlite", "signals.sqlite-wal", "state.json")
-_FILES = (*_CHANGING, "signals.sqlite-shm", "signals.sqlite-journal", EXPLAINED)
+_FILES = (*_CHANGING, "signals.sqlite-shm", "signals.sqlite-journal", EXPLAINED, EXPLANATION)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,10 @@ def explain(
         list[str],
         typer.Option("--suspect", help="Option with a value that may be healthy: --lr=2e-4, or $NAME=value."),
     ] = [],  # noqa: B006
+    wanted: Annotated[
+        list[str],
+        typer.Option("--try", help="Intervention that is tried: NAME[=VALUE][@SITE], as initial.std=0.02@latents."),
+    ] = [],  # noqa: B006
     settings: Annotated[list[str], typer.Option("--set", help="section.key=value on the recipe --against.")] = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option(help="Folder of the replays; below runs/ if not given.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Replays of each change.")] = 3,
@@ -63,14 +67,13 @@ def explain(
     place = out if out is not None else default_folder(f"explain-{subject.name}", Path("runs"))
     try:
         if isinstance(subject, Path):
-            refused = {"--against-rev": revision, "--suspect": suspects, "--allow-write": writable}
+            refused = {"--against-rev": revision, "--suspect": suspects, "--try": wanted, "--allow-write": writable}
             for option in (option for option, given in refused.items() if given):
                 raise UsageError(f"{option}: is for programs, and {subject} is the run of a recipe")
             report = _of_recipe(subject, against, settings, place, (seeds, steps, budget, parallel))
         else:
-            report = _of_program(
-                subject, against, revision, suspects, place, (seeds, steps, budget, parallel), writable
-            )
+            numbers = (seeds, steps, budget, parallel)
+            report = _of_program(subject, against, revision, suspects, place, numbers, writable, wanted)
     except KeyboardInterrupt:
         print(f"\ninterrupted: the same command with --out {place} goes on from here", file=sys.stderr)
         raise SystemExit(130) from None
@@ -87,7 +90,7 @@ _Numbers = tuple[int, int | None, float | None, int | None]
 
 def _subject(words: list[str], module: str | None, settings: list[str]) -> Subject | Path:
     """Return the program to explain, or the folder of a recipe's run."""
-    from edgeglass_diag.explanation.replay import is_of_recipe
+    from edgeglass_diag.explanation.recipe_trials import is_of_recipe
     from edgeglass_diag.explanation.subjects import Subject
     from edgeglass_diag.folders import read_header
     from edgeglass_diag.programs.targets import Program, Recipe, RunFolder, resolve, wrong_kind
@@ -125,12 +128,18 @@ def _of_program(
     place: Path,
     numbers: _Numbers,
     writable: list[str],
+    wanted: list[str],
 ) -> ExplainReport:
     from edgeglass_diag.explanation.of_programs import ProgramQuestion, explain_program
     from edgeglass_diag.explanation.subjects import Subject
+    from edgeglass_diag.intervention import Intervention
 
     healthy = None if against is None else Subject.of_run(Path(against))
-    question = ProgramQuestion(subject, place, healthy, suspects, revision, *numbers, writable)
+    try:
+        interventions = [Intervention.parse(each) for each in wanted]
+    except ValueError as error:
+        raise UsageError(f"--try: {error}") from None
+    question = ProgramQuestion(subject, place, healthy, suspects, revision, *numbers, writable, interventions)
     return explain_program(question, _print_progress)
 
 

@@ -71,6 +71,11 @@ class KeptTrial(_Kept):
     out: _Text = ""
     ending: _Text | None = None
 
+    @property
+    def is_resolved(self) -> bool:
+        """Whether its record tells how the training goes; of a recipe's replay no ending is kept."""
+        return self.ending in (None, "stopped", "finished")
+
 
 class KeptExplanation(_Kept):
     """What the replays show.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from edgeglass_diag.explanation.of_programs import ProgramQuestion, explain_program
 from edgeglass_diag.explanation.of_recipes import Question, explain_run
-from edgeglass_diag.explanation.replay import is_of_recipe
+from edgeglass_diag.explanation.recipe_trials import is_of_recipe
 from edgeglass_diag.explanation.report import ExplainReport
 from edgeglass_diag.explanation.subjects import Subject
 from edgeglass_diag.folders import default_folder, read_header
@@ -17,7 +17,7 @@ from edgeglass_diag.records import UsageError
 from edgeglass_diag.store import Run
 
 if TYPE_CHECKING:
-    from edgeglass_diag.explanation.callable_replay import Build
+    from edgeglass_diag.explanation.of_functions import Build
 
 
 @overload
@@ -107,7 +107,7 @@ def explain(  # noqa: PLR0913  the options of one question; all but the subject 
         UsageError: if the two have equal settings or none, ``out`` is in use, or the budget is too small.
     """
     if callable(subject):
-        from edgeglass_diag.explanation.callable_replay import explain_build
+        from edgeglass_diag.explanation.of_functions import explain_build
 
         if failing is None or healthy is None or against is not None or settings:
             raise UsageError("explain: expected failing= and healthy= settings with a function, and nothing against")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from edgeglass_diag.explanation.engine import Explanation, TrialsOf, explain_alone, explain_together
 from edgeglass_diag.explanation.outcome import MIN_LOSS_GAP, Outcome
 from edgeglass_diag.explanation.program_trials import ProgramRunner, ProgramTrial, losses_of, over_seeds
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding
 from edgeglass_diag.replaying.nominations import GENERAL, PLACEBO, Nomination, headlines, nominate
 from edgeglass_diag.replaying.plan import Plan
@@ -39,7 +40,12 @@ class Tried:
 
 
 def explain_interventions(
-    plan: Plan, findings: Sequence[Finding] | None, *, seeds: Sequence[int], runner: ProgramRunner
+    plan: Plan,
+    findings: Sequence[Finding] | None,
+    *,
+    seeds: Sequence[int],
+    runner: ProgramRunner,
+    wanted: Sequence[Intervention] = (),
 ) -> Tried:
     """Return which interventions cure a program.
 
@@ -48,6 +54,7 @@ def explain_interventions(
         findings: what was found in it; if None, what the first control finds.
         seeds: of each verdict.
         runner: runs the trials; the controls have run.
+        wanted: what is tried, and nothing else; if empty, what the findings nominate.
 
     Raises:
         OutOfBudgetError: if the budget is spent before the controls have run.
@@ -59,18 +66,21 @@ def explain_interventions(
         with load(controls[0][1].folder) as run:
             findings = run.findings
     headline = _headline(findings, [outcome for _, outcome in controls])
-    suspects = {each.intervention.label: each for each in nominate(findings)[:MOST_NOMINATED]}
+    nominated = nominate(findings)
+    asked = {each.intervention: each for each in nominated}
+    chosen = [asked.get(each, Nomination(each)) for each in wanted] or nominated[:MOST_NOMINATED]
+    suspects = {each.intervention.label: each for each in chosen}
     curing = _trials(plan, suspects, seeds)
 
     def alone() -> Explanation:
         return explain_alone(list(suspects), curing=curing, runner=runner, headline=headline, noise=noise or 0.0)
 
     found = alone()
-    if not found.cures.sets:
+    if not found.cures.sets and not wanted:
         suspects |= {each.label: Nomination(each) for each in GENERAL if each.label not in suspects}
         found = alone()
     if not found.cures.sets:
-        firsts = _one_for_each_headline(suspects, findings)
+        firsts = list(suspects) if wanted else _one_for_each_headline(suspects, findings)
         together = explain_together(firsts, found, curing=curing, runner=runner, noise=noise or 0.0)
         found = together if together is not None else found
     return Tried(found, suspects, findings, noise, identical)

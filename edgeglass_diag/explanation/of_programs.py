@@ -18,6 +18,7 @@ from edgeglass_diag.explanation.program_trials import ProgramRunner, ProgramTria
 from edgeglass_diag.explanation.report import ExplainReport
 from edgeglass_diag.explanation.subjects import Subject
 from edgeglass_diag.folders import check_folder
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.marks import write_marks
 from edgeglass_diag.process import say
 from edgeglass_diag.records import UsageError
@@ -40,6 +41,7 @@ class ProgramQuestion:
         against: a healthy run of it; None without one.
         suspects: options of ``--suspect``, each with a value that may be healthy.
         revision: one of git in which it learned; None without one.
+        wanted: interventions that are tried, in place of those that the findings nominate.
         seeds: how many seeds.
         steps: length of a replay; if None, until the fault has shown itself.
         budget: seconds after which no replay begins.
@@ -57,6 +59,7 @@ class ProgramQuestion:
     budget: float | None = None
     workers: int | None = None
     writable: Sequence[str] = ()
+    wanted: Sequence[Intervention] = ()
 
 
 @dataclass(frozen=True)
@@ -89,9 +92,9 @@ def explain_program(question: ProgramQuestion, progress: Progress | None = None)
             small.
     """
     begun = time.monotonic()
-    asked = [question.against is not None, bool(question.suspects), question.revision is not None]
-    if sum(asked) > 1:
-        raise UsageError("explain: expected one of --against, --suspect and --against-rev")
+    asked = [question.against is not None, question.suspects, question.revision is not None, question.wanted]
+    if sum(map(bool, asked)) > 1:
+        raise UsageError("explain: expected one of --against, --suspect, --against-rev and --try")
     _check_out(question.out)
     question.out.mkdir(parents=True, exist_ok=True)
     deadline = None if question.budget is None else begun + question.budget
@@ -128,7 +131,9 @@ def _explain(session: _Session) -> ExplainReport:
     _run_controls(session, session.plan)
     subject = question.subject
     findings = None if subject.run is None else subject.findings
-    tried = explain_interventions(session.plan, findings, seeds=session.seeds, runner=session.runner)
+    tried = explain_interventions(
+        session.plan, findings, seeds=session.seeds, runner=session.runner, wanted=question.wanted
+    )
     return reports.of_interventions(tried, session.runner, session.facts)
 
 

@@ -12,8 +12,7 @@ from typing import Any
 from edgeglass_diag.explained.record import EXPLANATION
 from edgeglass_diag.explanation.engine import OutOfBudgetError, explain_alone
 from edgeglass_diag.explanation.pool import Pool, Progress
-from edgeglass_diag.explanation.render import report
-from edgeglass_diag.explanation.replay import (
+from edgeglass_diag.explanation.recipe_trials import (
     IncompatibleSettingsError,
     RecipeTrial,
     check_compatible,
@@ -22,6 +21,7 @@ from edgeglass_diag.explanation.replay import (
     settings_of,
     settings_trials,
 )
+from edgeglass_diag.explanation.render import report
 from edgeglass_diag.explanation.report import ExplainReport
 from edgeglass_diag.folders import check_folder, read_header
 from edgeglass_diag.programs.targets import Recipe, RunFolder, resolve, wrong_kind

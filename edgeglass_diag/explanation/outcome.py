@@ -122,7 +122,7 @@ class OutcomeThreshold:
 
     @staticmethod
     def differ(failing: Sequence[Outcome], others: Sequence[Outcome], *, noise: float = 0.0) -> bool:
-        """Return whether the best of other replays is better than the best failing one, by more than seeds and noise."""
+        """Return whether the best other replay is better than the best failing one, by more than seeds and noise."""
         high = [min(outcome.loss, 0.0) for outcome in failing]
         return min(high) - min(outcome.loss for outcome in others) > max(MIN_LOSS_GAP, noise, _spread(high))
 

@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from pathlib import Path
 
 from edgeglass_diag.explanation.outcome import Outcome
-from edgeglass_diag.explanation.replay import RecipeTrial, replay
+from edgeglass_diag.explanation.recipe_trials import RecipeTrial, replay
 from edgeglass_diag.workers import processes
 
 Progress = Callable[[int, int, float], None]

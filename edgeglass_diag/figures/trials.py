@@ -64,7 +64,7 @@ def trials_figure(multiples: Sequence[Multiple], template: go.layout.Template, *
         for curve in each.curves:
             name, line = f"seed {curve.seed}", _style(curve, template)
             figure.add_scatter(**_line(curve), **place, name=name, hovertemplate="%{y:.4g}", line=line)
-    _axes(figure, rows, columns, relative=relative)
+    _axes(figure, len(shown), columns, relative=relative)
     figure.update_annotations(font_size=12)
     figure.update_layout(
         template=template, showlegend=False, hovermode="x unified", height=_ROW * rows + 70, uirevision="kept",
@@ -73,11 +73,13 @@ def trials_figure(multiples: Sequence[Multiple], template: go.layout.Template, *
     return figure
 
 
-def _axes(figure: go.Figure, rows: int, columns: int, *, relative: bool) -> None:
-    for row in range(1, rows + 1):
+def _axes(figure: go.Figure, number: int, columns: int, *, relative: bool) -> None:
+    """Label the axes: y at the left, x below the last picture of each column."""
+    for row in range(1, -(-number // columns) + 1):
         figure.update_yaxes(title_text="loss / chance" if relative else "loss", row=row, col=1)
     for column in range(1, columns + 1):
-        figure.update_xaxes(title_text="optimizer step", row=rows, col=column)
+        lowest = (number - column) // columns + 1
+        figure.update_xaxes(title_text="optimizer step", showticklabels=True, row=lowest, col=column)
     figure.update_yaxes(rangemode="tozero")
     if relative:
         chance = {"dash": "dot", "width": 1.2, "color": "#888888"}

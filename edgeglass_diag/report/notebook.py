@@ -17,7 +17,7 @@ from edgeglass_diag.evaluation.pictures import pictures
 from edgeglass_diag.figures.lines import loss_figure
 from edgeglass_diag.figures.retrieval import recall_bars
 from edgeglass_diag.figures.style import TEMPLATES
-from edgeglass_diag.render.findings import sites_text
+from edgeglass_diag.render.findings import mark_text, sites_text
 from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
 
 plotly.io.renderers.default = "plotly_mimetype"
@@ -50,7 +50,8 @@ if recalls:
 pd.concat(recalls, ignore_index=True) if recalls else None"""
 
 _FINDINGS = """pd.DataFrame([{"run": label, "severity": str(f.severity), "code": f.code, "name": f.name,
-               "site": sites_text(f), "step": f.step, "message": f.message, "fix": f.fix, "because of": f.because_of}
+               "site": sites_text(f), "step": f.step, "message": f.message, "fix": f.fix, "because of": f.because_of,
+               "explained": mark_text(f)}
               for label, run in runs.items() for f in run.findings])"""
 
 _PICTURES = """figures = {label: pictures(result, samples[label], {"light": template})["light"]

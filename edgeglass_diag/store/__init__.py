@@ -2,7 +2,7 @@
 
 One process writes (``RunWriter``), any number read at the same time (``Run``). A reader waits some milliseconds while
 a window is committed, and the writing thread while a reader reads. NumPy is imported with the first thing that is read
-or written.
+or written. What an explanation has shown of the findings stands beside them, in a file of ``edgeglass_diag.marks``.
 """
 
 from __future__ import annotations

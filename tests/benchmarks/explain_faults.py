@@ -56,7 +56,7 @@ def build(settings: Mapping[str, Any]) -> tuple[Any, Any, Callable[[], None]]:
 
 def examine(fault: str) -> tuple[str, dict[str, Any]]:
     """What ``explain`` says of one fault."""
-    from edgeglass_diag.explanation.callable_replay import explain_build
+    from edgeglass_diag.explanation.of_functions import explain_build
 
     torch.set_num_threads(1)
     names = (fault, *INNOCENT)

@@ -6,8 +6,8 @@ import pytest
 
 from edgeglass_diag.explanation.engine import OutOfBudgetError, explain_alone
 from edgeglass_diag.explanation.outcome import Outcome, OutcomeThreshold
+from edgeglass_diag.explanation.recipe_trials import explain_settings, settings_trials
 from edgeglass_diag.explanation.render import report, verdict
-from edgeglass_diag.explanation.replay import explain_settings, settings_trials
 
 FAILING = {"lr": 1.0, "norm": "none", "latents": 16, "name": "x"}
 HEALTHY = {"lr": 0.1, "norm": "pre", "latents": 64, "name": "x"}

@@ -75,10 +75,13 @@ def test_wrong_use_is_one_line(folder, command):
     assert "expected a run folder or a program" in refusal()
     assert "no such run" in refusal("runs/nothing")
     assert "is for recipes; for train.py use --suspect" in refusal("train.py", "--set", "a=1")
-    assert "expected one of --against, --suspect and --against-rev" in refusal(
+    assert "expected one of --against, --suspect, --against-rev and --try" in refusal(
         "train.py", "--suspect", "--lr=1", "--against-rev", "HEAD"
     )
     assert "expected an option with its healthy value" in refusal("train.py", "--suspect", "lr")
+    assert "--try: unknown intervention 'lr'" in refusal("train.py", "--try", "lr=1")
+    assert "--try: optimizer.lr: expected a finite number" in refusal("train.py", "--try", "optimizer.lr")
+    assert "--try: expected a number, got 'x'" in refusal("train.py", "--try", "optimizer.lr=x")
     assert "not a git repository" in refusal("train.py", "--against-rev", "HEAD")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 from edgeglass_diag.marks import FindingMark, Mark, write_marks
@@ -19,19 +20,27 @@ CHANGES = {
 }
 
 
-def write_trial(folder: Path, *, learns: bool, seed: int, steps: int = 60) -> None:
+def write_trial(folder: Path, *, learns: bool, seed: int = 0, steps: int = 60) -> None:
     writer = RunWriter(folder, name=folder.name, header={})
-    for step in range(0, steps, 2):
+    for step in range(0, steps, 5):
         fall = 0.8 * (1 - math.exp(-step / 25)) if learns else 0.0
         writer.write(window(step, loss=CHANCE * (1 - fall) + 0.03 * math.sin(step + seed)))
     writer.finish("stopped", {})
+
+
+def add_trial(folder: Path, out: Path, *, learns: bool) -> None:
+    """Write a replay once and copy it for the others."""
+    name = "learning" if learns else "failing"
+    if not (first := out / "trials" / name).exists():
+        write_trial(first, learns=learns)
+    shutil.copytree(first, folder)
 
 
 def trial(out: Path, label: str, kind: str, seed: int) -> dict[str, object]:
     """Write a replay and return its row."""
     ill = label != CURE
     folder = out / "trials" / f"{label.replace(' ', '-')}-{seed}"
-    write_trial(folder, learns=not ill, seed=seed)
+    add_trial(folder, out, learns=not ill)
     found = ["EG301", "EG401"] if ill else []
     row = {"label": label, "kind": kind, "seed": seed, "loss": -0.72 if not ill else 0.001, "accuracy": 0.4}
     return row | {"ill": ill, "steps": 60, "findings": found, "out": str(folder), "ending": "stopped"}
@@ -43,7 +52,7 @@ def tried(setting: str, cured: str, **facts: object) -> dict[str, object]:
 
 
 def write_explained(root: Path, **facts: object) -> tuple[Path, Path]:
-    """Write the run ``perceiver`` and its explanation ``why``; ``facts`` take the place of those of ``explain.json``."""
+    """Write the run ``perceiver`` and its explanation ``why``, with ``facts`` in place of those of ``explain.json``."""
     run, out = root / "perceiver", root / "why"
     write_collapsed(run)
     marks = [

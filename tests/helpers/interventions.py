@@ -9,11 +9,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.nn.utils import clip_grad
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.replaying.interventions import attach_all
+from edgeglass_diag.replaying.interventions.functions import put_all_back
 from edgeglass_diag.replaying.interventions.live import LiveTraining
 from edgeglass_diag.replaying.interventions.means import Means
 
@@ -33,12 +35,14 @@ def placed_all(*wanted: Intervention) -> Iterator[Sequence[Means]]:
     hooks = [(each, dict(each)) for each in (_global_optimizer_pre_hooks, _global_optimizer_post_hooks)]
     names = ("_clip_grads_with_norm_", "clip_grads_with_norm_", "clip_grad_value_")
     functions = [(owner, n, vars(owner)[n]) for owner in (clip_grad, nn.utils) for n in names if n in vars(owner)]
+    functions.append((GradScaler, "unscale_", GradScaler.unscale_))
     made = attach_all(wanted)
     try:
         yield made
     finally:
         assert isinstance(made[0].training, LiveTraining)
         made[0].training.remove()
+        put_all_back()
         for own, before in hooks:
             own.clear()
             own.update(before)

@@ -180,3 +180,48 @@ def test_what_is_not_frozen_is_left_alone():
         assert same(train(all_of), train(all_of))
         assert same(train(all_but("proj")), train(all_but("proj")))
     assert means.applied == 0
+
+
+@pytest.mark.parametrize("clips", [False, True])
+def test_gradients_that_carry_the_factor_of_mixed_precision_are_unscaled_with_the_others(clips):
+    def descend(held):
+        torch.manual_seed(0)
+        model, (inputs, labels) = Reader().eval(), batches(1)[0]
+        optimizer, scaler = SGD(held(model), 0.05), torch.amp.GradScaler("cpu", init_scale=1024.0)
+        for _ in range(3):
+            model.zero_grad()
+            scaler.scale(F.cross_entropy(model(inputs), labels)).backward()
+            if clips:
+                scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+            scaler.step(optimizer)
+            scaler.update()
+        return [p.detach().clone() for p in model.parameters()]
+
+    healthy = descend(lambda m: m.parameters())
+    with placed("optimizer.include") as means:
+        assert same(descend(lambda m: m.proj.parameters()), healthy)
+    assert means.applied == 6
+
+
+def test_a_head_that_was_replaced_after_the_optimizer_was_made_learns():
+    def descend(*, late):
+        torch.manual_seed(0)
+        model, (inputs, labels) = Reader().eval(), batches(1)[0]
+        old = list(model.parameters())
+        head = nn.Linear(8, 6)
+        if not late:
+            model.head = head
+        optimizer = AdamW(old if late else model.parameters(), 0.05)
+        model.head = head
+        for _ in range(3):
+            model.zero_grad()
+            F.cross_entropy(model(inputs), labels).backward()
+            optimizer.step()
+        return [p.detach().clone() for p in model.parameters()]
+
+    healthy = descend(late=False)
+    assert not same(descend(late=True), healthy)
+    with placed("optimizer.include") as means:
+        assert same(descend(late=True), healthy)
+    assert means.applied == 2

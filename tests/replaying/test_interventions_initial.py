@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.optim import SGD
+from torch.overrides import TorchFunctionMode
 
 from edgeglass_diag.intervention import Intervention
 from tests.helpers.interventions import Reader, batches, placed, placed_all, same, train
@@ -140,6 +141,22 @@ def test_a_site_that_is_no_parameter_changes_nothing(site):
     with placed("initial.std", 0.5, site) as means:
         assert same(train(sgd), plain)
     assert means.applied == 0
+
+
+def test_who_follows_the_writes_of_the_program_sees_none():
+    called = []
+
+    class Followed(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            called.append(func.__name__)
+            return func(*args, **(kwargs or {}))
+
+    model, (inputs, _) = Reader(), batches(1)[0]
+    with placed("initial.std", 0.02, "latents") as means, Followed():
+        model(inputs)
+    assert means.applied == 1
+    assert "linear" in called
+    assert not {"normal_", "randint"} & set(called)
 
 
 def test_it_is_made_once_and_for_each_model_that_is_built_later():

@@ -83,13 +83,25 @@ def test_a_line_of_an_installed_library_is_none_of_the_program():
     assert library["configure"](lambda: inner["run"](line_of_program)).file == "/programs/own/train.py"
 
 
-def test_a_compiled_model_is_met_and_compiles_no_more_often():
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Linear(3, 2), nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.head(self.body(x).relu())
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_compiled_model_is_compiled_no_more_often_and_met_unless_it_is_compiled_in_place(in_place):
     def compilations(*, watched):
         torch._dynamo.reset()
         counter = CompileCounter()
-        model = torch.compile(
-            nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2)), backend=counter, fullgraph=True
-        )
+        model = Net()
+        if in_place:
+            model.compile(backend=counter, fullgraph=True)
+        else:
+            model = torch.compile(model, backend=counter, fullgraph=True)
         training, seen = LiveTraining(), []
         training.before_first_pass(seen.append)
         if watched:
@@ -103,6 +115,6 @@ def test_a_compiled_model_is_met_and_compiles_no_more_often():
 
     plain, _, _ = compilations(watched=False)
     count, seen, names = compilations(watched=True)
-    assert len(seen) == 1
-    assert names == ["0.weight", "0.bias", "2.weight", "2.bias"]
     assert count == plain
+    assert len(seen) == (not in_place)
+    assert names == ([] if in_place else ["body.weight", "body.bias", "head.weight", "head.bias"])

@@ -19,6 +19,7 @@ from edgeglass_diag.report.report_run import Evaluation, Subject
 from edgeglass_diag.reporting import make_html, open_runs
 from edgeglass_diag.store import RunWriter, load
 from tests.helpers.dashboard_runs import start, window, write_collapsed, write_healthy
+from tests.helpers.explanations import BY, VERDICT, write_explained
 
 EVIL = "<script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)> 'quoted\" & </script>"
 
@@ -167,3 +168,20 @@ def test_wrong_targets_are_named(command, tmp_path):
         assert (done.returncode, done.stdout) == (2, "")
         assert words in done.stderr
     assert "no such run" in command("report", tmp_path / "gone").stderr
+
+
+def test_a_run_with_an_explanation_has_a_section_of_it(tmp_path):
+    run, out = write_explained(tmp_path)
+    made = make_html(open_runs([run]), None)
+    text = text_of(made)
+    assert VERDICT in text
+    assert f"Explained: confirmed by replays: {BY}" in text
+    assert "train.py:41" in text
+    assert text.count("does not learn") >= 9
+    assert "one line per seed" in text
+    (out / "explain.json").write_text("{")
+    broken = text_of(make_html(open_runs([run]), None))
+    assert "explain.json:1: expected JSON" in broken
+    assert VERDICT not in broken
+    (run / "explained.json").unlink()
+    assert "Explanation" not in text_of(make_html(open_runs([run]), None))

@@ -157,7 +157,7 @@ def _trials(explanation: KeptExplanation, shown: Shown) -> Any:
     for trial in explanation.trials:
         label, *cells = trial_cells(trial, explanation)
         path = shown.path(trial)
-        tone = "warning" if trial.ill else "good"
+        tone = "neutral" if not trial.is_resolved else "warning" if trial.ill else "good"
         cells[3] = html.Span([icon(tone), cells[3]], className=f"badge tone-{tone}")
         rows.append([label if path is None else html.A(label, href=run_address(path)), *cells])
     words = html.P(" ".join(notes(explanation)), className="caption")

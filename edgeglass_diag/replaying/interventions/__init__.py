@@ -19,7 +19,12 @@ _MODULES = (
     "step_gradients",
     "held_parameters",
     "initial_values",
-    # "functions", "modules", "data",
+    "losses",
+    "similarities",
+    "modules",
+    "switches",
+    "masks",
+    "data",
 )
 """Modules of this package that enter interventions, and import torch."""
 

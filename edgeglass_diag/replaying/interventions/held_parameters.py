@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
+from torch.amp import GradScaler
 from torch.optim import LBFGS, Optimizer
 
 from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.optimizer_steps import is_nested
+from edgeglass_diag.record.patching import Patch
+from edgeglass_diag.records import SourceLine
 from edgeglass_diag.replaying.interventions.means import Means, register
 from edgeglass_diag.replaying.interventions.optimizers import Group, around_steps
 from edgeglass_diag.replaying.interventions.step_gradients import Arguments, held_by, when_gradients_are_there
@@ -22,17 +25,23 @@ from edgeglass_diag.site_paths import common, parent, parts
 class Included(Means):
     """Parameters that have a gradient as an optimizer steps, and that no optimizer holds, are put into one.
 
-    L-BFGS, which keeps one vector of all its parameters, gets none.
+    With a gradient scaler it is before that takes its factor off the gradients of an optimizer's parameters. L-BFGS,
+    which keeps one vector of all its parameters, gets none.
     """
 
     name = "optimizer.include"
 
     def attach(self) -> None:
-        """Put a hook before the steps of all optimizers."""
+        """Put hooks before the steps of all optimizers, and before a scaler unscales their gradients."""
         around_steps(self._before, lambda *_: None)
+        Patch(GradScaler, "unscale_", lambda *_: self._steps(), lambda *_: None).attach()
 
     def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
         return None if is_nested(optimizer) else when_gradients_are_there(args, kwargs, self._steps)
+
+    def line(self, optimizer: Optimizer) -> SourceLine | None:
+        """Return the line of the program that decides what an optimizer holds."""
+        return self.training.line_of(optimizer)
 
     def _steps(self) -> None:
         self.applied += self._put_in()
@@ -47,7 +56,7 @@ class Included(Means):
                 found.group["params"].append(parameter)
                 if "param_names" in found.group:
                     found.group["param_names"].append(name)
-                self.place = self.place or self.training.line_of(found.optimizer)
+                self.place = self.place or self.line(found.optimizer)
                 number += 1
         return number
 
@@ -139,6 +148,9 @@ class Unfrozen(Included):
 
     def _wanted(self) -> Iterable[tuple[str, Tensor]]:
         return [(name, p) for name, p in super()._wanted() if p in self._freed]
+
+    def line(self, optimizer: Optimizer) -> None:
+        """Return None: the optimizer is not where they were frozen."""
 
     def _steps(self) -> None:
         self._put_in()

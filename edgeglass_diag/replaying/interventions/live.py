@@ -73,7 +73,9 @@ class LiveTraining(Training):
     def before_first_pass(self, call: Callable[[nn.Module], None]) -> None:
         """Call with each model before its first forward pass with gradients, when its initial values are there.
 
-        A model that gets parts later is given again as the first of them runs.
+        A model that gets parts later is given again as the first of them runs. What torch draws on the CPU meanwhile
+        leaves the program's numbers as they are; draws on other devices need a generator of their own. What is written
+        is none of the program's writes, and is recorded as its effects alone.
         """
         self._calls.append(call)
 
@@ -108,6 +110,6 @@ class LiveTraining(Training):
         new = [root for root in roots if any(part not in self._met for part in root.modules())]
         for part in (module, *(part for root in new for part in root.modules())):
             self._met.set(part, True)
-        with torch.random.fork_rng(), torch.no_grad():
+        with torch.random.fork_rng(devices=()), torch.no_grad(), torch._C.DisableTorchFunction():
             for call, model in product(self._calls, new):
                 call(model)

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from edgeglass_diag.intervention import KINDS, Intervention
 from edgeglass_diag.records import SourceLine
+from edgeglass_diag.site_paths import first_call, parent
 
 
 class Training(ABC):
@@ -79,6 +80,12 @@ class Means(ABC):
     @abstractmethod
     def attach(self) -> None:
         """Put it in place; called once, when torch has been imported and before the program uses it."""
+
+
+def module_of(training: Training, site: str) -> nn.Module | None:
+    """Return the module at a site, or the one that computes what is there: of ``text.attention#1`` that at ``text``."""
+    path = first_call(site)
+    return training.module(path) or training.module(parent(path))
 
 
 _REGISTRY: dict[str, type[Means]] = {}

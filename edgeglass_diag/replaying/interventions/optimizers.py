@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from torch.optim import Optimizer
-from torch.optim.optimizer import _global_optimizer_post_hooks
+from torch.optim.optimizer import _global_optimizer_pre_hooks
 
 from edgeglass_diag.record.optimizer_steps import StepHooks, is_nested
 from edgeglass_diag.records import SourceLine
@@ -20,10 +20,13 @@ Group = dict[str, Any]
 
 
 def around_steps(before: Callable[..., Any], after: Callable[..., Any]) -> None:
-    """Put hooks around the steps of all optimizers, inside of those that are there."""
+    """Put hooks around the steps of all optimizers, outside of those that are there.
+
+    What observes a step sees it as it is taken. Of two changes of one setting the later is the outer one.
+    """
     StepHooks(before, after).attach()
-    behind: Any = _global_optimizer_post_hooks
-    behind.move_to_end(next(reversed(behind)), last=False)
+    ahead: Any = _global_optimizer_pre_hooks
+    ahead.move_to_end(next(reversed(ahead)), last=False)
 
 
 @dataclass

@@ -15,8 +15,8 @@ from torch.optim import Optimizer
 
 from edgeglass_diag.explanation.engine import OutOfBudgetError
 from edgeglass_diag.explanation.outcome import Outcome, measure
+from edgeglass_diag.explanation.recipe_trials import RECORDED_WINDOWS, STOP_CODES, RecipeTrial, explain_settings
 from edgeglass_diag.explanation.render import report
-from edgeglass_diag.explanation.replay import RECORDED_WINDOWS, STOP_CODES, RecipeTrial, explain_settings
 from edgeglass_diag.explanation.report import ExplainReport
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.settings import differing
