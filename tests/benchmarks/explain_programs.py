@@ -23,7 +23,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -82,33 +81,17 @@ def examine(case: Case, place: Path, options: argparse.Namespace) -> Judged:
     try:
         asked = question(case, folder)
         begun = time.monotonic()
-        answer, processor = explained(case, place, asked, options)
+        line = ["explain", "--json", "--out", str(place / "explained"), "--seeds", str(options.seeds)]
+        done = call([*line, "--parallel", str(options.parallel), *asked], folder, case.surroundings)
+        answer = json.loads(done.printed)
         (place / "answer.json").write_text(json.dumps(answer, indent=1))
-        judged = replace(judge(case, answer, folder, time.monotonic() - begun), processor=processor)
+        judged = replace(judge(case, answer, folder, time.monotonic() - begun), processor=done.processor)
     except FailedError as error:
         judged = Judged(case.title, case.form, (), False, (), time.monotonic() - begun, failed=f"failed: {error}")
     if not judged.failed:
         shutil.rmtree(place / "explained")
     result.write_text(judged.as_text())
     return judged
-
-
-def explained(
-    case: Case, place: Path, asked: Sequence[str], options: argparse.Namespace
-) -> tuple[dict[str, Any], float]:
-    """Return the JSON of ``explain``, and the seconds of a processor that it took; 0 where replays are forked."""
-    folder, out = place / "program", place / "explained"
-    if not options.forked:
-        line = ["explain", "--json", "--out", str(out), "--seeds", str(options.seeds)]
-        done = call([*line, "--parallel", str(options.parallel), *asked], folder, case.surroundings)
-        return json.loads(done.printed), done.processor
-    from edgeglass_diag.records import UsageError
-    from tests.benchmarks.forked_replays import ask
-
-    try:
-        return ask(asked, folder, out=out, seeds=options.seeds, parallel=options.parallel), 0.0
-    except UsageError as error:
-        raise FailedError(str(error)) from error
 
 
 def question(case: Case, folder: Path) -> list[str]:
@@ -139,9 +122,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1, help="explanations at once")
     parser.add_argument("--parallel", type=int, default=2, help="replays at once of each")
-    parser.add_argument(
-        "--forked", action="store_true", help="not by the command: all replays share one import of torch"
-    )
     parser.add_argument("--table", action="store_true", help="only of what is there")
     options = parser.parse_args()
     chosen = [

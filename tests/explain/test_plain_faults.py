@@ -143,6 +143,6 @@ def test_interventions_are_judged_by_what_they_are(tmp_path):
 @pytest.mark.parametrize("title", ["matryoshka:decay-far-too-strong--arguments", "matryoshka:double-softmax--lines"])
 def test_explain_names_the_fault(tmp_path, title):
     (case,) = (each for each in plain_cases() if f"{each.title}--{each.form}" == title)
-    found = examine(case, tmp_path / "case", SimpleNamespace(seeds=2, parallel=2, forked=False))
+    found = examine(case, tmp_path / "case", SimpleNamespace(seeds=2, parallel=2))
     assert (found.right, found.innocent, found.failed) == (True, (), "")
     assert Judged.parse(found.as_text()) == found
