@@ -137,9 +137,9 @@ def make_history(folder: Path, *, fault: str | None, guilty: int = 6) -> list[st
         guilty: number of the commit that has it, from 1 for the second to 9 for the last.
     """
     folder.mkdir(parents=True)
-    _git(folder, "init", "--quiet", "--initial-branch=main", "--template=")
+    git(folder, "init", "--quiet", "--initial-branch=main", "--template=")
     texts = {"settings.py": SETTINGS, "pairs.py": PAIRS, "perceiver.py": PERCEIVER, "train.py": TRAIN}
-    hashes = [_commit(folder, texts, "A two-tower training", 0)]
+    hashes = [commit(folder, texts, "A two-tower training", 0)]
     message, edits = GUILTY
     later = list(INNOCENT)
     later.insert(guilty - 1, (message, [*edits, *(FAULTS[fault] if fault else [])]))
@@ -147,19 +147,19 @@ def make_history(folder: Path, *, fault: str | None, guilty: int = 6) -> list[st
         for file, old, new in edits:
             assert texts[file].count(old) == 1, (file, old)
             texts[file] = texts[file].replace(old, new)
-        hashes.append(_commit(folder, texts, message, number))
+        hashes.append(commit(folder, texts, message, number))
     return hashes
 
 
-def _commit(folder: Path, texts: Mapping[str, str], message: str, number: int) -> str:
+def commit(folder: Path, texts: Mapping[str, str], message: str, number: int) -> str:
     for file, text in texts.items():
         (folder / file).write_text(text)
-    _git(folder, "add", "--all")
-    _git(folder, "commit", "--quiet", "--message", message, when=f"2024-05-{number + 1:02} 12:00:00 +0000")
-    return _git(folder, "rev-parse", "HEAD")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", message, when=f"2024-05-{number + 1:02} 12:00:00 +0000")
+    return git(folder, "rev-parse", "HEAD")
 
 
-def _git(folder: Path, *words: str, when: str = "") -> str:
+def git(folder: Path, *words: str, when: str = "") -> str:
     facts = {"NAME": "A. Trainer", "EMAIL": "trainer@example.org", "DATE": when or "2024-05-01 12:00:00 +0000"}
     who = {f"GIT_{role}_{fact}": value for role in ("AUTHOR", "COMMITTER") for fact, value in facts.items()}
     own = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
