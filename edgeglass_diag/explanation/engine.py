@@ -176,8 +176,8 @@ def explain_alone(
     """Return which single changes cure a failing training, without a healthy one to compare with.
 
     A change cures if the training learns with it and its headline finding is gone, and if the loss is nearer to that
-    of the best such change than to that of the unchanged training. One that does not for the first half of the seeds
-    is decided, and replayed no more.
+    of the best such change than to that of the unchanged training, or more answers are right than wrong with it and
+    not without. One that does not learn with more than half of the seeds is decided, and replayed no more.
 
     Args:
         names: names of the changes, the likeliest first.
@@ -199,8 +199,11 @@ def explain_alone(
     found = None if best is None else OutcomeThreshold.between(unchanged, tried[best], noise=noise)
     threshold = found or OutcomeThreshold(-MIN_LOSS_GAP)
 
+    answered = any(outcome.accuracy > 0.5 for outcome in unchanged)
+
     def cures(outcome: Outcome) -> bool:
-        return not threshold.is_failing(outcome) and outcome.learns(headline)
+        is_better = not threshold.is_failing(outcome) or (outcome.accuracy > 0.5 and not answered)
+        return is_better and outcome.learns(headline)
 
     counts = {name: Count(sum(map(cures, of)), len(of)) if (of := tried.get(name)) else None for name in names}
     curing_sets = {Subset({name}): count for name, count in counts.items() if count and count.holds and found}

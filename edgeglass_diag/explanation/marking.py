@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from edgeglass_diag.explanation.of_interventions import Tried
 from edgeglass_diag.explanation.outcome import Outcome
@@ -39,8 +39,16 @@ def _mark(finding: Finding, tried: Tried) -> FindingMark:
         tried_of = outcomes.get(name, ())
         if _is_gone(finding.code, tried_of) and is_no_better(tried_of, found, tried.noise):
             return _marked(finding, Mark.REFUTED, f"{words}: it is gone, and the loss is no better")
-    stayed = [words for name, words in asked.items() if outcomes.get(name)]
-    return _marked(finding, Mark.NOT_ASKED, f"it stays with {', '.join(stayed)}" if stayed else "")
+    return _marked(finding, Mark.NOT_ASKED, _undecided(finding.code, asked, outcomes))
+
+
+def _undecided(code: str, asked: Mapping[str, str], outcomes: Mapping[str, Sequence[Outcome]]) -> str:
+    """Return why a finding is neither confirmed nor refuted; empty where nothing was asked."""
+    made = {name: words for name, words in asked.items() if outcomes.get(name)}
+    stays = [words for name, words in made.items() if any(code in each.codes for each in outcomes[name])]
+    better = [words for words in made.values() if words not in stays]
+    said = [f"it stays with {', '.join(stays)}"] if stays else []
+    return "; ".join([*said, *([f"somewhat better with {', '.join(better)}"] if better else [])])
 
 
 def _kind(nomination: Nomination) -> tuple[tuple[str, str], ...]:

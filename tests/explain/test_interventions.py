@@ -136,7 +136,21 @@ def test_a_finding_that_goes_with_a_somewhat_better_loss_is_not_refuted(tried):
         return Outcome(loss, steps=60, codes=() if made else ILL)
 
     _, _, marks, _ = tried(outcome)
-    assert marks["EG104"].mark is Mark.NOT_ASKED
+    assert (marks["EG104"].mark, marks["EG104"].by) == (
+        Mark.NOT_ASKED,
+        "somewhat better with LayerNorm put before tower",
+    )
+
+
+def test_a_slower_cure_with_more_answers_right_than_wrong_is_one(tried):
+    def outcome(made, seed):
+        best, slow = LR.label in made, NORM.label in made
+        accuracy = 0.9 if best or slow else 0.02
+        return Outcome(-0.9 if best else -0.3 if slow else 0.0, accuracy, 60, () if made else ILL, "", 0.05)
+
+    _, verdict, marks, _ = tried(outcome)
+    assert "Cured as well by LayerNorm put before tower (3/3)" in verdict
+    assert marks["EG104"].mark is Mark.CONFIRMED
 
 
 def test_two_causes_are_found_together(tried):

@@ -132,6 +132,17 @@ def test_it_is_as_if_written(case):
     assert not same(train(ill_loss, **ill)[:-1], expected), "it is not put back"
 
 
+def test_a_softmax_is_taken_out_of_both_directions():
+    def both(image, text, around):
+        logits = around(9 * scores(image, text))
+        return (cross_entropy(logits, LABELS) + cross_entropy(logits.T, LABELS)) / 2
+
+    expected = train(lambda *each: both(*each, around=lambda x: x))
+    with placed("loss.no_softmax") as means:
+        assert same(train(lambda *each: both(*each, around=lambda x: x.softmax(-1))), expected)
+    assert means.applied == 2 * STEPS
+
+
 def test_no_grad_around_a_module_is_lifted():
     with placed("gradient.kept", site="words") as means:
         torch.manual_seed(0)

@@ -105,6 +105,10 @@ class NoSoftmax(LossChange):
         return result
 
     def changed(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Return what the softmax was given."""
+        """Return what the softmax was given, transposed where its result was."""
         given = self._inputs.get(logits)
+        whole = logits._base
+        if given is None and whole is not None and logits.stride() == whole.stride()[::-1]:
+            given = self._inputs.get(whole)
+            given = given if given is None else given.t()
         return None if given is None else (given, labels)
