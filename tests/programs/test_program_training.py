@@ -13,6 +13,7 @@ import pytest
 
 from edgeglass_diag.programs.run_program import _outcome
 from edgeglass_diag.store import find_runs, load
+from tests.helpers.processes import hear_ctrl_c
 from tests.helpers.waiting import PATIENCE, until_step
 
 TRAINS = """
@@ -207,7 +208,7 @@ def test_ctrl_c_ends_with_130_pythons_traceback_and_a_whole_record(programs):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=hear_ctrl_c,
     )
     try:
         until_step(programs.folder / "run", 8, process)

@@ -16,6 +16,7 @@ import pytest
 from edgeglass_diag.replaying import landlock
 from edgeglass_diag.replaying.runner import Replays, key_of, name_of
 from edgeglass_diag.store import load
+from tests.helpers.processes import hear_ctrl_c
 from tests.helpers.waiting import until
 from tests.replaying.conftest import STEPS, TRAIN
 
@@ -130,7 +131,10 @@ def test_nothing_outlives_the_one_who_asked(folder, how):
     folder.write("launch.py", LAUNCHED)
     plan = folder.plan("launch.py")
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, plan.as_text(), str(folder.out)], stderr=subprocess.DEVNULL, process_group=0
+        [sys.executable, "-c", PARENT, plan.as_text(), str(folder.out)],
+        stderr=subprocess.DEVNULL,
+        process_group=0,
+        preexec_fn=hear_ctrl_c,
     )
     log = folder.out / f"{name_of(plan)}.replay" / "output.log"
     until(lambda: log.exists() and "started" in log.read_text(), "the program runs")

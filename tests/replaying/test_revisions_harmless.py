@@ -14,6 +14,7 @@ from edgeglass_diag.replaying.revisions.replays import StateReplays
 from edgeglass_diag.replaying.revisions.worktrees import WORKING_TREE, State, Worktrees
 from edgeglass_diag.replaying.search import Count
 from tests.helpers.git_repositories import call_git, everything
+from tests.helpers.processes import hear_ctrl_c
 
 
 @pytest.fixture
@@ -85,7 +86,8 @@ PROGRAM = """
 def test_a_search_that_is_ended(lively, scratch, number):
     before = everything(lively.folder)
     command = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(lively.folder), str(scratch)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, **pipes, preexec_fn=hear_ctrl_c) as child:
         assert child.stdout.readline() == b"ready\n"
         os.kill(child.pid, number)
         child.wait()
