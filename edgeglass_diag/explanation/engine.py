@@ -22,6 +22,10 @@ class Trial(Protocol):
         """What is changed, in words."""
 
     @property
+    def kind(self) -> str:
+        """Kind of what is changed; ``control`` where nothing is."""
+
+    @property
     def seed(self) -> int:
         """Number of its seed."""
 

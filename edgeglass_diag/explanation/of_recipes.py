@@ -89,9 +89,7 @@ def explain_run(question: Question, progress: Progress | None = None) -> Explain
             if healthy is None:
                 changes = provider().changes(nested(failing))
                 values = {name: _change(failing, change) for name, change in changes.items()}
-                trials = settings_trials(
-                    failing, changes, "failing with", seeds=seeds, steps=steps, compatible=_compatible
-                )
+                trials = settings_trials(failing, changes, "failing", seeds=seeds, steps=steps, compatible=_compatible)
                 found = explain_alone(list(changes), curing=trials, runner=pool)
             else:
                 found = explain_settings(

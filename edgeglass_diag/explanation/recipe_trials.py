@@ -37,12 +37,14 @@ class RecipeTrial:
         settings: all settings, ``section.key`` -> value.
         seed: seed of weights and batches.
         steps: optimizer steps.
+        kind: ``setting``, or ``control`` where nothing is changed.
     """
 
     label: str
     settings: Mapping[str, Any]
     seed: int
     steps: int
+    kind: str = "setting"
 
     @property
     def key(self) -> str:
@@ -85,7 +87,9 @@ def settings_trials(
         settings = dict(base)
         for name in sorted(changed):
             settings |= changes[name]
-        made = [RecipeTrial(" ".join([label, *sorted(changed)]), settings, seed, steps) for seed in seeds]
+        words = " ".join([label, "with", *sorted(changed)]) if changed else label
+        kind = "setting" if changed else "control"
+        made = [RecipeTrial(words, settings, seed, steps, kind) for seed in seeds]
         return made if compatible(made[0]) else []
 
     return trials
@@ -119,10 +123,8 @@ def explain_settings(
     to_healthy = {name: {name: healthy.get(name)} for name in differ}
     to_failing = {name: {name: failing.get(name)} for name in differ}
     trials = partial(settings_trials, seeds=seeds, steps=steps, compatible=compatible)
-    curing = trials(failing, to_healthy, "failing with")
-    return explain_difference(
-        differ, curing=curing, breaking=trials(healthy, to_failing, "healthy with"), runner=runner
-    )
+    curing = trials(failing, to_healthy, "failing")
+    return explain_difference(differ, curing=curing, breaking=trials(healthy, to_failing, "healthy"), runner=runner)
 
 
 class IncompatibleSettingsError(Exception):

@@ -139,6 +139,7 @@ def _sets(result: SearchResult | None) -> tuple[ChangeSet, ...]:
 def _trial(trial: Trial, outcome: Outcome, found: Explanation) -> Replay:
     return Replay(
         label=trial.label,
+        kind=trial.kind,
         seed=trial.seed,
         loss=outcome.loss if math.isfinite(outcome.loss) else None,
         accuracy=outcome.accuracy if math.isfinite(outcome.accuracy) else None,

@@ -23,7 +23,7 @@ def test_json_alone_with_conclusions_and_what_they_imply(command, published):
     assert (result["inferred"]["batch_size"], result["inferred"]["n"]) == (128, 2984)
     assert set(result["histories"]) == {"baseline", "perceiver"}
     agreed = {"code", "name", "severity", "site", "step", "message", "evidence", "fix", "because_of"}
-    agreed |= {"sites", "since", "learned_since", "place", "focus", "early_until"}
+    agreed |= {"sites", "since", "learned_since", "place", "focus", "early_until", "mark", "mark_by"}
     assert all(set(conclusion) == agreed for conclusion in result["conclusions"])
 
 

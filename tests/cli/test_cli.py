@@ -110,7 +110,7 @@ def test_a_run_reports_what_the_agreement_says(finished):
     for finding in run["findings"]:
         assert set(finding) == {
             "code", "name", "severity", "site", "step", "message", "evidence", "fix", "because_of", "sites", "since",
-            "learned_since", "place", "focus", "early_until",
+            "learned_since", "place", "focus", "early_until", "mark", "mark_by",
         }  # fmt: skip
 
 

@@ -111,7 +111,7 @@ def test_the_verdict_names_a_spent_budget_and_one_too_small_raises():
 
 def test_without_a_healthy_run_changes_are_measured_by_the_best():
     changes = {"lr / 10": {"lr": 0.1}, "norms": {"norm": "pre"}, "more latents": {"latents": 64}}
-    trials = settings_trials(FAILING, changes, "failing with", seeds=(0, 1, 2), steps=50, compatible=lambda trial: True)
+    trials = settings_trials(FAILING, changes, "failing", seeds=(0, 1, 2), steps=50, compatible=lambda trial: True)
     found = explain_alone(list(changes), curing=trials, runner=Runner(overflows))
     assert {name: str(count) for name, count in found.cures.singles.items()} == {
         "lr / 10": "3/3", "norms": "3/3", "more latents": "0/3"

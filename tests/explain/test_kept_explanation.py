@@ -70,7 +70,7 @@ def test_an_explanation_of_a_recipe_is_read_with_the_keys_that_it_has(tmp_path):
         threshold=-0.05,
         steps=16,
         trials=(
-            Replay("failing", 0, None, None, True, 16, ("EG401",), "elsewhere/why/failing-seed0-abcdef"),
+            Replay("failing", 0, None, None, True, 16, ("EG401",), "elsewhere/why/failing-seed0-abcdef", "control"),
             Replay("failing optim.lr", 0, -0.3, 0.2, False, 16, (), "elsewhere/why/failing-optim.lr-seed0-abcdef"),
         ),
         finished=False,
