@@ -48,8 +48,7 @@ class Watch:
         rules: rule objects, or codes and their prefixes; all as configured in pyproject.toml if None.
         header: further content for ``run.json``, e.g. the settings.
         stop_on: codes of findings on which StopTraining ends the training.
-        stop_after: optimizer steps after which StopTraining ends the training; the last of them is recorded, and
-            ``stopped_after`` in the result gives their number. None without a limit.
+        stop_after: optimizer steps after which it does, noted as ``stopped_after`` in the result; None without a limit.
         on_window: called with each window and its new or worse findings, in the writing thread.
         on_finding: called with each new or worse finding, in the writing thread. An exception in it is noted in
             the run's result and on stderr.
