@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from edgeglass_diag.backlog import Backlog
+from edgeglass_diag.forking import BUSY
 from edgeglass_diag.process import error_text, say
 from edgeglass_diag.record.buffer import PendingWindow
 from edgeglass_diag.record.snapshots import PendingEmbeddings
@@ -160,11 +161,13 @@ class WindowWriter:
             try:
                 item = self._queue.get(timeout=BEAT)
             except queue.Empty:
-                self._safely(self._write)
+                with BUSY:
+                    self._safely(self._write)
                 continue
             if item is None:
                 return
-            self._safely(lambda taken=item: self._take(taken))  # type: ignore[misc]
+            with BUSY:
+                self._safely(lambda taken=item: self._take(taken))  # type: ignore[misc]
             self._moved = time.monotonic()
 
     def _take(self, item: Item) -> None:

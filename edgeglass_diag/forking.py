@@ -1,0 +1,49 @@
+"""A fork waits until no thread of ours is inside of the store: a lock that it holds there stays locked in the copy.
+
+SQLite has locks of its own, for all connections of a process. No torch.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+BUSY = threading.RLock()
+"""Held by a thread of ours while it does something in which the process must not be copied."""
+
+PATIENCE = 1.0
+"""Seconds that a fork waits: a window is written in milliseconds, and a disk that hangs must not hold the program."""
+
+
+class _Fork(threading.local):
+    """Of each thread that forks: whether it holds the lock meanwhile."""
+
+    held = False
+
+
+_fork = _Fork()
+_unsafe: set[int] = set()
+
+
+def is_safe() -> bool:
+    """Return whether the store can be used in this process: not in a copy that was made while a thread was inside."""
+    return os.getpid() not in _unsafe
+
+
+def _before() -> None:
+    _fork.held = BUSY.acquire(timeout=PATIENCE)
+
+
+def _in_parent() -> None:
+    if _fork.held:
+        BUSY.release()
+
+
+def _in_child() -> None:
+    if _fork.held:
+        BUSY.release()
+    else:
+        _unsafe.add(os.getpid())
+
+
+os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
