@@ -15,12 +15,16 @@ torch.set_num_threads(1)  # the models of the tests are tiny, and two workers sh
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # so do those of the processes that they start
 
 
-START_PROCESSES = ("programs", "record", "public", "cli", "dashboard", "report", "guard")
+START_PROCESSES = ("programs", "record", "public", "cli", "dashboard", "report", "guard", "replaying", "explain")
 """Folders whose tests take longest. They come first, so that no worker is left with a long file at the end."""
 
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: not set(item.path.parts) & set(START_PROCESSES))
+
+
+collect_ignore = ["benchmarks/planted"]
+"""Programs of their own, and a sitecustomize, whose folder must not come into ``sys.path``."""
 
 
 @pytest.fixture(scope="module", autouse=True)

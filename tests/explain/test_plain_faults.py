@@ -58,6 +58,7 @@ def is_ill(fault, ill, healthy):
     return not ill[0] < 2 * healthy[0]  # nan is ill
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", [each for each in FAULTS if each.script == "matryoshka"], ids=lambda each: each.name)
 def test_a_fault_makes_the_small_script_ill(trained, fault):
     ill = trained(fault.ill_text, fault.ill_words, fault.environment)
