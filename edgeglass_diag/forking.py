@@ -8,7 +8,21 @@ from __future__ import annotations
 import os
 import threading
 
-BUSY = threading.RLock()
+
+class _Busy:
+    """A lock of one thread, which is a new one in a copy where nobody is left to release it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self.lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+
+BUSY = _Busy()
 """Held by a thread of ours while it does something in which the process must not be copied."""
 
 PATIENCE = 1.0
@@ -31,18 +45,19 @@ def is_safe() -> bool:
 
 
 def _before() -> None:
-    _fork.held = BUSY.acquire(timeout=PATIENCE)
+    _fork.held = BUSY.lock.acquire(timeout=PATIENCE)
 
 
 def _in_parent() -> None:
     if _fork.held:
-        BUSY.release()
+        BUSY.lock.release()
 
 
 def _in_child() -> None:
     if _fork.held:
-        BUSY.release()
+        BUSY.lock.release()
     else:
+        BUSY.lock = threading.RLock()
         _unsafe.add(os.getpid())
 
 

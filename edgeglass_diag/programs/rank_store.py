@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from edgeglass_diag.folders import is_run, read_header
-from edgeglass_diag.forking import is_safe
 from edgeglass_diag.process import environment
 from edgeglass_diag.programs.options import ProcessOptions
 from edgeglass_diag.rules.choice import header_of
@@ -39,12 +38,7 @@ def open_rank_store(options: ProcessOptions, rank: int | None) -> RunWriter:
 
     N is the process id if the rank is not known or another process has it already: a second launch, or a RANK in the
     environment that was not meant for this process.
-
-    Raises:
-        OSError: in a copy in which the store cannot be used.
     """
-    if not is_safe():
-        raise OSError("it was copied while the disk hung, and would wait for ever")
     out, number = Path(options.out), os.getpid() if rank is None else rank
     if (is_run(out) and read_header(out).get("rank") == number) or not _claim(out / f"rank-{number}"):
         number = os.getpid()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeglass_diag.folders import FORMAT, VERSION, fixed
+from edgeglass_diag.forking import is_safe
 from edgeglass_diag.liveness import ProcessIdentity
 from edgeglass_diag.records import Finding, RecordState, RunStatus, UsageError, Window
 from edgeglass_diag.store.schema import FILE, create, file_checksum, insert, open_for_writing
@@ -44,9 +45,12 @@ class RunWriter:
 
     Raises:
         UsageError: when ``folder`` exists and is not empty (nothing is ever overwritten) or cannot be written.
+        RuntimeError: in a copy of a process in which SQLite's locks may be held for ever.
     """
 
     def __init__(self, folder: Path, *, name: str, header: Mapping[str, object], begun: bool = True) -> None:
+        if not is_safe():
+            raise RuntimeError("this process was copied while another thread of its parent wrote to a disk that hung")
         self.folder = fixed(folder)
         self._db: sqlite3.Connection | None = None
         self._slices: Slices | None = None

@@ -17,9 +17,9 @@ def is_free():
     found = []
 
     def take():
-        found.append(BUSY.acquire(blocking=False))
+        found.append(BUSY.lock.acquire(blocking=False))
         if found[0]:
-            BUSY.release()
+            BUSY.lock.release()
 
     thread = threading.Thread(target=take)
     thread.start()
@@ -27,11 +27,11 @@ def is_free():
     return found[0]
 
 
-def told_by_a_copy():
+def told_by_a_copy(tell=lambda: 10 * is_safe() + is_free()):
     """What a copy of this process says: whether it may use the store, and whether the lock is free there."""
     child = os.fork()
     if not child:
-        os._exit(10 * is_safe() + is_free())
+        os._exit(tell())
     return divmod(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 10)
 
 
@@ -60,7 +60,19 @@ def test_a_fork_waits_for_the_thread_that_is_inside():
     assert order == ["written", "copied"]
 
 
-def test_a_fork_does_not_wait_for_ever(monkeypatch):
+def trained_in_a_copy(folder):
+    """How many steps a copy takes that would be watched, times 10."""
+    model, steps = nn.Linear(4, 3), 0
+    with eg.watch(out=folder, every=1):
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        for _ in range(3):
+            model(torch.randn(8, 4)).square().mean().backward()
+            optimizer.step()
+            steps += 1
+    return 10 * steps
+
+
+def test_a_fork_does_not_wait_for_ever_and_the_copy_trains_unwatched(monkeypatch, tmp_path, capfd):
     monkeypatch.setattr(forking, "PATIENCE", 0.01)
     inside, copied = threading.Event(), threading.Event()
 
@@ -72,7 +84,10 @@ def test_a_fork_does_not_wait_for_ever(monkeypatch):
     thread = threading.Thread(target=hang)
     thread.start()
     inside.wait()
-    assert told_by_a_copy()[0] == 0
+    assert told_by_a_copy() == (False, True)
+    assert told_by_a_copy(lambda: trained_in_a_copy(tmp_path / "run")) == (3, 0)
+    assert not (tmp_path / "run").exists()
+    assert "not watched" in capfd.readouterr().err
     assert is_safe()
     copied.set()
     thread.join()
