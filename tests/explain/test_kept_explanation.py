@@ -7,9 +7,11 @@ import pytest
 
 from edgeglass_diag.explained.curves import multiples
 from edgeglass_diag.explained.record import read_explanation, trial_folder
+from edgeglass_diag.explanation.keeping import keep
 from edgeglass_diag.explanation.report import ChangeSet, ExplainReport, Replay, Suspect
 from edgeglass_diag.figures.style import TEMPLATES
 from edgeglass_diag.figures.trials import Curve, Multiple, trials_figure
+from edgeglass_diag.marks import FindingMark, Mark, read_marks
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.render.explanation import notes, trial_cells, tried_cells
 from tests.helpers.explanations import CHANGES, CURE, write_explained, write_trial
@@ -119,3 +121,21 @@ def test_losses_that_are_not_finite_and_labels_of_any_length_are_drawn():
     assert len(figure.data[0].x) <= 401
     assert figure.data[0].y[-1] is None
     assert all("<b>" not in each.text for each in figure.layout.annotations)
+
+
+def test_an_answer_to_another_question_takes_no_mark_away(tmp_path):
+    (tmp_path / "run").mkdir()
+    confirmed = FindingMark("EG202", "head", Mark.CONFIRMED, "learning rate x 0.1 cures (3/3)")
+    unasked = FindingMark("EG202", "head", Mark.NOT_ASKED)
+    refuted = FindingMark("EG202", "head", Mark.REFUTED, "it is gone, and the loss is no better")
+
+    def kept(*marks):
+        (tmp_path / "why").mkdir(exist_ok=True)
+        report = ExplainReport("", (), (), (), (), -0.05, 60, (), True, 1.0, marks)
+        keep(report, tmp_path / "why", tmp_path / "run")
+        return list(read_marks(tmp_path / "run").values())
+
+    assert kept(unasked) == [unasked]
+    assert kept(confirmed) == [confirmed]
+    assert kept(unasked) == kept() == [confirmed]
+    assert kept(refuted) == [refuted]
