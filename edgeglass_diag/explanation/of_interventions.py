@@ -28,15 +28,14 @@ class Tried:
         found: what it shows.
         nominations: the suspects by the labels under which they were tried.
         findings: those of the run, or of the first control.
-        noise: by how much a replay differs from an equal one, relative to chance; None where it was not measured.
-        identical: whether the losses of the two are the same numbers.
+        noise: by how much a replay differs from an equal one, relative to chance: 0 where all losses are the very same
+            numbers; None where it was not measured.
     """
 
     found: Explanation
     nominations: dict[str, Nomination]
     findings: Sequence[Finding]
     noise: float | None
-    identical: bool
 
 
 def explain_interventions(
@@ -62,7 +61,7 @@ def explain_interventions(
     controls = [each for trial in over_seeds(ProgramTrial(plan), seeds) if (each := runner.done.get(trial.key))]
     placed = replace(plan, interventions=(PLACEBO,), title=PLACEBO.words, seed=seeds[0])
     placebo = ProgramTrial(placed, "placebo")
-    noise, identical = _noise(placebo, controls[0][1], runner)
+    noise = _noise(placebo, controls[0][1], runner)
     if findings is None:
         with load(controls[0][1].folder) as run:
             findings = run.findings
@@ -84,7 +83,7 @@ def explain_interventions(
         firsts = list(suspects) if wanted else _one_for_each_headline(suspects, findings)
         together = explain_together(firsts, found, curing=curing, runner=runner, noise=noise or 0.0)
         found = together if together is not None else found
-    return Tried(found, suspects, findings, noise, identical)
+    return Tried(found, suspects, findings, noise)
 
 
 def _trials(plan: Plan, suspects: dict[str, Nomination], seeds: Sequence[int]) -> TrialsOf[ProgramTrial]:
@@ -97,15 +96,14 @@ def _trials(plan: Plan, suspects: dict[str, Nomination], seeds: Sequence[int]) -
     return trials
 
 
-def _noise(placebo: ProgramTrial, control: Outcome, runner: ProgramRunner) -> tuple[float | None, bool]:
-    """Return by how much an equal replay differs, and whether its losses are the very same."""
+def _noise(placebo: ProgramTrial, control: Outcome, runner: ProgramRunner) -> float | None:
+    """Return by how much an equal replay differs; None where one of the two has no finite loss to compare."""
     outcome = runner.run([placebo]).get(placebo.key)
     if outcome is None:
-        return None, False
-    identical = list(losses_of(outcome.folder).items()) == list(losses_of(control.folder).items())
-    if identical or not (math.isfinite(outcome.loss) and math.isfinite(control.loss)):
-        return 0.0, identical
-    return abs(outcome.loss - control.loss), False
+        return None
+    if list(losses_of(outcome.folder).items()) == list(losses_of(control.folder).items()):
+        return 0.0
+    return abs(outcome.loss - control.loss) if math.isfinite(outcome.loss - control.loss) else None
 
 
 def _headline(findings: Sequence[Finding], controls: Sequence[Outcome]) -> str | None:

@@ -135,13 +135,13 @@ def _explain_differences(session: _Session, healthy: Subject) -> ExplainReport:
     found = differences(question.subject, healthy)
     other = healthy.plan(plan.steps, workers=question.workers or question.subject.workers, writable=question.writable)
     _run_controls(session, found.plan_with(plan, frozenset(), 1))
-    _run_controls(session, found.plan_with(plan, frozenset(found.values), 1))
+    _run_controls(session, found.plan_with(plan, frozenset(found.values), 1), "the healthy program")
     explained = explain_differences(found, plan, other, seeds=session.seeds, runner=session.runner)
     return reports.of_differences(explained, found.values, found.kinds, session.runner, session.facts)
 
 
-def _run_controls(session: _Session, plan: Plan) -> None:
-    """Replay the program unchanged.
+def _run_controls(session: _Session, plan: Plan, which: str = "the program") -> None:
+    """Replay the program unchanged; ``which`` is what a message calls it.
 
     Raises:
         UsageError: if it does not run in a replay with any seed.
@@ -156,7 +156,6 @@ def _run_controls(session: _Session, plan: Plan) -> None:
             raise UsageError(f"the replay was stopped: {first.error}")
         last = first.tail[-1] if first.tail else "it printed nothing"
         said = first.error or f"{first.ending}, and no optimizer step was seen ({last})"
-        which = "the program" if not plan.title.startswith("failing with") else "the healthy program"
         raise UsageError(f"{which} does not run in a replay: {said} (its output: {first.log})")
     if len(found) < len(controls):
         raise OutOfBudgetError

@@ -12,7 +12,7 @@ from edgeglass_diag.explanation.of_revisions import RevisionSearch
 from edgeglass_diag.explanation.outcome import Outcome, OutcomeThreshold
 from edgeglass_diag.explanation.render import loss_words
 from edgeglass_diag.replaying.revisions.commits import Ending
-from edgeglass_diag.replaying.search import Count, SearchResult, Subset
+from edgeglass_diag.replaying.search import Subset
 
 
 def interventions_verdict(tried: Tried, steps: int) -> str:
@@ -171,13 +171,3 @@ def _blamed(search: RevisionSearch) -> list[str]:
 
 def _it(changed: Subset) -> str:
     return "it" if len(changed) == 1 else "them"
-
-
-def plain_count(count: Count | None) -> str | None:
-    """Return a count as ``3/3``; None where there is none."""
-    return None if count is None else str(count)
-
-
-def count_of(result: SearchResult, name: str) -> str | None:
-    """Return the count of a single change."""
-    return plain_count(result.singles.get(name))
