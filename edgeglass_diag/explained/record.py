@@ -81,7 +81,8 @@ class KeptExplanation(_Kept):
     """What the replays show.
 
     ``run`` is the explained run's folder; ``border`` the loss relative to chance above which a replay counts as ill;
-    ``noise`` the difference of a replay in which nothing was changed; ``guard`` what kept the replays from writing.
+    ``noise`` the difference of a replay in which nothing was changed; ``guard`` what kept the replays from writing;
+    ``left_out`` what the replays began without, as the run had made it.
     """
 
     verdict: str
@@ -96,6 +97,7 @@ class KeptExplanation(_Kept):
     seconds: float | None = None
     guard: str = ""
     noise: float | None = None
+    left_out: tuple[_Text, ...] = ()
 
     @property
     def control(self) -> str | None:

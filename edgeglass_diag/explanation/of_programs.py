@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeglass_diag.explained.record import EXPLANATION
@@ -20,6 +20,7 @@ from edgeglass_diag.explanation.subjects import Subject
 from edgeglass_diag.folders import check_folder
 from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import UsageError
+from edgeglass_diag.replaying.leftovers import left_by, span_of
 from edgeglass_diag.replaying.mirror import SUFFIX
 from edgeglass_diag.replaying.plan import Plan
 from edgeglass_diag.replaying.replayed import Ending
@@ -77,7 +78,8 @@ class _Session:
     def facts(self) -> reports.Facts:
         subject = self.question.subject
         run = None if subject.run is None else str(subject.run)
-        return reports.Facts(self.plan.steps, time.monotonic() - self.begun, run, subject.folder)
+        seconds = time.monotonic() - self.begun
+        return reports.Facts(self.plan.steps, seconds, run, subject.folder, tuple(self.plan.absent))
 
 
 def explain_program(question: ProgramQuestion, progress: Progress | None = None) -> ExplainReport:
@@ -121,6 +123,7 @@ def _explain(session: _Session) -> ExplainReport:
     healthy = question.against or (suspected(question.subject, question.suspects) if question.suspects else None)
     if healthy is not None:
         return _explain_differences(session, healthy)
+    session = _begun(session, lambda plan: plan)
     _run_controls(session, session.plan)
     subject = question.subject
     findings = None if subject.run is None else subject.findings
@@ -131,13 +134,37 @@ def _explain(session: _Session) -> ExplainReport:
 
 
 def _explain_differences(session: _Session, healthy: Subject) -> ExplainReport:
-    question, plan = session.question, session.plan
+    question = session.question
     found = differences(question.subject, healthy)
+    session = _begun(session, lambda plan: found.plan_with(plan, frozenset(), 1))
+    plan = session.plan
     other = healthy.plan(plan.steps, workers=question.workers or question.subject.workers, writable=question.writable)
+    other = replace(other, absent=plan.absent)
     _run_controls(session, found.plan_with(plan, frozenset(), 1))
     _run_controls(session, found.plan_with(plan, frozenset(found.values), 1), "the healthy program")
     explained = explain_differences(found, plan, other, seeds=session.seeds, runner=session.runner)
     return reports.of_differences(explained, found.values, found.kinds, session.runner, session.facts)
+
+
+def _begun(session: _Session, titled: Callable[[Plan], Plan]) -> _Session:
+    """Return the session with replays that begin without what the recorded runs have left, if the program runs so.
+
+    A program may refuse to run where its results are, or go on from its own checkpoint. One that cannot run without,
+    as it has downloaded its data, is replayed with all that is there.
+    """
+    question = session.question
+    runs = [each.run for each in (question.subject, question.against) if each is not None and each.run is not None]
+    ours = {str(question.out.resolve()), *map(str, question.out.resolve().parents)}
+    found = left_by([span_of(run) for run in runs], question.subject.folder)
+    left = tuple(path for path in found if path not in ours)
+    if not left:
+        return session
+    without = replace(session.plan, absent=left)
+    first = ProgramTrial(replace(titled(without), seed=session.seeds[0]))
+    if session.runner.run([first]):
+        return replace(session, plan=without)
+    session.runner.forget(first)
+    return session
 
 
 def _run_controls(session: _Session, plan: Plan, which: str = "the program") -> None:

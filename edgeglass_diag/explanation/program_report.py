@@ -22,12 +22,21 @@ from edgeglass_diag.replaying.search import Count
 
 @dataclass(frozen=True)
 class Facts:
-    """Steps of a replay, seconds that all took, the run that is explained, and the working directory of its program."""
+    """What all replays share.
+
+    Attributes:
+        steps: of a replay.
+        seconds: that all took.
+        run: the run that is explained, None without one.
+        folder: working directory of its program.
+        left_out: paths that the replays begin without, as the run has made them.
+    """
 
     steps: int
     seconds: float
     run: str | None
     folder: str
+    left_out: tuple[str, ...] = ()
 
 
 def of_interventions(tried: Tried, runner: ProgramRunner, facts: Facts) -> ExplainReport:
@@ -54,6 +63,7 @@ def of_interventions(tried: Tried, runner: ProgramRunner, facts: Facts) -> Expla
         noise=tried.noise,
         run=facts.run,
         guard=_guard(runner),
+        left_out=_left_out(facts),
     )
 
 
@@ -74,6 +84,7 @@ def of_differences(
         trials=_trials(runner, found.is_ill),
         run=facts.run,
         guard=_guard(runner),
+        left_out=_left_out(facts),
     )
 
 
@@ -128,6 +139,10 @@ def _hunks(found: RevisionSearch, *, guilty: bool) -> list[Suspect]:
 
 def _guard(runner: ProgramRunner) -> str:
     return " and ".join(sorted({result.guard for _, result in runner.replayed.values() if result.guard}))
+
+
+def _left_out(facts: Facts) -> tuple[str, ...]:
+    return tuple(os.path.relpath(path, facts.folder) for path in facts.left_out)
 
 
 def _places(runner: ProgramRunner, folder: str) -> dict[str, str]:

@@ -81,6 +81,11 @@ class ProgramRunner:
                 self.done[key] = wanted[key], outcome
         return {key: self.done[key][1] for key in wanted if key in self.done}
 
+    def forget(self, trial: ProgramTrial) -> None:
+        """Forget a trial that has run and is not to be told."""
+        self.replayed.pop(trial.key, None)
+        self.done.pop(trial.key, None)
+
     def failures(self, trials: Iterable[ProgramTrial]) -> list[Replayed]:
         """Return the results of those that ran and have no outcome."""
         keys = [trial.key for trial in trials]

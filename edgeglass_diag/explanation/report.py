@@ -104,6 +104,7 @@ class ExplainReport:
         run: folder of the run that is explained, None where it is none.
         guard: what kept the replays from writing elsewhere; empty where they ran in this process.
         noise: by how much a replay differs from an equal one, relative to chance; None where it was not measured.
+        left_out: paths that the replays began without, as the run had made them; relative to its working directory.
     """
 
     verdict: str
@@ -120,6 +121,7 @@ class ExplainReport:
     run: str | None = None
     guard: str = ""
     noise: float | None = None
+    left_out: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """Return what ``explain --json`` prints."""
@@ -133,6 +135,7 @@ class ExplainReport:
             "findings": [_plain(each) for each in self.marks],
             "guard": self.guard,
             "noise": self.noise,
+            "left_out": list(self.left_out),
             "border": self.threshold,
             "steps": self.steps,
             "trials": [each.as_dict() for each in self.trials],

@@ -9,6 +9,9 @@ from edgeglass_diag.verdict import say
 
 TRIAL_COLUMNS = ("changed", "seed", "loss", "accuracy", "learns", "findings gone", "steps", "ending")
 TRIED_COLUMNS = ("change", "failing value", "healthy value", "cures", "makes ill", "set at")
+_MOST_NAMED = 5
+"""Paths that are named."""
+
 MARK_COLUMNS = ("finding", "at", "mark", "because")
 
 
@@ -78,6 +81,10 @@ def notes(explanation: KeptExplanation) -> list[str]:
         )
     if explanation.guard:
         said.append(f"Files were guarded by {explanation.guard}.")
+    if explanation.left_out:
+        named = ", ".join(explanation.left_out[:_MOST_NAMED])
+        more = len(explanation.left_out) - _MOST_NAMED
+        said.append(f"Replays begin without what the run has left: {named}{f' and {more} more' if more > 0 else ''}.")
     if not explanation.finished:
         said.append("Not everything was tried: the budget was spent before.")
     return said

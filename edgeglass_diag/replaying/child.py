@@ -27,7 +27,7 @@ def main(file: str) -> None:
     die_with_parent()
     text = Path(file).read_text()
     plan = Plan.parse(text)
-    mirror = of_scratch(plan.scratch)
+    mirror = of_scratch(plan.scratch, plan.absent)
     os.chdir(plan.folder)
     header = _header(plan)
     out = Path(plan.out)

@@ -31,7 +31,7 @@ def main(file: str) -> int:
     plan = Plan.parse(Path(file).read_text())
     temporary = os.path.realpath(tempfile.mkdtemp(prefix="replay-"))
     try:
-        mirror = of_scratch(plan.scratch)
+        mirror = of_scratch(plan.scratch, plan.absent)
         environment = environment_of(plan, mirror, temporary, os.environ)
         mirror.open(plan.folder, head_start=True)
         line = [sys.executable, "-m", "edgeglass_diag.replaying.child", os.path.abspath(file)]

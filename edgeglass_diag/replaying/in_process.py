@@ -84,4 +84,4 @@ def _told(made: Sequence[Means]) -> Mapping[str, object]:
 def _guard_of(plan: Plan) -> Guard:
     places = (plan.scratch, plan.out, os.environ["TMPDIR"])
     patterns = [str(Path(plan.folder) / pattern) for pattern in plan.writable]
-    return Guard(of_scratch(plan.scratch), [str(Path(place).resolve()) for place in places], patterns)
+    return Guard(of_scratch(plan.scratch, plan.absent), [str(Path(place).resolve()) for place in places], patterns)

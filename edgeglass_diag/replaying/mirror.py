@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +27,11 @@ class Mirror:
 
     Attributes:
         root: its folder, absolute and without links.
+        absent: absolute paths that it leaves out, with all that is in them.
     """
 
     root: str
+    absent: frozenset[str] = frozenset()
 
     def at(self, original: str) -> str:
         """Return the place in the mirror of an absolute path."""
@@ -66,6 +68,8 @@ class Mirror:
             way = os.path.join(way, part)
             if self._is_link(way):
                 self._make_folder(way)
+            elif self._original(way) in self.absent:
+                return
             elif not os.path.lexists(way) and os.path.isdir(self._original(way)):
                 os.mkdir(way)  # of a folder that may be entered and not listed
                 self._fill(way)
@@ -134,7 +138,7 @@ class Mirror:
         original = self._original(folder) if original is None else original
         with contextlib.suppress(PermissionError), os.scandir(original) as entries:
             for entry in entries:
-                if entry.path == self.root or entry.name.endswith(SUFFIX):
+                if entry.path == self.root or entry.name.endswith(SUFFIX) or entry.path in self.absent:
                     continue
                 with contextlib.suppress(FileExistsError):
                     os.symlink(os.path.join(original, entry.name), os.path.join(folder, entry.name))
@@ -162,6 +166,6 @@ def _is_link_of_the_original(place: str) -> bool:
     return os.path.islink(place) and os.path.islink(os.readlink(place))
 
 
-def of_scratch(scratch: str) -> Mirror:
-    """Return the mirror of a replay."""
-    return Mirror(str(Path(scratch).resolve() / "tree"))
+def of_scratch(scratch: str, absent: Sequence[str] = ()) -> Mirror:
+    """Return the mirror of a replay with the folder ``scratch``, without what is ``absent``."""
+    return Mirror(str(Path(scratch).resolve() / "tree"), frozenset(absent))

@@ -29,6 +29,7 @@ class Plan:
         scratch: folder in which alone the replay may write, absolute.
         writable: patterns of further files that it may write.
         title: words for what is changed, where it is not the interventions alone.
+        absent: absolute paths that are not there for the program, as before the run that is replayed.
         state: what the files in ``folder`` are, where that is a scratch folder; empty for the user's own.
     """
 
@@ -44,6 +45,7 @@ class Plan:
     folder: str = ""
     scratch: str = ""
     writable: Sequence[str] = ()
+    absent: Sequence[str] = ()
     title: str = ""
     state: str = ""
 
@@ -61,5 +63,5 @@ class Plan:
         """Return the plan that ``as_text`` wrote."""
         content: dict[str, Any] = json.loads(text)
         made = tuple(Intervention(**each) for each in content["interventions"])
-        lists = {name: tuple(content[name]) for name in ("arguments", "writable")}
+        lists = {name: tuple(content[name]) for name in ("arguments", "writable", "absent")}
         return cls(**{**content, **lists, "interventions": made})

@@ -125,3 +125,35 @@ def test_the_rate_is_the_cause_by_interventions_and_marks_the_findings(folder, c
     assert "confirmed" in {row["mark"] for row in result["findings"]}
     found = json.loads(command("findings", "ill", "--json", cwd=folder).stdout)
     assert "confirmed" in {row["mark"] for row in found}
+
+
+LEAVES = """
+    import os, sys
+    if os.path.exists("results"):
+        sys.exit("results exist: choose another name")
+    os.makedirs("results")
+    if not os.path.exists("data.txt"):
+        if {downloads} and os.environ.get("HF_HUB_OFFLINE"):
+            sys.exit("cannot download")
+        open("data.txt", "w").write("some")
+"""
+
+
+@pytest.mark.parametrize(
+    ("downloads", "left"),
+    [(False, ["data.txt", "results"]), pytest.param(True, [], marks=pytest.mark.long)],
+    ids=["results", "downloaded"],
+)
+def test_a_replay_begins_without_what_the_run_has_left(downloads, left, folder, command):
+    text = (folder / "train.py").read_text().replace("range(400)", "range(30)")
+    if downloads:
+        text = text.replace("torch.save", "import shutil; shutil.rmtree('results'); torch.save")
+    text = dedent(LEAVES).format(downloads=downloads) + text.replace('"last.pt"', '"results.pt"')
+    (folder / "train.py").write_text(text)
+    assert command("run", "--out", "runs/ill", "train.py", "--", "--lr", "60", cwd=folder).returncode == 0
+    (folder / "results.pt").unlink()
+    words = ("--try", "optimizer.lr=0.01", "--seeds", 1, "--steps", 24, "--out", "why")
+    result, _ = explained(command, folder, "runs/ill", *words)
+    assert result["left_out"] == left
+    assert {trial["ending"] for trial in result["trials"]} == {"stopped"}
+    assert [cause["cured"] for cause in result["causes"]] == ["1/1"]
