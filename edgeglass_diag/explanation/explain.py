@@ -12,6 +12,7 @@ from edgeglass_diag.explanation.recipe_trials import is_of_recipe
 from edgeglass_diag.explanation.report import ExplainReport
 from edgeglass_diag.explanation.subjects import Subject
 from edgeglass_diag.folders import default_folder, read_header
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.programs.targets import find_program
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.store import Run
@@ -41,6 +42,7 @@ def explain(
     arguments: Sequence[str] = (),
     against_rev: str | None = None,
     suspects: Sequence[str] = (),
+    interventions: Sequence[str | Intervention] = (),
     writable: Sequence[str] = (),
     out: str | Path | None = None,
     seeds: int = 3,
@@ -72,6 +74,7 @@ def explain(  # noqa: PLR0913  the options of one question; all but the subject 
     arguments: Sequence[str] = (),
     against_rev: str | None = None,
     suspects: Sequence[str] = (),
+    interventions: Sequence[str | Intervention] = (),
     writable: Sequence[str] = (),
     out: str | Path | None = None,
     seeds: int = 3,
@@ -93,6 +96,8 @@ def explain(  # noqa: PLR0913  the options of one question; all but the subject 
         arguments: command line of the program, where it is given by its path.
         against_rev: git revision in which the program learned.
         suspects: options of the program with a value that may be healthy, as ``--lr=2e-4``.
+        interventions: what is tried from outside in place of what the findings nominate, as
+            ``initial.std=0.02@latents``.
         writable: patterns of files that replays of a program may write.
         failing: settings with which the function's training fails. Of a function alone, like ``healthy``.
         healthy: settings with which it learns.
@@ -104,29 +109,30 @@ def explain(  # noqa: PLR0913  the options of one question; all but the subject 
         budget: seconds after which no replay begins.
 
     Raises:
-        UsageError: if the two have equal settings or none, ``out`` is in use, or the budget is too small.
+        UsageError: if the two have equal settings or none, an intervention is not known, ``out`` is in use, or the
+            budget is too small.
     """
     if callable(subject):
-        from edgeglass_diag.explanation.of_functions import explain_build
-
         if failing is None or healthy is None or against is not None or settings:
             raise UsageError("explain: expected failing= and healthy= settings with a function, and nothing against")
-        place = Path(out) if out is not None else default_folder("explain", Path("runs"))
-        return explain_build(
-            subject, failing=failing, healthy=healthy, out=place, steps=steps or 100, seeds=range(seeds), budget=budget
-        )
+        return _of_function(subject, failing, healthy, out, seeds=range(seeds), steps=steps, budget=budget)
     if failing is not None or healthy is not None:
         raise UsageError("explain: failing= and healthy= are for a function; a run is compared by against=")
     folder = _folder(subject)
     if (program := _program(folder, arguments)) is not None:
         if settings:
             raise UsageError(f"explain: settings={settings[0]!r} is for recipes; of a program use suspects=")
-        return _of_program(
-            program, against, (against_rev, suspects, writable), out=out, seeds=seeds, steps=steps, budget=budget
+        other = None if against is None else Subject.of_run(_folder(against))
+        place = Path(out) if out is not None else default_folder(f"explain-{program.name}", Path("runs"))
+        wanted = [each if isinstance(each, Intervention) else _intervention(each) for each in interventions]
+        return explain_program(
+            ProgramQuestion(
+                program, place, other, suspects, against_rev, seeds, steps, budget, writable=writable, wanted=wanted
+            )
         )
     place = Path(out) if out is not None else default_folder(f"explain-{folder.name}", Path("runs"))
-    other = None if against is None else str(against.folder if isinstance(against, Run) else against)
-    return explain_run(Question(folder, other, settings, place, seeds, steps, budget))
+    recipe = None if against is None else str(against.folder if isinstance(against, Run) else against)
+    return explain_run(Question(folder, recipe, settings, place, seeds, steps, budget))
 
 
 def _program(place: Path, arguments: Sequence[str]) -> Subject | None:
@@ -137,22 +143,29 @@ def _program(place: Path, arguments: Sequence[str]) -> Subject | None:
     return None if is_of_recipe(read_header(place)) else Subject.of_run(place)
 
 
-def _of_program(
-    subject: Subject,
-    against: str | Path | Run | None,
-    words: tuple[str | None, Sequence[str], Sequence[str]],
-    *,
+def _of_function(
+    build: Build,
+    failing: Mapping[str, Any],
+    healthy: Mapping[str, Any],
     out: str | Path | None,
-    seeds: int,
+    *,
+    seeds: Sequence[int],
     steps: int | None,
     budget: float | None,
 ) -> ExplainReport:
-    revision, suspects, writable = words
-    place = Path(out) if out is not None else default_folder(f"explain-{subject.name}", Path("runs"))
-    healthy = None if against is None else Subject.of_run(_folder(against))
-    return explain_program(
-        ProgramQuestion(subject, place, healthy, suspects, revision, seeds, steps, budget, None, writable)
+    from edgeglass_diag.explanation.of_functions import explain_build
+
+    place = Path(out) if out is not None else default_folder("explain", Path("runs"))
+    return explain_build(
+        build, failing=failing, healthy=healthy, out=place, steps=steps or 100, seeds=seeds, budget=budget
     )
+
+
+def _intervention(text: str) -> Intervention:
+    try:
+        return Intervention.parse(text)
+    except ValueError as error:
+        raise UsageError(f"explain: interventions={text!r}: {error}") from None
 
 
 def _folder(subject: str | Path | Run) -> Path:

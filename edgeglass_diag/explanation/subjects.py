@@ -14,6 +14,7 @@ from edgeglass_diag.programs.variables import recorded_variables
 from edgeglass_diag.records import Finding, Severity, UsageError
 from edgeglass_diag.replaying.nominations import headlines
 from edgeglass_diag.replaying.plan import Plan
+from edgeglass_diag.replaying.sources import sources_of
 from edgeglass_diag.store import load
 from edgeglass_diag.workers import default_workers
 
@@ -117,6 +118,7 @@ class Subject:
         return Plan(
             kind, target, arguments, "", steps, every=max(1, steps // _RECORDED_WINDOWS),
             environment=environment, folder=self.folder, writable=tuple(writable),
+            sources=sources_of(self.folder),
         )  # fmt: skip
 
     def with_arguments(self, arguments: Sequence[str]) -> Subject:

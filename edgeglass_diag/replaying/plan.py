@@ -30,6 +30,7 @@ class Plan:
         writable: patterns of further files that it may write.
         title: words for what is changed, where it is not the interventions alone.
         absent: absolute paths that are not there for the program, as before the run that is replayed.
+        sources: digest of the Python files in ``folder``, where that is the user's own.
         state: what the files in ``folder`` are, where that is a scratch folder; empty for the user's own.
     """
 
@@ -47,6 +48,7 @@ class Plan:
     writable: Sequence[str] = ()
     absent: Sequence[str] = ()
     title: str = ""
+    sources: str = ""
     state: str = ""
 
     @property

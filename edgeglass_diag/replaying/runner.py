@@ -24,13 +24,10 @@ _PAUSE = 0.05
 
 
 def key_of(plan: Plan) -> str:
-    """Return what tells a replay from others: its plan but for words and scratch folders, and its script's text."""
-    content = {**asdict(plan), "out": "", "scratch": "", "title": "", "script": ""}
-    script = Path(plan.folder) / plan.target
+    """Return what tells a replay from others: its plan but for words and scratch folders."""
+    content = {**asdict(plan), "out": "", "scratch": "", "title": ""}
     if plan.state:
-        content["folder"] = ""
-    elif plan.kind == "script" and script.is_file():
-        content["script"] = hashlib.sha256(script.read_bytes()).hexdigest()
+        content |= {"folder": "", "sources": ""}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -5,6 +5,8 @@ from textwrap import dedent
 
 import pytest
 
+import edgeglass_diag as eg
+
 TRAIN = """
     import argparse
 
@@ -76,6 +78,11 @@ def test_a_program_that_writes_over_a_file_by_its_whole_path_is_stopped(folder, 
     assert f"{folder}/last.pt: a replay writes in its scratch folder alone" in line
     assert f"--allow-write '{folder}/last.pt' lets it" in line
     assert (folder / "last.pt").read_text() == "the old one"
+
+
+def test_an_unknown_intervention_is_refused_in_python(folder):
+    with pytest.raises(eg.UsageError, match=r"interventions=.optimizer\.speed.: "):
+        eg.explain(folder / "train.py", interventions=["optimizer.speed"])
 
 
 def test_wrong_use_is_one_line(folder, command):
