@@ -268,6 +268,9 @@ KINDS: Mapping[str, Kind] = {
     ),
     "module.scaled": _at_module("scale the output of a module", "output of {site} x {value}", Value.FACTOR),
     "data.captions_permuted": Kind("permute the captions within each batch", "captions permuted within the batch"),
+    "data.batches_redrawn": Kind(
+        "draw the batches of loaders from all of the data set at random", "batches drawn anew from all of the data"
+    ),
     "data.pixels_standardised": Kind(
         "give pictures mean 0 and standard deviation 1 in each channel", "pixels standardised per channel"
     ),

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import log
 
+from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.causality import DIVERGENCE, INPUTS, OBJECTIVE, REACH, STEPS
@@ -56,6 +57,7 @@ class RepeatedBatches(Rule):
         "fewer than 50 samples are no data set by EG601's measure"
     )
     fix = "Shuffle, call sampler.set_epoch(epoch), and make the loader's iterator once per epoch."
+    cures = (Intervention("data.batches_redrawn"),)
     faulty = "batch = next(iter(loader)) in each step"
     healthy = "for batch in loader"
 

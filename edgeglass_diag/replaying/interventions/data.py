@@ -1,19 +1,62 @@
-"""Changes of a batch as it enters the model: captions permuted, pixels on another scale."""
+"""Changes of what a batch is made of, and of a batch as it enters the model: captions permuted, other pixels."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.data import DataLoader, IterableDataset, SequentialSampler
+from torch.utils.data.distributed import DistributedSampler
 
 from edgeglass_diag.replaying.interventions.functions import Call, change_calls
 from edgeglass_diag.replaying.interventions.means import Means, register
 
 _CHANNELS = (1, 3, 4)
+
+
+@register
+@dataclass
+class BatchesRedrawn(Means):
+    """Loaders that go through a data set in its order draw from it at random, anew each time that they are iterated.
+
+    Those with a sampler of the program's own stay as they are, but a ``DistributedSampler``, which then takes another
+    order in each epoch.
+    """
+
+    name = "data.batches_redrawn"
+    asks_models = False
+
+    def attach(self) -> None:
+        """Stand before the making of loaders, and before the epochs of distributed samplers."""
+        change_calls(DataLoader, "__init__", self._made)
+        change_calls(DistributedSampler, "__iter__", self._begun)
+
+    def _made(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        asked = signature(call).bind(*args, **kwargs)
+        if _is_in_order(asked.arguments):
+            self.applied += 1
+            asked.arguments |= {"shuffle": True, "sampler": None}
+        return call(*asked.args, **asked.kwargs)
+
+    def _begun(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        sampler: DistributedSampler[Any] = args[0]
+        if sampler.shuffle:
+            self.applied += 1
+            sampler.set_epoch(sampler.epoch + 1)
+        return call(*args, **kwargs)
+
+
+def _is_in_order(asked: Mapping[str, Any]) -> bool:
+    """Return whether a loader with these arguments goes through a data set in its order."""
+    if asked.get("shuffle") or asked.get("batch_sampler") is not None or isinstance(asked["dataset"], IterableDataset):
+        return False
+    return asked.get("sampler") is None or isinstance(asked["sampler"], SequentialSampler)
 
 
 @dataclass
