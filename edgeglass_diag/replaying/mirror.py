@@ -2,6 +2,8 @@
 
 What is read comes from the originals. What is written replaces a link by a file of the mirror's own, so that it stays
 there. A folder is a link as well until something in it is written or its parent is listed; then it becomes a real one.
+Small files in and below the working directory are copies from the start: writers in C++ and Rust open them unseen by
+us, and a script that looks for its real path finds the mirror.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ SUFFIX = ".replay"
 
 _HEAD_START = 2000
 """Entries below the working directory that are mirrored at once, for programs that list folders unseen by us."""
+
+_MOST_BYTES, _MOST_BYTES_IN_ALL = 2**24, 2**26
+"""Bytes of a file that is copied at once, and of all of them."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,8 @@ class Mirror:
 
         Args:
             folder: the original, which exists.
-            head_start: make its folders real as well, up to some 2,000 entries, but for hidden ones and links.
+            head_start: make its folders real as well, and its small files copies, up to some 2,000 entries and 64 MiB,
+                but for hidden folders and links.
         """
         os.makedirs(self.root, exist_ok=True)
         self._fill(self.root)
@@ -144,14 +150,28 @@ class Mirror:
                     os.symlink(os.path.join(original, entry.name), os.path.join(folder, entry.name))
 
     def _make_all_real(self, place: str) -> None:
-        left = _HEAD_START
+        left, room = _HEAD_START, _MOST_BYTES_IN_ALL
         waiting = [place]
         while waiting and left > 0:
             folder = waiting.pop(0)
+            room = self._copy_files(folder, room)
             for name in list(_folders(folder)):
                 self._make_folder(os.path.join(folder, name))
                 waiting.append(os.path.join(folder, name))
             left -= len(os.listdir(folder))
+
+    def _copy_files(self, folder: str, room: int) -> int:
+        """Replace links to small files by copies; return how many bytes more may be copied."""
+        with os.scandir(folder) as entries:
+            links = [each for each in entries if self._is_link(each.path) and not _is_link_of_the_original(each.path)]
+        for entry in links:
+            with contextlib.suppress(OSError):
+                if entry.is_file() and (size := entry.stat().st_size) <= min(room, _MOST_BYTES):
+                    copy = tempfile.mktemp(dir=folder)
+                    shutil.copy2(entry.path, copy)
+                    os.replace(copy, entry.path)
+                    room -= size
+        return room
 
 
 def _folders(folder: str) -> Iterator[str]:

@@ -39,7 +39,7 @@ TRAIN = """
             optimizer.zero_grad(); loss.backward(); optimizer.step()
             if step == 4:
                 torch.save(model.state_dict(), asked.save)
-                (Path(__file__).parent / "log.txt").write_text("new")
+                (Path(__file__).resolve().parent / "log.txt").write_text("new")
 
     if __name__ == "__main__":
         main()

@@ -130,6 +130,22 @@ def test_a_mirror_that_lies_in_what_it_mirrors_does_not_hold_itself(tmp_path):
     assert found == ["train.py"]
 
 
+def test_small_files_around_the_program_are_copies(tmp_path):
+    data = tmp_path / "program" / "data"
+    data.mkdir(parents=True)
+    (data / "small.json").write_text("old")
+    (data / "linked.json").symlink_to("small.json")
+    (data / "large.bin").touch()
+    os.truncate(data / "large.bin", 2**24 + 1)
+    place = Mirror(str(tmp_path / "scratch" / "tree")).open(str(tmp_path / "program"), head_start=True)
+    links = {
+        name: os.path.islink(os.path.join(place, "data", name)) for name in os.listdir(os.path.join(place, "data"))
+    }
+    assert links == {"small.json": False, "linked.json": True, "large.bin": True}
+    Path(place, "data/small.json").write_text("new")  # as a writer that nobody hears
+    assert (data / "small.json").read_text() == "old"
+
+
 def test_a_folder_is_a_link_until_its_parent_is_listed_or_it_is_written(tmp_path):
     (tmp_path / "program" / "data" / "deep").mkdir(parents=True)
     mirror = Mirror(str(tmp_path / "scratch" / "tree"))
