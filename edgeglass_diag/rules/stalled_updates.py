@@ -146,7 +146,12 @@ class MovesTooLittle(Rule):
         "usual 1e-3, by which 0.04 are 40 steps (https://cs231n.github.io/neural-networks-3/#ratio)"
     )
     fix = "Raise the learning rate; look at clipping, eps and the gradient's size."
-    cures = (Intervention("optimizer.lr", 100), Intervention("optimizer.lr", 1e4), Intervention("optimizer.unclipped"))
+    cures = (
+        Intervention("optimizer.lr", 100),
+        Intervention("optimizer.lr", 1e4),
+        ABOVE_EPS,
+        Intervention("optimizer.unclipped"),
+    )
     refuted_by_learning = True
     faulty = "lr=2e-9"
     healthy = "lr=2e-4"
