@@ -7,8 +7,16 @@ from edgeglass_diag.intervention import AT_FINDING, Intervention
 WARMED_UP = Intervention("optimizer.warmup", 20)
 """A third of the shortest replay, 60 steps, so that two thirds of it run at the full rate."""
 
-SLOWER = (Intervention("optimizer.lr", 0.1), Intervention("optimizer.lr", 0.01), WARMED_UP)
-"""Of a training that takes steps which are too large: a tenth, for what is far off a hundredth, a gentle start."""
+SLOWER = (
+    Intervention("optimizer.lr", 0.1),
+    Intervention("optimizer.lr", 0.01),
+    Intervention("optimizer.lr", 0.001),
+    WARMED_UP,
+)
+"""Of a training that takes steps which are too large: a tenth, for what is far off a hundredth, a gentle start.
+
+A thousandth lies between a rate that is usual with SGD, 0.1, and one that is usual with Adam, 1e-4.
+"""
 
 CALMER = (Intervention("optimizer.lr", 0.1), Intervention("optimizer.clip", 1), WARMED_UP)
 """Of one whose steps are too large now and then; norm 1 is the usual bound of clipping."""

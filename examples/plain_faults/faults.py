@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from examples.plain_faults.fault import Fault
 
-SMALLER_RATE = ("optimizer.lr=0.1", "optimizer.lr=0.01")
+SMALLER_RATE = ("optimizer.lr=0.1", "optimizer.lr=0.01", "optimizer.lr=0.001")
 LARGER_RATE = ("optimizer.lr=10",)
 NEW_START = ("initial.std*", "initial.orthogonal*", "initial.rows*")
 ALL = "trained = [parameter for parameter in model.parameters()"

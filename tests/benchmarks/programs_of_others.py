@@ -51,7 +51,8 @@ ALL = (
     Planted(
         "open_clip_train.main", "rate-far-too-large", ("--lr", "4"),
         {"--log-every-n-steps": "4", "--name": "again"},
-        right=("optimizer.lr=0.1", "optimizer.lr=0.01"), helps=("optimizer.warmup*",), always=tuple(OPEN_CLIP.split()),
+        right=("optimizer.lr=0.1", "optimizer.lr=0.01", "optimizer.lr=0.001"), helps=("optimizer.warmup*",),
+        always=tuple(OPEN_CLIP.split()),
     ),
     Planted(
         "clip_trainer.py", "clipping-far-too-low", (f"{HF}.max_grad_norm", "1e-10"),
@@ -74,7 +75,7 @@ ALL = (
         right=("optimizer.weight_decay=0",), helps=("optimizer.lr=0.1", "optimizer.lr=0.01"),
     ),
 )  # fmt: skip
-"""``right`` and ``helps`` were written down before anything was explained."""
+"""``right`` and ``helps`` were written down before anything was explained; x 0.001 came with that intervention."""
 
 
 def other_cases() -> Iterator[Case]:
