@@ -12,7 +12,7 @@ from torch import nn
 from edgeglass_diag.integrations.extras import extra
 from edgeglass_diag.integrations.session import Host, Options, Session
 
-with extra("accelerate", "accelerate"):
+with extra("accelerate"):
     from accelerate import Accelerator
     from accelerate.logging import get_logger
 

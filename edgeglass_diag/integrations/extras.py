@@ -7,12 +7,11 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def extra(name: str, package: str) -> Iterator[None]:
+def extra(name: str) -> Iterator[None]:
     """Import a framework inside of this block.
 
     Args:
-        name: of the extra of ``edgeglass-diag``.
-        package: that it brings, by the name under which it is imported.
+        name: of the extra, of the module of ours that needs it, and of the package that it brings.
 
     Raises:
         ImportError: where the package is not installed; what a package that is there raises passes.
@@ -20,10 +19,10 @@ def extra(name: str, package: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name != package:
+        if error.name != name:
             raise
         raise ImportError(
-            f"edgeglass_diag.integrations.{name} needs {package}, which is not installed: "
+            f"edgeglass_diag.integrations.{name} needs {name}, which is not installed: "
             f"pip install 'edgeglass-diag[{name}]'",
-            name=package,
+            name=name,
         ) from None

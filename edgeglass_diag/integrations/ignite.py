@@ -11,7 +11,7 @@ from torch import nn
 from edgeglass_diag.integrations.extras import extra
 from edgeglass_diag.integrations.session import Host, Options, Session
 
-with extra("ignite", "ignite"):
+with extra("ignite"):
     import ignite.distributed as idist
     from ignite.engine import Engine, Events
 

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 from edgeglass_diag.integrations.extras import extra
 from edgeglass_diag.integrations.session import Host, Options, Session
 
-with extra("lightning", "lightning"):
+with extra("lightning"):
     from lightning.pytorch import Callback, LightningModule, Trainer
 
 _LOGGER = logging.getLogger("lightning.pytorch.edgeglass_diag")

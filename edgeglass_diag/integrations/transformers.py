@@ -12,7 +12,7 @@ from torch import nn
 from edgeglass_diag.integrations.extras import extra
 from edgeglass_diag.integrations.session import Host, Options, Session
 
-with extra("transformers", "transformers"):
+with extra("transformers"):
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
     from transformers.utils.logging import get_logger
 
@@ -69,7 +69,7 @@ class Diagnose(TrainerCallback):
         **parts: Any,
     ) -> None:
         """Record the metrics of an evaluation."""
-        self._session.record(metrics or {})
+        self._session.record({name: value for name, value in (metrics or {}).items() if name != "epoch"})
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any) -> None:
         """End the record."""

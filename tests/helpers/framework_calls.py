@@ -27,3 +27,20 @@ def stopping(name, out, options):
     except eg.StopTraining as error:
         ended = str(error)
     print("SAID", json.dumps(ended))
+
+
+def failing(name, out):
+    """Train with a callback and data that end by an error; where the framework tells nothing of it, end the record."""
+    from tests.helpers import framework_trainings
+
+    def collate(rows):
+        raise RuntimeError("no more data")
+
+    framework_trainings.Clip.forward = lambda *batch: collate(batch)
+    diagnose = framework_trainings.diagnose_of(name, out)
+    try:
+        framework_trainings.TRAININGS[name](diagnose)
+    except RuntimeError as error:
+        if hasattr(diagnose, "end"):
+            diagnose.end(error)
+        print("SAID", json.dumps(f"RuntimeError: {error}"))

@@ -110,7 +110,13 @@ def train_transformers(diagnose, *, epochs=EPOCHS):
     transformers.set_seed(0)
     trainer = transformers.Trainer(
         model=Answering(),
-        args=arguments(transformers.TrainingArguments, epochs, eval_strategy="epoch"),
+        args=arguments(
+            transformers.TrainingArguments,
+            epochs,
+            eval_strategy="epoch",
+            label_names=["texts"],
+            prediction_loss_only=True,
+        ),
         train_dataset=Pairs(),
         eval_dataset=Pairs(),
         callbacks=None if diagnose is None else [diagnose],
@@ -217,6 +223,12 @@ def diagnose_of(name, out, **options):
     return module.Diagnose(out, **options)
 
 
+def main(framework, out, options="{}", training="{}"):
+    """Print the losses of each rank; ``out`` is a dash for a training without a callback."""
+    diagnose = None if out == "-" else diagnose_of(framework, out, **json.loads(options))
+    values = TRAININGS[framework](diagnose, **json.loads(training))
+    print("SAID", json.dumps(values), flush=True)
+
+
 if __name__ == "__main__":
-    framework, out = sys.argv[1:]
-    print("SAID", json.dumps(TRAININGS[framework](diagnose_of(framework, out))))
+    main(*sys.argv[1:])
