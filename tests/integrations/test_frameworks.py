@@ -101,6 +101,6 @@ def test_a_finding_raises_where_it_should(copies, tmp_path, name):
 @pytest.mark.parametrize("name", some("lightning"))
 def test_an_error_ends_the_record(copies, tmp_path, name):
     done = copies.call(framework_calls.failing, name, "run", cwd=tmp_path)
-    assert said(done) == "RuntimeError: no more data"
+    assert said(done) == "RuntimeError: no loss"
     run = eg.load(tmp_path / "run")
-    assert (run.status, run.result["error"]) == ("failed", "RuntimeError: no more data")
+    assert (run.status, run.result["error"]) == ("failed", "RuntimeError: no loss")
