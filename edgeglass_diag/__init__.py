@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edgeglass_diag.initcheck.report import CheckReport
     from edgeglass_diag.preflight import check
     from edgeglass_diag.process import StopTraining
+    from edgeglass_diag.programs.environment import is_recorded
     from edgeglass_diag.records import Finding, Severity, UsageError
     from edgeglass_diag.rules import Rule, all_rules
     from edgeglass_diag.schedule import Schedule
@@ -66,6 +67,7 @@ __all__ = [
     "explain",
     "init_guard",
     "inspect_init",
+    "is_recorded",
     "load",
     "watch",
 ]
@@ -95,6 +97,7 @@ _HOMES = {
     "explain": "explanation.explain",
     "init_guard": "guard.init_guard",
     "inspect_init": "initcheck.inspect",
+    "is_recorded": "programs.environment",
     "load": "store",
     "watch": "watching",
 }

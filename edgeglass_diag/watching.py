@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -19,6 +20,7 @@ from edgeglass_diag.backlog import Backlog
 from edgeglass_diag.folders import fixed
 from edgeglass_diag.process import StopTraining as StopTraining
 from edgeglass_diag.process import ending, environment, git, harmless, say
+from edgeglass_diag.rank_store import open_rank_store
 from edgeglass_diag.record import Recorder
 from edgeglass_diag.record.attention_layout import LOGITS
 from edgeglass_diag.record.buffer import PendingWindow
@@ -48,6 +50,7 @@ class Watch:
         rules: rule objects, or codes and their prefixes; all as configured in pyproject.toml if None.
         header: further content for ``run.json``, e.g. the settings.
         stop_on: codes of findings on which StopTraining ends the training.
+        should_raise: raise it; otherwise whoever trains ends the training where ``stop`` says so.
         stop_after: optimizer steps after which it does, noted as ``stopped_after`` in the result; None without a limit.
         on_window: called with each window and its new or worse findings, in the writing thread.
         on_finding: called with each new or worse finding, in the writing thread. An exception in it is noted in
@@ -73,6 +76,7 @@ class Watch:
         rules: Sequence[Rule | str] | None = None,
         header: Mapping[str, object] | None = None,
         stop_on: Sequence[str] = (),
+        should_raise: bool = True,
         stop_after: int | None = None,
         on_window: OnWindow | None = None,
         on_finding: OnFinding | None = None,
@@ -89,7 +93,7 @@ class Watch:
         self._windows = WindowWriter(self._engine, backlog, stop_on=stop_on, on_window=on_window, on_finding=on_finding)
         self._hand_over_log = harmless(self._hand_over)
         self._process, self._stage = os.getpid(), Standing.MADE
-        self._stop_after = stop_after
+        self._should_raise, self._stop_after = should_raise, stop_after
         self._make_store = store
         self._store: RunWriter | None = None
         if store is None:
@@ -101,6 +105,11 @@ class Watch:
     def findings(self) -> list[Finding]:
         """Return the findings so far, those about the record itself behind the others."""
         return self._windows.findings
+
+    @property
+    def stop(self) -> Finding | None:
+        """Return the finding of ``stop_on`` on which the training is to end, None while it may go on."""
+        return self._windows.stop
 
     @property
     def step(self) -> int:
@@ -174,8 +183,8 @@ class Watch:
 
     def _take(self, window: PendingWindow) -> None:
         self._hand_over(window)
-        if self._windows.stop is not None and self._stage is Standing.OPEN:
-            raise StopTraining.on(self._windows.stop)
+        if self._should_raise and self.stop is not None and self._stage is Standing.OPEN:
+            raise StopTraining.on(self.stop)
         if self._stop_after is not None and window.step + 1 >= self._stop_after and self._stage is Standing.OPEN:
             self.result["stopped_after"] = window.step + 1
             raise StopTraining.after(window.step + 1)
@@ -202,45 +211,18 @@ class Watch:
         return True
 
 
-class Unwatched(Watch):
-    """Stands for a watch that could not be made, so that the training runs on without one."""
-
-    def __init__(self, out: str | Path) -> None:
-        self.folder, self.result = Path(out), {}
-
-    @property
-    def findings(self) -> list[Finding]:
-        """Return none."""
-        return []
-
-    @property
-    def step(self) -> int:
-        """Return 0."""
-        return 0
-
-    def name_model(self, model: nn.Module) -> None:
-        """Do nothing."""
-
-    def follow(self, optimizer: Optimizer) -> None:
-        """Do nothing."""
-
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Do nothing."""
-
-    def abandon(self) -> None:
-        """Do nothing."""
-
-    def __enter__(self) -> Watch:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        return None
-
-
 def _innermost(optimizer: Optimizer) -> Optimizer:
     """Return the optimizer that steps inside of wrappers such as those of Fabric and Accelerate."""
     inner = getattr(optimizer, "optimizer", None)
     return _innermost(inner) if isinstance(inner, Optimizer) and inner is not optimizer else optimizer
+
+
+def _rank_store(
+    out: Path, rank: int, world_size: int, every: int, rules: Sequence[Rule], stepped: bool
+) -> RunWriter | None:
+    """Open the store of a rank, None where it took no step."""
+    about = {"every": every, "world_size": world_size, **header_of(rules)}
+    return open_rank_store(out, rank, about) if stepped else None
 
 
 def watch(
@@ -252,8 +234,11 @@ def watch(
     exact_attention: bool = False,
     rules: Sequence[Rule | str] | None = None,
     stop_on: Sequence[str] = (),
+    should_raise: bool = True,
     on_finding: OnFinding | None = None,
     name: str | None = None,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> Watch:
     """Watch the training inside a ``with`` block: the only line a training loop needs.
 
@@ -270,14 +255,20 @@ def watch(
             2^18, whose standard error is ``attention/entropy_se``.
         rules: rule objects, or codes and their prefixes; all as configured in pyproject.toml if None.
         stop_on: codes of findings that end the training, by raising StopTraining in its thread.
+        should_raise: raise it; otherwise the training is to end itself once ``Watch.stop`` has a finding.
         on_finding: called with each new or worse finding, in the thread that writes the record. An exception in it is
             noted in the run's result and on stderr, and never ends the training.
         name: name of the run, the folder's if None.
+        rank: of this process. Above 0 it records into ``out/rank-N``, which is made with its first window; ``out`` is
+            read as one run.
+        world_size: processes that train together.
 
     Raises:
         UsageError: if ``out`` is not empty or cannot be written, no rule that runs has a code that is given, or model
             or optimizer is something else.
     """
+    from edgeglass_diag.unwatched import Unwatched
+
     if model is not None and not isinstance(model, nn.Module):
         raise UsageError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
     try:
@@ -291,8 +282,11 @@ def watch(
             every=every,
             exact_attention=exact_attention,
             rules=chosen,
+            header={"rank": rank, "world_size": world_size} if world_size > 1 else None,
             stop_on=codes_to_stop_on(stop_on, chosen),
+            should_raise=should_raise,
             on_finding=on_finding,
+            store=partial(_rank_store, fixed(Path(out)), rank, world_size, every, chosen) if rank else None,
         )
         if model is not None:
             watching.name_model(model)

@@ -24,7 +24,7 @@ from edgeglass_diag.profiling.steps import StepProfiler
 from edgeglass_diag.programs.announce import Announcer
 from edgeglass_diag.programs.launch import hide_our_frames
 from edgeglass_diag.programs.options import ProcessOptions
-from edgeglass_diag.programs.rank_store import known_rank, known_world_size, open_rank_store
+from edgeglass_diag.programs.rank_store import known_rank, known_world_size, open_store
 from edgeglass_diag.records import Finding
 from edgeglass_diag.store import RunWriter
 from edgeglass_diag.watching import Watch
@@ -113,7 +113,7 @@ class Attachment:
             util.Finalize(None, self._end, exitpriority=0)
         self._announcer.silent = not (self._options.announce and rank in (None, 0))
         if self._writer is None:
-            return open_rank_store(self._options, rank) if stepped else None
+            return open_store(self._options, rank) if stepped else None
         if stepped:
             self._note_rank(self._writer, rank or 0)
         return self._writer

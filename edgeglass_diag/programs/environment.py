@@ -23,6 +23,11 @@ def propagate_env(options: ProcessOptions) -> None:
     os.environ[VARIABLE] = options.as_text()
 
 
+def is_recorded() -> bool:
+    """Return whether ``edgeglass-diag run`` records this process, and a record of its own would be a second one."""
+    return bool(os.environ.get(VARIABLE))
+
+
 def clear_env() -> None:
     """Detach this process and its children from the run that started it, so that it can begin a run of its own."""
     # By name: sitecustomize has imported a copy of the class under another module name.

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
-from edgeglass_diag.folders import is_run, read_header
-from edgeglass_diag.process import environment
 from edgeglass_diag.programs.options import ProcessOptions
+from edgeglass_diag.rank_store import open_rank_store
 from edgeglass_diag.rules.choice import header_of
 from edgeglass_diag.store import RunWriter
 
@@ -33,29 +31,7 @@ def known_world_size() -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-def open_rank_store(options: ProcessOptions, rank: int | None) -> RunWriter:
-    """Open the store ``rank-N`` inside of the run's folder.
-
-    N is the process id if the rank is not known or another process has it already: a second launch, or a RANK in the
-    environment that was not meant for this process.
-    """
-    out, number = Path(options.out), os.getpid() if rank is None else rank
-    if (is_run(out) and read_header(out).get("rank") == number) or not _claim(out / f"rank-{number}"):
-        number = os.getpid()
-    about = {
-        "every": options.every,
-        "environment": environment(),
-        "command": sys.argv,
-        "rank": number,
-        "world_size": known_world_size(),
-    }
-    header = {**about, **header_of(options.configured_rules()), **options.header}
-    return RunWriter(out / f"rank-{number}", name=f"{out.name}/rank-{number}", header=header)
-
-
-def _claim(folder: Path) -> bool:
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
-        return False
-    return True
+def open_store(options: ProcessOptions, rank: int | None) -> RunWriter:
+    """Open the store of a child process inside of the run's folder."""
+    about = {"every": options.every, "world_size": known_world_size(), **header_of(options.configured_rules())}
+    return open_rank_store(Path(options.out), rank, {**about, **options.header})

@@ -12,6 +12,7 @@ from tests.helpers.faults import Fault, functions_of, in_place_of
 FUNCTIONS = functions_of(
     "edgeglass_diag.programs.attaching", "edgeglass_diag.programs.run_program", "edgeglass_diag.programs.announce",
     "edgeglass_diag.programs.rank_store", "edgeglass_diag.programs.children", "edgeglass_diag.profiling.steps",
+    "edgeglass_diag.rank_store",
     "edgeglass_diag.run_header", "edgeglass_diag.store.reader", "edgeglass_diag.store.database",
     "edgeglass_diag.store.standing", "edgeglass_diag.commands.render.findings", "edgeglass_diag.render.findings",
 )  # fmt: skip

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from edgeglass_diag.programs.options import ProcessOptions
-from edgeglass_diag.programs.rank_store import open_rank_store
+from edgeglass_diag.programs.rank_store import open_store
 from edgeglass_diag.ranks import merge_findings
 from edgeglass_diag.records import Finding, Severity, Window
 from edgeglass_diag.store import RunWriter, load
@@ -19,7 +19,7 @@ def finding(code, step, severity=Severity.WARNING):
 def test_findings_of_ranks_are_told_once(tmp_path):
     options = ProcessOptions(str(tmp_path / "run"), 10, {})
     main = RunWriter(tmp_path / "run", name="run", header={"program": {}})
-    stores = [open_rank_store(options, rank) for rank in (0, 1, 2)]
+    stores = [open_store(options, rank) for rank in (0, 1, 2)]
     stores[0].write(Window(4, ()), [finding("EG001", 4)])
     stores[1].write(Window(4, ()), [finding("EG001", 3, Severity.CRITICAL), finding("EG801", 4)])
     stores[2].write(Window(4, ()), [finding("EG001", 4), finding("EG801", 4)])
@@ -47,7 +47,7 @@ def test_ranks_that_saw_another_layer_first_have_one_finding():
 def test_a_rank_that_is_taken_leaves_the_process_id_as_the_name(tmp_path, noted):
     options = ProcessOptions(str(tmp_path / "run"), 10, {})
     main = RunWriter(tmp_path / "run", name="run", header={"rank": 0} if noted else {})
-    stores = [open_rank_store(options, 0) for _ in range(1 if noted else 2)]
+    stores = [open_store(options, 0) for _ in range(1 if noted else 2)]
     assert {p.name for p in (tmp_path / "run").glob("rank-*")} == {
         f"rank-{os.getpid()}",
         *([] if noted else ["rank-0"]),
