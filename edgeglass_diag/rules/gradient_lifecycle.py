@@ -162,6 +162,7 @@ class StepsUndone(Rule):
     Formula: between one step u and the next something else changes a few matrices of the first optimizer by o, and
     -<o, u> / <u, u> is in the median at least ``share``, in every recorded window that directly follows another, and in
     at least ``windows`` of them. To clip or to normalise the weights is at right angles to most of a step, and silent.
+    A warning while the model learns all the same, and a fact (info) once nearly all of its answers are right.
     """
 
     share: float = 0.25
@@ -178,6 +179,7 @@ class StepsUndone(Rule):
         "all of each; in n dimensions a change that knows nothing of the step has a share of about 1 / sqrt(n)"
     )
     fix = "Look at what writes the weights after optimizer.step(): an EMA's direction, load_state_dict, copy_."
+    hinders_learning = True
     faulty = "ema(into=model, of=teacher) after each step"
     healthy = "ema(into=teacher, of=model) after each step"
 

@@ -47,8 +47,8 @@ class NoActivationBetween(Rule):
         "derived: a product of matrices is a matrix; DeepCrime ARM (remove activation function); exception: linear "
         "over-parameterisation on purpose, ExpandNets, https://arxiv.org/abs/1811.10495"
     )
-    hinders_learning = True
     fix = "Put the activation back (nn.GELU() or nn.ReLU()) between the layers, or leave one of them out."
+    hinders_learning = True
     faulty = "nn.Sequential(nn.Linear(64, 256), nn.Dropout(0.1), nn.Linear(256, 64))"
     healthy = "nn.Sequential(nn.Linear(64, 256), nn.GELU(), nn.Dropout(0.1), nn.Linear(256, 64))"
 

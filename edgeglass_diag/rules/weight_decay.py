@@ -38,7 +38,7 @@ class DecayOnScale(Rule):
     Formula: a trained parameter of one entry that is at least 1 in magnitude, in a group with weight decay wd,
     with wd |w| at least ``pull``: Adam's normalised step is at most about 1. Its half-life is ln 2 / (lr wd) steps.
     It waits until decay alone, the sum of lr wd |w| over the steps so far, has taken ``taken`` from it: at the rates of
-    a short fine-tuning it takes nothing worth a word.
+    a short fine-tuning it takes nothing worth a word. A fact (info) once nearly all answers are right.
     """
 
     pull: float = 0.3
@@ -57,6 +57,7 @@ class DecayOnScale(Rule):
     )
     fix = "Put the scale, gains and biases into a group without weight decay."
     cures = (Intervention("optimizer.weight_decay_of_vectors", 0), Intervention("optimizer.weight_decay", 0))
+    hinders_learning = True
     faulty = "AdamW(model.parameters(), weight_decay=0.2)"
     healthy = "the logit scale in a group with weight_decay=0"
 
