@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from edgeglass_diag.records import Severity
+from edgeglass_diag.records import ParameterOrigin, Severity
 from edgeglass_diag.rules import CATALOGUE
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.progress import Progress, progress
@@ -87,3 +87,18 @@ FALLS = [4 * 0.9**t for t in range(30)]
 )
 def test_progress_is_told_by_answers_and_by_the_loss(run, expected):
     assert shown(**run) is expected
+
+
+def vanishing(until):
+    """Queries that get no gradient worth the name until a step, beside a matrix that does."""
+    sites = [parameter(name) for name in ("attention.to_q", "attention.to_v")]
+    small = {"attention.to_q|gradient/norm": lambda t: 64 * (1e-9 if t < until else 1e-7)}
+    usual = {f"{name}|gradient/norm": lambda t: 64e-3 for name in ("attention.to_v", "w")}
+    origins = [ParameterOrigin(name, (64, 64), 0.02, ()) for name in ("w", "attention.to_q", "attention.to_v")]
+    return judge(learning(**small, **usual, more_sites=sites, origins=origins))[0]["EG201"]
+
+
+def test_a_gradient_that_vanished_for_a_time_is_a_fact():
+    assert vanishing(until=60).severity is Severity.INFO
+    assert "that has passed: it is otherwise since step 60" in vanishing(until=60).message
+    assert vanishing(until=1000).severity is Severity.WARNING
