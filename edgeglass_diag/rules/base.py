@@ -11,7 +11,7 @@ from typing import ClassVar
 from edgeglass_diag.intervention import Intervention, Site
 from edgeglass_diag.records import Bounds, ConfiguredRule, Finding, Severity, SourceLine
 from edgeglass_diag.rules.history import History
-from edgeglass_diag.rules.patience import has_learned, no_gradient
+from edgeglass_diag.rules.patience import has_learned, learns_since, no_gradient
 from edgeglass_diag.signals.signal import Signal
 from edgeglass_diag.site_paths import first_call
 
@@ -48,6 +48,10 @@ class Rule:
         aliases: codes that it had, with the names that its thresholds had under them and have now.
         refuted_by_learning: whether its verdict is "nothing is learned like this", so that a model which then learns
             proves it wrong. Its verdicts are early until the model has had the time to begin (``patience``).
+        hinders_learning: whether its verdict is "with this setting a model learns badly", and about nothing else that
+            harms, so that a model which has learned all the same bears it: a warning at most while it learns, a fact
+            once it has learned (``progress``). Not of weights that do not train, of leaks and of evaluations, which
+            harm what answers in training do not show.
         cures: changes from outside that make the training learn if the verdict is right, at most three, the most
             direct first: replays with them confirm the verdict, or refute it. None where no such change exists, and
             where the verdict is about something else than whether the training learns.
@@ -67,6 +71,7 @@ class Rule:
     stages: ClassVar[tuple[Stage, ...]] = (Stage.RUN,)
     aliases: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     refuted_by_learning: ClassVar[bool] = False
+    hinders_learning: ClassVar[bool] = False
     cures: ClassVar[tuple[Intervention, ...]] = ()
 
     def check(self, history: History) -> Iterable[Finding]:
@@ -85,8 +90,11 @@ class Rule:
         return self.refuted_by_learning and not no_gradient(history) and not has_learned(history)
 
     def passed_since(self, history: History, finding: Finding) -> int | None:
-        """Return the step since which a verdict, whose condition does not hold now, is lastingly over; else None."""
-        return None
+        """Return the step since which a verdict, whose condition does not hold now, is lastingly over; else None.
+
+        So is one that nothing is learned once the model learns.
+        """
+        return learns_since(history) if self.refuted_by_learning else None
 
     def bounds(self) -> Mapping[Signal, Bounds]:
         """Return where signals are healthy by the thresholds; empty where a threshold alone does not tell."""

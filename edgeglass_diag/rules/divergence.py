@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import isfinite
 from statistics import median
@@ -16,7 +16,7 @@ from edgeglass_diag.rules.parameter_groups import listed
 from edgeglass_diag.rules.training_state import MOVED
 from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_EXPLAINED, LOSS_TOTAL
 from edgeglass_diag.signals.parameters import GRADIENT_NORM, UPDATE_RATIO
-from edgeglass_diag.site_paths import common
+from edgeglass_diag.site_paths import common, is_within
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,9 @@ class GradientVanishes(Rule):
     eps, with SGD it moves nothing.
 
     Formula: |gradient| / sqrt(entries) of a matrix is below ``size`` and below ``ratio`` times the median over all
-    matrices, without being zero, in every recorded window over at least ``steps`` steps and ``windows`` windows.
+    matrices, without being zero, in every recorded window over at least ``steps`` steps and ``windows`` windows. A fact
+    (info) once none of those in the same place has had one below ``size`` for as long: queries of an attention whose
+    values are still alike have next to none, until these differ.
     """
 
     ratio: float = 1e-3
@@ -64,6 +66,17 @@ class GradientVanishes(Rule):
                 site=common(found),
                 evidence={"parameters": found[:20], "gradient": rms[found[0]], "median": middle},
             )
+
+    def passed_since(self, history: History, finding: Finding) -> int | None:
+        """Return since when the gradients of all matrices at the place of a finding have been of a usual size."""
+        places = [site for site in history.roots if is_within(site, finding.site)]
+        known = [(site, series) for site in places if len(series := history.series(GRADIENT_NORM, site))]
+        states = [series.streak(self._is_usual(history.roots[site])) for site, series in known]
+        lasting = [one for one in states if one is not None and one.lasting(steps=self.steps, windows=self.windows)]
+        return max(one.since for one in lasting) if known and len(lasting) == len(known) else None
+
+    def _is_usual(self, root: float) -> Callable[[int, float], bool]:
+        return lambda _, norm: norm >= self.size * root
 
     def _per_weight(self, history: History) -> dict[str, float]:
         """Return |gradient| / sqrt(entries) of the matrices whose size is known."""

@@ -11,8 +11,8 @@ from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.causality import nest
 from edgeglass_diag.rules.folding import fold
 from edgeglass_diag.rules.history import History
-from edgeglass_diag.rules.patience import left_chance, patience
-from edgeglass_diag.rules.training_state import learned
+from edgeglass_diag.rules.patience import patience
+from edgeglass_diag.rules.progress import Progress, answers_in_words, progress
 
 
 class Engine:
@@ -24,7 +24,8 @@ class Engine:
     many models that are trained from scratch sit at chance, with hardly varying embeddings, before they leave it. So
     does a verdict of which the rule itself sees that it is over (``passed_since``), where no chance level is known.
     Until it has had the time to (``patience``), or the training ends, such a verdict is early: a warning at most, which
-    is withdrawn as soon as the loss leaves chance.
+    is withdrawn as soon as the loss leaves chance. Where a rule judges a setting that hinders learning, its condition
+    lasts as long as the setting: it is weighed against what the model has learned (``progress``).
     Verdicts that differ only in their layer, call or prefix are one finding.
 
     Args:
@@ -38,12 +39,11 @@ class Engine:
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
         self._rule_of = {rule.code: rule for rule in rules}
-        self._refutable = {rule.code: rule for rule in rules if rule.refuted_by_learning}
         self._brought_by = {rule.code: rule.brought_by for rule in rules}
         self._verdicts: dict[tuple[str, str], Finding] = {}
         self._since: dict[tuple[str, str], int] = {}
         self._findings: list[Finding] = []
-        self._until = 0
+        self._progress = Progress.UNKNOWN
         self.history = History(rules)
         self.failures: dict[str, str] = {}
 
@@ -68,23 +68,31 @@ class Engine:
     def _judge(self) -> list[Finding]:
         before = {finding.key: finding for finding in self._findings}
         stands = {key for rule in self._rules if rule.code not in self.failures for key in self._ask(rule)}
-        outgrown = [key for key in self._verdicts if key[0] in self._refutable]
-        if outgrown:
-            self._until = 0 if self.history.ended else patience(self.history)
-            self._refute([key for key in outgrown if key not in stands])
+        if any(self._rule_of[code].refuted_by_learning for code, _ in self._verdicts):
+            self.history.early_until = 0 if self.history.ended else patience(self.history)
+        self._progress = progress(self.history) if self._verdicts else Progress.UNKNOWN
         self._note_passed([key for key, verdict in self._verdicts.items() if _may_pass(verdict) and key not in stands])
         self._findings = nest(fold(map(self._shown, self._verdicts.values())), self._brought_by)
         return [finding for finding in self._findings if _is_news(before.get(finding.key), finding)]
 
     def _shown(self, verdict: Finding) -> Finding:
-        """Return a verdict as it is shown: early where further training may prove it wrong."""
-        rule = self._refutable.get(verdict.code)
-        if rule is None or verdict.severity is Severity.INFO or self.history.last_step >= self._until:
+        """Return a verdict as it is shown: by what the model has learned, and early where training may prove it wrong.
+
+        A setting that keeps a model from learning is at most a warning while it learns, and a fact once it has learned.
+        """
+        rule = self._rule_of[verdict.code]
+        if verdict.severity is Severity.INFO:
             return verdict
-        if not rule.can_be_outgrown(self.history, verdict):
+        if rule.hinders_learning and self._progress is Progress.DONE:
+            said = f"{verdict.message}; the model learns all the same: {answers_in_words(self.history)}"
+            return replace(verdict, severity=Severity.INFO, message=said)
+        if rule.hinders_learning and self._progress is Progress.UNDER_WAY:
+            return replace(verdict, severity=Severity.WARNING)
+        until = self.history.early_until
+        if self.history.last_step >= until or not rule.can_be_outgrown(self.history, verdict):
             return verdict
-        said = f"{verdict.message}; this may be early: it stands from step {self._until} on, or when the training ends"
-        return replace(verdict, severity=Severity.WARNING, message=said, early_until=self._until)
+        said = f"{verdict.message}; this may be early: it stands from step {until} on, or when the training ends"
+        return replace(verdict, severity=Severity.WARNING, message=said, early_until=until)
 
     def _ask(self, rule: Rule) -> set[tuple[str, str]]:
         """Take one rule's verdicts. A rule that fails is asked no more; the others and the record go on."""
@@ -107,31 +115,20 @@ class Engine:
         if self.history.is_inspection:
             yield from rule.check_at_init(self.history)
 
-    def _refute(self, keys: Iterable[tuple[str, str]]) -> None:
-        """Make facts of verdicts whose condition has ended, where the model has learned since."""
-        state = learned(self.history) if self.history.last_step >= self._until else left_chance(self.history)
-        if state is None:
-            return
-        better = -median(self.history.relative_loss.values[-4:])
-        for key in keys:
-            verdict = self._verdicts[key]
-            if verdict.learned_since is None:
-                self._verdicts[key] = replace(
-                    verdict,
-                    severity=Severity.INFO,
-                    message=f"{verdict.message}; that has passed: since step {state.since} the model learns (the loss "
-                    f"is {better:.0%} below chance)",
-                    learned_since=state.since,
-                )
-
     def _note_passed(self, keys: Iterable[tuple[str, str]]) -> None:
-        """Make facts of verdicts of which their rules see that they are over."""
+        """Make facts of verdicts that are over."""
         for key in keys:
             verdict = self._verdicts[key]
-            since = self._rule_of[verdict.code].passed_since(self.history, verdict)
+            rule = self._rule_of[verdict.code]
+            since = rule.passed_since(self.history, verdict)
             if since is not None:
-                message = f"{verdict.message}; that has passed: it is otherwise since step {since}"
+                how = self._better(since) if rule.refuted_by_learning else f"it is otherwise since step {since}"
+                message = f"{verdict.message}; that has passed: {how}"
                 self._verdicts[key] = replace(verdict, severity=Severity.INFO, message=message, learned_since=since)
+
+    def _better(self, since: int) -> str:
+        better = -median(self.history.relative_loss.values[-4:])
+        return f"since step {since} the model learns (the loss is {better:.0%} below chance)"
 
 
 def _may_pass(verdict: Finding) -> bool:

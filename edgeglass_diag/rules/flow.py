@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from edgeglass_diag.rules.history import History
-from edgeglass_diag.signals.parameters import GRADIENT_NORM, MODULE_IN_LOSS
+from edgeglass_diag.signals.parameters import GRADIENT_NORM, MODULE_GRADIENTS_OFF, MODULE_IN_LOSS
 from edgeglass_diag.site_paths import first_call, is_within, parent
 from edgeglass_diag.sites import EmbeddingSite, ModuleSite, PairSite
 
@@ -34,6 +34,16 @@ def dropped(history: History, module: str) -> bool:
     """Return whether a module ran, and what it gives was seen not to go into the loss."""
     seen = history.series(MODULE_IN_LOSS, module)
     return len(seen) > 0 and not any(seen.values)
+
+
+def switched_off(history: History, module: str) -> bool:
+    """Return whether gradients are switched off in a module, or in all that it calls, as a decorated forward does.
+
+    That is, it, or one inside of it, was never called with gradients. Of others in it that were nothing is recorded:
+    they get gradients.
+    """
+    seen = [series.values for path, series in history.of(MODULE_GRADIENTS_OFF) if is_within(path, module)]
+    return any(all(values) for values in seen)
 
 
 def cut_off(history: History, without: list[str]) -> list[str]:

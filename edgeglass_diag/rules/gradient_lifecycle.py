@@ -9,7 +9,6 @@ from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
-from edgeglass_diag.rules.training_state import learned
 from edgeglass_diag.signals.parameters import (
     GRADIENT_CLEARED,
     GRADIENT_DROPPED,
@@ -27,8 +26,8 @@ class GradientsPileUp(Rule):
 
     Formula: before each backward pass of a recorded window, of accumulation the first, the parameters of the first
     optimizer hold a gradient that is not zero, in at least ``windows`` recorded windows in a row. A warning while the
-    loss lies lastingly a fifth below chance: clipped to one norm, the pile is a momentum whose memory is as many steps
-    as that norm has gradients, and a model learns by it where this is short.
+    model learns, and a fact (info) once nearly all of its answers are right: clipped to one norm, the pile is a
+    momentum whose memory is as many steps as that norm has gradients, and a model learns by it where this is short.
     """
 
     windows: int = 3
@@ -42,6 +41,7 @@ class GradientsPileUp(Rule):
     source = "derived: backward adds to .grad; openai/CLIP #362"
     fix = "Call optimizer.zero_grad() once per step, before the first backward."
     cures = (Intervention("optimizer.clear_gradients"),)
+    hinders_learning = True
     faulty = "loss.backward(); optimizer.step()"
     healthy = "optimizer.zero_grad(); loss.backward(); optimizer.step()"
 
@@ -56,7 +56,6 @@ class GradientsPileUp(Rule):
                 f"those of earlier steps are still there when backward begins, since step {state.since}, and the norm "
                 f"went from {first:.3g} to {last:.3g}",
                 since=state.since,
-                severity=Severity.WARNING if learned(history) else None,
                 evidence={"uncleared": uncleared.last, "first_norm": first, "norm": last},
             )
 
@@ -163,6 +162,7 @@ class StepsUndone(Rule):
     Formula: between one step u and the next something else changes a few matrices of the first optimizer by o, and
     -<o, u> / <u, u> is in the median at least ``share``, in every recorded window that directly follows another, and in
     at least ``windows`` of them. To clip or to normalise the weights is at right angles to most of a step, and silent.
+    A warning while the model learns all the same, and a fact (info) once nearly all of its answers are right.
     """
 
     share: float = 0.25
@@ -179,6 +179,7 @@ class StepsUndone(Rule):
         "all of each; in n dimensions a change that knows nothing of the step has a share of about 1 / sqrt(n)"
     )
     fix = "Look at what writes the weights after optimizer.step(): an EMA's direction, load_state_dict, copy_."
+    hinders_learning = True
     faulty = "ema(into=model, of=teacher) after each step"
     healthy = "ema(into=teacher, of=model) after each step"
 

@@ -47,6 +47,7 @@ class History:
         logit_spread: largest std within a row of logits over all losses.
         roots: square root of the number of entries of each parameter with two or more dimensions above one.
         ended: whether the training has come to its own end, so that no window follows.
+        early_until: the step before which a verdict that nothing is learned is early (``patience``).
     """
 
     def __init__(self, rules: Iterable[object] = ()) -> None:
@@ -58,6 +59,7 @@ class History:
         self._answered: list[int] = []
         self._sums: list[tuple[float, float, float]] = []
         self.ended = False
+        self.early_until = 0
         self.origins: list[ParameterOrigin] = []
         self.roots: dict[str, float] = {}
         self.last_step = -1

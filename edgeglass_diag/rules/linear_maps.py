@@ -31,7 +31,8 @@ class NoActivationBetween(Rule):
     of one layer more: ``depth`` or more of them in a row; a width between that is larger than before and behind, which
     only an activation makes worth its parameters, as in a transformer's MLP; or ``share`` or more of all linear
     layers, and more than one. Else a fact (info): an encoder's last layer, or an attention's output projection, and the
-    projection behind it are often like this.
+    projection behind it are often like this. A fact too once nearly all answers are right: what a linear map separates
+    needs no activation.
     """
 
     depth: int = 3
@@ -47,6 +48,7 @@ class NoActivationBetween(Rule):
         "over-parameterisation on purpose, ExpandNets, https://arxiv.org/abs/1811.10495"
     )
     fix = "Put the activation back (nn.GELU() or nn.ReLU()) between the layers, or leave one of them out."
+    hinders_learning = True
     faulty = "nn.Sequential(nn.Linear(64, 256), nn.Dropout(0.1), nn.Linear(256, 64))"
     healthy = "nn.Sequential(nn.Linear(64, 256), nn.GELU(), nn.Dropout(0.1), nn.Linear(256, 64))"
 

@@ -191,7 +191,8 @@ class TemperatureMissing(Rule):
 
     Formula: the least loss of B unit embeddings at scale s, ln(1 + (B-1) exp(-s B/(B-1))), is at least ``share``
     of ln B in every recorded window over at least ``steps`` steps and ``windows`` windows. Where lengths differ within
-    a side by more than ``spread`` (std / mean), s is what they make it, and grows with them: EG303 looks at those.
+    a side by more than ``spread`` (std / mean), s is what they make it, and grows with them: EG303 looks at those. A
+    fact (info) once nearly all answers are right.
     """
 
     share: float = 0.5
@@ -211,6 +212,7 @@ class TemperatureMissing(Rule):
     )
     fix = "Divide the cosines by a temperature of about 0.07, or learn the scale from ln(1/0.07)."
     cures = (Intervention("loss.temperature", 1 / 0.07), Intervention("loss.temperature", 1 / 0.07**2))
+    hinders_learning = True
     faulty = "logits = image @ text.T"
     healthy = "logits = image @ text.T / 0.07"
     brought_by = ("EG702", "EG209")

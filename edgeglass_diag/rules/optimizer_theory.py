@@ -51,6 +51,7 @@ class BetasSwapped(Rule):
     )
     fix = "Set betas=(0.9, 0.999): the first is for the gradient, the second for its square."
     cures = (Intervention("optimizer.beta2", 0.999),)
+    hinders_learning = True
     faulty = "Adam(parameters, betas=(0.999, 0.9))"
     healthy = "Adam(parameters, betas=(0.9, 0.999))"
 

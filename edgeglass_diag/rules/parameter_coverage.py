@@ -10,7 +10,7 @@ from edgeglass_diag.intervention import AT_FINDING, Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.cures import INCLUDED
-from edgeglass_diag.rules.flow import by_module, cut_off, dropped, last_of, learns, runs
+from edgeglass_diag.rules.flow import by_module, cut_off, last_of, learns, runs, switched_off
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.parameter_groups import listed, places
 from edgeglass_diag.rules.parameter_state import has_changed, not_held
@@ -161,7 +161,9 @@ class GradientCutOff(Rule):
     ``steps`` steps, although an optimizer holds them and the module runs, and what it gives goes into the loss: from
     function to function, with gradients or without, or by way of numpy. Where torch does not tell of all functions, its
     output flows into other modules or embeddings. A parameter that is unused in a module that otherwise learns, as a
-    mask token, is silent.
+    mask token, is silent. A fact (info) where the module was never called with gradients, as under ``torch.no_grad``,
+    and none of its weights was seen to be drawn at random without being loaded: somebody has frozen it there, and
+    an optimizer that holds it all the same does nothing to it.
     """
 
     steps: int = 2
@@ -185,16 +187,25 @@ class GradientCutOff(Rule):
             return
         without = _parameters(history, Coverage.HELD_WITHOUT_GRADIENT)
         cut = cut_off(history, without)
+        _, drawn = loaded_and_random(history)
         for place, names in last_of(places(cut), history):
+            off = all(switched_off(history, parent(name)) for name in names)
+            why = "gradients are switched off while it runs" if off else "the path from there to the loss is cut"
             yield self.finding(
                 history,
-                f"{place} runs, but {listed(names, 'gets', 'get')} no gradient: the path from there to the loss is cut",
+                f"{place} runs, but {listed(names, 'gets', 'get')} no gradient: {why}",
                 site=place,
+                severity=Severity.INFO if off and not drawn.intersection(names) else None,
                 focus=parent(place) if place in names else "",
-                evidence={"parameters": names},
+                evidence={"parameters": names, "switched_off": off},
+                fix=_SWITCHED_OFF if off else "",
             )
 
 
+_SWITCHED_OFF = (
+    "Take the torch.no_grad (or set_grad_enabled(False)) away from around this module; where it is meant to stay as it "
+    "is, leave its parameters out of the optimizer."
+)
 _DROPPED = "Leave it out (add_pooling_layer=False, or no head), or use its output in the loss if that was meant."
 
 
@@ -242,7 +253,7 @@ class NeverUsed(Rule):
         loaded, _ = loaded_and_random(history)
         held = sum(sizes.get(site, 0) for site, _ in history.of(GRADIENT_NORM) if site)
         for place, names in places(unused):
-            idle = [name for name in names if not dropped(history, parent(name))]
+            idle = [name for name in names if not runs(history, parent(name))]
             size, fresh = (sum(sizes.get(n, 0) for n in some if n not in loaded) for some in (names, idle))
             share, total = size / max(1, held + size), max(1, held + size)
             what = "no gradient" if idle else f"no gradient: {place} runs, and its output is not used by the loss"

@@ -8,6 +8,7 @@ from math import acos, cos, isclose, pi
 
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.series import Series, Streak
+from edgeglass_diag.rules.training_state import learned
 from edgeglass_diag.signals.parameters import GRADIENT_NORM, OPTIMIZER_LR
 
 SHORTEST = 200
@@ -99,6 +100,12 @@ def left_chance(history: History) -> Streak | None:
     if len(below) < _READINGS - 1:
         return None
     return Streak(below[0], len(below), newest[-1][0] - below[0])
+
+
+def learns_since(history: History) -> int | None:
+    """Return the step since which the model learns: by leaving chance while a verdict is early, by a fifth later on."""
+    state = learned(history) if history.last_step >= history.early_until else left_chance(history)
+    return None if state is None else state.since
 
 
 def has_learned(history: History) -> bool:

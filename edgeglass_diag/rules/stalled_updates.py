@@ -242,7 +242,8 @@ class ClippedToNothing(Rule):
     Formula: clip factor below ``factor`` in at least 90 % of the recorded windows after the first ten, and the
     optimizer does not normalise (no betas), while the loss is no more than ``learned`` better than chance; or it
     does, and the clipped gradient per weight is below ``eps_share`` times eps and was above it before, which is enough
-    in the newest ``windows`` windows. Anything milder is silent.
+    in the newest ``windows`` windows. Anything milder is silent, and it is a fact (info) once nearly all answers are
+    right.
     """
 
     factor: float = 0.1
@@ -259,6 +260,7 @@ class ClippedToNothing(Rule):
     source = "derived: Adam's step is g / (|g| + eps); clipping by c multiplies SGD's rate by c"
     fix = "Clip at the gradient's usual norm (1 is common), or raise the rate of SGD."
     cures = (Intervention("optimizer.unclipped"), ABOVE_EPS)
+    hinders_learning = True
     faulty = "SGD; clip_grad_norm_(parameters, 1e-3)"
     healthy = "clip_grad_norm_(parameters, 1.0)"
 

@@ -38,7 +38,7 @@ class DecayOnScale(Rule):
     Formula: a trained parameter of one entry that is at least 1 in magnitude, in a group with weight decay wd,
     with wd |w| at least ``pull``: Adam's normalised step is at most about 1. Its half-life is ln 2 / (lr wd) steps.
     It waits until decay alone, the sum of lr wd |w| over the steps so far, has taken ``taken`` from it: at the rates of
-    a short fine-tuning it takes nothing worth a word.
+    a short fine-tuning it takes nothing worth a word. A fact (info) once nearly all answers are right.
     """
 
     pull: float = 0.3
@@ -57,6 +57,7 @@ class DecayOnScale(Rule):
     )
     fix = "Put the scale, gains and biases into a group without weight decay."
     cures = (Intervention("optimizer.weight_decay_of_vectors", 0), Intervention("optimizer.weight_decay", 0))
+    hinders_learning = True
     faulty = "AdamW(model.parameters(), weight_decay=0.2)"
     healthy = "the logit scale in a group with weight_decay=0"
 
@@ -99,13 +100,12 @@ class WeightsDecay(Rule):
       gradient, it is so where wd |w| exceeds the gradient. Where steps balance decay it is sqrt(lr wd / 2) of an
       update, below 5 % at usual settings, and a model that has learned first is silent (grokking).
 
-    Silent where nearly all answers are right (an accuracy of more than ``right`` in the last ``steps`` steps), and of a
-    single matrix where they are better than guesses: the loss of a linear probe is convex, and decay makes its logits
-    smaller but keeps their order. Such a model ends with small weights and a loss near chance, and classifies well.
+    A fact (info) once nearly all answers are right. Silent of a single matrix where they are better than guesses: the
+    loss of a linear probe is convex, and decay makes its logits smaller but keeps their order. Such a model ends with
+    small weights and a loss near chance, and classifies well.
     """
 
     left: float = 0.5
-    right: float = 0.9
     steps: int = 10
 
     code = "EG210"
@@ -117,11 +117,11 @@ class WeightsDecay(Rule):
     source = (
         "derived: with decoupled decay w shrinks by 1 - lr wd per step; https://arxiv.org/abs/2305.17212: in balance "
         "a step turns a weight by sqrt(2 lr wd); https://arxiv.org/abs/2404.04454: AdamW holds weights below 1 / wd; "
-        "TheDeepChecker: regularisation overwhelms; right by convention: at most a tenth of the answers "
-        "is left to gain"
+        "TheDeepChecker: regularisation overwhelms"
     )
     fix = "Lower the weight decay: lr x weight_decay x steps should stay well below 1."
     cures = (Intervention("optimizer.weight_decay", 0),)
+    hinders_learning = True
     faulty = "lr=1e-3, weight_decay=10, 1000 steps"
     healthy = "lr=1e-3, weight_decay=0.1, 1000 steps"
 
@@ -129,7 +129,7 @@ class WeightsDecay(Rule):
         """Return at most one finding."""
         held = _held(history)
         left = median(self._left(history, site, -1) for site in held) if held else 1.0
-        if history.last_step < self.steps or left > self.left or self._answers_well(history):
+        if history.last_step < self.steps or left > self.left or self._probes_well(history):
             return
         gone = max(self._exponent(history, group) for group in {_group(site) for site in held} if group)
         explained = gone >= 0.5 * log(1 / max(left, 1e-30)) and at_chance(history, tolerance=0.2, steps=self.steps)
@@ -142,15 +142,14 @@ class WeightsDecay(Rule):
             )
 
     def passed_since(self, history: History, finding: Finding) -> int | None:
-        """Return the step since which answers are right, where they are."""
-        return history.last_step - self.steps if self._answers_well(history) else None
+        """Return the step since which the answers of a probe are better than guesses, where they are."""
+        return history.last_step - self.steps if self._probes_well(history) else None
 
-    def _answers_well(self, history: History) -> bool:
-        """Return whether nearly all answers are lately right, or more than by chance of a probe."""
+    def _probes_well(self, history: History) -> bool:
+        """Return whether a single matrix is trained, and lately answers better than by chance."""
         since = history.last_step - self.steps
-        hits, answers, _ = history.answers(since)
-        is_probe = answers > 0 and len(_held(history)) == 1
-        return hits > self.right * answers or (is_probe and not guessing(history, since))
+        is_probe = len(_held(history)) == 1 and history.answers(since)[1] > 0
+        return is_probe and not guessing(history, since)
 
     def _left(self, history: History, site: ParameterSite, reading: int) -> float:
         """Return what one of the readings of a weight's norm is of the first."""

@@ -217,3 +217,12 @@ MODULE_IN_LOSS = register(
         reduction=Reduction.MAX,
     )
 )
+MODULE_GRADIENTS_OFF = register(
+    Signal(
+        "module/gradients_off",
+        Kind.MODULE,
+        "Of a module whose own weights get no gradient: 1 where all its calls ran with gradients switched off, else 0.",
+        low=0,
+        high=1,
+    )
+)

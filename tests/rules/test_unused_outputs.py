@@ -10,6 +10,8 @@ from torch.nn import functional
 
 import edgeglass_diag as eg
 from edgeglass_diag.records import Severity
+from edgeglass_diag.rules.parameter_coverage import GradientCutOff
+from edgeglass_diag.watching import Watch
 
 
 @dataclass
@@ -104,3 +106,41 @@ def test_a_pooler_that_runs_beside_is_a_fact(tmp_path, take, carry):
 @pytest.mark.parametrize("take", [detached, without_gradients, chosen, by_numpy, by_lists, written])
 def test_what_is_cut_off_on_its_way_into_the_loss_is_a_fault(tmp_path, take):
     assert findings(tmp_path / "run", take) == {("EG005", Severity.WARNING, f"{side}.0.pooler") for side in (0, 1)}
+
+
+class Frozen(nn.Module):
+    """A tower that runs without gradients, by a decorator, around its call, or detached behind it."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.body, self.head, self.how = nn.Linear(6, 16), nn.Linear(16, 8), how
+
+    def features(self, x):
+        return torch.tanh(self.body(x))
+
+    def forward(self, x):
+        if self.how == "detached":
+            return self.head(self.features(x).detach())
+        with torch.set_grad_enabled(self.how != "switched off"):
+            features = self.features(x)
+        return self.head(features)
+
+
+@pytest.mark.parametrize(
+    ("how", "loaded", "severity"),
+    [("switched off", True, "info"), ("switched off", False, "warning"), ("detached", True, "warning")],
+)
+def test_a_loaded_tower_under_no_grad_is_frozen_and_not_cut_off(tmp_path, how, loaded, severity):
+    torch.save(Frozen(how).state_dict(), tmp_path / "tower.pt")
+    with Watch(tmp_path / "run", rules=[GradientCutOff()]) as watch:
+        model = Frozen(how)
+        if loaded:
+            model.load_state_dict(torch.load(tmp_path / "tower.pt"))
+        optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
+        for _ in range(4):
+            functional.cross_entropy(model(torch.randn(8, 6)), torch.arange(8)).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    (found,) = watch.findings
+    assert (found.site, str(found.severity)) == ("body", severity)
+    assert ("gradients are switched off" in found.message) is (how == "switched off")

@@ -1,8 +1,9 @@
 """BLIP-2's first stage: transformers' Q-Former on a frozen image encoder, contrastive and matching losses together.
 
+The encoder is pretrained here for a moment on the attributes of other pictures.
 The matching head sees each true pair, and for each picture and each caption one hard negative of the batch.
 Measure: recall@1 of 96 held-out pictures for their captions, the 8 best by contrast ordered by both scores;
-chance 0.010, usual value 0.3.
+chance 0.010, usual value 0.8.
 """
 
 from edgeglass_models.torchvision_operators import define_missing_operators
@@ -25,7 +26,7 @@ LONGEST = 7  # tokens of a caption
 
 
 class FrozenEncoder(nn.Module):
-    """Stands for a pretrained vision tower: a fixed convolutional network that gives a few tokens for each picture."""
+    """Stands for a pretrained vision tower: a convolutional network that gives a few tokens for each picture."""
 
     def __init__(self, width=64, tokens=4):
         super().__init__()
@@ -48,9 +49,9 @@ def mean_of_words(hidden, mask):
 
 
 class QFormer(nn.Module):
-    def __init__(self, width=64, dim=64):
+    def __init__(self, vision, width=64, dim=64):
         super().__init__()
-        self.vision = FrozenEncoder(width).eval().requires_grad_(False)
+        self.vision = vision.eval().requires_grad_(False)
         config = Blip2QFormerConfig(
             hidden_size=width,
             encoder_hidden_size=width,
@@ -129,6 +130,22 @@ def recall_at_1(model, images, ids, mask, candidates=8):
     return (best.gather(1, chosen).squeeze(1) == torch.arange(len(ids))).float().mean().item()
 
 
+def pretrain(vision, seed, steps=80):
+    """Learn to name colour, shape, place and size of pictures from the tokens."""
+    pairs = toy_pairs(1152, seed + 500, image_size=24)
+    images, attributes = (pairs.images - 0.5) / 0.25, (pairs.colour, pairs.shape, pairs.place, pairs.size)
+    heads = nn.ModuleList([nn.Linear(4 * 64, int(each.max()) + 1) for each in attributes])
+    optimizer = torch.optim.Adam([*vision.parameters(), *heads.parameters()], lr=3e-3)
+    for _ in range(steps):
+        rows = torch.randint(len(images), (64,))
+        tokens = vision(images[rows]).flatten(1)
+        loss = sum(F.cross_entropy(head(tokens), each[rows]) for head, each in zip(heads, attributes, strict=True))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    print(f"pretrained, loss {loss.item():.3f}")
+
+
 def tensors(n, seed):
     pairs = toy_pairs(n, seed, image_size=24)
     return ((pairs.images - 0.5) / 0.25, *tokenize(caption_of(pairs, wording=0), LONGEST))
@@ -142,7 +159,9 @@ def main():
     torch.set_num_threads(1)
 
     train = DataLoader(TensorDataset(*tensors(1152, seed)), batch_size=24, shuffle=True, drop_last=True)
-    model = QFormer()
+    vision = FrozenEncoder()
+    pretrain(vision, seed)
+    model = QFormer(vision)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-3, weight_decay=0.05)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=5e-3, total_steps=STEPS, pct_start=0.1)
     step = 0
