@@ -15,9 +15,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $(STAMP)
 
-# The libraries of the exam's programs; torch stays as it is.
+# The libraries of the exam's programs, and the trackers of `export`; torch stays as it is.
 $(EXAM_STAMP): $(STAMP)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,exam]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,exam,sinks]"
 	touch $(EXAM_STAMP)
 
 demo: $(STAMP)
