@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgeglass_diag.commands.options import AsJson
-from edgeglass_diag.commands.output import print_json, stdout_kept
+from edgeglass_diag.commands.output import print_json
 
 
 def export(
@@ -27,12 +27,12 @@ def export(
     from edgeglass_diag.store import load
 
     target = target_named(to, "--to")
-    with load(folder) as run, stdout_kept(as_json) as stdout:
+    with load(folder) as run:
         written = export_run(run, target, check_place(run, target, out))
-        if as_json:
-            print_json({"to": to, "runs": [part.as_dict() for part in written]}, stdout)
-            return
-        for part in written:
-            counts = {"readings": part.readings, "findings": part.findings, "steps with embeddings": part.embeddings}
-            said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-            print(f"{part.name}: {said}: {part.place}", file=stdout)
+    if as_json:
+        print_json({"to": to, "runs": [part.as_dict() for part in written]})
+        return
+    for part in written:
+        counts = {"readings": part.readings, "findings": part.findings, "steps with embeddings": part.embeddings}
+        said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        print(f"{part.name}: {said}: {part.place}")

@@ -12,6 +12,7 @@ from edgeglass_diag.exporting import export_run
 from edgeglass_diag.sinks import TARGETS
 from edgeglass_diag.sinks.mlflow import key
 from tests.helpers.exported import assert_same, numbers, recorded
+from tests.helpers.waiting import until
 
 
 def needs(*packages):
@@ -30,12 +31,19 @@ def exported(record, name, out):
     return written
 
 
-@needs("wandb")
-def test_wandb_offline_equals_the_record(record, tmp_path):
+def log_records(log):
     from wandb.proto.wandb_internal_pb2 import Record
 
+    return [Record.FromString(data) for data in _frames(log, [])]
+
+
+@needs("wandb")
+@pytest.mark.long
+def test_wandb_offline_equals_the_record(record, tmp_path):
     exported(record, "wandb", tmp_path / "out")
     [log] = (tmp_path / "out").glob("wandb/offline-run-*/run-*.wandb")
+    ended = until(lambda: [each for each in log_records(log) if each.HasField("exit")], "wandb has written the end")
+    assert len(ended) == 1
     [table] = read_wandb(log).tables
     steps = [int(step) for step in table.columns["step"]]
     wanted = numbers(record)
@@ -46,8 +54,7 @@ def test_wandb_offline_equals_the_record(record, tmp_path):
         if (name, step) in wanted
     }
     assert_same(got, wanted)
-    records = [Record.FromString(data) for data in _frames(log, [])]
-    alerts = [record.alert for record in records if record.HasField("alert")]
+    alerts = [each.alert for each in log_records(log) if each.HasField("alert")]
     assert [alert.title for alert in alerts] == [
         "EG801 non-finite", "EG101 uniform at image.attention#1", "EG101 uniform at text[:64]",
     ]  # fmt: skip
@@ -57,6 +64,7 @@ def test_wandb_offline_equals_the_record(record, tmp_path):
 
 @needs("mlflow", "sqlalchemy", "alembic")
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of mlflow's tables
 def test_mlflow_equals_the_record(record, tmp_path):
     from mlflow.tracking import MlflowClient
 
@@ -122,18 +130,18 @@ def test_trackio_equals_the_record(record, tmp_path):
     ], done.stderr  # fmt: skip
 
 
-@needs("embedding_atlas", "duckdb")
+@needs("embedding_atlas")
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore::Warning")  # of UMAP on few rows
 def test_embedding_atlas_opens_the_table(record, tmp_path):
-    from embedding_atlas.cli import load_datasets
     from embedding_atlas.projection import compute_projection
+    from embedding_atlas.utils import load_pandas_data
 
     exported(record, "embedding-atlas", tmp_path / "out")
-    query = "SELECT * FROM data WHERE is_finite"
-    frame = load_datasets([str(tmp_path / "out" / "embeddings.parquet")], query=query)
+    frame = load_pandas_data(str(tmp_path / "out" / "embeddings.parquet")).query("is_finite")
     assert len(frame) == 46
-    projected = compute_projection(frame, modality="vector", input_column="embedding")
-    assert projected.projection.shape == (46, 2)
+    projected = compute_projection(frame, modality="vector", inputs="embedding", cache_root=tmp_path / "cache")
+    assert projected[["projection_x", "projection_y"]].notna().all().all()
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "a#1", "a:23:1", "ü/b c-d.e_f"])
