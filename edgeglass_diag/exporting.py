@@ -110,7 +110,7 @@ def _write_signals(run: Run, target: Target, out: Path | None) -> list[Exported]
     frames = {signal: run.frame(signal) for signal in known}
     if not findings and all(frame.empty for frame in frames.values()):
         raise UsageError(f"{run.folder}: expected a run with readings, got one in which nothing was recorded")
-    written = []
+    written: list[Exported] = []
     for number, process in ranks.items():
         own = frames if len(ranks) == 1 else {signal: _of_rank(frame, number) for signal, frame in frames.items()}
         told = findings if not written else []

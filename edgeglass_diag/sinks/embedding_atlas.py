@@ -70,4 +70,5 @@ def _normal(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     import numpy as np
 
     with np.errstate(invalid="ignore", divide="ignore"):
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit

@@ -56,9 +56,7 @@ class Into(Sink):
 
     def finding(self, finding: Finding) -> None:
         """Send an alert."""
-        import wandb
-
-        level = wandb.AlertLevel[_LEVELS[finding.severity]]
+        level = _LEVELS[finding.severity]
         self._run.alert(title_of(finding), f"step {finding.step}: {text_of(finding)}", level=level)
 
     def close(self, status: RunStatus) -> None:

@@ -1,9 +1,12 @@
 """What is written to trackers is read back by their own readers, and equals the record; nothing leaves the machine."""
 
+import os
+import random
 import subprocess
 import sys
 from importlib.util import find_spec
 
+import numpy as np
 import pytest
 
 import edgeglass_diag as eg
@@ -26,8 +29,11 @@ def record(tmp_path_factory):
 
 
 def exported(record, name, out):
+    """Export, which draws no random number of the program's."""
+    before = random.getstate(), np.random.get_state()[1].tolist()
     with eg.load(record) as run:
         [written] = export_run(run, TARGETS[name], out)
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before
     return written
 
 
@@ -60,6 +66,24 @@ def test_wandb_offline_equals_the_record(record, tmp_path):
     ]  # fmt: skip
     assert [alert.level for alert in alerts] == ["ERROR", "WARN", "INFO"]
     assert alerts[0].text == "step 1: The loss is NaN\n\nFix: Lower it"
+
+
+@needs("wandb")
+@pytest.mark.long
+def test_wandb_is_offline_where_it_knows_no_key_and_nobody_says_otherwise(tmp_path):
+    code = "from edgeglass_diag.sinks.wandb import _mode; print(_mode())"
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
+    plain |= {"HOME": str(tmp_path), "NETRC": str(tmp_path / "none"), "WANDB_CONFIG_DIR": str(tmp_path)}
+
+    def mode(**more):
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=plain | more, check=True
+        )
+        return done.stdout.strip()
+
+    assert mode() == "offline"
+    assert mode(WANDB_API_KEY="0" * 40) == "None"
+    assert mode(WANDB_MODE="disabled") == "None"
 
 
 @needs("mlflow", "sqlalchemy", "alembic")
