@@ -20,7 +20,7 @@ from tests.helpers.waiting import until
 
 def needs(*packages):
     missing = [package for package in packages if find_spec(package) is None]
-    return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} not installed: the extra sinks has it")
+    return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} not installed")
 
 
 @pytest.fixture(scope="module")
