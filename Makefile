@@ -15,9 +15,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $(STAMP)
 
-# The libraries of the exam's programs; torch stays as it is.
-$(EXAM_STAMP): $(STAMP)
+# The libraries of the exam's programs, and the trackers of `export`; torch stays as it is.
+$(EXAM_STAMP): $(STAMP) tests/sinks/requirements.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,exam]"
+	$(BIN)/python -m pip install --quiet --no-deps --requirement tests/sinks/requirements.txt
 	touch $(EXAM_STAMP)
 
 demo: $(STAMP)

@@ -31,6 +31,7 @@ from edgeglass_diag.rules import Engine, Rule
 from edgeglass_diag.rules.choice import choose_rules, codes_to_stop_on, header_of
 from edgeglass_diag.schedule import Schedule
 from edgeglass_diag.signals import metric
+from edgeglass_diag.sinks import About, Feeds, live_targets
 from edgeglass_diag.store import RunWriter
 from edgeglass_diag.window_writer import OnFinding, OnWindow, WindowWriter
 
@@ -55,6 +56,7 @@ class Watch:
         on_window: called with each window and its new or worse findings, in the writing thread.
         on_finding: called with each new or worse finding, in the writing thread. An exception in it is noted in
             the run's result and on stderr.
+        feeds: the sinks that are told of the run as it goes; none if None.
         store: called in the training thread when the first window is ready, with whether an optimizer has stepped;
             returns the store, or None for a process that trained nothing. If None, the store is made in ``out`` at
             once.
@@ -80,6 +82,7 @@ class Watch:
         stop_after: int | None = None,
         on_window: OnWindow | None = None,
         on_finding: OnFinding | None = None,
+        feeds: Feeds | None = None,
         store: Callable[[bool], RunWriter | None] | None = None,
     ) -> None:
         self.folder = fixed(Path(out))
@@ -90,7 +93,15 @@ class Watch:
         schedule = Schedule(every=every, last=None if stop_after is None else stop_after - 1)
         self._recorder = Recorder(schedule, self._take, attention_logits=logits, embeddings=self._hand_over)
         backlog = Backlog(chosen, lambda: self._recorder.step)
-        self._windows = WindowWriter(self._engine, backlog, stop_on=stop_on, on_window=on_window, on_finding=on_finding)
+        self._feeds = feeds or Feeds()
+        self._windows = WindowWriter(
+            self._engine,
+            backlog,
+            stop_on=stop_on,
+            on_window=on_window,
+            on_finding=on_finding,
+            report=self._feeds.put,
+        )
         self._hand_over_log = harmless(self._hand_over)
         self._process, self._stage = os.getpid(), Standing.MADE
         self._should_raise, self._stop_after = should_raise, stop_after
@@ -151,7 +162,7 @@ class Watch:
         try:
             if self._store is not None:
                 self._store.begin()
-                self._windows.open(self._store)
+                self._write_to(self._store)
             self._recorder.__enter__()
         except BaseException as error:
             self._recorder.abandon()
@@ -174,6 +185,7 @@ class Watch:
             status, said = ending(error)
             result = self.result if said is None else {"error": said, **self.result}
             self._windows.close(status, result, ended=error is None)
+            self._feeds.finish(status)
         except BaseException as late:
             if is_failure(late):
                 say("the end of the run could not be recorded", late)
@@ -207,8 +219,12 @@ class Watch:
             self._make_store = None
         if self._store is None:
             return False
-        self._windows.open(self._store)
+        self._write_to(self._store)
         return True
+
+    def _write_to(self, store: RunWriter) -> None:
+        self._windows.open(store)
+        self._feeds.begin(About(store.name, store.folder))
 
 
 def _innermost(optimizer: Optimizer) -> Optimizer:
@@ -236,6 +252,7 @@ def watch(
     stop_on: Sequence[str] = (),
     should_raise: bool = True,
     on_finding: OnFinding | None = None,
+    report_to: Sequence[str] = (),
     name: str | None = None,
     rank: int = 0,
     world_size: int = 1,
@@ -258,14 +275,16 @@ def watch(
         should_raise: raise it; otherwise the training is to end itself once ``Watch.stop`` has a finding.
         on_finding: called with each new or worse finding, in the thread that writes the record. An exception in it is
             noted in the run's result and on stderr, and never ends the training.
+        report_to: sinks that are fed as the run goes, each in a thread of its own: ``tensorboard``, ``wandb``,
+            ``mlflow``, ``trackio``. One that fails is said on stderr, and the rest goes on.
         name: name of the run, the folder's if None.
         rank: of this process. Above 0 it records into ``out/rank-N``, which is made with its first window; ``out`` is
             read as one run.
         world_size: processes that train together.
 
     Raises:
-        UsageError: if ``out`` is not empty or cannot be written, no rule that runs has a code that is given, or model
-            or optimizer is something else.
+        UsageError: if ``out`` is not empty or cannot be written, no rule that runs has a code that is given, a sink
+            is unknown or lacks its package, or model or optimizer is something else.
     """
     from edgeglass_diag.unwatched import Unwatched
 
@@ -276,6 +295,7 @@ def watch(
         if primary is not None and not isinstance(primary, Optimizer):
             raise UsageError(f"optimizer: expected one torch.optim.Optimizer, got {type(optimizer).__name__}")
         chosen = choose_rules(rules)
+        feeds = Feeds(live_targets(report_to, "report_to"))
         watching = Watch(
             out,
             name=name,
@@ -287,6 +307,7 @@ def watch(
             should_raise=should_raise,
             on_finding=on_finding,
             store=partial(_rank_store, fixed(Path(out)), rank, world_size, every, chosen) if rank else None,
+            feeds=feeds,
         )
         if model is not None:
             watching.name_model(model)

@@ -43,6 +43,7 @@ class WindowWriter:
         stop_on: codes of findings that end the training.
         on_window: called with each window and its new or worse findings.
         on_finding: called with each new or worse finding.
+        report: called with each window and its new or worse findings, for the sinks; it may neither raise nor wait.
 
     Attributes:
         stop: the finding on which the training is to end.
@@ -57,11 +58,13 @@ class WindowWriter:
         stop_on: Sequence[str],
         on_window: OnWindow | None,
         on_finding: OnFinding | None,
+        report: OnWindow,
     ) -> None:
         self.stop: Finding | None = None
         self.notes: dict[str, object] = {}
         self._engine, self._backlog = engine, backlog
         self._stop_on, self._on_window, self._on_finding = tuple(stop_on), on_window, on_finding
+        self._report_to_sinks = report
         self._queue: queue.Queue[Item | None] = queue.Queue(maxsize=QUEUE)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -197,6 +200,7 @@ class WindowWriter:
             fresh = self._engine.feed(window)
         except Exception as error:
             self._engine.failures.setdefault("EG", error_text(error))
+            self._report_to_sinks(window, [])
             return
         self._tell(window, fresh)
 
@@ -224,6 +228,7 @@ class WindowWriter:
                     say(f"{finding.code} {finding.message}")
 
     def _tell(self, window: Window, fresh: list[Finding]) -> None:
+        self._report_to_sinks(window, fresh)
         if self._on_window is not None:
             self._on_window(window, fresh)
         for finding in fresh:

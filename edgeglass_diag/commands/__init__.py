@@ -22,6 +22,7 @@ from edgeglass_diag.commands import (
     dashboard,
     evaluate,
     explain,
+    export,
     findings,
     profile,
     report,
@@ -44,6 +45,7 @@ app.command()(compare.compare)
 app.command(name="eval")(evaluate.evaluate)
 app.command()(attribute.attribute)
 app.command()(report.report)
+app.command()(export.export)
 app.command()(dashboard.dashboard)
 app.command(cls=ProgramCommand)(profile.profile)
 app.command()(rules.rules)

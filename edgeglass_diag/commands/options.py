@@ -20,6 +20,10 @@ Ignore = Annotated[list[str], typer.Option("--ignore", help="Codes or prefixes o
 Thresholds = Annotated[list[str], typer.Option("--threshold", help="CODE.name=value, e.g. EG301.signal=0.02.")]
 FailOn = Annotated[str | None, typer.Option("--fail-on", help="warning or critical: exit status 1 from there on.")]
 Every = Annotated[int, typer.Option(min=1, help="Distance of recorded windows in optimizer steps.")]
+ReportTo = Annotated[
+    list[str],
+    typer.Option("--report-to", help="tensorboard, wandb, mlflow or trackio: fed as the run goes."),
+]
 Module = Annotated[str | None, typer.Option("-m", help="Module to run, as behind python -m.")]
 RunOut = Annotated[Path | None, typer.Option(help="Folder of the run; below runs/ if not given.")]
 

@@ -18,6 +18,7 @@ from edgeglass_diag.commands.options import (
     FailOn,
     Ignore,
     Module,
+    ReportTo,
     RunOut,
     Select,
     Thresholds,
@@ -54,6 +55,7 @@ def run(
     select: Select = [],  # noqa: B006
     ignore: Ignore = [],  # noqa: B006
     thresholds: Thresholds = [],  # noqa: B006
+    report_to: ReportTo = [],  # noqa: B006
     fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:
@@ -67,12 +69,14 @@ def run(
     from edgeglass_diag.programs.environment import clear_env
     from edgeglass_diag.programs.options import WatchOptions
     from edgeglass_diag.programs.targets import Recipe
+    from edgeglass_diag.sinks import live_targets
 
     clear_env()
     check_severity(fail_on)
+    sinks = tuple(target.name for target in live_targets(report_to, "--report-to"))
     named = words or ([] if module is not None else ["incident"])
     target = to_run("run", named, module, settings)
-    options = WatchOptions(every, chosen_rules(select, ignore, thresholds), stop_codes(stop_on))
+    options = WatchOptions(every, chosen_rules(select, ignore, thresholds), stop_codes(stop_on), report_to=sinks)
     request = _Request(run_folder(out, target), options, port if watch else None, fail_on, as_json)
     if isinstance(target, Recipe):
         _run_recipe(target, request)

@@ -26,6 +26,7 @@ from edgeglass_diag.programs.launch import hide_our_frames
 from edgeglass_diag.programs.options import ProcessOptions
 from edgeglass_diag.programs.rank_store import known_rank, known_world_size, open_store
 from edgeglass_diag.records import Finding
+from edgeglass_diag.sinks import Feeds, live_targets
 from edgeglass_diag.store import RunWriter
 from edgeglass_diag.watching import Watch
 
@@ -82,6 +83,7 @@ class Attachment:
     def _begin(self) -> Watch:
         options = self._options
         self._announcer = Announcer(sys.stderr)
+        self._feeds = Feeds(live_targets(options.report_to, "--report-to"), opened=self._end_first)
         watch = Watch(
             options.out,
             every=options.every,
@@ -89,6 +91,7 @@ class Attachment:
             stop_on=options.stop_on,
             stop_after=None if options.extension is None else options.extension.steps,
             on_window=self._announcer.window,
+            feeds=self._feeds,
             store=self._open,
         )
         watch.__enter__()
@@ -112,6 +115,7 @@ class Attachment:
             # Processes of multiprocessing may end without atexit, and forget at their start what was asked for before.
             util.Finalize(None, self._end, exitpriority=0)
         self._announcer.silent = not (self._options.announce and rank in (None, 0))
+        self._feeds.silent = rank not in (None, 0)
         if self._writer is None:
             return open_store(self._options, rank) if stepped else None
         if stepped:
@@ -151,6 +155,11 @@ class Attachment:
         """Stop recording in a spawned loader, which never steps and would record its first window for ever."""
         if getattr(getattr(process, "_target", None), "__module__", None) == _LOADER:
             self.close(None, {})
+
+    def _end_first(self) -> None:
+        """End the record, where that is done at exit, before a sink ends its connection there: last in, first out."""
+        atexit.unregister(self._end)
+        atexit.register(self._end)
 
     def _await_end(self) -> None:
         """End the record when the process ends."""

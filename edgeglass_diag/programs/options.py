@@ -21,12 +21,14 @@ class WatchOptions:
         rules: the rules that run.
         stop_on: codes of findings that end the training.
         profile: which steps are traced, None for none.
+        report_to: names of the sinks that are fed as the run goes.
     """
 
     every: int
     rules: Sequence[Rule]
     stop_on: tuple[str, ...] = ()
     profile: ProfileOptions | None = None
+    report_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class ProcessOptions:
         announce: print findings to stderr as they are made.
         profile: which steps are traced, None for none.
         extension: what else happens in the processes, None for nothing.
+        report_to: names of the sinks that are fed as the run goes.
     """
 
     out: str
@@ -68,6 +71,7 @@ class ProcessOptions:
     announce: bool = True
     profile: ProfileOptions | None = None
     extension: Extension | None = None
+    report_to: tuple[str, ...] = ()
 
     @property
     def header(self) -> Mapping[str, object]:
@@ -78,7 +82,15 @@ class ProcessOptions:
     def of(cls, options: WatchOptions, out: Path, *, announce: bool) -> ProcessOptions:
         """Return the options of a program that records into ``out``."""
         rules = {rule.code: rule.thresholds for rule in options.rules}
-        return cls(str(fixed(out)), options.every, rules, options.stop_on, announce, options.profile)
+        return cls(
+            str(fixed(out)),
+            options.every,
+            rules,
+            options.stop_on,
+            announce,
+            options.profile,
+            report_to=options.report_to,
+        )
 
     def configured_rules(self) -> list[Rule]:
         """Return the rules that run, with their thresholds."""
@@ -95,4 +107,5 @@ class ProcessOptions:
         asked, extending = content["profile"], content["extension"]
         profile = None if asked is None else ProfileOptions(**asked)
         extension = None if extending is None else Extension(**extending)
-        return cls(**{**content, "stop_on": tuple(content["stop_on"]), "profile": profile, "extension": extension})
+        lists = {name: tuple(content[name]) for name in ("stop_on", "report_to")}
+        return cls(**{**content, **lists, "profile": profile, "extension": extension})

@@ -13,6 +13,7 @@ from edgeglass_diag.profiling.steps import StepProfiler
 from edgeglass_diag.programs.options import WatchOptions
 from edgeglass_diag.provider_protocols import Job
 from edgeglass_diag.records import Finding, UsageError, Window
+from edgeglass_diag.sinks import Feeds, live_targets
 from edgeglass_diag.store import Run, load
 from edgeglass_diag.watching import StopTraining, Watch
 
@@ -88,6 +89,7 @@ def _train(job: Job, folder: Path, total_steps: int, options: WatchOptions, list
         header=header,
         stop_on=options.stop_on,
         on_window=on_window,
+        feeds=Feeds(live_targets(options.report_to, "--report-to")),
     ) as watch:
         listener.begins(job, folder, total_steps)
         with _profiled(options.profile, folder, watch):

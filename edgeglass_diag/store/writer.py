@@ -77,6 +77,11 @@ class RunWriter:
             raise UsageError(f"cannot write a run to {folder}: {error}") from error
 
     @property
+    def name(self) -> str:
+        """The run's name."""
+        return str(self._header["name"])
+
+    @property
     def has_ended(self) -> bool:
         """Return whether ``finish`` was called."""
         return "ended" in self._header

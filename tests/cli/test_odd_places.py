@@ -40,6 +40,7 @@ READERS = (
     ("findings", "NAME"),
     ("compare", "NAME", "NAME"),
     ("report", "NAME"),
+    ("export", "NAME", "--to", "csv"),
     ("attribute", "NAME"),
     ("check", "NAME"),
     ("run", "NAME"),

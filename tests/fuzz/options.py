@@ -175,6 +175,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "findings": ("--fail-on", "--json"),
     "compare": ("--json",),
     "rules": ("--json",),
+    "export": ("--to", "--out", "--json"),
     "report": ("--out", "--notebook", "--split", "--json"),
     "attribute": ("--split", "--pairs", "--sample", "--steps", "--out", "--json"),
     "check": ("--set", "--select", "--ignore", "--threshold", "--fail-on", "-m"),

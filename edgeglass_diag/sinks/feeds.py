@@ -1,0 +1,146 @@
+"""Feeds sinks during the training, each in a thread of its own, for which nobody waits but at the end."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from edgeglass_diag.process import error_text, say
+from edgeglass_diag.records import Finding, RunStatus, Window
+from edgeglass_diag.sinks.sink import About, Sink
+from edgeglass_diag.sinks.targets import Target
+
+ROOM = 2**18
+"""Readings that may wait for a sink, some 60 MB; the readings of windows beyond it are not sent."""
+
+STALL = 60.0
+"""Seconds without progress at the end of the training after which a sink is given up."""
+
+
+class Feed:
+    """One sink, fed in a thread; no call of it raises. What fails is said once, and the sink gets nothing more.
+
+    Args:
+        target: the sink.
+        opened: called in the thread once the sink is open.
+
+    Attributes:
+        failure: what ended it, empty where nothing did.
+    """
+
+    def __init__(self, target: Target, opened: Callable[[], object]) -> None:
+        self.failure = ""
+        self._target, self._opened = target, opened
+        self._queue: queue.SimpleQueue[tuple[Window, Sequence[Finding]] | RunStatus] = queue.SimpleQueue()
+        self._counting = threading.Lock()
+        self._waiting = self._missed = 0
+        self._moved = time.monotonic()
+        self._thread: threading.Thread | None = None
+
+    def begin(self, about: About) -> None:
+        """Begin to feed; the packages are imported here, as a fork would cut an import in a thread in two."""
+        try:
+            self._target.load()
+            self._thread = threading.Thread(
+                target=self._run, args=(about,), name=f"edgeglass-diag {self._target.name}", daemon=True
+            )
+            self._thread.start()
+        except Exception as error:
+            self._thread = None
+            self._fail(error)
+
+    def put(self, window: Window, findings: Sequence[Finding]) -> None:
+        """Hand over a window and its new or worse findings."""
+        if self.failure or self._thread is None:
+            return
+        with self._counting:
+            if self._waiting + len(window.readings) > ROOM:
+                self._missed += 1
+                window = replace(window, readings=())
+            self._waiting += len(window.readings)
+        self._queue.put((window, tuple(findings)))
+
+    def end(self, status: RunStatus) -> None:
+        """Say that nothing comes any more."""
+        self._moved = time.monotonic()
+        self._queue.put(status)
+
+    def wait(self) -> None:
+        """Wait until the sink has taken what was put, for as long as it gets on."""
+        thread = self._thread
+        while thread is not None and thread.is_alive() and time.monotonic() - self._moved < STALL:
+            thread.join(timeout=0.2)
+        name = self._target.name
+        if thread is not None and thread.is_alive():
+            say(f"{name} has not taken the rest of the run within {STALL:g} s; the record has it")
+        elif self._missed and not self.failure:
+            say(f"{name} was too slow for {self._missed} windows; edgeglass-diag export --to {name} writes all of them")
+
+    def _run(self, about: About) -> None:
+        try:
+            sink = self._target.open(about, None)
+            self._opened()
+            self._feed(sink)
+        except BaseException as error:  # of a foreign package, sys.exit too
+            self._fail(error)
+
+    def _feed(self, sink: Sink) -> None:
+        """Give the sink what is put, up to the end of the run."""
+        try:
+            while not isinstance(item := self._queue.get(), RunStatus):
+                window, findings = item
+                if window.readings:
+                    sink.readings(window.step, window.readings)
+                for finding in findings:
+                    sink.finding(finding)
+                with self._counting:
+                    self._waiting -= len(window.readings)
+                self._moved = time.monotonic()
+        except BaseException:
+            with suppress(Exception):
+                sink.close(RunStatus.STOPPED)
+            raise
+        sink.close(item)
+
+    def _fail(self, error: BaseException) -> None:
+        self.failure = error_text(error)
+        say(f"nothing more is reported to {self._target.name}, the record goes on: {self.failure}")
+
+
+class Feeds:
+    """The sinks of one watch.
+
+    Args:
+        targets: the sinks.
+        opened: called in the thread of each sink once that is open and has registered what it does at exit.
+
+    Attributes:
+        silent: whether they are left alone, as in a process whose rank is not 0.
+    """
+
+    def __init__(self, targets: Sequence[Target] = (), *, opened: Callable[[], object] = lambda: None) -> None:
+        self.silent = False
+        self._targets, self._opened = tuple(targets), opened
+        self._feeds: list[Feed] = []
+
+    def begin(self, about: About) -> None:
+        """Begin to feed the sinks, unless they are to be left alone."""
+        self._feeds = [] if self.silent else [Feed(target, self._opened) for target in self._targets]
+        for feed in self._feeds:
+            feed.begin(about)
+
+    def put(self, window: Window, findings: Sequence[Finding]) -> None:
+        """Hand a window and its new or worse findings to all sinks, and wait for none."""
+        for feed in self._feeds:
+            feed.put(window, findings)
+
+    def finish(self, status: RunStatus) -> None:
+        """Tell all sinks how the run ended, and wait for them."""
+        for feed in self._feeds:
+            feed.end(status)
+        for feed in self._feeds:
+            feed.wait()

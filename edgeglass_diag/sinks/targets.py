@@ -1,0 +1,99 @@
+"""The sinks by the names that a user gives them, each with the extra that installs its package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeglass_diag.records import UsageError
+
+if TYPE_CHECKING:
+    from edgeglass_diag.sinks.sink import About, Sink
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a run can go.
+
+    Attributes:
+        name: as a user gives it, and that of the extra.
+        module: in this package, which has a class ``Into``.
+        packages: what that imports.
+        is_live: whether it can be fed during the training.
+        is_tracker: whether it has a place of its own where no folder is given.
+        takes_embeddings: whether it shows embeddings, and no signals.
+    """
+
+    name: str
+    module: str
+    packages: tuple[str, ...]
+    is_live: bool = False
+    is_tracker: bool = False
+    takes_embeddings: bool = False
+
+    def check(self, option: str) -> None:
+        """Raise UsageError if a package is not installed; nothing is imported."""
+        missing = [package for package in self.packages if find_spec(package) is None]
+        if missing:
+            raise UsageError(
+                f"{option} {self.name}: needs {' and '.join(missing)}, which {'are' if len(missing) > 1 else 'is'} not "
+                f"installed: pip install 'edgeglass-diag[{self.name}]'"
+            )
+
+    def load(self) -> None:
+        """Import the packages."""
+        for package in self.packages:
+            import_module(package)
+
+    def open(self, about: About, out: Path | None) -> Sink:
+        """Return a sink for a run; where ``out`` is None, in its own place."""
+        made: Sink = import_module(f"edgeglass_diag.sinks.{self.module}").Into(about, out)
+        return made
+
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target("parquet", "parquet", ("pyarrow",)),
+        Target("csv", "csv", ()),
+        Target("tensorboard", "tensorboard", ("tensorboard",), is_live=True),
+        Target("wandb", "wandb", ("wandb",), is_live=True, is_tracker=True),
+        Target("mlflow", "mlflow", ("mlflow", "sqlalchemy", "alembic"), is_live=True, is_tracker=True),
+        Target("trackio", "trackio", ("trackio",), is_live=True, is_tracker=True),
+        Target("embedding-atlas", "embedding_atlas", ("pyarrow",), takes_embeddings=True),
+    )
+}
+"""All sinks by name."""
+
+
+def target_named(name: str, option: str, *, live: bool = False) -> Target:
+    """Return the sink of this name, whose packages are installed.
+
+    Args:
+        name: of the sink.
+        option: as the user wrote it, for the error.
+        live: whether it is to be fed during the training.
+
+    Raises:
+        UsageError: for another name, or if a package is missing.
+    """
+    known = {known: target for known, target in TARGETS.items() if target.is_live or not live}
+    if name not in known:
+        raise UsageError(f"{option}: expected one of {', '.join(known)}, got {name!r}")
+    known[name].check(option)
+    return known[name]
+
+
+def live_targets(names: Sequence[str], option: str) -> tuple[Target, ...]:
+    """Return the sinks of these names, each once, that can be fed during the training.
+
+    Raises:
+        UsageError: for another name, or if a package is missing.
+    """
+    if isinstance(names, str):
+        raise UsageError(f"{option}: expected a sequence of names, got the text {names!r}")
+    return tuple(target_named(name, option, live=True) for name in dict.fromkeys(names))
