@@ -20,9 +20,11 @@ from edgeglass_diag.commands import (
     check,
     compare,
     dashboard,
+    diagnose,
     evaluate,
     explain,
     findings,
+    mcp,
     profile,
     report,
     rules,
@@ -38,6 +40,7 @@ PACKAGES = ("edgeglass_diag", "edgeglass_models", "edgeglass_dashboards")
 app.command(cls=ProgramCommand)(run.run)
 app.command()(check.check)
 app.command()(findings.findings)
+app.command(cls=ProgramCommand)(diagnose.diagnose)
 app.command(cls=ProgramCommand)(explain.explain)
 app.command()(audit.audit)
 app.command()(compare.compare)
@@ -47,6 +50,7 @@ app.command()(report.report)
 app.command()(dashboard.dashboard)
 app.command(cls=ProgramCommand)(profile.profile)
 app.command()(rules.rules)
+app.command()(mcp.mcp)
 app.command()(bench.bench)
 
 

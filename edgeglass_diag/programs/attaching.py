@@ -87,7 +87,7 @@ class Attachment:
             every=options.every,
             rules=options.configured_rules(),
             stop_on=options.stop_on,
-            stop_after=None if options.extension is None else options.extension.steps,
+            stop_after=options.steps,
             on_window=self._announcer.window,
             store=self._open,
         )

@@ -38,13 +38,11 @@ class Extension:
             watched; it returns a function that gives further entries of the result. What it raises ends the program.
         text: its argument.
         header: further content of ``run.json``, in place of what is there otherwise.
-        steps: optimizer steps after which the training is stopped; None without a limit.
     """
 
     module: str
     text: str
     header: Mapping[str, object]
-    steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,7 @@ class ProcessOptions:
         announce: print findings to stderr as they are made.
         profile: which steps are traced, None for none.
         extension: what else happens in the processes, None for nothing.
+        steps: optimizer steps after which the training is stopped; None without a limit.
     """
 
     out: str
@@ -68,6 +67,7 @@ class ProcessOptions:
     announce: bool = True
     profile: ProfileOptions | None = None
     extension: Extension | None = None
+    steps: int | None = None
 
     @property
     def header(self) -> Mapping[str, object]:
