@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from edgeglass_diag.store import Run
 
 
+_LONGER = 10
+"""How many times as many steps are asked for where too few were taken to tell."""
+
+
 @dataclass(frozen=True, slots=True)
 class NextCommand:
     """What to do next.
@@ -59,10 +63,12 @@ def next_command(
         return _without_steps(run)
     if headline is None:
         return _without_headline(run, kept, tone=tone, cut_short=cut_short)
-    if headline.is_early:
-        return _train_again(run, f"the verdict is early until step {headline.early_until}: train for longer", headline)
     if headline.mark is Mark.CONFIRMED:
-        return _train_again(run, f"make the change ({headline.mark_by}), and train again", headline)
+        why = f"make the change ({headline.mark_by}), and train again"
+        again = _again(run, run.record.taken if cut_short else None)
+        return NextCommand(f"{why}; what the rule says", _rule(headline)) if again is None else NextCommand(why, again)
+    if headline.early_until is not None and cut_short and (again := _again(run, headline.early_until)) is not None:
+        return NextCommand(f"the verdict is early until step {headline.early_until}: train for longer", again)
     return _prove(run, headline, kept)
 
 
@@ -71,16 +77,12 @@ def _without_headline(run: Run, kept: KeptExplanation | None, *, tone: str, cut_
     again = _again(run)
     if again is not None and "error" in run.result:
         return NextCommand("mend the error that ended the program, and train again", again)
-    if again is not None and cut_short and tone != "good":
-        return NextCommand("too few steps to tell: train for longer", again)
+    longer = _again(run, _LONGER * run.record.taken)
+    if longer is not None and cut_short and tone != "good":
+        return NextCommand("too few steps to tell: train for longer", longer)
     if tone in ("good", "neutral"):
         return NextCommand("nothing is to be mended; the whole of it as a page", shell("report", run.folder))
     return _prove(run, None, kept)
-
-
-def _train_again(run: Run, why: str, finding: Finding) -> NextCommand:
-    again = _again(run)
-    return NextCommand(f"{why}; what the rule says", _rule(finding)) if again is None else NextCommand(why, again)
 
 
 def _prove(run: Run, headline: Finding | None, kept: KeptExplanation | None) -> NextCommand:
@@ -106,10 +108,11 @@ def _without_steps(run: Run) -> NextCommand:
     return NextCommand("no optimizer step was seen; look at the model before its first step", _placed(run, words))
 
 
-def _again(run: Run) -> str | None:
+def _again(run: Run, steps: int | None = None) -> str | None:
     """Return the command that trains again under watch; None where the command of the run is not known."""
     program = _program(run.header)
-    return None if program is None else _placed(run, ["diagnose", *program])
+    limit = [] if steps is None else ["--steps", str(steps)]
+    return None if program is None else _placed(run, ["diagnose", *limit, *program])
 
 
 def _placed(run: Run, words: Sequence[str]) -> str:
