@@ -83,7 +83,9 @@ def _replays(request: Request, subject: Subject) -> str:
         raise UsageError(f"tries: {error}") from None
     changes = len(wanted) or min(MOST_NOMINATED, len(nominate(subject.findings)))
     certain = seeds * (1 + changes) + 1
-    said = f"{certain} at most: unchanged, with {changes} changes, each with {seeds} seeds, and one placebo"
+    said = (
+        f"at most {certain}: one placebo, and {1 + changes} variants with {seeds} seeds each, the unchanged one first"
+    )
     return said if wanted else f"{said}; up to {seeds * len(GENERAL)} more, and sets of changes, if none cures"
 
 

@@ -75,7 +75,7 @@ def next_command(
 def _without_headline(run: Run, kept: KeptExplanation | None, *, tone: str, cut_short: bool) -> NextCommand:
     """Return what to do where no finding asks for anything."""
     again = _again(run)
-    if again is not None and "error" in run.result:
+    if again is not None and run.status is RunStatus.FAILED:
         return NextCommand("mend the error that ended the program, and train again", again)
     longer = _again(run, _LONGER * run.record.taken)
     if longer is not None and cut_short and tone != "good":

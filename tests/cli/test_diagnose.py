@@ -154,7 +154,8 @@ def test_a_program_is_trained_first_and_its_output_kept_apart(folder, command):
     assert len(done.stdout.splitlines()) <= LINES
     assert "trains" not in done.stdout
     assert "trains" in (folder / "ill.log").read_text()
-    assert "run: ill (stopped, 30 steps" in " ".join(done.stdout.split())
+    assert f"\nrun: {folder / 'ill'} (stopped, 30 steps" in done.stdout
+    assert "ended by" not in done.stdout
     assert "\nheadline: " in done.stdout
     assert done.stdout.endswith("\n  edgeglass-diag diagnose --steps 1000 train.py -- --lr 60\n")
 
