@@ -6,6 +6,7 @@ import fnmatch
 import math
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -112,7 +113,8 @@ def compare(runs: Annotated[list[str], Field(description="Two or more run folder
     """Runs side by side: losses, recalls, findings by code, differing settings, the step at which losses part."""
     from edgeglass_diag.comparison import compare_runs
 
-    compared = compare_runs([load(run) for run in runs])
+    with ExitStack() as opened:
+        compared = compare_runs([opened.enter_context(load(run)) for run in runs])
     for row in compared["runs"]:
         row["findings"] = dict(Counter(each["code"] for each in row["findings"]))
     return compared

@@ -45,7 +45,7 @@ def answer(value: Any, *, is_error: bool = False) -> CallToolResult:
     return CallToolResult(content=[TextContent(type="text", text=bounded_text(text))], is_error=is_error)
 
 
-class Server(MCPServer):
+class Server(MCPServer[Any]):
     """A server whose errors are one sentence each."""
 
     async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
