@@ -19,6 +19,7 @@ from edgeglass_diag.programs.targets import Program, resolve
 from edgeglass_diag.records import Finding, Severity, UsageError
 from edgeglass_diag.run_verdict import run_verdict
 from edgeglass_diag.store import Matrix, Run, find_runs, load
+from edgeglass_diag.store.matrix import Component
 
 RunFolder = Annotated[str, Field(description="Folder of a run, as runs/train-20260101-120000.")]
 First = Annotated[int, Field(description="Entries that are passed over: the answer shows the next ones.", ge=0)]
@@ -90,7 +91,7 @@ def signals(
     site: Annotated[str, Field(description="Sites that are shown, with * and ?.")] = "*",
     first: First = 0,
     columns: Annotated[int, Field(description="Most columns of steps.", ge=1, le=_MOST_COLUMNS)] = 12,
-    component: Annotated[str, Field(description="Of the heads of a step: mean, min, max, or a number.")] = "mean",
+    component: Annotated[Component, Field(description="Of the heads of a step: mean, min, max, or a number.")] = "mean",
 ) -> dict[str, Any]:
     """The signals that a run has recorded, or one of them as a table of sites and steps.
 
@@ -100,8 +101,7 @@ def signals(
         if not signal:
             described = {str(each): each.sentence for each in opened.signals}
             return {"count": len(described), "signals": described}
-        which = int(component) if component.isdecimal() else component
-        matrix = opened.matrix(signal, bins=columns, component=which)  # type: ignore[arg-type]  it says what it takes
+        matrix = opened.matrix(signal, bins=columns, component=component)
     rows = [row for row, name in enumerate(matrix.sites) if fnmatch.fnmatchcase(name, site)]
     shown = rows[first : first + _MOST_ROWS]
     table = {matrix.sites[row]: [_cell(matrix, row, column) for column in range(len(matrix.edges))] for row in shown}
