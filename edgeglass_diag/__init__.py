@@ -7,6 +7,7 @@
 
     run = eg.load("runs/mine")                          # read the record
     run.findings, run.frame("attention/entropy")
+    print(eg.diagnose(run))                             # one answer: what is wrong, proved or guessed, and what next
     eg.explain(run, against="baseline")                 # the cause, by replays that differ in one thing
     eg.check("mypackage.model:build")                   # before the first step
     eg.audit("metrics.csv")                             # logged numbers alone
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgeglass_diag.auditing.report import AuditReport, audit
+    from edgeglass_diag.diagnosis.diagnose import Diagnosis, diagnose
     from edgeglass_diag.evaluation.attribution import Attribution, attribute
     from edgeglass_diag.evaluation.evaluate import EvaluationReport, evaluate
     from edgeglass_diag.explanation.explain import explain
@@ -45,6 +47,7 @@ __all__ = [
     "Attribution",
     "AuditReport",
     "CheckReport",
+    "Diagnosis",
     "EvaluationReport",
     "ExplainReport",
     "Finding",
@@ -63,6 +66,7 @@ __all__ = [
     "attribute",
     "audit",
     "check",
+    "diagnose",
     "evaluate",
     "explain",
     "init_guard",
@@ -76,6 +80,7 @@ _HOMES = {
     "Attribution": "evaluation.attribution",
     "AuditReport": "auditing.report",
     "CheckReport": "initcheck.report",
+    "Diagnosis": "diagnosis.diagnose",
     "EvaluationReport": "evaluation.evaluate",
     "ExplainReport": "explanation.report",
     "Finding": "records",
@@ -93,6 +98,7 @@ _HOMES = {
     "attribute": "evaluation.attribution",
     "audit": "auditing.report",
     "check": "preflight",
+    "diagnose": "diagnosis.diagnose",
     "evaluate": "evaluation.evaluate",
     "explain": "explanation.explain",
     "init_guard": "guard.init_guard",

@@ -12,7 +12,8 @@ from edgeglass_diag.records import Finding, RunStatus, Severity
 _MARGIN = 0.05  # of chance: a loss this much below chance has left it for good, and noise does not reach it
 _RECENT = 5
 _LONGEST = 8
-_TONES = ("critical", "warning", "good", "neutral")  # the worst first
+TONES = ("critical", "warning", "good", "neutral")
+"""Of verdicts, the worst first."""
 ABOUT_THE_RECORD = frozenset({"EG901", "EG902", "EG903", "EG904", "EG905", "EG906"})
 """Codes of findings about the record itself."""
 
@@ -153,7 +154,7 @@ def judge(
     none = none_found(recorded, taken, so_far=status == RunStatus.RUNNING)
     verdict = _of_the_model(model, losses, chance) or _without_findings(losses, chance, status, none, gaps=gaps)
     tones = [verdict.tone, *(str(finding.severity) for finding in record if finding.severity != Severity.INFO)]
-    return Verdict(min(tones, key=_TONES.index), verdict.model, "; ".join(finding.message for finding in record))
+    return Verdict(min(tones, key=TONES.index), verdict.model, "; ".join(finding.message for finding in record))
 
 
 def _of_the_model(findings: Sequence[Finding], losses: Sequence[float], chance: float | None) -> Verdict | None:

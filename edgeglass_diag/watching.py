@@ -295,7 +295,7 @@ def watch(
         if primary is not None and not isinstance(primary, Optimizer):
             raise UsageError(f"optimizer: expected one torch.optim.Optimizer, got {type(optimizer).__name__}")
         chosen = choose_rules(rules)
-        feeds = Feeds(live_targets(report_to, "report_to"))
+        feeds = Feeds(live_targets(report_to, "report_to") if rank == 0 else ())
         watching = Watch(
             out,
             name=name,

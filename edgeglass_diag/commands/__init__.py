@@ -20,10 +20,12 @@ from edgeglass_diag.commands import (
     check,
     compare,
     dashboard,
+    diagnose,
     evaluate,
     explain,
     export,
     findings,
+    mcp,
     profile,
     report,
     rules,
@@ -39,6 +41,7 @@ PACKAGES = ("edgeglass_diag", "edgeglass_models", "edgeglass_dashboards")
 app.command(cls=ProgramCommand)(run.run)
 app.command()(check.check)
 app.command()(findings.findings)
+app.command(cls=ProgramCommand)(diagnose.diagnose)
 app.command(cls=ProgramCommand)(explain.explain)
 app.command()(audit.audit)
 app.command()(compare.compare)
@@ -49,6 +52,7 @@ app.command()(export.export)
 app.command()(dashboard.dashboard)
 app.command(cls=ProgramCommand)(profile.profile)
 app.command()(rules.rules)
+app.command()(mcp.mcp)
 app.command()(bench.bench)
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -57,3 +58,33 @@ def stdout_kept(wanted: bool) -> Iterator[TextIO]:
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as true_stdout:
         os.dup2(2, 1)
         yield true_stdout
+
+
+@contextmanager
+def output_into(file: Path) -> Iterator[TextIO]:
+    """Send what the program and its children write to a new file, and give the true stdout.
+
+    Stdout stays in the file, as what runs at exit must not write after the answer; stderr comes back at the end.
+
+    Raises:
+        UsageError: if the file cannot be made, or exists.
+    """
+    from edgeglass_diag.errors import UsageError
+
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        log = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
+    except OSError as error:
+        raise UsageError(f"cannot write the output of the program to {file}: {error.strerror or error}") from error
+    sys.stdout.flush()
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as true_stdout:
+        stderr = os.dup(2)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+        try:
+            yield true_stdout
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -89,7 +89,7 @@ class Attachment:
             every=options.every,
             rules=options.configured_rules(),
             stop_on=options.stop_on,
-            stop_after=None if options.extension is None else options.extension.steps,
+            stop_after=options.steps,
             on_window=self._announcer.window,
             feeds=self._feeds,
             store=self._open,

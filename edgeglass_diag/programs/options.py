@@ -40,13 +40,11 @@ class Extension:
             watched; it returns a function that gives further entries of the result. What it raises ends the program.
         text: its argument.
         header: further content of ``run.json``, in place of what is there otherwise.
-        steps: optimizer steps after which the training is stopped; None without a limit.
     """
 
     module: str
     text: str
     header: Mapping[str, object]
-    steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +60,7 @@ class ProcessOptions:
         profile: which steps are traced, None for none.
         extension: what else happens in the processes, None for nothing.
         report_to: names of the sinks that are fed as the run goes.
+        steps: optimizer steps after which the training is stopped; None without a limit.
     """
 
     out: str
@@ -72,6 +71,7 @@ class ProcessOptions:
     profile: ProfileOptions | None = None
     extension: Extension | None = None
     report_to: tuple[str, ...] = ()
+    steps: int | None = None
 
     @property
     def header(self) -> Mapping[str, object]:

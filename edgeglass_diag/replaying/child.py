@@ -37,9 +37,9 @@ def main(file: str) -> None:
     os.environ["PWD"] = place
     guard = in_process.begin(text)
     header["replay_of"] = {**_plan_facts(plan), "guard": guard, "mirror": mirror.root}
-    extension = Extension(in_process.__name__, text, header, plan.steps)
+    extension = Extension(in_process.__name__, text, header)
     watched = ProcessOptions.of(WatchOptions(plan.every, choose_rules(None)), out, announce=False)
-    outcome = run_program(_program(plan, mirror), replace(watched, extension=extension))
+    outcome = run_program(_program(plan, mirror), replace(watched, extension=extension, steps=plan.steps))
     if outcome.run is not None:
         outcome.run.close()
     if (refusal := refusal_in(outcome.error)) is not None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgeglass_diag.explained.record import KeptExplanation, read_explanation
 from edgeglass_diag.records import UsageError
+from edgeglass_diag.run_verdict import run_verdict
 from edgeglass_diag.signals import Signal
-from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
-from edgeglass_diag.verdict import Branch, Verdict, judge, nest
+from edgeglass_diag.verdict import Branch, Verdict, nest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,11 +46,7 @@ class Subject:
     @cached_property
     def verdict(self) -> Verdict:
         """Is it learning, and if not, what is wrong."""
-        losses, chance = self.series(LOSS_TOTAL), self.series(LOSS_CHANCE)
-        last = float(chance["value"].iloc[-1]) if len(chance) else None
-        run = self.run
-        values = losses["value"].tolist()
-        return judge(run.findings, values, last, run.status, recorded=run.record.recorded, taken=run.record.taken)
+        return run_verdict(self.run)
 
     def series(self, signal: Signal) -> pd.DataFrame:
         """A signal of the whole model by step: columns step and value."""

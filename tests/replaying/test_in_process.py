@@ -67,6 +67,6 @@ def test_the_last_step_is_recorded_whatever_the_distance():
 
 
 def test_the_extension_travels_with_the_options():
-    options = ProcessOptions("/run", 10, {}, extension=Extension("module", "text", {"replay": "unchanged"}, 60))
+    options = ProcessOptions("/run", 10, {}, extension=Extension("module", "text", {"replay": "unchanged"}), steps=60)
     assert ProcessOptions.parse(options.as_text()) == options
     assert options.header == {"replay": "unchanged"}
