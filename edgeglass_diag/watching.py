@@ -15,8 +15,11 @@ from torch.optim import Optimizer
 
 import edgeglass_diag.store.embeddings
 import edgeglass_diag.store.slices  # noqa: F401
+from edgeglass_diag.alerts.address import check_address, without_secret
+from edgeglass_diag.alerts.alerts import Alerts
 from edgeglass_diag.backlog import Backlog
 from edgeglass_diag.folders import fixed
+from edgeglass_diag.own_rank import speaks
 from edgeglass_diag.process import StopTraining as StopTraining
 from edgeglass_diag.process import ending, environment, git, harmless, say
 from edgeglass_diag.record import Recorder
@@ -52,6 +55,7 @@ class Watch:
         on_window: called with each window and its new or worse findings, in the writing thread.
         on_finding: called with each new or worse finding, in the writing thread. An exception in it is noted in
             the run's result and on stderr.
+        notify: address of a webhook that is told of each finding once, as rank 0 has it.
         store: called in the training thread when the first window is ready, with whether an optimizer has stepped;
             returns the store, or None for a process that trained nothing. If None, the store is made in ``out`` at
             once.
@@ -76,6 +80,7 @@ class Watch:
         stop_after: int | None = None,
         on_window: OnWindow | None = None,
         on_finding: OnFinding | None = None,
+        notify: str | None = None,
         store: Callable[[bool], RunWriter | None] | None = None,
     ) -> None:
         self.folder = fixed(Path(out))
@@ -86,14 +91,18 @@ class Watch:
         schedule = Schedule(every=every, last=None if stop_after is None else stop_after - 1)
         self._recorder = Recorder(schedule, self._take, attention_logits=logits, embeddings=self._hand_over)
         backlog = Backlog(chosen, lambda: self._recorder.step)
-        self._windows = WindowWriter(self._engine, backlog, stop_on=stop_on, on_window=on_window, on_finding=on_finding)
+        alerts = None if notify is None else Alerts(check_address(notify, "notify"), name or self.folder.name, speaks)
+        self._windows = WindowWriter(
+            self._engine, backlog, stop_on=stop_on, on_window=on_window, on_finding=on_finding, alerts=alerts
+        )
         self._hand_over_log = harmless(self._hand_over)
         self._process, self._stage = os.getpid(), Standing.MADE
         self._stop_after = stop_after
         self._make_store = store
         self._store: RunWriter | None = None
         if store is None:
-            about = {"every": every, "environment": environment(), "git": git(), "command": sys.argv, **(header or {})}
+            facts = {"every": every, "environment": environment(), "git": git()}
+            about = {**facts, "command": without_secret(sys.argv, notify), **(header or {})}
             named = name or self.folder.name
             self._store = RunWriter(self.folder, name=named, header=about | header_of(chosen), begun=False)
 
@@ -253,6 +262,7 @@ def watch(
     rules: Sequence[Rule | str] | None = None,
     stop_on: Sequence[str] = (),
     on_finding: OnFinding | None = None,
+    notify: str | None = None,
     name: str | None = None,
 ) -> Watch:
     """Watch the training inside a ``with`` block: the only line a training loop needs.
@@ -272,11 +282,13 @@ def watch(
         stop_on: codes of findings that end the training, by raising StopTraining in its thread.
         on_finding: called with each new or worse finding, in the thread that writes the record. An exception in it is
             noted in the run's result and on stderr, and never ends the training.
+        notify: address of a webhook that is told of each finding once, in a thread of its own; Slack's and Discord's
+            form is known by the address. Of several ranks, rank 0 tells. No record or message repeats its path.
         name: name of the run, the folder's if None.
 
     Raises:
-        UsageError: if ``out`` is not empty or cannot be written, no rule that runs has a code that is given, or model
-            or optimizer is something else.
+        UsageError: if ``out`` is not empty or cannot be written, no rule that runs has a code that is given,
+            ``notify`` is no http or https address, or model or optimizer is something else.
     """
     if model is not None and not isinstance(model, nn.Module):
         raise UsageError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
@@ -293,6 +305,7 @@ def watch(
             rules=chosen,
             stop_on=codes_to_stop_on(stop_on, chosen),
             on_finding=on_finding,
+            notify=notify,
         )
         if model is not None:
             watching.name_model(model)

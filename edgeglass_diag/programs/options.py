@@ -21,12 +21,14 @@ class WatchOptions:
         rules: the rules that run.
         stop_on: codes of findings that end the training.
         profile: which steps are traced, None for none.
+        notify: address of the webhook that is told of findings, None for none.
     """
 
     every: int
     rules: Sequence[Rule]
     stop_on: tuple[str, ...] = ()
     profile: ProfileOptions | None = None
+    notify: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class ProcessOptions:
         announce: print findings to stderr as they are made.
         profile: which steps are traced, None for none.
         extension: what else happens in the processes, None for nothing.
+        notify: address of the webhook that is told of findings, None for none; nothing else may show it.
     """
 
     out: str
@@ -68,6 +71,7 @@ class ProcessOptions:
     announce: bool = True
     profile: ProfileOptions | None = None
     extension: Extension | None = None
+    notify: str | None = None
 
     @property
     def header(self) -> Mapping[str, object]:
@@ -78,7 +82,9 @@ class ProcessOptions:
     def of(cls, options: WatchOptions, out: Path, *, announce: bool) -> ProcessOptions:
         """Return the options of a program that records into ``out``."""
         rules = {rule.code: rule.thresholds for rule in options.rules}
-        return cls(str(fixed(out)), options.every, rules, options.stop_on, announce, options.profile)
+        return cls(
+            str(fixed(out)), options.every, rules, options.stop_on, announce, options.profile, notify=options.notify
+        )
 
     def configured_rules(self) -> list[Rule]:
         """Return the rules that run, with their thresholds."""

@@ -1,4 +1,4 @@
-"""The rank of a process, and the store of a child process inside of its run's folder."""
+"""The store of a child process inside of its run's folder."""
 
 from __future__ import annotations
 
@@ -6,31 +6,13 @@ import os
 import sys
 from pathlib import Path
 
+from edgeglass_diag.alerts.address import without_secret
 from edgeglass_diag.folders import is_run, read_header
+from edgeglass_diag.own_rank import known_world_size
 from edgeglass_diag.process import environment
 from edgeglass_diag.programs.options import ProcessOptions
 from edgeglass_diag.rules.choice import header_of
 from edgeglass_diag.store import RunWriter
-
-
-def known_rank() -> int | None:
-    """Return the rank by torch.distributed if initialised, else by the environment, None if neither has one."""
-    import torch.distributed
-
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank()
-    text = os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or ""
-    return int(text) if text.isdecimal() else None
-
-
-def known_world_size() -> int | None:
-    """Return the number of ranks by torch.distributed if initialised, else by the environment, None if unknown."""
-    import torch.distributed
-
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_world_size()
-    text = os.environ.get("WORLD_SIZE") or ""
-    return int(text) if text.isdecimal() else None
 
 
 def open_rank_store(options: ProcessOptions, rank: int | None) -> RunWriter:
@@ -45,7 +27,7 @@ def open_rank_store(options: ProcessOptions, rank: int | None) -> RunWriter:
     about = {
         "every": options.every,
         "environment": environment(),
-        "command": sys.argv,
+        "command": without_secret(sys.argv, options.notify),
         "rank": number,
         "world_size": known_world_size(),
     }

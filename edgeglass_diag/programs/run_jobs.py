@@ -87,6 +87,7 @@ def _train(job: Job, folder: Path, total_steps: int, options: WatchOptions, list
         rules=options.rules,
         header=header,
         stop_on=options.stop_on,
+        notify=options.notify,
         on_window=on_window,
     ) as watch:
         listener.begins(job, folder, total_steps)
