@@ -33,9 +33,6 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-_OPENER = urllib.request.build_opener(_NoRedirect)
-
-
 def post(address: str, body: Mapping[str, Any]) -> None:
     """Post a body as JSON.
 
@@ -45,7 +42,7 @@ def post(address: str, body: Mapping[str, Any]) -> None:
     headers = {"Content-Type": "application/json", "User-Agent": "edgeglass-diag"}
     request = urllib.request.Request(address, json.dumps(body, allow_nan=False).encode(), headers, method="POST")
     try:
-        with _OPENER.open(request, timeout=TIMEOUT) as answer:
+        with urllib.request.build_opener(_NoRedirect).open(request, timeout=TIMEOUT) as answer:
             answer.read(1)
     except HTTPError as error:
         with error:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -28,7 +29,7 @@ class Known(BaseModel):
 
     code: str
     site: str
-    severity: str
+    severity: Literal["info", "warning", "critical"]
     fingerprint: str
 
 
@@ -122,7 +123,7 @@ def write_text(file: Path, text: str, option: str) -> None:
         raise UsageError(f"{option} {file}: cannot be written ({error.strerror or error})") from None
 
 
-def _entry(found: Result) -> dict[str, str]:
+def _entry(found: Result) -> dict[str, Any]:
     return {name: value for name, value in asdict(found).items() if name in Known.model_fields}
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeglass_diag.records import Finding, SourceLine
+from edgeglass_diag.site_paths import kin
 
 _SCHEME = 1
 """Version of what a fingerprint is made of."""
@@ -88,6 +89,9 @@ def result(finding: Finding, of: Judged) -> Result:
 def fingerprint(code: str, site: str, text: str, *, subject: str = "") -> str:
     """Return what tells a finding from others, whatever the step, the numbers and the number of the line are.
 
+    Of a site counts its kind: findings that differ in their layer only are one, and which layer shows it first may be
+    another in the next run.
+
     Args:
         code: of the rule.
         site: path of the site.
@@ -95,10 +99,12 @@ def fingerprint(code: str, site: str, text: str, *, subject: str = "") -> str:
         subject: ``Judged.name``.
 
     Example:
+        >>> fingerprint("EG203", "blocks.3.attn", "") == fingerprint("EG203", "blocks.0.attn", "")
+        True
         >>> fingerprint("EG001", "latents", "") == fingerprint("EG001", "latents", "", subject="perceiver")
         False
     """
-    parts = json.dumps([_SCHEME, code, site, text, subject])
+    parts = json.dumps([_SCHEME, code, kin(site), text, subject])
     return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
 
