@@ -10,7 +10,7 @@ from edgeglass_diag.auditing.logged import Logged, Table
 from edgeglass_diag.records import Finding
 
 
-def evaluation_findings(values: Mapping[str, Any]) -> tuple[Finding, ...]:
+def evaluation_findings(values: Mapping[str, Any]) -> list[Finding]:
     """Return the findings about recalls at full width, such as every query having got the same ranking (EG601).
 
     Images with several captions are not judged: chance is another number for each direction there.
@@ -20,7 +20,7 @@ def evaluation_findings(values: Mapping[str, Any]) -> tuple[Finding, ...]:
     """
     count = values["n_images"]
     if count != values["n_texts"]:
-        return ()
+        return []
     recalls = {
         f"{way}/{name}": (float(value),)
         for way in ("i2t", "t2i")
@@ -28,4 +28,4 @@ def evaluation_findings(values: Mapping[str, Any]) -> tuple[Finding, ...]:
         if name.startswith("R@")
     }
     table = Table("", {**recalls, "n": (float(count),)})
-    return audit(Logged("evaluation", "", (table,))).conclusions
+    return list(audit(Logged("evaluation", "", (table,))).conclusions)
