@@ -23,7 +23,7 @@ def findings(
 ) -> None:
     """What was found in a run: code, severity, where, when, evidence, what to do, and what explain has shown of it."""
     from edgeglass_diag.commands.render.findings import findings_text
-    from edgeglass_diag.gate.subjects import of_run
+    from edgeglass_diag.gate.subjects import of_run, shortfall
     from edgeglass_diag.plain_values import finding_summary
     from edgeglass_diag.store import load
 
@@ -36,5 +36,5 @@ def findings(
             print_json([finding_summary(finding) for finding in found])
         else:
             print_parts(findings_text(opened))
-        judged = of_run(opened)
-    gate.end([judged])
+        judged, incomplete = of_run(opened), shortfall(opened)
+    gate.end([judged], incomplete=incomplete)

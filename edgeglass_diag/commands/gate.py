@@ -100,9 +100,9 @@ class Gate:
             return False
         return self._any_at_limit(found if comparison is None else (*comparison.new, *comparison.worse))
 
-    def end(self, judged: Sequence[Judged]) -> None:
+    def end(self, judged: Sequence[Judged], *, incomplete: str = "") -> None:
         """Do as ``fails``, and end with exit status 1 if a finding fails."""
-        if self.fails(judged):
+        if self.fails(judged, incomplete=incomplete):
             raise SystemExit(1)
 
     def _any_at_limit(self, found: Iterable[Finding | Result]) -> bool:

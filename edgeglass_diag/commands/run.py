@@ -117,7 +117,7 @@ def _run_program(program: Program, request: _Request) -> None:
     console = terminal(stderr=True)
     with stdout_kept(request.as_json) as stdout, _dashboard(request, console) as address:
         outcome = run_program(program, options)
-        judged = _judged(outcome, file)
+        judged, incomplete = _judged(outcome, file)
         try:
             _show(outcome, request, console, stdout)
         except Exception as error:  # a closed terminal, a full disk: the program ends as it has ended
@@ -125,16 +125,19 @@ def _run_program(program: Program, request: _Request) -> None:
         if address is not None and not isinstance(outcome.error, KeyboardInterrupt):
             _linger(address, console)
     status = exit_argument(outcome.error)
-    failed = request.gate.fails([judged], incomplete="the program did not end well" if status else "")
+    failed = request.gate.fails([judged], incomplete=incomplete)
     if status or failed:
         raise SystemExit(status or 1)
 
 
-def _judged(outcome: Outcome, file: Path | None) -> Judged:
+def _judged(outcome: Outcome, file: Path | None) -> tuple[Judged, str]:
+    """Return the findings of a program, and why there may be more."""
     from edgeglass_diag.gate.results import Judged
-    from edgeglass_diag.gate.subjects import of_run
+    from edgeglass_diag.gate.subjects import of_run, shortfall
 
-    return Judged(outcome.findings, file=file) if outcome.run is None else of_run(outcome.run)
+    if outcome.run is None:
+        return Judged(outcome.findings, file=file), "the record cannot be read"
+    return of_run(outcome.run), shortfall(outcome.run)
 
 
 def _show(outcome: Outcome, request: _Request, console: Console, stdout: TextIO) -> None:
@@ -164,7 +167,7 @@ def _run_recipe(target: Recipe, request: _Request) -> None:
     Raises:
         UsageError: if the recipe, one of its settings or a folder cannot be used.
     """
-    from edgeglass_diag.gate.subjects import of_run
+    from edgeglass_diag.gate.subjects import of_run, shortfall
     from edgeglass_diag.programs.run_jobs import InterruptedRunError, check_folders
     from edgeglass_diag.provider_protocols import provider
 
@@ -186,7 +189,7 @@ def _run_recipe(target: Recipe, request: _Request) -> None:
     elif len(runs) > 1:
         _print_comparison(runs, console)
     judged = [of_run(done, done.name if len(jobs) > 1 else "") for done in runs]
-    failed = request.gate.fails(judged, incomplete="the run was interrupted" if interrupted else "")
+    failed = request.gate.fails(judged, incomplete="; ".join(filter(None, map(shortfall, runs))))
     if interrupted or failed:
         raise SystemExit(130 if interrupted else 1)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edgeglass_diag.gate.results import Judged
 from edgeglass_diag.programs.targets import Program, source_of
+from edgeglass_diag.records import RunStatus
 from edgeglass_diag.store import Run
 
 
@@ -19,6 +20,11 @@ def of_run(run: Run, name: str = "") -> Judged:
     folder = Path(str(run.header.get("folder") or Path.cwd()))
     file = _source(run, folder)
     return Judged(run.findings, name, None if file is None else folder / file, folder)
+
+
+def shortfall(run: Run) -> str:
+    """Return why a run may have had more findings than it has; empty where it came to its own end."""
+    return "" if run.status is RunStatus.FINISHED else f"{run.name} did not come to its own end ({run.status})"
 
 
 def _source(run: Run, folder: Path) -> Path | None:

@@ -142,9 +142,11 @@ def test_a_program_that_fails_keeps_its_status_and_writes_no_baseline(project):
     line = ("run", "--out", "run", "--sarif", "x.sarif", *RULES, "--baseline", "known.json")
     done = run(*line, "--update-baseline", "src/train.py", "--", "3")
     assert done.returncode == 3
-    assert f"{folder / 'known.json'} is not written: the program did not end well" in done.stderr
+    assert f"{folder / 'known.json'} is not written: run did not come to its own end (failed)" in done.stderr
     assert not (folder / "known.json").exists()
     assert written(folder)
+    read = run("findings", "run", "--baseline", "known.json", "--update-baseline")
+    assert (read.returncode, (folder / "known.json").exists()) == (0, False)
 
 
 def test_a_baseline_tells_nothing_of_the_webhook(project):
