@@ -16,8 +16,11 @@ from torch.optim import Optimizer
 
 import edgeglass_diag.store.embeddings
 import edgeglass_diag.store.slices  # noqa: F401
+from edgeglass_diag.alerts.address import check_address, without_secret
+from edgeglass_diag.alerts.alerts import Alerts
 from edgeglass_diag.backlog import Backlog
 from edgeglass_diag.folders import fixed
+from edgeglass_diag.own_rank import speaks
 from edgeglass_diag.process import StopTraining as StopTraining
 from edgeglass_diag.process import ending, environment, git, harmless, say
 from edgeglass_diag.rank_store import open_rank_store
@@ -57,6 +60,7 @@ class Watch:
         on_finding: called with each new or worse finding, in the writing thread. An exception in it is noted in
             the run's result and on stderr.
         feeds: the sinks that are told of the run as it goes; none if None.
+        notify: address of a webhook that is told of each finding once, as rank 0 has it.
         store: called in the training thread when the first window is ready, with whether an optimizer has stepped;
             returns the store, or None for a process that trained nothing. If None, the store is made in ``out`` at
             once.
@@ -83,6 +87,7 @@ class Watch:
         on_window: OnWindow | None = None,
         on_finding: OnFinding | None = None,
         feeds: Feeds | None = None,
+        notify: str | None = None,
         store: Callable[[bool], RunWriter | None] | None = None,
     ) -> None:
         self.folder = fixed(Path(out))
@@ -93,6 +98,7 @@ class Watch:
         schedule = Schedule(every=every, last=None if stop_after is None else stop_after - 1)
         self._recorder = Recorder(schedule, self._take, attention_logits=logits, embeddings=self._hand_over)
         backlog = Backlog(chosen, lambda: self._recorder.step)
+        alerts = None if notify is None else Alerts(check_address(notify, "notify"), name or self.folder.name, speaks)
         self._feeds = feeds or Feeds()
         self._windows = WindowWriter(
             self._engine,
@@ -101,6 +107,7 @@ class Watch:
             on_window=on_window,
             on_finding=on_finding,
             report=self._feeds.put,
+            alerts=alerts,
         )
         self._hand_over_log = harmless(self._hand_over)
         self._process, self._stage = os.getpid(), Standing.MADE
@@ -108,7 +115,8 @@ class Watch:
         self._make_store = store
         self._store: RunWriter | None = None
         if store is None:
-            about = {"every": every, "environment": environment(), "git": git(), "command": sys.argv, **(header or {})}
+            facts = {"every": every, "environment": environment(), "git": git()}
+            about = {**facts, "command": without_secret(sys.argv, notify), **(header or {})}
             named = name or self.folder.name
             self._store = RunWriter(self.folder, name=named, header=about | header_of(chosen), begun=False)
 
@@ -253,6 +261,7 @@ def watch(
     should_raise: bool = True,
     on_finding: OnFinding | None = None,
     report_to: Sequence[str] = (),
+    notify: str | None = None,
     name: str | None = None,
     rank: int = 0,
     world_size: int = 1,
@@ -277,6 +286,8 @@ def watch(
             noted in the run's result and on stderr, and never ends the training.
         report_to: sinks that are fed as the run goes, each in a thread of its own: ``tensorboard``, ``wandb``,
             ``mlflow``, ``trackio``. One that fails is said on stderr, and the rest goes on.
+        notify: address of a webhook that is told of each finding once, in a thread of its own; Slack's and Discord's
+            form is known by the address. Of several ranks, rank 0 tells. No record or message repeats its path.
         name: name of the run, the folder's if None.
         rank: of this process. Above 0 it records into ``out/rank-N``, which is made with its first window; ``out`` is
             read as one run.
@@ -284,7 +295,8 @@ def watch(
 
     Raises:
         UsageError: if ``out`` is not empty or cannot be written, no rule that runs has a code that is given, a sink
-            is unknown or lacks its package, or model or optimizer is something else.
+            is unknown or lacks its package, ``notify`` is no http or https address, or model or optimizer is something
+            else.
     """
     from edgeglass_diag.unwatched import Unwatched
 
@@ -308,6 +320,7 @@ def watch(
             on_finding=on_finding,
             store=partial(_rank_store, fixed(Path(out)), rank, world_size, every, chosen) if rank else None,
             feeds=feeds,
+            notify=notify,
         )
         if model is not None:
             watching.name_model(model)

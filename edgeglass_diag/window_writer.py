@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from edgeglass_diag.alerts.alerts import Alerts
 from edgeglass_diag.backlog import Backlog
 from edgeglass_diag.forking import BUSY
 from edgeglass_diag.process import error_text, say
@@ -44,6 +45,7 @@ class WindowWriter:
         on_window: called with each window and its new or worse findings.
         on_finding: called with each new or worse finding.
         report: called with each window and its new or worse findings, for the sinks; it may neither raise nor wait.
+        alerts: told of each finding; None where nobody is.
 
     Attributes:
         stop: the finding on which the training is to end.
@@ -59,12 +61,14 @@ class WindowWriter:
         on_window: OnWindow | None,
         on_finding: OnFinding | None,
         report: OnWindow,
+        alerts: Alerts | None = None,
     ) -> None:
         self.stop: Finding | None = None
         self.notes: dict[str, object] = {}
         self._engine, self._backlog = engine, backlog
         self._stop_on, self._on_window, self._on_finding = tuple(stop_on), on_window, on_finding
         self._report_to_sinks = report
+        self._alerts = alerts
         self._queue: queue.Queue[Item | None] = queue.Queue(maxsize=QUEUE)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -109,6 +113,7 @@ class WindowWriter:
         self._safely(self._write_last)
         failures = {"rules_failed": dict(self._engine.failures)} if self._engine.failures else {}
         self._backlog.finish(status, {**result, **self.notes, **failures})
+        self._safely(self._tell_last)
 
     def leave(self, status: RunStatus, said: str | None) -> None:
         """Note how the run ended where what is left cannot be written, as after Ctrl-C at the end."""
@@ -233,7 +238,14 @@ class WindowWriter:
             self._on_window(window, fresh)
         for finding in fresh:
             self._report(finding)
+        if (alerts := self._alerts) is not None:
+            self._safely(lambda: alerts.tell(fresh))
         self.stop = self.stop or next((f for f in fresh if f.code in self._stop_on and not f.is_early), None)
+
+    def _tell_last(self) -> None:
+        if self._alerts is not None:
+            self._alerts.tell(self.findings, last=True)
+            self._alerts.close()
 
     def _report(self, finding: Finding) -> None:
         try:

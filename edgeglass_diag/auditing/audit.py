@@ -68,7 +68,7 @@ def audit_files(
     *,
     columns: Sequence[str] = (),
     batch_size: int | None = None,
-    baseline: Path | None = None,
+    healthy: Path | None = None,
 ) -> list[Audited]:
     """Read files and judge each history in them.
 
@@ -76,23 +76,23 @@ def audit_files(
         paths: files or folders, see ``readers``.
         columns: ``ROLE=NAME`` for columns whose names do not tell; ``ignore=NAME`` leaves one out.
         batch_size: of the losses, before what the logs tell; the bounds on losses are then of this batch.
-        baseline: log of a healthy training that each history is compared with: the one of the same name where it
+        healthy: log of a healthy training that each history is compared with: the one of the same name where it
             holds several.
 
     Raises:
         UsageError: for what cannot be read, no column that is understood, a column of an option that is in no file, or
-            a baseline of several histories of which none has the name.
+            a healthy log of several histories of which none has the name.
     """
     given_roles = dict(parse_column(text) for text in columns)
     logs = joined([logged for path in paths for logged in read(path)])
-    healthy = [] if baseline is None else read(baseline)
-    known = {name for logged in (*logs, *healthy) for table in logged.tables for name in table.columns}
+    others = [] if healthy is None else read(healthy)
+    known = {name for logged in (*logs, *others) for table in logged.tables for name in table.columns}
     for name in given_roles:
         if name not in known:
             raise UsageError(f"--column: no column {name!r}; there are: {', '.join(sorted(known)) or 'none'}")
     pairs = zip(logs, _with_own_names(logs), strict=True)
     audited = [
-        audit(named, given_roles, batch_size=batch_size, baseline=_baseline(baseline, healthy, log.name, given_roles))
+        audit(named, given_roles, batch_size=batch_size, healthy=_healthy(healthy, others, log.name, given_roles))
         for log, named in pairs
     ]
     if not any(one.columns for one in audited):
@@ -109,13 +109,13 @@ def _with_own_names(logs: Sequence[Logged]) -> list[Logged]:
     return [log if names.count(log.name) == 1 else replace(log, name=f"{log.source}:{log.name}") for log in logs]
 
 
-def _baseline(path: Path | None, healthy: Sequence[Logged], name: str, roles: Mapping[str, Role | None]) -> Case | None:
+def _healthy(path: Path | None, logs: Sequence[Logged], name: str, roles: Mapping[str, Role | None]) -> Case | None:
     if path is None:
         return None
-    found = [log for log in healthy if log.name == name] if len(healthy) > 1 else healthy
+    found = [log for log in logs if log.name == name] if len(logs) > 1 else logs
     if len(found) != 1:
-        names = ", ".join(log.name for log in healthy[:8]) or "none"
-        raise UsageError(f"--baseline {path}: expected one history, or one named {name!r}, got {names}")
+        names = ", ".join(log.name for log in logs[:8]) or "none"
+        raise UsageError(f"--against {path}: expected one history, or one named {name!r}, got {names}")
     return replace(understand(found[0], roles).case, name=f"baseline {found[0].name}")
 
 
@@ -124,7 +124,7 @@ def audit(
     given_roles: Mapping[str, Role | None] | None = None,
     *,
     batch_size: int | None = None,
-    baseline: Case | None = None,
+    healthy: Case | None = None,
 ) -> Audited:
     """Judge one history, and compare it with another where one is given."""
     understood = understand(logged, given_roles or {})
@@ -147,8 +147,8 @@ def audit(
     found += repeats(case, {one.series.label for one in states})
     found += [*scales(case), *counters(case), *learning_rates(case), *reduced_precision(case)]
     found += judged_trainings(case)
-    if baseline is not None:
-        found += against(case, baseline)
+    if healthy is not None:
+        found += against(case, healthy)
     if gallery is not None:
         implied = {"n": gallery, **implied}
     implied |= _other_facts(counted, made, understood.recall_unit, known)

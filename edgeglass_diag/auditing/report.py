@@ -57,7 +57,7 @@ def audit(
     *,
     columns: Sequence[str] = (),
     batch_size: int | None = None,
-    baseline: str | Path | None = None,
+    against: str | Path | None = None,
 ) -> AuditReport:
     """Judge logged numbers alone: which cannot be true together, and what they imply.
 
@@ -66,7 +66,7 @@ def audit(
             files, W&B offline logs, MLflow and trackio stores, run folders.
         columns: ``ROLE=NAME`` for columns whose names are not understood; ``ignore=NAME`` leaves one out.
         batch_size: of the losses, where the logs have none or another.
-        baseline: log of a healthy training to compare with.
+        against: log of a healthy training to compare with.
 
     Raises:
         UsageError: if a file cannot be read, no column is understood, or a named column is in no file.
@@ -81,6 +81,6 @@ def audit(
         (['EG301', 'EG401', 'EG601'], 128, 2984)
     """
     files = [paths] if isinstance(paths, str | Path) else list(paths)
-    healthy = None if baseline is None else Path(baseline)
-    audited = audit_files([Path(file) for file in files], columns=columns, batch_size=batch_size, baseline=healthy)
+    healthy = None if against is None else Path(against)
+    audited = audit_files([Path(file) for file in files], columns=columns, batch_size=batch_size, healthy=healthy)
     return AuditReport(tuple(audited))

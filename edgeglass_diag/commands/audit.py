@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from edgeglass_diag.commands.options import AsJson, FailOn, check_severity
-from edgeglass_diag.commands.output import exit_on, print_json, print_parts
+from edgeglass_diag.commands.gate import Gate
+from edgeglass_diag.commands.options import AsJson, BaselineFile, FailOn, SarifFile, UpdateBaseline
+from edgeglass_diag.commands.output import print_json, print_parts
 
 
 def audit(
@@ -26,20 +27,28 @@ def audit(
     batch_size: Annotated[
         int | None, typer.Option(min=2, help="Batch of the losses, where the logs have none or another.")
     ] = None,
-    baseline: Annotated[
+    against: Annotated[
         Path | None, typer.Option(help="Log of a healthy training, in any of these forms, to compare with.")
     ] = None,
     as_json: AsJson = False,
     fail_on: FailOn = None,
+    sarif: SarifFile = None,
+    baseline: BaselineFile = None,
+    update: UpdateBaseline = False,
 ) -> None:
     """Forensics on logged numbers alone: which cannot be true together, and what they imply."""
     from edgeglass_diag.auditing.report import audit as audit_files
     from edgeglass_diag.commands.render.audit import audit_text
+    from edgeglass_diag.gate.known import is_baseline
+    from edgeglass_diag.gate.results import Judged
+    from edgeglass_diag.user_input.files import exists
 
-    check_severity(fail_on)
-    report = audit_files(files, columns=columns, batch_size=batch_size, baseline=baseline)
+    if baseline is not None and against is None and not update and exists(baseline) and not is_baseline(baseline):
+        against, baseline = baseline, None  # a healthy log is what a training is measured by, too
+    gate = Gate.of(fail_on, sarif, baseline, update)
+    report = audit_files(files, columns=columns, batch_size=batch_size, against=against)
     if as_json:
         print_json(report.as_dict())
     else:
         print_parts(audit_text(report))
-    exit_on(report.conclusions, fail_on)
+    gate.end([Judged(one.conclusions, file=Path(one.file)) for one in report.histories])

@@ -10,20 +10,23 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
+from edgeglass_diag.commands.gate import Gate
 from edgeglass_diag.commands.options import (
     AsJson,
+    BaselineFile,
     Every,
     FailOn,
     Ignore,
     Module,
     RunOut,
+    SarifFile,
     Select,
     Thresholds,
-    check_severity,
+    UpdateBaseline,
     chosen_rules,
     stop_codes,
 )
-from edgeglass_diag.commands.output import exit_on, output_into, print_json
+from edgeglass_diag.commands.output import output_into, print_json
 from edgeglass_diag.commands.targets import run_folder, unknown_recipe
 from edgeglass_diag.records import UsageError
 
@@ -50,6 +53,9 @@ def diagnose(
     ignore: Ignore = [],  # noqa: B006
     thresholds: Thresholds = [],  # noqa: B006
     fail_on: FailOn = None,
+    sarif: SarifFile = None,
+    baseline: BaselineFile = None,
+    update: UpdateBaseline = False,
     as_json: AsJson = False,
 ) -> None:
     """What is wrong with a training, in at most 60 lines: verdict, evidence, proved and guessed, the next command.
@@ -62,7 +68,7 @@ def diagnose(
     from edgeglass_diag.programs.targets import Program, Recipe, RunFolder, resolve, wrong_kind
 
     clear_env()
-    check_severity(fail_on)
+    gate = Gate.of(fail_on, sarif, baseline, update)
     if not words and module is None:
         raise UsageError("diagnose: expected a run folder or a program, as runs/train-... or train.py -- --lr 2e-3")
     target = _target(resolve(words or [], module, settings))
@@ -70,12 +76,12 @@ def diagnose(
     match target:
         case RunFolder():
             _refuse("a run is read as it is", {"--steps": steps, "--out": out, "--stop-on": stop_on})
-            _read(target.folder, fail_on, as_json=as_json)
+            _read(target.folder, gate, as_json=as_json)
         case Program():
-            _of_program(target, _Asked(run_folder(out, target), options, steps, fail_on, as_json))
+            _of_program(target, _Asked(run_folder(out, target), options, steps, gate, as_json))
         case Recipe():
             _refuse("a recipe has its own number of steps", {"--steps": steps})
-            _of_recipe(target, _Asked(run_folder(out, target), options, steps, fail_on, as_json))
+            _of_recipe(target, _Asked(run_folder(out, target), options, steps, gate, as_json))
         case _:
             raise wrong_kind("diagnose", "a run folder, a program, a recipe or a YAML file", target)
 
@@ -87,7 +93,7 @@ class _Asked:
     folder: Path
     options: WatchOptions
     steps: int | None
-    fail_on: str | None
+    gate: Gate
     as_json: bool
 
 
@@ -105,12 +111,15 @@ def _refuse(why: str, given: dict[str, object]) -> None:
         raise UsageError(f"{option}: {why}")
 
 
-def _read(folder: Path, fail_on: str | None, *, as_json: bool) -> None:
+def _read(folder: Path, gate: Gate, *, as_json: bool) -> None:
     from edgeglass_diag.diagnosis.diagnose import diagnose as diagnose_run
+    from edgeglass_diag.gate.subjects import of_run, shortfall
+    from edgeglass_diag.store import load
 
-    found = diagnose_run(folder)
-    _print(found, sys.stdout, as_json=as_json)
-    exit_on(found.findings, fail_on)
+    with load(folder) as run:
+        _print(diagnose_run(run), sys.stdout, as_json=as_json)
+        judged, incomplete = of_run(run), shortfall(run)
+    gate.end([judged], incomplete=incomplete)
 
 
 def _print(found: Diagnosis, stream: TextIO, *, as_json: bool) -> None:
@@ -128,6 +137,7 @@ def _of_program(program: Program, asked: _Asked) -> None:
     """
     from edgeglass_diag.diagnosis.diagnose import diagnose as diagnose_run
     from edgeglass_diag.folders import check_folder
+    from edgeglass_diag.gate.subjects import of_run, shortfall
     from edgeglass_diag.programs.options import ProcessOptions
     from edgeglass_diag.programs.run_program import run_program
 
@@ -139,11 +149,12 @@ def _of_program(program: Program, asked: _Asked) -> None:
         outcome = run_program(program, options)
         if outcome.run is None:
             raise UsageError(f"diagnose: the record of {program.name} cannot be read: {outcome.problem}")
-        with outcome.run:
-            _print(diagnose_run(outcome.run), stdout, as_json=asked.as_json)
-    if isinstance(outcome.error, KeyboardInterrupt):
-        raise SystemExit(130)
-    exit_on(outcome.findings, asked.fail_on)
+        with outcome.run as run:
+            _print(diagnose_run(run), stdout, as_json=asked.as_json)
+            judged, incomplete = of_run(run), shortfall(run)
+    failed = asked.gate.fails([judged], incomplete=incomplete)
+    if failed or isinstance(outcome.error, KeyboardInterrupt):
+        raise SystemExit(130 if isinstance(outcome.error, KeyboardInterrupt) else 1)
 
 
 def _of_recipe(recipe: Recipe, asked: _Asked) -> None:
@@ -154,6 +165,7 @@ def _of_recipe(recipe: Recipe, asked: _Asked) -> None:
     """
     from edgeglass_diag.commands.render.live import Silent
     from edgeglass_diag.diagnosis.diagnose import diagnose as diagnose_run
+    from edgeglass_diag.gate.subjects import of_run, shortfall
     from edgeglass_diag.programs.run_jobs import InterruptedRunError, run_jobs
     from edgeglass_diag.provider_protocols import provider
 
@@ -168,7 +180,8 @@ def _of_recipe(recipe: Recipe, asked: _Asked) -> None:
     for other in (each for each in found if each is not worst):
         print(f"edgeglass-diag: {other.folder}: {other.verdict.text}", file=sys.stderr)
     _print(worst, sys.stdout, as_json=asked.as_json)
-    exit_on([each for one in found for each in one.findings], asked.fail_on)
+    judged = [of_run(run, run.name if len(runs) > 1 else "") for run in runs]
+    asked.gate.end(judged, incomplete="; ".join(filter(None, map(shortfall, runs))))
 
 
 def _worst(found: Sequence[Diagnosis]) -> Diagnosis:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeglass_diag.commands.options import AsJson
+from edgeglass_diag.commands.gate import Gate
+from edgeglass_diag.commands.options import AsJson, BaselineFile, FailOn, SarifFile, UpdateBaseline
 from edgeglass_diag.commands.output import print_json, print_parts, terminal
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.user_input.files import exists, nothing_at
@@ -34,29 +35,42 @@ def evaluate(
     figures: Annotated[Path | None, typer.Option(help="Folder to write pictures of it to.")] = None,
     form: Annotated[str, typer.Option("--format", help="Of the pictures: html, png or svg.")] = "html",
     theme: Annotated[str, typer.Option(help="Of the pictures: light or dark.")] = "light",
+    fail_on: FailOn = None,
+    sarif: SarifFile = None,
+    baseline: BaselineFile = None,
+    update: UpdateBaseline = False,
     as_json: AsJson = False,
 ) -> None:
     """Recall@1/5/10 both ways with chance and interval, the MRL curve, and embedding geometry."""
+    gate = Gate.of(fail_on, sarif, baseline, update)
     if not exists(path):
         raise nothing_at(path, "run, checkpoint or file of embeddings")
     widths = _widths(dims)
     wanted = _picture_files(figures, form, theme)
     from edgeglass_diag.evaluation.evaluate import evaluate as evaluate_path
+    from edgeglass_diag.gate.results import Judged
+    from edgeglass_diag.judged_evaluation import evaluation_findings
 
     report = evaluate_path(
         path, split=split, data=data, settings=settings, dims=widths, with_curve=curve, device=device
     )
+    found = evaluation_findings(report.values)
     if as_json:
-        print_json(report.as_dict())
+        from edgeglass_diag.plain_values import finding_summary
+
+        print_json({**report.as_dict(), "findings": [finding_summary(finding) for finding in found]})
     else:
         from edgeglass_diag.commands.render.evaluation import evaluation_tables
+        from edgeglass_diag.commands.render.findings import nested_text
 
         print_parts(evaluation_tables(dict(report.values)))
+        print_parts(nested_text(found))
     if wanted is not None:  # after the numbers, which must not depend on the pictures
         from edgeglass_diag.evaluation.picture_files import write_pictures
 
         written = write_pictures(dict(report.values), report.embeddings, wanted)
         terminal(stderr=True).print(f"{len(written)} figures in {wanted.folder}", highlight=False, markup=False)
+    gate.end([Judged(found, file=path)])
 
 
 def _picture_files(folder: Path | None, form: str, theme: str) -> PictureFiles | None:

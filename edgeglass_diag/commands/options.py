@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeglass_diag.records import UsageError
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -18,7 +16,21 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout
 Select = Annotated[list[str], typer.Option("--select", help="Codes or prefixes of the rules that run.")]
 Ignore = Annotated[list[str], typer.Option("--ignore", help="Codes or prefixes of rules that do not run.")]
 Thresholds = Annotated[list[str], typer.Option("--threshold", help="CODE.name=value, e.g. EG301.signal=0.02.")]
-FailOn = Annotated[str | None, typer.Option("--fail-on", help="warning or critical: exit status 1 from there on.")]
+FailOn = Annotated[
+    str | None,
+    typer.Option("--fail-on", help="warning or critical: exit status 1 from there on; warning with --baseline."),
+]
+Notify = Annotated[
+    str | None,
+    typer.Option("--notify", metavar="URL", help="Webhook that is told of each finding (Slack, Discord, JSON)."),
+]
+SarifFile = Annotated[Path | None, typer.Option("--sarif", metavar="FILE", help="Write the findings as SARIF 2.1.0.")]
+BaselineFile = Annotated[
+    Path | None, typer.Option("--baseline", metavar="FILE", help="Findings that are known: only others fail.")
+]
+UpdateBaseline = Annotated[
+    bool, typer.Option("--update-baseline", help="Write what is found now to the file of --baseline.")
+]
 Every = Annotated[int, typer.Option(min=1, help="Distance of recorded windows in optimizer steps.")]
 ReportTo = Annotated[
     list[str],
@@ -28,10 +40,17 @@ Module = Annotated[str | None, typer.Option("-m", help="Module to run, as behind
 RunOut = Annotated[Path | None, typer.Option(help="Folder of the run; below runs/ if not given.")]
 
 
-def check_severity(fail_on: str | None) -> None:
-    """Raise UsageError for a severity that --fail-on does not know."""
-    if fail_on not in (None, "warning", "critical"):
-        raise UsageError(f"--fail-on: expected warning or critical, got {fail_on!r}")
+def webhook_of(address: str | None) -> str | None:
+    """Return the address of --notify.
+
+    Raises:
+        UsageError: if it is no http or https address; what may be secret of it is not repeated.
+    """
+    if address is None:
+        return None
+    from edgeglass_diag.alerts.address import check_address
+
+    return check_address(address, "--notify")
 
 
 def stop_codes(codes: Sequence[str]) -> tuple[str, ...]:

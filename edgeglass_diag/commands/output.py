@@ -1,4 +1,4 @@
-"""Print results, as text or as JSON, and end with the exit status of the findings."""
+"""Print results, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -12,16 +12,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-
-    from edgeglass_diag.records import Finding
-
-
-def exit_on(found: Iterable[Finding], fail_on: str | None) -> None:
-    """End with exit status 1 if a finding is at or above a severity."""
-    from edgeglass_diag.records import Severity
-
-    if fail_on is not None and any(f.severity.rank >= Severity(fail_on).rank for f in found):
-        raise SystemExit(1)
 
 
 def terminal(*, stderr: bool = False) -> Console:

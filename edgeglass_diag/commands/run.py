@@ -12,27 +12,33 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
+from edgeglass_diag.commands.gate import Gate
 from edgeglass_diag.commands.options import (
     AsJson,
+    BaselineFile,
     Every,
     FailOn,
     Ignore,
     Module,
+    Notify,
     ReportTo,
     RunOut,
+    SarifFile,
     Select,
     Thresholds,
-    check_severity,
+    UpdateBaseline,
     chosen_rules,
     stop_codes,
+    webhook_of,
 )
-from edgeglass_diag.commands.output import exit_on, print_json, print_parts, stdout_kept, terminal
+from edgeglass_diag.commands.output import print_json, print_parts, stdout_kept, terminal
 from edgeglass_diag.commands.targets import run_folder, to_run, unknown_recipe
 from edgeglass_diag.process import say
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from edgeglass_diag.gate.results import Judged
     from edgeglass_diag.programs.options import WatchOptions
     from edgeglass_diag.programs.run_program import Outcome
     from edgeglass_diag.programs.targets import Program, Recipe
@@ -56,7 +62,11 @@ def run(
     ignore: Ignore = [],  # noqa: B006
     thresholds: Thresholds = [],  # noqa: B006
     report_to: ReportTo = [],  # noqa: B006
+    notify: Notify = None,
     fail_on: FailOn = None,
+    sarif: SarifFile = None,
+    baseline: BaselineFile = None,
+    update: UpdateBaseline = False,
     as_json: AsJson = False,
 ) -> None:
     """Train under observation and flag faults as they appear.
@@ -72,12 +82,15 @@ def run(
     from edgeglass_diag.sinks import live_targets
 
     clear_env()
-    check_severity(fail_on)
+    address = webhook_of(notify)
+    gate = Gate.of(fail_on, sarif, baseline, update, secret=address)
     sinks = tuple(target.name for target in live_targets(report_to, "--report-to"))
     named = words or ([] if module is not None else ["incident"])
     target = to_run("run", named, module, settings)
-    options = WatchOptions(every, chosen_rules(select, ignore, thresholds), stop_codes(stop_on), report_to=sinks)
-    request = _Request(run_folder(out, target), options, port if watch else None, fail_on, as_json)
+    options = WatchOptions(
+        every, chosen_rules(select, ignore, thresholds), stop_codes(stop_on), report_to=sinks, notify=address
+    )
+    request = _Request(run_folder(out, target), options, port if watch else None, gate, as_json)
     if isinstance(target, Recipe):
         _run_recipe(target, request)
     else:
@@ -91,22 +104,26 @@ class _Request:
     folder: Path
     options: WatchOptions
     port: int | None
-    fail_on: str | None
+    gate: Gate
     as_json: bool
 
 
 def _run_program(program: Program, request: _Request) -> None:
-    """Run a program under observation; end with its exit status, or with that of ``fail_on`` if it succeeded."""
+    """Run a program under observation; end with its exit status, or with that of its gate if it succeeded."""
     from edgeglass_diag.folders import check_folder
     from edgeglass_diag.programs.launch import exit_argument
     from edgeglass_diag.programs.options import ProcessOptions
     from edgeglass_diag.programs.run_program import run_program
+    from edgeglass_diag.programs.targets import source_of
 
     check_folder(request.folder)
+    found = source_of(program)
+    file = None if found is None else Path.cwd() / found  # the program may go elsewhere
     options = ProcessOptions.of(request.options, request.folder, announce=not request.as_json)
     console = terminal(stderr=True)
     with stdout_kept(request.as_json) as stdout, _dashboard(request, console) as address:
         outcome = run_program(program, options)
+        judged, incomplete = _judged(outcome, file)
         try:
             _show(outcome, request, console, stdout)
         except Exception as error:  # a closed terminal, a full disk: the program ends as it has ended
@@ -114,9 +131,19 @@ def _run_program(program: Program, request: _Request) -> None:
         if address is not None and not isinstance(outcome.error, KeyboardInterrupt):
             _linger(address, console)
     status = exit_argument(outcome.error)
-    if status:
-        raise SystemExit(status)
-    exit_on(outcome.findings, request.fail_on)
+    failed = request.gate.fails([judged], incomplete=incomplete)
+    if status or failed:
+        raise SystemExit(status or 1)
+
+
+def _judged(outcome: Outcome, file: Path | None) -> tuple[Judged, str]:
+    """Return the findings of a program, and why there may be more."""
+    from edgeglass_diag.gate.results import Judged
+    from edgeglass_diag.gate.subjects import of_run, shortfall
+
+    if outcome.run is None:
+        return Judged(outcome.findings, file=file), "the record cannot be read"
+    return of_run(outcome.run), shortfall(outcome.run)
 
 
 def _show(outcome: Outcome, request: _Request, console: Console, stdout: TextIO) -> None:
@@ -141,11 +168,12 @@ def _show(outcome: Outcome, request: _Request, console: Console, stdout: TextIO)
 
 
 def _run_recipe(target: Recipe, request: _Request) -> None:
-    """Run the jobs of a recipe under observation; end with the status of ``fail_on``, with 130 after Ctrl-C.
+    """Run the jobs of a recipe under observation; end with the status of its gate, with 130 after Ctrl-C.
 
     Raises:
         UsageError: if the recipe, one of its settings or a folder cannot be used.
     """
+    from edgeglass_diag.gate.subjects import of_run, shortfall
     from edgeglass_diag.programs.run_jobs import InterruptedRunError, check_folders
     from edgeglass_diag.provider_protocols import provider
 
@@ -166,9 +194,10 @@ def _run_recipe(target: Recipe, request: _Request) -> None:
         _print_runs(runs, sys.stdout)
     elif len(runs) > 1:
         _print_comparison(runs, console)
-    if interrupted:
-        raise SystemExit(130)
-    exit_on([f for done in runs for f in done.findings], request.fail_on)
+    judged = [of_run(done, done.name if len(jobs) > 1 else "") for done in runs]
+    failed = request.gate.fails(judged, incomplete="; ".join(filter(None, map(shortfall, runs))))
+    if interrupted or failed:
+        raise SystemExit(130 if interrupted else 1)
 
 
 def _run_jobs(jobs: Sequence[Job], request: _Request, console: Console) -> list[Run]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from torch import nn
 
+from edgeglass_diag.gate.results import CHANGED, CHANGED_NAME, Judged, Result, fingerprint, result
 from edgeglass_diag.guard.baseline import Baseline
-from edgeglass_diag.guard.render import describe, verdict
+from edgeglass_diag.guard.render import verdict
 from edgeglass_diag.initcheck.certificate import SEEDS, Change, certify, changes
 from edgeglass_diag.initcheck.inspect import Build, Inspection, Loss, inspect_init
 from edgeglass_diag.records import Finding, Severity, UsageError
@@ -110,13 +111,13 @@ class InitGuard:
     def _report(
         self, name: str, inspection: Inspection, findings: Sequence[Finding], changed: Sequence[Change]
     ) -> None:
-        prefix = f"init_guard/{name}/" if name else "init_guard/"
+        prefix, key = f"init_guard/{name}/" if name else "init_guard/", f"{self.test} {name}".strip()
         for attention in inspection.attention:
             self.report(f"{prefix}{attention.site}/logit_std", f"{attention.logit_std:.6g}")
         for finding in findings:
-            self.report(f"{prefix}finding", json.dumps(describe(finding), default=str))
+            self.report(f"{prefix}finding", json.dumps(asdict(result(finding, Judged((), key)))))
         for change in changed:
-            self.report(f"{prefix}change", json.dumps({"site": change.site, "message": str(change)}))
+            self.report(f"{prefix}change", json.dumps(asdict(_changed(change, key))))
 
 
 def init_guard(
@@ -151,6 +152,12 @@ def init_guard(
     """
     guard = InitGuard("", Path.cwd(), parse_severity(fail_on))
     return guard(build, batch, loss=loss, ignore=ignore, seed=seed)
+
+
+def _changed(change: Change, key: str) -> Result:
+    """Return a statistic that differs from its certificate as a finding."""
+    identity = fingerprint(CHANGED, f"{change.site} {change.statistic}", "", subject=key)
+    return Result(CHANGED, CHANGED_NAME, Severity.WARNING, change.site, str(change), fingerprint=identity, subject=key)
 
 
 def parse_severity(name: str) -> Severity:

@@ -100,14 +100,12 @@ class _SarifWriter:
         test, line, _ = report.location
         for name, value in report.user_properties:
             if name.startswith("init_guard/") and name.endswith(("/finding", "/change")):
-                result = {"code": "EG059", "severity": "warning", "file": "", "line": 0, **json.loads(str(value))}
-                if not result["file"]:
-                    result |= {"file": test, "line": (line or 0) + 1}
-                self._results.append(result)
+                result = json.loads(str(value))
+                self._results.append(result if result["file"] else {**result, "file": test, "line": (line or 0) + 1})
 
     def pytest_sessionfinish(self) -> None:
         """Write the SARIF file."""
-        from edgeglass_diag.guard.sarif import sarif
+        from edgeglass_diag.gate.results import Result
+        from edgeglass_diag.gate.sarif import write_sarif
 
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._file.write_text(json.dumps(sarif(self._results, self._root), indent=1) + "\n", encoding="utf-8")
+        write_sarif(self._file, [Result(**result) for result in self._results], self._root, option="--eg-sarif")

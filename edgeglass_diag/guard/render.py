@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from edgeglass_diag.initcheck.certificate import Change
@@ -47,10 +46,3 @@ def paragraph(finding: Finding, thresholds: Mapping[str, float]) -> str:
     }
     lines = [f"  {name + ':':<10}{text}" for name, text in rows.items() if text]
     return "\n".join([f"{finding.severity.upper()} {finding.code} {finding.name}", *lines])
-
-
-def describe(finding: Finding) -> dict[str, object]:
-    """Return a finding as plain values; ``file`` is empty and ``line`` 0 where the source line is unknown."""
-    found = {"code": finding.code, "severity": str(finding.severity), "site": finding.site}
-    place = {"file": "", "line": 0} if finding.place is None else asdict(finding.place)
-    return {**found, "message": finding.message, "fix": finding.fix, **place}

@@ -18,13 +18,14 @@ from typing import Any, NoReturn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from edgeglass_diag.folders import rank_folders
+from edgeglass_diag.own_rank import known_rank, known_world_size, speaks
 from edgeglass_diag.process import StopTraining, harmless, say
 from edgeglass_diag.profiling.options import FOLDER
 from edgeglass_diag.profiling.steps import StepProfiler
 from edgeglass_diag.programs.announce import Announcer
 from edgeglass_diag.programs.launch import hide_our_frames
 from edgeglass_diag.programs.options import ProcessOptions
-from edgeglass_diag.programs.rank_store import known_rank, known_world_size, open_store
+from edgeglass_diag.programs.rank_store import open_store
 from edgeglass_diag.records import Finding
 from edgeglass_diag.sinks import Feeds, live_targets
 from edgeglass_diag.store import RunWriter
@@ -90,6 +91,7 @@ class Attachment:
             rules=options.configured_rules(),
             stop_on=options.stop_on,
             stop_after=options.steps,
+            notify=options.notify,
             on_window=self._announcer.window,
             feeds=self._feeds,
             store=self._open,
@@ -114,8 +116,8 @@ class Attachment:
         if multiprocessing.parent_process() is not None:
             # Processes of multiprocessing may end without atexit, and forget at their start what was asked for before.
             util.Finalize(None, self._end, exitpriority=0)
-        self._announcer.silent = not (self._options.announce and rank in (None, 0))
-        self._feeds.silent = rank not in (None, 0)
+        self._announcer.silent = not (self._options.announce and speaks())
+        self._feeds.silent = not speaks()
         if self._writer is None:
             return open_store(self._options, rank) if stepped else None
         if stepped:

@@ -22,6 +22,7 @@ class WatchOptions:
         stop_on: codes of findings that end the training.
         profile: which steps are traced, None for none.
         report_to: names of the sinks that are fed as the run goes.
+        notify: address of the webhook that is told of findings, None for none.
     """
 
     every: int
@@ -29,6 +30,7 @@ class WatchOptions:
     stop_on: tuple[str, ...] = ()
     profile: ProfileOptions | None = None
     report_to: tuple[str, ...] = ()
+    notify: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class ProcessOptions:
         extension: what else happens in the processes, None for nothing.
         report_to: names of the sinks that are fed as the run goes.
         steps: optimizer steps after which the training is stopped; None without a limit.
+        notify: address of the webhook that is told of findings, None for none; nothing else may show it.
     """
 
     out: str
@@ -72,6 +75,7 @@ class ProcessOptions:
     extension: Extension | None = None
     report_to: tuple[str, ...] = ()
     steps: int | None = None
+    notify: str | None = None
 
     @property
     def header(self) -> Mapping[str, object]:
@@ -90,6 +94,7 @@ class ProcessOptions:
             announce,
             options.profile,
             report_to=options.report_to,
+            notify=options.notify,
         )
 
     def configured_rules(self) -> list[Rule]:

@@ -88,6 +88,7 @@ def _train(job: Job, folder: Path, total_steps: int, options: WatchOptions, list
         rules=options.rules,
         header=header,
         stop_on=options.stop_on,
+        notify=options.notify,
         on_window=on_window,
         feeds=Feeds(live_targets(options.report_to, "--report-to")),
     ) as watch:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeglass_diag.alerts.address import without_secret
 from edgeglass_diag.process import StopTraining, ending, environment, error_text, git, say
 from edgeglass_diag.programs.bootstrap.edgeglass_diag_after_import import call_after_import
 from edgeglass_diag.programs.environment import propagate_env
@@ -101,7 +102,7 @@ def run_program(program: Program, options: ProcessOptions) -> Outcome:
         "every": options.every,
         "environment": environment(),
         "git": git(),
-        "command": list(sys.argv),
+        "command": without_secret(sys.argv, options.notify),
         "folder": _working_directory(),
         "variables": recorded_variables(),
     }

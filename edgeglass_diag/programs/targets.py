@@ -152,6 +152,41 @@ def find_module(name: str, arguments: Sequence[str]) -> Program:
     return Program("module", name, tuple(arguments))
 
 
+def source_of(target: Target, folder: Path | None = None) -> Path | None:
+    """Return the source file that stands for a target: a script, a module or a YAML file; None where it has none.
+
+    Nothing is imported.
+
+    Args:
+        target: what was named.
+        folder: in which modules are looked for before those that are installed; the working directory if None.
+    """
+    match target:
+        case Program(kind="script"):
+            return Path(target.target)
+        case Program(kind="folder"):
+            main = Path(target.target) / "__main__.py"
+            return main if is_file((folder or Path()) / main) else Path(target.target)
+        case Program():
+            return _module_file(target.target, folder or Path.cwd())
+        case BuildFunction():
+            return _module_file(target.target.partition(":")[0], folder or Path.cwd())
+        case Recipe() if is_file(Path(target.target)):
+            return Path(target.target)
+    return None
+
+
+def _module_file(name: str, folder: Path) -> Path | None:
+    first, *rest = name.split(".")
+    spec = PathFinder.find_spec(first, [str(folder), *sys.path])
+    if spec is None:
+        return None
+    places = [Path(place).joinpath(*rest) for place in spec.submodule_search_locations or ()]
+    files = [*(place.with_suffix(".py") for place in places if rest), *(place / "__main__.py" for place in places)]
+    files += [*(place / "__init__.py" for place in places), *([Path(spec.origin)] if spec.origin and not rest else ())]
+    return next((file for file in files if is_file(file)), None)
+
+
 def _has_main(path: Path) -> bool:
     if not zipfile.is_zipfile(path):
         return False

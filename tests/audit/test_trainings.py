@@ -37,7 +37,7 @@ def report(folder, *, config=None, baseline=None, **columns):
         return path
 
     healthy = None if baseline is None else write("healthy", baseline[0], baseline[1])
-    return audit(write("log", columns, config), baseline=healthy)
+    return audit(write("log", columns, config), against=healthy)
 
 
 def test_a_divergence_names_the_gradient(tmp_path):

@@ -27,7 +27,7 @@ def refusal(done):
 def test_a_file_of_embeddings_gives_the_agreed_json(command, pairs):
     result = json.loads(command("eval", pairs, "--json").stdout)
     agreed = {"n_images", "n_texts", "chance", "i2t", "t2i", "ci95", "mrl", "geometry"}
-    assert agreed | {"nonfinite", "duplicates", "curve"} == set(result)
+    assert agreed | {"nonfinite", "duplicates", "curve", "findings"} == set(result)
     assert result["n_images"] == result["n_texts"] == 300
     assert 0.5 <= result["i2t"]["R@1"] < 0.7
     assert list(result["mrl"]) == ["64", "32"]

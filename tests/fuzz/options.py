@@ -159,7 +159,7 @@ WORDS = (
     "EG301.signal=" + "9" * 5000,
 )
 VERBS: dict[str, tuple[str, ...]] = {
-    "audit": ("--column", "--batch-size", "--fail-on", "--json"),
+    "audit": ("--column", "--batch-size", "--fail-on", "--baseline", "--json"),
     "eval": (
         "--split",
         "--data",
@@ -172,7 +172,7 @@ VERBS: dict[str, tuple[str, ...]] = {
         "--json",
         "--no-curve",
     ),
-    "findings": ("--fail-on", "--json"),
+    "findings": ("--fail-on", "--baseline", "--json"),
     "compare": ("--json",),
     "rules": ("--json",),
     "export": ("--to", "--out", "--json"),

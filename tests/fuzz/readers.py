@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.fuzz.arrays import ARRAYS
+from tests.fuzz.baselines import BASELINES
 from tests.fuzz.binary_logs import BINARY_LOGS
 from tests.fuzz.checkpoints import CHECKPOINTS
 from tests.fuzz.data import DATA
@@ -21,6 +22,7 @@ READERS: tuple[Reader, ...] = (
     *CHECKPOINTS,
     *RECIPES,
     *OPTIONS,
+    *BASELINES,
     *DATA,
     *RUNS,
 )

@@ -1,0 +1,1 @@
+"""Findings to a webhook while a training runs."""
