@@ -29,7 +29,7 @@ def losses(folder, out, options, training):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     said = [line.removeprefix("SAID ") for line in done.stdout.splitlines() if line.startswith("SAID ")]
-    assert len(said) == 2
+    assert len(said) == 2, done.stdout + done.stderr
     return sorted(map(json.loads, said)), done.stderr
 
 
