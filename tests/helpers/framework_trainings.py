@@ -227,7 +227,8 @@ def main(framework, out, options="{}", training="{}"):
     """Print the losses of each rank; ``out`` is a dash for a training without a callback."""
     diagnose = None if out == "-" else diagnose_of(framework, out, **json.loads(options))
     values = TRAININGS[framework](diagnose, **json.loads(training))
-    print("SAID", json.dumps(values), flush=True)
+    sys.stdout.write(f"SAID {json.dumps(values)}\n")  # in one piece, as the ranks share the stream
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

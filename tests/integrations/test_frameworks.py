@@ -12,6 +12,7 @@ from tests.helpers.command_server import IMPORTS, CommandServer
 pytestmark = pytest.mark.slow
 
 FRAMEWORKS = ("lightning", "transformers", "sentence_transformers", "accelerate", "ignite")
+FAILING = ("transformers", "accelerate", "ignite")
 PROGRAM = Path(framework_calls.__file__).with_name("framework_trainings.py")
 LAST_STEP = 23
 ILL = {"sentence_transformers": "EG403"}
@@ -98,7 +99,7 @@ def test_a_finding_raises_where_it_should(copies, tmp_path, name):
     assert eg.load(tmp_path / "run").status == "stopped"
 
 
-@pytest.mark.parametrize("name", some("lightning"))
+@pytest.mark.parametrize("name", ["lightning", *(pytest.param(name, marks=pytest.mark.long) for name in FAILING)])
 def test_an_error_ends_the_record(copies, tmp_path, name):
     done = copies.call(framework_calls.failing, name, "run", cwd=tmp_path)
     assert said(done) == "RuntimeError: no loss"
