@@ -84,7 +84,7 @@ class Attachment:
     def _begin(self) -> Watch:
         options = self._options
         self._announcer = Announcer(sys.stderr)
-        self._feeds = Feeds(live_targets(options.report_to, "--report-to"), opened=self._end_first)
+        self._feeds = Feeds(live_targets(options.report_to, "--report-to"))
         watch = Watch(
             options.out,
             every=options.every,
@@ -157,11 +157,6 @@ class Attachment:
         """Stop recording in a spawned loader, which never steps and would record its first window for ever."""
         if getattr(getattr(process, "_target", None), "__module__", None) == _LOADER:
             self.close(None, {})
-
-    def _end_first(self) -> None:
-        """End the record, where that is done at exit, before a sink ends its connection there: last in, first out."""
-        atexit.unregister(self._end)
-        atexit.register(self._end)
 
     def _await_end(self) -> None:
         """End the record when the process ends."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -24,17 +24,13 @@ STALL = 60.0
 class Feed:
     """One sink, fed in a thread; no call of it raises. What fails is said once, and the sink gets nothing more.
 
-    Args:
-        target: the sink.
-        opened: called in the thread once the sink is open.
-
     Attributes:
         failure: what ended it, empty where nothing did.
     """
 
-    def __init__(self, target: Target, opened: Callable[[], object]) -> None:
+    def __init__(self, target: Target) -> None:
         self.failure = ""
-        self._target, self._opened = target, opened
+        self._target = target
         self._queue: queue.SimpleQueue[tuple[Window, Sequence[Finding]] | RunStatus] = queue.SimpleQueue()
         self._counting = threading.Lock()
         self._waiting = self._missed = 0
@@ -83,7 +79,6 @@ class Feed:
     def _run(self, about: About) -> None:
         try:
             sink = self._target.open(about, None)
-            self._opened()
             self._feed(sink)
         except BaseException as error:  # of a foreign package, sys.exit too
             self._fail(error)
@@ -114,22 +109,18 @@ class Feed:
 class Feeds:
     """The sinks of one watch.
 
-    Args:
-        targets: the sinks.
-        opened: called in the thread of each sink once that is open and has registered what it does at exit.
-
     Attributes:
         silent: whether they are left alone, as in a process whose rank is not 0.
     """
 
-    def __init__(self, targets: Sequence[Target] = (), *, opened: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, targets: Sequence[Target] = ()) -> None:
         self.silent = False
-        self._targets, self._opened = tuple(targets), opened
+        self._targets = tuple(targets)
         self._feeds: list[Feed] = []
 
     def begin(self, about: About) -> None:
         """Begin to feed the sinks, unless they are to be left alone."""
-        self._feeds = [] if self.silent else [Feed(target, self._opened) for target in self._targets]
+        self._feeds = [] if self.silent else [Feed(target) for target in self._targets]
         for feed in self._feeds:
             feed.begin(about)
 
