@@ -76,9 +76,9 @@ def bounded_text(text: str, most: int = ANSWER_BYTES) -> str:
     >>> bounded_text("one line"), bounded_text("ab" * 600, 1000)[-28:]
     ('one line', 'ab\\n... 252 characters more')
     """
-    if wire_size(text) <= most:
+    if len(text) <= most and wire_size(text) <= most:
         return text
-    low, high = 0, len(text)
+    low, high = 0, min(len(text), most)  # no character takes less than a byte
     while low < high:  # the longest beginning that leaves room for the remark
         middle = (low + high + 1) // 2
         low, high = (middle, high) if wire_size(text[:middle]) <= most - 50 else (low, middle - 1)
