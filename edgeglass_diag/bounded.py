@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from edgeglass_diag.plain_values import plain
@@ -59,11 +60,14 @@ def bounded(value: Any, most: int = ANSWER_BYTES) -> Any:
         >>> bounded([10_000 + number for number in range(9000)], 3000)[-1]
         '... 8800 more'
     """
-    for limits in _LADDER:
-        cut = plain(_cut(value, limits, 0))
+    for limits in _LADDER[:-1]:
+        try:
+            cut = plain(_Cutter(limits, most).cut(value))
+        except _TooLongError:
+            continue
         if wire_size(json.dumps(cut, ensure_ascii=False)) <= most:
-            break
-    return cut
+            return cut
+    return plain(_Cutter(_LADDER[-1], most).cut(value))
 
 
 def bounded_text(text: str, most: int = ANSWER_BYTES) -> str:
@@ -72,9 +76,9 @@ def bounded_text(text: str, most: int = ANSWER_BYTES) -> str:
     >>> bounded_text("one line"), bounded_text("ab" * 600, 1000)[-28:]
     ('one line', 'ab\\n... 252 characters more')
     """
-    if wire_size(text) <= most:
+    if len(text) <= most and wire_size(text) <= most:
         return text
-    low, high = 0, len(text)
+    low, high = 0, min(len(text), most)  # no character takes less than a byte
     while low < high:  # the longest beginning that leaves room for the remark
         middle = (low + high + 1) // 2
         low, high = (middle, high) if wire_size(text[:middle]) <= most - 50 else (low, middle - 1)
@@ -95,27 +99,44 @@ def _split(text: str) -> list[str]:
     return text.splitlines() or [""]
 
 
-def _cut(value: Any, limits: _Limits, level: int) -> Any:
-    if isinstance(value, str):
-        return _short(value, limits.characters)
-    if isinstance(value, dict):
-        kept = list(value.items())[: limits.entries] if level < limits.depth else []
-        made = {_short(str(key), limits.characters): _cut(item, limits, level + 1) for key, item in kept}
+class _TooLongError(Exception):
+    """Raised as soon as a cut value has more characters than there is room for, whatever else it holds."""
+
+
+@dataclass
+class _Cutter:
+    limits: _Limits
+    room: int
+
+    def cut(self, value: Any, level: int = 0) -> Any:
+        """Return the value within the limits; the whole of it is never looked at where it is too long."""
+        if isinstance(value, str):
+            return self._short(value)
+        if isinstance(value, dict):
+            kept = list(islice(value.items(), self.limits.entries)) if level < self.limits.depth else []
+            made = {self._short(str(key)): self.cut(item, level + 1) for key, item in kept}
+            missing = len(value) - len(kept)
+            return made | ({"...": f"{missing} more"} if missing else {})
+        if isinstance(value, (list, tuple)):
+            return self._cut_list(value, level)
+        if value is None or isinstance(value, bool | int | float):
+            self._take(1)
+            return value
+        return self._short(str(value))
+
+    def _cut_list(self, value: Sequence[Any], level: int) -> list[Any]:
+        kept = value[: self.limits.entries] if level < self.limits.depth else ()
         missing = len(value) - len(kept)
-        return made | ({"...": f"{missing} more"} if missing else {})
-    if isinstance(value, (list, tuple)):
-        return _cut_list(value, limits, level)
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    return _short(str(value), limits.characters)
+        self._take(2)
+        return [self.cut(item, level + 1) for item in kept] + ([f"... {missing} more"] if missing else [])
 
+    def _short(self, text: str) -> str:
+        characters = self.limits.characters
+        missing = len(text) - characters
+        self._take(min(len(text), characters) + 2)
+        return text if missing <= 0 else f"{text[:characters]}... {missing} more"
 
-def _cut_list(value: Sequence[Any], limits: _Limits, level: int) -> list[Any]:
-    kept = value[: limits.entries] if level < limits.depth else ()
-    missing = len(value) - len(kept)
-    return [_cut(item, limits, level + 1) for item in kept] + ([f"... {missing} more"] if missing else [])
-
-
-def _short(text: str, characters: int) -> str:
-    missing = len(text) - characters
-    return text if missing <= 0 else f"{text[:characters]}... {missing} more"
+    def _take(self, characters: int) -> None:
+        self.room -= characters
+        if self.room < 0:
+            raise _TooLongError
