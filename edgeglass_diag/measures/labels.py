@@ -67,3 +67,25 @@ def excess_mass(logs: Tensor) -> Tensor:
     """
     wide = logs.double()
     return torch.minimum(wide.logsumexp(1).abs().mean(), wide.logsumexp(0).abs().mean())
+
+
+def targets_of_gradient(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the targets of a cross-entropy by the gradient that reaches its log-probabilities, and each row's weight.
+
+    sum_n w_n sum_c t_nc ln p_nc has the gradient w_n t_nc: a row's targets are its share of the row's sum, (N, C), and
+    the sums are the weights (N,). All targets are NaN where entries have both signs: that is no cross-entropy. Those of
+    a row that does not count are 0.
+
+    Args:
+        gradient: (N, C).
+
+    Example:
+        >>> targets_of_gradient(torch.tensor([[0.0, -0.5], [0.0, 0.0]]))
+        (tensor([[0., 1.],
+                [0., 0.]]), tensor([0.5000, 0.0000]))
+    """
+    values = gradient if gradient.dtype == torch.float64 else gradient.float()
+    low, high = torch.aminmax(values)
+    weights = values.abs().sum(-1)
+    shares = values.abs() / weights.clamp_min(torch.finfo(values.dtype).tiny).unsqueeze(-1)
+    return torch.where((low >= 0) | (high <= 0), shares, torch.nan), weights

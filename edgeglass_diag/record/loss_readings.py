@@ -129,7 +129,8 @@ class LossReadings:
         step = math.ceil(len(rows) / len(part))
         self._recording.buffer.add(path, LOSS_ACCURACY, accuracy(part, indices[::step], counted[::step]))
         if len(rows) == rows.shape[1]:
-            diagonal = (indices == torch.arange(len(indices), device=indices.device)).double().mean()
+            own = counted & (indices == torch.arange(len(indices), device=indices.device))
+            diagonal = torch.where(counted.any(), own.double().mean(), torch.nan)
             self._recording.buffer.add(path, LOSS_LABELS_DIAGONAL, diagonal)
 
     def labels(self, path: str, labels: Tensor, counted: Tensor) -> None:
@@ -226,13 +227,13 @@ class LossReadings:
         diagonal = (has_match & (match == own)).sum().double() / has_match.sum()
         self._recording.buffer.add(path, LOSS_LABELS_DIAGONAL, diagonal)
 
-    def follow(self, path: str, result: Tensor, level: Callable[[], ChanceLevel] | None = None) -> None:
+    def follow(self, path: str, result: Tensor, level: Callable[[Tensor], ChanceLevel] | None = None) -> None:
         """Read the weight of a loss off the gradient that reaches its result.
 
         Args:
             path: of the loss.
             result: of the loss function.
-            level: what it would be where nothing is known; None where no one can say.
+            level: what it would be where nothing is known, by the gradient that reaches it; None where no one can say.
         """
         if result.requires_grad:
             self._passes.knows_loss = True
@@ -241,7 +242,7 @@ class LossReadings:
             result.register_hook(partial(self._weigh, path, value, level))
 
     @entry("losses", always=True)  # a thread of the device, which is not the one that is watched
-    def _weigh(self, path: str, value: Tensor, level: Callable[[], ChanceLevel] | None, gradient: Tensor) -> None:
+    def _weigh(self, path: str, value: Tensor, level: Callable[[Tensor], ChanceLevel] | None, gradient: Tensor) -> None:
         if not self._backward.is_running or self.boundary.clock.is_forked or is_foreign(gradient):
             return  # a gradient taken aside by torch.autograd.grad
         with self._recording.measuring(path, Kind.LOSS):
@@ -249,7 +250,7 @@ class LossReadings:
             part = (weight * value.double()).sum()
             add(path, LOSS_PART, part)
             if level is not None:
-                known = level()
+                known = level(gradient)
                 chance = (weight * known.entry).sum()
                 add(path, LOSS_WEIGHT, chance / known.row)
                 add("", LOSS_CHANCE, chance)

@@ -29,6 +29,9 @@ from edgeglass_diag.sites import Kind, LossFunction, LossSite, Task
 _KEPT_LOGITS = 2**22
 """Logits that are kept with their log-softmax; of more, as captioners have, the log-softmax must do."""
 
+_WITH_LABELS = (Task.CONTRASTIVE, Task.CLASSIFICATION)
+"""Tasks whose targets are labels also where they are distributions: one-hot, smoothed or mixed."""
+
 
 class LossObserver(Observer):
     """Writes ``loss/*`` of cross-entropy, ``nll_loss`` of a log-softmax, and losses written with ``logsumexp``.
@@ -113,16 +116,20 @@ class LossObserver(Observer):
             add(LOSS_LABEL_SMOOTHING, smoothing)
             add(LOSS_TARGET_GRADIENT, float(target.requires_grad))
             add(LOSS_TARGET_ENTROPY, 0.0 if indices is not None else _entropy(target.detach()))
-            if indices is not None:
-                if logits in self._heads:
-                    self._readings.labels(path, indices, counted)
-                self._readings.answers(path, rows, indices, counted)
-                self._readings.pairing(logits, rows, torch.where(counted, indices, -1))
+            if indices is not None or task in _WITH_LABELS:
+                self._answers(path, logits, rows, *(_most_likely(target) if indices is None else (indices, counted)))
             chance = self._readings.level(path, rows, target, counted, uniform, weight=weight, smoothing=smoothing)
             count = _count(weight, indices, counted, reduction)
             level = ChanceLevel(chance * count.reshape(result.shape), chance)
-            self._readings.follow(path, result, lambda: level)
+            self._readings.follow(path, result, lambda _: level)
         return path
+
+    def _answers(self, path: str, logits: Tensor, rows: Tensor, labels: Tensor, counted: Tensor) -> None:
+        """Write what is asked of (N, C) rows whose labels (N,) are these, where they count, and what is answered."""
+        if logits in self._heads:
+            self._readings.labels(path, labels, counted)
+        self._readings.answers(path, rows, labels, counted)
+        self._readings.pairing(logits, rows, torch.where(counted, labels, -1))
 
     def _task(self, logits: Tensor, target: Tensor) -> Task:
         """Return what is asked for: the classes of a contrast are samples, of which each row has its own."""
@@ -149,6 +156,12 @@ def _count(weight: Tensor | None, indices: Tensor | None, counted: Tensor, reduc
     if weight is not None and indices is not None:
         share = share * weight.double()[indices.clamp(min=0)]
     return {"mean": share.new_ones(()), "sum": share.sum(), "none": share}[reduction]
+
+
+def _most_likely(target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the likeliest class of target distributions (N, C, ...), and whether it is more so than all others."""
+    share, labels = as_rows(target.detach()).max(-1)
+    return labels, share > 0.5
 
 
 def _entropy(target: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from edgeglass_diag.record.attention_layout import AttentionLayout
 from edgeglass_diag.record.backward_passes import BackwardPassObserver
 from edgeglass_diag.record.backward_patch import BackwardState
 from edgeglass_diag.record.batches import BatchObserver
+from edgeglass_diag.record.broadcasts import BroadcastObserver
 from edgeglass_diag.record.clipping import ClippingObserver
 from edgeglass_diag.record.comparison_readings import ComparisonReadings
 from edgeglass_diag.record.comparisons import ComparisonObserver
@@ -23,6 +24,7 @@ from edgeglass_diag.record.embedding_sides import EmbeddingSides
 from edgeglass_diag.record.embeddings import EmbeddingObserver
 from edgeglass_diag.record.frozen_weight_updates import FrozenWeightObserver
 from edgeglass_diag.record.linear_maps import LinearMapObserver
+from edgeglass_diag.record.log_probabilities import LogProbabilityObserver
 from edgeglass_diag.record.loss_origins import LossOriginObserver
 from edgeglass_diag.record.loss_passes import LossPasses
 from edgeglass_diag.record.loss_readings import LossReadings
@@ -93,6 +95,7 @@ def make_observers(
     embeddings = EmbeddingObserver(recording, sides)
     passes = LossPasses(recording, scale)
     readings = LossReadings(recording, embeddings, passes, scale, backward)
+    logs = LogProbabilityObserver(recording)
     inputs = AttentionInputObserver(recording) if with_inputs else None
     by_hand = StepsByHand(recording, begin_step)
     snapshots = SnapshotObserver(recording, embeddings, embedding_sink)
@@ -103,9 +106,11 @@ def make_observers(
         modules,
         passes,
         LossObserver(recording, readings),
-        WrittenLossObserver(recording, readings),
+        logs,
+        WrittenLossObserver(recording, readings, logs),
         PlainLossObserver(recording, readings),
         SigmoidLossObserver(recording, readings),
+        BroadcastObserver(recording),
         embeddings,
         ComparisonObserver(recording, ComparisonReadings(recording, embeddings, sides, backward)),
         *_attention_observers(recording, modules, inputs, attention_logits),

@@ -144,7 +144,7 @@ class SigmoidLossObserver(Observer):
         add(LOSS_TARGET_ENTROPY, (count / len(labelled)).log())
         return count
 
-    def _level(self, sign: int, candidates: int) -> ChanceLevel:
+    def _level(self, sign: int, candidates: int, gradient: Tensor) -> ChanceLevel:
         """Return the level by the share of positives in the window, whether they came in chunks or not."""
         share = torch.stack([positives for positives, _ in self._pairs]).sum() / sum(count for _, count in self._pairs)
         entropy = binary_entropy(share)
@@ -181,4 +181,4 @@ class SigmoidLossObserver(Observer):
                 self._readings.matches(path, rows, targets > 0.5)
             add(LOSS_TARGET_ENTROPY, (share * columns).log())
             chance = ChanceLevel(level * count, level * columns)
-            self._readings.follow(path, result, lambda: chance)
+            self._readings.follow(path, result, lambda _: chance)

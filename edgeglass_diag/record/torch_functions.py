@@ -62,6 +62,9 @@ MIXING: frozenset[Function] = frozenset(
 """Functions that mix entries with one another: what comes out is compared with nothing any more."""
 
 DIFFERENCES: tuple[Function, ...] = (torch.sub, Tensor.sub, Tensor.__sub__)
+DIVISIONS: tuple[Function, ...] = (torch.div, Tensor.div, Tensor.__truediv__)
+GATHERS: tuple[Function, ...] = (torch.gather, Tensor.gather, torch.take_along_dim, Tensor.take_along_dim)
+"""Functions by which labels pick the entries of their rows."""
 NEGATIVES: tuple[Function, ...] = (torch.neg, Tensor.neg, Tensor.__neg__, torch.negative, Tensor.negative)
 UNARY: tuple[Function, ...] = (
     torch.square, Tensor.square, torch.pow, Tensor.pow, Tensor.__pow__,
@@ -69,8 +72,9 @@ UNARY: tuple[Function, ...] = (
     Tensor.div, torch.div, Tensor.__truediv__,
 )  # fmt: skip
 """Functions of each entry by itself, between a difference or product of rows and the sum of it."""
+TOTALS: tuple[Function, ...] = (torch.sum, Tensor.sum)
 REDUCTIONS: tuple[Function, ...] = (
-    torch.sum, Tensor.sum, torch.mean, Tensor.mean, torch.norm, Tensor.norm, torch.linalg.norm,
+    *TOTALS, torch.mean, Tensor.mean, torch.norm, Tensor.norm, torch.linalg.norm,
     torch.linalg.vector_norm,
 )  # fmt: skip
 REGRESSIONS: tuple[Function, ...] = (

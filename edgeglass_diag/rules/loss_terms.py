@@ -25,6 +25,7 @@ from edgeglass_diag.signals.losses import (
     LOSS_LABELS_DIAGONAL,
     LOSS_TARGET_GRADIENT,
 )
+from edgeglass_diag.signals.pairings import PAIRING_DISTANCE
 from edgeglass_diag.sites import EmbeddingSite, ModuleSite, PairSite, Task
 
 
@@ -175,10 +176,12 @@ class PairsPushedApart(Rule):
     combinations, 1 - alignment / 2 against (|m|^2 + |n|^2 - gap^2) / 2 with the means m and n of the sides, while the
     in-batch accuracy is above three times chance, in at least ``windows`` recorded windows in a row. Pairs are rows
     that the labels of a loss make pairs: classes in the place of texts are none, and what a captioner gets right is no
-    answer to which pairs belong together.
+    answer to which pairs belong together. Where the logits are distances, the directions of labelled pairs are then
+    ``apart`` times as far from each other (squared) as those of strangers.
     """
 
     margin: float = 0.05
+    apart: float = 1.1
     windows: int = 3
 
     code = "EG410"
@@ -186,8 +189,11 @@ class PairsPushedApart(Rule):
     title = "Matching pairs pushed apart"
     severity = Severity.CRITICAL
     page = "overview"
-    signals = (EMBEDDING_ALIGNMENT, EMBEDDING_GAP, LOSS_ACCURACY)
-    source = "derived: alignment E|x - y|^2 = 2 - 2 cos (Wang & Isola, https://arxiv.org/abs/2005.10242)"
+    signals = (EMBEDDING_ALIGNMENT, EMBEDDING_GAP, LOSS_ACCURACY, PAIRING_DISTANCE)
+    source = (
+        "derived: alignment E|x - y|^2 = 2 - 2 cos (Wang & Isola, https://arxiv.org/abs/2005.10242); a tenth above "
+        "strangers is beyond noise, as for EG418"
+    )
     fix = "Look for a minus sign, or a distance, between the embeddings and the logits."
     faulty = "logits = -scale * image @ text.T"
     healthy = "logits = -scale * cdist(image, text)"
@@ -214,6 +220,19 @@ class PairsPushedApart(Rule):
                     f"the cosine of pairs lies {lacking[-1]:.2f} below that of strangers at {pair.path}",
                     site=pair.path,
                     evidence={"below": lacking[-1], "alignment": series.last},
+                )
+        yield from self._distances(history)
+
+    def _distances(self, history: History) -> Iterable[Finding]:
+        measured = {pair for pair, _ in history.of(EMBEDDING_ALIGNMENT)}
+        for pair, series in history.of(PAIRING_DISTANCE):
+            newest = series.values[-self.windows :]
+            if pair not in measured and len(newest) == self.windows and all(value >= self.apart for value in newest):
+                yield self.finding(
+                    history,
+                    f"labelled pairs are {series.last:.2f} times as far apart (squared) as strangers at {pair}",
+                    site=pair,
+                    evidence={"labelled_over_strangers": series.last},
                 )
 
     def _lacking(self, history: History, pair: PairSite, step: int, alignment: float) -> float:

@@ -1,4 +1,4 @@
-"""EG311 to EG313: outputs and the targets that a loss compares them with."""
+"""EG311 to EG313 and EG420: outputs and the targets that a loss compares them with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from edgeglass_diag.signals.embeddings import (
     EMBEDDING_SPREAD,
     EMBEDDING_VARIATION,
 )
-from edgeglass_diag.sites import EmbeddingSite
+from edgeglass_diag.signals.losses import MODULE_BROADCAST
+from edgeglass_diag.signals.pairings import PAIRING_DISTANCE
+from edgeglass_diag.sites import EmbeddingSite, PairSite
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class PredictionsConstant(Rule):
     cures = SLOWER[:2]
     faulty = "pooled = tokens.softmax(1).mean(1)"
     healthy = "pooled = tokens.mean(1)"
-    brought_by = ("EG801", *INPUTS, *STEPS, *REACH)
+    brought_by = ("EG801", "EG420", *INPUTS, *STEPS, *REACH)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for each pair of outputs and targets."""
@@ -126,10 +128,11 @@ class TargetsOutOfRange(Rule):
 class ComparedWithItself(Rule):
     """Both sides of a comparison are the same numbers: student and teacher, or two views, are one tensor.
 
-    Why: their distance is 0 and so is its gradient, whatever the model is.
+    Why: their distance is 0 and so is its gradient, whatever the model is. A contrast of a tensor with itself finds
+    each sample in the one candidate that equals it, and learns to tell samples apart by anything.
 
-    Formula: the squared distance of partners is at most ``share`` of that of strangers in every recorded window, from
-    the first one on and over at least ``windows`` windows.
+    Formula: the squared distance of partners, or of the pairs that labels name, is at most ``share`` of that of
+    strangers in every recorded window, from the first one on and over at least ``windows`` windows.
     """
 
     share: float = 1e-9
@@ -140,7 +143,7 @@ class ComparedWithItself(Rule):
     title = "Both sides of the loss are the same tensor"
     severity = Severity.CRITICAL
     page = "signal"
-    signals = (EMBEDDING_DISTANCE,)
+    signals = (EMBEDDING_DISTANCE, PAIRING_DISTANCE)
     source = "derived: float32 computations of one thing differ by some (2^-24)^2 = 4e-15 of its energy"
     fix = "Compare two different views or models: a copy (copy.deepcopy) as teacher, and an augmentation drawn twice."
     faulty = "teacher = student"
@@ -148,14 +151,58 @@ class ComparedWithItself(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for each pair of sides."""
-        for pair, sides in compared(history):
-            ratio = history.series(EMBEDDING_DISTANCE, pair.path)
+        partners = [(pair, history.series(EMBEDDING_DISTANCE, pair.path)) for pair, _ in compared(history)]
+        for pair, ratio in (*partners, *history.at(PairSite, PAIRING_DISTANCE)):
             same = ratio.streak(lambda _, value: value <= self.share)
             if same is not None and same.windows == len(ratio) >= self.windows:
+                side = history.site(EmbeddingSite, pair.left)
                 yield self.finding(
                     history,
                     f"{pair.path} differ by {ratio.last:.1e} of what strangers differ by, since step {same.since}",
-                    site=sides[0].module,
+                    site=pair.path if side is None else side.module,
                     since=same.since,
                     evidence={"partners_over_strangers": ratio.last},
+                )
+
+
+@dataclass(frozen=True)
+class TargetsBroadcast(Rule):
+    """Outputs and targets are broadcast: each output is compared with the targets of all samples.
+
+    Why: of outputs (N, 1) and targets (N,) torch makes a table (N, N). The least mean over it is that of giving each
+    sample the mean of all targets, and the loss falls to their variance: the model learns little or nothing of its
+    input. ``mse_loss`` warns of it, and a difference does not.
+
+    Formula: an output with gradients and a target that no module has given have the shapes (N, 1) and (N,), with N of 2
+    or more, in ``windows`` recorded windows. Differences between outputs, as of a ranking, are silent, and so are those
+    between targets.
+    """
+
+    windows: int = 2
+
+    code = "EG420"
+    name = "targets-broadcast"
+    title = "Outputs and targets are broadcast against each other"
+    severity = Severity.CRITICAL
+    page = "overview"
+    signals = (MODULE_BROADCAST,)
+    source = (
+        "derived: sum_ij (y_i - t_j)^2 is least at y_i = mean t; UMLAUT (CHI 2021) and Humbatova et al. (ICSE 2020): "
+        "wrong shape of labels; warning of torch.nn.functional.mse_loss"
+    )
+    fix = "Give both the same shape: output.squeeze(-1), or target.unsqueeze(-1)."
+    faulty = "((model(x) - y) ** 2).mean()  # (N, 1) and (N,)"
+    healthy = "((model(x).squeeze(-1) - y) ** 2).mean()"
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """Return one finding per module."""
+        for module, seen in history.of(MODULE_BROADCAST):
+            if len(seen) >= self.windows:
+                yield self.finding(
+                    history,
+                    f"what {module or 'the model'} gives and its targets have the shapes (N, 1) and (N,), so that each "
+                    f"of N outputs is compared with N targets, since step {seen.steps[0]}",
+                    site=module,
+                    since=seen.steps[0],
+                    evidence={"windows": len(seen)},
                 )

@@ -141,3 +141,12 @@ LOSS_EXCESS_MASS = register(
         unit="nats",
     )
 )
+MODULE_BROADCAST = register(
+    Signal(
+        "module/broadcast",
+        Kind.MODULE,
+        "1 where N outputs (N, 1) are compared with N targets (N,), or the reverse: each with the targets of all.",
+        low=0,
+        high=1,
+    )
+)

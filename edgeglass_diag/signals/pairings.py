@@ -35,3 +35,11 @@ PAIRING_NUMBER = register(
         reduction=Reduction.MAX,
     )
 )
+PAIRING_DISTANCE = register(
+    Signal(
+        "pairing/distance",
+        Kind.PAIR,
+        "Mean squared distance of the labelled pairs over that of strangers: 0 where both are the same tensor.",
+        low=0,
+    )
+)

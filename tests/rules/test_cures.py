@@ -25,6 +25,7 @@ WITHOUT = {
     "EG416": "what a loss is given lies in the program",
     "EG418": "no change turns the sign of a loss",
     "EG419": "labels are data",
+    "EG420": "shapes lie in the program",
     "EG507": "inputs are data",
     "EG509": "inputs are data",
     "EG601": "its causes are findings of their own; a replay is not judged by recalls",
