@@ -123,13 +123,13 @@ def compare(runs: Annotated[list[str], Field(description="Two or more run folder
 def audit(
     files: Annotated[list[str], Field(description="Logs: CSV, JSON, text, TensorBoard, W&B offline, MLflow, runs.")],
     batch_size: Annotated[int | None, Field(description="Of the losses, where the logs have none.", ge=2)] = None,
-    baseline: Annotated[str | None, Field(description="Log of a healthy training to compare with.")] = None,
+    against: Annotated[str | None, Field(description="Log of a healthy training to compare with.")] = None,
     columns: Annotated[Sequence[str], Field(description="ROLE=NAME for columns that are not understood.")] = (),
 ) -> dict[str, Any]:
     """Logged numbers alone: which cannot be true together, and what they imply."""
     from edgeglass_diag.auditing.report import audit as audit_files
 
-    return audit_files(files, columns=columns, batch_size=batch_size, baseline=baseline).as_dict()
+    return audit_files(files, columns=columns, batch_size=batch_size, against=against).as_dict()
 
 
 def rules(

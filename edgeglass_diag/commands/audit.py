@@ -41,9 +41,9 @@ def audit(
     from edgeglass_diag.commands.render.audit import audit_text
     from edgeglass_diag.gate.known import is_baseline
     from edgeglass_diag.gate.results import Judged
-    from edgeglass_diag.user_input.files import exists
+    from edgeglass_diag.user_input.files import is_file
 
-    if baseline is not None and against is None and not update and exists(baseline) and not is_baseline(baseline):
+    if baseline is not None and against is None and not update and is_file(baseline) and not is_baseline(baseline):
         against, baseline = baseline, None  # a healthy log is what a training is measured by, too
     gate = Gate.of(fail_on, sarif, baseline, update)
     report = audit_files(files, columns=columns, batch_size=batch_size, against=against)

@@ -113,10 +113,10 @@ def _refuse(why: str, given: dict[str, object]) -> None:
 
 def _read(folder: Path, gate: Gate, *, as_json: bool) -> None:
     from edgeglass_diag.diagnosis.diagnose import diagnose as diagnose_run
+    from edgeglass_diag.diagnosis.diagnose import open_run
     from edgeglass_diag.gate.subjects import of_run, shortfall
-    from edgeglass_diag.store import load
 
-    with load(folder) as run:
+    with open_run(folder) as run:
         _print(diagnose_run(run), sys.stdout, as_json=as_json)
         judged, incomplete = of_run(run), shortfall(run)
     gate.end([judged], incomplete=incomplete)

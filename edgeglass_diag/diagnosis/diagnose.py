@@ -117,11 +117,16 @@ def diagnose(run: str | Path | Run) -> Diagnosis:
     """
     if isinstance(run, Run):
         return _diagnosis(run)
-    with _opened(Path(run)) as opened:
+    with open_run(Path(run)) as opened:
         return _diagnosis(opened)
 
 
-def _opened(folder: Path) -> Run:
+def open_run(folder: Path) -> Run:
+    """Open the run that a folder is.
+
+    Raises:
+        UsageError: if it is none, which says how many runs it holds.
+    """
     if not (folder / "run.json").exists() and (inside := find_runs(folder)):
         newest = f"{len(inside)} runs, the newest is {inside[-1]}"
         raise UsageError(f"diagnose: expected one run, and {folder} holds {newest}")
