@@ -74,7 +74,7 @@ def bounded_text(text: str, most: int = ANSWER_BYTES) -> str:
     """Return a text that has at most ``most`` bytes as it travels; its end is cut, and says how much is missing.
 
     >>> bounded_text("one line"), bounded_text("ab" * 600, 1000)[-28:]
-    ('one line', 'ab\\n... 252 characters more')
+    ('one line', 'abab\\n... 252 characters more')
     """
     if len(text) <= most and wire_size(text) <= most:
         return text

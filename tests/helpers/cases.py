@@ -60,7 +60,7 @@ FAULTY = {
     "EG216": {**STUCK, **GUESS, "image.drop|dropout/p": always(0.9), "w|update/ratio": always(0.01)},
     "EG214": {"|gradient/cleared": always(1)},
     "EG217": {"|gradient/dropped": lambda t: 1.0 if t % 2 else 0.5},
-    "EG215": {"|update/reverted": lambda t: 1 - 0.5 ** (t + 1)},
+    "EG215": {**STUCK, "|update/reverted": lambda t: 1 - 0.5 ** (t + 1)},
     "EG303": {f"{PAIR}|embedding/scale": always(900.0), "image[:64]|embedding/norm_spread": always(0.2),
               "image[:64]|embedding/norm": always(60.0)},
     "EG304": {f"{PAIR}|embedding/gap": always(1.2)},

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 import edgeglass_diag as eg
 from edgeglass_diag.rules.targets import TargetsBroadcast
 
+RULES = (TargetsBroadcast,)
 B, WIDTH = 16, 6
 
 
