@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from edgeglass_diag.signals import Signal
     from edgeglass_diag.sites import Site
     from edgeglass_diag.store import Run, load
-    from edgeglass_diag.watching import Watch, watch
+    from edgeglass_diag.watch_block import watch
+    from edgeglass_diag.watching import Watch
 
     __version__: str
 
@@ -105,7 +106,7 @@ _HOMES = {
     "inspect_init": "initcheck.inspect",
     "is_recorded": "programs.environment",
     "load": "store",
-    "watch": "watching",
+    "watch": "watch_block",
 }
 """The module of each name, which is imported when the name is first used."""
 
