@@ -14,7 +14,8 @@ import edgeglass_diag as eg
 from tests.helpers.faults import Fault, functions_of, in_place_of
 
 FUNCTIONS = functions_of(
-    "edgeglass_diag.watch_block", "edgeglass_diag.watching", "edgeglass_diag.window_writer", "edgeglass_diag.backlog", "edgeglass_diag.schedule",
+    "edgeglass_diag.watch_block", "edgeglass_diag.watching", "edgeglass_diag.window_writer", "edgeglass_diag.backlog",
+    "edgeglass_diag.schedule",
     "edgeglass_diag.process", "edgeglass_diag.liveness", "edgeglass_diag.folders", "edgeglass_diag.store.writer",
     "edgeglass_diag.store.state", "edgeglass_diag.store.slices", "edgeglass_diag.store.compaction",
     "edgeglass_diag.store.layouts", "edgeglass_diag.store.parts", "edgeglass_diag.store.schema",
