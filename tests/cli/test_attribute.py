@@ -78,6 +78,7 @@ def test_the_score_of_a_collapsed_resampler_carries_no_visual_information(tmp_pa
     assert result["pairs"]["R@1"] == pytest.approx(1 / 64)
 
 
+@pytest.mark.long
 def test_the_command_prints_json(baseline, command):
     told = command("attribute", baseline, "--pairs", 1, "--sample", 16, "--steps", 2, "--json")
     assert told.returncode == 0, told.stderr

@@ -282,6 +282,7 @@ def test_ctrl_c_ends_a_run_cleanly(recipe, tmp_path, command_server):
     assert run["last_step"] >= 8
 
 
+@pytest.mark.long
 def test_watch_serves_the_dashboard_and_ends_with_the_run(recipe, tmp_path, command):
     done = command("run", recipe(), "--watch", "--port", "8950", "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr

@@ -89,6 +89,7 @@ def test_a_live_run_appears_learns_and_fails_without_a_reload(serve, open_page, 
     has_text(page, "#table caption", "6 findings")
 
 
+@pytest.mark.long
 def test_pausing_holds_the_page_still(serve, open_page, tmp_path):
     writer = start(tmp_path / "x")
     for number in range(3):
@@ -105,6 +106,7 @@ def test_pausing_holds_the_page_still(serve, open_page, tmp_path):
     writer.finish("finished", {})
 
 
+@pytest.mark.long
 def test_a_lost_connection_is_told_and_mends_itself(serve, open_page, tmp_path):
     writer = start(tmp_path / "x")
     for number in range(3):
@@ -146,6 +148,7 @@ def test_deep_links_and_the_picker(serve, open_page, tmp_path):
 COLOURS = {"light": "#343a40", "dark": "#ced4da"}
 
 
+@pytest.mark.long
 def test_an_ended_run_in_every_width_and_scheme(serve, open_page, tmp_path):
     write_collapsed(tmp_path / "perceiver-with-a-very-long-name-that-has-to-be-broken-somewhere-on-a-phone")
     page = open_page(serve(tmp_path).url, width=390, scheme="dark")
@@ -176,6 +179,7 @@ def walk_with_the_keyboard(page):
     assert "Evidence and fix of EG401" in seen
 
 
+@pytest.mark.long
 def test_the_scheme_is_switched_by_keyboard_and_remembered(serve, open_page, tmp_path):
     write_healthy(tmp_path / "baseline", steps=60)
     page = open_page(serve(tmp_path).url, scheme="light")

@@ -38,7 +38,7 @@ def text(root, address, page="explain"):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1400), ("dark", 390)])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1400), pytest.param("dark", 390, marks=pytest.mark.long)])
 def test_the_page_shows_the_verdict_first_and_all_replays(url, open_page, scheme, width):
     page = open_page(url + PAGE, scheme=scheme, width=width)
     has_text(page, "#explained", VERDICT)
@@ -73,6 +73,7 @@ def test_findings_show_their_mark_and_lead_to_the_page(url, open_page):
     has_text(page, "#explained", VERDICT)
 
 
+@pytest.mark.long
 @pytest.mark.browser
 def test_a_run_that_is_not_explained_has_the_tab_greyed_out_and_the_command(url, open_page, explained):
     page = open_page(f"{url}/run/baseline")

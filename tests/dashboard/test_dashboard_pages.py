@@ -75,6 +75,7 @@ def columns(page):
     return page.evaluate(f"{PLOT.format('heat')}._fullData[0].x.length")
 
 
+@pytest.mark.long
 def test_each_page_shows_a_training_while_it_runs(url, open_page, training):
     page = open_page(url)
     page.locator("h1", has_text="tiny").wait_for()
@@ -147,6 +148,7 @@ def test_the_slider_looks_at_an_earlier_step(url, open_page):
     has_text(page, "#step-words", "the newest")
 
 
+@pytest.mark.long
 def test_tsne_appears_by_itself(url, open_page):
     page = open_page(f"{url}/run/tiny?page=embeddings&signal=tsne&step=0")
     has_text(page, ".choices a[aria-current]", "t-SNE")

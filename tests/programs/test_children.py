@@ -100,6 +100,7 @@ def test_spawned_processes_of_torch_multiprocessing(programs):
         assert {rank: r.status for rank, r in run.ranks.items()} == {0: "finished", 1: "finished"}
 
 
+@pytest.mark.long
 def test_fabric_starts_the_other_ranks_from_the_script_that_is_rank_0(programs):
     source = """
         import torch
@@ -128,6 +129,7 @@ def test_fabric_starts_the_other_ranks_from_the_script_that_is_rank_0(programs):
         assert run.ranks[1].folder.name == "rank-1"
 
 
+@pytest.mark.long
 def test_accelerate_launches_a_script_that_is_recorded(programs):
     source = """
         import torch

@@ -185,6 +185,7 @@ def test_attention_written_by_hand(programs):
     run.close()
 
 
+@pytest.mark.long
 def test_the_trainer_of_transformers(programs):
     programs.write("train.py", TRAINER)
     run, text = watch(programs, "train.py")

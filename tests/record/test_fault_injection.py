@@ -263,8 +263,8 @@ def faults(chosen, unwatched, healthy):
 
 
 def test_a_part_of_all_faults_harms_no_training(unwatched, healthy):
-    chosen = [variant for variant in variants(healthy[0]) if zlib.crc32(repr(variant).encode()) % 48 == 0]
-    assert len(chosen) > 25
+    chosen = [variant for variant in variants(healthy[0]) if zlib.crc32(repr(variant).encode()) % 96 == 0]
+    assert len(chosen) > 12
     assert faults(chosen, unwatched, healthy) == {}
 
 

@@ -138,7 +138,7 @@ def least(values, of):
     at=st.integers(0, 99), site=st.integers(0, 2), head=st.integers(0, 3),
     spike=st.sampled_from([7.0, -7.0, math.inf, math.nan]), bins=st.integers(1, 120),
 )  # fmt: skip
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_a_single_spike_is_seen_at_every_resolution(folders, at, site, head, spike, bins):
     windows = []
     for step in range(100):
