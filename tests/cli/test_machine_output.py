@@ -18,7 +18,7 @@ MODULE = [sys.executable, "-m", "edgeglass_diag"]
 
 def test_every_verb_takes_json():
     verbs = get_command(app).commands
-    names = "run check diagnose findings export mcp explain audit compare eval attribute report dashboard profile rules bench"
+    names = "run check diagnose findings explain audit compare eval attribute report export dashboard profile mcp bench rules"
     assert set(verbs) == set(names.split())
     assert all("--json" in [word for option in verb.params for word in option.opts] for verb in verbs.values())
 
