@@ -9,11 +9,11 @@ from pathlib import Path
 
 from edgeglass_diag.explained.record import EXPLANATION
 from edgeglass_diag.explanation import program_report as reports
-from edgeglass_diag.explanation.engine import OutOfBudgetError
+from edgeglass_diag.explanation.engine import Explanation, OutOfBudgetError
 from edgeglass_diag.explanation.keeping import keep
-from edgeglass_diag.explanation.of_differences import differences, explain_differences, suspected
+from edgeglass_diag.explanation.of_differences import Differences, differences, explain_differences, suspected
 from edgeglass_diag.explanation.of_interventions import explain_interventions
-from edgeglass_diag.explanation.of_revisions import explain_revisions
+from edgeglass_diag.explanation.of_revisions import RevisionSearch, explain_revisions
 from edgeglass_diag.explanation.program_trials import ProgramRunner, ProgramTrial, over_seeds
 from edgeglass_diag.explanation.report import ExplainReport
 from edgeglass_diag.explanation.subjects import Subject
@@ -28,6 +28,9 @@ from edgeglass_diag.replaying.runner import Progress, Replays
 from edgeglass_diag.user_input.files import is_folder
 
 _SCRATCH = f"revisions{SUFFIX}"
+
+_LONGEST = 4
+"""Times the steps that are chosen at first, to which replays are made longer where they do not tell."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +117,7 @@ def explain_program(question: ProgramQuestion, progress: Progress | None = None)
 def _explain(session: _Session) -> ExplainReport:
     question = session.question
     if question.revision is not None:
-        scratch = question.out / _SCRATCH
-        scratch.mkdir(exist_ok=True)
-        found = explain_revisions(
-            session.plan, question.revision, seeds=session.seeds, runner=session.runner, scratch=scratch
-        )
-        return reports.of_revisions(found, question.revision, session.runner, session.facts)
+        return _explain_revisions(session, question.revision)
     healthy = question.against or (suspected(question.subject, question.suspects) if question.suspects else None)
     if healthy is not None:
         return _explain_differences(session, healthy)
@@ -133,17 +131,57 @@ def _explain(session: _Session) -> ExplainReport:
     return reports.of_interventions(tried, session.runner, session.facts)
 
 
+def _explain_revisions(session: _Session, revision: str) -> ExplainReport:
+    scratch = session.question.out / _SCRATCH
+    scratch.mkdir(exist_ok=True)
+
+    def search(session: _Session) -> RevisionSearch:
+        return explain_revisions(session.plan, revision, seeds=session.seeds, runner=session.runner, scratch=scratch)
+
+    found = search(session)
+    while found.threshold is None and (longer := _longer(session)) is not None:
+        session = longer
+        found = search(session)
+    return reports.of_revisions(found, revision, session.runner, session.facts)
+
+
+def _longer(session: _Session) -> _Session | None:
+    """Return the session with replays of twice the steps, where those so far have not told the two ends apart.
+
+    None where the user has chosen the steps, at four times those that were chosen here, where a program ends by itself
+    before, and where the budget is spent.
+    """
+    question, plan, runner = session.question, session.plan, session.runner
+    went_on = all(result.ending is Ending.STOPPED for _, result in runner.replayed.values())
+    if question.steps is not None or not went_on or plan.steps >= _LONGEST * question.subject.steps:
+        return None
+    if runner.is_budget_spent:
+        return None
+    for trial, _ in list(runner.replayed.values()):
+        runner.forget(trial)
+    workers = question.workers or question.subject.workers
+    longer = question.subject.plan(2 * plan.steps, workers=workers, writable=question.writable)
+    return replace(session, plan=replace(longer, absent=plan.absent))
+
+
 def _explain_differences(session: _Session, healthy: Subject) -> ExplainReport:
     question = session.question
     found = differences(question.subject, healthy)
     session = _begun(session, lambda plan: found.plan_with(plan, frozenset(), 1))
-    plan = session.plan
+    explained = _tell_apart(session, found, healthy)
+    while not explained.separated and (longer := _longer(session)) is not None:
+        session = longer
+        explained = _tell_apart(session, found, healthy)
+    return reports.of_differences(explained, found.values, found.kinds, session.runner, session.facts)
+
+
+def _tell_apart(session: _Session, found: Differences, healthy: Subject) -> Explanation:
+    question, plan = session.question, session.plan
     other = healthy.plan(plan.steps, workers=question.workers or question.subject.workers, writable=question.writable)
     other = replace(other, absent=plan.absent)
     _run_controls(session, found.plan_with(plan, frozenset(), 1))
     _run_controls(session, found.plan_with(plan, frozenset(found.values), 1), "the healthy program")
-    explained = explain_differences(found, plan, other, seeds=session.seeds, runner=session.runner)
-    return reports.of_differences(explained, found.values, found.kinds, session.runner, session.facts)
+    return explain_differences(found, plan, other, seeds=session.seeds, runner=session.runner)
 
 
 def _begun(session: _Session, titled: Callable[[Plan], Plan]) -> _Session:
