@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,12 +20,12 @@ def open_rank_store(out: Path, rank: int | None, header: Mapping[str, object]) -
     Args:
         out: folder of the run.
         rank: of this process, None where unknown.
-        header: what its ``run.json`` says besides.
+        header: what its ``run.json`` says besides, the command line among it, without what is secret in it.
     """
     number = os.getpid() if rank is None else rank
     if (is_run(out) and read_header(out).get("rank") == number) or not _claim(out / f"rank-{number}"):
         number = os.getpid()
-    about = {"environment": environment(), "command": sys.argv, "rank": number, **header}
+    about = {"environment": environment(), "rank": number, **header}
     return RunWriter(out / f"rank-{number}", name=f"{out.name}/rank-{number}", header=about)
 
 

@@ -24,6 +24,11 @@ class Unwatched(Watch):
         return []
 
     @property
+    def training_thread(self) -> None:
+        """Return None."""
+        return None
+
+    @property
     def stop(self) -> None:
         """Return None."""
         return None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from torch import nn
 from torch.optim import Optimizer
 
+from edgeglass_diag.alerts.address import check_address, without_secret
 from edgeglass_diag.folders import fixed
+from edgeglass_diag.own_rank import speaks
 from edgeglass_diag.process import say
 from edgeglass_diag.rank_store import open_rank_store
 from edgeglass_diag.records import UsageError
@@ -22,12 +25,9 @@ from edgeglass_diag.watching import Watch, innermost
 from edgeglass_diag.window_writer import OnFinding
 
 
-def _rank_store(
-    out: Path, rank: int, world_size: int, every: int, rules: Sequence[Rule], stepped: bool
-) -> RunWriter | None:
+def _rank_store(out: Path, rank: int, header: Mapping[str, object], stepped: bool) -> RunWriter | None:
     """Open the store of a rank, None where it took no step."""
-    about = {"every": every, "world_size": world_size, **header_of(rules)}
-    return open_rank_store(out, rank, about) if stepped else None
+    return open_rank_store(out, rank, header) if stepped else None
 
 
 def watch(
@@ -86,7 +86,10 @@ def watch(
         if primary is not None and not isinstance(primary, Optimizer):
             raise UsageError(f"optimizer: expected one torch.optim.Optimizer, got {type(optimizer).__name__}")
         chosen = choose_rules(rules)
-        feeds = Feeds(live_targets(report_to, "report_to") if rank == 0 else ())
+        sinks = live_targets(report_to, "report_to")
+        webhook = None if notify is None else check_address(notify, "notify")
+        is_first = rank == 0 and speaks()
+        about = {"every": every, "world_size": world_size, "command": without_secret(sys.argv, webhook)}
         watching = Watch(
             out,
             name=name,
@@ -97,9 +100,9 @@ def watch(
             stop_on=codes_to_stop_on(stop_on, chosen),
             should_raise=should_raise,
             on_finding=on_finding,
-            store=partial(_rank_store, fixed(Path(out)), rank, world_size, every, chosen) if rank else None,
-            feeds=feeds,
-            notify=notify,
+            store=partial(_rank_store, fixed(Path(out)), rank, about | header_of(chosen)) if rank else None,
+            feeds=Feeds(sinks if is_first else ()),
+            notify=webhook if is_first else None,
         )
         if model is not None:
             watching.name_model(model)

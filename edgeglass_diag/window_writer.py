@@ -13,6 +13,7 @@ from edgeglass_diag.backlog import Backlog
 from edgeglass_diag.forking import BUSY
 from edgeglass_diag.process import error_text, say
 from edgeglass_diag.record.buffer import PendingWindow
+from edgeglass_diag.record.signal_handlers import is_failure
 from edgeglass_diag.record.snapshots import PendingEmbeddings
 from edgeglass_diag.records import Finding, RunStatus, Window
 from edgeglass_diag.rules import Engine
@@ -109,11 +110,11 @@ class WindowWriter:
             say(f"the end of the run could not be noted: nothing was written for {LAST_STALL:g} s")
             return
         if ended:
-            self._safely(self._judge_the_end)
-        self._safely(self._write_last)
+            self._safely(self._judge_the_end, is_last=True)
+        self._safely(self._write_last, is_last=True)
         failures = {"rules_failed": dict(self._engine.failures)} if self._engine.failures else {}
         self._backlog.finish(status, {**result, **self.notes, **failures})
-        self._safely(self._tell_last)
+        self._safely(self._tell_last, is_last=True)
 
     def leave(self, status: RunStatus, said: str | None) -> None:
         """Note how the run ended where what is left cannot be written, as after Ctrl-C at the end."""
@@ -240,7 +241,11 @@ class WindowWriter:
             self._report(finding)
         if (alerts := self._alerts) is not None:
             self._safely(lambda: alerts.tell(fresh))
-        self.stop = self.stop or next((f for f in fresh if f.code in self._stop_on and not f.is_early), None)
+        self.stop = self.stop or next(filter(self._ends_training, fresh), None)
+
+    def _ends_training(self, finding: Finding) -> bool:
+        """Return whether a finding is one to stop on: not an early one, and none that the model has outgrown."""
+        return finding.code in self._stop_on and not finding.is_early and not self._engine.has_lowered(finding)
 
     def _tell_last(self) -> None:
         if self._alerts is not None:
@@ -256,10 +261,13 @@ class WindowWriter:
             if self.notes.setdefault("on_finding", said) is said:
                 say(f"on_finding failed on {finding.code}: {said}")
 
-    def _safely(self, call: Callable[[], object]) -> None:
+    def _safely(self, call: Callable[[], object], *, is_last: bool = False) -> None:
+        """Call what may fail; the last calls are made in the training's thread, which Ctrl-C may end."""
         try:
             call()
         except BaseException as error:
+            if is_last and not is_failure(error):
+                raise
             said = error_text(error)
             if self.notes.setdefault("recording", said) is said:
                 say(f"the record may be incomplete: {said}")

@@ -27,6 +27,8 @@ def check_address(address: str, option: str) -> str:
     Raises:
         UsageError: if it is none of http or https, or has a user in it; the message repeats no more than ``masked``.
     """
+    if not isinstance(address, str):
+        raise UsageError(f"{option}: expected an http or https address, got {type(address).__name__}")
     try:
         parts = urlsplit(address)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

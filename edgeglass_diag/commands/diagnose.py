@@ -138,6 +138,7 @@ def _of_program(program: Program, asked: _Asked) -> None:
     from edgeglass_diag.diagnosis.diagnose import diagnose as diagnose_run
     from edgeglass_diag.folders import check_folder
     from edgeglass_diag.gate.subjects import of_run, shortfall
+    from edgeglass_diag.programs.launch import exit_status
     from edgeglass_diag.programs.options import ProcessOptions
     from edgeglass_diag.programs.run_program import run_program
 
@@ -153,8 +154,11 @@ def _of_program(program: Program, asked: _Asked) -> None:
             _print(diagnose_run(run), stdout, as_json=asked.as_json)
             judged, incomplete = of_run(run), shortfall(run)
     failed = asked.gate.fails([judged], incomplete=incomplete)
-    if failed or isinstance(outcome.error, KeyboardInterrupt):
-        raise SystemExit(130 if isinstance(outcome.error, KeyboardInterrupt) else 1)
+    if isinstance(outcome.error, KeyboardInterrupt):
+        raise SystemExit(130)
+    crashed = asked.gate.fail_on is not None and exit_status(outcome.error) != 0
+    if failed or crashed:
+        raise SystemExit(1)
 
 
 def _of_recipe(recipe: Recipe, asked: _Asked) -> None:

@@ -99,6 +99,8 @@ def write_baseline(file: Path, found: Iterable[Result], command: str) -> None:
     Raises:
         UsageError: if it cannot be written.
     """
+    if exists(file) and not is_baseline(file):
+        raise UsageError(f"--update-baseline: {file} is there and no baseline of findings; it is left as it is")
     entries = {(r.code, r.site, r.fingerprint): Known(**_entry(r)) for r in found}
     content = _File(format=FORMAT, version=VERSION, command=command, findings=[entries[key] for key in sorted(entries)])
     text = json.dumps(content.model_dump(), indent=1, ensure_ascii=False)
@@ -107,7 +109,7 @@ def write_baseline(file: Path, found: Iterable[Result], command: str) -> None:
 
 def compare(found: Sequence[Result], known: Iterable[Known]) -> Comparison:
     """Return what is new, what is worse than it was, and what is gone."""
-    before = {entry.fingerprint: entry for entry in known}
+    before = {entry.fingerprint: entry for entry in sorted(known, key=_rank)}  # of several the most severe
     now = {each.fingerprint for each in found}
     worse = [each for each in found if each.fingerprint in before and _rank(each) > _rank(before[each.fingerprint])]
     return Comparison(

@@ -7,6 +7,7 @@ from pathlib import Path
 from edgeglass_diag.gate.results import Judged
 from edgeglass_diag.programs.targets import Program, source_of
 from edgeglass_diag.records import RunStatus
+from edgeglass_diag.run_verdict import stopped_as_asked
 from edgeglass_diag.store import Run
 
 
@@ -24,7 +25,9 @@ def of_run(run: Run, name: str = "") -> Judged:
 
 def shortfall(run: Run) -> str:
     """Return why a run may have had more findings than it has; empty where it came to its own end."""
-    return "" if run.status is RunStatus.FINISHED else f"{run.name} did not come to its own end ({run.status})"
+    if run.status is RunStatus.FINISHED or stopped_as_asked(run):
+        return ""
+    return f"{run.name} did not come to its own end ({run.status})"
 
 
 def _source(run: Run, folder: Path) -> Path | None:

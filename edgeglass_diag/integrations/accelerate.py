@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, Unpack
 
+import torch
 from torch import nn
 
 from edgeglass_diag.integrations.extras import extra
@@ -76,8 +77,11 @@ def _host(accelerator: Accelerator) -> Host:
     logger = get_logger("accelerate.edgeglass_diag")
 
     def agree(stop: bool) -> bool:
-        if stop:
-            accelerator.set_trigger()
-        return bool(accelerator.check_trigger())
+        asked = torch.tensor(float(stop), device=accelerator.device)
+        return float(accelerator.reduce(asked, reduction="sum")) > 0
 
-    return Host(logger.log, accelerator.process_index, accelerator.num_processes, agree, accelerator.log)
+    def count(numbers: dict[str, float]) -> None:
+        """Log beside the program's own row: W&B would count a step for each."""
+        accelerator.log(numbers, log_kwargs={"wandb": {"commit": False}})
+
+    return Host(logger.log, accelerator.process_index, accelerator.num_processes, agree, count)

@@ -7,7 +7,7 @@ import logging
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 import edgeglass_diag as eg
+from edgeglass_diag.process import harmless
 from edgeglass_diag.programs.announce import finding_text
 
 OnFinding = Callable[[eg.Finding], object]
@@ -51,11 +52,11 @@ class Host:
         count: takes numbers for the framework's trackers, by name; None where it has no place for them.
     """
 
-    log: Callable[[int, str], object]
+    log: Callable[[int, str], None]
     rank: int = 0
     world_size: int = 1
     agree: Callable[[bool], bool] = bool
-    count: Callable[[dict[str, float]], object] | None = None
+    count: Callable[[dict[str, float]], None] | None = None
 
 
 class Session:
@@ -69,7 +70,7 @@ class Session:
     def __init__(self, out: str | Path, **options: Unpack[Options]) -> None:
         self._out, self._options = Path(out), options
         self._watch: eg.Watch | None = None
-        self._host = Host(log=lambda level, text: None)
+        self._host = Host(log=_silent)
         self._found: deque[eg.Finding] = deque()
         self._stopping: eg.StopTraining | None = None
         self._steps = 0
@@ -82,7 +83,8 @@ class Session:
         """
         if self._watch is not None:  # a trainer that begins again with smaller batches goes on in the same record
             return
-        self._host = host
+        count = None if host.count is None else harmless(host.count)
+        host = self._host = replace(host, log=harmless(host.log), count=count)
         if eg.is_recorded():
             host.log(logging.WARNING, "edgeglass-diag run records this training: Diagnose makes no second record")
             return
@@ -113,6 +115,9 @@ class Session:
 
     def record(self, metrics: Mapping[str, object]) -> None:
         """Record what among ``metrics`` is a number as ``metric/NAME`` of the step that was taken last."""
+        harmless(self._record)(metrics)
+
+    def _record(self, metrics: Mapping[str, object]) -> None:
         if self._watch is not None:
             numbers = {name: number for name, value in metrics.items() if (number := _number(value)) is not None}
             self._watch.log(numbers, max(self._watch.step - 1, 0))
@@ -168,6 +173,10 @@ _LEVELS = {
     eg.Severity.WARNING: logging.WARNING,
     eg.Severity.CRITICAL: logging.CRITICAL,
 }
+
+
+def _silent(level: int, text: str) -> None:
+    """Log nothing: the training has not begun."""
 
 
 def _number(value: object) -> float | None:

@@ -42,7 +42,10 @@ class BroadcastObserver(Observer):
         self._compare(given["input"], given["target"])
 
     def _compare(self, left: object, right: object) -> None:
-        """Write of an output with gradients and a target that no model has given; pairwise differences are neither."""
+        """Write of an output with gradients and a target that no model has given; pairwise differences are neither.
+
+        Nor are those of a module with what it holds itself, as the centres of radial functions.
+        """
         if not isinstance(left, Tensor) or not isinstance(right, Tensor) or left.requires_grad == right.requires_grad:
             return
         output, target = (left, right) if left.requires_grad else (right, left)
@@ -51,6 +54,14 @@ class BroadcastObserver(Observer):
             return
         sources = self._recording.sources
         module = sources.sources([output])[-1:]
-        if module and not sources.sources([target]):
+        if module and not sources.sources([target]) and not self._is_held(target):
             with self._recording.measuring(module[0], Kind.MODULE):
                 self._recording.buffer.add(module[0], MODULE_BROADCAST, 1.0)
+
+    def _is_held(self, target: Tensor) -> bool:
+        """Return whether a tensor is a buffer or a frozen parameter of the running module, or a view of one."""
+        module = self._recording.stack.module
+        if module is None:
+            return False
+        held = (*module.buffers(), *module.parameters())
+        return any(each.data_ptr() == target.data_ptr() and each.numel() >= target.numel() for each in held)

@@ -30,6 +30,7 @@ from edgeglass_diag.record.torch_functions import (
     SUMS,
     TOTALS,
     bind,
+    leading,
 )
 from edgeglass_diag.sites import LossFunction, Task
 
@@ -123,7 +124,8 @@ class LogProbabilityObserver(Observer):
         table |= dict.fromkeys(DIVISIONS, self._divide) | dict.fromkeys(DIFFERENCES, self._subtract)
         table |= dict.fromkeys(SCALING, self._scale) | dict.fromkeys(GATHERS, self._pick)
         table |= {Tensor.__getitem__: self._index, functional.one_hot: self._one_hot_made}
-        return table | {functional.nll_loss: self._taken_by_loss, functional.kl_div: self._taken_by_divergence}
+        table |= {functional.nll_loss: self._taken_by_loss, functional.kl_div: self._taken_by_divergence}
+        return {function: leading(handler) for function, handler in table.items()}
 
     def losses(self) -> list[LogProbabilities]:
         """Return, and forget, those that go into a loss that no function tells."""

@@ -23,6 +23,7 @@ from edgeglass_diag.record.torch_functions import (
     SIGMOIDS,
     SUMS,
     bind,
+    leading,
     one_more_than,
 )
 from edgeglass_diag.signals.losses import (
@@ -59,12 +60,13 @@ class SigmoidLossObserver(Observer):
         table: dict[Function, FunctionHandler] = dict.fromkeys(SIGMOIDS, self._sigmoid)
         table |= dict.fromkeys(EXPONENTIALS, self._exp) | dict.fromkeys(SUMS, self._sum)
         table |= dict.fromkeys(LOGARITHMS, self._log) | dict.fromkeys(LOGARITHMS_OF_ONE_MORE, self._log_of_one_more)
-        return table | {
+        table |= {
             functional.logsigmoid: self._logsigmoid,
             functional.softplus: self._softplus,
             functional.binary_cross_entropy_with_logits: self._binary,
             functional.binary_cross_entropy: self._binary,
         }
+        return {function: leading(handler) for function, handler in table.items()}
 
     def forget(self) -> None:
         """Release the positives of the window."""

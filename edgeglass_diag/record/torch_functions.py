@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -175,3 +176,20 @@ def bind(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[
     for name, value in kwargs.items():
         given[_SYNONYMS.get((func, name), name)] = value
     return given
+
+
+def leading(handler: Callable[..., None]) -> Callable[..., None]:
+    """Return a handler that is given the tensors of a call in front, also where they were given by keyword.
+
+    One that has no tensor in front under any of the usual names is not handled.
+    """
+
+    def called(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        if kwargs and len(args) < 2:
+            named = [name for name in (("input", "tensor", "other") if not args else ("other",)) if name in kwargs]
+            args = (*args, *(kwargs[name] for name in named))
+            kwargs = {name: value for name, value in kwargs.items() if name not in named}
+        if args:
+            handler(func, args, kwargs, result)
+
+    return called

@@ -19,6 +19,7 @@ from edgeglass_diag.record.torch_functions import (
     LOGSUMEXP,
     SUMS,
     bind,
+    leading,
     one_more_than,
 )
 from edgeglass_diag.record.written_targets import WrittenTargets
@@ -66,7 +67,8 @@ class WrittenLossObserver(Observer):
         """The functions observed."""
         table: dict[Function, FunctionHandler] = dict.fromkeys(LOGSUMEXP, self._logsumexp)
         table |= dict.fromkeys(EXPONENTIALS, self._exp) | dict.fromkeys(SUMS, self._sum)
-        return table | dict.fromkeys(LOGARITHMS_OF_ONE_MORE, self._log_of_one_more)
+        table |= dict.fromkeys(LOGARITHMS_OF_ONE_MORE, self._log_of_one_more)
+        return {function: leading(handler) for function, handler in table.items()}
 
     def backward_begins(self, tensors: Sequence[Tensor], factors: Sequence[Tensor | None]) -> None:
         """Follow the logarithms that no function has taken."""

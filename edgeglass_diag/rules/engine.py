@@ -94,6 +94,12 @@ class Engine:
         said = f"{verdict.message}; this may be early: it stands from step {until} on, or when the training ends"
         return replace(verdict, severity=Severity.WARNING, message=said, early_until=until)
 
+    def has_lowered(self, finding: Finding) -> bool:
+        """Return whether a finding of a rule that warns is shown as a fact, as the model learns all the same."""
+        rule = self._rule_of.get(finding.code)
+        lowered = rule is not None and rule.hinders_learning and finding.severity is Severity.INFO
+        return lowered and self._progress is Progress.DONE
+
     def _ask(self, rule: Rule) -> set[tuple[str, str]]:
         """Take one rule's verdicts. A rule that fails is asked no more; the others and the record go on."""
         stands = set()

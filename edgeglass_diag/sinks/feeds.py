@@ -20,6 +20,9 @@ ROOM = 2**18
 STALL = 60.0
 """Seconds without progress at the end of the training after which a sink is given up."""
 
+LONGEST = 120.0
+"""Seconds that the end of the training waits for all sinks together."""
+
 
 class Feed:
     """One sink, fed in a thread; no call of it raises. What fails is said once, and the sink gets nothing more.
@@ -65,14 +68,14 @@ class Feed:
         self._moved = time.monotonic()
         self._queue.put(status)
 
-    def wait(self) -> None:
-        """Wait until the sink has taken what was put, for as long as it gets on."""
+    def wait(self, until: float) -> None:
+        """Wait until the sink has taken what was put, for as long as it gets on, and no longer than to a time."""
         thread = self._thread
-        while thread is not None and thread.is_alive() and time.monotonic() - self._moved < STALL:
+        while thread is not None and thread.is_alive() and time.monotonic() < min(self._moved + STALL, until):
             thread.join(timeout=0.2)
         name = self._target.name
         if thread is not None and thread.is_alive():
-            say(f"{name} has not taken the rest of the run within {STALL:g} s; the record has it")
+            say(f"{name} has not taken the rest of the run in time; edgeglass-diag export --to {name} writes all of it")
         elif self._missed and not self.failure:
             say(f"{name} was too slow for {self._missed} windows; edgeglass-diag export --to {name} writes all of them")
 
@@ -133,5 +136,6 @@ class Feeds:
         """Tell all sinks how the run ended, and wait for them."""
         for feed in self._feeds:
             feed.end(status)
+        until = time.monotonic() + LONGEST
         for feed in self._feeds:
-            feed.wait()
+            feed.wait(until)

@@ -34,6 +34,7 @@ class Target:
     is_live: bool = False
     is_tracker: bool = False
     takes_embeddings: bool = False
+    used: tuple[str, ...] = ()
 
     def check(self, option: str) -> None:
         """Raise UsageError if a package is not installed; nothing is imported."""
@@ -45,9 +46,9 @@ class Target:
             )
 
     def load(self) -> None:
-        """Import the packages."""
-        for package in self.packages:
-            import_module(package)
+        """Import the packages, and the modules of them that are used: an import in a thread may be cut by a fork."""
+        for module in (*self.packages, *self.used, f"edgeglass_diag.sinks.{self.module}"):
+            import_module(module)
 
     def open(self, about: About, out: Path | None) -> Sink:
         """Return a sink for a run; where ``out`` is None, in its own place."""
@@ -55,15 +56,27 @@ class Target:
         return made
 
 
+_TENSORBOARD = (
+    "tensorboard.summary.writer.event_file_writer", "tensorboard.compat.proto.summary_pb2",
+    "tensorboard.plugins.text.metadata",
+)  # fmt: skip
+
 TARGETS = {
     target.name: target
     for target in (
         Target("parquet", "parquet", ("pyarrow",)),
         Target("csv", "csv", ()),
-        Target("tensorboard", "tensorboard", ("tensorboard",), is_live=True),
+        Target("tensorboard", "tensorboard", ("tensorboard",), is_live=True, used=_TENSORBOARD),
         Target("wandb", "wandb", ("wandb",), is_live=True, is_tracker=True),
-        Target("mlflow", "mlflow", ("mlflow", "sqlalchemy", "alembic"), is_live=True, is_tracker=True),
-        Target("trackio", "trackio", ("trackio",), is_live=True, is_tracker=True),
+        Target(
+            "mlflow",
+            "mlflow",
+            ("mlflow", "sqlalchemy", "alembic"),
+            is_live=True,
+            is_tracker=True,
+            used=("mlflow.tracking", "mlflow.entities"),
+        ),
+        Target("trackio", "trackio", ("trackio",), is_live=True, is_tracker=True, used=("trackio.sqlite_storage",)),
         Target("embedding-atlas", "embedding_atlas", ("pyarrow",), takes_embeddings=True),
     )
 }
@@ -94,6 +107,7 @@ def live_targets(names: Sequence[str], option: str) -> tuple[Target, ...]:
     Raises:
         UsageError: for another name, or if a package is missing.
     """
-    if isinstance(names, str):
-        raise UsageError(f"{option}: expected a sequence of names, got the text {names!r}")
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        text = "the text " if isinstance(names, str) else ""
+        raise UsageError(f"{option}: expected a sequence of names, got {text}{names!r}")
     return tuple(target_named(name, option, live=True) for name in dict.fromkeys(names))

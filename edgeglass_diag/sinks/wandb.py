@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ class Into(Sink):
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             name=about.name,
+            id=uuid.uuid4().hex,  # of its own: WANDB_RUN_ID is that of the program's run
+            resume="never",
             dir=out or os.environ.get("WANDB_DIR") or about.folder,
             mode="offline" if out is not None else _mode(),
             config={"edgeglass_diag": str(about.folder)},

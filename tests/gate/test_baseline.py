@@ -61,3 +61,11 @@ def test_what_is_no_baseline_is_one_clear_error(file):
             read_baseline(file)
         assert said in str(error.value)
         assert str(file) in str(error.value)
+
+
+def test_what_is_there_and_no_baseline_is_left_as_it_is(tmp_path):
+    log = tmp_path / "healthy.csv"
+    log.write_text("step,loss")
+    with pytest.raises(UsageError, match="no baseline of findings; it is left as it is"):
+        write_baseline(log, [], "run")
+    assert log.read_text() == "step,loss"

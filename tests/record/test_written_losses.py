@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import edgeglass_diag as eg
 from edgeglass_diag.measures.contrast import logit_scale
 from edgeglass_diag.sites import Coverage, LossSite, Task
 from tests.helpers.loops import record
@@ -222,3 +223,21 @@ def test_logits_that_are_joined_of_products_are_a_contrast():
         return F.cross_entropy(rows, torch.zeros(SIZE, dtype=torch.long))
 
     assert tasks_of(loss_of) == {Task.CONTRASTIVE}
+
+
+def test_arguments_by_keyword_are_no_fault_of_the_recorder(tmp_path):
+    model = torch.nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with eg.watch(model, optimizer, out=tmp_path / "run"):
+        for _ in range(3):
+            made = model(torch.randn(6, 4))
+            picked = torch.gather(input=made, dim=1, index=torch.zeros(6, 1, dtype=torch.long))
+            loss = (
+                torch.div(input=torch.sum(input=torch.exp(input=picked)), other=6.0)
+                - torch.log(input=made.exp()).mean()
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    with eg.load(tmp_path / "run") as run:
+        assert "EG905" not in {finding.code for finding in run.findings}

@@ -64,3 +64,28 @@ def test_torchs_own_losses_are_told_as_well(tmp_path):
 @pytest.mark.parametrize("loss", HEALTHY)
 def test_what_is_meant_is_silent(tmp_path, loss):
     assert codes(tmp_path, HEALTHY[loss]) == set()
+
+
+def test_centres_that_a_module_holds_are_no_targets(tmp_path):
+    class Radial(nn.Module):
+        """As many centres as a batch has samples."""
+
+        def __init__(self):
+            super().__init__()
+            self.inp, self.out = nn.Linear(WIDTH, 1), nn.Linear(B, 1)
+            self.register_buffer("centres", torch.linspace(-1, 1, B))
+
+        def forward(self, x):
+            return self.out(torch.exp(-(self.inp(x) - self.centres).square()))
+
+    torch.manual_seed(0)
+    model = Radial()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with eg.watch(model, optimizer, out=tmp_path / "run", rules=[TargetsBroadcast()]):
+        for _ in range(5):
+            loss = F.mse_loss(model(torch.randn(B, WIDTH)), torch.randn(B, 1))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    with eg.load(tmp_path / "run") as run:
+        assert run.findings == []
