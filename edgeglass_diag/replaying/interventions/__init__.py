@@ -20,6 +20,7 @@ _MODULES = (
     "held_parameters",
     "initial_values",
     "losses",
+    "temperatures",
     "similarities",
     "modules",
     "switches",

@@ -23,7 +23,7 @@ _LOSSES = ("cross_entropy", "binary_cross_entropy_with_logits")
 class LossChange(Means):
     """A change of the logits or labels that ``cross_entropy`` and its binary form are given with gradients.
 
-    A loss that is written out, as ``-log_softmax(scores).diag()``, is left alone: what it is given is nobody's to say.
+    A loss that is written out, as ``-log_softmax(scores).diag()``, is left alone: its labels stand nowhere.
     """
 
     asks_models = False
@@ -47,18 +47,6 @@ class LossChange(Means):
     @abstractmethod
     def changed(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor] | None:
         """Return other logits and labels; None where these are left alone."""
-
-
-@register
-@dataclass
-class Temperature(LossChange):
-    """The logits of every cross-entropy times the factor, be it contrastive or a classification."""
-
-    name = "loss.temperature"
-
-    def changed(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Return scaled logits."""
-        return (logits * self.number, labels) if logits.requires_grad else None
 
 
 @register

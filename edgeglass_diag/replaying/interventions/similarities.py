@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -35,6 +35,8 @@ class OperandChange(Means):
     """
 
     asks_models = False
+    losses: ClassVar[Sequence[tuple[Any, str]]] = _LOSSES
+    """Functions behind whose first argument the product is looked for."""
     _lines: Any = field(default_factory=dict)  # node of the graph -> line, within a pass
     _found: set[Place] = field(default_factory=set)
 
@@ -43,7 +45,7 @@ class OperandChange(Means):
         for owner, name in _PRODUCTS:
             change_calls(owner, name, self._product)
         change_calls(functional, "linear", self._linear)
-        for owner, name in _LOSSES:
+        for owner, name in self.losses:
             change_calls(owner, name, self._loss)
 
     def _product(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -59,7 +61,7 @@ class OperandChange(Means):
         line = _line()
         if line in self._found:
             right = args[1] if transposed else args[1].T
-            left, other = self.changed(args[0]), self.changed(right)
+            left, other = self.operands(args[0], right)
             if left is not None or other is not None:
                 self.applied += 1
                 self.place = self.place or line_of_program()
@@ -77,6 +79,10 @@ class OperandChange(Means):
             if len(self._lines) > _MOST_NODES:
                 self._lines.clear()
         return call(*args, **kwargs)
+
+    def operands(self, left: Tensor, right: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Return others in place of both operands, each with a representation in each row; None for one that stays."""
+        return self.changed(left), self.changed(right)
 
     @abstractmethod
     def changed(self, rows: Tensor) -> Tensor | None:
