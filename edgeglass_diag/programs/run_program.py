@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -104,7 +105,7 @@ def run_program(program: Program, options: ProcessOptions) -> Outcome:
         "git": git(),
         "command": without_secret(sys.argv, options.notify),
         "folder": _working_directory(),
-        "variables": recorded_variables(),
+        "variables": _without(options.notify, recorded_variables()),
     }
     header = {**about, "program": program.facts, **header_of(options.configured_rules()), **options.header}
     writer = RunWriter(Path(options.out), name=Path(options.out).name, header=header)
@@ -125,6 +126,11 @@ def run_program(program: Program, options: ProcessOptions) -> Outcome:
     if main.process != os.getpid():
         raise SystemExit(exit_argument(error))
     return _outcome(main, error)
+
+
+def _without(secret: str | None, variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables but for those that hold the address of a webhook."""
+    return {name: value for name, value in variables.items() if secret is None or secret not in value}
 
 
 def _working_directory() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections import Counter
 from dataclasses import replace
@@ -89,11 +90,14 @@ def test_a_dead_address_is_one_line_and_the_record_goes_on(tmp_path, capfd):
     assert not [file for file in (tmp_path / "run").rglob("*") if file.is_file() and b"sEcReT" in file.read_bytes()]
 
 
-def test_no_file_repeats_an_address_that_stands_in_the_command(tmp_path, hook, monkeypatch):
+@pytest.mark.parametrize(("rank", "folder"), [(0, "run"), (1, "run/rank-1")])
+def test_no_file_repeats_an_address_that_stands_in_the_command(tmp_path, hook, monkeypatch, rank, folder):
     monkeypatch.setattr("sys.argv", ["train.py", f"--webhook={hook.address}"])
-    with eg.watch(out=tmp_path / "run", notify=hook.address, rules=["EG801"]):
-        train(steps=1)
-    assert eg.load(tmp_path / "run").header["command"] == ["train.py", f"--webhook={hook.server}/..."]
+    with eg.watch(out=tmp_path / "run", notify=hook.address, rules=["EG801"], rank=rank, world_size=2):
+        train()
+    header = json.loads((tmp_path / folder / "run.json").read_text())
+    assert header["command"] == ["train.py", f"--webhook={hook.server}/..."]
+    assert bool(hook.posted) == (rank == 0)
 
 
 def test_a_finding_is_told_once_it_stands_and_never_again(hook, alerts):
