@@ -21,6 +21,7 @@ from edgeglass_diag.commands.options import (
     RunOut,
     SarifFile,
     Select,
+    StopOn,
     Thresholds,
     UpdateBaseline,
     chosen_rules,
@@ -48,7 +49,7 @@ def diagnose(
     every: Every = 10,
     out: RunOut = None,
     settings: Annotated[list[str], typer.Option("--set", help="section.key=value of a recipe.")] = [],  # noqa: B006
-    stop_on: Annotated[list[str], typer.Option("--stop-on", help="Code of a finding that ends the run.")] = [],  # noqa: B006
+    stop_on: StopOn = [],  # noqa: B006
     select: Select = [],  # noqa: B006
     ignore: Ignore = [],  # noqa: B006
     thresholds: Thresholds = [],  # noqa: B006

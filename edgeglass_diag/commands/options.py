@@ -37,6 +37,7 @@ ReportTo = Annotated[
     typer.Option("--report-to", help="tensorboard, wandb, mlflow or trackio: fed as the run goes."),
 ]
 Module = Annotated[str | None, typer.Option("-m", help="Module to run, as behind python -m.")]
+StopOn = Annotated[list[str], typer.Option("--stop-on", help="Code of a finding that ends the run.")]
 RunOut = Annotated[Path | None, typer.Option(help="Folder of the run; below runs/ if not given.")]
 
 

@@ -25,6 +25,7 @@ from edgeglass_diag.commands.options import (
     RunOut,
     SarifFile,
     Select,
+    StopOn,
     Thresholds,
     UpdateBaseline,
     chosen_rules,
@@ -57,7 +58,7 @@ def run(
     every: Every = 10,
     out: RunOut = None,
     settings: Annotated[list[str], typer.Option("--set", help="section.key=value, e.g. optim.lr=2e-4.")] = [],  # noqa: B006
-    stop_on: Annotated[list[str], typer.Option("--stop-on", help="Code of a finding that ends the run.")] = [],  # noqa: B006
+    stop_on: StopOn = [],  # noqa: B006
     select: Select = [],  # noqa: B006
     ignore: Ignore = [],  # noqa: B006
     thresholds: Thresholds = [],  # noqa: B006

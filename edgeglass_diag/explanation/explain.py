@@ -113,6 +113,7 @@ def explain(  # noqa: PLR0913  the options of one question; all but the subject 
             budget is too small.
     """
     if callable(subject):
+        _refuse(interventions)
         if failing is None or healthy is None or against is not None or settings:
             raise UsageError("explain: expected failing= and healthy= settings with a function, and nothing against")
         return _of_function(subject, failing, healthy, out, seeds=range(seeds), steps=steps, budget=budget)
@@ -130,6 +131,7 @@ def explain(  # noqa: PLR0913  the options of one question; all but the subject 
                 program, place, other, suspects, against_rev, seeds, steps, budget, writable=writable, wanted=wanted
             )
         )
+    _refuse(interventions)
     place = Path(out) if out is not None else default_folder(f"explain-{folder.name}", Path("runs"))
     recipe = None if against is None else str(against.folder if isinstance(against, Run) else against)
     return explain_run(Question(folder, recipe, settings, place, seeds, steps, budget))
@@ -159,6 +161,12 @@ def _of_function(
     return explain_build(
         build, failing=failing, healthy=healthy, out=place, steps=steps or 100, seeds=seeds, budget=budget
     )
+
+
+def _refuse(interventions: Sequence[str | Intervention]) -> None:
+    """Raise UsageError where interventions are asked for in what is explained by its settings."""
+    if interventions:
+        raise UsageError("explain: interventions= are for programs, whose settings are not known")
 
 
 def _intervention(text: str) -> Intervention:

@@ -115,7 +115,7 @@ def compare(found: Sequence[Result], known: Iterable[Known]) -> Comparison:
     return Comparison(
         tuple(each for each in found if each.fingerprint not in before),
         tuple(worse),
-        tuple(entry for print_, entry in before.items() if print_ not in now),
+        tuple(entry for fingerprint, entry in before.items() if fingerprint not in now),
     )
 
 

@@ -56,7 +56,7 @@ def place(tmp_path_factory):
     root = tmp_path_factory.mktemp("agent")
     write_explained(root / "runs")
     write_healthy(root / "runs/well", steps=100)
-    (root / "train.py").write_text("import time\ntime.sleep(10_000)\n")
+    (root / "train.py").write_text("import threading\nthreading.Event().wait()\n")
     (root / "model.py").write_text(dedent(BUILD))
     program = {"kind": "script", "target": "train.py", "arguments": []}
     writer = RunWriter(root / "stuck", name="stuck", header={"program": program, "folder": str(root)})

@@ -80,6 +80,11 @@ def test_a_program_that_writes_over_a_file_by_its_whole_path_is_stopped(folder, 
     assert (folder / "last.pt").read_text() == "the old one"
 
 
+def test_interventions_in_a_function_are_refused():
+    with pytest.raises(eg.UsageError, match="interventions= are for programs"):
+        eg.explain(lambda settings: None, failing={}, healthy={}, interventions=["optimizer.lr=0.1"])
+
+
 def test_an_unknown_intervention_is_refused_in_python(folder):
     with pytest.raises(eg.UsageError, match=r"interventions=.optimizer\.speed.: "):
         eg.explain(folder / "train.py", interventions=["optimizer.speed"])
