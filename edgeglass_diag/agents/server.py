@@ -9,18 +9,16 @@ from importlib.metadata import version
 from inspect import iscoroutinefunction
 from typing import Any
 
+from pydantic import ValidationError
+
+from edgeglass_diag.extras import extra
 from edgeglass_diag.records import UsageError
 
-try:
+with extra("mcp", "mcp"):
     import anyio
     from mcp.server.mcpserver import MCPServer
     from mcp.server.mcpserver.exceptions import ToolError
     from mcp.types import CallToolResult, TextContent, ToolAnnotations
-except ImportError as error:
-    wanted = "the extra mcp (pip install 'edgeglass-diag[mcp]')"
-    raise UsageError(f"mcp: expected {wanted}, which is not installed") from error
-
-from pydantic import ValidationError
 
 from edgeglass_diag.agents import reading
 from edgeglass_diag.agents.asking import Asking
