@@ -9,22 +9,18 @@ from importlib.metadata import version
 from inspect import iscoroutinefunction
 from typing import Any
 
+import anyio
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import ValidationError
-
-from edgeglass_diag.extras import extra
-from edgeglass_diag.records import UsageError
-
-with extra("mcp", "mcp"):
-    import anyio
-    from mcp.server.mcpserver import MCPServer
-    from mcp.server.mcpserver.exceptions import ToolError
-    from mcp.types import CallToolResult, TextContent, ToolAnnotations
 
 from edgeglass_diag.agents import reading
 from edgeglass_diag.agents.asking import Asking
 from edgeglass_diag.agents.workers import Workers
 from edgeglass_diag.bounded import bounded, bounded_text
 from edgeglass_diag.process import error_text
+from edgeglass_diag.records import UsageError
 
 INSTRUCTIONS = (
     "Diagnoses trainings of torch models, vision-text alignment above all. Begin with diagnose on a run folder: it "

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from edgeglass_diag.evaluation.embeddings import Embeddings, numpy_sample
-from edgeglass_diag.extras import check_extra
 from edgeglass_diag.figures.style import PAPER, TEMPLATES
 from edgeglass_diag.figures.writing import check_format, write_figures
 from edgeglass_diag.records import UsageError
@@ -27,7 +26,6 @@ class PictureFiles:
     theme: str = "light"
 
     def __post_init__(self) -> None:
-        check_extra("evaluate", "--figures")
         if self.theme not in TEMPLATES:
             raise UsageError(f"--theme: expected {' or '.join(TEMPLATES)}, got {self.theme!r}")
         if exists(self.folder) and not is_folder(self.folder):
