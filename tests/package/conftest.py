@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,10 @@ for step in range(30):
 """A training in which the text's weights are in no optimizer."""
 
 
+NUMPY_PAIRS = "import numpy as np; e = np.random.default_rng(0).normal(size=(2, 32, 8)); np.save('pairs.npy', e)"
+"""Embeddings of pairs, to be made by a process."""
+
+
 class Installed:
     """An environment in which the package is installed, and a folder to work in.
 
@@ -54,6 +59,11 @@ class Installed:
     def __call__(self, *arguments: object):
         """Run the command line; return how it ended."""
         return self.server.run(*map(str, arguments), cwd=self.folder)
+
+    def python_says(self, code: str) -> str:
+        """Run code in a process of its own, and return what it printed."""
+        line = [str(self.python), "-c", code]
+        return subprocess.run(line, cwd=self.folder, capture_output=True, text=True, check=True).stdout
 
 
 def environment(folder: Path, installed: Path, *extras: str) -> Path:

@@ -6,13 +6,13 @@ import subprocess
 import pytest
 
 from edgeglass_diag.extras import EXTRAS
+from tests.package.conftest import NUMPY_PAIRS
 
 PROBE = """
 import json, sys
 from importlib.util import find_spec
 print(json.dumps([name for name in sys.argv[1:] if find_spec(name)]))
 """
-NUMPY = "import numpy as np; e = np.random.default_rng(0).normal(size=(2, 32, 8)); np.save('pairs.npy', e)"
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_runs_are_compared_and_exported_and_rules_are_told(core, run):
 
 
 def test_embeddings_are_evaluated(core):
-    subprocess.run([core.python, "-c", NUMPY], cwd=core.folder, check=True)
+    core.python_says(NUMPY_PAIRS)
     done = core("eval", "pairs.npy", "--json")
     assert (done.returncode, json.loads(done.stdout)["n_images"]) == (0, 32), done.stderr
 
@@ -96,8 +96,10 @@ def test_a_verb_names_the_extra_that_it_needs(core, run, words):
 
 def test_a_figure_in_python_names_it_too(core, run):
     code = "import edgeglass_diag as eg\ntry: eg.load('mine').figure('loss')\nexcept ImportError as e: print(e)"
-    done = subprocess.run([core.python, "-c", code], cwd=core.folder, capture_output=True, text=True, check=True)
-    assert done.stdout == "a figure needs plotly, which is not installed: pip install 'edgeglass-diag[figures]'\n"
+    assert (
+        core.python_says(code)
+        == "a figure needs plotly, which is not installed: pip install 'edgeglass-diag[figures]'\n"
+    )
 
 
 @pytest.mark.long
