@@ -3,15 +3,20 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test test-long test-large properties fuzz acceptance bench exam docs check install clean
+.PHONY: demo test test-long test-large test-package properties fuzz acceptance bench exam docs check install clean
 
+TORCH := .venv/.installed-torch
+ALL_STAMP := .venv/.installed-all
 EXAM_STAMP := .venv/.installed-exam
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(TORCH): constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt "torch==2.13.0"
+	touch $(TORCH)
+
+$(STAMP): $(TORCH) pyproject.toml
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $(STAMP)
 
@@ -21,7 +26,12 @@ $(EXAM_STAMP): $(STAMP) tests/sinks/requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --requirement tests/sinks/requirements.txt
 	touch $(EXAM_STAMP)
 
-demo: $(STAMP)
+# The whole tool, without what its tests need.
+$(ALL_STAMP): $(TORCH) pyproject.toml
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[all]"
+	touch $(ALL_STAMP)
+
+demo: $(ALL_STAMP)
 	$(BIN)/edgeglass-diag run incident --watch
 
 check: $(STAMP)
@@ -37,6 +47,11 @@ test: $(STAMP) check
 # What trains whole models for minutes, some cases of the exam among it.
 test-long: $(STAMP) $(EXAM_STAMP)
 	$(BIN)/python -m pytest --ignore=tests/acceptance -m long
+
+# Wheel and sdist, installed by pip into a new environment and used there, without extras and with one after the other.
+# Minutes, 3 GB of disk. PACKAGE="--python python3.12 --torch 'torch>=2.6' --extras ''" are its options.
+test-package: $(STAMP)
+	$(BIN)/python -m tests.package.fresh $(PACKAGE)
 
 # The property suite with five times the examples of `make test`.
 properties: $(STAMP)

@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from edgeglass_diag.extras import MissingExtraError
 from edgeglass_diag.records import UsageError
 
 if TYPE_CHECKING:
@@ -210,6 +211,8 @@ def provider() -> Provider:
         raise UsageError(f"no recipes installed: expected an entry point in group {GROUP!r}, got none")
     try:
         return cast(Provider, installed[0].load())
+    except MissingExtraError:
+        raise
     except Exception as error:
         words = f"{type(error).__name__}: {error}"
         raise UsageError(f"the recipes of {installed[0].value} cannot be loaded: {words}") from error

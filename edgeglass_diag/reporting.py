@@ -42,10 +42,7 @@ def make_notebook(runs: Sequence[Run], split: str | None, *, execute: bool) -> s
     """
     from edgeglass_diag.report.notebook import notebook
 
-    try:
-        return notebook([(label, run.folder) for run, label in labelled(runs)], split, execute=execute)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    return notebook([(label, run.folder) for run, label in labelled(runs)], split, execute=execute)
 
 
 def labelled(runs: Sequence[Run]) -> list[tuple[Run, str]]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,6 +25,8 @@ START_PROCESSES = ("programs", "record", "public", "cli", "dashboard", "report",
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: not set(item.path.parts) & set(START_PROCESSES))
 
+
+ROOT = Path(__file__).resolve().parents[1]
 
 collect_ignore = ["benchmarks/planted"]
 """Programs of their own, and a sitecustomize, whose folder must not come into ``sys.path``."""
@@ -65,3 +70,17 @@ def browser():
         chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=quiet)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory):
+    """This package as a wheel would install it, without what it depends on."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
+    for name in ("edgeglass_diag", "models", "dashboards"):
+        skip = shutil.ignore_patterns("__pycache__", "*.safetensors")
+        shutil.copytree(ROOT / name, source / name, ignore=skip)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    line = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*line, "--target", str(target), str(source)], check=True, capture_output=True)
+    return target

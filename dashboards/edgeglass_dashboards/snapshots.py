@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgeglass_dashboards.context import Context
+from edgeglass_diag.extras import MissingExtraError
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.signals import Signal
 from edgeglass_diag.store import Run
@@ -42,12 +43,19 @@ def projection(context: Context, step: int, method: str) -> Any | None:
     folder = run.folder
 
     def make() -> Any:
-        from edgeglass_diag.evaluation.projection import project
+        import pandas as pd
+
+        from edgeglass_diag.evaluation.projection import Projection, project
         from edgeglass_diag.store import load
 
         with load(folder) as opened:
             sample = sample_at(opened, step)
-        return None if sample is None else (project(sample, method),)
+        if sample is None:
+            return None
+        try:
+            return (project(sample, method),)
+        except MissingExtraError as error:
+            return (Projection(method, pd.DataFrame(), ("", ""), "", (), str(error)),)
 
     jobs = context.index.jobs
     found = (jobs.once if method == "pca" else jobs.get)(key_of(context, step, method), make)

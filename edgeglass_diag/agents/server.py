@@ -9,17 +9,10 @@ from importlib.metadata import version
 from inspect import iscoroutinefunction
 from typing import Any
 
-from edgeglass_diag.records import UsageError
-
-try:
-    import anyio
-    from mcp.server.mcpserver import MCPServer
-    from mcp.server.mcpserver.exceptions import ToolError
-    from mcp.types import CallToolResult, TextContent, ToolAnnotations
-except ImportError as error:
-    wanted = "the extra mcp (pip install 'edgeglass-diag[mcp]')"
-    raise UsageError(f"mcp: expected {wanted}, which is not installed") from error
-
+import anyio
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import ValidationError
 
 from edgeglass_diag.agents import reading
@@ -27,6 +20,7 @@ from edgeglass_diag.agents.asking import Asking
 from edgeglass_diag.agents.workers import Workers
 from edgeglass_diag.bounded import bounded, bounded_text
 from edgeglass_diag.process import error_text
+from edgeglass_diag.records import UsageError
 
 INSTRUCTIONS = (
     "Diagnoses trainings of torch models, vision-text alignment above all. Begin with diagnose on a run folder: it "

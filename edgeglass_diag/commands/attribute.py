@@ -24,6 +24,9 @@ def attribute(
     """Which patches, latents and words carry a pair's similarity, and whether the score tells pictures apart at all."""
     if not exists(path):
         raise nothing_at(path, "run or checkpoint")
+    from edgeglass_diag.extras import check_extra
+
+    check_extra("evaluate", "attribute")
     from edgeglass_diag.evaluation.attribute_run import attribute_run
 
     result = attribute_run(path, split=split, pairs=pairs, sample=sample, steps=steps, out=out)

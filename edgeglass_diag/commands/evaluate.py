@@ -78,6 +78,9 @@ def _picture_files(folder: Path | None, form: str, theme: str) -> PictureFiles |
         if (form, theme) != ("html", "light"):
             raise UsageError("--format and --theme are for the pictures of --figures DIR, which was not given")
         return None
+    from edgeglass_diag.extras import check_extra
+
+    check_extra("evaluate", "--figures")
     from edgeglass_diag.evaluation.picture_files import PictureFiles
 
     return PictureFiles(folder, form, theme)

@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from edgeglass_diag.evaluation.attribution import Attribution, attribute
 from edgeglass_diag.evaluation.information import ablate_units, information_test
+from edgeglass_diag.extras import extra
 from edgeglass_diag.figures.attribution import strip
 from edgeglass_diag.plain_values import plain
 from edgeglass_diag.provider_protocols import View, Views, provider
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.user_input.files import exists, is_folder
+
+with extra("evaluate", "attribute"):
+    from PIL import Image
 
 ROWS = 64
 LATENTS_SHOWN = 64

@@ -72,7 +72,8 @@ def attribute(  # noqa: PLR0913  encoder, inputs and the other side; the rest ha
     Raises:
         ValueError: if inputs are not floats of shape (N, U, ...), or baseline, units or other do not match them.
     """
-    from captum.attr import FeatureAblation, IntegratedGradients
+    with extra("evaluate", "attribution"):
+        from captum.attr import FeatureAblation, IntegratedGradients
 
     base = _baseline(inputs, baseline)
     mask = _units(inputs, units)

@@ -17,6 +17,7 @@ import pandas as pd
 
 from edgeglass_diag.evaluation.pairs import PairSample, is_constant
 from edgeglass_diag.evaluation.render import projection_notes, too_few_pairs, too_few_points
+from edgeglass_diag.extras import extra
 
 Array = np.ndarray[Any, Any]
 METHODS = ("pca", "tsne", "umap")
@@ -129,7 +130,8 @@ def _start(rows: Array) -> Array:
 
 
 def _tsne(rows: Array, seed: int) -> tuple[Array, tuple[str, str], str]:
-    from sklearn.manifold import TSNE
+    with extra("evaluate", "t-SNE"):
+        from sklearn.manifold import TSNE
 
     perplexity = min(30.0, (len(rows) - 1) / 3)
     flat = TSNE(perplexity=perplexity, init=_start(rows), random_state=seed, n_jobs=1).fit_transform(rows)
@@ -140,7 +142,8 @@ def _tsne(rows: Array, seed: int) -> tuple[Array, tuple[str, str], str]:
 def _umap(rows: Array, seed: int) -> tuple[Array, tuple[str, str], str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numba and umap warn on import about their own code
-        from umap import UMAP
+        with extra("evaluate", "UMAP"):
+            from umap import UMAP
 
         neighbours = min(15, len(rows) - 1)
         start = _start(rows) * 1e5  # UMAP expects initial coordinates of about 10

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from edgeglass_diag.evaluation.embeddings import Embeddings, make_embeddings
+from edgeglass_diag.extras import extra
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.user_input.files import open_file, parsing, size_words
 from edgeglass_diag.user_input.limits import ARRAY_BYTES
@@ -115,7 +116,8 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _parquet(path: Path) -> dict[str, Array]:
-    from pyarrow import parquet, types
+    with extra("evaluate", f"{path}"):
+        from pyarrow import parquet, types
 
     with parsing(path, "parquet"), parquet.ParquetFile(path) as opened:
         names = list(opened.schema_arrow.names)

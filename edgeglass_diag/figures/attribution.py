@@ -7,7 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+
+from edgeglass_diag.extras import extra
+
+with extra("evaluate", "a heatmap over a picture"):
+    from PIL import Image
 
 FOR, AGAINST = (213, 94, 0), (0, 114, 178)
 """Okabe and Ito's vermilion and blue: what speaks for the pair, and what speaks against it."""

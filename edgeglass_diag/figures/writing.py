@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeglass_diag.extras import extra
+
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
@@ -25,7 +27,8 @@ def check_format(form: str) -> None:
         raise ValueError(f"--format: expected one of {', '.join(FORMATS)}, got {form!r}")
     if form == "html":
         return
-    from choreographer.browsers.chromium import Chromium
+    with extra("figures", f"--format {form}"):
+        from choreographer.browsers.chromium import Chromium
 
     browser = Chromium.find_browser(skip_local=False)
     if not browser or not Path(browser).exists():  # a path in BROWSER_PATH is taken as it is
@@ -59,8 +62,9 @@ def write_figures(figures: Mapping[str, go.Figure], folder: Path, form: str) -> 
 
 def _draw(figures: Mapping[str, go.Figure], paths: Mapping[str, Path], form: str) -> None:
     """All figures in one browser. MathJax, which kaleido would fetch from the internet, is not used."""
-    import kaleido
-    from choreographer.errors import BrowserClosedError, BrowserDepsError, BrowserFailedError
+    with extra("figures", f"a picture as {form}"):
+        import kaleido
+        from choreographer.errors import BrowserClosedError, BrowserDepsError, BrowserFailedError
 
     options = {"format": form, "scale": 2 if form == "png" else 1, **SIZE}
     jobs = [{"fig": figure, "path": paths[name], "opts": options} for name, figure in figures.items()]

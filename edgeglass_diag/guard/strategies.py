@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from hypothesis import strategies as st
-from hypothesis.strategies import SearchStrategy
 from torch import Tensor
 
+from edgeglass_diag.extras import extra
 from edgeglass_diag.initcheck.schemes import IDENTICAL_ROWS, SCHEMES, Scheme
+
+with extra("test", "edgeglass_diag.guard.strategies"):
+    from hypothesis import strategies as st
+    from hypothesis.strategies import SearchStrategy
 
 NormPlacement = Literal["pre", "pre_shared", "none"]
 BatchKind = Literal["plain", "common", "outliers", "duplicates", "constant", "tiny", "huge"]

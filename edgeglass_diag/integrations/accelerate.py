@@ -10,10 +10,10 @@ from typing import Self, Unpack
 import torch
 from torch import nn
 
-from edgeglass_diag.integrations.extras import extra
+from edgeglass_diag.extras import extra
 from edgeglass_diag.integrations.session import Host, Options, Session
 
-with extra("accelerate"):
+with extra("accelerate", "edgeglass_diag.integrations.accelerate"):
     from accelerate import Accelerator
     from accelerate.logging import get_logger
 

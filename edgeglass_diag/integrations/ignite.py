@@ -8,10 +8,10 @@ from typing import Any, Unpack
 
 from torch import nn
 
-from edgeglass_diag.integrations.extras import extra
+from edgeglass_diag.extras import extra
 from edgeglass_diag.integrations.session import Host, Options, Session
 
-with extra("ignite"):
+with extra("ignite", "edgeglass_diag.integrations.ignite"):
     import ignite.distributed as idist
     from ignite.engine import Engine, Events
 

@@ -6,10 +6,10 @@ import logging
 from pathlib import Path
 from typing import Any, Unpack
 
-from edgeglass_diag.integrations.extras import extra
+from edgeglass_diag.extras import extra
 from edgeglass_diag.integrations.session import Host, Options, Session
 
-with extra("lightning"):
+with extra("lightning", "edgeglass_diag.integrations.lightning"):
     from lightning.pytorch import Callback, LightningModule, Trainer
 
 _LOGGER = logging.getLogger("lightning.pytorch.edgeglass_diag")

@@ -9,10 +9,10 @@ from typing import Any, Unpack
 import torch
 from torch import nn
 
-from edgeglass_diag.integrations.extras import extra
+from edgeglass_diag.extras import extra
 from edgeglass_diag.integrations.session import Host, Options, Session
 
-with extra("transformers"):
+with extra("transformers", "edgeglass_diag.integrations.transformers"):
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
     from transformers.utils.logging import get_logger
 

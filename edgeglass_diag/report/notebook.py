@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgeglass_diag.extras import extra
+
 _SETUP = """import pandas as pd
 import plotly.io
 
@@ -87,7 +89,7 @@ def notebook(folders: Sequence[tuple[str, Path]], split: str | None, *, execute:
         execute: run it here and keep its outputs.
 
     Raises:
-        ValueError: when it is to be executed and what that needs is not installed.
+        UsageError: when it is to be executed and what that needs is not installed.
     """
     import nbformat
     from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -108,9 +110,7 @@ def notebook(folders: Sequence[tuple[str, Path]], split: str | None, *, execute:
 
 
 def _execute(made: object) -> None:
-    try:
+    with extra("notebook", "--execute"):
         import ipykernel  # noqa: F401  the kernel that runs it
         from nbclient import NotebookClient
-    except ImportError as error:
-        raise ValueError("--execute needs a kernel: pip install nbclient ipykernel") from error
     NotebookClient(made, timeout=600).execute()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeglass_diag.extras import EXTRAS, check_extra
 from edgeglass_diag.records import UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ class Target:
     Attributes:
         name: as a user gives it, and that of the extra.
         module: in this package, which has a class ``Into``.
-        packages: what that imports.
         is_live: whether it can be fed during the training.
         is_tracker: whether it has a place of its own where no folder is given.
         takes_embeddings: whether it shows embeddings, and no signals.
@@ -30,7 +29,6 @@ class Target:
 
     name: str
     module: str
-    packages: tuple[str, ...]
     is_live: bool = False
     is_tracker: bool = False
     takes_embeddings: bool = False
@@ -38,16 +36,12 @@ class Target:
 
     def check(self, option: str) -> None:
         """Raise UsageError if a package is not installed; nothing is imported."""
-        missing = [package for package in self.packages if find_spec(package) is None]
-        if missing:
-            raise UsageError(
-                f"{option} {self.name}: needs {' and '.join(missing)}, which {'are' if len(missing) > 1 else 'is'} not "
-                f"installed: pip install 'edgeglass-diag[{self.name}]'"
-            )
+        if self.name in EXTRAS:
+            check_extra(self.name, f"{option} {self.name}")
 
     def load(self) -> None:
         """Import the packages, and the modules of them that are used: an import in a thread may be cut by a fork."""
-        for module in (*self.packages, *self.used, f"edgeglass_diag.sinks.{self.module}"):
+        for module in (*EXTRAS.get(self.name, ()), *self.used, f"edgeglass_diag.sinks.{self.module}"):
             import_module(module)
 
     def open(self, about: About, out: Path | None) -> Sink:
@@ -64,20 +58,19 @@ _TENSORBOARD = (
 TARGETS = {
     target.name: target
     for target in (
-        Target("parquet", "parquet", ("pyarrow",)),
-        Target("csv", "csv", ()),
-        Target("tensorboard", "tensorboard", ("tensorboard",), is_live=True, used=_TENSORBOARD),
-        Target("wandb", "wandb", ("wandb",), is_live=True, is_tracker=True),
+        Target("parquet", "parquet"),
+        Target("csv", "csv"),
+        Target("tensorboard", "tensorboard", is_live=True, used=_TENSORBOARD),
+        Target("wandb", "wandb", is_live=True, is_tracker=True),
         Target(
             "mlflow",
             "mlflow",
-            ("mlflow", "sqlalchemy", "alembic"),
             is_live=True,
             is_tracker=True,
             used=("mlflow.tracking", "mlflow.entities"),
         ),
-        Target("trackio", "trackio", ("trackio",), is_live=True, is_tracker=True, used=("trackio.sqlite_storage",)),
-        Target("embedding-atlas", "embedding_atlas", ("pyarrow",), takes_embeddings=True),
+        Target("trackio", "trackio", is_live=True, is_tracker=True, used=("trackio.sqlite_storage",)),
+        Target("embedding-atlas", "embedding_atlas", takes_embeddings=True),
     )
 }
 """All sinks by name."""

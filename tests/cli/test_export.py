@@ -5,9 +5,9 @@ import re
 
 import pytest
 
+from edgeglass_diag import extras
 from edgeglass_diag.commands import main
 from edgeglass_diag.records import RunStatus
-from edgeglass_diag.sinks import targets
 from edgeglass_diag.store import RunWriter
 from tests.helpers.exported import recorded
 
@@ -53,8 +53,8 @@ def test_another_target(export, tmp_path):
 
 
 def test_a_package_that_is_missing(export, tmp_path, monkeypatch):
-    monkeypatch.setattr(targets, "find_spec", lambda name: None)
-    expected = r"--to trackio: needs trackio, which is not installed: pip install 'edgeglass-diag\[trackio\]'"
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    expected = r"--to trackio needs trackio, which is not installed: pip install 'edgeglass-diag\[trackio\]'"
     wrong(expected, recorded(tmp_path / "mine"), "--to", "trackio", export=export)
 
 

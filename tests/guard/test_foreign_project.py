@@ -3,12 +3,11 @@
 import os
 import subprocess
 import sys
-from importlib.metadata import Distribution, PathDistribution, distribution
+from importlib.metadata import distribution
 
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
+from tests.helpers.environments import link, required, wheel_as_installed
 from tests.helpers.waiting import PATIENCE
 
 TEST = "import warnings\n\n\ndef test_fine():\n    assert warnings.filters\n"
@@ -16,34 +15,10 @@ ALONE = "import sys\n\n\ndef test_no_dash():\n    assert not {'dash', 'flask', '
 INI = "[pytest]\nfilterwarnings = error\naddopts = --strict-config --strict-markers\nxfail_strict = true\n"
 
 
-def required(start: Distribution, *extras: str) -> dict[str, Distribution]:
-    """What pip installs for a distribution: itself and all that it requires, by name."""
-    found: dict[str, Distribution] = {}
-    waiting = [(start, extras)]
-    while waiting:
-        dist, wanted = waiting.pop()
-        found[canonicalize_name(dist.metadata["Name"])] = dist
-        for line in dist.requires or []:
-            need = Requirement(line)
-            asked = any(need.marker is None or need.marker.evaluate({"extra": extra}) for extra in ("", *wanted))
-            if asked and (canonicalize_name(need.name) not in found or need.extras):
-                known = found.get(canonicalize_name(need.name))
-                if known is None:
-                    waiting.append((distribution(need.name), tuple(need.extras)))
-    return found
-
-
 def environment(folder, installed, *extras):
     """A folder of links to all that pip installs for this package, beside pytest and pytest-xdist."""
-    (own,) = installed.glob("edgeglass_diag-*.dist-info")
-    dists = {**required(distribution("pytest")), **required(distribution("pytest-xdist"))}
-    dists |= required(PathDistribution(own), *extras)
-    for dist in dists.values():
-        for part in {file.parts[0] for file in dist.files or [] if file.parts[0] != ".."}:
-            link = folder / part
-            if not link.exists():
-                link.symlink_to(dist.locate_file(part))
-    return folder
+    tools = {**required(distribution("pytest")), **required(distribution("pytest-xdist"))}
+    return link(folder, tools | required(wheel_as_installed(installed), *extras))
 
 
 @pytest.fixture(scope="module")
@@ -101,14 +76,3 @@ def test_beside_the_dashboard_an_option_keeps_the_plugin_of_dash_away(installed_
     (tmp_path / "test_it.py").write_text(TEST)
     status, output = run_pytest(installed_with_dashboard, tmp_path, "-W", "error", "-p", "no:dash")
     assert status == 0, output
-
-
-def test_without_the_extra_the_dashboard_says_what_it_needs(installed_alone, tmp_path):
-    code = "import sys; from edgeglass_diag.commands import main; sys.exit(main())"
-    line = [sys.executable, "-S", "-c", code, "dashboard", str(tmp_path)]
-    done = subprocess.run(line, env={**os.environ, "PYTHONPATH": str(installed_alone)}, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        "edgeglass-diag: the dashboard needs dash and dash_mantine_components and waitress: "
-        "pip install 'edgeglass-diag[dashboard]'\n"
-    )

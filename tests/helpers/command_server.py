@@ -65,11 +65,15 @@ class CommandServer:
 
     Args:
         imports: names of modules that are imported before the copies are made.
+        python: the interpreter.
+        folder: where it is started, which must have the package ``tests``.
     """
 
-    def __init__(self, imports: Sequence[str] = IMPORTS) -> None:
-        line = [sys.executable, "-m", "tests.helpers.command_server", *imports]
-        self._process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(
+        self, imports: Sequence[str] = IMPORTS, python: str | Path = sys.executable, folder: Path | None = None
+    ) -> None:
+        line = [str(python), "-m", "tests.helpers.command_server", *imports]
+        self._process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder)
 
     def run(
         self, *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None

@@ -10,8 +10,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 import edgeglass_diag as eg
+from edgeglass_diag import extras
 from edgeglass_diag.records import UsageError
-from edgeglass_diag.sinks import Feeds, Sink, Target, feeds, targets
+from edgeglass_diag.sinks import Feeds, Sink, Target, feeds
 from edgeglass_diag.watching import Watch
 from tests.helpers.exported import assert_same, numbers
 
@@ -151,8 +152,8 @@ def test_what_is_no_live_sink_is_refused(tmp_path, names, error):
 
 
 def test_a_missing_package_names_its_extra(tmp_path, monkeypatch):
-    monkeypatch.setattr(targets, "find_spec", lambda name: None)
-    expected = r"report_to mlflow: needs mlflow and sqlalchemy and alembic, which are not installed: pip install 'edge"
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    expected = r"report_to mlflow needs mlflow-skinny and sqlalchemy and alembic, which are not installed: pip install"
     with pytest.raises(UsageError, match=expected):
         eg.watch(out=tmp_path / "run", report_to=["mlflow"])
     assert not (tmp_path / "run").exists()

@@ -8,6 +8,7 @@ from typing import Any
 
 from edgeglass_diag.auditing.logged import Logged, Table
 from edgeglass_diag.auditing.readers.tree import table_of
+from edgeglass_diag.extras import extra
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.user_input.files import open_file, parsing
 from edgeglass_diag.user_input.limits import TABLE_BYTES
@@ -46,14 +47,10 @@ def _step_last(table: Table) -> dict[str, tuple[float | None, ...]]:
 
 
 def _scalars(path: Path, notes: list[str]) -> Iterator[tuple[int, str, float]]:
-    try:
+    with extra("tensorboard", f"{path}: an event file"):
+        from google.protobuf.message import DecodeError
         from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
         from tensorboard.compat.tensorflow_stub.errors import DataLossError
-    except ImportError:
-        raise UsageError(
-            f"{path}: event files are read by TensorBoard, which is not installed: pip install tensorboard"
-        ) from None
-    from google.protobuf.message import DecodeError
 
     with open_file(path, most=TABLE_BYTES):
         pass

@@ -14,6 +14,7 @@ from typing import Any
 
 from edgeglass_diag.auditing.logged import Logged
 from edgeglass_diag.auditing.readers.tree import flat, join, table_of
+from edgeglass_diag.extras import extra
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.user_input.files import parsing, read_bytes
 from edgeglass_diag.user_input.json_text import NoJsonError, parse_json
@@ -30,12 +31,8 @@ def read_wandb(path: Path) -> Logged:
     Raises:
         UsageError: when wandb is not installed, or the file is none of its own.
     """
-    try:
+    with extra("wandb", f"{path}: a W&B log"):
         from wandb.proto import wandb_internal_pb2
-    except ImportError:
-        raise UsageError(
-            f"{path}: W&B logs are decoded by wandb, which is not installed: pip install 'edgeglass-diag[wandb]'"
-        ) from None
 
     rows: list[dict[str, Any]] = []
     settings: dict[str, Any] = {}
