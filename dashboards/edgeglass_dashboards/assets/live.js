@@ -71,8 +71,12 @@
   });
 
   /* The page that an address shows; those of all runs (/runs, /compare) have one each. */
-  const keyOf = (address, search) =>
-    address === "/" || address.startsWith("/run/") ? `${address}|${new URLSearchParams(search).get("page") || "overview"}` : address;
+  const keyOf = (address, search) => {
+    const query = new URLSearchParams(search);
+    const page = query.get("page") || "overview";
+    if (address !== "/" && !address.startsWith("/run/")) return address;
+    return `${address}|${page}${page === "site" ? `|${query.get("site") || ""}` : ""}`;
+  };
 
   /* What is new: one request at a time, as the next one goes on where the last one ended. */
   const shownPage = () => document.querySelector("[data-cursor]");

@@ -35,10 +35,18 @@ def layout(page: Page, pages: Sequence[Page], context: Context, path: str, addre
         **{
             "data-token": cursor.token,
             "data-cursor": to_json_plotly(cursor.as_dict()),
-            "data-page": f"{address}|{page.name}" if context.opened is not None else address,
+            "data-page": _key(page, context, address),
             "data-ended": json.dumps(ended),
         },
     )
+
+
+def _key(page: Page, context: Context, address: str) -> str:
+    """What the page's own script takes for the same page: what changes on it is sent, another one is drawn."""
+    if context.opened is None:
+        return address
+    more = getattr(page, "key", None)
+    return f"{address}|{page.name}" + (f"|{more(context)}" if more else "")
 
 
 def changes_since(page: Page, context: Context, cursor: Cursor) -> tuple[list[Change], Cursor]:
@@ -70,6 +78,8 @@ def changes_since(page: Page, context: Context, cursor: Cursor) -> tuple[list[Ch
 def _head(page: Page, pages: Sequence[Page], context: Context, content: dict[str, Any], *, ended: bool) -> Any:
     title = context.run.name if context.opened is not None else page.title
     row = [dmc.Title(title, order=1, size="h3", className="run-name")]
+    if "progress" in content:
+        row.append(html.Div(content["progress"], id="progress"))
     if context.opened is not None:
         row.append(_switch(ended=ended))
     children: list[Any] = [dmc.Group(row, justify="space-between")]

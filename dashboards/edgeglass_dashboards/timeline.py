@@ -1,0 +1,70 @@
+"""The time line of a run: loss and chance as they come in, and the findings where they began."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgeglass_dashboards.context import Context, frame_of
+from edgeglass_dashboards.cursor import Cursor, digest
+from edgeglass_dashboards.finding_links import link_to
+from edgeglass_dashboards.panels import FEW, Updated, whole
+from edgeglass_diag.figures.lines import loss_points
+from edgeglass_diag.figures.of_run import LOSSES
+from edgeglass_diag.figures.style import TEMPLATES
+from edgeglass_diag.figures.timeline import FindingMark, timeline_figure
+from edgeglass_diag.records import Finding, Reading, Severity
+from edgeglass_diag.signals import Signal
+from edgeglass_diag.store import Run
+from edgeglass_diag.verdict import about_the_record
+
+_MOST_MARKS = 24
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Loss by step with the findings as marks; new points are added, a new finding draws it anew."""
+
+    name: str = "loss"
+    empty: str = "No loss yet. The curve appears with the first training step whose loss is recorded."
+    signals: tuple[Signal, ...] = LOSSES
+
+    def update(self, context: Context, before: Cursor, after: Cursor) -> Updated:
+        """New points where the marks are those on the screen, the whole figure otherwise."""
+        marks = marks_of(context.run)
+        shows = digest([[mark.step, mark.code, mark.way] for mark in marks])
+        fresh = [signal for signal in self.signals if context.fresh[signal]]
+        extends = fresh and all(len(before.recent.get(signal, ())) >= FEW for signal in fresh)
+        known = before.seen.get(self.name) == shows
+        after = after.having(self.name, row=0, shows=shows, size=(0, 0))
+        if known and not fresh:
+            return [], after
+        if known and extends:
+            added = loss_points(*(frame_of(context.fresh[signal]) for signal in self.signals))
+            return [(self.name, {"extendData": [added, list(range(len(added["x"])))]})], after
+        series = [frame_of(self._until(context, signal, after)) for signal in self.signals]
+        if series[0].empty:
+            return [], after
+        return [whole(self.name, timeline_figure(*series, TEMPLATES[context.scheme], marks))], after
+
+    @staticmethod
+    def _until(context: Context, signal: Signal, cursor: Cursor) -> list[Reading]:
+        return [reading for row, reading in context.run.readings(signal, site="") if row <= cursor.rows[signal]]
+
+
+def marks_of(run: Run) -> list[FindingMark]:
+    """The findings about the model as marks, worst first at each step; only the worst where there are many."""
+    found = [finding for finding in about_the_record(run.findings)[0] if finding.step >= 0]
+    severe = [finding for finding in found if finding.severity is not Severity.INFO]
+    return [_mark(finding, run) for finding in severe[:_MOST_MARKS]]
+
+
+def _mark(finding: Finding, run: Run) -> FindingMark:
+    return FindingMark(finding.onset, finding.code, str(finding.severity), finding.message, link_to(finding, run.rules))
+
+
+def marks_words(marks: Sequence[FindingMark]) -> str:
+    """What the marks say, in a sentence."""
+    if not marks:
+        return ""
+    return "Marks: " + ", ".join(f"{mark.code} at step {mark.step}" for mark in marks) + "."
