@@ -31,11 +31,12 @@ class Headline:
     Attributes:
         tone: ``critical``, ``warning``, ``good`` or ``neutral``.
         state: what happened, as "Collapsed".
-        since: the step at which it began, None where nothing is wrong.
+        since: the step at which it began, or was found, None where nothing is wrong.
         cause: the fault that brought it, empty where none is known.
         proof: what replays have shown of the cause, empty where none were made.
         branch: the finding at the root of it with what follows from it, None where nothing is wrong.
         site: where to look first, empty where that is not known.
+        when: how the step follows on the state.
     """
 
     tone: str
@@ -45,6 +46,7 @@ class Headline:
     proof: str = ""
     branch: Branch | None = None
     site: str = ""
+    when: str = " at step"
 
     @property
     def text(self) -> str:
@@ -53,7 +55,7 @@ class Headline:
         >>> Headline("critical", "Collapsed", 12, "learning rate too high", "proved, 3/3").text
         'Collapsed at step 12: learning rate too high (proved, 3/3)'
         """
-        at = "" if self.since is None else f" at step {self.since}" if self.since else " from the start"
+        at = "" if self.since is None else f"{self.when} {self.since}" if self.since else " from the start"
         cause = f": {self.cause}" if self.cause else ""
         return f"{self.state}{at}{cause}{f' ({self.proof})' if self.proof else ''}"
 
@@ -80,9 +82,13 @@ def headline(
     root = branches[0]
     cause = title_of(root.finding, rules)
     happened, at = _happened(root, losses, chance)
-    said = cause[0].lower() + cause[1:] if cause[1:2].islower() else cause
+    plain = cause.partition(" ")[0][1:].islower()
+    said = cause[0].lower() + cause[1:] if plain else cause
     where = next((place for found in flatten(root) for place in (found.focus, found.site) if place), "")
-    return Headline(verdict.tone, happened, at, said, _proof(root.finding), root, where)
+    when = " at step" if happened in _STATES.values() else ", found at step"
+    if root.finding.since is not None and when != " at step":
+        when = " since step"
+    return Headline(verdict.tone, happened, at, said, _proof(root.finding), root, where, when)
 
 
 def title_of(finding: Finding, rules: Mapping[str, ConfiguredRule]) -> str:

@@ -43,11 +43,9 @@ def checks(run: Run, said: Headline, loss: str) -> Any:
 def _lines(run: Run, said: Headline, loss: str) -> Iterator[tuple[bool, str, str]]:
     record = run.record
     none = none_found(record.recorded, record.taken, so_far=run.status == RunStatus.RUNNING)
-    yield (
-        said.tone != "warning" and bool(record.recorded),
-        f"{none}; {len(run.rules)} rules judge each recorded step.",
-        "coverage",
-    )
+    if not run.findings:
+        words = f"{none}; {len(run.rules)} rules judge each recorded step."
+        yield said.tone != "warning" and bool(record.recorded), words, "coverage"
     yield said.tone == "good", f"{loss[0].upper()}{loss[1:]}.", "retrieval"
     step, stages = profile_at(run, None)
     if stages:

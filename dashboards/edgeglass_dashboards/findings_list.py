@@ -38,7 +38,7 @@ def _item(branch: Branch, rules: Rules) -> Any:
             ],
             className="finding-head",
         ),
-        html.Div([_places(finding), evidence], className="finding-more"),
+        html.Div([_places(finding), _mark(finding), evidence], className="finding-more"),
     ]
     if count:
         parts.append(
@@ -69,13 +69,16 @@ def _details(finding: Finding) -> list[Any]:
     parts: list[Any] = [html.P(finding.message)]
     if finding.fix:
         parts.append(html.P([html.Strong("What to change: "), finding.fix], className="finding-fix"))
-    if said := mark_text(finding):
-        way = html.A(said, href=View(page="explain").link())
-        parts.append(html.P([html.Strong("Explained: "), way], className="finding-mark"))
     if evidence := evidence_texts(finding):
         pairs = [html.Div([html.Dt(name), html.Dd(text)]) for name, text in evidence]
         parts.append(html.Dl(pairs, className="evidence", **{"aria-label": "evidence"}))
     return parts
+
+
+def _mark(finding: Finding) -> Any:
+    """What replays have shown of it; nothing where the run was not explained."""
+    said = mark_text(finding)
+    return html.A(said, href=View(page="explain").link(), className="finding-mark") if said else None
 
 
 def signs(findings: Sequence[Finding]) -> Any:

@@ -116,10 +116,10 @@ def _throughput(run: Run) -> Course | None:
 TILES = (
     Tile("loss", "Loss", "nats", "overview", _of((LOSS_TOTAL,), reference=LOSS_CHANCE)),
     Tile("val", "Validation loss", "nats", "retrieval", _of([metric(name) for name in _VALIDATION])),
-    Tile("recall", "R@1", "image to text", "retrieval", _recall),
+    Tile("recall", "R@1 image to text", "", "retrieval", _recall),
     Tile("scale", "Logit scale", "x cosine", "embeddings", _of((EMBEDDING_SCALE,), None)),
     Tile("rate", "Learning rate", "", "gradients", _of((OPTIMIZER_LR,), None)),
-    Tile("gradient", "Gradient norm", "all weights", "gradients", _of((GRADIENT_NORM,))),
+    Tile("gradient", "Gradient norm", "", "gradients", _of((GRADIENT_NORM,))),
     Tile("throughput", "Throughput", "steps/s", "coverage", _throughput),
     Tile("wait", "Data wait", "s/step", "coverage", _of([metric(name) for name in _WAITS])),
 )

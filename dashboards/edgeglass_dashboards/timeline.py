@@ -42,10 +42,10 @@ class Timeline:
         if known and extends:
             added = loss_points(*(frame_of(context.fresh[signal]) for signal in self.signals))
             return [(self.name, {"extendData": [added, list(range(len(added["x"])))]})], after
-        series = [frame_of(self._until(context, signal, after)) for signal in self.signals]
-        if series[0].empty:
+        loss, chance = (frame_of(self._until(context, signal, after)) for signal in self.signals)
+        if loss.empty:
             return [], after
-        return [whole(self.name, timeline_figure(*series, TEMPLATES[context.scheme], marks))], after
+        return [whole(self.name, timeline_figure(loss, chance, TEMPLATES[context.scheme], marks))], after
 
     @staticmethod
     def _until(context: Context, signal: Signal, cursor: Cursor) -> list[Reading]:
@@ -56,11 +56,16 @@ def marks_of(run: Run) -> list[FindingMark]:
     """The findings about the model as marks, worst first at each step; only the worst where there are many."""
     found = [finding for finding in about_the_record(run.findings)[0] if finding.step >= 0]
     severe = [finding for finding in found if finding.severity is not Severity.INFO]
-    return [_mark(finding, run) for finding in severe[:_MOST_MARKS]]
+    alike: dict[tuple[int, str], list[Finding]] = {}
+    for finding in severe:
+        alike.setdefault((finding.onset, finding.code), []).append(finding)
+    return [_mark(findings, run) for findings in list(alike.values())[:_MOST_MARKS]]
 
 
-def _mark(finding: Finding, run: Run) -> FindingMark:
-    return FindingMark(finding.onset, finding.code, str(finding.severity), finding.message, link_to(finding, run.rules))
+def _mark(findings: Sequence[Finding], run: Run) -> FindingMark:
+    first = findings[0]
+    text = " ".join(f"{finding.message.rstrip('.')}." for finding in findings)
+    return FindingMark(first.onset, first.code, str(first.severity), text, link_to(first, run.rules))
 
 
 def marks_words(marks: Sequence[FindingMark]) -> str:

@@ -12,10 +12,10 @@ from edgeglass_diag.sites import AttentionSite, ModuleSite, ParameterSite, Side,
 
 TONES = ("critical", "warning", "info", "neutral", "good")
 """What is known of a module, the worst first."""
-MOST_CELLS = 8
+MOST_CELLS = 6
 BEHIND = "behind"
 """The lane of modules that are given what the loss compares, between the sides and the loss."""
-_MOST_BEHIND = 2
+_MOST_BEHIND = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,9 @@ def lanes_of(sites: Sequence[Site], states: Mapping[str, State], most: int = MOS
     for number, side in enumerate(widest_sides(sites)):
         name = str(side.side) if side.side is not Side.UNKNOWN else f"side {number + 1}"
         sides[name if name not in sides else f"{name} {number + 1}"] = _ancestors(side.module, modules)
+    for within in sides.values():
+        held = set(within)
+        within.update(leaf for leaf in leaves if any(inner.startswith(f"{leaf}.") for inner in held))
     ordered = sorted(sides.items(), key=lambda item: item[0] != Side.IMAGE)
     shared = set.intersection(*sides.values()) if len(sides) > 1 else set()
     groups = [("both", shared), *((name, within - shared) for name, within in ordered)]

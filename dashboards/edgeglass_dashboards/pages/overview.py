@@ -57,7 +57,7 @@ class Overview:
             "map-words": map_words(lanes),
             "counts": signs(findings),
             "findings": findings_list(branches, run.rules) if branches else None,
-            "checks": checks(run, said, words) if said.branch is None else None,
+            "checks": checks(run, said, words),
             "result": result_table(run.result),
             **tile_sections(run),
         }
