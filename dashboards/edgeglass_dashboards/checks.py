@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dash import html
@@ -15,7 +15,7 @@ from edgeglass_diag.figures.of_run import profile_at, read_newest
 from edgeglass_diag.figures.profile import first_that_loses
 from edgeglass_diag.figures.scales import scale_of
 from edgeglass_diag.headline import Headline
-from edgeglass_diag.records import RunStatus
+from edgeglass_diag.records import Finding, RunStatus
 from edgeglass_diag.signals.attention import ATTENTION_ENTROPY
 from edgeglass_diag.signals.parameters import GRADIENT_NORM
 from edgeglass_diag.store import Run
@@ -24,15 +24,16 @@ from edgeglass_diag.verdict import none_found
 _SIGNALS = ((ATTENTION_ENTROPY, "attention"), (GRADIENT_NORM, "gradients"))
 
 
-def checks(run: Run, said: Headline, loss: str) -> Any:
+def checks(run: Run, said: Headline, loss: str, findings: Sequence[Finding]) -> Any:
     """The list of what was looked at; each line leads to its page.
 
     Args:
         run: the run.
         said: its verdict.
         loss: the loss against chance, in words.
+        findings: of the run.
     """
-    lines = list(_lines(run, said, loss))
+    lines = list(_lines(run, said, loss, findings))
     items = [
         html.Li([icon("good" if fine else "neutral"), html.A(words, href=View(page=page).link())])
         for fine, words, page in lines
@@ -40,10 +41,10 @@ def checks(run: Run, said: Headline, loss: str) -> Any:
     return html.Ul(items, className="checks")
 
 
-def _lines(run: Run, said: Headline, loss: str) -> Iterator[tuple[bool, str, str]]:
+def _lines(run: Run, said: Headline, loss: str, findings: Sequence[Finding]) -> Iterator[tuple[bool, str, str]]:
     record = run.record
     none = none_found(record.recorded, record.taken, so_far=run.status == RunStatus.RUNNING)
-    if not run.findings:
+    if not findings:
         words = f"{none}; {len(run.rules)} rules judge each recorded step."
         yield said.tone != "warning" and bool(record.recorded), words, "coverage"
     yield said.tone == "good", f"{loss[0].upper()}{loss[1:]}.", "retrieval"

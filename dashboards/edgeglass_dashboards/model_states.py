@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 
 from edgeglass_diag import site_paths
 from edgeglass_diag.figures.heatmaps import shown_values
@@ -31,23 +32,23 @@ def states_of(run: Run, sites: Sequence[Site], findings: Sequence[Finding]) -> d
         sites: all of it.
         findings: about the model.
     """
-    modules = [site.path for site in sites if isinstance(site, ModuleSite) and site.path]
+    modules = {site.path for site in sites if isinstance(site, ModuleSite) and site.path}
     attentions = {site.path: site.module for site in sites if isinstance(site, AttentionSite)}
     known: dict[str, State] = {}
     for known_of in (_findings(run, findings), _signal(run), _gradients(run), _attention(run), _coverage(sites)):
         for path, state in known_of:
-            for module in _modules_of(attentions.get(path, path), modules):
-                before = known.get(module)
-                if before is None or state.rank < before.rank:
-                    known[module] = state
+            module = _module_of(attentions.get(path, path), modules)
+            if module and (module not in known or state.rank < known[module].rank):
+                known[module] = state
     return known
 
 
-def _modules_of(path: str, modules: Iterable[str]) -> list[str]:
-    """The module at a path, or the innermost that holds it."""
+def _module_of(path: str, modules: AbstractSet[str]) -> str:
+    """The module at a path, or the innermost that holds it; empty where there is none but the whole model."""
     bare = site_paths.first_call(path.partition("[")[0])
-    holding = [module for module in modules if site_paths.is_within(bare, module)]
-    return [max(holding, key=len)] if bare and holding else []
+    while bare and bare not in modules:
+        bare = site_paths.parent(bare)
+    return bare
 
 
 def _findings(run: Run, findings: Sequence[Finding]) -> Known:

@@ -71,13 +71,15 @@ def lanes_of(sites: Sequence[Site], states: Mapping[str, State], most: int = MOS
     """
     modules = {site.path: site for site in sites if isinstance(site, ModuleSite) and site.path}
     leaves = _drawn(modules, sites)
+    held_by = _held_by(modules)
     sides: dict[str, set[str]] = {}
     for number, side in enumerate(widest_sides(sites)):
         name = str(side.side) if side.side is not Side.UNKNOWN else f"side {number + 1}"
-        sides[name if name not in sides else f"{name} {number + 1}"] = _ancestors(side.module, modules)
+        sides[name if name not in sides else f"{name} {number + 1}"] = _ancestors(side.module, modules, held_by)
     for within in sides.values():
         held = set(within)
-        within.update(leaf for leaf in leaves if any(inner.startswith(f"{leaf}.") for inner in held))
+        holders = {outer for inner in held for outer in _around(inner)}
+        within.update(holders.intersection(leaves))
     ordered = sorted(sides.items(), key=lambda item: item[0] != Side.IMAGE)
     shared = set.intersection(*sides.values()) if len(sides) > 1 else set()
     groups = [("both", shared), *((name, within - shared) for name, within in ordered)]
@@ -85,7 +87,7 @@ def lanes_of(sites: Sequence[Site], states: Mapping[str, State], most: int = MOS
     lanes = [Lane(name, cells([leaf for leaf in leaves if leaf in within])) for name, within in groups]
     lanes = [lane for lane in lanes if lane.cells]
     rest = [leaf for leaf in leaves if not any(leaf in within for _, within in groups)]
-    fed = [leaf for leaf in rest if any(_ancestors(leaf, modules) & within for _, within in groups)]
+    fed = [leaf for leaf in rest if any(_ancestors(leaf, modules, held_by) & within for _, within in groups)]
     if fed:
         lanes.append(Lane(BEHIND, _cells(fed, modules=modules, states=states, most=_MOST_BEHIND)))
         rest = [leaf for leaf in rest if leaf not in fed]
@@ -111,7 +113,16 @@ def _around(path: str) -> Iterable[str]:
         yield path
 
 
-def _ancestors(module: str, modules: Mapping[str, ModuleSite]) -> set[str]:
+def _held_by(modules: Mapping[str, ModuleSite]) -> dict[str, list[str]]:
+    """The modules that lie in each path."""
+    held: dict[str, list[str]] = {}
+    for path in modules:
+        for outer in _around(path):
+            held.setdefault(outer, []).append(path)
+    return held
+
+
+def _ancestors(module: str, modules: Mapping[str, ModuleSite], held_by: Mapping[str, Sequence[str]]) -> set[str]:
     """A module and all whose outputs flow into it, with what they hold and first calls for later ones."""
     found: set[str] = set()
     waiting = [module]
@@ -122,7 +133,7 @@ def _ancestors(module: str, modules: Mapping[str, ModuleSite]) -> set[str]:
         found.add(path)
         site = modules.get(path)
         waiting += [*(site.parents if site is not None else ()), site_paths.first_call(path)]
-        waiting += [inner for inner in modules if path and inner not in found and inner.startswith(f"{path}.")]
+        waiting += held_by.get(path, ())
     return found
 
 

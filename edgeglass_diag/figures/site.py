@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HEIGHT = 210
+_SPAN = 1.5  # powers of ten
 _COLORS = 6  # of a template, and then again
 _NAMED = 8
 """Lines at most that have a name in the legend."""
@@ -58,8 +60,17 @@ def site_figure(lines: Sequence[Line], scale: Scale, template: go.layout.Templat
             line={"width": 1.6, "dash": "dash" if other else "solid" if at < _COLORS else "dot"},
             hovertemplate="%{y:.4g}",
         )
+    if scale.logarithmic:
+        figure.update_yaxes(_decades(points["y"]))
     draw_bounds(figure, scale)
     return figure
+
+
+def _decades(lines: Sequence[Sequence[float | None]]) -> dict[str, int]:
+    """Some five labels at whole powers of ten; as plotly sets them where the values span hardly one."""
+    powers = [math.log10(value) for line in lines for value in line if value is not None and value > 0]
+    span = max(powers) - min(powers) if powers else 0
+    return {"dtick": math.ceil(span / 5)} if span > _SPAN else {}
 
 
 def site_points(lines: Sequence[Line], scale: Scale) -> Points:

@@ -59,13 +59,13 @@ def test_findings_arrive_and_the_end_stops_the_polling(tmp_path):
     cursor = begin(tmp_path, writer)
     writer.write(window(3), [CONSTANT])
     changes, cursor = poll(tmp_path, cursor)
-    assert {"verdict", "verdict-details", "findings", "loss-panel", "tile-loss"} <= changes.keys()
+    assert {"verdict", "verdict-details", "findings", "loss", "tile-loss"} <= changes.keys()
     assert "result" not in changes
     writer.write(window(4), COLLAPSED)
     writer.finish("stopped", {"train_loss": 4.85})
     changes, _ = poll(tmp_path, cursor)
     assert changes["live"] == {"disabled": True}
-    assert {"findings", "result", "progress", "loss-panel"} <= changes.keys()
+    assert {"findings", "result", "progress", "loss"} <= changes.keys()
 
 
 def test_nan_survives_the_round_trip(tmp_path):

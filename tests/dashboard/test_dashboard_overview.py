@@ -163,9 +163,7 @@ HIDE = """(hidden) => {
 
 
 @pytest.mark.browser
-def test_a_finding_is_told_by_toast_title_and_icon_and_a_tab_in_the_background_asks_nothing(
-    serve, open_page, tmp_path
-):
+def test_a_finding_is_told_by_toast_title_and_icon_and_a_tab_in_the_background_asks_nothing(serve, open_page, tmp_path):
     writer = start(tmp_path / "x")
     for number in range(3):
         writer.write(window(number))

@@ -52,12 +52,14 @@ class Overview:
             "verdict": verdict_line(said.tone, said.text, verdict.record),
             "verdict-details": verdict_details(said, run.rules),
             "progress": progress(run),
-            "loss-words": f"{words[0].upper()}{words[1:]}. {marks_words(marks_of(run))}" if losses else "",
+            "loss-words": f"{words[0].upper()}{words[1:]}. {marks_words(marks_of(findings, run.rules))}"
+            if losses
+            else "",
             "map": model_map(lanes, _loss_state(said, losses, chance)),
             "map-words": map_words(lanes),
             "counts": signs(findings),
             "findings": findings_list(branches, run.rules) if branches else None,
-            "checks": checks(run, said, words),
+            "checks": checks(run, said, words, findings),
             "result": result_table(run.result),
             **tile_sections(run),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 import dash_mantine_components as dmc
@@ -165,7 +166,10 @@ def _origins(origins: Sequence[ParameterOrigin]) -> Any:
     rows = [
         html.Tr(
             [
-                html.Th(html.A(html.Code(origin.name), href=View(page="site", site=origin.name).link()), scope="row"),
+                html.Th(
+                    html.A(html.Code(origin.name.rpartition(".")[2]), href=View(page="site", site=origin.name).link()),
+                    scope="row",
+                ),
                 html.Td(" x ".join(map(str, origin.shape))),
                 html.Td(say(origin.std)),
                 html.Td([html.Div(_write(write)) for write in origin.writes] or "unknown"),
@@ -178,7 +182,9 @@ def _origins(origins: Sequence[ParameterOrigin]) -> Any:
 
 
 def _write(write: ParameterWrite) -> list[Any]:
-    return [f"{write.op}, std {say(write.std)}, at ", html.Code(str(write.place))]
+    std = "" if write.op == "empty" else f", std {say(write.std)}"  # of memory as it was
+    place = html.Code(f"{PurePath(write.file).name}:{write.line}")
+    return [f"{write.op}{std}, at ", html.Span(place, title=str(write.place))]
 
 
 def _ways(site: str, sites: Sequence[Site]) -> Any:
