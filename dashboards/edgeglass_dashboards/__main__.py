@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from edgeglass_dashboards.base_path import checked_base
 from edgeglass_dashboards.security import Access, is_loopback
 from edgeglass_diag.liveness import is_running
 from edgeglass_diag.records import UsageError
@@ -32,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, _leave)
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):  # numpy's, before it is loaded: beside a training on all
         os.environ.setdefault(name, "1")  # cores its threads wait for one another twenty times as long as they work
-    access = access_for(options.host, os.environ.get(_TOKEN) or None)
+    base = None if options.base_path is None else checked_base(options.base_path)
+    access = access_for(options.host, os.environ.get(_TOKEN) or None, base)
     with listen(options.port, options.host) as listener:
         port = listener.getsockname()[1]
         if port != options.port and options.say:
@@ -49,14 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def access_for(host: str, token: str | None) -> Access:
-    """Who may look at a dashboard that listens at ``host``: beyond this machine only who has the token.
+def access_for(host: str, token: str | None, base: str | None = None) -> Access:
+    """Who may look at a dashboard that listens at ``host``: beyond this machine, or behind a proxy, who has the token.
 
     A token is made where none was given and one is needed.
     """
-    if token is None and not is_loopback(host):
+    if token is None and (base is not None or not is_loopback(host)):
         token = secrets.token_urlsafe(18)
-    return Access(host, token)
+    return Access(host, token, base)
 
 
 def address_of(access: Access, port: int) -> str:
@@ -67,7 +69,7 @@ def address_of(access: Access, port: int) -> str:
     """
     name = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(access.host, access.host)
     shown = f"[{name}]" if ":" in name else name
-    return f"http://{shown}:{port}" + (f"/?token={access.token}" if access.token else "")
+    return f"http://{shown}:{port}{access.base or ''}" + (f"/?token={access.token}" if access.token else "")
 
 
 def listen(port: int, host: str = "127.0.0.1") -> socket.socket:
@@ -115,6 +117,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("runs_dir", type=Path, help="folder of runs; it need not exist yet")
     parser.add_argument("--host", default="127.0.0.1", help=f"address to listen at; the token is taken from {_TOKEN}")
     parser.add_argument("--port", type=int, default=8050, help="the next free one is taken where it is in use")
+    parser.add_argument("--base-path", help="the path in front of it behind a proxy, as /proxy/8050; / for none")
     parser.add_argument("--parent-pid", type=int, help="end when this process is gone")
     parser.add_argument("--open", action="store_true", help="open a browser")
     parser.add_argument("--json", action="store_true", help="print address and token as JSON")

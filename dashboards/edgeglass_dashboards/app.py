@@ -12,10 +12,12 @@ from dash import ClientsideFunction, Input, Output, State, dcc, html
 from plotly.io.json import to_json_plotly
 
 from edgeglass_dashboards.addresses import path_of
+from edgeglass_dashboards.base_path import below
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.cursor import Cursor, digest
 from edgeglass_dashboards.door import OUTPUTS, guard_the_door
 from edgeglass_dashboards.findings_view import icon
+from edgeglass_dashboards.keys import help_dialog
 from edgeglass_dashboards.live import WAITING, add_live_routes, run_options
 from edgeglass_dashboards.pages.catalogue import ROOT_PAGES, RUN_PAGES, page_named
 from edgeglass_dashboards.pages.frame import layout
@@ -51,8 +53,11 @@ def create_app(runs_dir: Path, access: Access | None = None) -> dash.Dash:
     ``/`` shows the newest run and follows newer ones, ``/run/<path below runs_dir>`` shows that run, ``/runs`` lists
     all of them, ``/compare`` sets some side by side. ``access`` says who may look; loopback alone where None.
     """
+    access = access or Access()
     app = dash.Dash(
         __name__,
+        requests_pathname_prefix=f"{access.base or ''}/",
+        routes_pathname_prefix="/",
         title="edgeglass-diag",
         update_title="",
         index_string=_INDEX,
@@ -69,7 +74,9 @@ def create_app(runs_dir: Path, access: Access | None = None) -> dash.Dash:
     _add_callbacks(app, index)
     add_live_routes(app.server, index)
     guard_the_door(app.server)
-    protect(app.server, app.csp_hashes(), access or Access())
+    protect(app.server, app.csp_hashes(), access)
+    if access.base:
+        app.server.wsgi_app = below(app.server.wsgi_app, access.base)
     return app
 
 
@@ -141,6 +148,8 @@ def _frame() -> Any:
             html.A("Skip to the content", href="#page", className="skip-link"),
             html.Div(bar, className="bar", role="banner"),
             html.Main(id="page", tabIndex="-1"),
+            dmc.NotificationContainer(id="toasts", position="bottom-right"),
+            help_dialog(page.title for page in RUN_PAGES),
         ],
         defaultColorScheme="auto",
     )
@@ -158,6 +167,7 @@ def _add_callbacks(app: Any, index: RunIndex) -> None:
     client(
         "place", Output("place", "data"), Input("url", "pathname"), Input("url", "search"), State("templates", "data")
     )
+    client("state", Input("state", "data"))
     client("poll", Input("live", "n_intervals"))
     client("follow", Input("following", "checked"))
     client("watch", Input("watch", "n_intervals"), State("picker", "data"), State("place", "data"))

@@ -1,4 +1,4 @@
-"""The two addresses that a page in the browser asks again and again; both only read."""
+"""The addresses that a page in the browser asks again and again; all only read."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from edgeglass_dashboards.door import first_fault
 from edgeglass_dashboards.pages.catalogue import ROOT_PAGES, page_named
 from edgeglass_dashboards.pages.frame import changes_since
 from edgeglass_dashboards.runs import RunEntry, RunIndex, reading, state_of
+from edgeglass_dashboards.state import run_state
 from edgeglass_dashboards.view import View
 from edgeglass_diag.records import UsageError
 
@@ -31,7 +32,7 @@ def run_options(entries: Iterable[RunEntry]) -> list[dict[str, str]]:
 
 
 def add_live_routes(server: flask.Flask, index: RunIndex) -> None:
-    """Add ``/_live`` (what is new on the page on the screen) and ``/_runs`` (which runs there are)."""
+    """Add ``/_live`` (what is new on the page), ``/_runs`` (which runs there are), ``/_state`` (how one stands)."""
 
     def live() -> flask.Response:
         asked = flask.request.args
@@ -50,6 +51,15 @@ def add_live_routes(server: flask.Flask, index: RunIndex) -> None:
     def runs() -> flask.Response:
         return _json(run_options(index.entries()))
 
+    def state() -> flask.Response:
+        path = flask.request.args.get("path", "")
+        try:
+            with reading(index.root, path) as run:
+                return _json({key: value for key, value in run_state(run, path).items() if key != "findings"})
+        except UsageError:
+            flask.abort(404, "no such run")
+
+    server.add_url_rule("/_state", "state", state)
     server.add_url_rule("/_live", "live", live)
     server.add_url_rule("/_runs", "runs", runs)
 

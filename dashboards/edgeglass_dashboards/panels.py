@@ -20,7 +20,8 @@ from edgeglass_diag.figures.style import TEMPLATES
 from edgeglass_diag.records import Reading
 from edgeglass_diag.signals import Signal
 
-_FEW = 2  # fewer readings than this are drawn as points, more as a line
+FEW = 2
+"""Fewer readings than this are drawn as points, more as a line."""
 _HEIGHT = 320
 
 Updated = tuple[list[Change], Cursor]
@@ -80,7 +81,7 @@ class LinePanel:
         new = [signal for signal in self.signals if fresh[signal]]
         if not new:
             return [], after
-        if all(len(before.recent.get(signal, ())) >= _FEW for signal in new):
+        if all(len(before.recent.get(signal, ())) >= FEW for signal in new):
             added = self.points(*(frame_of(fresh[signal]) for signal in self.signals))
             return [(self.name, {"extendData": [added, list(range(len(added["x"])))]})], after
         known = fresh if not before.rows else {signal: self._until(context, signal, after) for signal in self.signals}

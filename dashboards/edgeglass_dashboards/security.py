@@ -23,6 +23,8 @@ class Access:
 
     host: str = "127.0.0.1"
     token: str | None = None
+    base: str | None = None
+    """The path in front of it behind a proxy (empty for the root), without a slash at its end; None without a proxy."""
 
 
 def is_loopback(host: str) -> bool:
@@ -42,17 +44,18 @@ def is_loopback(host: str) -> bool:
 def is_allowed_host(header: str, port: str, host: str = "127.0.0.1") -> bool:
     """Whether a Host header names this machine, as a page that rebinds its own name to it (DNS rebinding) cannot.
 
-    On loopback these are its three names; elsewhere also the name that was asked for, this machine's own, and any
-    address in digits, which no name server can rebind.
+    On loopback these are its three names, at any port, as a forwarded one is another (``ssh -L 9000:localhost:8050``);
+    elsewhere also the name that was asked for, this machine's own, and any address in digits, which no name server can
+    rebind.
 
-    >>> is_allowed_host("127.0.0.1:8050", "8050"), is_allowed_host("rebound.example:8050", "8050")
+    >>> is_allowed_host("localhost:9000", "8050"), is_allowed_host("rebound.example:8050", "8050")
     (True, False)
     """
     name, number = _split(header.lower())
-    if (number or "80") != port:
-        return False
     if name in _LOOPBACK:
         return True
+    if (number or "80") != port:
+        return False
     if is_loopback(host):
         return False
     return name in {host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()} or _is_address(name)
@@ -81,6 +84,8 @@ def protect(server: flask.Flask, script_hashes: Sequence[str], access: Access) -
 
     def refuse_foreign_hosts() -> None:
         host = flask.request.headers.get("Host", "")
+        if access.base is not None and access.token is not None:
+            return  # a proxy has any name; nothing is told without the token
         if not is_allowed_host(host, flask.request.environ["SERVER_PORT"], access.host):
             flask.abort(403, "this dashboard does not answer under that name")
 
@@ -93,11 +98,11 @@ def protect(server: flask.Flask, script_hashes: Sequence[str], access: Access) -
 
     server.before_request(refuse_foreign_hosts)
     if access.token is not None:
-        _ask_for_token(server, access.token)
+        _ask_for_token(server, access.token, access.base or "")
     server.after_request(harden)
 
 
-def _ask_for_token(server: flask.Flask, token: str) -> None:
+def _ask_for_token(server: flask.Flask, token: str, base: str) -> None:
     """The token comes once in the address and stays in a cookie that no script and no other site can use."""
 
     def is_token(given: str | None) -> bool:
@@ -109,7 +114,7 @@ def _ask_for_token(server: flask.Flask, token: str) -> None:
         if is_token(asked.get(_PARAMETER)):
             address = quote(flask.request.environ["PATH_INFO"].encode("latin-1"))
             place = own_address(address, flask.request.query_string.decode("utf-8", "replace"))
-            answer = flask.Response(status=303, headers={"Location": place})
+            answer = flask.Response(status=303, headers={"Location": base + place})
             answer.set_cookie(name, token, httponly=True, samesite="Strict")
             return answer
         if not is_token(flask.request.cookies.get(name)):

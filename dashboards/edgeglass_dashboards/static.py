@@ -126,11 +126,17 @@ def _element(tag: str, kind: str, values: dict[str, Any], figures: list[dict[str
         "class": " ".join(name for name in names if name),
         "href": href if tag == "a" else "",
         "scope": values.get("scope", ""),
+        "style": _style(values.get("style")),
         **{key: value for key, value in values.items() if key.startswith(("aria-", "data-label"))},
     }
     written = "".join(f' {key}="{escape(str(value))}"' for key, value in attributes.items() if value)
     inner = _html(values.get("children"), figures)
     return f"<{tag}{written}>" if tag in _VOID else f"<{tag}{written}>{inner}</{tag}>"
+
+
+def _style(values: Any) -> str:
+    """The drawn line of a tile, which is all that is styled in its place."""
+    return f"--line: {values['--line']}" if isinstance(values, dict) and "--line" in values else ""
 
 
 _PAGE = """<!DOCTYPE html>

@@ -22,6 +22,9 @@ def dashboard(
             envvar="EDGEGLASS_DASHBOARD_TOKEN", help="Needed to see it; made if one is needed and none given."
         ),
     ] = None,
+    base_path: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Its path behind a proxy, as /proxy/8050; / for none.")
+    ] = None,
     open_browser: Annotated[bool, typer.Option("--open", help="Open a browser.")] = False,
     static: Annotated[Path | None, typer.Option(metavar="OUT.html", help="Only write a run as one page.")] = None,
     as_json: AsJson = False,
@@ -36,4 +39,4 @@ def dashboard(
         return
     if token is not None and len(token) < 8:
         raise UsageError(f"--token: expected at least 8 characters, got {len(token)}")
-    serve(folder, host=host, port=port, token=token, open_browser=open_browser, as_json=as_json)
+    serve(folder, host=host, port=port, token=token, base_path=base_path, open_browser=open_browser, as_json=as_json)

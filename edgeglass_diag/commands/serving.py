@@ -40,7 +40,16 @@ def dashboard(runs: Path, port: int = 8050) -> Iterator[str]:
             process.stdout.close()
 
 
-def serve(runs: Path, *, host: str, port: int, token: str | None, open_browser: bool, as_json: bool) -> None:
+def serve(
+    runs: Path,
+    *,
+    host: str,
+    port: int,
+    token: str | None,
+    base_path: str | None = None,
+    open_browser: bool,
+    as_json: bool,
+) -> None:
     """Serve ``runs`` from this process until Ctrl-C; print the address, with the token if there is one.
 
     Raises:
@@ -53,6 +62,8 @@ def serve(runs: Path, *, host: str, port: int, token: str | None, open_browser: 
     module = importlib.import_module(f"{_offered()}.__main__")
     flags = [flag for flag, wanted in (("--open", open_browser), ("--json", as_json)) if wanted]
     arguments = [str(runs), "--host", host, "--port", str(port), "--say", *flags]
+    if base_path is not None:
+        arguments += ["--base-path", base_path]
     try:
         module.main(arguments)
     except OSError as error:

@@ -35,7 +35,7 @@ def heads_figure(frame: pd.DataFrame, scale: Scale, template: go.layout.Template
             line={"width": 1.8, "dash": _DASHES[(head // 6) % len(_DASHES)]},
             hovertemplate="%{y:.4g}",
         )
-    _draw_bounds(figure, scale)
+    draw_bounds(figure, scale)
     return figure
 
 
@@ -74,7 +74,7 @@ def _layout(scale: Scale, template: go.layout.Template) -> dict[str, Any]:
     }
 
 
-def _draw_bounds(figure: go.Figure, scale: Scale) -> None:
+def draw_bounds(figure: go.Figure, scale: Scale) -> None:
     """The healthy range shaded where it has two ends; a dashed line at each bound, which says its healthy side."""
     if scale.low is not None and scale.high is not None:
         figure.add_hrect(y0=scale.low, y1=scale.high, fillcolor="#009E73", opacity=0.08, line_width=0, layer="below")

@@ -39,6 +39,12 @@ class StoredSignals:
         """How many windows were recorded."""
         return int(self._db.rows("SELECT COUNT(*) FROM windows")[0][0])
 
+    def window_times(self, *, most: int) -> list[tuple[int, float]]:
+        """Step and end of the newest recorded windows, ``most`` at most, by step; seconds since the epoch."""
+        with self._db.readable():
+            newest = self._db.select("windows", "ORDER BY step DESC LIMIT ?", (most,))
+        return [(int(step), float(time)) for step, time in reversed(newest)]
+
     @property
     def signals(self) -> list[Signal]:
         """All recorded signals by their paths of today; names that no signal of this version has are left out."""

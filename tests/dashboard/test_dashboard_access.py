@@ -185,7 +185,7 @@ def test_the_static_page_is_drawn_by_a_browser(tmp_path, browser):
     page.on("request", lambda request: requests.append(request.url))
     page.goto((tmp_path / "out.html").as_uri())
     page.locator("#page-overview .js-plotly-plot").first.wait_for()
-    assert page.locator("#page-overview", has_text="Does not learn").count() == 1
+    assert page.locator("#page-overview", has_text="Collapsed at step 20").count() == 1
     page.close()
     assert complaints == []
     assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []

@@ -196,7 +196,7 @@ def test_a_run_that_breaks_while_it_is_on_the_screen_says_so_and_comes_back(runs
     assert summary_of(context.index, "bad").status == UNREADABLE
     store.write_bytes(kept)
     assert news(context, waiting) == {"redraw": True}
-    assert "Does not learn" in to_json_plotly(draw_page(context.index, {"address": "/run/bad"})[0])
+    assert "Collapsed at step 20" in to_json_plotly(draw_page(context.index, {"address": "/run/bad"})[0])
     assert summary_of(context.index, "bad").status == "failed"
 
 

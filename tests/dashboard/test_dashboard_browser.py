@@ -73,20 +73,22 @@ def test_a_live_run_appears_learns_and_fails_without_a_reload(serve, open_page, 
     wait_for_points(page, 6)
     page.evaluate(f"Plotly.relayout({PLOT.format('loss')}, {{'xaxis.range': [1, 4]}})")
     fails.set()
-    has_text(page, "#verdict", "Does not learn: the image embeddings are the same")
-    has_text(page, "#headline", "Follows from EG301 (1 finding)")
+    has_text(page, "#verdict", "Collapsed at step 20: constant embeddings")
+    has_text(page, "#verdict-details", "the image embeddings are the same")
+    has_text(page, "#findings", "Follows from EG301 (1 finding)")
     wait_for_points(page, 7)
-    page.locator("#headline summary").first.click()
+    page.get_by_text("Evidence and fix of EG401").click()
     ends.set()
     has_text(page, "#progress", "finished")
     wait_for_points(page, 8)
     assert xs(page) == xs(page, trace=1) == [0, 1, 2, 3, 4, 5, 20, 39]
     assert page.evaluate(f"{PLOT.format('loss')}.layout.xaxis.range") == [1, 4]
-    has_text(page, "#headline", "EG601")
-    assert page.locator("#headline details[open]").count() == 1
+    has_text(page, "#findings", "EG601")
+    assert page.locator("#findings details[open]").count() == 1
     assert page.evaluate("document.activeElement.textContent") == "Evidence and fix of EG401"
     assert page.evaluate("window.sameDocument")
-    has_text(page, "#table caption", "6 findings")
+    has_text(page, "#counts", "3 warning")
+    assert page.evaluate(f"{PLOT.format('loss')}.data.at(-1).text") == ["EG203", "EG301", "EG401", "EG601", "EG205"]
 
 
 @pytest.mark.long
@@ -138,7 +140,7 @@ def test_deep_links_and_the_picker(serve, open_page, tmp_path):
     page.get_by_role("option", name="incident/perceiver").click()
     has_text(page, "h1", "perceiver")
     assert page.url == f"{url}/run/incident/perceiver"
-    assert page.title() == "incident/perceiver - edgeglass-diag"
+    assert page.title() == "✖ incident/perceiver - edgeglass-diag"
     page.go_back()
     has_text(page, "h1", "base line ü")
     page.goto(f"{url}/run/incident/%2e%2e/%2e%2e/etc")
@@ -153,7 +155,6 @@ def test_an_ended_run_in_every_width_and_scheme(serve, open_page, tmp_path):
     write_collapsed(tmp_path / "perceiver-with-a-very-long-name-that-has-to-be-broken-somewhere-on-a-phone")
     page = open_page(serve(tmp_path).url, width=390, scheme="dark")
     wait_for_points(page, 11)
-    wait_for_points(page, 3, "recall")
     polls = []
     page.on("request", lambda request: polls.append(request.url) if "_live" in request.url else None)
     for scheme in ("dark", "light"):
@@ -171,7 +172,7 @@ def test_an_ended_run_in_every_width_and_scheme(serve, open_page, tmp_path):
 
 def walk_with_the_keyboard(page):
     seen = []
-    for _ in range(24):
+    for _ in range(60):
         page.keyboard.press("Tab")
         seen.append(page.evaluate("document.activeElement.ariaLabel || document.activeElement.textContent"))
     assert seen[0] == "Skip to the content"
@@ -198,7 +199,7 @@ def test_markup_is_shown_as_text(serve, open_page, tmp_path):
     writer.write(window(0), [Finding("EG999", text, Severity.CRITICAL, text, 0, text, {text: text}, text)])
     writer.finish("finished", {"train_loss": text})
     page = open_page(serve(tmp_path).url)
-    has_text(page, "#headline", text)
+    has_text(page, "#findings", text)
     wait_for_points(page, 1)
     assert page.locator("img[src='x']").count() == 0
     assert page.evaluate("window.injected") is None

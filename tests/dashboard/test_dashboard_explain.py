@@ -67,8 +67,8 @@ def test_a_replay_leads_to_its_run_and_its_run_to_the_explanation(url, open_page
 @pytest.mark.browser
 def test_findings_show_their_mark_and_lead_to_the_page(url, open_page):
     page = open_page(f"{url}/run/perceiver")
-    has_text(page, "#headline .finding-mark", "refuted by replays: latents drawn anew do not cure (0/3)")
-    has_text(page, "#table td", "not asked by any replay")
+    has_text(page, "#findings .finding-mark", "refuted by replays: latents drawn anew do not cure (0/3)")
+    has_text(page, "#findings .finding-mark", "not asked by any replay")
     page.get_by_role("link", name=f"confirmed by replays: {BY}").click()
     has_text(page, "#explained", VERDICT)
 

@@ -49,7 +49,7 @@ def test_only_what_is_new_travels(tmp_path):
     assert points["x"] == [[3], [3], []]
     assert points["y"][0] == [4.0]
     assert traces == [0, 1, 2]
-    assert "table" not in changes
+    assert "findings" not in changes
     assert poll(tmp_path, cursor)[0] == {}
     writer.finish("finished", {})
 
@@ -59,13 +59,13 @@ def test_findings_arrive_and_the_end_stops_the_polling(tmp_path):
     cursor = begin(tmp_path, writer)
     writer.write(window(3), [CONSTANT])
     changes, cursor = poll(tmp_path, cursor)
-    assert {"verdict", "headline", "table"} <= changes.keys()
-    assert "further" not in changes
+    assert {"verdict", "verdict-details", "findings", "loss", "tile-loss"} <= changes.keys()
+    assert "result" not in changes
     writer.write(window(4), COLLAPSED)
     writer.finish("stopped", {"train_loss": 4.85})
     changes, _ = poll(tmp_path, cursor)
     assert changes["live"] == {"disabled": True}
-    assert {"further", "result", "progress", "loss"} <= changes.keys()
+    assert {"findings", "result", "progress", "loss"} <= changes.keys()
 
 
 def test_nan_survives_the_round_trip(tmp_path):

@@ -60,7 +60,9 @@ def go(page, place):
         place,
     )
     address, _, name = place.partition("?page=")
-    key = f"{address}|{name.partition('&')[0] or 'overview'}" if address.startswith("/run/") else address
+    name, _, more = name.partition("&")
+    key = f"{address}|{name or 'overview'}" if address.startswith("/run/") else address
+    key += f"|{more.removeprefix('site=')}" if name == "site" else ""
     page.locator(f"[data-page='{key}']").wait_for()
     eventually(
         page, "[...document.querySelectorAll('[data-page] .dash-graph')].every(g => g.querySelector('.main-svg'))"
@@ -159,7 +161,7 @@ def test_tsne_appears_by_itself(url, open_page):
 RUN = "/run/tiny?page="
 PLACES = [
     f"{RUN}attention&table=1", f"{RUN}signal", f"{RUN}embeddings", "/run/ill", "/runs", "/compare",
-    f"{RUN}gradients", f"{RUN}retrieval", f"{RUN}coverage",
+    f"{RUN}gradients", f"{RUN}retrieval", f"{RUN}coverage", f"{RUN}site", f"{RUN}site&site=image_pool",
 ]  # fmt: skip
 
 
@@ -177,7 +179,7 @@ def test_every_page_is_accessible(url, open_page, training, scheme, places):
 
 def test_every_page_fits_a_phone(url, open_page):
     page = open_page(f"{url}/run/tiny", width=390)
-    for name in ("attention&table=1", "gradients", "signal", "coverage"):
+    for name in ("overview", "attention&table=1", "gradients", "signal", "coverage", "site&site=image_pool"):
         go(page, f"{RUN}{name}")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
 
@@ -195,8 +197,8 @@ def test_the_list_of_runs_is_searched_and_leads_to_them(serve, open_page, tmp_pa
     page.get_by_role("link", name="failed 1").click()
     has_text(page, "#runs-table caption", "1 run,")
     page.get_by_role("link", name="bad", exact=True).click()
-    has_text(page, "#verdict", "Does not learn")
-    page.locator("#table").get_by_role("link", name="EG301").click()
+    has_text(page, "#verdict", "Collapsed at step 20")
+    page.locator("#findings").get_by_role("link", name="EG301").click()
     page.locator(".tabs a[aria-current=page]", has_text="Signal").wait_for()
     has_text(page, "#answer", "constant-embeddings")
 

@@ -37,14 +37,14 @@ def get(client, path="/", host="127.0.0.1:8050"):
     return client.get(path, base_url="http://127.0.0.1:8050", headers={"Host": host})
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:8050", "localhost:8050", "LOCALHOST:8050"])
+@pytest.mark.parametrize("host", ["127.0.0.1:8050", "localhost:8050", "LOCALHOST:8050", "localhost:9000", "127.0.0.1"])
 def test_this_machine_is_served(client, host):
     assert get(client, host=host).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/_live", "/_runs", "/_dash-layout", "/assets/live.js"])
 @pytest.mark.parametrize(
-    "host", ["rebound.example:8050", "127.0.0.1:8051", "127.0.0.1", "localhost.example:8050", "0.0.0.0:8050", ""]
+    "host", ["rebound.example:8050", "rebound.example", "localhost.example:8050", "0.0.0.0:8050", ""]
 )
 def test_foreign_hosts_are_refused_everywhere(client, host, path):
     environ = {"HTTP_HOST": host, "SERVER_PORT": "8050", "SERVER_NAME": "127.0.0.1"}

@@ -5,6 +5,10 @@
   const noUpdate = () => window.dash_clientside.no_update;
   let templates = {};
 
+  /* The path that a proxy has put in front; addresses within the dashboard do without it. */
+  const BASE = JSON.parse(document.getElementById("_dash-config").textContent).requests_pathname_prefix.replace(/\/$/, "");
+  const bare = (path) => (BASE && (path === BASE || path.startsWith(`${BASE}/`)) ? path.slice(BASE.length) || "/" : path);
+
   const scheme = () => {
     const known = root.getAttribute("data-mantine-color-scheme");
     if (known === "light" || known === "dark") return known;
@@ -12,7 +16,7 @@
   };
 
   const setProps = (id, properties) => {
-    if (document.getElementById(id) || id === "live" || id === "place" || id === "url") {
+    if (document.getElementById(id) || ["live", "place", "url", "state"].includes(id)) {
       window.dash_clientside.set_props(id, properties);
     }
   };
@@ -30,7 +34,7 @@
 
   async function ask(address) {
     try {
-      const answer = await fetch(address, { cache: "no-store", signal: AbortSignal.timeout(10000) });
+      const answer = await fetch(BASE + address, { cache: "no-store", signal: AbortSignal.timeout(10000) });
       if (!answer.ok) {
         tellConnection(`The dashboard answered with an error (${answer.status}). Trying again.`);
         return null;
@@ -70,9 +74,22 @@
     go(link.href);
   });
 
+  if (BASE) {
+    new MutationObserver(() => {
+      document.querySelectorAll('a[href^="/"]').forEach((link) => {
+        const href = link.getAttribute("href");
+        if (bare(href) === href) link.setAttribute("href", BASE + href);
+      });
+    }).observe(document.body, { childList: true, subtree: true, attributeFilter: ["href"] });
+  }
+
   /* The page that an address shows; those of all runs (/runs, /compare) have one each. */
-  const keyOf = (address, search) =>
-    address === "/" || address.startsWith("/run/") ? `${address}|${new URLSearchParams(search).get("page") || "overview"}` : address;
+  const keyOf = (address, search) => {
+    const query = new URLSearchParams(search);
+    const page = query.get("page") || "overview";
+    if (address !== "/" && !address.startsWith("/run/")) return address;
+    return `${address}|${page}${page === "site" ? `|${query.get("site") || ""}` : ""}`;
+  };
 
   /* What is new: one request at a time, as the next one goes on where the last one ended. */
   const shownPage = () => document.querySelector("[data-cursor]");
@@ -88,7 +105,7 @@
 
   const redraw = () =>
     setProps("place", {
-      data: { address: window.location.pathname, search: window.location.search, scheme: scheme(), drawn: Date.now() },
+      data: { address: bare(window.location.pathname), search: window.location.search, scheme: scheme(), drawn: Date.now() },
     });
 
   async function refresh() {
@@ -216,6 +233,8 @@
     graph.on("plotly_afterplot", () => narrow(graph));
     narrow(graph);
     graph.on("plotly_click", ({ points }) => {
+      const [way] = points.map(({ data, pointIndex }) => data.meta && data.meta.ways && data.meta.ways[pointIndex]).filter(Boolean);
+      if (way) return go(way);
       const pick = graph.layout.meta && graph.layout.meta.pick;
       if (!pick || !points.length) return;
       const { customdata } = points[0]; /* of a stroke its steps in words, the first one first */
@@ -226,9 +245,25 @@
     });
   }
 
+  /* A tab in the background draws and asks for nothing, but how the run stands, now and then, for title and icon. */
+  document.addEventListener("visibilitychange", () => {
+    const live = shownPage();
+    if (!document.hidden && following && live && live.dataset.ended !== "true") refresh();
+  });
+  setInterval(async () => {
+    const page = shownPage();
+    if (!document.hidden || !page || page.dataset.ended === "true" || !cursorOf(page).page) return;
+    const state = await ask(`/_state?${new URLSearchParams({ path: cursorOf(page).path })}`);
+    if (state && document.hidden) window.edgeglass.state(state);
+  }, 30000);
+
   /* On a phone the names of places keep their ends, and the scale of colours is narrow. */
   function narrow(graph) {
     const meta = graph.layout.meta;
+    const marks = graph.data.findIndex((trace) => trace.meta && trace.meta.ways);
+    if (marks >= 0 && graph.clientWidth < 520 && graph.data[marks].mode !== "markers") {
+      window.Plotly.restyle(graph, { mode: "markers" }, [marks]);
+    }
     if (!meta || !meta.pick || meta.narrow || graph.clientWidth > 520) return;
     meta.narrow = true;
     const names = graph.layout.yaxis.ticktext.map((name) => (name.length > 15 ? `…${name.slice(-14)}` : name));
@@ -244,12 +279,14 @@
     document.querySelectorAll(".js-plotly-plot").forEach((graph) => window.Plotly.relayout(graph, { template }));
   }).observe(root, { attributes: true, attributeFilter: ["data-mantine-color-scheme"] });
 
+  window.edgeglass = Object.assign(window.edgeglass || {}, { go });
   let typed = null;
   window.dash_clientside = window.dash_clientside || {};
   Object.assign(window.dash_clientside, {
     edgeglass: {
-      place(address, search, known) {
+      place(path, search, known) {
         templates = known;
+        const address = bare(path);
         const page = shownPage();
         if (page && page.dataset.page === keyOf(address, search)) {
           refresh();
@@ -260,20 +297,24 @@
         return { address, search, scheme: scheme() };
       },
       poll() {
-        if (following && !busy) refresh();
+        if (following && !busy && !document.hidden) refresh();
       },
       follow(checked) {
         following = checked !== false;
       },
       watch(_, options, place) {
-        if (place) watch(options, place);
+        if (place && !document.hidden) watch(options, place);
       },
-      navigate(value, options, address) {
+      state(known) {
+        window.edgeglass.state(known);
+      },
+      navigate(value, options, path) {
+        const address = bare(path);
         const newest = options && options.length ? options[0].value : null;
         const shown = address === "/" ? newest : address;
         const picked = (options || []).find((option) => option.value === value);
-        document.title = picked ? `${picked.label} - edgeglass-diag` : "edgeglass-diag";
-        if (value && value !== shown) go(value + (address.startsWith("/run") || address === "/" ? window.location.search : ""));
+        window.edgeglass.label(picked ? picked.label : "");
+        if (value && value !== shown) go(BASE + value + (address.startsWith("/run") || address === "/" ? window.location.search : ""));
       },
       slide(value, last) {
         const asked = new URLSearchParams(window.location.search).get("step");

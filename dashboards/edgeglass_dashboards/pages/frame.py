@@ -13,9 +13,11 @@ from dash import dcc, html
 from plotly.io.json import to_json_plotly
 
 from edgeglass_dashboards.context import Context
-from edgeglass_dashboards.cursor import Change, Cursor, changed_sections
+from edgeglass_dashboards.cursor import Change, Cursor, changed_sections, digest
+from edgeglass_dashboards.keys import letters
 from edgeglass_dashboards.pages.page import Page
 from edgeglass_dashboards.pages.summary import announcement
+from edgeglass_dashboards.state import run_state
 from edgeglass_diag.records import RunStatus
 
 
@@ -24,10 +26,12 @@ def layout(page: Page, pages: Sequence[Page], context: Context, path: str, addre
     changes, cursor = changes_since(page, context, Cursor(path, uuid4().hex, page.name))
     content = {name: properties["children"] for name, properties in changes if "children" in properties}
     ended = context.opened is not None and context.run.status != RunStatus.RUNNING
+    state = next((properties["data"] for name, properties in changes if name == "state"), None)
     still = any(name == "live" and properties["disabled"] for name, properties in changes)
     return html.Div(
         [
             dcc.Interval(id="live", interval=1000, disabled=still),
+            dcc.Store(id="state", data=state),
             _head(page, pages, context, content, ended=ended),
             page.body(context, content),
         ],
@@ -35,10 +39,18 @@ def layout(page: Page, pages: Sequence[Page], context: Context, path: str, addre
         **{
             "data-token": cursor.token,
             "data-cursor": to_json_plotly(cursor.as_dict()),
-            "data-page": f"{address}|{page.name}" if context.opened is not None else address,
+            "data-page": _key(page, context, address),
             "data-ended": json.dumps(ended),
         },
     )
+
+
+def _key(page: Page, context: Context, address: str) -> str:
+    """What the page's own script takes for the same page: what changes on it is sent, another one is drawn."""
+    if context.opened is None:
+        return address
+    more = getattr(page, "key", None)
+    return f"{address}|{page.name}" + (f"|{more(context)}" if more else "")
 
 
 def changes_since(page: Page, context: Context, cursor: Cursor) -> tuple[list[Change], Cursor]:
@@ -54,6 +66,11 @@ def changes_since(page: Page, context: Context, cursor: Cursor) -> tuple[list[Ch
     if context.opened is not None:
         sections["announcement"] = announcement(context.run)
     changes, seen = changed_sections(sections, cursor.seen)
+    if context.opened is not None:
+        state = run_state(context.run, cursor.path)
+        if seen.get("state") != digest(state):
+            changes.append(("state", {"data": state}))
+            seen = {**seen, "state": digest(state)}
     after = replace(after, seen=seen)
     for panel in page.panels(context):
         more, after = panel.update(context, cursor, after)
@@ -70,6 +87,8 @@ def changes_since(page: Page, context: Context, cursor: Cursor) -> tuple[list[Ch
 def _head(page: Page, pages: Sequence[Page], context: Context, content: dict[str, Any], *, ended: bool) -> Any:
     title = context.run.name if context.opened is not None else page.title
     row = [dmc.Title(title, order=1, size="h3", className="run-name")]
+    if "progress" in content:
+        row.append(html.Div(content["progress"], id="progress"))
     if context.opened is not None:
         row.append(_switch(ended=ended))
     children: list[Any] = [dmc.Group(row, justify="space-between")]
@@ -92,10 +111,12 @@ def _switch(*, ended: bool) -> Any:
 
 def _tabs(page: Page, pages: Sequence[Page], context: Context) -> Any:
     links = []
+    keys = letters(other.title for other in pages)
     for other in pages:
         here = {"aria-current": "page"} if other.name == page.name else {}
         href = "?" if other.name == "overview" else f"?page={other.name}"
         why = getattr(other, "unavailable", lambda _: "")(context)
         greyed = {"className": "greyed", "title": why} if why else {}
-        links.append(html.Li(html.A(other.title, href=href, **here, **greyed)))
+        key = {"data-key": keys[other.title]} if other.title in keys else {}
+        links.append(html.Li(html.A(other.title, href=href, **here, **greyed, **key)))
     return html.Nav(html.Ul(links), className="tabs", **{"aria-label": "Pages of this run"})

@@ -1,4 +1,4 @@
-"""Overview: is it learning, and if not, what is wrong and what to change."""
+"""Overview: is it learning, what is wrong, since when, where, and what to change, without scrolling."""
 
 from __future__ import annotations
 
@@ -8,102 +8,110 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
+from edgeglass_dashboards.checks import checks
 from edgeglass_dashboards.context import Context
-from edgeglass_dashboards.findings_view import finding_card, findings_table, further_findings, verdict_line
-from edgeglass_dashboards.pages.summary import progress, recall_words, result_table
-from edgeglass_dashboards.panels import LinePanel, Panel, empty, slot
-from edgeglass_diag.figures.lines import loss_figure, loss_points, recall_figure, recall_points
-from edgeglass_diag.figures.of_run import LOSSES, RECALLS
-from edgeglass_diag.records import RunStatus
-from edgeglass_diag.verdict import about_the_record, compare_loss, judge, nest, none_found
+from edgeglass_dashboards.findings_list import findings_list, signs
+from edgeglass_dashboards.findings_view import verdict_details, verdict_line
+from edgeglass_dashboards.model_map import map_words, model_map
+from edgeglass_dashboards.model_states import states_of
+from edgeglass_dashboards.pages.summary import progress, result_table
+from edgeglass_dashboards.panels import Panel, slot
+from edgeglass_dashboards.tiles import tile_ids, tile_sections
+from edgeglass_dashboards.timeline import Timeline, marks_of, marks_words
+from edgeglass_diag.figures.model_map import State, lanes_of
+from edgeglass_diag.figures.of_run import LOSSES
+from edgeglass_diag.headline import Headline, headline
+from edgeglass_diag.verdict import about_the_record, compare_loss, judge, nest
 
-LOSS = LinePanel(
-    "loss",
-    LOSSES,
-    loss_figure,
-    loss_points,
-    "No loss yet. The curve appears with the first training step whose loss is recorded.",
-)
-RECALL = LinePanel(
-    "recall",
-    RECALLS,
-    recall_figure,
-    recall_points,
-    "No recall yet. It appears when the run evaluates for the first time.",
-)
-_MORE = "A rule that fires adds its finding here, with evidence and what to change."
+TIMELINE = Timeline()
 
 
 class Overview:
-    """The verdict, the headline finding with its fix, loss and recall against chance, all findings."""
+    """The verdict, the time line of the loss with its findings, the model map, the findings, the newest values."""
 
     name = "overview"
     title = "Overview"
     question = "Is it learning, and if not, what is wrong and what do I change?"
-    signals = LOSS.signals + RECALL.signals
+    signals = LOSSES
 
     def sections(self, context: Context) -> dict[str, Any]:
         """The parts of the page that are text, by id."""
-        run, recent = context.run, context.recent
+        run = context.run
         findings = run.findings
         model, record = about_the_record(findings)
-        branches = nest(model)
-        losses, chances = ([value for _, value in recent[signal]] for signal in LOSS.signals)
+        losses, chances = ([value for _, value in context.recent[signal]] for signal in LOSSES)
         chance = chances[-1] if chances else None
-        recorded, taken, running = run.record.recorded, run.record.taken, run.status == RunStatus.RUNNING
-        without = none_found(recorded, taken, so_far=running) + (f". {_MORE}" if running else ".")
-        verdict = judge(findings, losses, chance, run.status, recorded=recorded, taken=taken)
+        noted = run.record
+        verdict = judge(findings, losses, chance, run.status, recorded=noted.recorded, taken=noted.taken)
+        said = headline(findings, verdict, losses, chance, run.rules)
         words = compare_loss(losses, chance)[1]
+        sites = run.sites
+        lanes = lanes_of(sites, states_of(run, sites, model))
+        branches = nest(model) + nest(record)
         return {
-            "verdict": verdict_line(verdict),
+            "verdict": verdict_line(said.tone, said.text, verdict.record),
+            "verdict-details": verdict_details(said, run.rules),
             "progress": progress(run),
-            "headline": [
-                *(finding_card(branch, run.rules, headline=True) for branch in branches[:1]),
-                *(finding_card(branch, run.rules, headline=True) for branch in nest(record)),
-            ],
-            "further": further_findings(branches[1:], run.rules),
-            "loss-words": f"{words[0].upper()}{words[1:]}." if losses else "",
-            "recall-words": recall_words(recent),
+            "loss-words": f"{words[0].upper()}{words[1:]}. {marks_words(marks_of(findings, run.rules))}"
+            if losses
+            else "",
+            "map": model_map(lanes, _loss_state(said, losses, chance)),
+            "map-words": map_words(lanes),
+            "counts": signs(findings),
+            "findings": findings_list(branches, run.rules) if branches else None,
+            "checks": checks(run, said, words, findings),
             "result": result_table(run.result),
-            "table": findings_table(findings, run.rules) if findings else empty(without),
+            **tile_sections(run),
         }
 
     def panels(self, context: Context) -> Sequence[Panel]:
-        """Loss and recall."""
-        return LOSS, RECALL
+        """The time line."""
+        return (TIMELINE,)
 
     def body(self, context: Context, content: dict[str, Any]) -> Any:
-        """Verdict and progress, headline, curves, result, all findings."""
-        curves = [_card("Loss against chance", LOSS, content), _card("Recall@1 against chance", RECALL, content)]
-        table = [dmc.Title("All findings", order=2, size="h4"), html.Div(content["table"], id="table")]
+        """Verdict; time line and model map beside the findings; the newest values."""
+        words = html.P(content["loss-words"], id="loss-words", className="unseen")
+        figure = html.Div(slot(TIMELINE, content), id="loss-panel", role="group", **{"aria-describedby": "loss-words"})
+        curve = _card("Loss against chance, and what was found when", [words, figure])
+        modules = [
+            html.P(content["map-words"], id="map-words", className="unseen"),
+            html.Div(content["map"], id="map", className="map-scroll"),
+        ]
+        findings = [html.Div(content[part], id=part) for part in ("findings", "result", "checks")]
+        right = _card(
+            "Findings", findings, html.Div(content["counts"], id="counts", className="counts"), className="found"
+        )
+        tiles = [html.Div(content[name], id=name, className="tile-slot") for name in tile_ids()]
         return html.Div(
             [
-                html.Div([html.Div(content["verdict"], id="verdict"), html.Div(content["progress"], id="progress")]),
                 html.Section(
-                    content["headline"], id="headline", className="stack", **{"aria-label": "Headline finding"}
+                    [
+                        html.Div(content["verdict"], id="verdict"),
+                        html.Div(content["verdict-details"], id="verdict-details"),
+                    ],
+                    className="answer-card",
+                    **{"aria-label": "Verdict"},
                 ),
-                dmc.SimpleGrid(curves, cols={"base": 1, "md": 2}),
-                html.Section(content["result"], id="result"),
-                html.Section(content["further"], id="further"),
-                dmc.Paper(table, withBorder=True, p="md", radius="md"),
+                html.Div([html.Div([curve, _card("Model map", modules)], className="seen"), right], className="glance"),
+                html.Section(tiles, className="tiles", **{"aria-label": "Newest values"}),
             ],
             className="stack",
         )
 
 
-def _card(title: str, panel: LinePanel, content: dict[str, Any]) -> Any:
-    words = f"{panel.name}-words"
+def _card(title: str, children: list[Any], more: Any = None, className: str = "") -> Any:  # noqa: N803  Dash's name
+    head = html.Div([dmc.Title(title, order=2, size="h6"), more], className="card-head")
     return dmc.Paper(
-        [
-            dmc.Title(title, order=2, size="h4"),
-            html.P(content[words], id=words, className="caption"),
-            html.Div(slot(panel, content), id=f"{panel.name}-panel"),
-        ],
-        withBorder=True,
-        p="md",
-        radius="md",
-        className="figure-card",
+        [head, *children], withBorder=True, px="sm", py=6, radius="md", className=f"figure-card {className}"
     )
+
+
+def _loss_state(said: Headline, losses: Sequence[float], chance: float | None) -> State:
+    learning, words = compare_loss(losses, chance)
+    known = words.removeprefix("the ").removeprefix("loss ")
+    if learning:
+        return State("good", known)
+    return State("neutral" if said.tone in ("good", "neutral") else said.tone, known)
 
 
 PAGE = Overview()

@@ -10,13 +10,21 @@ from dash import html
 
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.page_summary import answer
-from edgeglass_dashboards.pages.overview import RECALL
 from edgeglass_dashboards.pages.summary import recall_words, result_table
-from edgeglass_dashboards.panels import Panel, StillPanel, slot
+from edgeglass_dashboards.panels import LinePanel, Panel, StillPanel, slot
 from edgeglass_dashboards.snapshots import sample_at, step_at, widths
 from edgeglass_dashboards.stepper import stepper
+from edgeglass_diag.figures.lines import recall_figure, recall_points
+from edgeglass_diag.figures.of_run import RECALLS
 from edgeglass_diag.verdict import say
 
+RECALL = LinePanel(
+    "recall",
+    RECALLS,
+    recall_figure,
+    recall_points,
+    "No recall yet. It appears when the run evaluates for the first time.",
+)
 _FILLS = "No embeddings were kept of this run. They are kept at some steps of a training whose loss compares two sides."
 
 

@@ -64,12 +64,14 @@ def result_table(result: dict[str, Any]) -> Any:
     ways = [(title, result.get(key) or {}) for key, title in
             (("i2t", "image to text"), ("t2i", "text to image"), ("chance", "chance"))]  # fmt: skip
     measures = list(dict.fromkeys(name for _, values in ways[:2] for name in values))
-    children: list[Any] = [dmc.Title("At the end", order=2, size="h4")]
+    if not losses and not measures:
+        return None
+    children: list[Any] = [dmc.Title("At the end", order=2, size="h6")]
     if losses:
         children.append(html.P("; ".join(losses), className="caption"))
     if measures:
         children.append(_recall_table(measures, ways, result.get("n")))
-    return dmc.Paper(children, withBorder=True, p="md", radius="md")
+    return html.Div(children, className="result")
 
 
 def _recall_table(measures: list[str], ways: list[tuple[str, dict[str, Any]]], n: object) -> Any:

@@ -1,0 +1,155 @@
+"""Tiles: the newest value of a signal with its unit and its course; one that was not recorded is not drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from dash import html
+
+from edgeglass_dashboards.view import View
+from edgeglass_diag.figures.sparklines import as_mask, spark_svg
+from edgeglass_diag.signals import Signal, metric
+from edgeglass_diag.signals.embeddings import EMBEDDING_SCALE
+from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
+from edgeglass_diag.signals.parameters import GRADIENT_NORM, OPTIMIZER_LR
+from edgeglass_diag.store import Run
+from edgeglass_diag.verdict import say
+
+_BINS = 60
+_VALIDATION = ("val/loss", "val_loss", "validation/loss", "validation_loss", "eval/loss", "eval_loss", "val/clip")
+_WAITS = ("data_wait", "data_time", "train/data_time", "time/data")
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A series in few columns; ``reference`` is a level to compare it with."""
+
+    steps: Sequence[int]
+    low: Sequence[float]
+    high: Sequence[float]
+    newest: float
+    reference: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """What a tile is called, what it shows of a run, its unit, and the page that says more."""
+
+    name: str
+    label: str
+    unit: str
+    page: str
+    course: Callable[[Run], Course | None]
+
+
+def tile_sections(run: Run) -> dict[str, Any]:
+    """The tiles by their ids; None for one that has nothing to show."""
+    return {f"tile-{tile.name}": _drawn(tile, tile.course(run)) for tile in TILES}
+
+
+def tile_ids() -> list[str]:
+    """The ids of all tiles, in their order."""
+    return [f"tile-{tile.name}" for tile in TILES]
+
+
+def _of(
+    names: Iterable[Signal], site: str | None = "", reference: Signal | None = None
+) -> Callable[[Run], Course | None]:
+    """The course of the first signal that was recorded, at a site, or at its first where that is None."""
+
+    def course(run: Run) -> Course | None:
+        recorded = set(run.signals)
+        for signal in names:
+            if signal in recorded and (found := _course(run, signal, site)) is not None:
+                level = _course(run, reference, "") if reference in recorded and reference else None
+                return (
+                    found if level is None else Course(found.steps, found.low, found.high, found.newest, level.newest)
+                )
+        return None
+
+    return course
+
+
+def _course(run: Run, signal: Signal, site: str | None) -> Course | None:
+    if site is None:
+        newest = run.matrix(signal, bins=1, after=max(0, run.windows - 8))
+        sites = newest.sites or run.matrix(signal, bins=1).sites
+        if not sites:
+            return None
+        site = sites[0]
+    matrix = run.matrix(signal, bins=_BINS, sites=[site])
+    places = matrix.count[0].nonzero()[0].tolist() if matrix.edges else []
+    if not places:
+        return None
+    last = run.matrix(signal, bins=10**9, sites=[site], after=max(0, matrix.last_row - 1))
+    column = last.count[0].nonzero()[0][-1]
+    newest_value = math.nan if last.nans[0, column] else float(last.high[0, column])
+    steps = [int(matrix.edges[place]) for place in places]
+    return Course(steps, matrix.low[0, places].tolist(), matrix.high[0, places].tolist(), newest_value)
+
+
+def _recall(run: Run) -> Course | None:
+    found = _of((metric("i2t/R@1"), metric("R@1"), metric("val/R@1")))(run)
+    queries = _of((metric("n"),))(run)
+    if found is None or queries is None or not queries.newest >= 1:
+        return found
+    return Course(found.steps, found.low, found.high, found.newest, 1 / queries.newest)
+
+
+def _throughput(run: Run) -> Course | None:
+    """Optimizer steps per second between recorded windows, over the newest of them."""
+    times = run.window_times(most=600)
+    rates = [(step, (step - before) / (now - then)) for (before, then), (step, now) in pairwise(times) if now > then]
+    if len(rates) < 2:
+        return None
+    width = -(-len(rates) // _BINS)
+    groups = [rates[at : at + width] for at in range(0, len(rates), width)]
+    mean = [sum(rate for _, rate in group) / len(group) for group in groups]
+    recent = [rate for _, rate in rates[-8:]]
+    return Course([group[0][0] for group in groups], mean, mean, sorted(recent)[len(recent) // 2])
+
+
+TILES = (
+    Tile("loss", "Loss", "nats", "overview", _of((LOSS_TOTAL,), reference=LOSS_CHANCE)),
+    Tile("val", "Validation loss", "nats", "retrieval", _of([metric(name) for name in _VALIDATION])),
+    Tile("recall", "R@1 image to text", "", "retrieval", _recall),
+    Tile("scale", "Logit scale", "x cosine", "embeddings", _of((EMBEDDING_SCALE,), None)),
+    Tile("rate", "Learning rate", "", "gradients", _of((OPTIMIZER_LR,), None)),
+    Tile("gradient", "Gradient norm", "", "gradients", _of((GRADIENT_NORM,))),
+    Tile("throughput", "Throughput", "steps/s", "coverage", _throughput),
+    Tile("wait", "Data wait", "s/step", "coverage", _of([metric(name) for name in _WAITS])),
+)
+
+
+def _drawn(tile: Tile, course: Course | None) -> Any:
+    if course is None:
+        return None
+    value = "not finite" if not math.isfinite(course.newest) else say(float(f"{course.newest:.3g}"))
+    unit = tile.unit if math.isfinite(course.newest) else ""
+    mask = as_mask(spark_svg(course.low, course.high, course.reference))
+    return html.A(
+        [
+            html.Span(tile.label, className="tile-label"),
+            html.Span([html.Strong(value), html.Span(f" {unit}", className="tile-unit")], className="tile-value"),
+            html.Span(className="spark", style={"--line": mask}, **{"aria-hidden": "true"}),
+            html.Span(_said(course), className="unseen"),
+        ],
+        href=View(page=tile.page).link(),
+        className="tile",
+        title=_said(course),
+    )
+
+
+def _said(course: Course) -> str:
+    """The course in a sentence."""
+    known = [value for value in (*course.low, *course.high) if math.isfinite(value)]
+    if not known:
+        return "No finite value yet."
+    level = "" if course.reference is None else f"; the dashed line is chance, {say(course.reference)}"
+    first, last = course.steps[0], course.steps[-1]
+    span = f"between {say(min(known))} and {say(max(known))}"
+    return f"Steps {first} to {last}: from {say(course.high[0])}, {span}{level}."

@@ -1,0 +1,188 @@
+"""The model as lanes of modules in order of execution: one lane for each side of the loss, which they meet at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from edgeglass_diag import site_paths
+from edgeglass_diag.figures.of_run import widest_sides
+from edgeglass_diag.sites import AttentionSite, ModuleSite, ParameterSite, Side, Site
+
+TONES = ("critical", "warning", "info", "neutral", "good")
+"""What is known of a module, the worst first."""
+MOST_CELLS = 6
+BEHIND = "behind"
+"""The lane of modules that are given what the loss compares, between the sides and the loss."""
+_MOST_BEHIND = 1
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is known of a module: a tone of ``TONES``, and the worst of it in two or three words."""
+
+    tone: str
+    words: str
+
+    @property
+    def rank(self) -> int:
+        """0 for the worst tone."""
+        return TONES.index(self.tone)
+
+
+OK, UNKNOWN = State("good", "healthy"), State("neutral", "not measured")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One module, or several behind one another that lie in one.
+
+    Attributes:
+        path: of the module that a click opens: the only one, the worst one, or the one that holds all.
+        label: its short name.
+        size: how many modules it stands for.
+        state: the worst of theirs.
+        kind: name of the class where it is one module.
+    """
+
+    path: str
+    label: str
+    size: int
+    state: State
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The modules that an embedding is made by, in order of execution, under the word for its side."""
+
+    name: str
+    cells: tuple[Cell, ...]
+
+
+def lanes_of(sites: Sequence[Site], states: Mapping[str, State], most: int = MOST_CELLS) -> list[Lane]:
+    """Return the lanes of a model; of one whose loss compares no two sides a single one.
+
+    Args:
+        sites: all of a run, in order of execution.
+        states: what is known of modules, by path.
+        most: cells of a lane at most; neighbours in one module become one cell where there are more.
+    """
+    modules = {site.path: site for site in sites if isinstance(site, ModuleSite) and site.path}
+    leaves = _drawn(modules, sites)
+    held_by = _held_by(modules)
+    sides: dict[str, set[str]] = {}
+    for number, side in enumerate(widest_sides(sites)):
+        name = str(side.side) if side.side is not Side.UNKNOWN else f"side {number + 1}"
+        sides[name if name not in sides else f"{name} {number + 1}"] = _ancestors(side.module, modules, held_by)
+    for within in sides.values():
+        held = set(within)
+        holders = {outer for inner in held for outer in _around(inner)}
+        within.update(holders.intersection(leaves))
+    ordered = sorted(sides.items(), key=lambda item: item[0] != Side.IMAGE)
+    shared = set.intersection(*sides.values()) if len(sides) > 1 else set()
+    groups = [("both", shared), *((name, within - shared) for name, within in ordered)]
+    cells = partial(_cells, modules=modules, states=states, most=most)
+    lanes = [Lane(name, cells([leaf for leaf in leaves if leaf in within])) for name, within in groups]
+    lanes = [lane for lane in lanes if lane.cells]
+    rest = [leaf for leaf in leaves if not any(leaf in within for _, within in groups)]
+    fed = [leaf for leaf in rest if any(_ancestors(leaf, modules, held_by) & within for _, within in groups)]
+    if fed:
+        lanes.append(Lane(BEHIND, _cells(fed, modules=modules, states=states, most=_MOST_BEHIND)))
+        rest = [leaf for leaf in rest if leaf not in fed]
+    bad = any(states.get(leaf, OK).rank < State("info", "").rank for leaf in rest)
+    if rest and (bad or not lanes):
+        lanes.append(Lane("other" if lanes else "model", cells(rest)))
+    return lanes
+
+
+def _drawn(modules: Mapping[str, ModuleSite], sites: Iterable[Site]) -> list[str]:
+    """The modules that compute something themselves: they hold no other one that ran, or attend, or own parameters."""
+    holders = {outer for path in modules for outer in _around(path)}
+    owners = {site.module for site in sites if isinstance(site, AttentionSite)}
+    owners |= {site_paths.parent(site.path) for site in sites if isinstance(site, ParameterSite)}
+    return [
+        path for path in modules
+        if (path not in holders or path in owners) and site_paths.first_call(path) == path
+    ]  # fmt: skip
+
+
+def _around(path: str) -> Iterable[str]:
+    while path := site_paths.parent(path):
+        yield path
+
+
+def _held_by(modules: Mapping[str, ModuleSite]) -> dict[str, list[str]]:
+    """The modules that lie in each path."""
+    held: dict[str, list[str]] = {}
+    for path in modules:
+        for outer in _around(path):
+            held.setdefault(outer, []).append(path)
+    return held
+
+
+def _ancestors(module: str, modules: Mapping[str, ModuleSite], held_by: Mapping[str, Sequence[str]]) -> set[str]:
+    """A module and all whose outputs flow into it, with what they hold and first calls for later ones."""
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        path = waiting.pop()
+        if path in found:
+            continue
+        found.add(path)
+        site = modules.get(path)
+        waiting += [*(site.parents if site is not None else ()), site_paths.first_call(path)]
+        waiting += held_by.get(path, ())
+    return found
+
+
+def _cells(
+    leaves: Sequence[str], *, modules: Mapping[str, ModuleSite], states: Mapping[str, State], most: int
+) -> tuple[Cell, ...]:
+    groups = [("", list(leaves))] if leaves else []
+    while True:
+        splits = [(len(group), at) for at, (prefix, group) in enumerate(groups) if len(group) > 1]
+        for _, at in sorted(splits, reverse=True):
+            parts = _split(*groups[at])
+            if len(groups) - 1 + len(parts) <= most or groups[at][0] == "":
+                groups[at : at + 1] = parts
+                break
+        else:
+            break
+    return tuple(
+        _cell(prefix, group, states, modules[group[0]].class_name if len(group) == 1 else "")
+        for prefix, group in groups
+    )
+
+
+def _split(prefix: str, group: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Neighbours that lie in one module one level below stay together."""
+    deeper = len(site_paths.parts(prefix)) + 1
+    parts: list[tuple[str, list[str]]] = []
+    for leaf in group:
+        inner = ".".join(site_paths.parts(leaf)[:deeper])
+        if not parts or parts[-1][0] != inner:
+            parts.append((inner, []))
+        parts[-1][1].append(leaf)
+    return parts if len(parts) > 1 else _split(parts[0][0], group)
+
+
+def _cell(prefix: str, group: Sequence[str], states: Mapping[str, State], kind: str) -> Cell:
+    known = [(states.get(leaf, UNKNOWN), leaf) for leaf in group]
+    worst, at = min(known, key=lambda item: item[0].rank)
+    measured = [state for state, _ in known if state.tone == "good"]
+    if worst.tone == "neutral" and measured:
+        worst = measured[0]
+    path = group[0] if len(group) == 1 else at if worst.rank < UNKNOWN.rank else prefix or at
+    return Cell(path, _label(prefix if len(group) > 1 else group[0]), len(group), worst, kind)
+
+
+def _label(path: str) -> str:
+    """The end of a path that tells it apart: a number keeps the name of what it counts.
+
+    >>> _label("image_head.resampler.layers.3"), _label("text_proj")
+    ('layers.3', 'text_proj')
+    """
+    names = site_paths.parts(path)
+    return ".".join(names[-2:]) if len(names) > 1 and names[-1].isdigit() else names[-1] if names else "model"
