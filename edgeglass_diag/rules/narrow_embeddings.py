@@ -28,9 +28,9 @@ class EmbeddingsTooNarrow(Rule):
 
     Formula: the least loss of B unit embeddings of d dimensions at scale s, ln B + ln M - s with M the mean of
     exp(s cos) over the sphere, 0F1(d/2, s^2/4), is at least ``share`` of ln B in every recorded window over at least
-    ``steps`` steps and ``windows`` windows, and at least twice what the scale alone leaves (which is EG403's). Of nested
-    prefixes the widest is judged. Silent where lengths differ within a side by more than ``spread`` (std / mean), by
-    which candidates on one ray are told apart; a fact (info) once nearly all answers are right.
+    ``steps`` steps and ``windows`` windows, and at least twice what the scale alone leaves (which is EG403's). Of
+    nested prefixes the widest is judged. Silent where lengths differ within a side by more than ``spread`` (std /
+    mean), by which candidates on one ray are told apart; a fact (info) once nearly all answers are right.
     """
 
     share: float = 0.2

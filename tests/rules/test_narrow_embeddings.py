@@ -12,7 +12,6 @@ from edgeglass_diag.records import Severity
 from edgeglass_diag.rules.narrow_embeddings import EmbeddingsTooNarrow, narrow_floor
 from tests.helpers.windows import STEPS, embedding, judge, pair, window
 
-
 RULES = (EmbeddingsTooNarrow,)
 
 
