@@ -38,9 +38,10 @@ class RepeatedBatches(Rule):
     Formula: the fingerprint of a batch (of all its samples, in order) equals that of an earlier step in at least
     ``times`` recorded windows, at an input whose samples differ from each other. Beside an input that is new each time
     it must be half of a pair, with the labels of a loss on the diagonal: what images are classified with, the prompts
-    of all classes, is the same in every step. Where the program gives the very same tensor again in each window, of at
-    least ``whole`` samples, it has no loader that could shuffle: the batch is the whole data set, or meant to be
-    learned by heart, which is a fact (info).
+    of all classes, is the same in every step. Of several trainings in one run, as of a teacher and of a student, each
+    is judged by itself: with one seed they have the same batches. Where the program gives the very same tensor again in
+    each window, of at least ``whole`` samples, it has no loader that could shuffle: the batch is the whole data set, or
+    meant to be learned by heart, which is a fact (info).
     """
 
     times: int = 2
@@ -64,20 +65,21 @@ class RepeatedBatches(Rule):
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for all inputs."""
         found = history.at(BatchSite, DATA_FINGERPRINT)
-        inputs = [(site.path, s, _again(s)) for site, s in found if not alike(history, site)]
-        fresh = any(len(series) >= 3 and len(again) < self.times for _, series, again in inputs)
-        for site, series, again in inputs:
-            if len(again) >= self.times and len(series) >= 3 and (not fresh or is_paired(history)):
+        seen = [(site, series.since(history.begun)) for site, series in found if not alike(history, site)]
+        inputs = [(site.path, batches, _again(batches)) for site, batches in seen]
+        fresh = any(len(batches) >= 3 and len(again) < self.times for _, batches, again in inputs)
+        for site, batches, again in inputs:
+            if len(again) >= self.times and len(batches) >= 3 and (not fresh or is_paired(history)):
                 step, first = again[-1]
                 whole = self._is_whole(history, site)
                 yield self.finding(
                     history,
-                    f"{len(again)} of {len(series)} recorded batches of {site} were seen before; that of step {step} "
+                    f"{len(again)} of {len(batches)} recorded batches of {site} were seen before; that of step {step} "
                     f"is that of step {first}" + (", and the very same tensor" if whole else ""),
                     site=site,
                     severity=Severity.INFO if whole else Severity.WARNING,
                     fix=_WHOLE if whole else "",
-                    evidence={"again": len(again), "recorded": len(series), "step": step, "first": first},
+                    evidence={"again": len(again), "recorded": len(batches), "step": step, "first": first},
                 )
                 return
 
@@ -257,11 +259,10 @@ def _of_whole_pairs(history: History, site: BatchSite, floor: float, windows: in
     return bool(others) and all(abs(other - floor) <= 1e-6 for other in others)
 
 
-def _again(series: Series) -> list[tuple[int, int]]:
+def _again(batches: Iterable[tuple[int, float]]) -> list[tuple[int, int]]:
     """Return the steps at which a fingerprint came again, each with the step at which it was first seen."""
     seen: dict[float, int] = {}
-    pairs = zip(series.steps, series.values, strict=True)
-    return [(step, seen[value]) for step, value in pairs if seen.setdefault(value, step) != step]
+    return [(step, seen[value]) for step, value in batches if seen.setdefault(value, step) != step]
 
 
 def _sides(history: History) -> Iterable[tuple[str, Series]]:

@@ -71,7 +71,7 @@ class ConstantEmbeddings(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per side, at its widest embedding."""
-        for side, widest in _widest(history).items():
+        for side, widest in widest_embeddings(history).items():
             signal, scale = history.series(EMBEDDING_SAMPLE_SIGNAL, widest.path), _scale(history, widest.path)
             constant = signal.streak(self.is_constant(scale))
             if constant is None or not constant.lasting(steps=self.steps, windows=self.windows):
@@ -211,7 +211,7 @@ def side_wakes(history: History) -> bool:
     return any(min(signal.values[-GROWTH:]) <= asleep and signal_growing(signal) for signal in sides)
 
 
-def _widest(history: History) -> dict[str, EmbeddingSite]:
+def widest_embeddings(history: History) -> dict[str, EmbeddingSite]:
     """Return the widest embedding of each side, by the module that it comes from."""
     sides: dict[str, EmbeddingSite] = {}
     for site, _ in history.at(EmbeddingSite, EMBEDDING_SAMPLE_SIGNAL):

@@ -9,12 +9,14 @@ from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.weights_returned import returns
 from edgeglass_diag.signals.parameters import (
     GRADIENT_CLEARED,
     GRADIENT_DROPPED,
     GRADIENT_NORM,
     GRADIENT_UNCLEARED,
     UPDATE_REVERTED,
+    WEIGHT_NORM,
 )
 
 
@@ -162,21 +164,26 @@ class StepsUndone(Rule):
     Formula: between one step u and the next something else changes a few matrices of the first optimizer by o, and
     -<o, u> / <u, u> is in the median at least ``share``, in every recorded window that directly follows another, and in
     at least ``windows`` of them. To clip or to normalise the weights is at right angles to most of a step, and silent.
-    A warning while the model learns all the same, and a fact (info) once nearly all of its answers are right.
+    Or the norms of all parameters are exactly those of an earlier step, after others between, in at least ``returns``
+    recorded windows, and the optimizer goes on with its momentum or second moment: one that is new, as for each fold of
+    a cross-validation, begins anew and is silent. A warning while the model learns all the same, and a fact (info) once
+    nearly all of its answers are right.
     """
 
     share: float = 0.25
     windows: int = 4
+    returns: int = 2
 
     code = "EG215"
     name = "steps-undone"
     title = "Optimizer steps taken back"
     severity = Severity.CRITICAL
     page = "gradients"
-    signals = (UPDATE_REVERTED,)
+    signals = (UPDATE_REVERTED, WEIGHT_NORM)
     source = (
         "derived: what pulls a share a back to a fixed place undoes a of the first step and, where it comes to rest, "
-        "all of each; in n dimensions a change that knows nothing of the step has a share of about 1 / sqrt(n)"
+        "all of each; in n dimensions a change that knows nothing of the step has a share of about 1 / sqrt(n); three "
+        "norms in float32 do not come back by chance; once is a search for the rate, or the best weights restored"
     )
     fix = "Look at what writes the weights after optimizer.step(): an EMA's direction, load_state_dict, copy_."
     hinders_learning = True
@@ -194,4 +201,14 @@ class StepsUndone(Rule):
                 f"{state.since}",
                 since=state.since,
                 evidence={"reverted": shares.last},
+            )
+            return
+        back = returns(history)
+        if len(back) >= self.returns:
+            yield self.finding(
+                history,
+                f"all weights are again exactly what they were at step {back[-1].origin}, at step {back[-1].step} and "
+                f"in {len(back)} recorded windows in all, and the optimizer has gone on meanwhile",
+                since=back[0].origin,
+                evidence={"returns": len(back), "step": back[-1].step, "origin": back[-1].origin},
             )

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import inf, log
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.series import Series
 from edgeglass_diag.signals.losses import (
     LOSS_CANDIDATES,
     LOSS_LABEL_GREATEST,
     LOSS_LABEL_MEAN,
     LOSS_ROWS,
+    LOSS_TARGET_ENTROPY,
     LOSS_VALUE,
 )
+from edgeglass_diag.sites import LossSite, Task
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,10 @@ class LabelsConstant(Rule):
     over at least ``steps`` steps, ``windows`` windows and ``rows`` rows, of which the others are then less than 3 /
     rows with 95 % confidence; ten times as many rows where there are two classes, which may be as rare as that.
     Losses over as many classes are judged together: those of a discriminator have a label each.
+
+    Or all pairs that sigmoid losses take, of products of embeddings, have the same label in every recorded window, over
+    as many steps, windows and rows: where all are pairs nothing is pushed apart, and where none is nothing is drawn
+    together. The sigmoid losses of a step are judged together, as the words and the noise of a skip-gram are.
     """
 
     rows: int = 300
@@ -40,7 +48,7 @@ class LabelsConstant(Rule):
     title = "All labels are the same"
     severity = Severity.CRITICAL
     page = "overview"
-    signals = (LOSS_LABEL_GREATEST, LOSS_LABEL_MEAN)
+    signals = (LOSS_LABEL_GREATEST, LOSS_LABEL_MEAN, LOSS_TARGET_ENTROPY)
     source = "derived: rule of three, Hanley & Lippman-Hand, JAMA 1983: nothing in n is less than 3 / n at 95 %"
     fix = "Look at how labels are read and batched: a column that is never filled, zeros_like, or data sorted by class."
     faulty = "labels = torch.zeros_like(labels)"
@@ -48,6 +56,10 @@ class LabelsConstant(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for each loss whose labels never vary."""
+        yield from self._classes(history)
+        yield from self._pairs(history)
+
+    def _classes(self, history: History) -> Iterable[Finding]:
         alike: defaultdict[int, list[str]] = defaultdict(list)
         for site, _ in history.of(LOSS_LABEL_GREATEST):
             alike[round(history.series(LOSS_CANDIDATES, site).last)].append(site)
@@ -58,8 +70,7 @@ class LabelsConstant(Rule):
             for site in sites:
                 seen = history.series(LOSS_LABEL_GREATEST, site)
                 rows = sum(history.series(LOSS_ROWS, site).values)
-                enough = rows >= self.rows * (10 if classes == 2 else 1)
-                if enough and len(seen) >= self.windows and seen.steps[-1] - seen.steps[0] >= self.steps:
+                if self._enough(seen, rows, 10 if classes == 2 else 1):
                     yield self.finding(
                         history,
                         f"all {rows:.0f} rows that {site} took in {len(seen)} recorded windows are labelled "
@@ -69,8 +80,48 @@ class LabelsConstant(Rule):
                         evidence={"label": label, "rows": rows, "classes": classes},
                     )
 
+    def _pairs(self, history: History) -> Iterable[Finding]:
+        """Return one finding for each sigmoid loss that is given pairs alone, or strangers alone."""
+        sites = [s.path for s in history.sites_of(LossSite) if s.is_sigmoid and s.task is Task.CONTRASTIVE]
+        matches = [history.series(LOSS_TARGET_ENTROPY, site) for site in sites]
+        for side, said, fix in ((_all_match, "pairs", _NOTHING_APART), (_none_match, "strangers", _NOTHING_TOGETHER)):
+            conditions = [side(history.series(LOSS_CANDIDATES, site)) for site in sites]
+            states = [series.streak(one) for series, one in zip(matches, conditions, strict=True)]
+            if not all(s is not None and s.windows == len(seen) for s, seen in zip(states, matches, strict=True)):
+                continue
+            for site, seen in zip(sites, matches, strict=True):
+                rows = sum(history.series(LOSS_ROWS, site).values)
+                if self._enough(seen, rows, 1):
+                    yield self.finding(
+                        history,
+                        f"all combinations of the {rows:.0f} rows that {site} took in {len(seen)} recorded windows are "
+                        f"labelled as {said}; its loss is {history.series(LOSS_VALUE, site).last:.3g}",
+                        site=site,
+                        since=seen.steps[0],
+                        evidence={"label": said, "rows": rows},
+                        fix=fix,
+                    )
+
+    def _enough(self, seen: Series, rows: float, times: int) -> bool:
+        """Return whether labels have been seen for long enough, of enough rows."""
+        lasting = len(seen) >= self.windows and seen.steps[-1] - seen.steps[0] >= self.steps
+        return lasting and rows >= self.rows * times
+
     def _is_constant(self, history: History, site: str, label: float) -> bool:
         """Return whether all labels of a loss have always been this one."""
         greatest, mean = history.series(LOSS_LABEL_GREATEST, site), history.series(LOSS_LABEL_MEAN, site)
         always = [series.streak(lambda _, value: value == label) for series in (greatest, mean)]
         return all(s is not None and s.windows == len(greatest) for s in always)
+
+
+_NOTHING_APART = "Label the other combinations of the batch as strangers: labels = 2 * torch.eye(B) - 1."
+_NOTHING_TOGETHER = "Label the pairs of the batch as such: labels = 2 * torch.eye(B) - 1, or targets of torch.eye(B)."
+
+
+def _all_match(candidates: Series) -> Callable[[int, float], bool]:
+    """Return the condition that all combinations are pairs, on ln of how many pairs a row has."""
+    return lambda step, matches: matches >= log(max(candidates.at(step), 2.0)) - 1e-6
+
+
+def _none_match(candidates: Series) -> Callable[[int, float], bool]:
+    return lambda step, matches: matches == -inf

@@ -85,3 +85,64 @@ def test_the_first_candidate_is_the_right_one_by_design(tmp_path, across):
         return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long))
 
     assert codes(tmp_path, loss_of) == set()
+
+
+def sigmoid_of(signs):
+    """As SigLIP, with a matrix of labels."""
+
+    def loss_of(model, x, h):
+        a, b = F.normalize(h, dim=1), F.normalize(model.body(x + 0.1 * torch.randn_like(x)), dim=1)
+        return -F.logsigmoid(signs * (10 * a @ b.T - 5)).sum() / B
+
+    return loss_of
+
+
+def binary_of(targets):
+    def loss_of(model, x, h):
+        logits = 8 * F.normalize(h, dim=1) @ F.normalize(model.body(x.flip(1)), dim=1).T - 4
+        return F.binary_cross_entropy_with_logits(logits, targets)
+
+    return loss_of
+
+
+@pytest.mark.parametrize(
+    "loss_of",
+    [
+        sigmoid_of(torch.ones(B, B)),
+        sigmoid_of(-torch.ones(B, B)),
+        binary_of(torch.ones(B, B)),
+        binary_of(torch.zeros(B, B)),
+    ],
+    ids=["all pairs", "no pair", "targets of one", "targets of zero"],
+)
+def test_pairs_that_all_have_one_label_are_named(tmp_path, loss_of):
+    assert codes(tmp_path, loss_of) == {"EG419"}
+
+
+@pytest.mark.parametrize(
+    "loss_of",
+    [sigmoid_of(2 * torch.eye(B) - 1), binary_of(torch.eye(B)), binary_of((torch.rand(B, B) < 0.3).float())],
+    ids=["siglip", "targets", "many matches"],
+)
+def test_pairs_among_strangers_are_silent(tmp_path, loss_of):
+    assert codes(tmp_path, loss_of) == set()
+
+
+def test_words_and_noise_have_a_label_each(tmp_path):
+    def loss_of(model, x, h):
+        words = h @ model.body(x).T
+        noise = h @ model.body(torch.randn(20, 12)).T
+        return -F.logsigmoid(words).mean() - F.logsigmoid(-noise).mean()
+
+    assert codes(tmp_path, loss_of) == set()
+
+
+def test_tags_may_be_rare(tmp_path):
+    """A head of tags of which none was given is no contrast of pairs."""
+    assert (
+        codes(
+            tmp_path,
+            lambda model, x, h: F.binary_cross_entropy_with_logits(model.classes(h), torch.zeros(len(h), 5)),
+        )
+        == set()
+    )

@@ -40,6 +40,31 @@ def test_one_batch_in_all_steps(tmp_path, count, batch, severity):
     assert findings(tmp_path / "run", batch(samples(count))) == {"EG501": severity}
 
 
+def taught(folder, order):
+    """Train a teacher and then its student; ``order(training, step)`` returns which of the batches each step takes."""
+    torch.manual_seed(0)
+    batches = [torch.randn(16, 6) for _ in range(12)]
+    with eg.watch(out=folder, every=1, rules=["EG501"]) as watch:
+        teacher = nn.Linear(6, 4)
+        for training, model in enumerate((teacher, nn.Linear(6, 4))):
+            optimizer = torch.optim.Adam(model.parameters())
+            for step in range(6):
+                inputs = batches[order(training, step)].clone()
+                targets = teacher(inputs).softmax(-1).detach() if training else inputs[:, :4].argmax(1)
+                functional.cross_entropy(model(inputs), targets).backward()
+                optimizer.step()
+                optimizer.zero_grad()
+    return {finding.code for finding in watch.findings}
+
+
+def test_a_student_may_see_the_batches_of_its_teacher(tmp_path):
+    assert taught(tmp_path / "seeded", lambda training, step: step) == set()
+
+
+def test_a_student_that_sees_one_batch_is_named(tmp_path):
+    assert taught(tmp_path / "stuck", lambda training, step: 0 if training else step) == {"EG501"}
+
+
 class Captioner(nn.Module):
     """Is given its labels, of which most positions are ignored."""
 

@@ -114,7 +114,7 @@ EXPECTED: Mapping[str, tuple[str, ...]] = {
     "sigmoids-between-the-layers": ("EG201",),
     "dropout-of-nine-tenths": ("EG216",),
     "embeddings-dropped-out": ("EG216",),
-    "embeddings-of-two-dimensions": ("EG302",),
+    "embeddings-of-two-dimensions": ("EG302", "EG322"),
     "pooled-over-the-batch": ("EG301", "EG307", "EG308"),
     "attention-not-scaled": ("EG103", "EG104"),
     "attention-scale-far-too-large": ("EG103", "EG104"),
