@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edgeglass_diag.record.backward_state import BackwardState
 from edgeglass_diag.record.between_passes import BetweenPasses
 from edgeglass_diag.record.boundary import elsewhere, entry
 from edgeglass_diag.record.dispatch import Dispatch
@@ -15,22 +16,6 @@ from edgeglass_diag.record.patching import Patch
 from edgeglass_diag.record.profiler_ranges import BACKWARD, span
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.shards import is_foreign
-
-
-class BackwardState:
-    """Whether a backward pass is running; ``torch.autograd.grad`` is none.
-
-    Attributes:
-        is_running: whether.
-        has_run: whether one has begun since the watch did.
-    """
-
-    def __init__(self) -> None:
-        self.is_running = self.has_run = False
-
-    def end_outside(self) -> None:
-        """Take note that none is running where autograd is not, whatever was missed of the end of the last."""
-        self.is_running = self.is_running and torch._C._current_graph_task_id() != -1
 
 
 class BackwardPatch:

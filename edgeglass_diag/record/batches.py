@@ -79,7 +79,7 @@ class BatchObserver(Observer):
     def module_ends(self, call: ModuleCall) -> None:
         """Measure the inputs of a model, and the image that a layer is given."""
         if call.is_outermost and call.frame.is_model:
-            given = _given(call)
+            given = given_to(call)
             self._compare_masks(call.frame.path, [(name, value) for name, value in given if _is_batch(value)])
             for name, value in given:
                 if is_foreign(value):
@@ -160,7 +160,7 @@ class BatchObserver(Observer):
                 self._recording.buffer.add(path, DATA_LAYER_ABSMAX, torch.maximum(-low, high))
 
 
-def _given(call: ModuleCall) -> list[tuple[str, Tensor]]:
+def given_to(call: ModuleCall) -> list[tuple[str, Tensor]]:
     """Return what a model is called with by name, also what is nested in dicts, lists and dataclasses."""
     positional = ((f"input{place}", value) for place, value in enumerate(call.arguments))
     arguments = (*positional, *call.keywords.items())

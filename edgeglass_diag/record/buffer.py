@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -88,6 +88,25 @@ class WindowBuffer:
     def defer(self, site: str, signal: Signal, value: Tensor, finish: Deferred) -> None:
         """Add a small tensor from which the writing thread computes the statistic, where the device would wait."""
         self._put((site,), signal, value.detach(), finish)
+
+    def hand_to(self, other: WindowBuffer, signals: Mapping[Signal, Signal], left_out: Collection[Signal] = ()) -> None:
+        """Add statistics to another buffer: of some signals under other ones, and of those of their families as such.
+
+        Args:
+            other: takes them.
+            signals: what they are called there.
+            left_out: those that are not handed on.
+        """
+        families = {signal.family for signal in signals.values()}
+        for entry in self._entries.values():
+            signal = signals.get(entry.signal, entry.signal)
+            if signal.family in families and signal not in left_out:
+                for value in entry.values:
+                    other._put(entry.sites, signal, value, entry.finish)
+
+    def keep(self, families: Collection[str]) -> None:
+        """Forget all but some families of signals."""
+        self._entries = {key: entry for key, entry in self._entries.items() if entry.signal.family in families}
 
     def _put(self, sites: tuple[str, ...], signal: Signal, value: Tensor, finish: Deferred | None = None) -> None:
         entry = self._entries.get((sites, signal))

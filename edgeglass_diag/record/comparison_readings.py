@@ -11,7 +11,7 @@ from edgeglass_diag import site_paths
 from edgeglass_diag.compared import Compared
 from edgeglass_diag.measures.assignments import predicted_information
 from edgeglass_diag.measures.geometry import distance_ratio, spread
-from edgeglass_diag.record.backward_patch import BackwardState
+from edgeglass_diag.record.backward_state import BackwardState
 from edgeglass_diag.record.comparison import Comparison
 from edgeglass_diag.record.embedding_sides import EmbeddingSides
 from edgeglass_diag.record.embeddings import EmbeddingObserver

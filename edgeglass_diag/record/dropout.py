@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
 from edgeglass_diag.measures.batches import row_fingerprints
+from edgeglass_diag.record.evaluation_passes import EvaluationObserver
 from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.module_stack import Frame
 from edgeglass_diag.record.module_tree import has_parameters, modules, own_modules, own_parameters, parameters
@@ -37,12 +38,16 @@ class DropoutObserver(Observer):
     the same window: gradient caching runs all of a batch twice. ``noise/weights`` is the sum of a frozen module's
     weights, which a momentum teacher's moves.
 
+    What was made by a pass without gradients and goes backward counts as coming again: targets, and whatever else a
+    training step takes from the trained model itself.
+
     Args:
         recording: state of the watch.
+        evaluations: knows whether passes without gradients are parts of training steps.
     """
 
-    def __init__(self, recording: Recording) -> None:
-        self._recording = recording
+    def __init__(self, recording: Recording, evaluations: EvaluationObserver) -> None:
+        self._recording, self._evaluations = recording, evaluations
         self._first: Facts[Frame, Tensor] = Facts()  # given to an outermost call, or within it
         self._passes: list[tuple[str, nn.Module, Tensor]] = []
         self._noted: Frame | None = None
@@ -71,9 +76,17 @@ class DropoutObserver(Observer):
 
     def window_ends(self) -> None:
         """Write which samples did not come again; nothing where not all passes of the window were seen."""
-        for site, module, rows in self._passes if self._recording.clock.is_whole else ():
+        passes = self._passes if self._recording.clock.is_whole else []
+        is_part = bool(passes) and self._evaluations.is_part_of_step
+        for site, module, rows in passes:
             again = self._again.get(module)
-            alone = ~torch.isin(rows, torch.cat(again)) if again else torch.ones_like(rows)
+            alone = (
+                torch.zeros_like(rows)
+                if is_part
+                else ~torch.isin(rows, torch.cat(again))
+                if again
+                else torch.ones_like(rows)
+            )
             self._recording.buffer.add(site, NOISE_UNREPEATED, alone.double().mean())
 
     def forget(self) -> None:

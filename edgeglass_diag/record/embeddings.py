@@ -41,6 +41,7 @@ class EmbeddingObserver(Observer):
         rows: samples of the last contrastive loss, in this window or before; 0 before the first.
         measured: paths of the sides that were measured in this window.
         pairings: writes how alike pairs are.
+        pair_paths: paths of the pairs of sides by the key of the product.
     """
 
     def __init__(self, recording: Recording, sides: EmbeddingSides) -> None:
@@ -50,6 +51,7 @@ class EmbeddingObserver(Observer):
         self.rows = 0
         self.measured: set[str] = set()
         self.pairings = PairingReadings(recording)
+        self.pair_paths: dict[int, str] = {}
         self._products: dict[int, Product] = {}
         self._pairs: set[tuple[str, str]] = set()
 
@@ -62,6 +64,7 @@ class EmbeddingObserver(Observer):
     def forget(self) -> None:
         """Release the embeddings of the window."""
         self._products.clear()
+        self.pair_paths.clear()
         self._pairs.clear()
         self.measured.clear()
         self.pairs = None
@@ -131,17 +134,24 @@ class EmbeddingObserver(Observer):
         sources = known.sources([left, bases[0]]), known.sources([right, bases[1]])
         if any(sources):  # what a gather without gradient of other ranks returned has none
             product = Product(left.detach(), right.detach(), *sources, result.detach())
-            known.set_product(result, product, _compared(product))
+            known.set_product(result, product, comparison_of(product))
+
+    def _names(self, product: Product, sides: tuple[EmbeddingSite, EmbeddingSite]) -> tuple[tuple[str, str], bool]:
+        """Return the paths of both sides, and whether this is no other direction of a pair that is known."""
+        names = (sides[0].path, sides[1].path)
+        is_new = names[::-1] not in self._pairs
+        self._pairs.add(names if is_new else names[::-1])
+        self.pair_paths[product.key] = site_paths.pair(*(names if is_new else names[::-1]))
+        return names, is_new
 
     def _measure(self, product: Product, *, first: bool) -> None:
         recording = self._recording
         left, right = product.left.float(), product.right.float()
-        sides = self._sides.of(_compared(product))
-        names = (sides[0].path, sides[1].path)
-        if names[::-1] in self._pairs:
+        sides = self._sides.of(comparison_of(product))
+        names, is_new = self._names(product, sides)
+        if not is_new:
             return  # the other direction of a pair that is measured already
-        self._pairs.add(names)
-        pair = site_paths.pair(*names)
+        pair = self.pair_paths[product.key]
         for site, values in zip(sides, (left, right), strict=True):
             recording.sites.register_site(site)
             self.measured.add(site.path)
@@ -156,7 +166,7 @@ class EmbeddingObserver(Observer):
             self.keep(sides, left, right)
 
 
-def _compared(product: Product) -> Comparison:
+def comparison_of(product: Product) -> Comparison:
     """Return a product as a comparison; one of two transposed matrices correlates their columns over the batch."""
     left, right = product.left, product.right
     sources = (product.left_sources, product.right_sources)

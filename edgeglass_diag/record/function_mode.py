@@ -66,6 +66,11 @@ class FunctionMode:
 
     def __init__(self, recording: Recording) -> None:
         self._mode = _Mode(recording)
+        self._evaluation: Sequence[tuple[str, Mapping[Function, FunctionHandler]]] = ()
+
+    def observe_evaluations(self, table: Mapping[Function, FunctionHandler]) -> None:
+        """Call these handlers too in an evaluation, from the next ``observe_for`` on."""
+        self._evaluation = [("evaluation", table)]
 
     def observe_for(self, observers: Sequence[Observer]) -> None:
         """Call the handlers of these observers, and of no others, from now on."""
@@ -73,6 +78,7 @@ class FunctionMode:
         in_training = [("functions", observer.functions) for observer in observers]
         self._mode.in_any_phase = HandlerTable(in_any_phase)
         self._mode.in_training = HandlerTable([*in_any_phase, *in_training])
+        self._mode.in_evaluation = HandlerTable([*in_any_phase, *self._evaluation])
 
     def attach(self) -> None:
         """Put the mode in place: always the same object, or torch.compile would compile anew for each window.
@@ -104,6 +110,7 @@ class _Mode(TorchFunctionMode):
         self.is_attached = False
         self.in_any_phase = HandlerTable([])
         self.in_training = HandlerTable([])
+        self.in_evaluation = HandlerTable([])
         self._stack, self._sites = recording.stack, recording.sites
 
     def __torch_function__(
@@ -130,7 +137,9 @@ class _Mode(TorchFunctionMode):
             return None  # proxies of a tracer
         if isinstance(func, FunctionType) and func in _COMPOSITE and not any(map(_overrides, types)):
             return _unchecked(func)
-        return (self.in_training if self._stack.is_training else self.in_any_phase).of(func)
+        if self._stack.is_training:
+            return self.in_training.of(func)
+        return (self.in_evaluation if self._stack.is_evaluation else self.in_any_phase).of(func)
 
     @question("functions")
     def _caller(self, frame: FrameType) -> Callable[..., Any] | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from edgeglass_diag.measures.contrast import accuracy, logit_statistics, some_rows, valid_logits
 from edgeglass_diag.measures.labels import entropy_of_shares, label_shares
-from edgeglass_diag.record.backward_patch import BackwardState
+from edgeglass_diag.record.backward_state import BackwardState
 from edgeglass_diag.record.boundary import entry
 from edgeglass_diag.record.embeddings import EmbeddingObserver
 from edgeglass_diag.record.loss_passes import LossPasses
@@ -34,6 +34,7 @@ from edgeglass_diag.signals.losses import (
     LOSS_PART,
     LOSS_ROWS,
     LOSS_WEIGHT,
+    LOSS_WIDTH,
 )
 from edgeglass_diag.sites import Kind
 
@@ -115,6 +116,18 @@ class LossReadings:
             add(_SIGNALS[name], value)
         self._embeddings.reached(logits)
         return candidates.log().mean()
+
+    def of_pair(self, logits: Tensor, value: Tensor) -> None:
+        """Write the mean value of a loss at the pair of embeddings whose logits it takes, as of one width of several.
+
+        Args:
+            logits: as the loss function takes them.
+            value: mean over rows, 0-d.
+        """
+        product = self._recording.sources.product(logits)
+        pair = None if product is None else self._embeddings.pair_paths.get(product.key)
+        if pair is not None:
+            self._recording.buffer.add(pair, LOSS_WIDTH, value)
 
     def answers(self, path: str, rows: Tensor, indices: Tensor, counted: Tensor) -> None:
         """Write how often the largest logit is the right one.

@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from edgeglass_diag.record.boundary import entry, measuring, unobservable
 from edgeglass_diag.record.dispatch import Dispatch
+from edgeglass_diag.record.evaluation_passes import EvaluationObserver
 from edgeglass_diag.record.event_sources import EventSources
 from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.function_mode import FunctionMode
@@ -39,6 +40,8 @@ class ModuleHooks:
         sources: all of the watch, which a window with too many forward passes, or too deep ones, takes away.
         pass_begins: called as a model is called that no other module runs, with whether it has gradients; ends a window
             that waited for it.
+        evaluations: knows which calls without gradients are looked at.
+        evaluated: takes the events of those.
 
     Attributes:
         room: what a model that is too deep gets of call stack.
@@ -51,11 +54,13 @@ class ModuleHooks:
         dispatch: Dispatch,
         functions: FunctionMode,
         sources: EventSources,
-        pass_begins: Callable[[bool], None],
+        pass_begins: Callable[[nn.Module, bool], None],
+        evaluations: EvaluationObserver,
+        evaluated: Dispatch,
     ) -> None:
         self.boundary = recording.boundary
         self._recording, self._dispatch, self._functions, self._sources = recording, dispatch, functions, sources
-        self._pass_begins = pass_begins
+        self._pass_begins, self._evaluations, self._evaluated = pass_begins, evaluations, evaluated
         self._frames = recording.stack.frames
         self.room = RecursionRoom()
         self._models: Facts[nn.Module, bool] = Facts()  # transforms and losses are none
@@ -103,10 +108,11 @@ class ModuleHooks:
         if thread.is_another:  # since this thread was let in
             return
         is_model = outer is not None or self._is_model(module)
-        if outer is None and not self._begin_pass(module, is_model=is_model):
+        if outer is None and not self._begins_recorded_pass(module, is_model=is_model):
             return
+        evaluates = outer.is_evaluation if outer is not None else self._begin_pass(module, is_model=is_model)
         training = (gradients if outer is None else outer.is_training) and not _is_compiled_code(module)
-        frame = Frame(module, "", training, is_model=is_model)
+        frame = Frame(module, "", training, is_model=is_model, is_evaluation=evaluates)
         self._frames.append(frame)
         if outer is None:
             frame.trace_range = ExitStack()
@@ -122,16 +128,24 @@ class ModuleHooks:
             with measuring(self.boundary, type(module).__name__, Kind.MODULE):
                 frame.path = self._recording.stack.call_path(self._recording.naming.path(module))
                 frame.is_training = True
+        elif evaluates:
+            with measuring(self.boundary, type(module).__name__, Kind.MODULE):
+                frame.path = self._recording.stack.call_path(self._recording.naming.path(module))
         self._dispatch.module_begins(self._frames[0], arguments)
 
     def _begin_pass(self, module: nn.Module, *, is_model: bool) -> bool:
-        """Begin an outermost forward pass; return whether it is recorded: beyond the limit the window is not."""
+        """Begin an outermost forward pass that is recorded; return whether it is one of an evaluation."""
+        evaluates = is_model and not self.boundary.gradients and self._evaluations.takes(module)
+        self._recording.stack.begin_pass(module, is_model=is_model, is_evaluation=evaluates)
+        return evaluates
+
+    def _begins_recorded_pass(self, module: nn.Module, *, is_model: bool) -> bool:
+        """Return whether an outermost forward pass that begins is recorded: beyond the limit the window is not."""
         clock = self._recording.clock
         if is_model:
-            self._pass_begins(self.boundary.gradients)
+            self._pass_begins(module, self.boundary.gradients)
         if not self._sources.attached:
             return False
-        self._recording.stack.begin_pass(module, is_model=is_model)
         if not self.boundary.gradients:
             return True
         clock.forwards += is_model
@@ -157,7 +171,7 @@ class ModuleHooks:
     def leave(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
         """Pop a module that has run; ``output`` is None where it raised."""
         frame = self._pop(module)
-        if frame is None or not frame.is_training or output is None:
+        if frame is None or not (frame.is_training or frame.is_evaluation) or output is None:
             return
         if has_foreign((output,)):
             site = ModuleSite(path=frame.path, class_name=type(module).__name__)
@@ -168,14 +182,17 @@ class ModuleHooks:
             call = self._call(frame, arguments, keywords, output)
         if call is None:
             return
-        if frame.is_model or any(tensor.requires_grad for tensor in call.given):
+        if frame.is_evaluation:
+            self._evaluated.module_ends(call)
+        elif frame.is_model or any(tensor.requires_grad for tensor in call.given):
             self._dispatch.module_ends(call)
 
     def _call(self, frame: Frame, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> ModuleCall:
         given = tensors_in([arguments, keywords])
         known = {id(tensor) for tensor in given}
         made = [tensor for tensor in tensors_in(output) if tensor.is_floating_point() and id(tensor) not in known]
-        fresh = [tensor for tensor in made if not self._recording.sources.is_output(tensor)]
+        sources = self._evaluations.sources if frame.is_evaluation else self._recording.sources
+        fresh = [tensor for tensor in made if not sources.is_output(tensor)]
         return ModuleCall(frame, arguments, keywords, given, made, fresh, not self._frames)
 
     def _pop(self, module: nn.Module) -> Frame | None:

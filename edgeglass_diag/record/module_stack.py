@@ -28,6 +28,7 @@ class Frame:
         is_model: whether it has parameters, asked of outermost calls only.
         hides_functions: whether the function mode was taken off for it.
         trace_range: the range of an outermost call in a profiler's trace.
+        is_evaluation: whether its outermost call is one of a trained model without gradients that is looked at.
     """
 
     module: nn.Module
@@ -36,6 +37,7 @@ class Frame:
     is_model: bool = True
     hides_functions: bool = False
     trace_range: ExitStack | None = None
+    is_evaluation: bool = False
 
 
 class ModuleStack:
@@ -50,11 +52,17 @@ class ModuleStack:
         self._calls: Counter[str] = Counter()
         self._losses: Counter[str] = Counter()
         self._passed: Facts[nn.Module, bool] = Facts()
+        self._after_evaluation = False
 
     @property
     def is_training(self) -> bool:
         """Whether what happens now belongs to training: evaluation passes are not recorded."""
         return self.frames[-1].is_training if self.frames else torch.is_grad_enabled()
+
+    @property
+    def is_evaluation(self) -> bool:
+        """Whether what happens now belongs to an evaluation pass, or follows on one with no other in between."""
+        return self.frames[0].is_evaluation if self.frames else self._after_evaluation
 
     @property
     def path(self) -> str:
@@ -80,10 +88,15 @@ class ModuleStack:
         within = bool(self.frames) and self.frames[0].is_model and not _is_criterion(self.frames[0].module)
         return self.call_path(path) if within else _numbered(path, self._losses)
 
-    def begin_pass(self, module: nn.Module, *, is_model: bool) -> None:
-        """Count calls anew as an outermost forward pass begins, and losses where this very model ran already."""
+    def begin_pass(self, module: nn.Module, *, is_model: bool, is_evaluation: bool = False) -> None:
+        """Count calls anew as an outermost forward pass begins, and losses where this very model ran already.
+
+        Losses are counted anew as well where an evaluation begins or ends.
+        """
         self._calls.clear()
-        if module in self._passed:
+        changes = is_model and is_evaluation != self._after_evaluation
+        self._after_evaluation = is_evaluation if is_model else self._after_evaluation
+        if module in self._passed or changes:
             self._losses.clear()
             self._passed.clear()
         if is_model and not _is_criterion(module):
@@ -94,6 +107,7 @@ class ModuleStack:
         self._calls.clear()
         self._losses.clear()
         self._passed.clear()
+        self._after_evaluation = False
 
 
 def _numbered(path: str, counts: Counter[str]) -> str:

@@ -12,7 +12,7 @@ from edgeglass_diag.record.attention import AttentionObserver
 from edgeglass_diag.record.attention_inputs import AttentionInputObserver
 from edgeglass_diag.record.attention_layout import AttentionLayout
 from edgeglass_diag.record.backward_passes import BackwardPassObserver
-from edgeglass_diag.record.backward_patch import BackwardState
+from edgeglass_diag.record.backward_state import BackwardState
 from edgeglass_diag.record.batches import BatchObserver
 from edgeglass_diag.record.broadcasts import BroadcastObserver
 from edgeglass_diag.record.clipping import ClippingObserver
@@ -22,6 +22,8 @@ from edgeglass_diag.record.coverage import CoverageObserver
 from edgeglass_diag.record.dropout import DropoutObserver
 from edgeglass_diag.record.embedding_sides import EmbeddingSides
 from edgeglass_diag.record.embeddings import EmbeddingObserver
+from edgeglass_diag.record.evaluation_observers import EvaluationObservers, evaluation_observers
+from edgeglass_diag.record.evaluation_passes import EvaluationObserver
 from edgeglass_diag.record.frozen_weight_updates import FrozenWeightObserver
 from edgeglass_diag.record.linear_maps import LinearMapObserver
 from edgeglass_diag.record.log_probabilities import LogProbabilityObserver
@@ -56,6 +58,9 @@ class Observers:
         provenance: stops at the first step.
         by_hand: follows weights that no optimizer of torch writes to.
         scale: has patches that are to be put in place.
+        dropout: tells evaluations with dropout.
+        evaluations: tells evaluation passes.
+        evaluated: what is observed in them.
         snapshots: hands embeddings on after the window.
         inputs: collects what attention logits are made of, None unless asked for.
     """
@@ -64,6 +69,9 @@ class Observers:
     provenance: ProvenanceObserver
     by_hand: StepsByHand
     scale: LossScaleObserver
+    dropout: DropoutObserver
+    evaluations: EvaluationObserver
+    evaluated: EvaluationObservers
     snapshots: SnapshotObserver
     inputs: AttentionInputObserver | None
 
@@ -99,6 +107,9 @@ def make_observers(
     inputs = AttentionInputObserver(recording) if with_inputs else None
     by_hand = StepsByHand(recording, begin_step)
     snapshots = SnapshotObserver(recording, embeddings, embedding_sink)
+    evaluated = evaluation_observers(recording, scale, backward)
+    evaluations = EvaluationObserver(recording, evaluated)
+    dropout = DropoutObserver(recording, evaluations)
     everything = (
         recording.sources,
         batches,
@@ -114,8 +125,9 @@ def make_observers(
         embeddings,
         ComparisonObserver(recording, ComparisonReadings(recording, embeddings, sides, backward)),
         *_attention_observers(recording, modules, inputs, attention_logits),
-        DropoutObserver(recording),
+        dropout,
         ModeObserver(recording),
+        evaluations,
         ActivationObserver(recording, embeddings),
         CoverageObserver(recording, modules),
         LinearMapObserver(recording),
@@ -129,7 +141,7 @@ def make_observers(
         scale,
         snapshots,
     )
-    return Observers(everything, provenance, by_hand, scale, snapshots, inputs)
+    return Observers(everything, provenance, by_hand, scale, dropout, evaluations, evaluated, snapshots, inputs)
 
 
 def _attention_observers(

@@ -7,7 +7,7 @@ from functools import partial
 from torch import Tensor
 
 from edgeglass_diag.compared import Compared
-from edgeglass_diag.record.backward_patch import BackwardState
+from edgeglass_diag.record.backward_state import BackwardState
 from edgeglass_diag.record.boundary import entry
 from edgeglass_diag.record.comparison import Comparison
 from edgeglass_diag.record.recording import Recording

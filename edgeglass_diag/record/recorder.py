@@ -13,7 +13,9 @@ from torch.optim import Optimizer
 
 from edgeglass_diag.record.attention_inputs import AttentionInputObserver
 from edgeglass_diag.record.attention_layout import LOGITS
-from edgeglass_diag.record.backward_patch import BackwardPatch, BackwardState
+from edgeglass_diag.record.awaited_evaluations import AwaitedEvaluations
+from edgeglass_diag.record.backward_patch import BackwardPatch
+from edgeglass_diag.record.backward_state import BackwardState
 from edgeglass_diag.record.between_passes import BetweenPasses
 from edgeglass_diag.record.boundary import entry
 from edgeglass_diag.record.buffer import PendingWindow
@@ -34,7 +36,7 @@ from edgeglass_diag.record.optimizer_steps import (
     then_once,
 )
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.record.rounds import about_to_step
+from edgeglass_diag.record.rounds import about_to_step, held_by
 from edgeglass_diag.record.snapshots import PendingEmbeddings
 from edgeglass_diag.record.window_clock import WindowClock
 from edgeglass_diag.record.window_ends import WindowEnds
@@ -89,9 +91,20 @@ class Recorder:
         self.boundary = recording.boundary
         self._dispatch = Dispatch(self._observers.all, self.boundary)
         self._functions = FunctionMode(recording)
+        self._functions.observe_evaluations(self._observers.evaluated.functions)
         self._functions.observe_for(self._observers.all)
         self._sources = EventSources(self.boundary)
-        modules = ModuleHooks(recording, self._dispatch, self._functions, self._sources, self._pass_begins)
+        evaluations, evaluated = self._observers.evaluations, self._observers.evaluated
+        modules = ModuleHooks(
+            recording,
+            self._dispatch,
+            self._functions,
+            self._sources,
+            self._pass_begins,
+            evaluations,
+            Dispatch((*evaluated.all, evaluations), self.boundary),
+        )
+        self._awaited = AwaitedEvaluations(self._clock, modules, evaluations)
         self._compiled = CompiledModules(self.boundary, modules, self._sources)
         scale, seen = self._observers.scale, (self._functions, modules, self._observers.all)
         self._between = BetweenPasses(self._observers.by_hand, self._sources, *seen, self._after_step_by_hand)
@@ -100,7 +113,15 @@ class Recorder:
             self._sources.add(source)
         self._steps, self._room = StepHooks(self._before_step, self._after_step), modules.room
         self._building = ModelBuilding(recording, self._observers, self._functions, self._resume)
-        removable = (passes.patch, scale.while_recorded, scale.always, self._compiled, self._steps, self._building)
+        removable = (
+            self._awaited,
+            passes.patch,
+            scale.while_recorded,
+            scale.always,
+            self._compiled,
+            self._steps,
+            self._building,
+        )
         self._removals = (*(part.remove for part in removable), self._room.take_back)
         self._numbers, self._begun = OptimizerNumbers(), dict[int, OptimizerStep]()
         self._ends = WindowEnds(recording, self._dispatch, self._observers, sink)
@@ -125,6 +146,7 @@ class Recorder:
     def follow(self, optimizer: Optimizer) -> None:
         """End windows with the steps of this optimizer, from its first one on; the others fall into its windows."""
         self._clock.follow(optimizer)
+        self._observers.evaluations.trained.note(held_by(optimizer))
 
     @property
     def named_parameters(self) -> list[tuple[str, Tensor]]:
@@ -191,6 +213,8 @@ class Recorder:
             self._recording.sites.cannot_observe(RecorderSite(path="steps"), Coverage.NO_OPTIMIZER)
         if not self.boundary.is_closed and self.step == 0 and len(self._recording.buffer):
             self._end_window()
+        elif not self.boundary.is_closed and self._records and self._observers.evaluations.has_passes:
+            self._ends.end_evaluation()
         with self._recording.measuring("embeddings", Kind.RECORDER):
             self._observers.snapshots.hand_over(last=True)
 
@@ -250,6 +274,8 @@ class Recorder:
             self._recording.stack.frames.clear()  # what Ctrl-C in a forward pass has left there
             if self._records:
                 self._resume()
+            else:
+                self._awaited.wait()
 
     def _end_window_of_step(self) -> None:
         clock = self._clock
@@ -263,8 +289,15 @@ class Recorder:
             clock.advance()
             self._records = clock.is_recorded
 
-    def _pass_begins(self, training: bool) -> None:
-        """End the window that waits for further optimizers, or for weights to be written to, as a model is called."""
+    def _pass_begins(self, module: nn.Module, training: bool) -> None:
+        """End the window that waits for further optimizers, or for weights to be written to, as a model is called.
+
+        A window that begins with an evaluation is recorded.
+        """
+        if self._awaited.opens(module, training=training):
+            self._clock.open()
+            self._records = True
+            self._resume()
         if not self._clock.round.is_open:
             self._between.pass_begins()
         elif training:
@@ -294,6 +327,7 @@ class Recorder:
 
     def _end_window(self) -> None:
         try:
+            self._awaited.window_ends()
             self._ends.end()
         finally:
             self._begun.clear()

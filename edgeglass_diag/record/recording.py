@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgeglass_diag.record.boundary import Boundary, measuring
 from edgeglass_diag.record.buffer import WindowBuffer
@@ -42,6 +42,14 @@ class Recording:
     def measuring(self, path: str, kind: Kind) -> measuring:
         """Return the block in which statistics of a site are computed; a failure is noted, never raised."""
         return measuring(self.boundary, path, kind)
+
+    def apart(self) -> Recording:
+        """Return a recording of the same watch with statistics, sites and sources of its own."""
+        other = replace(
+            self, sites=SiteRegistry(), buffer=WindowBuffer(), sources=TensorSources(without_gradients=True)
+        )
+        object.__setattr__(other, "boundary", self.boundary)
+        return other
 
     def leave_former_thread(self) -> None:
         """Leave the models of a thread that was watched before to it."""

@@ -128,7 +128,9 @@ class SigmoidLossObserver(Observer):
             labelled = -sign * logits.detach()
             unlabelled = labelled if product is None else product.logits
             self._readings.logits(path, logits, unlabelled, logits.shape[0])
-            recording.buffer.add(path, LOSS_VALUE, sign * result.detach().double().sum() / logits.shape[0])
+            value = sign * result.detach().double().sum() / logits.shape[0]
+            recording.buffer.add(path, LOSS_VALUE, value)
+            self._readings.of_pair(logits, value)
             known = torch.as_tensor(len(logits)) if product is None else self._signs(path, labelled, product)
             self._pairs.append((known, logits.numel()))
             self._readings.follow(path, result, partial(self._level, sign, logits.shape[1]))

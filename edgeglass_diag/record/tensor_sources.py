@@ -79,9 +79,14 @@ class _Derivation:
 
 
 class TensorSources(Observer):
-    """Sources of living tensors. Nothing is kept alive by it but the operands of what is compared."""
+    """Sources of living tensors. Nothing is kept alive by it but the operands of what is compared.
 
-    def __init__(self) -> None:
+    Args:
+        without_gradients: whether what is followed is computed without gradients, so that they tell nothing.
+    """
+
+    def __init__(self, *, without_gradients: bool = False) -> None:
+        self._without_gradients = without_gradients
         self._derivations: Facts[Tensor, _Derivation] = Facts()
         self._outside: dict[Origin, None] = {}  # what has left torch in this window
 
@@ -130,6 +135,13 @@ class TensorSources(Observer):
         known = _Derivation((site,), is_output=True, origin=Origin(site, made_of), comparisons=kept)
         self._derivations.set(tensor, known)
 
+    def mark(self, tensor: Tensor) -> Origin:
+        """Return an origin of which all that is made of a tensor from now on can be told."""
+        known = self._derivation(tensor) or _Derivation()
+        origin = Origin("", () if known.origin is None else (known.origin,))
+        self._derivations.set(tensor, replace(known, origin=origin))
+        return origin
+
     def set_product(self, tensor: Tensor, product: Product, comparison: Comparison) -> None:
         """Declare a tensor the product of two sets of embeddings."""
         sources = (product.left_sources + product.right_sources)[-_MAX_SOURCES:]
@@ -175,7 +187,7 @@ class TensorSources(Observer):
         known = [(argument, derivation) for argument in arguments if (derivation := self._derivation(argument))]
         sources = _sources(d for argument, d in known if argument.numel() > 1 or result.numel() <= 1)
         kept = None
-        learns = result.requires_grad or not any(a.requires_grad for a in arguments)
+        learns = self._without_gradients or result.requires_grad or not any(a.requires_grad for a in arguments)
         if result.dim() == 2 and learns:
             logits = next(((a, d.product) for a, d in known if d.product and a.numel() == result.numel()), None)
             if logits is not None:

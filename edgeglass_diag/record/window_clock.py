@@ -20,6 +20,8 @@ from edgeglass_diag.sites import Coverage, RecorderSite
 MAX_FORWARDS = 256
 """Outermost forward passes of one window that are recorded; a loop that never steps would fill the memory."""
 
+_LONG_AGO = 2**31
+
 
 class WindowClock:
     """The window that has begun.
@@ -32,6 +34,7 @@ class WindowClock:
 
     Attributes:
         step: number of the window, from 0.
+        opened: number of the last window that is recorded although the schedule says nothing of it.
         forwards: outermost forward passes of it.
         is_too_deep: whether more modules ran inside each other than are followed.
         thread: the thread that is watched.
@@ -41,6 +44,7 @@ class WindowClock:
     def __init__(self, schedule: Callable[[int], bool]) -> None:
         self._schedule = schedule
         self.step = 0
+        self.opened = -_LONG_AGO
         self.forwards = 0
         self.is_too_deep = False
         self.thread = TrainingThread()
@@ -56,7 +60,11 @@ class WindowClock:
     @property
     def is_recorded(self) -> bool:
         """Whether the window is recorded."""
-        return self._schedule(self.step)
+        return self._schedule(self.step) or self.opened == self.step
+
+    def open(self) -> None:
+        """Record the window that has begun."""
+        self.opened = self.step
 
     @property
     def is_whole(self) -> bool:

@@ -11,6 +11,9 @@ from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.records import ParameterOrigin
 from edgeglass_diag.sites import Coverage, Kind, RecorderSite
 
+_OF_EVALUATIONS = ("evaluation", "noise")
+"""Families of signals of evaluations."""
+
 
 class WindowEnds:
     """Hands recorded windows on.
@@ -51,6 +54,17 @@ class WindowEnds:
             recording.stack.end_passes()
             clock.forwards, clock.is_too_deep = 0, False
             self._dispatch.forget()
+
+    def end_evaluation(self) -> None:
+        """End the window that has begun and in which no step is taken any more: of its training nothing is told."""
+        recording, observers = self._recording, self._observers
+        Dispatch((observers.dropout, observers.evaluations), recording.boundary).window_ends()
+        recording.buffer.keep(_OF_EVALUATIONS)
+        window: PendingWindow | None = None
+        with recording.measuring("window", Kind.RECORDER):
+            window = recording.buffer.flush(recording.clock.step, recording.sites.new, ())
+        if window is not None and window.entries:
+            self._hand_on(window)
 
     def say_failures(self) -> None:
         """Hand on what has failed since the last window, as a window without readings."""

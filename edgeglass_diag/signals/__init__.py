@@ -9,6 +9,7 @@ from edgeglass_diag.signals import (
     attention,
     batches,
     embeddings,
+    evaluation,
     losses,
     modes,
     pairings,
@@ -20,6 +21,6 @@ from edgeglass_diag.signals.signal import Components, Drawing, Palette, Reductio
 
 __all__ = [
     "METRIC", "Components", "Drawing", "Palette", "Reduction", "Signal", "Usual", "activations", "attention",
-    "batches", "embeddings", "family", "find", "losses", "metric", "modes", "pairings", "parameters", "probes",
+    "batches", "embeddings", "evaluation", "family", "find", "losses", "metric", "modes", "pairings", "parameters", "probes",
     "recorded", "registered",
 ]  # fmt: skip

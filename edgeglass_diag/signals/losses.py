@@ -40,6 +40,15 @@ LOSS_EXPLAINED = register(
 LOSS_VALUE = register(
     Signal("loss/value", Kind.LOSS, "Mean over rows, or entries, of what the loss function gives.", unit="nats")
 )
+LOSS_WIDTH = register(
+    Signal(
+        "loss/width",
+        Kind.PAIR,
+        "Mean value of the loss functions that take the logits of these embeddings: one site for each width of a "
+        "Matryoshka head.",
+        unit="nats",
+    )
+)
 LOSS_WEIGHT = register(
     Signal(
         "loss/weight",

@@ -1,0 +1,184 @@
+"""Observes evaluations: passes of models that train, without gradients, that are no part of a training step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from edgeglass_diag import site_paths
+from edgeglass_diag.measures.activations import subset
+from edgeglass_diag.record.batches import given_to
+from edgeglass_diag.record.evaluation_observers import EvaluationObservers
+from edgeglass_diag.record.module_stack import Frame
+from edgeglass_diag.record.observer import ModuleCall, Observer, OptimizerStep
+from edgeglass_diag.record.recording import Recording
+from edgeglass_diag.record.shards import is_measurable
+from edgeglass_diag.record.tensor_sources import Origin, TensorSources
+from edgeglass_diag.record.trained_models import TrainedModels
+from edgeglass_diag.signals import Signal
+from edgeglass_diag.signals.evaluation import (
+    EVALUATION_ACCURACY,
+    EVALUATION_CHANCE,
+    EVALUATION_LOSS,
+    EVALUATION_MEAN,
+    EVALUATION_MODE,
+    EVALUATION_NORM_MOVED,
+    EVALUATION_PASSES,
+    EVALUATION_SAMPLES,
+    EVALUATION_STD,
+    EVALUATION_WIDTH_LOSS,
+)
+from edgeglass_diag.signals.losses import LOSS_ACCURACY, LOSS_LEVEL, LOSS_VALUE, LOSS_WIDTH
+from edgeglass_diag.sites import BatchSite, Kind
+
+PASSES = 8
+"""Evaluation passes of one model that are looked at in a window."""
+
+_IN_EVALUATION: Mapping[Signal, Signal] = {
+    LOSS_VALUE: EVALUATION_LOSS,
+    LOSS_LEVEL: EVALUATION_CHANCE,
+    LOSS_ACCURACY: EVALUATION_ACCURACY,
+    LOSS_WIDTH: EVALUATION_WIDTH_LOSS,
+}
+"""Signals of training that are told of evaluation as well, under paths of their own."""
+
+_OF_INPUTS = (EVALUATION_SAMPLES, EVALUATION_MEAN, EVALUATION_STD)
+
+
+class EvaluationObserver(Observer):
+    """Writes ``evaluation/*`` of windows in which a model that trains was called without gradients.
+
+    That is no evaluation where what it gave out goes backward in the same window, by whatever functions: targets made
+    by the trained model itself, cached embeddings (https://arxiv.org/abs/2101.06983), samples or negatives chosen by
+    it. Nothing is told of such a window. A momentum teacher is held by no optimizer and none of these passes. Inputs
+    are not told of where a pass is given what an earlier one gave out, as in generation.
+
+    Args:
+        recording: state of the watch.
+        evaluated: what is observed in these passes.
+
+    Attributes:
+        trained: knows which models train.
+    """
+
+    def __init__(self, recording: Recording, evaluated: EvaluationObservers) -> None:
+        self._recording, self._evaluated = recording, evaluated
+        self.trained = TrainedModels()
+        self._begun: Counter[int] = Counter()
+        self._ended = 0
+        self._given_out: set[Origin] = set()
+        self._losses: list[Origin] = []
+        self._is_fed_back = False
+
+    @property
+    def sources(self) -> TensorSources:
+        """What tensors of an evaluation come from."""
+        return self._evaluated.recording.sources
+
+    def takes(self, module: nn.Module) -> bool:
+        """Return whether an outermost call without gradients, which begins, is looked at."""
+        if not self.trained.has(module):
+            return False
+        self._begun[id(module)] += 1
+        return self._begun[id(module)] <= PASSES
+
+    @property
+    def has_passes(self) -> bool:
+        """Whether the window has evaluation passes that were looked at."""
+        return self._ended > 0
+
+    @property
+    def is_part_of_step(self) -> bool:
+        """Whether something that goes backward in this window was made of what such a pass has given out."""
+        return bool(self._given_out) and _leads_to(self._losses, self._given_out)
+
+    def module_begins(self, outermost: Frame, arguments: tuple[object, ...]) -> None:
+        """Note the mode of a model, and which BatchNorms follow the batches."""
+        frame = self._recording.stack.frames[-1]
+        if not outermost.is_evaluation:
+            return
+        add, module = self._evaluated.recording.buffer.add, frame.module
+        if frame is outermost:
+            add(frame.path, EVALUATION_MODE, float(module.training))
+        if isinstance(module, _BatchNorm) and module.track_running_stats:
+            add(frame.path, EVALUATION_NORM_MOVED, float(module.training and _follows(module)))
+
+    def module_ends(self, call: ModuleCall) -> None:
+        """Mark what an evaluation pass gives out, and measure the pictures that it was given."""
+        if not call.frame.is_evaluation or not call.is_outermost:
+            return
+        self._ended += 1
+        given = given_to(call)
+        before = [origin for _, value in given if (origin := self._recording.sources.origin(value)) is not None]
+        self._is_fed_back = self._is_fed_back or _leads_to(before, self._given_out)
+        for name, value in given:
+            self._measure(call.frame.path, name, value)
+        self._given_out |= {self._recording.sources.mark(tensor) for tensor in call.made}
+
+    def backward_begins(self, tensors: Sequence[Tensor], factors: Sequence[Tensor | None]) -> None:
+        """Keep what goes backward."""
+        if self._given_out:
+            self._losses += (o for tensor in tensors if (o := self._recording.sources.origin(tensor)) is not None)
+
+    def before_step(self, step: OptimizerStep) -> None:
+        """Note which parameters an optimizer holds."""
+        self.trained.note(step.held)
+
+    def window_ends(self) -> None:
+        """Write what was seen, where it is an evaluation."""
+        if not self.has_passes or self.is_part_of_step:
+            return
+        buffer = self._recording.buffer
+        left_out = _OF_INPUTS if self._is_fed_back else ()
+        self._evaluated.recording.buffer.hand_to(buffer, _IN_EVALUATION, left_out)
+        self._evaluated.embeddings.write(buffer)
+        buffer.add("", EVALUATION_PASSES, float(self._ended))
+
+    def forget(self) -> None:
+        """Forget the passes of the window."""
+        self._begun.clear()
+        self._given_out.clear()
+        self._losses.clear()
+        self._ended, self._is_fed_back = 0, False
+        self._evaluated.recording.buffer.clear()
+        self._evaluated.recording.sites.handed_on()
+        for observer in self._evaluated.all:
+            observer.forget()
+
+    def _measure(self, module: str, name: str, value: Tensor) -> None:
+        site = BatchSite(path=site_paths.child(module, name), shape=tuple(value.shape[1:]))
+        if not (site.is_picture and value.is_floating_point() and is_measurable(value) and len(value)):
+            return
+        with self._recording.measuring(site.path, Kind.BATCH):
+            deviation, mean = torch.std_mean(subset(value.detach()).float(), correction=0)
+            add = self._evaluated.recording.buffer.add
+            for signal, number in zip(_OF_INPUTS, (float(len(value)), mean, deviation), strict=True):
+                add(site.path, signal, number)
+
+
+def _follows(module: _BatchNorm) -> bool:
+    """Return whether a BatchNorm follows the batches as in training: not so where its statistics are taken anew.
+
+    ``torch.optim.swa_utils.update_bn`` sets the momentum to None for this, others to 1.
+    """
+    return module.momentum is not None and 0 < module.momentum < 1
+
+
+def _leads_to(origins: Iterable[Origin], sought: set[Origin]) -> bool:
+    """Return whether something was made of one of those sought."""
+    if not sought:
+        return False
+    seen: set[int] = set()
+    waiting = list(origins)
+    while waiting:
+        origin = waiting.pop()
+        if origin in sought:
+            return True
+        if id(origin) not in seen:
+            seen.add(id(origin))
+            waiting += origin.made_of
+    return False
