@@ -8,13 +8,13 @@ from typing import Any
 
 from edgeglass_diag.notebooks.document import Document
 from edgeglass_diag.notebooks.html import html
-from edgeglass_diag.notebooks.markdown import markdown
+from edgeglass_diag.notebooks.markdown import markdown, plain
 
 
 def in_kernel() -> bool:
     """Return whether this process is the kernel of a notebook, and no child of it."""
-    ipython: Any = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
+    get_ipython: Any = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    shell = None if get_ipython is None else get_ipython()
     return getattr(shell, "kernel", None) is not None and multiprocessing.parent_process() is None
 
 
@@ -44,5 +44,4 @@ class Place:
 
 def bundle(document: Document) -> dict[str, str]:
     """Return a document in each form that a front end may choose from."""
-    words = markdown(document)
-    return {"text/html": html(document), "text/markdown": words, "text/plain": words}
+    return {"text/html": html(document), "text/markdown": markdown(document), "text/plain": plain(document)}

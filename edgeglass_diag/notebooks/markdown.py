@@ -3,45 +3,53 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from edgeglass_diag.notebooks.document import Code, Document, Folded, Headline, Nested, Table, Text
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$>^=:@/])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<#|~$!@]|(?<=:)/|(?<=www)\.|^[-+=>]|^\d+(?=[.)]))")
+"""What Markdown takes for a mark, a formula or a link, also where it makes links of bare addresses."""
+
+Words = Callable[[str], str]
 
 
 def markdown(document: Document) -> str:
     """Return a document as lines of Markdown; what is nested is a list in a list."""
-    return "\n".join(_lines(document, "")) + "\n"
+    return "\n".join(_lines(document, "", _words)) + "\n"
 
 
-def _lines(document: Document, indent: str) -> Iterator[str]:
+def plain(document: Document) -> str:
+    """Return the same lines for where they are read as they are, with nothing escaped."""
+    return "\n".join(_lines(document, "", _one_line)) + "\n"
+
+
+def _lines(document: Document, indent: str, words: Words) -> Iterator[str]:
     inside = f"{indent}  "
     for block in document:
         match block:
             case Headline(word, _, text):
-                yield f"{indent}- **{_words(word)}** {_words(text)}"
+                yield f"{indent}- **{words(word)}** {words(text)}"
             case Text(text, label):
-                yield f"{indent}- {f'{_words(label)}: ' if label else ''}{_words(text)}"
+                yield f"{indent}- {f'{words(label)}: ' if label else ''}{words(text)}"
             case Code(text):
                 yield f"{indent}- {_code(text)}"
             case Table():
-                yield from ("", *_table(block, indent), "")
+                yield from ("", *_table(block, indent, words), "")
             case Folded(title, blocks):
-                yield f"{indent}- {_words(title)}"
-                yield from _lines(blocks, inside)
+                yield f"{indent}- {words(title)}"
+                yield from _lines(blocks, inside, words)
             case Nested(blocks):
-                yield from _lines(blocks, inside)
+                yield from _lines(blocks, inside, words)
 
 
-def _table(table: Table, indent: str) -> Iterator[str]:
+def _table(table: Table, indent: str, words: Words) -> Iterator[str]:
     if table.title:
-        yield f"{indent}**{_words(table.title)}**"
+        yield f"{indent}**{words(table.title)}**"
         yield ""
-    yield f"{indent}| {' | '.join(map(_words, table.columns))} |"
+    yield f"{indent}| {' | '.join(map(words, table.columns))} |"
     yield f"{indent}|{' --- |' * len(table.columns)}"
     for row in table.rows:
-        yield f"{indent}| {' | '.join(map(_words, row))} |"
+        yield f"{indent}| {' | '.join(map(words, row))} |"
 
 
 def _code(text: str) -> str:
@@ -58,11 +66,16 @@ def _code(text: str) -> str:
 def _words(text: str) -> str:
     """Return a text of whatever origin as one line in which nothing is a mark, a link, a formula or HTML.
 
-    >>> _words("a_b | <i> [x](y)")
-    'a\\\\_b \\\\| &lt;i\\\\> \\\\[x\\\\]\\\\(y\\\\)'
+    >>> _words("a_b | <i> [x](y) https://z")
+    'a\\\\_b \\\\| &lt;i> \\\\[x\\\\](y) https:\\\\//z'
     """
-    plain = _one_line(text).replace("&", "&amp;").replace("<", "&lt;")
-    return _SPECIAL.sub(r"\\\1", plain)
+    text = _one_line(text).replace("&", "&amp;")
+    return _SPECIAL.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    mark = found[0]
+    return "&lt;" if mark == "<" else f"{mark[:-1]}&#{ord(mark[-1])};" if mark.isdigit() else f"\\{mark}"
 
 
 def _one_line(text: str) -> str:
