@@ -67,15 +67,16 @@ def _words(text: str) -> str:
     """Return a text of whatever origin as one line in which nothing is a mark, a link, a formula or HTML.
 
     >>> _words("a_b | <i> [x](y) https://z")
-    'a\\\\_b \\\\| &lt;i> \\\\[x\\\\](y) https:\\\\//z'
+    'a\\\\_b \\\\| &#60;i> \\\\[x\\\\](y) https:\\\\//z'
     """
     text = _one_line(text).replace("&", "&amp;")
     return _SPECIAL.sub(_escaped, text)
 
 
 def _escaped(found: re.Match[str]) -> str:
-    mark = found[0]
-    return "&lt;" if mark == "<" else f"{mark[:-1]}&#{ord(mark[-1])};" if mark.isdigit() else f"\\{mark}"
+    """Return a mark so that it is none; as a number where a backslash before it makes another mark, as ``\\\\(`` is."""
+    *before, mark = found[0]
+    return "".join(before) + (f"&#{ord(mark)};" if mark.isdigit() or mark in "\\$@<" else f"\\{mark}")
 
 
 def _one_line(text: str) -> str:
