@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test test-long test-large test-package properties fuzz acceptance bench exam docs check install clean
+.PHONY: demo test test-long test-large test-package properties fuzz acceptance bench exam docs notebooks check install clean
 
 TORCH := .venv/.installed-torch
 ALL_STAMP := .venv/.installed-all
@@ -78,6 +78,10 @@ exam: $(EXAM_STAMP)
 docs: $(STAMP)
 	$(BIN)/python -c "from edgeglass_diag.rules.document import rules_document; print(rules_document(), end='')" > docs/rules.md
 	$(BIN)/python -m edgeglass_diag.signals.document > docs/signals.md
+
+# The course of examples/ as notebooks, built and run from top to bottom: some minutes. NOTEBOOKS="02 07" runs these.
+notebooks: $(STAMP)
+	$(BIN)/python examples/notebooks.py runs/notebooks --execute $(NOTEBOOKS)
 
 # The published recipes with a whole ViT-L-14 tower of random weights: minutes, some 7 GiB of memory.
 test-large: $(STAMP)

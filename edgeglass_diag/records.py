@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from edgeglass_diag.errors import UsageError as UsageError
 from edgeglass_diag.marks import Mark
+from edgeglass_diag.shown import Shown
 from edgeglass_diag.signals.signal import Signal
 from edgeglass_diag.sites import Site as Site
 from edgeglass_diag.sites import Task as Task
+
+if TYPE_CHECKING:
+    from edgeglass_diag.notebooks.document import Document
 
 
 class Severity(StrEnum):
@@ -120,7 +125,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Shown):
     """A rule's verdict.
 
     Attributes:
@@ -176,6 +181,20 @@ class Finding:
     def onset(self) -> int:
         """The earliest step at which the fault is known to have been there."""
         return self.step if self.since is None else min(self.since, self.step)
+
+    def _document(self) -> Document:
+        from edgeglass_diag.notebooks.of_findings import finding_document
+
+        return finding_document(self)
+
+
+class Findings(list[Finding], Shown):
+    """A list of findings, which a notebook shows each under its cause."""
+
+    def _document(self) -> Document:
+        from edgeglass_diag.notebooks.of_findings import findings_document
+
+        return findings_document(self)
 
 
 @dataclass(frozen=True, slots=True)

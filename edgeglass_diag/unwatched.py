@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 from torch.optim import Optimizer
 
-from edgeglass_diag.records import Finding
+from edgeglass_diag.records import Findings
 from edgeglass_diag.watching import Watch
 
 
@@ -19,9 +19,9 @@ class Unwatched(Watch):
         self.folder, self.result = Path(out), {}
 
     @property
-    def findings(self) -> list[Finding]:
+    def findings(self) -> Findings:
         """Return none."""
-        return []
+        return Findings()
 
     @property
     def training_thread(self) -> None:

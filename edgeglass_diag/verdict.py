@@ -193,11 +193,11 @@ def _without_findings(
 def say(value: object) -> str:
     """Return a value of the evidence in few characters.
 
-    >>> say(0.000123456), say([1.0, 2.5]), say({"min": 0.25})
-    ('0.0001235', '1, 2.5', 'min 0.25')
+    >>> say(0.000123456), say([1.0, 2.5]), say({"min": 0.25}), say(math.nan)
+    ('0.0001235', '1, 2.5', 'min 0.25', 'NaN')
     """
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return "NaN" if math.isnan(value) else f"{value:.4g}"
     if isinstance(value, dict):
         return ", ".join(f"{key} {say(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):

@@ -43,6 +43,7 @@ def watch(
     on_finding: OnFinding | None = None,
     report_to: Sequence[str] = (),
     notify: str | None = None,
+    live: bool = True,
     name: str | None = None,
     rank: int = 0,
     world_size: int = 1,
@@ -69,6 +70,8 @@ def watch(
             ``mlflow``, ``trackio``. One that fails is said on stderr, and the rest goes on.
         notify: address of a webhook that is told of each finding once, in a thread of its own; Slack's and Discord's
             form is known by the address. Of several ranks, rank 0 tells. No record or message repeats its path.
+        live: in a notebook, draw state, step, loss, steps per second and findings in the cell, in place; it has no
+            effect elsewhere. Of several ranks, rank 0 draws.
         name: name of the run, the folder's if None.
         rank: of this process. Above 0 it records into ``out/rank-N``, which is made with its first window; ``out`` is
             read as one run.
@@ -103,6 +106,7 @@ def watch(
             store=partial(_rank_store, fixed(Path(out)), rank, about | header_of(chosen)) if rank else None,
             feeds=Feeds(sinks if is_first else ()),
             notify=webhook if is_first else None,
+            live=live and is_first,
         )
         if model is not None:
             watching.name_model(model)

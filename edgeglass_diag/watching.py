@@ -19,6 +19,7 @@ from edgeglass_diag.alerts.address import check_address, without_secret
 from edgeglass_diag.alerts.alerts import Alerts
 from edgeglass_diag.backlog import Backlog
 from edgeglass_diag.folders import fixed
+from edgeglass_diag.notebooks.live import live_view
 from edgeglass_diag.own_rank import speaks
 from edgeglass_diag.process import StopTraining as StopTraining
 from edgeglass_diag.process import ending, environment, git, harmless, say
@@ -27,7 +28,7 @@ from edgeglass_diag.record.attention_layout import LOGITS
 from edgeglass_diag.record.buffer import PendingWindow
 from edgeglass_diag.record.signal_handlers import is_failure
 from edgeglass_diag.record.snapshots import PendingEmbeddings
-from edgeglass_diag.records import Finding, Reading, Standing, UsageError, Window
+from edgeglass_diag.records import Finding, Findings, Reading, Standing, UsageError, Window
 from edgeglass_diag.rules import Engine, Rule
 from edgeglass_diag.rules.choice import choose_rules, header_of
 from edgeglass_diag.schedule import Schedule
@@ -59,6 +60,7 @@ class Watch:
             the run's result and on stderr.
         feeds: the sinks that are told of the run as it goes; none if None.
         notify: address of a webhook that is told of each finding once, as rank 0 has it.
+        live: draw the training in the cell of a notebook, where there is one and nothing else is told of the windows.
         store: called in the training thread when the first window is ready, with whether an optimizer has stepped;
             returns the store, or None for a process that trained nothing. If None, the store is made in ``out`` at
             once.
@@ -86,6 +88,7 @@ class Watch:
         on_finding: OnFinding | None = None,
         feeds: Feeds | None = None,
         notify: str | None = None,
+        live: bool = False,
         store: Callable[[bool], RunWriter | None] | None = None,
     ) -> None:
         self.folder = fixed(Path(out))
@@ -96,13 +99,17 @@ class Watch:
         schedule = Schedule(every=every, last=None if stop_after is None else stop_after - 1)
         self._recorder = Recorder(schedule, self._take, attention_logits=logits, embeddings=self._hand_over)
         backlog = Backlog(chosen, lambda: self._recorder.step)
-        alerts = None if notify is None else Alerts(check_address(notify, "notify"), name or self.folder.name, speaks)
+        named = name or self.folder.name
+        alerts = None if notify is None else Alerts(check_address(notify, "notify"), named, speaks)
         self._feeds = feeds or Feeds()
+        shown = live and on_window is None
+        self._view = live_view(named, lambda: self.step, lambda: self.findings) if shown else None
         self._windows = WindowWriter(
             self._engine,
             backlog,
             stop_on=stop_on,
-            on_window=on_window,
+            on_window=on_window if self._view is None else self._view.window,
+            on_beat=None if self._view is None else self._view.beat,
             on_finding=on_finding,
             report=self._feeds.put,
             alerts=alerts,
@@ -115,13 +122,12 @@ class Watch:
         if store is None:
             facts = {"every": every, "environment": environment(), "git": git()}
             about = {**facts, "command": without_secret(sys.argv, notify), **(header or {})}
-            named = name or self.folder.name
             self._store = RunWriter(self.folder, name=named, header=about | header_of(chosen), begun=False)
 
     @property
-    def findings(self) -> list[Finding]:
+    def findings(self) -> Findings:
         """Return the findings so far, those about the record itself behind the others."""
-        return self._windows.findings
+        return Findings(self._windows.findings)
 
     @property
     def stop(self) -> Finding | None:
@@ -169,6 +175,8 @@ class Watch:
             if self._store is not None:
                 self._store.begin()
                 self._write_to(self._store)
+            if self._view is not None:
+                self._view.begins()
             self._recorder.__enter__()
         except BaseException as error:
             self._recorder.abandon()
@@ -191,6 +199,8 @@ class Watch:
             status, said = ending(error)
             result = self.result if said is None else {"error": said, **self.result}
             self._windows.close(status, result, ended=error is None)
+            if self._view is not None:
+                self._view.ends(status)
             self._feeds.finish(status)
         except BaseException as late:
             if is_failure(late):

@@ -45,6 +45,7 @@ class WindowWriter:
         stop_on: codes of findings that end the training.
         on_window: called with each window and its new or worse findings.
         on_finding: called with each new or worse finding.
+        on_beat: called where no window has come for ``BEAT`` seconds.
         report: called with each window and its new or worse findings, for the sinks; it may neither raise nor wait.
         alerts: told of each finding; None where nobody is.
 
@@ -63,13 +64,14 @@ class WindowWriter:
         on_finding: OnFinding | None,
         report: OnWindow,
         alerts: Alerts | None = None,
+        on_beat: Callable[[], None] | None = None,
     ) -> None:
         self.stop: Finding | None = None
         self.notes: dict[str, object] = {}
         self._engine, self._backlog = engine, backlog
         self._stop_on, self._on_window, self._on_finding = tuple(stop_on), on_window, on_finding
         self._report_to_sinks = report
-        self._alerts = alerts
+        self._alerts, self._on_beat = alerts, on_beat
         self._queue: queue.Queue[Item | None] = queue.Queue(maxsize=QUEUE)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -172,6 +174,8 @@ class WindowWriter:
             except queue.Empty:
                 with BUSY:
                     self._safely(self._write)
+                if self._on_beat is not None:
+                    self._safely(self._on_beat)
                 continue
             if item is None:
                 return

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgeglass_diag.auditing.audit import Audited, audit_files
 from edgeglass_diag.plain_values import finding_summary, plain
 from edgeglass_diag.records import Finding
+from edgeglass_diag.shown import Shown
+
+if TYPE_CHECKING:
+    from edgeglass_diag.notebooks.document import Document
 
 
 @dataclass(frozen=True)
-class AuditReport:
+class AuditReport(Shown):
     """What the histories in some files say; one history is one training in the logs."""
 
     histories: tuple[Audited, ...]
@@ -50,6 +55,11 @@ class AuditReport:
             {"conclusions": conclusions, "inferred": self.inferred, "histories": histories}
         )
         return values
+
+    def _document(self) -> Document:
+        from edgeglass_diag.notebooks.of_audit import audit_document
+
+        return audit_document(self)
 
 
 def audit(

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeglass_diag.bounded import bounded, bounded_lines
 from edgeglass_diag.diagnosis.next_command import NextCommand, needs_action, next_command
@@ -15,12 +15,16 @@ from edgeglass_diag.explained.record import KeptExplanation, read_explanation
 from edgeglass_diag.marks import Mark
 from edgeglass_diag.records import Finding, RunStatus, Severity, UsageError
 from edgeglass_diag.run_verdict import run_verdict, stopped_as_asked
+from edgeglass_diag.shown import Shown
 from edgeglass_diag.store import Run, find_runs, load
 from edgeglass_diag.verdict import Verdict, nest
 
+if TYPE_CHECKING:
+    from edgeglass_diag.notebooks.document import Document
+
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(Shown):
     """What is said of a run in one answer.
 
     Attributes:
@@ -90,6 +94,11 @@ class Diagnosis:
 
     def __str__(self) -> str:
         return self.as_text()
+
+    def _document(self) -> Document:
+        from edgeglass_diag.notebooks.of_diagnosis import diagnosis_document
+
+        return diagnosis_document(self)
 
 
 def diagnose(run: str | Path | Run) -> Diagnosis:

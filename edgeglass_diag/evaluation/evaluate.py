@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -14,11 +15,15 @@ from edgeglass_diag.evaluation.sources import holds_embeddings, read_embeddings
 from edgeglass_diag.plain_values import plain
 from edgeglass_diag.provider_protocols import provider
 from edgeglass_diag.records import UsageError
+from edgeglass_diag.shown import Shown
 from edgeglass_diag.user_input.files import is_file
+
+if TYPE_CHECKING:
+    from edgeglass_diag.notebooks.document import Document
 
 
 @dataclass(frozen=True)
-class EvaluationReport:
+class EvaluationReport(Shown):
     """Recalls are fractions; ``R@K``, ``median_rank`` and ``MRR`` by name.
 
     Attributes:
@@ -55,6 +60,11 @@ class EvaluationReport:
         """Return what ``eval --json`` prints."""
         values: dict[str, object] = plain(dict(self.values))
         return values
+
+    def _document(self) -> Document:
+        from edgeglass_diag.notebooks.of_evaluation import evaluation_document
+
+        return evaluation_document(self)
 
 
 def _numbers(values: object) -> dict[str, float]:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from edgeglass_diag.marks import FindingMark
+from edgeglass_diag.shown import Shown
+
+if TYPE_CHECKING:
+    from edgeglass_diag.notebooks.document import Document
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ class Replay:
 
 
 @dataclass(frozen=True)
-class ExplainReport:
+class ExplainReport(Shown):
     """What the replays show.
 
     Attributes:
@@ -142,6 +147,11 @@ class ExplainReport:
             "finished": self.finished,
             "seconds": self.seconds,
         }
+
+    def _document(self) -> Document:
+        from edgeglass_diag.notebooks.of_explanation import explanation_document
+
+        return explanation_document(self)
 
 
 def _plain(mark: FindingMark) -> dict[str, object]:

@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeglass_diag import site_paths
 from edgeglass_diag.initcheck.inspect import Inspection
@@ -14,14 +14,18 @@ from edgeglass_diag.initcheck.parameter_status import ParameterStatus
 from edgeglass_diag.initcheck.prediction import unrelated_loss
 from edgeglass_diag.probe_sites import ProbeSite
 from edgeglass_diag.records import Finding, ParameterOrigin
+from edgeglass_diag.shown import Shown
 from edgeglass_diag.signals import Signal
 from edgeglass_diag.signals.losses import LOSS_CANDIDATES, LOSS_CHANCE, LOSS_LOGIT_STD, LOSS_TOTAL, LOSS_WEIGHT
 from edgeglass_diag.signals.probes import PROBE_LOSS, PROBE_OUTPUT_CHANGE, PROBE_REFERENCE
 from edgeglass_diag.sites import LossSite
 
+if TYPE_CHECKING:
+    from edgeglass_diag.notebooks.document import Document
+
 
 @dataclass(frozen=True)
-class CheckReport:
+class CheckReport(Shown):
     """What a preflight found.
 
     Attributes:
@@ -41,6 +45,11 @@ class CheckReport:
     sample: str
     notes: tuple[str, ...] = ()
     verdict: tuple[str, ...] = ()
+
+    def _document(self) -> Document:
+        from edgeglass_diag.notebooks.of_check import check_document
+
+        return check_document(self)
 
 
 def modules(checked: CheckReport) -> list[dict[str, Any]]:

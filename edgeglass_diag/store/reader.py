@@ -13,12 +13,14 @@ from edgeglass_diag.ranks import merge_findings
 from edgeglass_diag.records import (
     ConfiguredRule,
     Finding,
+    Findings,
     ParameterOrigin,
     RecordState,
     RunStatus,
     Site,
     UsageError,
 )
+from edgeglass_diag.shown import Shown
 from edgeglass_diag.store import earlier_versions, frames, rows, standing
 from edgeglass_diag.store.database import Database
 from edgeglass_diag.store.embeddings import read_embeddings, snapshot_steps
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
     from plotly.graph_objects import Figure
+
+    from edgeglass_diag.notebooks.document import Document
 
 UNSEALED = (1, 2, 3)
 """Versions whose rows have no checksums."""
@@ -43,7 +47,7 @@ def load(path: str | Path) -> Run:
     return Run(Path(path))
 
 
-class Run(StoredSignals):
+class Run(StoredSignals, Shown):
     """A run directory opened for reading, also while it is being written.
 
     Where several processes trained, each has a store of its own. What is read here is the main process's, or that
@@ -111,7 +115,7 @@ class Run(StoredSignals):
         return read_explained(self.folder)
 
     @property
-    def findings(self) -> list[Finding]:
+    def findings(self) -> Findings:
         """All findings of all ranks, worst first, causes before what follows from them, then by step.
 
         Each has the mark of the run's newest explanation.
@@ -121,7 +125,8 @@ class Run(StoredSignals):
         missing = standing.missing_ranks([self.header, *(run.header for run in ranks.values())], ranks.keys())
         if missing and self.status != RunStatus.RUNNING:
             found += self._of_the_record(RecordState(missing_ranks=missing))
-        return sorted(self._marked(found), key=lambda f: (-f.severity.rank, f.because_of is not None, f.step))
+        marked = self._marked(found)
+        return Findings(sorted(marked, key=lambda f: (-f.severity.rank, f.because_of is not None, f.step)))
 
     def _marked(self, found: list[Finding]) -> list[Finding]:
         marks = self.explained.marks
@@ -212,3 +217,13 @@ class Run(StoredSignals):
             return figure_of(self, name, site=site, step=step, dark=dark)
         except ValueError as error:
             raise UsageError(str(error)) from error
+
+    def _document(self) -> Document:
+        from edgeglass_diag.notebooks.of_run import run_document
+
+        return run_document(self)
+
+    def _ipython_display_(self) -> None:
+        from edgeglass_diag.notebooks.of_run import show_run
+
+        show_run(self)

@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from edgeglass_diag.measures.quantisation import BITS
+from edgeglass_diag.render.evaluation import bound_lines
 
 WAYS = ("i2t", "t2i")
 RECALLS = ("R@1", "R@5", "R@10")
@@ -16,11 +17,7 @@ RECALLS = ("R@1", "R@5", "R@10")
 
 def evaluation_tables(result: dict[str, Any]) -> Iterator[RenderableType]:
     """Yield the recalls with interval and chance, prefixes, the curve with its knee, geometry."""
-    bad = result["nonfinite"]
-    if any(bad.values()):
-        counts = f"{bad['image']} of {result['n_images']} images, {bad['text']} of {result['n_texts']} captions"
-        yield f"NOT FINITE: {counts}; as queries they are misses, as candidates they stand last"
-    yield from _duplicates(result)
+    yield from bound_lines(result)
     yield _recalls(result)
     yield _prefixes(result)
     if "curve" in result:
@@ -28,25 +25,6 @@ def evaluation_tables(result: dict[str, Any]) -> Iterator[RenderableType]:
         yield _knee(result["curve"]["knee"])
     yield _geometry(result)
     yield from _hubness(result["geometry"]["hubness"])
-
-
-def _duplicates(result: dict[str, Any]) -> Iterator[str]:
-    """Yield one line for each side with equal rows: what they bound, and the way out."""
-    for side, what, way in (("image", "images", "t2i"), ("text", "captions", "i2t")):
-        found = result["duplicates"][side]
-        if found is None:
-            continue
-        each = f", {found['copies']} of each" if found["copies"] else f", up to {found['largest']} of one"
-        words = f"DUPLICATES: {found['rows']} {what} have {found['distinct']} distinct embeddings{each}: {way} R@1 "
-        words += f"cannot exceed {found['bound']:.3f} (it is {result[way]['R@1']:.3f})"
-        if found["distinct"] == 1:
-            yield f"{words}; all are the same, the side is constant"
-        elif side == "image":
-            copies = found["copies"]
-            index = f": row // {copies}" if copies and found["consecutive"] else ""
-            yield f"{words}; if they stand for the captions of one image, keep it once and give image_index{index}"
-        else:
-            yield f"{words}; captions that several images share cannot tell them apart"
 
 
 def _recalls(result: dict[str, Any]) -> Table:
