@@ -3,9 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test test-long test-large properties fuzz acceptance bench exam docs check install clean
+.PHONY: demo test test-long test-large properties fuzz acceptance bench exam docs site site-view answers check install clean
 
 EXAM_STAMP := .venv/.installed-exam
+SITE_STAMP := .venv/.installed-site
 
 install: $(STAMP)
 
@@ -20,6 +21,11 @@ $(EXAM_STAMP): $(STAMP) tests/sinks/requirements.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,exam]"
 	$(BIN)/python -m pip install --quiet --no-deps --requirement tests/sinks/requirements.txt
 	touch $(EXAM_STAMP)
+
+# What builds the documentation as a site.
+$(SITE_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,docs]"
+	touch $(SITE_STAMP)
 
 demo: $(STAMP)
 	$(BIN)/edgeglass-diag run incident --watch
@@ -64,9 +70,22 @@ docs: $(STAMP)
 	$(BIN)/python -c "from edgeglass_diag.rules.document import rules_document; print(rules_document(), end='')" > docs/rules.md
 	$(BIN)/python -m edgeglass_diag.signals.document > docs/signals.md
 
+# The documentation as a site, into site/: warnings are errors, and every link and anchor must lead somewhere.
+site: $(SITE_STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	$(BIN)/python docs/site/links.py site
+
+# Serves what was built, at http://127.0.0.1:8060.
+site-view: site
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory site 8060
+
+# What the tool answers in docs/howto, written anew: some five minutes.
+answers: $(STAMP)
+	$(BIN)/python docs/site/answers.py
+
 # The published recipes with a whole ViT-L-14 tower of random weights: minutes, some 7 GiB of memory.
 test-large: $(STAMP)
 	$(BIN)/python tests/benchmarks/vit_l_14.py
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv site .mypy_cache .ruff_cache .pytest_cache .hypothesis
