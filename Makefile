@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test test-long test-large test-package properties fuzz acceptance bench exam docs notebooks check install clean
+.PHONY: demo test test-long test-large test-package properties fuzz acceptance bench exam docs notebooks site site-view answers check install clean
 
 TORCH := .venv/.installed-torch
 ALL_STAMP := .venv/.installed-all
 EXAM_STAMP := .venv/.installed-exam
+SITE_STAMP := .venv/.installed-site
 
 install: $(STAMP)
 
@@ -30,6 +31,11 @@ $(EXAM_STAMP): $(STAMP) tests/sinks/requirements.txt
 $(ALL_STAMP): $(TORCH) pyproject.toml
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[all]"
 	touch $(ALL_STAMP)
+
+# What builds the documentation as a site.
+$(SITE_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,docs]"
+	touch $(SITE_STAMP)
 
 demo: $(ALL_STAMP)
 	$(BIN)/edgeglass-diag run incident --watch
@@ -83,9 +89,22 @@ docs: $(STAMP)
 notebooks: $(STAMP)
 	$(BIN)/python examples/notebooks.py runs/notebooks --execute $(NOTEBOOKS)
 
+# The documentation as a site, into site/: warnings are errors, and every link and anchor must lead somewhere.
+site: $(SITE_STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	$(BIN)/python docs/site/links.py site
+
+# Serves what was built, at http://127.0.0.1:8060.
+site-view: site
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory site 8060
+
+# What the tool answers in docs/howto, written anew: some five minutes.
+answers: $(STAMP)
+	$(BIN)/python docs/site/answers.py
+
 # The published recipes with a whole ViT-L-14 tower of random weights: minutes, some 7 GiB of memory.
 test-large: $(STAMP)
 	$(BIN)/python tests/benchmarks/vit_l_14.py
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -24,8 +24,8 @@ _PLACE = "the place found"
 def rule_page(rule: type[Rule]) -> str:
     """Return one rule in full: what, why, formula, thresholds, source, fix, examples, and what can bring it."""
     head = f"{rule.code} {rule.name} ({rule.severity.value}): {rule.title}"
-    facts = [f"{name}: {text}" for name, text in _facts(rule)]
-    return "\n\n".join([head, rule.documentation(), *facts, *_examples(rule)])
+    facts = [f"{name}: {text}" for name, text in rule_facts(rule)]
+    return "\n\n".join([head, rule.documentation(), *facts, *rule_examples(rule)])
 
 
 def rules_document() -> str:
@@ -42,11 +42,11 @@ def rules_document() -> str:
 
 def _section(rule: type[Rule]) -> str:
     head = f"### {rule.code} {rule.name}\n\n**{rule.title}** (*{rule.severity.value}*). {rule.documentation()}"
-    facts = [f"**{name}:** {text}" for name, text in _facts(rule)]
-    return "\n\n".join([head, *facts, *(f"```\n{example}\n```" for example in _examples(rule))])
+    facts = [f"**{name}:** {text}" for name, text in rule_facts(rule)]
+    return "\n\n".join([head, *facts, *(f"```\n{example}\n```" for example in rule_examples(rule))])
 
 
-def _facts(rule: type[Rule]) -> Iterator[tuple[str, str]]:
+def rule_facts(rule: type[Rule]) -> Iterator[tuple[str, str]]:
     """Yield what is known of a rule, by its name."""
     thresholds = rule().thresholds
     yield "Looked for", ", ".join(_STAGES[stage] for stage in rule.stages)
@@ -63,6 +63,7 @@ def _facts(rule: type[Rule]) -> Iterator[tuple[str, str]]:
         yield "Formerly", ", ".join(rule.aliases)
 
 
-def _examples(rule: type[Rule]) -> Iterator[str]:
+def rule_examples(rule: type[Rule]) -> Iterator[str]:
+    """Yield its faulty and its healthy example, where it has some."""
     if rule.faulty:
         yield f"Faulty:  {rule.faulty}\nHealthy: {rule.healthy}"

@@ -45,7 +45,7 @@ def _cells(signal: Signal) -> tuple[str, ...]:
         f"`{signal}`",
         signal.sentence.replace("|", "\\|"),
         signal.unit,
-        _range(signal.low, signal.high),
+        signal_range(signal.low, signal.high),
         signal.reduction,
         "heads" if signal.components is Components.HEADS else "one",
         "run" if signal.kind is None else signal.kind,
@@ -53,10 +53,10 @@ def _cells(signal: Signal) -> tuple[str, ...]:
     )
 
 
-def _range(low: float, high: float) -> str:
+def signal_range(low: float, high: float) -> str:
     """Return a range in words.
 
-    >>> _range(0, 1), _range(0, math.inf), _range(-math.inf, math.inf)
+    >>> signal_range(0, 1), signal_range(0, math.inf), signal_range(-math.inf, math.inf)
     ('0 to 1', 'from 0', 'any')
     """
     if math.isfinite(low) and math.isfinite(high):
