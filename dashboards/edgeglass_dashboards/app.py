@@ -15,6 +15,7 @@ from edgeglass_dashboards.addresses import path_of
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.cursor import Cursor, digest
 from edgeglass_dashboards.door import OUTPUTS, guard_the_door
+from edgeglass_dashboards.downloads import add_download_routes
 from edgeglass_dashboards.findings_view import icon
 from edgeglass_dashboards.live import WAITING, add_live_routes, run_options
 from edgeglass_dashboards.pages.catalogue import ROOT_PAGES, RUN_PAGES, page_named
@@ -68,6 +69,7 @@ def create_app(runs_dir: Path, access: Access | None = None) -> dash.Dash:
     app.layout = _frame()
     _add_callbacks(app, index)
     add_live_routes(app.server, index)
+    add_download_routes(app.server, index)
     guard_the_door(app.server)
     protect(app.server, app.csp_hashes(), access or Access())
     return app
@@ -165,6 +167,10 @@ def _add_callbacks(app: Any, index: RunIndex) -> None:
     client("slide", Input("step", "value"), State("step", "max"))
     client("find", Input("query", "value"))
     client("choose", Input("compared", "value"))
+    client("show", Input("shown", "value"))
+    client("showAt", Input("shown-sites", "value"))
+    client("smooth", Input("smooth", "value"))
+    client("log", Input("log", "checked"))
 
 
 def _no_runs() -> Any:

@@ -14,6 +14,7 @@ from edgeglass_dashboards.pages import (
     retrieval,
     runs_list,
     signal,
+    signals,
 )
 from edgeglass_dashboards.pages.page import Page
 
@@ -26,6 +27,7 @@ RUN_PAGES: tuple[Page, ...] = (
     embeddings.PAGE,
     retrieval.PAGE,
     coverage.PAGE,
+    signals.PAGE,
 )
 ROOT_PAGES: dict[str, Page] = {RUNS: runs_list.PAGE, COMPARE: compare.PAGE}
 
