@@ -13,7 +13,7 @@ from edgeglass_diag.store import Run
 from edgeglass_diag.store.matrix import Matrix
 
 ROUNDING = 2.0**-20
-"""Relative difference up to which two numbers count as equal: 8 times the rounding of float32, as which they are read."""
+"""Relative difference up to which numbers count as equal: 8 times the rounding of float32, as which they are read."""
 APART = 0.5
 """Share of the larger one that the difference is where one is twice the other, or their signs differ."""
 

@@ -10,6 +10,7 @@ from edgeglass_dashboards.view import View
 RUNS = "/runs"
 COMPARE = "/compare"
 CSV = "/_csv"
+TRACE = "/_trace"
 _RUN = "/run/"
 
 
@@ -40,6 +41,15 @@ def csv_address(path: str | None, view: View) -> str:
     ('/_csv/run/a?page=signals&log=1', '/_csv?runs=a')
     """
     return CSV + ("" if path is None else run_address(path)) + view.link().removesuffix("?")
+
+
+def trace_address(path: str, file: str) -> str:
+    """Return where a trace of a run is downloaded.
+
+    >>> trace_address("a", "b c.json")
+    '/_trace/run/a?file=b%20c.json'
+    """
+    return f"{TRACE}{run_address(path)}?file={quote(os.fsencode(file))}"
 
 
 def own_address(address: str, query: str) -> str:

@@ -1,4 +1,4 @@
-"""Files to take away: the readings that a page draws, as CSV."""
+"""Files to take away: the readings that a page draws as CSV, and traces."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from contextlib import contextmanager
 
 import flask
 
-from edgeglass_dashboards.addresses import CSV
+from edgeglass_dashboards.addresses import CSV, TRACE
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.overlaid import overlaid
 from edgeglass_dashboards.pages.compare import compared_runs
 from edgeglass_dashboards.pages.signals import runs_beside
+from edgeglass_dashboards.profiles import traces_below
 from edgeglass_dashboards.runs import RunIndex, reading
 from edgeglass_dashboards.view import View
 from edgeglass_diag.figures.overlay import Line
@@ -24,7 +25,7 @@ COLUMNS = ("run", "signal", "site", "unit", "step", "value", "smoothed")
 
 
 def add_download_routes(server: flask.Flask, index: RunIndex) -> None:
-    """Add ``/_csv`` (of compared runs) and ``/_csv/run/...`` (of one): what the page of that address draws."""
+    """Add ``/_csv`` (of compared runs), ``/_csv/run/...`` (of one) and ``/_trace/run/...?file=...``."""
 
     def drawn(path: str | None = None) -> flask.Response:
         context = Context(index, View.parse(flask.request.query_string.decode()))
@@ -38,6 +39,19 @@ def add_download_routes(server: flask.Flask, index: RunIndex) -> None:
         response.headers["Cache-Control"] = "no-store"
         return response
 
+    def trace(path: str) -> flask.Response:
+        try:
+            with reading(index.root, path) as run:
+                files = {file.name: file for file in traces_below(run, index.root)}
+        except UsageError as error:
+            flask.abort(404, str(error))
+        file = files.get(flask.request.args.get("file", ""))
+        if file is None:
+            flask.abort(404, "this run has no trace of that name")
+        return flask.send_file(file, mimetype="application/json", as_attachment=True)
+
+    server.add_url_rule(f"{TRACE}/run/<path:path>", "trace", trace)
+    server.add_url_rule(f"{TRACE}/run/", "trace-of-folder", lambda: trace("."))
     server.add_url_rule(CSV, "csv", drawn)
     server.add_url_rule(f"{CSV}/run/<path:path>", "csv-of-run", drawn)
     server.add_url_rule(f"{CSV}/run/", "csv-of-folder", lambda: drawn("."))
@@ -54,7 +68,7 @@ def _runs(context: Context, path: str | None) -> Iterator[dict[str, Run]]:
 
 
 def written(lines: tuple[Line, ...]) -> str:
-    """Return the readings of the lines, one a row, as they are drawn; not finite ones as ``nan``, ``inf`` and ``-inf``."""
+    """Return the readings that are drawn, one a row; those that are not finite as ``nan``, ``inf`` and ``-inf``."""
     file = io.StringIO()
     rows = csv.writer(file, lineterminator="\n")
     rows.writerow(COLUMNS)

@@ -39,10 +39,11 @@ def chosen_signals(view: View, runs: Mapping[str, Run]) -> list[Signal]:
 
 def sites_by_signal(runs: Mapping[str, Run], signals: Sequence[Signal]) -> dict[Signal, list[str]]:
     """Return the sites of each signal over all runs, in order of execution."""
-    return {
-        signal: list(dict.fromkeys(site for run in runs.values() if signal in run.signals for site in run.sites_of(signal)))
-        for signal in signals
-    }  # fmt: skip
+    found: dict[Signal, list[str]] = {}
+    for signal in signals:
+        sites = [site for run in runs.values() if signal in run.signals for site in run.sites_of(signal)]
+        found[signal] = list(dict.fromkeys(sites))
+    return found
 
 
 def overlaid(view: View, runs: Mapping[str, Run]) -> Overlaid:
@@ -115,14 +116,14 @@ def _over_sites(run: Run, signal: Signal, component: str) -> list[tuple[str, Int
     """The lowest, the median and the highest of all sites at each step; a site that is NaN makes the highest NaN."""
     matrix = run.matrix(signal, bins=_EXACT, component=component)  # type: ignore[arg-type]
     steps = np.array(matrix.edges, np.int64)
-    measured = (matrix.count > 0).any(axis=0)
+    measured = np.flatnonzero((matrix.count > 0).any(axis=0))
     values = np.where(matrix.nans > 0, np.nan, matrix.high)[:, measured]
-    lost = (matrix.nans > 0).any(axis=0)[measured]
-    empty = np.isnan(values).all(axis=0)
+    lost = np.flatnonzero((matrix.nans[:, measured] > 0).any(axis=0))
+    known = np.flatnonzero(~np.isnan(values).all(axis=0))
     low, middle, high = (np.full(values.shape[1], np.nan) for _ in range(3))
-    low[~empty] = np.nanmin(values[:, ~empty], axis=0)
-    middle[~empty] = np.nanmedian(values[:, ~empty], axis=0)
-    high[~empty] = np.nanmax(values[:, ~empty], axis=0)
+    low[known] = np.nanmin(values[:, known], axis=0)
+    middle[known] = np.nanmedian(values[:, known], axis=0)
+    high[known] = np.nanmax(values[:, known], axis=0)
     high[lost] = np.nan
     of = f"of {len(matrix.sites)} sites"
     named = zip(_OF_ALL, (middle, high, low), strict=True)

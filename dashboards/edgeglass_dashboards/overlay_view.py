@@ -152,7 +152,7 @@ def controls(context: Context, runs: Runs, *more: Any) -> Any:
         [
             dmc.MultiSelect(
                 id="shown", label="Signals", searchable=True, maxValues=24, hidePickedOptions=True, limit=200,
-                nothingFoundMessage="no signal of that name was recorded", className="search", **_signals(context, runs),
+                nothingFoundMessage="no such signal was recorded", className="search", **_signals(context, runs),
             ),
             dmc.MultiSelect(
                 id="shown-sites", label="Sites", searchable=True, maxValues=24, hidePickedOptions=True, limit=200,
@@ -193,7 +193,7 @@ def _words(context: Context, found: Overlaid) -> Any:
         said.append(f", {found.left_out} more are left out (choose fewer sites or runs)")
     hidden = sum(int((~_above_zero(line)).sum()) for line in found.lines) if view.log else 0
     if hidden:
-        said.append(f"; {hidden} drawn readings are 0 or less, which a log axis does not have: marks at the lower edge")
+        said.append(f"; marks at the lower edge: {hidden} drawn readings are 0 or less, which a log axis lacks")
     if view.smooth:
         said.append(f"; bold: moving average of weight {view.smooth / 100:.2f} (debiased), faint: as measured")
     said.append(". ")

@@ -44,10 +44,11 @@ def first_to_part(context: Context, runs: Mapping[str, Run], labels: Mapping[str
 
 def _key(runs: Mapping[str, Run]) -> tuple[Any, ...]:
     """What changes when there is something new to compare; of a run that goes on each doubling of its length."""
-    return (
-        "partings",
-        *((path, run.windows.bit_length() if run.status == RunStatus.RUNNING else run.windows) for path, run in runs.items()),
-    )  # fmt: skip
+    return ("partings", *((path, _length(run)) for path, run in runs.items()))
+
+
+def _length(run: Run) -> int:
+    return run.windows.bit_length() if run.status == RunStatus.RUNNING else run.windows
 
 
 def _words(made: Partings) -> str:
@@ -56,8 +57,8 @@ def _words(made: Partings) -> str:
     equal = f"; {made.equal} are equal at every step" if made.equal else ""
     return (
         f"First {first.signal}{place}, at step {first.differs}. Of {made.compared} signals at sites that all runs "
-        f"recorded, {len(made.found)} differ{equal}. At the same step in the order in which it gives rise to them: data, "
-        "modules, losses, gradients, updates."
+        f"recorded, {len(made.found)} differ{equal}. Rows of one step are in the order in which it "
+        "gives rise to them: data, modules, losses, gradients, updates."
     )
 
 

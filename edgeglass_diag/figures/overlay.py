@@ -201,15 +201,18 @@ def _traces(line: Line, panel: int, place: int, *, log: bool) -> list[go.Scatter
     own: dict[str, Any] = {"mode": _mode(line, raw["y"]), "line": style, "marker": marker}
     if is_smooth:
         own = {"mode": "lines", "line": {"color": color, "width": 1}, "opacity": 0.32}
+    symbols = [_SYMBOLS.get(word, "triangle-down-open") for word in lost["customdata"]]
+    told = {"hoverinfo": "skip"} if is_smooth else {"hovertemplate": "%{customdata:.4g}"}
     return [
-        go.Scatter(**raw, yaxis=axis, name=f"{name}, as measured" if is_smooth else name,
-                   hoverinfo="skip" if is_smooth else None,
-                   hovertemplate=None if is_smooth else "%{customdata:.4g}", **own),
-        go.Scatter(**averaged, yaxis=axis, name=f"{name}, smoothed", mode="lines", line=style,
-                   hovertemplate="%{customdata:.4g}"),
-        go.Scatter(**lost, yaxis=f"y{_hidden(panel)}", name=name, mode="markers",
-                   marker={"color": color, "size": 8, "symbol": [_SYMBOLS.get(w, "triangle-down-open") for w in lost["customdata"]]},
-                   hovertemplate="%{customdata}"),
+        go.Scatter(**raw, yaxis=axis, name=f"{name}, as measured" if is_smooth else name, **told, **own),
+        go.Scatter(
+            **averaged, yaxis=axis, name=f"{name}, smoothed", mode="lines", line=style,
+            hovertemplate="%{customdata:.4g}",
+        ),
+        go.Scatter(
+            **lost, yaxis=f"y{_hidden(panel)}", name=name, mode="markers",
+            marker={"color": color, "size": 8, "symbol": symbols}, hovertemplate="%{customdata}",
+        ),
     ]  # fmt: skip
 
 

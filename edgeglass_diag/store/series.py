@@ -12,8 +12,6 @@ from edgeglass_diag.store.layouts import Ints
 from edgeglass_diag.store.matrix import Component
 from edgeglass_diag.store.parts import Part
 
-_REDUCE = {"mean": np.mean, "min": np.min, "max": np.max}
-
 
 @dataclass(frozen=True)
 class Series:
@@ -54,6 +52,6 @@ def _taken(block: NDArray[np.float64], component: Component) -> NDArray[np.float
         return block[:, component]
     if block.shape[1] == 1:
         return block[:, 0]
+    reduce = {"mean": block.mean, "min": block.min, "max": block.max}[component]
     with np.errstate(invalid="ignore", over="ignore"):
-        taken: NDArray[np.float64] = _REDUCE[component](block, axis=1)
-    return taken
+        return np.asarray(reduce(axis=1))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from edgeglass_dashboards.addresses import COMPARE, RUNS
 from edgeglass_dashboards.pages import (
     attention,
+    attribution,
     compare,
     coverage,
     embeddings,
     explain,
     gradients,
     overview,
+    profile,
     retrieval,
     runs_list,
     signal,
@@ -28,6 +30,8 @@ RUN_PAGES: tuple[Page, ...] = (
     retrieval.PAGE,
     coverage.PAGE,
     signals.PAGE,
+    attribution.PAGE,
+    profile.PAGE,
 )
 ROOT_PAGES: dict[str, Page] = {RUNS: runs_list.PAGE, COMPARE: compare.PAGE}
 
