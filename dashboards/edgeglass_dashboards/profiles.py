@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from edgeglass_dashboards.context import Context
 from edgeglass_diag.profiling.options import traces
@@ -30,8 +31,18 @@ def traces_below(run: Run, root: Path) -> tuple[Path, ...]:
     return tuple(file for file in traces(run.folder) if file.is_file() and file.resolve().is_relative_to(bound))
 
 
+_SAID: WeakKeyDictionary[Run, Profiled] = WeakKeyDictionary()
+"""What was said of a run that is open: all of an answer says the same, also where the summary comes in between."""
+
+
 def profiled(context: Context) -> Profiled:
     """Return the traces of the page's run and their summary, which is made in the background."""
+    if context.run not in _SAID:
+        _SAID[context.run] = _read(context)
+    return _SAID[context.run]
+
+
+def _read(context: Context) -> Profiled:
     files = traces_below(context.run, context.root)
     if not files:
         return Profiled()

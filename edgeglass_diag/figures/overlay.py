@@ -137,8 +137,9 @@ def overlay_figure(
     if mark is not None:
         figure.add_vline(x=mark[0], line={"dash": "dot", "width": 1.5, "color": "#888888"}, layer="below")
         figure.add_annotation(
-            text=mark[1], x=mark[0], y=1, yref="paper", yanchor="top", showarrow=False, font={"size": 12}
-        )
+            text=mark[1], x=mark[0], xanchor="left", xshift=4, y=1, yref="y domain", yanchor="top", showarrow=False,
+            font={"size": 12},
+        )  # fmt: skip
     return figure
 
 

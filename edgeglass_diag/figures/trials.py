@@ -51,7 +51,7 @@ def trials_figure(multiples: Sequence[Multiple], template: go.layout.Template, *
     from plotly.subplots import make_subplots
 
     shown = multiples[:MOST]
-    columns = min(_COLUMNS, len(shown))
+    columns = 2 if len(shown) == _COLUMNS + 1 else min(_COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
     figure = make_subplots(
         rows, columns, shared_xaxes="all", shared_yaxes="all", subplot_titles=[_title(each.label) for each in shown],

@@ -123,7 +123,7 @@ def _pairs(found: Attributed) -> Any:
 
 def _pair(row: int, entry: dict[str, Any], picture: str) -> Any:
     title = html.Div([html.Strong(f"Pair {row}"), f", cosine {entry['similarity']:.3f}"], className="pair-title")
-    parts = [title, _caption(entry)]
+    parts = [title, *_caption(entry)]
     if picture:
         named = [name for name, view in entry["views"].items() if view["grid"] is not None]
         heads = ["picture", *(f"{name}, {kind}" for name in named for kind in ("gradients", "ablation"))]
@@ -138,11 +138,11 @@ def _pair(row: int, entry: dict[str, Any], picture: str) -> Any:
     return html.Div(parts, className="pair")
 
 
-def _caption(entry: dict[str, Any]) -> Any:
+def _caption(entry: dict[str, Any]) -> list[Any]:
     """The caption, each word on the colour of what it carries."""
     values = word_values(entry)
     if not values:
-        return html.P(entry["caption"])
+        return [html.P(entry["caption"])]
     largest = max(abs(value) for value in values) or 1.0
     parts: list[Any] = []
     for word, value in zip(entry["words"], values, strict=False):

@@ -25,7 +25,8 @@ from edgeglass_dashboards.panels import Panel, empty
 from edgeglass_dashboards.parted import first_to_part
 from edgeglass_dashboards.runs import UNREADABLE, RunEntry
 from edgeglass_diag.comparison import compare_runs, first_divergence
-from edgeglass_diag.settings import flatten, same
+from edgeglass_diag.replaying.arguments import options_of
+from edgeglass_diag.settings import differing, flatten, same
 from edgeglass_diag.signals import Signal
 from edgeglass_diag.store import Run
 from edgeglass_diag.verdict import say
@@ -58,7 +59,7 @@ class Compare:
                 "partings": first_to_part(context, runs, labels),
                 "sides": _sides(compared["runs"], list(runs), labels),
                 "compared-findings": _findings(list(runs.values()), list(runs), labels),
-                "settings": _settings(compared["differing_settings"], list(runs.values()), labels),
+                "settings": _settings(list(runs.values()), labels),
             }
 
     def panels(self, context: Context) -> Sequence[Panel]:
@@ -194,19 +195,29 @@ def _findings(runs: Sequence[Run], paths: Sequence[str], labels: dict[str, str])
     return _scrolled(html.Table([html.Thead(html.Tr(heads)), html.Tbody(body)], className="numbers"), "Findings by run")
 
 
-def _settings(differing: Mapping[str, list[Any]], runs: Sequence[Run], labels: dict[str, str]) -> Any:
+def _noted(run: Run) -> dict[str, Any]:
+    """The settings that a run noted, and the arguments of its program."""
+    program = run.header.get("program")
+    facts = program if isinstance(program, Mapping) else {}
+    options = options_of([str(word) for word in facts.get("arguments", [])])
+    target = {"program": facts["target"]} if "target" in facts else {}
+    return target | {option.name: option.value for option in options} | flatten(run.header.get("settings", {}))
+
+
+def _settings(runs: Sequence[Run], labels: dict[str, str]) -> Any:
     """What differs as a table, what is equal folded below it."""
-    flat = [flatten(run.header.get("settings", {})) for run in runs]
+    flat = [_noted(run) for run in runs]
+    unequal = differing(flat, ignore=_IGNORED)
     names = sorted(set.intersection(*(set(each) for each in flat)) - set(_IGNORED))
     equal = {name: flat[0][name] for name in names if all(same(each[name], flat[0][name]) for each in flat[1:])}
     heads = [html.Th("setting", scope="col"), *(html.Th(name, scope="col") for name in labels.values())]
     body = [
         html.Tr([html.Th(html.Code(key), scope="row"), *(html.Td("-" if v is None else _value(v)) for v in values)])
-        for key, values in differing.items()
+        for key, values in unequal.items()
     ]
     table = html.Table([html.Thead(html.Tr(heads)), html.Tbody(body)], className="numbers")
     parts: list[Any] = (
-        [_scrolled(table, "Settings that differ")] if differing else [empty("None that the runs noted differs.")]
+        [_scrolled(table, "Settings that differ")] if unequal else [empty("None that the runs noted differs.")]
     )
     if equal:
         rows = [html.Tr([html.Th(html.Code(key), scope="row"), html.Td(_value(value))]) for key, value in equal.items()]

@@ -195,7 +195,7 @@ def _not_causes(tried: Sequence[Tried]) -> Any:
     if not tried:
         return None
     table = _table(TRIED_COLUMNS, [tried_cells(each) for each in tried], "not-causes-table")
-    count = f"{len(tried)} change{'s' if len(tried) != 1 else ''} tried that are no cause"
+    count = "1 change tried that is no cause" if len(tried) == 1 else f"{len(tried)} changes tried that are no cause"
     return plain(html.Details([html.Summary(count), table], **{"data-finding": "not causes"}))
 
 
