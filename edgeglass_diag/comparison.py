@@ -24,7 +24,7 @@ def compare_runs(runs: Sequence[Run]) -> dict[str, Any]:
         "differing_settings": differing(
             [run.header.get("settings", {}) for run in runs], ignore=("name", "description")
         ),
-        "first_divergence": _divergence(runs),
+        "first_divergence": first_divergence(runs),
     }
 
 
@@ -34,7 +34,8 @@ def _relative_losses(run: Run) -> dict[int, float]:
     return {step: total[step] / chance[step] for step in total if chance.get(step, 0.0) > 0}
 
 
-def _divergence(runs: Sequence[Run]) -> dict[str, Any] | None:
+def first_divergence(runs: Sequence[Run]) -> dict[str, Any] | None:
+    """Return the first step recorded by all runs at which the losses over chance lie apart, and the losses there."""
     losses = [_relative_losses(run) for run in runs]
     for step in sorted(set.intersection(*(set(series) for series in losses))):
         values = [series[step] for series in losses]

@@ -9,6 +9,8 @@ from edgeglass_dashboards.view import View
 
 RUNS = "/runs"
 COMPARE = "/compare"
+CSV = "/_csv"
+TRACE = "/_trace"
 _RUN = "/run/"
 
 
@@ -30,6 +32,24 @@ def path_of(address: str) -> str | None:
     if not address.startswith(_RUN):
         return None
     return os.fsdecode(unquote_to_bytes(address.removeprefix(_RUN))).rstrip("/") or "."
+
+
+def csv_address(path: str | None, view: View) -> str:
+    """Return where the readings that a view draws are as CSV; ``path`` is None where the view names the runs.
+
+    >>> csv_address("a", View(page="signals", log=True)), csv_address(None, View(runs=("a",)))
+    ('/_csv/run/a?page=signals&log=1', '/_csv?runs=a')
+    """
+    return CSV + ("" if path is None else run_address(path)) + view.link().removesuffix("?")
+
+
+def trace_address(path: str, file: str) -> str:
+    """Return where a trace of a run is downloaded.
+
+    >>> trace_address("a", "b c.json")
+    '/_trace/run/a?file=b%20c.json'
+    """
+    return f"{TRACE}{run_address(path)}?file={quote(os.fsencode(file))}"
 
 
 def own_address(address: str, query: str) -> str:

@@ -16,6 +16,7 @@ from edgeglass_dashboards.base_path import below
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.cursor import Cursor, digest
 from edgeglass_dashboards.door import OUTPUTS, guard_the_door
+from edgeglass_dashboards.downloads import add_download_routes
 from edgeglass_dashboards.findings_view import icon
 from edgeglass_dashboards.keys import help_dialog
 from edgeglass_dashboards.live import WAITING, add_live_routes, run_options
@@ -73,6 +74,7 @@ def create_app(runs_dir: Path, access: Access | None = None) -> dash.Dash:
     app.layout = _frame()
     _add_callbacks(app, index)
     add_live_routes(app.server, index)
+    add_download_routes(app.server, index)
     guard_the_door(app.server)
     protect(app.server, app.csp_hashes(), access)
     if access.base:
@@ -175,6 +177,10 @@ def _add_callbacks(app: Any, index: RunIndex) -> None:
     client("slide", Input("step", "value"), State("step", "max"))
     client("find", Input("query", "value"))
     client("choose", Input("compared", "value"))
+    client("show", Input("shown", "value"))
+    client("showAt", Input("shown-sites", "value"))
+    client("smooth", Input("smooth", "value"))
+    client("log", Input("log", "checked"))
 
 
 def _no_runs() -> Any:

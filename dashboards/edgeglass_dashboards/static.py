@@ -25,7 +25,7 @@ from edgeglass_diag.store import find_runs
 
 _ASSETS = Path(__file__).parent / "assets"
 _TAGS = {"Title": "h2", "Paper": "div", "SimpleGrid": "div", "Group": "div", "Text": "p", "Progress": None,
-         "Slider": None, "Interval": None, "Switch": None}  # fmt: skip
+         "Slider": None, "Interval": None, "Switch": None, "CopyButton": None, "MultiSelect": None}  # fmt: skip
 _VOID = {"br", "hr", "img"}
 _SKIPPED = {"table-link", "picked", "history"}
 
@@ -106,7 +106,7 @@ def _html(node: Any, figures: list[dict[str, Any]]) -> str:
         height = values["style"]["height"]
         return f'<div class="figure" data-figure="{len(figures) - 1}" style="height:{escape(height)}"></div>'
     tag = _TAGS.get(kind, kind.lower())
-    if tag is None or values.get("className") in ("choices", "choices steps", "slider"):
+    if tag is None or values.get("className") in ("choices", "choices steps", "slider", "finder overlay-controls"):
         return ""
     return _element(tag, kind, values, figures)
 
@@ -127,6 +127,8 @@ def _element(tag: str, kind: str, values: dict[str, Any], figures: list[dict[str
         "href": href if tag == "a" else "",
         "scope": values.get("scope", ""),
         "style": _style(values.get("style")),
+        "src": values["src"] if str(values.get("src", "")).startswith("data:image/png;base64,") else "",
+        "alt": values.get("alt", ""),
         **{key: value for key, value in values.items() if key.startswith(("aria-", "data-label"))},
     }
     written = "".join(f' {key}="{escape(str(value))}"' for key, value in attributes.items() if value)

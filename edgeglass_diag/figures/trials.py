@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 _COLUMNS = 3
 _ROW = 230
 """Height of a row of pictures in pixels."""
-_MOST = 24
+MOST = 24
 """Pictures in one figure; the axes of more take seconds to draw."""
 _POINTS = 400
 """Points of a line, more than a picture has pixels."""
@@ -50,8 +50,8 @@ def trials_figure(multiples: Sequence[Multiple], template: go.layout.Template, *
     """
     from plotly.subplots import make_subplots
 
-    shown = multiples[:_MOST]
-    columns = min(_COLUMNS, len(shown))
+    shown = multiples[:MOST]
+    columns = 2 if len(shown) == _COLUMNS + 1 else min(_COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
     figure = make_subplots(
         rows, columns, shared_xaxes="all", shared_yaxes="all", subplot_titles=[_title(each.label) for each in shown],
@@ -84,6 +84,9 @@ def _axes(figure: go.Figure, number: int, columns: int, *, relative: bool) -> No
     if relative:
         chance = {"dash": "dot", "width": 1.2, "color": "#888888"}
         figure.add_hline(y=1, line=chance, layer="below", row="all", col="all")
+        figure.add_annotation(
+            text="chance", x=1, xref="x domain", xanchor="right", y=1, yref="y", yanchor="bottom", showarrow=False
+        )
 
 
 def _title(label: str) -> str:
@@ -102,4 +105,4 @@ def _line(curve: Curve) -> dict[str, Any]:
 
 def _style(curve: Curve, template: go.layout.Template) -> dict[str, Any]:
     colors = template.layout.colorway
-    return {"color": colors[0 if curve.learns else 2], "width": 2, "dash": "solid" if curve.learns else "dash"}
+    return {"color": colors[0 if curve.learns else 2], "width": 1.4, "dash": "solid" if curve.learns else "dash"}

@@ -13,6 +13,7 @@ from edgeglass_diag.store.database import Database
 from edgeglass_diag.store.gather import parts_of, signals_of, site_ids, site_names
 from edgeglass_diag.store.matrix import Component, Matrix, check_bins, check_component, over_heads, over_sites
 from edgeglass_diag.store.parts import Part
+from edgeglass_diag.store.series import Series, series_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,6 +113,31 @@ class StoredSignals:
         last_row = max((int(part.seqs[-1]) for part in parts), default=after)
         last_step = int(columns.steps[-1]) if columns.count else -1
         return Matrix(names, columns.edges, grid.low, grid.high, grid.nans, grid.count, last_row, last_step)
+
+    def series(self, signal: str, site: str, *, component: Component = "mean") -> Series:
+        """All readings of a signal at one site by step, none of them summarised; of several ranks the lowest's.
+
+        Args:
+            signal: path of a signal, as ``gradient/norm``.
+            site: path of a site, ``""`` for the run as a whole; one without readings has none.
+            component: what is taken of the heads of a step: their ``mean``, ``min`` or ``max``, or one by number.
+
+        Raises:
+            UsageError: for a signal that this run has not recorded, and other values of component.
+        """
+        check_component(component)
+        with self._db.snapshot():
+            parts = parts_of(self._db, self.recorded(signal, [self]))
+            return series_of(parts, site_ids(self._db, [site]).get(site, -1), component)
+
+    def sites_of(self, signal: str) -> list[str]:
+        """Return the sites at which a signal was measured, in order of first execution.
+
+        Raises:
+            UsageError: for a signal that this run has not recorded.
+        """
+        with self._db.snapshot():
+            return self._in_order(parts_of(self._db, self.recorded(signal, [self])))
 
     def heads(self, signal: str, site: str, *, bins: int = 600, after: int = 0) -> pd.DataFrame:
         """The history of each component of a site: a frame with columns step, component, low, high and nans.

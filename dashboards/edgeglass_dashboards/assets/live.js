@@ -129,14 +129,16 @@
     const page = shownPage();
     if (!page) return;
     const cursor = cursorOf(page);
+    const search = window.location.search;
     const query = new URLSearchParams({
       cursor: JSON.stringify(cursor),
-      search: window.location.search,
+      search,
       scheme: scheme(),
       hold: following ? "" : "1",
     });
     const news = await ask(`/_live?${query}`);
     if (!news || !document.querySelector(`[data-token="${cursor.token}"]`)) return;
+    if (search !== window.location.search) return; /* of a view that is no longer asked for; the next poll has all of it */
     if (news.redraw) redraw();
     if (!news.changes) return;
     held = news.cursor;
@@ -231,6 +233,7 @@
     if (listening.has(graph) || !graph.on || !graph.layout) return;
     listening.add(graph);
     graph.on("plotly_afterplot", () => narrow(graph));
+    graph.on("plotly_relayout", (moved) => keepSpan(graph, moved));
     narrow(graph);
     graph.on("plotly_click", ({ points }) => {
       const [way] = points.map(({ data, pointIndex }) => data.meta && data.meta.ways && data.meta.ways[pointIndex]).filter(Boolean);
@@ -256,6 +259,23 @@
     const state = await ask(`/_state?${new URLSearchParams({ path: cursorOf(page).path })}`);
     if (state && document.hidden) window.edgeglass.state(state);
   }, 30000);
+
+  /* A span of steps that was dragged over is part of the address, which draws it with all of its detail. */
+  function keepSpan(graph, moved) {
+    if (!graph.layout.meta || !graph.layout.meta.span) return;
+    const [first, last] = [moved["xaxis.range[0]"], moved["xaxis.range[1]"]];
+    if (moved["xaxis.autorange"]) change({ span: null }, { replace: true });
+    else if (first !== undefined && last > first) {
+      const from = Math.max(0, Math.floor(first));
+      change({ span: `${from}:${Math.max(from + 1, Math.ceil(last))}` }, { replace: true });
+    }
+  }
+
+  /* What a list chooses becomes a part of the address, unless it is what the address says or shows where it says nothing. */
+  function chosen(key, value) {
+    const asked = new URLSearchParams(window.location.search).getAll(key);
+    if (value && JSON.stringify(asked) !== JSON.stringify(value)) change({ [key]: value }, { replace: true });
+  }
 
   /* On a phone the names of places keep their ends, and the scale of colours is narrow. */
   function narrow(graph) {
@@ -326,9 +346,21 @@
         if (value !== undefined) typed = setTimeout(() => change({ query: value || null }, { replace: true }), 200);
       },
       choose(value) {
-        const asked = new URLSearchParams(window.location.search).getAll("runs");
-        if (!value || JSON.stringify(asked) === JSON.stringify(value)) return;
-        change({ runs: value }, { replace: true });
+        chosen("runs", value);
+      },
+      show(value) {
+        chosen("show", value);
+      },
+      showAt(value) {
+        chosen("sites", value);
+      },
+      smooth(value) {
+        const asked = Number(new URLSearchParams(window.location.search).get("smooth") || 0);
+        if (value !== undefined && value !== asked) change({ smooth: value || null }, { replace: true });
+      },
+      log(checked) {
+        const asked = new URLSearchParams(window.location.search).get("log") === "1";
+        if (checked !== undefined && checked !== asked) change({ log: checked ? "1" : null }, { replace: true });
       },
     },
   });

@@ -5,16 +5,19 @@ from __future__ import annotations
 from edgeglass_dashboards.addresses import COMPARE, RUNS
 from edgeglass_dashboards.pages import (
     attention,
+    attribution,
     compare,
     coverage,
     embeddings,
     explain,
     gradients,
     overview,
+    profile,
     retrieval,
     runs_list,
     signal,
     site,
+    signals,
 )
 from edgeglass_dashboards.pages.page import Page
 
@@ -28,6 +31,9 @@ RUN_PAGES: tuple[Page, ...] = (
     retrieval.PAGE,
     coverage.PAGE,
     site.PAGE,
+    signals.PAGE,
+    attribution.PAGE,
+    profile.PAGE,
 )
 ROOT_PAGES: dict[str, Page] = {RUNS: runs_list.PAGE, COMPARE: compare.PAGE}
 

@@ -1,9 +1,9 @@
-"""Compare: two to six runs side by side, and where they part."""
+"""Compare: two to six runs over one another, the first signal in which they part, and what they differ in."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import dash_mantine_components as dmc
@@ -12,21 +12,32 @@ from dash import html
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.finding_links import link_to
 from edgeglass_dashboards.findings_view import icon, severity_badge
-from edgeglass_dashboards.panels import Panel, StillPanel, empty, slot
-from edgeglass_dashboards.runs import UNREADABLE, RunEntry, reading
-from edgeglass_diag.comparison import compare_runs
-from edgeglass_diag.figures.compare import losses_figure
+from edgeglass_dashboards.overlay_view import (
+    OverlayControls,
+    OverlayPanel,
+    controls,
+    labels_of,
+    opened,
+    overlay_sections,
+)
+from edgeglass_dashboards.pages.signals import overlay_card
+from edgeglass_dashboards.panels import Panel, empty
+from edgeglass_dashboards.parted import first_to_part
+from edgeglass_dashboards.runs import UNREADABLE, RunEntry
+from edgeglass_diag.comparison import compare_runs, first_divergence
+from edgeglass_diag.replaying.arguments import options_of
+from edgeglass_diag.settings import differing, flatten, same
 from edgeglass_diag.signals import Signal
-from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
 from edgeglass_diag.store import Run
 from edgeglass_diag.verdict import say
 
-_FILLS = "Choose two to six runs above: their losses, each divided by its chance level, appear here."
 _MOST = 6
+_IGNORED = ("name", "description")
+_TABLES = ("parting", "partings", "sides", "compared-findings", "settings")
 
 
 class Compare:
-    """Losses over chance, results, findings and settings of the chosen runs."""
+    """The overlay of the chosen runs, what parts first by site, results, findings and settings."""
 
     name = "compare"
     title = "Compare runs"
@@ -34,29 +45,30 @@ class Compare:
     signals: tuple[Signal, ...] = ()
 
     def sections(self, context: Context) -> dict[str, Any]:
-        """The first divergence in words, and three tables."""
-        with _opened(context) as runs:
-            labels = _labels(list(runs))
+        """The first divergence in words, and the tables."""
+        overlay = overlay_sections(context, compared_runs) | {"unreadable": _unreadable(context)}
+        with opened(context, chosen(context)) as runs:
+            labels = labels_of(list(runs))
             if len(runs) < 2:
                 words = "Choose at least two runs." if len(runs) else _no_runs(context)
-                nothing = empty("Two runs are needed.")
-                return {"parting": empty(words), "sides": nothing, "compared-findings": nothing, "settings": nothing,
-                        "unreadable": _unreadable(context)}  # fmt: skip
+                nothing = dict.fromkeys(_TABLES, empty("Two runs are needed."))
+                return nothing | {"parting": empty(words)} | overlay
             compared = compare_runs(list(runs.values()))
-            return {
+            return overlay | {
                 "parting": _parting(compared["first_divergence"], labels),
+                "partings": first_to_part(context, runs, labels),
                 "sides": _sides(compared["runs"], list(runs), labels),
                 "compared-findings": _findings(list(runs.values()), list(runs), labels),
-                "settings": _settings(compared["differing_settings"], labels),
-                "unreadable": _unreadable(context),
+                "settings": _settings(list(runs.values()), labels),
             }
 
     def panels(self, context: Context) -> Sequence[Panel]:
-        """The losses."""
-        return (self._losses(context),)
+        """What chooses, and the figure."""
+        del context
+        return (OverlayControls(compared_runs), OverlayPanel(compared_runs, _mark))
 
     def body(self, context: Context, content: dict[str, Any]) -> Any:
-        """The choice of runs, the divergence, the tables."""
+        """The choice of runs, the divergence, the overlay, the tables."""
         entries = context.index.entries()
         choice = dmc.MultiSelect(
             id="compared",
@@ -69,56 +81,38 @@ class Compare:
             nothingFoundMessage="no run of that name",
             className="search",
         )
-        curves = [
-            dmc.Title("Loss over chance", order=2, size="h4"),
-            html.Div(content["parting"], id="parting"),
-            html.Div(slot(self._losses(context), content), id="losses-panel"),
-        ]
+        with compared_runs(context) as runs:
+            chooses = controls(context, runs)
         cards = [
-            dmc.Paper(part, withBorder=True, p="md", radius="md", className="figure-card")
-            for part in (
-                [choice, html.Div(content["unreadable"], id="unreadable")],
-                curves,
-                [dmc.Title("Side by side", order=2, size="h4"), html.Div(content["sides"], id="sides")],
-                [
-                    dmc.Title("Findings", order=2, size="h4"),
-                    html.Div(content["compared-findings"], id="compared-findings"),
-                ],
-                [dmc.Title("Settings that differ", order=2, size="h4"), html.Div(content["settings"], id="settings")],
-            )
-        ]
+            _card(None, choice, html.Div(content["unreadable"], id="unreadable"),
+                  html.Div(content["parting"], id="parting")),
+            overlay_card(content, chooses),
+            _card("What parts first, by site", html.Div(content["partings"], id="partings")),
+            _card("Settings", html.Div(content["settings"], id="settings")),
+            _card("Results", html.Div(content["sides"], id="sides")),
+            _card("Findings", html.Div(content["compared-findings"], id="compared-findings")),
+        ]  # fmt: skip
         return html.Div(cards, className="stack")
 
-    @staticmethod
-    def _losses(context: Context) -> StillPanel:
-        with _opened(context) as runs:
-            key = [[path, run.last_step] for path, run in runs.items()]
 
-        def make(template: Any) -> Any:
-            with _opened(context) as runs:
-                labels = _labels(list(runs))
-                series = {labels[path]: _relative(run) for path, run in runs.items()}
-                parts = compare_runs(list(runs.values()))["first_divergence"] if len(runs) > 1 else None
-                found = any(steps for steps, _ in series.values())
-                return losses_figure(series, parts["step"] if parts else None, template) if found else None
-
-        return StillPanel("losses", key, make, _FILLS)
+def _card(title: str | None, *parts: Any) -> Any:
+    head = [dmc.Title(title, order=2, size="h4")] if title else []
+    return dmc.Paper([*head, *parts], withBorder=True, p="md", radius="md", className="figure-card")
 
 
-class _opened(ExitStack):  # noqa: N801  reads as a verb where it is used
-    """The chosen runs by path, open inside of ``with``."""
+@contextmanager
+def compared_runs(context: Context) -> Iterator[dict[str, Run]]:
+    """Open the runs that are compared, by their labels."""
+    with opened(context, chosen(context)) as runs:
+        labels = labels_of(list(runs))
+        yield {labels[path]: run for path, run in runs.items()}
 
-    def __init__(self, context: Context) -> None:
-        super().__init__()
-        self._context = context
 
-    def __enter__(self) -> dict[str, Run]:  # type: ignore[override]
-        super().__enter__()
-        found = {}
-        for entry in chosen(self._context):
-            if self._context.index.summary(entry).status != UNREADABLE:
-                found[entry.path] = self.enter_context(reading(self._context.root, entry.path))
-        return found
+def _mark(context: Context) -> tuple[int, str] | None:
+    """The step at which the losses part."""
+    with compared_runs(context) as runs:
+        parts = first_divergence(list(runs.values())) if len(runs) > 1 else None
+    return None if parts is None else (int(parts["step"]), "losses part")
 
 
 def chosen(context: Context) -> list[RunEntry]:
@@ -133,23 +127,6 @@ def chosen(context: Context) -> list[RunEntry]:
     folder = entries[0].path.rpartition("/")[0]
     siblings = [entry for entry in entries if entry.path.rpartition("/")[0] == folder]
     return (siblings if len(siblings) > 1 else entries)[:2]
-
-
-def _labels(paths: Sequence[str]) -> dict[str, str]:
-    """The shortest ends of the paths that tell the runs apart.
-
-    >>> _labels(["a/x", "b/x"]), _labels(["a/x", "a/y"])
-    ({'a/x': 'a/x', 'b/x': 'b/x'}, {'a/x': 'x', 'a/y': 'y'})
-    """
-    last = [path.rpartition("/")[2] for path in paths]
-    return {path: name if last.count(name) == 1 else path for path, name in zip(paths, last, strict=True)}
-
-
-def _relative(run: Run) -> tuple[list[int], list[float]]:
-    chance = {reading.step: reading.values[0] for _, reading in run.readings(LOSS_CHANCE, site="")}
-    total = {reading.step: reading.values[0] for _, reading in run.readings(LOSS_TOTAL, site="")}
-    steps = [step for step in total if chance.get(step, 0.0) > 0]
-    return steps, [total[step] / chance[step] for step in steps]
 
 
 def _no_runs(context: Context) -> str:
@@ -218,19 +195,40 @@ def _findings(runs: Sequence[Run], paths: Sequence[str], labels: dict[str, str])
     return _scrolled(html.Table([html.Thead(html.Tr(heads)), html.Tbody(body)], className="numbers"), "Findings by run")
 
 
-def _settings(differing: dict[str, list[Any]], labels: dict[str, str]) -> Any:
-    if not differing:
-        return empty("None that the runs noted.")
+def _noted(run: Run) -> dict[str, Any]:
+    """The settings that a run noted, and the arguments of its program."""
+    program = run.header.get("program")
+    facts = program if isinstance(program, Mapping) else {}
+    options = options_of([str(word) for word in facts.get("arguments", [])])
+    target = {"program": facts["target"]} if "target" in facts else {}
+    return target | {option.name: option.value for option in options} | flatten(run.header.get("settings", {}))
+
+
+def _settings(runs: Sequence[Run], labels: dict[str, str]) -> Any:
+    """What differs as a table, what is equal folded below it."""
+    flat = [_noted(run) for run in runs]
+    unequal = differing(flat, ignore=_IGNORED)
+    names = sorted(set.intersection(*(set(each) for each in flat)) - set(_IGNORED))
+    equal = {name: flat[0][name] for name in names if all(same(each[name], flat[0][name]) for each in flat[1:])}
     heads = [html.Th("setting", scope="col"), *(html.Th(name, scope="col") for name in labels.values())]
     body = [
-        html.Tr(
-            [html.Th(html.Code(key), scope="row"), *(html.Td("-" if value is None else say(value)) for value in values)]
-        )
-        for key, values in differing.items()
+        html.Tr([html.Th(html.Code(key), scope="row"), *(html.Td("-" if v is None else _value(v)) for v in values)])
+        for key, values in unequal.items()
     ]
-    return _scrolled(
-        html.Table([html.Thead(html.Tr(heads)), html.Tbody(body)], className="numbers"), "Settings that differ"
+    table = html.Table([html.Thead(html.Tr(heads)), html.Tbody(body)], className="numbers")
+    parts: list[Any] = (
+        [_scrolled(table, "Settings that differ")] if unequal else [empty("None that the runs noted differs.")]
     )
+    if equal:
+        rows = [html.Tr([html.Th(html.Code(key), scope="row"), html.Td(_value(value))]) for key, value in equal.items()]
+        folded = html.Table(html.Tbody(rows), className="numbers")
+        count = f"{len(equal)} setting{'s' if len(equal) != 1 else ''} equal in all of them"
+        parts.append(html.Details([html.Summary(count), folded], **{"data-finding": "equal settings"}))
+    return parts
+
+
+def _value(value: Any) -> str:
+    return str(value) if isinstance(value, (bool, list, tuple, dict)) else say(value)
 
 
 def _scrolled(table: Any, label: str) -> Any:

@@ -10,6 +10,7 @@ import dash_mantine_components as dmc
 from dash import html
 
 from edgeglass_dashboards.addresses import run_address
+from edgeglass_dashboards.command_line import command_line
 from edgeglass_dashboards.compact_html import plain
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.explanations import Shown, explanation_of
@@ -17,7 +18,8 @@ from edgeglass_dashboards.findings_view import icon
 from edgeglass_dashboards.panels import Panel, StillPanel, empty, slot
 from edgeglass_diag.explained.curves import multiples
 from edgeglass_diag.explained.record import KeptExplanation, Marked, Tried
-from edgeglass_diag.figures.trials import trials_figure
+from edgeglass_diag.explained.tree import Branch, search_trees
+from edgeglass_diag.figures.trials import MOST, trials_figure
 from edgeglass_diag.marks import Mark
 from edgeglass_diag.render.explanation import (
     MARK_COLUMNS,
@@ -32,7 +34,7 @@ from edgeglass_diag.signals import Signal
 
 _NO_CURVES = "No losses to draw: the runs of the replays are not in the folder of the explanation, or recorded none."
 _TONES = {Mark.CONFIRMED: "critical", Mark.REFUTED: "good", Mark.NOT_ASKED: "neutral"}
-_PARTS = ("causes", "marks", "curves-words", "trials", "not-causes")
+_PARTS = ("begun-without", "causes", "marks", "curves-words", "search", "trials", "not-causes", "again")
 
 
 class Explain:
@@ -58,11 +60,10 @@ class Explain:
             "explained": html.Div([icon("info"), html.Div(explanation.verdict)], className="verdict tone-info"),
             "causes": _causes(explanation),
             "marks": _marks(explanation.findings),
-            "curves-words": html.P(
-                "Loss by optimizer step, one line per seed: solid where it learns, dashed where it does not. Grey: the "
-                "replays in which nothing was changed.",
-                className="caption",
-            ),
+            "begun-without": _left_out(explanation.left_out),
+            "curves-words": _curves_words(context, len(explanation.groups())),
+            "search": _search(explanation),
+            "again": command_line(_command(context), "command"),
             "trials": _trials(explanation, shown),
             "not-causes": _not_causes(explanation.not_causes),
         }
@@ -82,11 +83,14 @@ class Explain:
         return html.Div(
             [
                 verdict,
+                html.Div(content["begun-without"], id="begun-without"),
                 _card("Causes", html.Div(content["causes"], id="causes")),
                 _card("Findings of the run", html.Div(content["marks"], id="marks")),
                 _card("Losses side by side", html.Div(content["curves-words"], id="curves-words"), curves),
+                html.Div(content["search"], id="search"),
                 _card("All replays", html.Div(content["trials"], id="trials")),
                 html.Div(content["not-causes"], id="not-causes"),
+                _card("Explain it again", html.Div(content["again"], id="again")),
             ],
             className="stack",
         )
@@ -99,9 +103,10 @@ class Explain:
             if shown.explanation is None or shown.folder is None:
                 return None
             drawn, relative = multiples(shown.explanation, shown.folder, shown.open)
-            return trials_figure(drawn, template, relative=relative) if drawn else None
+            first = _first(context, len(drawn))
+            return trials_figure(drawn[first:], template, relative=relative) if drawn else None
 
-        return StillPanel("curves", [str(shown.folder), *shown.state], make, _NO_CURVES)
+        return StillPanel("curves", [str(shown.folder), *shown.state, context.view.step], make, _NO_CURVES)
 
 
 def _card(title: str, *content: Any) -> Any:
@@ -118,8 +123,66 @@ def _none(context: Context, shown: Shown) -> Any:
         words = f"{shown.problem}."
         return html.Div([icon("warning"), html.Div(words)], className="answer tone-warning")
     words = "This run is not explained yet. Replays of its program tell which change cures it: "
-    way = [words, html.Code(_command(context))]
+    way = [words, command_line(_command(context), "command")]
     return html.Div([icon("neutral"), html.Div(way)], className="answer tone-neutral")
+
+
+def _first(context: Context, changes: int) -> int:
+    """The first change of which the losses are drawn: the address's ``step``, in whole figures."""
+    return min(context.view.step or 0, max(0, changes - 1)) // MOST * MOST
+
+
+def _curves_words(context: Context, changes: int) -> Any:
+    words = html.P(
+        "Loss by optimizer step, one thin line per seed: solid where it learns, dashed where it does not. Grey: the "
+        "replays in which nothing was changed, which are the first picture. Dotted: chance.",
+        className="caption",
+    )
+    if changes <= MOST:
+        return words
+    first = _first(context, changes)
+    links = []
+    for begin in range(0, changes, MOST):
+        here = {"aria-current": "true"} if begin == first else {}
+        href = context.view.link(step=begin or None)
+        links.append(html.Li(html.A(f"{begin + 1} to {min(changes, begin + MOST)}", href=href, **here)))
+    pages = html.Nav(html.Ul(links), className="choices", **{"aria-label": "Changes that are drawn"})
+    return [words, html.P(f"{changes} changes were tried:", className="caption"), pages]
+
+
+def _left_out(paths: Sequence[str]) -> Any:
+    """What the replays began without, all of it."""
+    if not paths:
+        return None
+    count = f"{len(paths)} path{'s' if len(paths) != 1 else ''} that the run had made"
+    words = [html.Strong("Replays begin as the run did: "), f"without {count}."]
+    items = html.Ul([html.Li(html.Code(path)) for path in paths])
+    listed = html.Details([html.Summary("Which"), items], **{"data-finding": "left out"})
+    return html.Div([icon("info"), html.Div([*words, listed])], className="answer tone-info")
+
+
+def _search(explanation: KeptExplanation) -> Any:
+    """The sets of changes that were tried, each below the set that it was made of."""
+    trees = search_trees(explanation)
+    if not trees:
+        return None
+    words = html.P(
+        "Changes that were tried together, and below each set the smaller ones that were tried of it: the smallest "
+        "that still does what the whole does is the cause.",
+        className="caption",
+    )
+    return _card("How the cause was narrowed down", words, html.Ul([_branch(tree) for tree in trees], className="tree"))
+
+
+def _branch(branch: Branch) -> Any:
+    learns = 2 * branch.learning > branch.resolved
+    tone = "neutral" if not branch.resolved else "good" if learns else "warning"
+    said = f"{branch.learning}/{branch.resolved} learn" if branch.resolved else "no result"
+    names = ", ".join(sorted(branch.changes))
+    place = branch.label.partition(" with ")[0] + " with " if " with " in branch.label else ""
+    row = [html.Span([icon(tone), said], className=f"badge tone-{tone}"), f" {place}", html.Code(names)]
+    below = [html.Ul([_branch(each) for each in branch.smaller])] if branch.smaller else []
+    return html.Li([*row, *below])
 
 
 def _causes(explanation: KeptExplanation) -> Any:
@@ -132,7 +195,7 @@ def _not_causes(tried: Sequence[Tried]) -> Any:
     if not tried:
         return None
     table = _table(TRIED_COLUMNS, [tried_cells(each) for each in tried], "not-causes-table")
-    count = f"{len(tried)} change{'s' if len(tried) != 1 else ''} tried that are no cause"
+    count = "1 change tried that is no cause" if len(tried) == 1 else f"{len(tried)} changes tried that are no cause"
     return plain(html.Details([html.Summary(count), table], **{"data-finding": "not causes"}))
 
 
@@ -160,7 +223,7 @@ def _trials(explanation: KeptExplanation, shown: Shown) -> Any:
         tone = "neutral" if not trial.is_resolved else "warning" if trial.ill else "good"
         cells[3] = html.Span([icon(tone), cells[3]], className=f"badge tone-{tone}")
         rows.append([label if path is None else html.A(label, href=run_address(path)), *cells])
-    words = html.P(" ".join(notes(explanation)), className="caption")
+    words = html.P(" ".join(notes(explanation.model_copy(update={"left_out": ()}))), className="caption")
     return plain([words, _table(TRIAL_COLUMNS, rows, "trials-table")])
 
 

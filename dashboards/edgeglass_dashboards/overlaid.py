@@ -1,0 +1,146 @@
+"""Which lines an address asks for, read from its runs: for the figure, the table below it and the CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeglass_dashboards.view import View
+from edgeglass_diag.figures.overlay import COLUMNS, Axis, Line, Whole, axis_of
+from edgeglass_diag.figures.reduced import Floats, Ints, shown, smoothed
+from edgeglass_diag.signals import Signal, recorded
+from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
+from edgeglass_diag.store import Run
+
+MOST_LINES = 48
+"""Lines in one figure; more cannot be told apart."""
+DEFAULT = (LOSS_TOTAL, LOSS_CHANCE)
+"""What is shown where the address names nothing."""
+
+_EXACT = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Overlaid:
+    """The lines that are drawn, and how many more were asked for."""
+
+    lines: tuple[Line, ...]
+    left_out: int = 0
+
+
+def chosen_signals(view: View, runs: Mapping[str, Run]) -> list[Signal]:
+    """Return the signals that the address names and a run has; the loss and its chance where it names none."""
+    known = {str(signal) for run in runs.values() for signal in run.signals}
+    named = [signal for name in view.show if (signal := recorded(name)) is not None]
+    return [signal for signal in dict.fromkeys(named if view.show else DEFAULT) if str(signal) in known]
+
+
+def sites_by_signal(runs: Mapping[str, Run], signals: Sequence[Signal]) -> dict[Signal, list[str]]:
+    """Return the sites of each signal over all runs, in order of execution."""
+    found: dict[Signal, list[str]] = {}
+    for signal in signals:
+        sites = [site for run in runs.values() if signal in run.signals for site in run.sites_of(signal)]
+        found[signal] = list(dict.fromkeys(sites))
+    return found
+
+
+def overlaid(view: View, runs: Mapping[str, Run]) -> Overlaid:
+    """Return the lines of an address.
+
+    A signal is drawn at those of the chosen sites that it has; where it has none of them, as the lowest, the median and
+    the highest of all its sites. The run's own signals have one place.
+
+    Args:
+        view: of the address.
+        runs: open, by what they are called.
+    """
+    signals = chosen_signals(view, runs)
+    sites = sites_by_signal(runs, signals)
+    wanted = [(signal, site) for signal in signals for site in _places(view, sites[signal])]
+    slots = _slots(wanted)
+    lines: list[Line] = []
+    left_out = 0
+    for number, (name, run) in enumerate(runs.items()):
+        for signal, site in wanted:
+            if signal not in run.signals:
+                continue
+            if len(lines) >= MOST_LINES:
+                left_out += _width(site)
+                continue
+            for offset, (words, steps, values) in enumerate(_read(run, signal, site)):
+                slot, place = slots[signal, site]
+                style = (number, place + offset) if len(runs) > 1 else (slot, offset)
+                lines.append(_line(view, name if len(runs) > 1 else "", signal, words, style, steps, values))
+    return Overlaid(tuple(lines), left_out)
+
+
+def _slots(wanted: Sequence[tuple[Signal, str | None]]) -> dict[tuple[Signal, str | None], tuple[int, int]]:
+    """The number of each in the whole figure, and that of its first line in its panel."""
+    taken: dict[Axis, int] = {}
+    found = {}
+    for index, (signal, site) in enumerate(wanted):
+        axis = axis_of(signal)
+        found[signal, site] = index, taken.get(axis, 0)
+        taken[axis] = taken.get(axis, 0) + _width(site)
+    return found
+
+
+def _width(site: str | None) -> int:
+    """Lines of a signal at a site, or over all of them."""
+    return len(_OF_ALL) if site is None else 1
+
+
+_OF_ALL = ("median", "highest", "lowest")
+
+
+def _places(view: View, sites: Sequence[str]) -> list[str | None]:
+    """The sites that a signal is drawn at; None for all of them together."""
+    asked = [site for site in view.sites if site in sites]
+    if asked:
+        return list(asked)
+    return list(sites) if len(sites) <= 1 else [None]
+
+
+def _read(run: Run, signal: Signal, site: str | None) -> list[tuple[str, Ints, Floats]]:
+    """Words for the place, steps and values of the lines of a signal at a site, or of all sites."""
+    component = signal.drawing.component if signal.drawing is not None else "mean"
+    if site is not None:
+        series = run.series(signal, site, component=component)  # type: ignore[arg-type]
+        return [(site, series.steps, series.values)] if len(series.steps) else []
+    return _over_sites(run, signal, component)
+
+
+def _over_sites(run: Run, signal: Signal, component: str) -> list[tuple[str, Ints, Floats]]:
+    """The lowest, the median and the highest of all sites at each step; a site that is NaN makes the highest NaN."""
+    matrix = run.matrix(signal, bins=_EXACT, component=component)  # type: ignore[arg-type]
+    steps = np.array(matrix.edges, np.int64)
+    measured = np.flatnonzero((matrix.count > 0).any(axis=0))
+    values = np.where(matrix.nans > 0, np.nan, matrix.high)[:, measured]
+    lost = np.flatnonzero((matrix.nans[:, measured] > 0).any(axis=0))
+    known = np.flatnonzero(~np.isnan(values).all(axis=0))
+    low, middle, high = (np.full(values.shape[1], np.nan) for _ in range(3))
+    low[known] = np.nanmin(values[:, known], axis=0)
+    middle[known] = np.nanmedian(values[:, known], axis=0)
+    high[known] = np.nanmax(values[:, known], axis=0)
+    high[lost] = np.nan
+    of = f"of {len(matrix.sites)} sites"
+    named = zip(_OF_ALL, (middle, high, low), strict=True)
+    return [(f"{name} {of}", steps[measured], values) for name, values in named] if len(steps) else []
+
+
+def _line(view: View, run: str, signal: Signal, site: str, style: tuple[int, int], steps: Ints, values: Floats) -> Line:
+    averaged = smoothed(values, view.smooth / 100) if view.smooth else None
+    kept = shown(steps, values, columns=COLUMNS, span=view.span)
+    return Line(
+        run, signal, site, *style, steps[kept], values[kept], None if averaged is None else averaged[kept],
+        _whole(steps, values),
+    )  # fmt: skip
+
+
+def _whole(steps: Ints, values: Floats) -> Whole:
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (float("nan"), float("nan"))
+    nans = int(np.isnan(values).sum())
+    return Whole(len(values), int(steps[-1]), float(values[-1]), low, high, nans, len(values) - len(finite) - nans)
