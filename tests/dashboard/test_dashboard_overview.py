@@ -1,6 +1,7 @@
 """The first screen of a run: its answers, where they lead, and how they come in while the run goes on."""
 
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -50,15 +51,18 @@ def module(path, *parents):
     return ModuleSite(path=path, parents=parents, class_name="Linear")
 
 
+CHAIN = ["visual.patches", *(f"visual.blocks.{n}.{part}" for n in range(6) for part in ("norm", "mlp")), "proj"]
 MODEL = [
-    module("visual.patches"), *(module(f"visual.blocks.{n}.{part}", "visual.patches") for n in range(6)
-                                for part in ("norm", "mlp")),
-    module("proj", "visual.blocks.5.mlp"), module("words"), module("words#1"), module("head", "proj"),
+    module(CHAIN[0]),
+    *(module(path, before) for before, path in pairwise(CHAIN)),
+    module("words"),
+    module("words#1"),
+    module("head", "proj"),
     module("teacher"),
     EmbeddingSite(path="proj[:8]", module="proj", width=8, side=Side.IMAGE),
     EmbeddingSite(path="words[:8]", module="words", width=8, side=Side.TEXT),
     ParameterSite(path="proj.weight"),
-]  # fmt: skip
+]
 
 
 def test_the_map_has_a_lane_for_each_side_in_few_cells_and_shows_the_worst_of_each():
