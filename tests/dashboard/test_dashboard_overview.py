@@ -78,10 +78,12 @@ def test_the_map_has_a_lane_for_each_side_in_few_cells_and_shows_the_worst_of_ea
     assert (ill_teacher.name, ill_teacher.cells[0].path) == ("other", "teacher")
 
 
-def test_a_model_without_sides_is_one_lane():
-    [lane] = lanes_of(MODEL[:3], {})
+def test_a_model_without_sides_is_one_lane_and_many_layers_are_bundled():
+    [lane] = lanes_of([module(f"layers.{number}") for number in range(200)], {"layers.7": State("warning", "lost")})
     assert lane.name == "model"
-    assert lane.cells[0].state.words == "not measured"
+    assert [cell.label for cell in lane.cells[:2]] == ["layers.0-32", "layers.33-66"]
+    assert sum(cell.size for cell in lane.cells) == 200
+    assert (lane.cells[0].path, lane.cells[1].state.words) == ("layers.7", "not measured")
 
 
 def test_a_sparkline_leaves_gaps_and_shows_noise_as_flat():
