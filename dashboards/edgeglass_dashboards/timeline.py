@@ -47,7 +47,7 @@ class Timeline:
             return [], after
         figure = timeline_figure(loss, chance, TEMPLATES[context.scheme], marks)
         after = after.having(self.name, row=0, shows=shows, size=(1, 1))
-        return [(self.name, {"figure": figure}) if drawn else whole(self.name, figure)], after
+        return [(self.name, {"figure": figure}) if drawn else whole(self.name, figure, modebar=False)], after
 
     @staticmethod
     def _until(context: Context, signal: Signal, cursor: Cursor) -> list[Reading]:

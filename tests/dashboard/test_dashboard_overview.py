@@ -153,13 +153,13 @@ def test_the_first_screen_answers_and_leads_to_site_and_evidence(serve, open_pag
     eventually(page, f"({PLOT.format('site-attention-entropy')}?.data?.length ?? 0) === 4")
     has_text(page, "#site-findings", "EG007")
     page.get_by_role("link", name=re.compile("EG007")).click()
-    page.locator(".tabs a[aria-current=page]", has_text="Gradients").wait_for()
+    page.locator(".tabs a[aria-current=page]", has_text="Coverage").wait_for()
     page.keyboard.press("g")
     page.keyboard.press("o")
     page.locator("[data-page='/run/real|overview']").wait_for()
     point = page.locator("#loss .scatterlayer .trace").last.locator("path.point").first
     point.click()
-    page.locator(".tabs a[aria-current=page]", has_text="Gradients").wait_for()
+    page.locator(".tabs a[aria-current=page]", has_text="Coverage").wait_for()
 
 
 HIDE = """(hidden) => {

@@ -16,7 +16,7 @@
   };
 
   const setProps = (id, properties) => {
-    if (document.getElementById(id) || ["live", "place", "url", "state"].includes(id)) {
+    if (document.getElementById(id) || ["live", "place", "url"].includes(id)) {
       window.dash_clientside.set_props(id, properties);
     }
   };
@@ -141,7 +141,8 @@
     if (!news.changes) return;
     held = news.cursor;
     news.changes.forEach(([id, properties]) => {
-      if (properties.addColumns) addColumns(id, properties.addColumns);
+      if (id === "state") window.edgeglass.state(properties.data);
+      else if (properties.addColumns) addColumns(id, properties.addColumns);
       else setProps(id, properties);
     });
   }
@@ -304,9 +305,6 @@
       },
       watch(_, options, place) {
         if (place && !document.hidden) watch(options, place);
-      },
-      state(known) {
-        window.edgeglass.state(known);
       },
       navigate(value, options, path) {
         const address = bare(path);
