@@ -47,6 +47,8 @@ class Timeline:
             return [], after
         figure = timeline_figure(loss, chance, TEMPLATES[context.scheme], marks)
         after = after.having(self.name, row=0, shows=shows, size=(1, 1))
+        if drawn:
+            figure.layout.height = None  # it has the height of its place
         return [(self.name, {"figure": figure}) if drawn else whole(self.name, figure, modebar=False)], after
 
     @staticmethod

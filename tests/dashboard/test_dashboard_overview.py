@@ -157,8 +157,11 @@ def test_the_first_screen_answers_and_leads_to_site_and_evidence(serve, open_pag
     page.keyboard.press("g")
     page.keyboard.press("o")
     page.locator("[data-page='/run/real|overview']").wait_for()
-    point = page.locator("#loss .scatterlayer .trace").last.locator("path.point").first
-    point.click()
+    box = page.locator("#loss .scatterlayer .trace").last.locator("path.point").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    eventually(page, f"{PLOT.format('loss')}._hoverdata?.length > 0")
+    has_text(page, "#loss .hovertext", "Gradient is always zero")
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.locator(".tabs a[aria-current=page]", has_text="Coverage").wait_for()
 
 
@@ -176,7 +179,7 @@ def test_a_finding_is_told_by_toast_title_and_icon_and_a_tab_in_the_background_a
     dashboard = serve(tmp_path)
     page = open_page(dashboard.url)
     eventually(page, f"({PLOT.format('loss')}?.data?.[0]?.x?.length ?? 0) === 3")
-    eventually(page, "document.title === '▶ x (perceiver) - edgeglass-diag' || document.title.startsWith('▶')")
+    eventually(page, "document.title === '▶ perceiver (x) - edgeglass-diag'")
     page.evaluate(HIDE, True)
     asked = []
     page.on("request", lambda request: asked.append(request.url))
