@@ -1,6 +1,8 @@
 """The first screen of a run: its answers, where they lead, and how they come in while the run goes on."""
 
 import re
+import subprocess
+import sys
 from itertools import pairwise
 
 import pytest
@@ -211,3 +213,55 @@ def test_below_a_base_path_every_way_leads_below_it(serve, open_page, tmp_path, 
     has_text(page, "#verdict", "Learning")
     assert page.url.endswith("/user/me/proxy/run/x")
     page.context.clear_cookies()
+
+
+ANSWERS = {
+    "rate-far-too-large": (
+        "Collapsed at step",
+        "learning rate too high",
+        "look first at visual.blocks",
+        "Lower the learning rate",
+    ),
+    "head-outside-the-optimizer": (
+        "Learning, with a warning",
+        "missing from the optimizer",
+        "text_proj.weight",
+        "Give the optimizer",
+    ),
+    "nan-in-a-gradient": ("Broken by NaN at step", "NaN or infinity", "visual.patches", "Lower the learning rate"),
+    "mask-inverted": ("Learning, but ill", "attention mask inverted", "textual.blocks", "key_padding_mask"),
+    "labels-permuted": ("Does not learn", "labels do not point at the pairs", "cross_entropy", "torch.arange"),
+    "captions-mispaired": (
+        "Does not learn from the start",
+        "loss at chance level",
+        "whole model",
+        "Look at some pairs",
+    ),
+}
+"""What the first screen says of a fault: whether it learns (and since when), what is wrong, where, what to change."""
+
+
+def answers(page, run):
+    """See that the first screen of a fault's run gives the answers, and gives them without scrolling."""
+    go_to = page.url.partition("/run")[0].rstrip("/") + f"/run/{run}-0"
+    page.goto(go_to)
+    learns, wrong, where, change = ANSWERS[run]
+    has_text(page, "#verdict", learns)
+    has_text(page, "#verdict", wrong)
+    details = page.locator("#verdict-details").inner_text()
+    assert where in details.replace("\n", " "), run
+    assert change in details, run
+    eventually(page, f"({PLOT.format('loss')}?.data?.at(-1)?.meta?.ways?.length ?? 0) > 0")
+    eventually(page, "document.documentElement.scrollHeight <= innerHeight")
+
+
+@pytest.mark.long
+@pytest.mark.browser
+def test_six_faults_are_answered_on_the_first_screen(serve, open_page, tmp_path):
+    names = ",".join(ANSWERS)
+    command = ["-m", "edgeglass_diag", "bench", "--faults", names, "--every", "5", "--out", str(tmp_path)]
+    subprocess.run([sys.executable, *command], check=False, capture_output=True)
+    page = open_page(serve(tmp_path).url)
+    page.set_viewport_size(SCREEN)
+    for name in ANSWERS:
+        answers(page, name)
