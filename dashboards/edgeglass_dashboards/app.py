@@ -169,7 +169,6 @@ def _add_callbacks(app: Any, index: RunIndex) -> None:
     client(
         "place", Output("place", "data"), Input("url", "pathname"), Input("url", "search"), State("templates", "data")
     )
-    client("state", Input("state", "data"))
     client("poll", Input("live", "n_intervals"))
     client("follow", Input("following", "checked"))
     client("watch", Input("watch", "n_intervals"), State("picker", "data"), State("place", "data"))

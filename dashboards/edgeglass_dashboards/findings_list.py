@@ -82,7 +82,9 @@ def _mark(finding: Finding) -> Any:
 
 
 def signs(findings: Sequence[Finding]) -> Any:
-    """How many findings there are of each severity."""
+    """How many findings there are of each severity, or that there are none."""
+    if not findings:
+        return html.Span([icon("good"), " none"], className="badge tone-good")
     counts = {severity: sum(f.severity == severity for f in findings) for severity in ("critical", "warning", "info")}
     return [
         html.Span([icon(name), f" {count} {name}"], className=f"badge tone-{name}")

@@ -52,14 +52,14 @@ def empty(words: str) -> Any:
     return dmc.Text(words, c="dimmed", className="empty")
 
 
-def whole(name: str, figure: Any) -> Change:
-    """A figure drawn anew in its place."""
+def whole(name: str, figure: Any, *, modebar: bool = True) -> Change:
+    """A figure drawn anew in its place; without ``modebar`` nothing covers its upper edge."""
     height = figure.layout.height or _HEIGHT
     figure.layout.height = None
     graph = dcc.Graph(
         id=name,
         figure=figure,
-        config={"displaylogo": False, "responsive": True},
+        config={"displaylogo": False, "responsive": True} | ({} if modebar else {"displayModeBar": False}),
         style={"height": f"{height}px"},
     )
     return f"{name}-panel", {"children": graph}

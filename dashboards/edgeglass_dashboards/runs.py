@@ -10,8 +10,10 @@ from pathlib import Path
 
 from edgeglass_dashboards.addresses import run_address
 from edgeglass_dashboards.jobs import Jobs
+from edgeglass_dashboards.tiles import Course, loss_course
 from edgeglass_diag.explained.record import EXPLANATION
 from edgeglass_diag.folders import find_unreadable
+from edgeglass_diag.headline import headline
 from edgeglass_diag.marks import EXPLAINED
 from edgeglass_diag.records import RunStatus, UsageError
 from edgeglass_diag.signals import metric
@@ -66,6 +68,7 @@ class RunSummary:
     recall: float | None
     verdict: Verdict
     findings: int
+    course: Course | None = None
 
 
 class RunIndex:
@@ -174,18 +177,22 @@ def _summarise(entry: RunEntry, run: Run) -> RunSummary:
     chance = chances[-1] if chances else None
     created, ended = float(header.get("created", 0.0)), header.get("ended")
     tags = header.get("tags", [])
+    record, findings = run.record, run.findings
+    verdict = judge(findings, losses, chance, status, recorded=record.recorded, taken=record.taken)
+    said = headline(findings, verdict, losses, chance, run.rules)
     return RunSummary(
         entry,
         status,
         tuple(str(tag) for tag in tags) if isinstance(tags, list) else (),
         created,
         float(ended) - created if isinstance(ended, (int, float)) else None,
-        run.record.taken,
+        record.taken,
         losses[-1] if losses else None,
         chance,
         recalls[-1] if recalls else None,
-        judge(run.findings, losses, chance, status, recorded=run.record.recorded, taken=run.record.taken),
-        len(run.findings),
+        Verdict(said.tone, said.text, verdict.record),
+        len(findings),
+        loss_course(run),
     )
 
 

@@ -113,8 +113,11 @@ def _throughput(run: Run) -> Course | None:
     return Course([group[0][0] for group in groups], mean, mean, sorted(recent)[len(recent) // 2])
 
 
+loss_course = _of((LOSS_TOTAL,), reference=LOSS_CHANCE)
+"""The loss, with chance."""
+
 TILES = (
-    Tile("loss", "Loss", "nats", "overview", _of((LOSS_TOTAL,), reference=LOSS_CHANCE)),
+    Tile("loss", "Loss", "nats", "overview", loss_course),
     Tile("val", "Validation loss", "nats", "retrieval", _of([metric(name) for name in _VALIDATION])),
     Tile("recall", "R@1 image to text", "", "retrieval", _recall),
     Tile("scale", "Logit scale", "x cosine", "embeddings", _of((EMBEDDING_SCALE,), None)),
@@ -130,18 +133,23 @@ def _drawn(tile: Tile, course: Course | None) -> Any:
         return None
     value = "not finite" if not math.isfinite(course.newest) else say(float(f"{course.newest:.3g}"))
     unit = tile.unit if math.isfinite(course.newest) else ""
-    mask = as_mask(spark_svg(course.low, course.high, course.reference))
     return html.A(
         [
             html.Span(tile.label, className="tile-label"),
             html.Span([html.Strong(value), html.Span(f" {unit}", className="tile-unit")], className="tile-value"),
-            html.Span(className="spark", style={"--line": mask}, **{"aria-hidden": "true"}),
-            html.Span(_said(course), className="unseen"),
+            *sparkline(course),
         ],
         href=View(page=tile.page).link(),
         className="tile",
         title=_said(course),
     )
+
+
+def sparkline(course: Course) -> list[Any]:
+    """The course as a line, and in a sentence for who does not see it."""
+    mask = as_mask(spark_svg(course.low, course.high, course.reference))
+    line = html.Span(className="spark", style={"--line": mask}, **{"aria-hidden": "true"})
+    return [line, html.Span(_said(course), className="unseen")]
 
 
 def _said(course: Course) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgeglass_dashboards.context import Context, frame_of
-from edgeglass_dashboards.cursor import Cursor, digest
+from edgeglass_dashboards.cursor import Change, Cursor, digest
 from edgeglass_dashboards.finding_links import Rules, link_to
 from edgeglass_dashboards.panels import FEW, Updated, whole
 from edgeglass_diag.figures.lines import loss_points
@@ -39,15 +39,21 @@ class Timeline:
         after = after.having(self.name, row=0, shows=shows, size=(1, 1) if drawn else (0, 0))
         if known and not fresh:
             return [], after
-        if known and extends:
+        changes: list[Change] = []
+        if drawn and extends:
             added = loss_points(*(frame_of(context.fresh[signal]) for signal in self.signals))
-            return [(self.name, {"extendData": [added, list(range(len(added["x"])))]})], after
+            changes.append((self.name, {"extendData": [added, list(range(len(added["x"])))]}))
+        if known and extends:
+            return changes, after
         loss, chance = (frame_of(self._until(context, signal, after)) for signal in self.signals)
         if loss.empty:
             return [], after
         figure = timeline_figure(loss, chance, TEMPLATES[context.scheme], marks)
+        if marks and drawn and (extends or not fresh):  # what is zoomed into stays
+            set_marks = {"trace": figure.data[-1], "shapes": figure.layout.shapes}
+            return [*changes, (self.name, {"marks": set_marks})], after
         after = after.having(self.name, row=0, shows=shows, size=(1, 1))
-        return [(self.name, {"figure": figure}) if drawn else whole(self.name, figure)], after
+        return [whole(self.name, figure, modebar=False)], after
 
     @staticmethod
     def _until(context: Context, signal: Signal, cursor: Cursor) -> list[Reading]:

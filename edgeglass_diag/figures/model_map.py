@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 from edgeglass_diag import site_paths
 from edgeglass_diag.figures.of_run import widest_sides
@@ -140,42 +141,71 @@ def _ancestors(module: str, modules: Mapping[str, ModuleSite], held_by: Mapping[
 def _cells(
     leaves: Sequence[str], *, modules: Mapping[str, ModuleSite], states: Mapping[str, State], most: int
 ) -> tuple[Cell, ...]:
-    groups = [("", list(leaves))] if leaves else []
+    groups = [_Group("", tuple(leaves))] if leaves else []
     while True:
-        splits = [(len(group), at) for at, (prefix, group) in enumerate(groups) if len(group) > 1]
-        for _, at in sorted(splits, reverse=True):
-            parts = _split(*groups[at])
-            if len(groups) - 1 + len(parts) <= most or groups[at][0] == "":
-                groups[at : at + 1] = parts
+        splits = sorted((-len(group.leaves), at) for at, group in enumerate(groups) if group.is_open)
+        for _, at in splits:
+            free = most - len(groups) + 1
+            parts = _split(groups[at])
+            if len(parts) <= free or free > 1:
+                groups[at : at + 1] = parts if len(parts) <= free else _bundled(parts, free)
                 break
         else:
-            break
-    return tuple(
-        _cell(prefix, group, states, modules[group[0]].class_name if len(group) == 1 else "")
-        for prefix, group in groups
-    )
+            return tuple(_cell(group, states, modules) for group in groups)
 
 
-def _split(prefix: str, group: Sequence[str]) -> list[tuple[str, list[str]]]:
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Modules behind one another that lie in ``prefix``; ``label`` names several parts of it that were bundled."""
+
+    prefix: str
+    leaves: tuple[str, ...]
+    label: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be split."""
+        return len(self.leaves) > 1 and not self.label
+
+
+def _split(group: _Group) -> list[_Group]:
     """Neighbours that lie in one module one level below stay together."""
-    deeper = len(site_paths.parts(prefix)) + 1
+    deeper = len(site_paths.parts(group.prefix)) + 1
     parts: list[tuple[str, list[str]]] = []
-    for leaf in group:
+    for leaf in group.leaves:
         inner = ".".join(site_paths.parts(leaf)[:deeper])
         if not parts or parts[-1][0] != inner:
             parts.append((inner, []))
         parts[-1][1].append(leaf)
-    return parts if len(parts) > 1 else _split(parts[0][0], group)
+    if len(parts) == 1:
+        return _split(_Group(parts[0][0], group.leaves))
+    return [_Group(prefix, tuple(leaves)) for prefix, leaves in parts]
 
 
-def _cell(prefix: str, group: Sequence[str], states: Mapping[str, State], kind: str) -> Cell:
-    known = [(states.get(leaf, UNKNOWN), leaf) for leaf in group]
+def _bundled(parts: Sequence[_Group], most: int) -> list[_Group]:
+    """Neighbours in at most ``most`` bundles."""
+    ends = [round(at * len(parts) / most) for at in range(most + 1)]
+    bundles = []
+    for begin, end in pairwise(ends):
+        bundle = parts[begin:end]
+        leaves = tuple(leaf for part in bundle for leaf in part.leaves)
+        last = site_paths.parts(bundle[-1].prefix)[-1]
+        label = f"{_label(bundle[0].prefix)}-{last}" if len(bundle) > 1 else ""
+        prefix = site_paths.common([part.prefix for part in bundle])
+        bundles.append(_Group(prefix, leaves, label))
+    return bundles
+
+
+def _cell(group: _Group, states: Mapping[str, State], modules: Mapping[str, ModuleSite]) -> Cell:
+    known = [(states.get(leaf, UNKNOWN), leaf) for leaf in group.leaves]
     worst, at = min(known, key=lambda item: item[0].rank)
     measured = [state for state, _ in known if state.tone == "good"]
     if worst.tone == "neutral" and measured:
         worst = measured[0]
-    path = group[0] if len(group) == 1 else at if worst.rank < UNKNOWN.rank else prefix or at
-    return Cell(path, _label(prefix if len(group) > 1 else group[0]), len(group), worst, kind)
+    if len(known) == 1:
+        return Cell(at, _label(at), 1, worst, modules[at].class_name)
+    path = at if worst.rank < UNKNOWN.rank else group.prefix or at
+    return Cell(path, group.label or _label(group.prefix), len(known), worst)
 
 
 def _label(path: str) -> str:

@@ -63,6 +63,11 @@ class Database:
         """Close the connection and remove the copy, if one was made."""
         self._open.close()
 
+    @property
+    def version(self) -> int:
+        """A number that changes when another connection has written."""
+        return int(self.rows("PRAGMA data_version")[0][0])
+
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""
         with self.readable():

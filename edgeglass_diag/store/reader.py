@@ -57,6 +57,7 @@ class Run(StoredSignals, Shown):
     def __init__(self, folder: Path) -> None:
         self.header = read_header(folder)
         self._others: dict[int, Run] = {}
+        self._sites: tuple[int, list[Site]] = (-1, [])
         launched = {} if "rank" in self.header else rank_folders(folder)
         self._place = next(iter(launched.values()), folder)
         own = read_header(self._place)
@@ -161,9 +162,12 @@ class Run(StoredSignals, Shown):
     @property
     def sites(self) -> list[Site]:
         """All sites in their order of first execution."""
-        with self._db.readable():
-            kept = self._db.select("sites", "ORDER BY position, path", columns=self._translate.SITES)
-            return [self._translate.site(*row) for row in kept]
+        version = self._db.version
+        if self._sites[0] != version:
+            with self._db.readable():
+                kept = self._db.select("sites", "ORDER BY position, path", columns=self._translate.SITES)
+                self._sites = version, [self._translate.site(*row) for row in kept]
+        return list(self._sites[1])
 
     @property
     def origins(self) -> list[ParameterOrigin]:

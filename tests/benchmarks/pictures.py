@@ -17,7 +17,8 @@ from playwright.sync_api import sync_playwright
 ILL, HEALTHY = "/run/incident/perceiver", "/run/incident/baseline"
 HEAD = "image_head.resampler.layers.3.attention.attention"
 PICTURES = {
-    "overview": (ILL, 900),
+    "overview": (ILL, 760),
+    "site": (f"{ILL}?page=site&site=image_head.resampler.layers.0.attention", 1100),
     "attention": (f"{ILL}?page=attention&signal=attention/logit_max&site={HEAD}", 980),
     "gradients": (f"{ILL}?page=gradients", 1120),
     "signal": (f"{ILL}?page=signal", 1440),

@@ -45,7 +45,7 @@ class Dashboard:
         line = [str(self.folder), "--port", str(self.port), *self.options]
         self.copy = self.server.start(serve_folder, *line, place=self.printed)
         self.url = until(lambda: (self.printed / "stdout").read_text().strip(), "the dashboard tells its address")
-        self.port = int(self.url.rpartition(":")[2])
+        self.port = int(self.url.split(":")[2].partition("/")[0])
         return self
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str, str]:

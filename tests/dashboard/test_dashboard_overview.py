@@ -1,6 +1,9 @@
 """The first screen of a run: its answers, where they lead, and how they come in while the run goes on."""
 
 import re
+import subprocess
+import sys
+from itertools import pairwise
 
 import pytest
 
@@ -50,15 +53,18 @@ def module(path, *parents):
     return ModuleSite(path=path, parents=parents, class_name="Linear")
 
 
+CHAIN = ["visual.patches", *(f"visual.blocks.{n}.{part}" for n in range(6) for part in ("norm", "mlp")), "proj"]
 MODEL = [
-    module("visual.patches"), *(module(f"visual.blocks.{n}.{part}", "visual.patches") for n in range(6)
-                                for part in ("norm", "mlp")),
-    module("proj", "visual.blocks.5.mlp"), module("words"), module("words#1"), module("head", "proj"),
+    module(CHAIN[0]),
+    *(module(path, before) for before, path in pairwise(CHAIN)),
+    module("words"),
+    module("words#1"),
+    module("head", "proj"),
     module("teacher"),
     EmbeddingSite(path="proj[:8]", module="proj", width=8, side=Side.IMAGE),
     EmbeddingSite(path="words[:8]", module="words", width=8, side=Side.TEXT),
     ParameterSite(path="proj.weight"),
-]  # fmt: skip
+]
 
 
 def test_the_map_has_a_lane_for_each_side_in_few_cells_and_shows_the_worst_of_each():
@@ -74,10 +80,12 @@ def test_the_map_has_a_lane_for_each_side_in_few_cells_and_shows_the_worst_of_ea
     assert (ill_teacher.name, ill_teacher.cells[0].path) == ("other", "teacher")
 
 
-def test_a_model_without_sides_is_one_lane():
-    [lane] = lanes_of(MODEL[:3], {})
+def test_a_model_without_sides_is_one_lane_and_many_layers_are_bundled():
+    [lane] = lanes_of([module(f"layers.{number}") for number in range(200)], {"layers.7": State("warning", "lost")})
     assert lane.name == "model"
-    assert lane.cells[0].state.words == "not measured"
+    assert [cell.label for cell in lane.cells[:2]] == ["layers.0-32", "layers.33-66"]
+    assert sum(cell.size for cell in lane.cells) == 200
+    assert (lane.cells[0].path, lane.cells[1].state.words) == ("layers.7", "not measured")
 
 
 def test_a_sparkline_leaves_gaps_and_shows_noise_as_flat():
@@ -147,13 +155,16 @@ def test_the_first_screen_answers_and_leads_to_site_and_evidence(serve, open_pag
     eventually(page, f"({PLOT.format('site-attention-entropy')}?.data?.length ?? 0) === 4")
     has_text(page, "#site-findings", "EG007")
     page.get_by_role("link", name=re.compile("EG007")).click()
-    page.locator(".tabs a[aria-current=page]", has_text="Gradients").wait_for()
+    page.locator(".tabs a[aria-current=page]", has_text="Coverage").wait_for()
     page.keyboard.press("g")
     page.keyboard.press("o")
     page.locator("[data-page='/run/real|overview']").wait_for()
-    point = page.locator("#loss .scatterlayer .trace").last.locator("path.point").first
-    point.click()
-    page.locator(".tabs a[aria-current=page]", has_text="Gradients").wait_for()
+    box = page.locator("#loss .scatterlayer .trace").last.locator("path.point").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    eventually(page, f"{PLOT.format('loss')}._hoverdata?.length > 0")
+    has_text(page, "#loss .hovertext", "Gradient is always zero")
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.locator(".tabs a[aria-current=page]", has_text="Coverage").wait_for()
 
 
 HIDE = """(hidden) => {
@@ -170,7 +181,7 @@ def test_a_finding_is_told_by_toast_title_and_icon_and_a_tab_in_the_background_a
     dashboard = serve(tmp_path)
     page = open_page(dashboard.url)
     eventually(page, f"({PLOT.format('loss')}?.data?.[0]?.x?.length ?? 0) === 3")
-    eventually(page, "document.title === '▶ x (perceiver) - edgeglass-diag' || document.title.startsWith('▶')")
+    eventually(page, "document.title === '▶ perceiver (x) - edgeglass-diag'")
     page.evaluate(HIDE, True)
     asked = []
     page.on("request", lambda request: asked.append(request.url))
@@ -202,3 +213,55 @@ def test_below_a_base_path_every_way_leads_below_it(serve, open_page, tmp_path, 
     has_text(page, "#verdict", "Learning")
     assert page.url.endswith("/user/me/proxy/run/x")
     page.context.clear_cookies()
+
+
+ANSWERS = {
+    "rate-far-too-large": (
+        "Collapsed at step",
+        "learning rate too high",
+        "look first at visual.blocks",
+        "Lower the learning rate",
+    ),
+    "head-outside-the-optimizer": (
+        "Learning, with a warning",
+        "missing from the optimizer",
+        "text_proj.weight",
+        "Give the optimizer",
+    ),
+    "nan-in-a-gradient": ("Broken by NaN at step", "NaN or infinity", "visual.patches", "Lower the learning rate"),
+    "mask-inverted": ("Learning, but ill", "attention mask inverted", "textual.blocks", "key_padding_mask"),
+    "labels-permuted": ("Does not learn", "labels do not point at the pairs", "cross_entropy", "torch.arange"),
+    "captions-mispaired": (
+        "Does not learn from the start",
+        "loss at chance level",
+        "whole model",
+        "Look at some pairs",
+    ),
+}
+"""What the first screen says of a fault: whether it learns (and since when), what is wrong, where, what to change."""
+
+
+def answers(page, run):
+    """See that the first screen of a fault's run gives the answers, and gives them without scrolling."""
+    go_to = page.url.partition("/run")[0].rstrip("/") + f"/run/{run}-0"
+    page.goto(go_to)
+    learns, wrong, where, change = ANSWERS[run]
+    has_text(page, "#verdict", learns)
+    has_text(page, "#verdict", wrong)
+    details = page.locator("#verdict-details").inner_text()
+    assert where in details.replace("\n", " "), run
+    assert change in details, run
+    eventually(page, f"({PLOT.format('loss')}?.data?.at(-1)?.meta?.ways?.length ?? 0) > 0")
+    eventually(page, "document.documentElement.scrollHeight <= innerHeight")
+
+
+@pytest.mark.long
+@pytest.mark.browser
+def test_six_faults_are_answered_on_the_first_screen(serve, open_page, tmp_path):
+    names = ",".join(ANSWERS)
+    command = ["-m", "edgeglass_diag", "bench", "--faults", names, "--every", "5", "--out", str(tmp_path)]
+    subprocess.run([sys.executable, *command], check=False, capture_output=True)
+    page = open_page(serve(tmp_path).url)
+    page.set_viewport_size(SCREEN)
+    for name in ANSWERS:
+        answers(page, name)

@@ -16,7 +16,7 @@
   };
 
   const setProps = (id, properties) => {
-    if (document.getElementById(id) || ["live", "place", "url", "state"].includes(id)) {
+    if (document.getElementById(id) || ["live", "place", "url"].includes(id)) {
       window.dash_clientside.set_props(id, properties);
     }
   };
@@ -143,9 +143,24 @@
     if (!news.changes) return;
     held = news.cursor;
     news.changes.forEach(([id, properties]) => {
-      if (properties.addColumns) addColumns(id, properties.addColumns);
+      if (id === "state") window.edgeglass.state(properties.data);
+      else if (properties.marks) setMarks(id, properties.marks);
+      else if (properties.addColumns) addColumns(id, properties.addColumns);
       else setProps(id, properties);
     });
+  }
+
+  /* New findings on the time line: its last trace and its lines, so that all else stays as it is. */
+  async function setMarks(id, { trace, shapes }) {
+    const graph = document.querySelector(`#${CSS.escape(id)} .js-plotly-plot`);
+    if (!graph || !window.Plotly || !graph.data) {
+      if (document.getElementById(id)) setTimeout(() => setMarks(id, { trace, shapes }), 200);
+      return;
+    }
+    const before = graph.data.findIndex(({ meta }) => meta && meta.ways);
+    if (before >= 0) await window.Plotly.deleteTraces(graph, before);
+    await window.Plotly.addTraces(graph, trace);
+    await window.Plotly.relayout(graph, { shapes, hovermode: "closest" });
   }
 
   /* New steps of a heatmap become columns of what is drawn: zoom and all that is known stay. */
@@ -324,9 +339,6 @@
       },
       watch(_, options, place) {
         if (place && !document.hidden) watch(options, place);
-      },
-      state(known) {
-        window.edgeglass.state(known);
       },
       navigate(value, options, path) {
         const address = bare(path);

@@ -60,6 +60,15 @@
     if (way) window.edgeglass.go(way);
   });
 
+  /* A page that is drawn brings its state along; a page of no run has none. */
+  let drawn = null;
+  new MutationObserver(() => {
+    const page = document.querySelector("[data-token]");
+    if (!page || page.dataset.token === drawn) return;
+    drawn = page.dataset.token;
+    apply(page.dataset.state ? JSON.parse(page.dataset.state) : null);
+  }).observe(document.body, { childList: true, subtree: true });
+
   window.edgeglass = Object.assign(window.edgeglass || {}, {
     state: apply,
     label(words) {

@@ -31,7 +31,6 @@ def layout(page: Page, pages: Sequence[Page], context: Context, path: str, addre
     return html.Div(
         [
             dcc.Interval(id="live", interval=1000, disabled=still),
-            dcc.Store(id="state", data=state),
             _head(page, pages, context, content, ended=ended),
             page.body(context, content),
         ],
@@ -41,6 +40,7 @@ def layout(page: Page, pages: Sequence[Page], context: Context, path: str, addre
             "data-cursor": to_json_plotly(cursor.as_dict()),
             "data-page": _key(page, context, address),
             "data-ended": json.dumps(ended),
+            **({} if state is None else {"data-state": to_json_plotly(state)}),
         },
     )
 

@@ -15,6 +15,7 @@ from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.findings_view import icon
 from edgeglass_dashboards.panels import Panel, empty
 from edgeglass_dashboards.runs import UNREADABLE, RunSummary
+from edgeglass_dashboards.tiles import sparkline
 from edgeglass_dashboards.view import View
 from edgeglass_diag.records import RunStatus
 from edgeglass_diag.signals import Signal
@@ -22,7 +23,7 @@ from edgeglass_diag.verdict import say
 
 _STATUSES = (*RunStatus, UNREADABLE)
 _MOST = 200
-_HEADS = ("run", "status", "headline", "steps", "loss / chance", "R@1", "started", "took", "")
+_HEADS = ("run", "status", "headline", "steps", "course", "loss / chance", "R@1", "started", "took", "")
 
 
 class RunsList:
@@ -105,6 +106,7 @@ def _row(run: RunSummary, view: View) -> Any:
             className=f"line tone-text-{run.verdict.tone}",
         ),
         "" if run.status == UNREADABLE else str(run.steps),
+        "" if run.course is None else html.Div(sparkline(run.course)),
         loss,
         "" if run.recall is None else say(run.recall),
         _started(run),
