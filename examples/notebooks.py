@@ -73,7 +73,10 @@ def main(arguments: list[str] | None = None) -> int:
         error = executed(notebook) if options.execute else ""
         nbformat.write(notebook, options.out / f"{script.stem}.ipynb")
         took = f" in {time.monotonic() - begun:.0f} s" if options.execute else ""
-        print(f"{script.stem}: {'failed' if error else 'ran' if options.execute else 'built'}{took}\n{error}".rstrip())
+        print(
+            f"{script.stem}: {'failed' if error else 'ran' if options.execute else 'built'}{took}\n{error}".rstrip(),
+            flush=True,
+        )
         failed += bool(error)
     return 1 if failed else 0
 
