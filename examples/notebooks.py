@@ -44,12 +44,13 @@ def built(script: Path) -> NotebookNode:
 
 def executed(notebook: NotebookNode) -> str:
     """Run a notebook in place, in the folder above this one; return the error that ended it, empty without one."""
-    from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
+    from traitlets.config import Config
 
-    kernel = AsyncKernelManager(kernel_name="python3", transport="ipc")  # no port is opened
-    client = NotebookClient(notebook, km=kernel, timeout=TIMEOUT, resources={"metadata": {"path": str(HERE.parent)}})
+    no_port = Config({"KernelManager": {"transport": "ipc"}})
+    place = {"metadata": {"path": str(HERE.parent)}}
+    client = NotebookClient(notebook, timeout=TIMEOUT, resources=place, config=no_port)
     try:
         client.execute()
     except CellExecutionError as error:
