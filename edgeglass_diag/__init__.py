@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from edgeglass_diag.preflight import check
     from edgeglass_diag.process import StopTraining
     from edgeglass_diag.programs.environment import is_recorded
-    from edgeglass_diag.records import Finding, Severity, UsageError
+    from edgeglass_diag.records import Finding, Findings, Severity, UsageError
     from edgeglass_diag.rules import Rule, all_rules
     from edgeglass_diag.schedule import Schedule
     from edgeglass_diag.signals import Signal
@@ -52,6 +52,7 @@ __all__ = [
     "EvaluationReport",
     "ExplainReport",
     "Finding",
+    "Findings",
     "Inspection",
     "Rule",
     "Run",
@@ -85,6 +86,7 @@ _HOMES = {
     "EvaluationReport": "evaluation.evaluate",
     "ExplainReport": "explanation.report",
     "Finding": "records",
+    "Findings": "records",
     "Inspection": "initcheck.inspect",
     "Rule": "rules",
     "Run": "store",

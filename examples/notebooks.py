@@ -46,8 +46,11 @@ def executed(notebook: NotebookNode) -> str:
     """Run a notebook in place, in the folder above this one; return the error that ended it, empty without one."""
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
+    from traitlets.config import Config
 
-    client = NotebookClient(notebook, timeout=TIMEOUT, resources={"metadata": {"path": str(HERE.parent)}})
+    no_port = Config({"KernelManager": {"transport": "ipc"}})
+    place = {"metadata": {"path": str(HERE.parent)}}
+    client = NotebookClient(notebook, timeout=TIMEOUT, resources=place, config=no_port)
     try:
         client.execute()
     except CellExecutionError as error:
@@ -73,7 +76,10 @@ def main(arguments: list[str] | None = None) -> int:
         error = executed(notebook) if options.execute else ""
         nbformat.write(notebook, options.out / f"{script.stem}.ipynb")
         took = f" in {time.monotonic() - begun:.0f} s" if options.execute else ""
-        print(f"{script.stem}: {'failed' if error else 'ran' if options.execute else 'built'}{took}\n{error}".rstrip())
+        print(
+            f"{script.stem}: {'failed' if error else 'ran' if options.execute else 'built'}{took}\n{error}".rstrip(),
+            flush=True,
+        )
         failed += bool(error)
     return 1 if failed else 0
 

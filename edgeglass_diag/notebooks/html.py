@@ -23,7 +23,7 @@ _CELL = f"text-align:left;padding:.15em .8em .15em 0;border-bottom:1px solid {_L
 def html(document: Document) -> str:
     """Return a document as one element, whose words the notebook takes for no formula."""
     inside = "".join(_blocks(document))
-    style = "font-family:system-ui,sans-serif;line-height:1.45;overflow-wrap:anywhere"
+    style = "font-family:system-ui,sans-serif;line-height:1.45;overflow-wrap:break-word"
     return f'<div class="edgeglass tex2jax_ignore mathjax_ignore" style="{style}">{inside}</div>'
 
 
@@ -59,7 +59,7 @@ def _table(table: Table) -> str:
     head = "".join(f'<th style="{_CELL}">{_words(name)}</th>' for name in table.columns)
     rows = ("".join(f'<td style="{_CELL}">{_words(cell)}</td>' for cell in row) for row in table.rows)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
-    style = 'style="border-collapse:collapse;margin:.3em 0"'
+    style = 'style="border-collapse:collapse;margin:.3em 0;color:inherit;font-size:inherit"'
     return f"{title}<table {style}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 

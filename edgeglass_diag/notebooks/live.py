@@ -79,8 +79,8 @@ class LiveView:
 
     def state(self, status: RunStatus) -> Document:
         """Return what is drawn above the findings."""
-        number = len(self._findings())
-        row = (str(self._steps()), self._loss_text(), self._rate_text(), str(number or "none so far"))
+        none = "none so far" if status is RunStatus.RUNNING else "none"
+        row = (str(self._steps()), self._loss_text(), self._rate_text(), str(len(self._findings()) or none))
         table = Table(("step", "loss", "steps per second", "findings"), [row])
         return [Headline(str(status).upper(), _TONES[status], self._name), table]
 

@@ -75,8 +75,10 @@ def _words(text: str) -> str:
 
 def _escaped(found: re.Match[str]) -> str:
     """Return a mark so that it is none; as a number where a backslash before it makes another mark, as ``\\\\(`` is."""
-    *before, mark = found[0]
-    return "".join(before) + (f"&#{ord(mark)};" if mark.isdigit() or mark in "\\$@<" else f"\\{mark}")
+    mark = found[0]
+    if mark.isdigit():
+        return f"{mark[:-1]}&#{ord(mark[-1])};"
+    return f"&#{ord(mark)};" if mark in "\\$@<" else f"\\{mark}"
 
 
 def _one_line(text: str) -> str:

@@ -64,7 +64,7 @@ def test_a_script_that_uses_them_is_typed_throughout(tmp_path):
     assert done.returncode == 0, done.stdout
     assert "Any" not in done.stdout
     assert said == [
-        "list[edgeglass_diag.records.Finding]",
+        "edgeglass_diag.records.Findings",
         "list[tuple[str, int, str]]",
         "str | None",
         "edgeglass_diag.explanation.report.ExplainReport",
