@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from edgeglass_diag.intervention import Intervention
@@ -10,9 +10,10 @@ from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.parameter_groups import listed
-from edgeglass_diag.rules.series import Series
+from edgeglass_diag.rules.series import Series, Streak
 from edgeglass_diag.rules.training_state import MOVED, no_better_than_chance
 from edgeglass_diag.signals.activations import DROPOUT_P, NOISE_UNREPEATED, NOISE_WEIGHTS
+from edgeglass_diag.signals.losses import LOSS_LEVEL, LOSS_PART, LOSS_TOTAL, LOSS_VALUE
 from edgeglass_diag.sites import DropoutPlace, DropoutSite
 
 
@@ -25,9 +26,10 @@ class DropoutTooHigh(Rule):
     drop rate), and again at each further dropout on the way.
 
     Formula: p / (1 - p) > ``noise`` in training in every recorded window over at least ``steps`` steps and
-    ``windows`` windows, during which the loss is no more than ``learned`` (relative) better than chance and the weights
-    have moved by a fifth. Whatever the loss does, p / (1 - p) >= ``drowned`` at ``places`` or more modules: published
-    recipes have at most two dropouts of 0.9, between the last layers of a network that was trained before.
+    ``windows`` windows, during which the loss, or a term of it, is no more than ``learned`` (relative) better than
+    chance and the weights have moved by a fifth. Whatever the loss does, p / (1 - p) >= ``drowned`` at ``places`` or
+    more modules: published recipes have at most two dropouts of 0.9, between the last layers of a network that was
+    trained before.
     """
 
     noise: float = 1.0
@@ -56,13 +58,26 @@ class DropoutTooHigh(Rule):
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for all such dropouts."""
         everywhere = self._lasting(history, self.drowned / (1 + self.drowned) - _ROUNDING)
-        stuck = no_better_than_chance(history, self.learned)
         if len(everywhere) >= self.places:
             yield self._found(history, everywhere, "and drowns it at each of them", 0)
-        elif stuck is not None and stuck.lasting(steps=self.steps, windows=self.windows):
-            loud = self._lasting(history, self.noise / (1 + self.noise) + _ROUNDING)
-            if loud and history.cumulated_update(stuck.since) >= MOVED:
-                yield self._found(history, loud, "and the loss stays at chance", stuck.since)
+        elif loud := self._lasting(history, self.noise / (1 + self.noise) + _ROUNDING):
+            for what, stuck in (("the loss", no_better_than_chance(history, self.learned)), *self._terms(history)):
+                lasting = stuck is not None and stuck.lasting(steps=self.steps, windows=self.windows)
+                if stuck is not None and lasting and history.cumulated_update(stuck.since) >= MOVED:
+                    yield self._found(history, loud, f"and {what} stays at chance", stuck.since)
+                    return
+
+    def _terms(self, history: History) -> Iterable[tuple[str, Streak | None]]:
+        """Yield the terms that go backward now, each with since when it is no better than chance."""
+        for site, part in history.of(LOSS_PART):
+            levels = history.series(LOSS_LEVEL, site)
+            if len(levels) and part.steps[-1] == history.series(LOSS_TOTAL).steps[-1]:
+                stuck = history.series(LOSS_VALUE, site).streak(self._no_better(levels))
+                yield site, stuck
+
+    def _no_better(self, levels: Series) -> Callable[[int, float], bool]:
+        least = 1 - self.learned
+        return lambda step, value: value >= least * levels.at(step) > 0
 
     def _found(self, history: History, loud: list[str], said: str, since: int) -> Finding:
         worst = max(loud, key=lambda site: history.series(DROPOUT_P, site).last)

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from math import inf, log
+from math import inf, isnan, log
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.loss import guessing
+from edgeglass_diag.rules.patience import patience
 from edgeglass_diag.rules.series import Series
 from edgeglass_diag.signals.losses import (
     LOSS_CANDIDATES,
     LOSS_LABEL_GREATEST,
     LOSS_LABEL_MEAN,
+    LOSS_LABELS_DIAGONAL,
     LOSS_ROWS,
     LOSS_TARGET_ENTROPY,
     LOSS_VALUE,
 )
+from edgeglass_diag.signals.pairings import PAIRING_LABELLED
 from edgeglass_diag.sites import LossSite, Task
 
 
@@ -37,11 +41,18 @@ class LabelsConstant(Rule):
     Or all pairs that sigmoid losses take, of products of embeddings, have the same label in every recorded window, over
     as many steps, windows and rows: where all are pairs nothing is pushed apart, and where none is nothing is drawn
     together. The sigmoid losses of a step are judged together, as the words and the noise of a skip-gram are.
+
+    Or the softmax over a batch with a batch is given labels of which several rows have the same in each recorded
+    window, so that they are no pairing, and exactly one row has its own, as it is with random labels in 0.37 of the
+    windows, not in ``contrasts`` of them. A warning, when the training ends or has had the time to begin
+    (``patience``), and the answers are then those of guessing: rows whose partner is in the first column by design, as
+    where it is put before the strangers, are learned.
     """
 
     rows: int = 300
     steps: int = 20
     windows: int = 5
+    contrasts: int = 10
 
     code = "EG419"
     name = "labels-constant"
@@ -58,6 +69,7 @@ class LabelsConstant(Rule):
         """Return one finding for each loss whose labels never vary."""
         yield from self._classes(history)
         yield from self._pairs(history)
+        yield from self._contrasts(history)
 
     def _classes(self, history: History) -> Iterable[Finding]:
         alike: defaultdict[int, list[str]] = defaultdict(list)
@@ -102,6 +114,28 @@ class LabelsConstant(Rule):
                         fix=fix,
                     )
 
+    def _contrasts(self, history: History) -> Iterable[Finding]:
+        """Return one finding for each softmax over the batch of which all rows are told the same partner."""
+        pairings = [series for _, series in history.of(PAIRING_LABELLED)]
+        over = history.ended or history.last_step >= patience(history)
+        if not over or not pairings or not all(map(isnan, (v for series in pairings for v in series.values))):
+            return
+        for site, diagonal in history.of(LOSS_LABELS_DIAGONAL):
+            rows = history.series(LOSS_ROWS, site)
+            one = all(abs(share * rows.at(step) - 1) < 1e-6 for step, share in diagonal.since(0))
+            enough = len(diagonal) >= self.contrasts and self._enough(diagonal, sum(rows.values), 1)
+            if one and enough and guessing(history, history.last_step // 2):
+                yield self.finding(
+                    history,
+                    f"of the {rows.last:.0f} rows that {site} takes exactly one has the label of its own place in each "
+                    f"of {len(diagonal)} recorded windows, and several have the same",
+                    site=site,
+                    severity=Severity.WARNING,
+                    since=diagonal.steps[0],
+                    evidence={"diagonal": diagonal.last, "rows": sum(rows.values)},
+                    fix=_ONE_PARTNER,
+                )
+
     def _enough(self, seen: Series, rows: float, times: int) -> bool:
         """Return whether labels have been seen for long enough, of enough rows."""
         lasting = len(seen) >= self.windows and seen.steps[-1] - seen.steps[0] >= self.steps
@@ -114,6 +148,7 @@ class LabelsConstant(Rule):
         return all(s is not None and s.windows == len(greatest) for s in always)
 
 
+_ONE_PARTNER = "Use labels = torch.arange(len(logits)): row i belongs to column i."
 _NOTHING_APART = "Label the other combinations of the batch as strangers: labels = 2 * torch.eye(B) - 1."
 _NOTHING_TOGETHER = "Label the pairs of the batch as such: labels = 2 * torch.eye(B) - 1, or targets of torch.eye(B)."
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from math import sqrt
 
 from edgeglass_diag.intervention import Intervention
-from edgeglass_diag.measures.chance import chance_loss, contrastive_floor, wrong_answers_floor
+from edgeglass_diag.measures.chance import contrastive_floor, wrong_answers_floor
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.causality import DIVERGENCE, INPUTS, OBJECTIVE, REACH, STEPS
 from edgeglass_diag.rules.cures import SLOWER
 from edgeglass_diag.rules.embeddings import constant_since, side_wakes
+from edgeglass_diag.rules.floors import contrast
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.remedies import chance_remedy
 from edgeglass_diag.rules.series import Streak
@@ -190,7 +191,8 @@ class TemperatureMissing(Rule):
     over B of them is nearly uniform whatever the embeddings are, and so is its gradient.
 
     Formula: the least loss of B unit embeddings at scale s, ln(1 + (B-1) exp(-s B/(B-1))), is at least ``share``
-    of ln B in every recorded window over at least ``steps`` steps and ``windows`` windows. Where lengths differ within
+    of ln B in every recorded window over at least ``steps`` steps and ``windows`` windows; of a sigmoid loss the least
+    with the best bias, of the level of knowing nothing. Where lengths differ within
     a side by more than ``spread`` (std / mean), s is what they make it, and grows with them: EG303 looks at those. A
     fact (info) once nearly all answers are right.
     """
@@ -219,37 +221,31 @@ class TemperatureMissing(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per pair of sides."""
-        batch = candidates(history)
-        chance = chance_loss(batch) if batch > 1 else 0.0
+        known = contrast(history)
+        chance = known.chance if known.candidates > 1 else 0.0
         for pair, series in history.of(EMBEDDING_SCALE):
             bound = self.bound(history, pair)
             if bound is None or lengths_differ(history, pair, self.spread):
                 continue
-            floor = contrastive_floor(series.last, batch)
+            floor = known.floor(series.last)
             yield self.finding(
                 history,
                 f"logits are {series.last:.3g} x cosine since step {bound.since}, at which no model gets below a loss "
-                f"of {floor:.3f} over {batch} candidates (chance is {chance:.3f})",
+                f"of {floor:.3f} over {known.candidates} candidates (chance is {chance:.3f})",
                 site=pair,
                 since=bound.since,
                 evidence={"scale": series.last, "floor": floor, "chance": chance},
-                fix=_FELL if contrastive_floor(series.values[0], batch) < self.share * chance else "",
+                fix=_FELL if known.floor(series.values[0]) < self.share * chance else "",
             )
 
     def bound(self, history: History, pair: str) -> Streak | None:
         """Return since when the logits of a pair of sides have been too small, None where they are not, or briefly."""
-        batch = candidates(history)
-        if batch < 2:
+        known = contrast(history)
+        if known.candidates < 2:
             return None
-        level = self.share * chance_loss(batch)
-        low = history.series(EMBEDDING_SCALE, pair).streak(lambda _, s: s >= 0 and contrastive_floor(s, batch) >= level)
+        level = self.share * known.chance
+        low = history.series(EMBEDDING_SCALE, pair).streak(lambda _, s: s >= 0 and known.floor(s) >= level)
         return low if low is not None and low.lasting(steps=self.steps, windows=self.windows) else None
-
-
-def candidates(history: History) -> int:
-    """Return among how many candidates the widest softmax chooses, 0 where there is none."""
-    sizes = [int(s.last) for site, s in history.of(LOSS_CANDIDATES) if is_softmax(history, site)]
-    return max(sizes, default=0)
 
 
 def lengths_differ(history: History, pair: str, spread: float) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
-from edgeglass_diag.measures.chance import chance_loss, contrastive_floor
+from edgeglass_diag.measures.chance import contrastive_floor
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.embeddings import widest_embeddings
+from edgeglass_diag.rules.floors import contrast, narrow_floor
 from edgeglass_diag.rules.history import History
-from edgeglass_diag.rules.loss import candidates, lengths_differ
+from edgeglass_diag.rules.loss import lengths_differ
 from edgeglass_diag.signals.embeddings import EMBEDDING_SCALE
 from edgeglass_diag.signals.losses import LOSS_CANDIDATES
 from edgeglass_diag.sites import EmbeddingSite, PairSite
@@ -55,8 +55,9 @@ class EmbeddingsTooNarrow(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per pair of sides."""
-        batch = candidates(history)
-        if batch < 2:
+        known = contrast(history)
+        batch, chance = known.candidates, known.chance if known.candidates > 1 else 0.0
+        if batch < 2 or known.sigmoid:
             return
         whole = {site.path for site in widest_embeddings(history).values()}
         for pair, scales in history.at(PairSite, EMBEDDING_SCALE):
@@ -64,7 +65,7 @@ class EmbeddingsTooNarrow(Rule):
             width = min((side.width for side in sides if side is not None), default=0)
             if not width or lengths_differ(history, pair.path, self.spread):
                 continue
-            level = self.share * chance_loss(batch)
+            level = self.share * chance
             low = scales.streak(lambda _, scale: _narrowed(scale, batch, width) >= level)  # noqa: B023
             if low is None or not low.lasting(steps=self.steps, windows=self.windows):
                 continue
@@ -72,29 +73,11 @@ class EmbeddingsTooNarrow(Rule):
             yield self.finding(
                 history,
                 f"{width}, in which {batch} candidates lie so close that no model gets below a loss of {floor:.3f} at "
-                f"a logit scale of {scales.last:.3g} (chance is {chance_loss(batch):.3f}), since step {low.since}",
+                f"a logit scale of {scales.last:.3g} (chance is {chance:.3f}), since step {low.since}",
                 site=pair.path,
                 since=low.since,
-                evidence={"width": width, "floor": floor, "chance": chance_loss(batch), "scale": scales.last},
+                evidence={"width": width, "floor": floor, "chance": chance, "scale": scales.last},
             )
-
-
-@lru_cache(maxsize=1024)
-def narrow_floor(scale: float, batch: int, width: int) -> float:
-    """Return the least contrastive loss of ``batch`` unit embeddings of ``width`` dimensions, in nats.
-
-    ln B + ln 0F1(d/2, s^2/4) - s, at least 0: pairs at cosine 1, spread evenly over the sphere.
-
-    >>> round(narrow_floor(14.3, 64, 2), 3), narrow_floor(14.3, 64, 64)
-    (1.919, 0.0)
-    """
-    half, power = width / 2, 2 * math.log(max(scale, 1e-9) / 2)
-    terms = [
-        k * power - math.lgamma(k + 1) - math.lgamma(half + k) + math.lgamma(half) for k in range(2 * int(scale) + 40)
-    ]
-    largest = max(terms)
-    mean = largest + math.log(sum(math.exp(term - largest) for term in terms))
-    return max(0.0, math.log(batch) + mean - scale)
 
 
 def _narrowed(scale: float, batch: int, width: int) -> float:

@@ -31,9 +31,10 @@ class SigmoidAveraged(Rule):
     moves nothing. Adam hides it until eps.
 
     Formula: of a sigmoid loss over a square of pairs, whose rows have in the mean between half a match and two, and of
-    those with a single one at least half have it on the diagonal, the weight per row, read off its gradient, is at most
-    ``excess`` / candidates in every one of the newest ``windows`` recorded windows, where the published one is 1. A
-    mean over the labels of a tagging head is silent.
+    those with a single one at least half have it on the diagonal, the weight per row, read off its gradient, is 1 /
+    candidates, or up to ``excess`` times more or less, in every one of the newest ``windows`` recorded windows, where
+    the published one is 1. A mean over the labels of a tagging head is silent, and so is a weight that is smaller for
+    another reason, of which EG228 tells where it matters.
     """
 
     excess: float = 2.0
@@ -60,7 +61,8 @@ class SigmoidAveraged(Rule):
             if not self._are_pairs(history, site.path):
                 continue
             recent = series.values[-self.windows :]
-            if len(recent) >= self.windows and 0 < max(recent) <= self.excess / candidates.last:
+            low, high = 1 / (self.excess * candidates.last), self.excess / candidates.last
+            if len(recent) >= self.windows and low <= min(recent) <= max(recent) <= high:
                 yield self.finding(
                     history,
                     f"{site.path} has a weight of {series.last:.2e} per row, about 1 / {candidates.last:.0f} of the "

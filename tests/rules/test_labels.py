@@ -146,3 +146,36 @@ def test_tags_may_be_rare(tmp_path):
         )
         == set()
     )
+
+
+def contrast(labels_of, *, first=False):
+    """In-batch negatives; ``first``: the partner in the first column, and the strangers behind it."""
+
+    def loss_of(model, x, h):
+        a, b = F.normalize(h, dim=1), F.normalize(model.body(x + 0.1 * torch.randn_like(x)), dim=1)
+        logits = 8 * a @ b.T
+        if first:
+            strangers = logits[~torch.eye(B, dtype=torch.bool)].view(B, B - 1)
+            logits = torch.cat([logits.diagonal().unsqueeze(1), strangers], 1)
+        return F.cross_entropy(logits, labels_of())
+
+    return loss_of
+
+
+@pytest.mark.parametrize("label", [0, 7])
+def test_one_partner_for_all_rows_is_named(tmp_path, label):
+    assert codes(tmp_path, contrast(lambda: torch.full((B,), label))) == {"EG419"}
+
+
+@pytest.mark.parametrize(
+    "loss_of",
+    [
+        contrast(lambda: torch.arange(B)),
+        contrast(lambda: torch.arange(B).roll(1)),
+        contrast(lambda: torch.randint(0, B, (B,))),
+        contrast(lambda: torch.zeros(B, dtype=torch.long), first=True),
+    ],
+    ids=["pairs", "shifted", "random classes", "the partner comes first"],
+)
+def test_other_labels_of_a_contrast_are_not_called_constant(tmp_path, loss_of):
+    assert codes(tmp_path, loss_of) == set()

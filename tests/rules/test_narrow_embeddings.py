@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 import edgeglass_diag as eg
 from edgeglass_diag.records import Severity
-from edgeglass_diag.rules.narrow_embeddings import EmbeddingsTooNarrow, narrow_floor
+from edgeglass_diag.rules.floors import narrow_floor
+from edgeglass_diag.rules.narrow_embeddings import EmbeddingsTooNarrow
 from tests.helpers.windows import STEPS, embedding, judge, pair, window
 
 RULES = (EmbeddingsTooNarrow,)
