@@ -9,7 +9,7 @@ from torch.optim.swa_utils import update_bn
 from torch.utils.checkpoint import checkpoint
 
 STEPS = 26
-"""Optimizer steps of each program. An evaluation comes after the 17th, whose window no schedule records, and the last."""
+"""Steps of each program. An evaluation comes after the 17th, whose window no schedule records, and after the last."""
 
 
 class Classifier(nn.Module):
