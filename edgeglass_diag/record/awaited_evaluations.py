@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch import nn
 
-from edgeglass_diag.record.compiled import is_compiled
 from edgeglass_diag.record.evaluation_passes import EvaluationObserver
 from edgeglass_diag.record.module_hooks import ModuleHooks
+from edgeglass_diag.record.skipped_calls import SkippedCall
 from edgeglass_diag.record.window_clock import WindowClock
 
 _APART = 10
@@ -34,7 +32,7 @@ class AwaitedEvaluations:
         self._clock, self._modules, self._evaluations = clock, modules, evaluations
         self._is_open = self._is_over = False
         self._left = 0
-        self._skipped: RemovableHandle | None = None
+        self._skipped = SkippedCall(modules.boundary, self._resume)
 
     def wait(self) -> None:
         """Begin to wait."""
@@ -54,9 +52,7 @@ class AwaitedEvaluations:
 
     def close(self) -> None:
         """Take the hooks away."""
-        if self._skipped is not None:
-            self._skipped.remove()
-            self._skipped = None
+        self._skipped.cancel()
         if self._is_open:
             self._is_open = False
             self._modules.detach()
@@ -68,18 +64,10 @@ class AwaitedEvaluations:
         found = not training and self._evaluations.trained.has(module)
         others = not training and not found and self._left > 0
         self.close()
-        if others and not is_compiled(module) and not isinstance(module, torch.jit.ScriptModule):
-            self._skip(module)
+        if others and self._skipped.begin(module):
+            self._left -= 1
         return found
 
-    def _skip(self, module: nn.Module) -> None:
-        """Have the hooks back in place when a model that does not train has run."""
-        self._left -= 1
-        self._skipped = nn.Module.register_forward_hook(module, self._resume, always_call=True)
-
-    def _resume(self, module: nn.Module, arguments: tuple[object, ...], output: Tensor) -> None:
-        if self._skipped is not None:
-            self._skipped.remove()
-            self._skipped = None
-            self._is_open = True
-            self._modules.attach()
+    def _resume(self) -> None:
+        self._is_open = True
+        self._modules.attach()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
 from edgeglass_diag.measures.batches import row_fingerprints
+from edgeglass_diag.record.batch_norms import takes_statistics_anew
 from edgeglass_diag.record.evaluation_passes import EvaluationObserver
 from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.module_stack import Frame
@@ -39,7 +40,7 @@ class DropoutObserver(Observer):
     weights, which a momentum teacher's moves.
 
     What was made by a pass without gradients and goes backward counts as coming again: targets, and whatever else a
-    training step takes from the trained model itself.
+    training step takes from the trained model itself. A pass by which BatchNorm's statistics are taken anew is none.
 
     Args:
         recording: state of the watch.
@@ -77,16 +78,10 @@ class DropoutObserver(Observer):
     def window_ends(self) -> None:
         """Write which samples did not come again; nothing where not all passes of the window were seen."""
         passes = self._passes if self._recording.clock.is_whole else []
-        is_part = bool(passes) and self._evaluations.is_part_of_step
         for site, module, rows in passes:
-            again = self._again.get(module)
-            alone = (
-                torch.zeros_like(rows)
-                if is_part
-                else ~torch.isin(rows, torch.cat(again))
-                if again
-                else torch.ones_like(rows)
-            )
+            again, is_part = self._again.get(module), self._evaluations.goes_backward(module)
+            alone = ~torch.isin(rows, torch.cat(again)) if again else torch.ones_like(rows)
+            alone = torch.zeros_like(rows) if is_part else alone
             self._recording.buffer.add(site, NOISE_UNREPEATED, alone.double().mean())
 
     def forget(self) -> None:
@@ -122,7 +117,8 @@ class DropoutObserver(Observer):
                 self._within_frozen(modules[: frozen + 1])
         elif self._is_new_evaluation(outermost) and not _is_differentiated():
             self._noted = outermost
-            self._evaluated(outermost)
+            if not takes_statistics_anew(outermost.module):
+                self._evaluated(outermost)
 
     def _is_new_evaluation(self, outermost: Frame) -> bool:
         return outermost.is_model and not outermost.is_training and outermost is not self._noted

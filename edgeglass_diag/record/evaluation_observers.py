@@ -48,7 +48,7 @@ class EvaluationObservers:
         return {EVERY_FUNCTION: sources.functions_in_any_phase[EVERY_FUNCTION], **single}
 
 
-def evaluation_observers(
+def make_evaluation_observers(
     recording: Recording, scale: LossScaleObserver, backward: BackwardState
 ) -> EvaluationObservers:
     """Return the observers of evaluation passes.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgeglass_diag import site_paths
 from edgeglass_diag.measures.activations import subset
+from edgeglass_diag.record.batch_norms import follows, takes_statistics_anew
 from edgeglass_diag.record.batches import given_to
 from edgeglass_diag.record.evaluation_observers import EvaluationObservers
 from edgeglass_diag.record.module_stack import Frame
@@ -24,7 +25,9 @@ from edgeglass_diag.signals.evaluation import (
     EVALUATION_ACCURACY,
     EVALUATION_CHANCE,
     EVALUATION_LOSS,
+    EVALUATION_MAX,
     EVALUATION_MEAN,
+    EVALUATION_MIN,
     EVALUATION_MODE,
     EVALUATION_NORM_MOVED,
     EVALUATION_PASSES,
@@ -46,7 +49,7 @@ _IN_EVALUATION: Mapping[Signal, Signal] = {
 }
 """Signals of training that are told of evaluation as well, under paths of their own."""
 
-_OF_INPUTS = (EVALUATION_SAMPLES, EVALUATION_MEAN, EVALUATION_STD)
+_OF_INPUTS = (EVALUATION_SAMPLES, EVALUATION_MEAN, EVALUATION_STD, EVALUATION_MIN, EVALUATION_MAX)
 
 
 class EvaluationObserver(Observer):
@@ -70,8 +73,9 @@ class EvaluationObserver(Observer):
         self.trained = TrainedModels()
         self._begun: Counter[int] = Counter()
         self._ended = 0
-        self._given_out: set[Origin] = set()
+        self._given_out: dict[Origin, int] = {}  # what passes without gradients gave out: of which model
         self._losses: list[Origin] = []
+        self._backward: set[int] | None = None
         self._is_fed_back = False
 
     @property
@@ -80,11 +84,18 @@ class EvaluationObserver(Observer):
         return self._evaluated.recording.sources
 
     def takes(self, module: nn.Module) -> bool:
-        """Return whether an outermost call without gradients, which begins, is looked at."""
-        if not self.trained.has(module):
+        """Return whether an outermost call without gradients, which begins, is looked at.
+
+        Not one by which BatchNorm's statistics are taken anew.
+        """
+        if not self.trained.has(module) or takes_statistics_anew(module):
             return False
         self._begun[id(module)] += 1
         return self._begun[id(module)] <= PASSES
+
+    def has_enough_of(self, module: nn.Module) -> bool:
+        """Return whether as many passes of a model as are looked at have begun in this window."""
+        return self._begun[id(module)] >= PASSES
 
     @property
     def has_passes(self) -> bool:
@@ -94,7 +105,16 @@ class EvaluationObserver(Observer):
     @property
     def is_part_of_step(self) -> bool:
         """Whether something that goes backward in this window was made of what such a pass has given out."""
-        return bool(self._given_out) and _leads_to(self._losses, self._given_out)
+        return any(self._goes_backward(model) for model in self._begun)
+
+    def goes_backward(self, module: nn.Module) -> bool:
+        """Return whether what a model has given out without gradients, trained or not, goes backward."""
+        return self._goes_backward(id(module))
+
+    def gave_out(self, module: nn.Module, tensors: Iterable[Tensor]) -> None:
+        """Mark what an outermost call of a model without gradients has given out."""
+        self._given_out |= {self._recording.sources.mark(tensor): id(module) for tensor in tensors}
+        self._backward = None
 
     def module_begins(self, outermost: Frame, arguments: tuple[object, ...]) -> None:
         """Note the mode of a model, and which BatchNorms follow the batches."""
@@ -104,8 +124,8 @@ class EvaluationObserver(Observer):
         add, module = self._evaluated.recording.buffer.add, frame.module
         if frame is outermost:
             add(frame.path, EVALUATION_MODE, float(module.training))
-        if isinstance(module, _BatchNorm) and module.track_running_stats:
-            add(frame.path, EVALUATION_NORM_MOVED, float(module.training and _follows(module)))
+        if isinstance(module, _BatchNorm):
+            add(frame.path, EVALUATION_NORM_MOVED, float(follows(module)))
 
     def module_ends(self, call: ModuleCall) -> None:
         """Mark what an evaluation pass gives out, and measure the pictures that it was given."""
@@ -114,15 +134,16 @@ class EvaluationObserver(Observer):
         self._ended += 1
         given = given_to(call)
         before = [origin for _, value in given if (origin := self._recording.sources.origin(value)) is not None]
-        self._is_fed_back = self._is_fed_back or _leads_to(before, self._given_out)
+        self._is_fed_back = self._is_fed_back or any(self._given_out.get(o) in self._begun for o in _behind(before))
         for name, value in given:
             self._measure(call.frame.path, name, value)
-        self._given_out |= {self._recording.sources.mark(tensor) for tensor in call.made}
+        self.gave_out(call.frame.module, call.made)
 
     def backward_begins(self, tensors: Sequence[Tensor], factors: Sequence[Tensor | None]) -> None:
         """Keep what goes backward."""
         if self._given_out:
             self._losses += (o for tensor in tensors if (o := self._recording.sources.origin(tensor)) is not None)
+            self._backward = None
 
     def before_step(self, step: OptimizerStep) -> None:
         """Note which parameters an optimizer holds."""
@@ -143,42 +164,49 @@ class EvaluationObserver(Observer):
         self._begun.clear()
         self._given_out.clear()
         self._losses.clear()
+        self._backward = None
         self._ended, self._is_fed_back = 0, False
         self._evaluated.recording.buffer.clear()
         self._evaluated.recording.sites.handed_on()
         for observer in self._evaluated.all:
             observer.forget()
 
+    def _goes_backward(self, model: int) -> bool:
+        if self._backward is None:
+            met = _behind(self._losses) if self._given_out else ()
+            self._backward = {self._given_out[origin] for origin in met if origin in self._given_out}
+        return model in self._backward
+
     def _measure(self, module: str, name: str, value: Tensor) -> None:
-        site = BatchSite(path=site_paths.child(module, name), shape=tuple(value.shape[1:]))
+        site = self._as_in_training(BatchSite(path=site_paths.child(module, name), shape=tuple(value.shape[1:])))
         if not (site.is_picture and value.is_floating_point() and is_measurable(value) and len(value)):
             return
         with self._recording.measuring(site.path, Kind.BATCH):
             deviation, mean = torch.std_mean(subset(value.detach()).float(), correction=0)
             add = self._evaluated.recording.buffer.add
-            for signal, number in zip(_OF_INPUTS, (float(len(value)), mean, deviation), strict=True):
-                add(site.path, signal, number)
+            add(site.path, EVALUATION_SAMPLES, float(len(value)))
+            add(site.path, EVALUATION_MEAN, mean)
+            add(site.path, EVALUATION_STD, deviation)
+            for signal, end in zip((EVALUATION_MIN, EVALUATION_MAX), torch.aminmax(value.detach()), strict=True):
+                add(site.path, signal, end)
+
+    def _as_in_training(self, site: BatchSite) -> BatchSite:
+        """Return the input of training that this is: of a part of a model that is called alone, the one of its shape.
+
+        A tower takes the pictures that the whole model is called with in training.
+        """
+        known = [other for other in self._recording.sites.known(Kind.BATCH) if isinstance(other, BatchSite)]
+        alike = [other for other in known if other.shape == site.shape]
+        return alike[0] if len(alike) == 1 and all(other.path != site.path for other in known) else site
 
 
-def _follows(module: _BatchNorm) -> bool:
-    """Return whether a BatchNorm follows the batches as in training: not so where its statistics are taken anew.
-
-    ``torch.optim.swa_utils.update_bn`` sets the momentum to None for this, others to 1.
-    """
-    return module.momentum is not None and 0 < module.momentum < 1
-
-
-def _leads_to(origins: Iterable[Origin], sought: set[Origin]) -> bool:
-    """Return whether something was made of one of those sought."""
-    if not sought:
-        return False
+def _behind(origins: Iterable[Origin]) -> Iterator[Origin]:
+    """Yield all that something was made of, and itself."""
     seen: set[int] = set()
     waiting = list(origins)
     while waiting:
         origin = waiting.pop()
-        if origin in sought:
-            return True
         if id(origin) not in seen:
             seen.add(id(origin))
             waiting += origin.made_of
-    return False
+            yield origin

@@ -24,6 +24,7 @@ from edgeglass_diag.record.observer import ModuleCall
 from edgeglass_diag.record.profiler_ranges import FORWARD, FORWARD_WITHOUT_GRADIENTS, span
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.recursion import FRAMES_PER_MODULE, MAX_DEPTH, RecursionRoom
+from edgeglass_diag.record.skipped_calls import SkippedCall
 from edgeglass_diag.sites import Coverage, Kind, ModuleSite
 
 _FAST_PATHS = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
@@ -73,6 +74,7 @@ class ModuleHooks:
             ("_global_forward_hooks_with_kwargs", after): True,
             ("_global_forward_hooks_always_called", after): True,
         }
+        self._skipped = SkippedCall(self.boundary, self._resume)
         self.is_attached = False
 
     def attach(self) -> None:
@@ -146,12 +148,24 @@ class ModuleHooks:
             self._pass_begins(module, self.boundary.gradients)
         if not self._sources.attached:
             return False
+        self._functions.rests = is_model and not self.boundary.gradients and self._rests(module)
         if not self.boundary.gradients:
-            return True
+            return not self._functions.rests
         clock.forwards += is_model
         if not clock.is_whole:
             self._sources.detach()
         return clock.is_whole
+
+    def _rests(self, module: nn.Module) -> bool:
+        """Return whether a pass of an evaluation is left out, as enough of them were looked at."""
+        if not self._evaluations.has_enough_of(module) or not self._skipped.begin(module):
+            return False
+        self.detach()
+        return True
+
+    def _resume(self) -> None:
+        if self._sources.attached:
+            self.attach()
 
     def _leave_out(self) -> None:
         """Cease to follow a model that is too deep; its window is not recorded."""
@@ -171,7 +185,11 @@ class ModuleHooks:
     def leave(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
         """Pop a module that has run; ``output`` is None where it raised."""
         frame = self._pop(module)
-        if frame is None or not (frame.is_training or frame.is_evaluation) or output is None:
+        if frame is None or output is None:
+            return
+        if not (frame.is_training or frame.is_evaluation):
+            if not self._frames and frame.is_model and not self.boundary.gradients:
+                self._evaluations.gave_out(module, tensors_in(output))
             return
         if has_foreign((output,)):
             site = ModuleSite(path=frame.path, class_name=type(module).__name__)

@@ -22,7 +22,7 @@ from edgeglass_diag.record.coverage import CoverageObserver
 from edgeglass_diag.record.dropout import DropoutObserver
 from edgeglass_diag.record.embedding_sides import EmbeddingSides
 from edgeglass_diag.record.embeddings import EmbeddingObserver
-from edgeglass_diag.record.evaluation_observers import EvaluationObservers, evaluation_observers
+from edgeglass_diag.record.evaluation_observers import EvaluationObservers, make_evaluation_observers
 from edgeglass_diag.record.evaluation_passes import EvaluationObserver
 from edgeglass_diag.record.frozen_weight_updates import FrozenWeightObserver
 from edgeglass_diag.record.linear_maps import LinearMapObserver
@@ -107,7 +107,7 @@ def make_observers(
     inputs = AttentionInputObserver(recording) if with_inputs else None
     by_hand = StepsByHand(recording, begin_step)
     snapshots = SnapshotObserver(recording, embeddings, embedding_sink)
-    evaluated = evaluation_observers(recording, scale, backward)
+    evaluated = make_evaluation_observers(recording, scale, backward)
     evaluations = EvaluationObserver(recording, evaluated)
     dropout = DropoutObserver(recording, evaluations)
     everything = (

@@ -113,16 +113,8 @@ class Recorder:
             self._sources.add(source)
         self._steps, self._room = StepHooks(self._before_step, self._after_step), modules.room
         self._building = ModelBuilding(recording, self._observers, self._functions, self._resume)
-        removable = (
-            self._awaited,
-            passes.patch,
-            scale.while_recorded,
-            scale.always,
-            self._compiled,
-            self._steps,
-            self._building,
-        )
-        self._removals = (*(part.remove for part in removable), self._room.take_back)
+        removable = (passes.patch, scale.while_recorded, scale.always, self._compiled, self._steps, self._building)
+        self._removals = (self._awaited.remove, *(part.remove for part in removable), self._room.take_back)
         self._numbers, self._begun = OptimizerNumbers(), dict[int, OptimizerStep]()
         self._ends = WindowEnds(recording, self._dispatch, self._observers, sink)
         self._records = False  # this window

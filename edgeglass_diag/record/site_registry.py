@@ -87,6 +87,10 @@ class SiteRegistry:
         entry = self._entries.get((path, Kind.MODULE))
         return entry.known.class_name if entry is not None and isinstance(entry.known, ModuleSite) else ""
 
+    def known(self, kind: Kind) -> list[Site]:
+        """Return the sites of a kind, as they are known, in the order in which they were first seen."""
+        return [entry.known for (_, other), entry in self._entries.items() if other is kind]
+
     @property
     def new(self) -> tuple[Site, ...]:
         """The sites that are new or changed since ``handed_on``."""

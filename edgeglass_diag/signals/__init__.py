@@ -21,6 +21,6 @@ from edgeglass_diag.signals.signal import Components, Drawing, Palette, Reductio
 
 __all__ = [
     "METRIC", "Components", "Drawing", "Palette", "Reduction", "Signal", "Usual", "activations", "attention",
-    "batches", "embeddings", "evaluation", "family", "find", "losses", "metric", "modes", "pairings", "parameters", "probes",
-    "recorded", "registered",
+    "batches", "embeddings", "evaluation", "family", "find", "losses", "metric", "modes", "pairings", "parameters",
+    "probes", "recorded", "registered",
 ]  # fmt: skip

@@ -128,6 +128,12 @@ EVALUATION_STD = register(
         low=0,
     )
 )
+EVALUATION_MIN = register(
+    Signal("evaluation/min", Kind.BATCH, "Smallest value of pictures in evaluation; of training it is data/min.")
+)
+EVALUATION_MAX = register(
+    Signal("evaluation/max", Kind.BATCH, "Largest value of pictures in evaluation; of training it is data/max.")
+)
 EVALUATION_MODE = register(
     Signal(
         "evaluation/training_mode",

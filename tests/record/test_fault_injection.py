@@ -16,6 +16,7 @@ from torch.overrides import _get_current_function_mode_stack
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from edgeglass_diag.record import Recorder
+from edgeglass_diag.record.evaluation_passes import PASSES
 from edgeglass_diag.record.recursion import MAX_DEPTH
 from edgeglass_diag.sites import Coverage
 from tests.helpers.faults import Fault, counted, functions_of, in_place_of
@@ -168,7 +169,7 @@ class Training:
         loss_of(self.model, *self.batch).backward()
         self.optimizer.zero_grad()
         with torch.no_grad():
-            self.losses.append(loss_of(self.model, *self.batch).item())
+            self.losses += [loss_of(self.model, *self.batch).item() for _ in range(PASSES + 1)]
         self.critic(self.model.text(self.batch[1])).mean().backward()
         self.scaled(other_losses)
         self.other.step()

@@ -1,0 +1,110 @@
+"""EG609: pictures of an evaluation that are prepared otherwise than those of the training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import median
+from typing import NamedTuple
+
+from edgeglass_diag.records import Finding, Severity
+from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.history import History
+from edgeglass_diag.signals.batches import DATA_MAX, DATA_MEAN, DATA_MIN, DATA_STD
+from edgeglass_diag.signals.evaluation import (
+    EVALUATION_MAX,
+    EVALUATION_MEAN,
+    EVALUATION_MIN,
+    EVALUATION_SAMPLES,
+    EVALUATION_STD,
+)
+from edgeglass_diag.signals.signal import Signal
+from edgeglass_diag.sites import BatchSite
+
+_TRAINING = (DATA_MEAN, DATA_STD, DATA_MIN, DATA_MAX)
+_EVALUATION = (EVALUATION_MEAN, EVALUATION_STD, EVALUATION_MIN, EVALUATION_MAX)
+
+
+class _Values(NamedTuple):
+    """How the values of pictures lie."""
+
+    mean: float
+    std: float
+    low: float
+    high: float
+
+    @property
+    def width(self) -> float:
+        return self.high - self.low
+
+    @property
+    def middle(self) -> float:
+        return (self.high + self.low) / 2
+
+
+@dataclass(frozen=True)
+class EvaluationInputsDiffer(Rule):
+    """Pictures of an evaluation lie in another range of values than those of the training.
+
+    Why: the model is asked about pictures such as it has never seen, by another Normalize, by one that is missing, or
+    by pixels that are not divided by 255; recalls and losses are those of that fault.
+
+    Formula: standard deviation and width from the least to the greatest value are both at least ``scale`` times those
+    of training or both at most one ``scale``-th of them; or mean and middle of that range are both at least ``shift``
+    standard deviations away, in the same direction. Of training it is the median of the newest ``windows`` recorded
+    windows, of an evaluation the newest one, with at least ``samples`` pictures. Other content moves mean and deviation
+    but not the ends, which nearly every batch reaches; so do masks and augmentation, which clamp to them.
+    """
+
+    scale: float = 2.0
+    shift: float = 1.0
+    samples: int = 16
+    windows: int = 8
+
+    code = "EG609"
+    name = "evaluation-inputs-differ"
+    title = "Evaluation prepares pictures otherwise than training"
+    severity = Severity.WARNING
+    page = "coverage"
+    signals = (EVALUATION_STD, EVALUATION_MEAN, EVALUATION_MIN, EVALUATION_MAX)
+    source = (
+        "derived: 0.5 / 0.5 in place of ImageNet's normalisation is a factor of 0.5 / 0.226 = 2.2, none a factor of 4, "
+        "255 not divided by one of 255; a mean of two pictures has at least 1 / 2^(1/2) of their deviation, so that "
+        "mixup (https://arxiv.org/abs/1710.09412) stays below 2; the mean of n independent pictures deviates by at "
+        "most 1 / n^(1/2) of the standard deviation of all pixels (law of total variance), a quarter of the shift at 16"
+    )
+    fix = "Give the evaluation the preprocessing of the training: the same Normalize, without its augmentation."
+    faulty = "Compose([Resize(224), CenterCrop(224), ToTensor()])  # training has Normalize(mean, std) behind it"
+    healthy = "Compose([Resize(224), CenterCrop(224), ToTensor(), Normalize(mean, std)])"
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """Return one finding per input."""
+        for site, counts in history.at(BatchSite, EVALUATION_SAMPLES):
+            trained = self._values(history, site.path, _TRAINING, self.windows)
+            asked = self._values(history, site.path, _EVALUATION, 1)
+            if trained is None or asked is None or counts.last < self.samples:
+                continue
+            if self._is_scaled(trained, asked) or self._is_shifted(trained, asked):
+                yield self.finding(
+                    history,
+                    f"{site.path} has values from {asked.low:.3g} to {asked.high:.3g}, mean {asked.mean:.3g} and std "
+                    f"{asked.std:.3g} in the evaluation at step {counts.steps[-1]}; in training from {trained.low:.3g} "
+                    f"to {trained.high:.3g}, mean {trained.mean:.3g} and std {trained.std:.3g}",
+                    site=site.path,
+                    since=counts.steps[-1],
+                    evidence={"evaluation": asked._asdict(), "training": trained._asdict()},
+                )
+
+    def _values(self, history: History, path: str, signals: Iterable[Signal], windows: int) -> _Values | None:
+        newest = [history.series(signal, path).newest(windows) for signal in signals]
+        return _Values(*(median(value for _, value in each) for each in newest)) if all(newest) else None
+
+    def _is_scaled(self, trained: _Values, asked: _Values) -> bool:
+        larger = asked.std >= self.scale * trained.std > 0 and asked.width >= self.scale * trained.width
+        smaller = trained.std >= self.scale * asked.std > 0 and trained.width >= self.scale * asked.width
+        return larger or smaller
+
+    def _is_shifted(self, trained: _Values, asked: _Values) -> bool:
+        least = self.shift * trained.std
+        moved, middle = asked.mean - trained.mean, asked.middle - trained.middle
+        return trained.std > 0 and min(abs(moved), abs(middle)) >= least and moved * middle > 0

@@ -1,0 +1,57 @@
+"""EG608: BatchNorm in training mode in an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from edgeglass_diag.records import Finding, Severity
+from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.history import History
+from edgeglass_diag.rules.parameter_groups import listed
+from edgeglass_diag.signals.evaluation import EVALUATION_NORM_MOVED
+
+
+@dataclass(frozen=True)
+class NormMovedByEvaluation(Rule):
+    """An evaluation runs BatchNorm in training mode, and its batches go into the running statistics.
+
+    Why: the answer for a sample depends on the others of its batch, the numbers are not those of the model that is
+    saved, and the running statistics are from then on those of the samples that are evaluated: a leak of the
+    evaluation into the model.
+
+    Formula: in every evaluation pass of a recorded window that was looked at, a BatchNorm with running statistics is in
+    training mode with a momentum above 0 and below 1, at least ``windows`` such windows in a row up to now. Passes
+    without gradients are an evaluation where the model trains and nothing of what they give out goes backward in the
+    window. Silent is what takes statistics anew: ``torch.optim.swa_utils.update_bn``, and a momentum of None or 1.
+    """
+
+    windows: int = 1
+
+    code = "EG608"
+    name = "norm-moved-by-evaluation"
+    title = "BatchNorm follows the evaluation"
+    severity = Severity.WARNING
+    page = "retrieval"
+    signals = (EVALUATION_NORM_MOVED,)
+    source = "derived: torch.nn.BatchNorm1d, a running average of the batches in training mode; one such pass moves it"
+    fix = "Call model.eval() before evaluating and model.train() behind it; torch.no_grad() alone changes no mode."
+    faulty = "with torch.no_grad(): evaluate(model)"
+    healthy = "model.eval(); with torch.no_grad(): evaluate(model)"
+
+    def check(self, history: History) -> Iterable[Finding]:
+        """Return one finding for all."""
+        found = {}
+        for site, moved in history.of(EVALUATION_NORM_MOVED):
+            state = moved.streak(lambda _, value: value == 1)
+            if state is not None and state.windows >= self.windows:
+                found[site] = state.since
+        if found:
+            since = min(found.values())
+            yield self.finding(
+                history,
+                f"{listed([*found], 'takes', 'take')} the statistics of the batches of an evaluation at step {since}",
+                site=next(iter(found)),
+                since=since,
+                evidence={"modules": list(found)[:20]},
+            )
