@@ -1,8 +1,8 @@
-"""What the tool answers in the how-to pages: each is what its commands print in a folder with the files of `docs/howto`.
+"""The answers in the how-to pages: what their commands print in a folder with the files of ``docs/howto``.
 
     python docs/site/answers.py                     # writes all answers anew
     python docs/site/answers.py embeddings-alike    # of one page
-    python docs/site/answers.py --check             # changes nothing; exit status 1 if other rules answer than the pages say
+    python docs/site/answers.py --check             # changes nothing; exit status 1 if other rules answer
 
 An answer stands between ``<!-- answer -->`` and ``<!-- end -->``, as a block whose lines with ``$`` are the commands.
 """
@@ -75,7 +75,7 @@ def _printed(line: str, folder: Path) -> str:
         raise SystemExit(f"{line}: exit status {done.returncode}\n{done.stderr}")
     if first == "python":
         return ""  # what the training itself prints is in its log
-    said = done.stdout.replace(str(folder.resolve()), ".").replace(f"{ROOT}/", "").strip("\n")
+    said = done.stdout.replace(f"{folder.resolve()}/", "").replace(f"{ROOT}/", "").strip("\n")
     return "\n".join(one.rstrip() for one in said.splitlines()[-int(last or 0) :]) + "\n"
 
 
