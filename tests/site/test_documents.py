@@ -105,7 +105,7 @@ def test_the_logs_of_the_how_to_pages_are_the_published_numbers(name):
 
 @pytest.mark.long
 @pytest.mark.parametrize("path", HOWTO, ids=named)
-def test_the_tool_still_answers_with_the_rules_of_the_page(path):
+def test_the_tool_still_answers_with_the_headline_of_the_page(path):
     command = [sys.executable, str(DOCS / "site/answers.py"), "--check", path.stem]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

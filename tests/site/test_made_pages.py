@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib
 import re
 from pathlib import Path
@@ -95,3 +96,9 @@ def test_a_style_that_fetches_a_font_is_named(module, tmp_path):
     (tmp_path / "x.css").write_text('@import "https://example.org/a.css"; b { src: url(//example.org/f.woff2) }')
     found = list(module("links").faults(tmp_path))
     assert found == ["x.css: fetches https://example.org/a.css", "x.css: fetches //example.org/f.woff2"]
+
+
+@pytest.mark.parametrize("name", ["rule_pages", "answers"])
+def test_the_examples_in_the_docstrings_hold(module, name):
+    done = doctest.testmod(module(name))
+    assert (done.failed, done.attempted > 0) == (0, True)
