@@ -91,7 +91,7 @@ notebooks: $(STAMP)
 
 # The documentation as a site, into site/: warnings are errors, and every link and anchor must lead somewhere.
 site: $(SITE_STAMP)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	$(BIN)/python docs/site/links.py site
 
 # Serves what was built, at http://127.0.0.1:8060.

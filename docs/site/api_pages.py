@@ -10,14 +10,14 @@ import edgeglass_diag
 def pages() -> dict[str, str]:
     """Return the page of each public name, by its path, and the table of all of them."""
     named = {_path(name): f"---\ntitle: {name}\n---\n\n::: edgeglass_diag.{name}\n" for name in _names()}
-    return {"api.md": _index(), **named}
+    return {"api/index.md": _index(), **named}
 
 
 def navigation() -> list[object]:
     """Return functions first, then types, for the navigation."""
     functions = [_path(name) for name in _names() if not _is_type(name)]
     types = [_path(name) for name in _names() if _is_type(name)]
-    return ["api.md", {"Functions": functions}, {"Types": types}]
+    return ["api/index.md", {"Functions": functions}, {"Types": types}]
 
 
 def _names() -> list[str]:
@@ -40,7 +40,11 @@ def _index() -> str:
         "`eg.__version__` is the version that is installed.",
     ]
     for head, are_types in (("Functions", False), ("Types", True)):
-        rows = [f"| [`{n}`]({_path(n)}) | {_sentence(n)} |" for n in _names() if _is_type(n) is are_types]
+        rows = [
+            f"| [`{n}`]({_path(n).removeprefix('api/')}) | {_sentence(n)} |"
+            for n in _names()
+            if _is_type(n) is are_types
+        ]
         parts += [f"## {head}", "\n".join(["| name | what |", "| --- | --- |", *rows])]
     return "\n\n".join(parts) + "\n"
 

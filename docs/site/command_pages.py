@@ -27,19 +27,20 @@ def pages() -> dict[str, str]:
 
 def _plain(part: str) -> str:
     """Return text outside of code without what Markdown takes for a link or a tag."""
-    return part if part.startswith("`") else re.sub(r"([\[\]<>])", r"\\\1", part)
+    return part if part.startswith("`") else re.sub(r"([\[\]<>]|__)", r"\\\1", part)
 
 
 def navigation() -> list[object]:
     """Return the verbs, in the order in which the command line lists them."""
-    return ["cli.md", *(f"cli/{verb}.md" for verb in typer.main.get_command(app).commands)]
+    return ["cli/index.md", *({verb: f"cli/{verb}.md"} for verb in typer.main.get_command(app).commands)]
 
 
 def index(markdown: str) -> str:
     """Return the page of the command line with the table of all verbs before its other tables."""
     commands = typer.main.get_command(app).commands
     rows = [
-        f"| [`{verb}`](cli/{verb}.md) | {(command.help or '').partition(chr(10))[0]} |" for verb, command in commands.items()
+        f"| [`{verb}`]({verb}.md) | {(command.help or '').partition(chr(10))[0]} |"
+        for verb, command in commands.items()
     ]
     table = "\n".join(["| verb | what it does |", "| --- | --- |", *rows])
     head, _, rest = markdown.partition("\n")

@@ -1,21 +1,18 @@
 """The hook of mkdocs: pages that are made of the code, their places in the navigation, links that leave the folder.
 
-``on_config`` puts the made pages into the navigation, ``on_files`` adds them, ``on_page_markdown`` turns links and codes
-of rules into links of the site.
+``on_config`` puts the made pages into the navigation, ``on_files`` adds them, ``on_page_markdown`` turns links and
+codes of rules into links of the site. mkdocs finds the modules beside this one while it loads it.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path, PurePosixPath
 from posixpath import normpath, relpath
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 import api_pages
 import command_pages
@@ -27,8 +24,9 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
 TOP = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+INDEXED = {"rules": rule_pages.index, "signals": signal_pages.index, "cli": command_pages.index}
+MOVED = TOP | {f"docs/{name}.md": f"{name}/index.md" for name in INDEXED}
 MADE = {"RULES": rule_pages, "SIGNALS": signal_pages, "API": api_pages, "CLI": command_pages}
-REPLACED = {"rules.md": rule_pages.index, "signals.md": signal_pages.index, "cli.md": command_pages.index}
 UNLINKED = ("changelog.md",)
 LINK = re.compile(r"(?<!\\)(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)")
 QUOTED = re.compile(r"(^```.*?^```$|^ {4}.*?$|`+[^`]*`+|^#.*?$|!?\[(?:[^\[\]]|\[[^\]]*\])*\]\([^()]*\))", re.M | re.S)
@@ -55,9 +53,18 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path, text in _made_pages().items():
         files.append(File.generated(config, path, content=text))
     for source, path in TOP.items():
-        text = (ROOT / source).read_text(encoding="utf-8")
-        files.append(File.generated(config, path, content=_of_top(text)))
+        files.append(
+            File.generated(config, path, content=_with_links(_text(source), lambda target: relpath(target, "docs")))
+        )
+    for name, index in INDEXED.items():
+        files.remove(files.src_uris[f"{name}.md"])
+        text = index(_with_links(_text(f"docs/{name}.md"), lambda target: f"../{target}"))
+        files.append(File.generated(config, f"{name}/index.md", content=text))
     return files
+
+
+def _text(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
 
 
 @cache
@@ -65,18 +72,11 @@ def _made_pages() -> dict[str, str]:
     return {path: text for module in MADE.values() for path, text in module.pages().items()}
 
 
-def _of_top(text: str) -> str:
-    """Return a page of the repository's top as if it stood in docs: its links begin there."""
-    return _with_links(text, lambda target: relpath(target, "docs"))
-
-
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Return a page whose links lead to pages of the site, and whose codes of rules are links."""
     path = page.file.src_uri
-    if path in REPLACED:
-        markdown = REPLACED[path](markdown)
     markdown = _with_links(markdown, lambda target: _inside(target, path, files))
-    return markdown if path in UNLINKED or path in _made_pages() else _with_codes(markdown, path)
+    return markdown if path in UNLINKED else _with_codes(markdown, path)
 
 
 def _with_links(text: str, turned: Callable[[str], str | None]) -> str:
@@ -97,11 +97,11 @@ def _inside(target: str, path: str, files: Files) -> str | None:
     """Return a link as the site has it; None where it leads to a file of the repository that is no page."""
     place, _, anchor = target.partition("#")
     rule = re.match(r"(eg\d{3})-", anchor)
-    if rule and place.endswith("rules.md"):
+    if rule and place.endswith(("rules.md", "rules/index.md")):
         return relpath(f"rules/{rule[1].upper()}.md", PurePosixPath(path).parent.as_posix())
     whole = normpath(PurePosixPath("docs") / PurePosixPath(path).parent / place)
-    if whole in TOP:
-        return relpath(TOP[whole], PurePosixPath(path).parent.as_posix()) + ("#" + anchor if anchor else "")
+    if whole in MOVED:
+        return relpath(MOVED[whole], PurePosixPath(path).parent.as_posix()) + ("#" + anchor if anchor else "")
     if whole.startswith("docs/"):
         return target
     if not (ROOT / whole).exists():
@@ -116,7 +116,8 @@ def _with_codes(text: str, path: str) -> str:
 
     def linked(found: re.Match[str]) -> str:
         target = relpath(f"rules/{found[0]}.md", folder)
-        return f"[{found[0]}]({target})" if found[0] in known else found[0]
+        own = f"rules/{found[0]}.md" == path
+        return f"[{found[0]}]({target})" if found[0] in known and not own else found[0]
 
     parts = QUOTED.split(text)
     return "".join(part if number % 2 else CODE.sub(linked, part) for number, part in enumerate(parts))

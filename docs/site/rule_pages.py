@@ -32,7 +32,7 @@ def pages() -> dict[str, str]:
 
 def navigation() -> list[object]:
     """Return the rules by family, for the navigation."""
-    families: list[object] = ["rules.md"]
+    families: list[object] = ["rules/index.md"]
     for family, title in FAMILIES.items():
         families.append({title: [f"rules/{code}.md" for code in sorted(codes()) if code.startswith(family)]})
     return families
@@ -56,10 +56,12 @@ def _rows(family: str) -> list[tuple[str, str]]:
     rules = [(rule.code, rule.name, rule.severity.value, rule.summary()) for rule in own_rules()]
     known = _rule_codes()
     audited = [
-        (one.code, one.name, one.severity.value, f"{one.summary} (audit)") for one in CONCLUSIONS if one.code not in known
+        (one.code, one.name, one.severity.value, f"{one.summary} (audit)")
+        for one in CONCLUSIONS
+        if one.code not in known
     ]
     return [
-        (code, f"| [{code}](rules/{code}.md) | {name} | {severity} | {_cell(text)} |")
+        (code, f"| [{code}]({code}.md) | {name} | {severity} | {_cell(text)} |")
         for code, name, severity, text in [*rules, *audited]
         if code.startswith(family)
     ]
@@ -68,7 +70,8 @@ def _rows(family: str) -> list[tuple[str, str]]:
 def rule_text(rule: type[Rule]) -> str:
     """Return the page of a rule in Markdown."""
     facts = dict(rule_facts(rule))
-    parts = [f"# {rule.code} {rule.name}", f"**{rule.title}** (*{rule.severity.value}*).", _plain(rule.documentation())]
+    text = re.sub(r"^(Why|Formula):", r"**\1:**", _plain(rule.documentation()), flags=re.M)
+    parts = [f"# {rule.code} {rule.name}", f"**{rule.title}** (*{rule.severity.value}*). {text}"]
     parts += ["## What to change", _plain(rule.fix)]
     parts += [f"```\n{example}\n```" for example in rule_examples(rule)]
     parts += _thresholds(rule)

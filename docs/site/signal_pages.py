@@ -18,7 +18,7 @@ def pages() -> dict[str, str]:
 def navigation() -> list[object]:
     """Return the signals by family, for the navigation."""
     families = sorted({signal.family for signal in registered()})
-    return ["signals.md", *({each: [_path(s) for s in registered() if s.family == each]} for each in families)]
+    return ["signals/index.md", *({each: [_path(s) for s in registered() if s.family == each]} for each in families)]
 
 
 def index(markdown: str) -> str:
@@ -26,7 +26,7 @@ def index(markdown: str) -> str:
     known = {str(signal) for signal in registered()}
 
     def linked(found: re.Match[str]) -> str:
-        return f"| [`{found[1]}`](signals/{found[1]}.md) |" if found[1] in known else found[0]
+        return f"| [`{found[1]}`]({found[1]}.md) |" if found[1] in known else found[0]
 
     return re.sub(r"^\| `([^`]+)` \|", linked, markdown, flags=re.M)
 
