@@ -94,9 +94,7 @@ def main() -> None:
     parser.add_argument("--python", default=sys.executable, help="interpreter of the new environment")
     parser.add_argument("--torch", default="torch==2.13.0", help="what pip installs first")
     parser.add_argument("--index-url", default=os.environ.get("TORCH_INDEX_URL"), help="of torch, for pip")
-    parser.add_argument(
-        "--without-torch", action="store_true", help="only what reads records and logs"
-    )
+    parser.add_argument("--without-torch", action="store_true", help="only what reads records and logs")
     parser.add_argument("--site", action="store_true", help="take torch from the interpreter's own packages")
     parser.add_argument("--no-constraints", action="store_true", help="newest versions, not those of constraints.txt")
     parser.add_argument("--extras", default=",".join(EXTRAS), help="installed in turn; none where empty")
