@@ -130,6 +130,7 @@ def in_turn(python: Path, pip: Sequence[object], wheel: Path, extras: Sequence[s
     for extra in ("", *extras):
         call(*pip, "packaging", f"{wheel}[{extra}]" if extra else wheel)
         rows[extra or "no extra"] = measured(python)
+        print(f"{extra or 'no extra'}: {rows[extra or 'no extra']}", flush=True)
         tests(python, "tests/package/test_extra.py" if extra else "tests/package/test_core.py", "-k", extra)
     return rows
 
