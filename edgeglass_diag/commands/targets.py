@@ -55,7 +55,10 @@ def run_folder(out: Path | None, target: Program | Recipe) -> Path:
 
 def unknown_recipe(error: ValueError, target: Target) -> UsageError:
     """Return the error for a recipe that cannot be planned, with a hint if its name may be meant as a program."""
+    from edgeglass_diag.extras import MissingExtraError
     from edgeglass_diag.programs.targets import Recipe
 
+    if isinstance(error, MissingExtraError):
+        return error
     is_name = isinstance(target, Recipe) and not Path(target.target).suffix
     return UsageError(f"{error}{'; a script ends in .py, a module goes behind -m' if is_name else ''}")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from edgeglass_diag.extras import extra
 
 Encode = Callable[..., Tensor]
 """(B, ...) and further tensors of B rows each -> embeddings (B, D)."""
@@ -72,9 +75,7 @@ def attribute(  # noqa: PLR0913  encoder, inputs and the other side; the rest ha
     Raises:
         ValueError: if inputs are not floats of shape (N, U, ...), or baseline, units or other do not match them.
     """
-    with extra("evaluate", "attribution"):
-        from captum.attr import FeatureAblation, IntegratedGradients
-
+    integrated_gradients, feature_ablation = _methods()
     base = _baseline(inputs, baseline)
     mask = _units(inputs, units)
     if other.dim() != 2 or len(other) != len(inputs):
@@ -84,7 +85,7 @@ def attribute(  # noqa: PLR0913  encoder, inputs and the other side; the rest ha
         return compare(encode(rows_in, *further), pair)
 
     given = (other, *extra)
-    gradients = IntegratedGradients(score).attribute(
+    gradients = integrated_gradients(score).attribute(
         inputs, base, additional_forward_args=given, n_steps=steps, internal_batch_size=max(rows, len(inputs))
     )
     count = int(mask.max()) + 1
@@ -93,7 +94,7 @@ def attribute(  # noqa: PLR0913  encoder, inputs and the other side; the rest ha
     with torch.no_grad():
         similarity, reference = score(inputs, *given), score(base, *given)
         drops = [
-            FeatureAblation(score).attribute(
+            feature_ablation(score).attribute(
                 inputs[i : i + 1],
                 base[i : i + 1],
                 additional_forward_args=tuple(part[i : i + 1] for part in given),
@@ -105,6 +106,12 @@ def attribute(  # noqa: PLR0913  encoder, inputs and the other side; the rest ha
     ablation = torch.stack([_per_unit(drop[0], mask[i], count) for i, drop in enumerate(drops)])
     error = (integrated.sum(1) - (similarity - reference)).abs()
     return Attribution(similarity, reference, integrated, ablation, error)
+
+
+def _methods() -> tuple[Any, Any]:
+    with extra("evaluate", "attribution"):
+        from captum.attr import FeatureAblation, IntegratedGradients
+    return IntegratedGradients, FeatureAblation
 
 
 def _baseline(inputs: Tensor, baseline: Tensor | None) -> Tensor:

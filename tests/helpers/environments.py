@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import venv
+from collections.abc import Collection
 from importlib.metadata import Distribution, PathDistribution, distribution
 from pathlib import Path
 
@@ -45,9 +46,17 @@ def wheel_as_installed(installed: Path) -> Distribution:
     return PathDistribution(own)
 
 
-def linked_python(folder: Path, installed: Path, *extras: str) -> Path:
-    """Make a virtual environment with this package and its extras, and return its interpreter."""
+def linked_python(folder: Path, installed: Path, *extras: str, without: Collection[str] = ()) -> Path:
+    """Make a virtual environment with this package and its extras, and return its interpreter.
+
+    Args:
+        folder: of the environment.
+        installed: folder with this package.
+        extras: that are installed too.
+        without: distributions that are left out.
+    """
     venv.create(folder, symlinks=True)
     (site,) = folder.glob("lib/python*/site-packages")
-    link(site, required(wheel_as_installed(installed), *extras))
+    dists = required(wheel_as_installed(installed), *extras)
+    link(site, {name: dist for name, dist in dists.items() if name not in without})
     return folder / "bin" / "python"

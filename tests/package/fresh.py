@@ -14,7 +14,9 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import tomllib
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,6 +94,7 @@ def main() -> None:
     parser.add_argument("--python", default=sys.executable, help="interpreter of the new environment")
     parser.add_argument("--torch", default="torch==2.13.0", help="what pip installs first")
     parser.add_argument("--index-url", default=os.environ.get("TORCH_INDEX_URL"), help="of torch, for pip")
+    parser.add_argument("--without-torch", action="store_true", help="only what reads records and logs")
     parser.add_argument("--site", action="store_true", help="take torch from the interpreter's own packages")
     parser.add_argument("--no-constraints", action="store_true", help="newest versions, not those of constraints.txt")
     parser.add_argument("--extras", default=",".join(EXTRAS), help="installed in turn; none where empty")
@@ -102,22 +105,49 @@ def main() -> None:
         call(asked.python, "-m", "venv", *(["--system-site-packages"] if asked.site else []), folder / "venv")
         python = folder / "venv" / "bin" / "python"
         pip = [python, "-m", "pip", "install", "--quiet", "--no-warn-script-location"]
-        call(*pip, "packaging")
+        if not asked.no_constraints:
+            pip += ["--constraint", ROOT / "constraints.txt"]
+        if asked.without_torch:
+            read_only(python, pip, wheel)
+            return
         if not asked.site:
             call(*pip, *(["--index-url", asked.index_url] if asked.index_url else []), asked.torch)
-        bound = [] if asked.no_constraints else ["--constraint", ROOT / "constraints.txt"]
-        rows = []
-        for extra in ("", *filter(None, asked.extras.split(","))):
-            call(*pip, *bound, f"{wheel}[{extra}]" if extra else wheel)
-            rows.append((extra or "no extra", *measured(python)))
-            tests(python, "tests/package/test_extra.py" if extra else "tests/package/test_core.py", "-k", extra)
-        version = subprocess.run([python, "-c", "import sys, torch; print(sys.version.split()[0], torch.__version__)"],
-                                 capture_output=True, text=True, check=True).stdout.split()  # fmt: skip
-    _, torch_packages, torch_bytes, *_ = rows[0]
-    print(f"\nPython {version[0]}, torch {version[1]}: {torch_packages} packages, {torch_bytes / 1e6:.0f} MB")
+        show(python, in_turn(python, pip, wheel, [extra for extra in asked.extras.split(",") if extra]))
+
+
+def read_only(python: Path, pip: Sequence[object], wheel: Path) -> None:
+    """Install all but torch; use what needs none."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    call(*pip, *(line for line in project["dependencies"] if not line.startswith("torch")))
+    call(*pip, "--no-deps", wheel)
+    tests(python, "tests/package/test_without_torch.py")
+    print(f"\n{version_of(python)}, without torch: records and logs are read", flush=True)
+
+
+def in_turn(python: Path, pip: Sequence[object], wheel: Path, extras: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Install and use the package without extras, then with one after the other; return what was measured by each."""
+    rows = {}
+    for extra in ("", *extras):
+        call(*pip, "packaging", f"{wheel}[{extra}]" if extra else wheel)
+        rows[extra or "no extra"] = measured(python)
+        print(f"{extra or 'no extra'}: {rows[extra or 'no extra']}", flush=True)
+        tests(python, "tests/package/test_extra.py" if extra else "tests/package/test_core.py", "-k", extra)
+    return rows
+
+
+def show(python: Path, rows: dict[str, tuple[int, ...]]) -> None:
+    """Print what was measured."""
+    packages, size, *_ = rows["no extra"]
+    torch = subprocess.run([python, "-c", "import torch; print(torch.__version__)"], capture_output=True, text=True)
+    print(f"\n{version_of(python)}, torch {torch.stdout.strip()}: {packages} packages, {size / 1e6:.0f} MB")
     print("installed in turn        packages beside torch's    MB beside torch's")
-    for extra, _, _, packages, size in rows:
+    for extra, (_, _, packages, size) in rows.items():
         print(f"{extra:<24} {packages:>24} {size / 1e6:>20.0f}")
+
+
+def version_of(python: Path) -> str:
+    """Return the version of an interpreter."""
+    return subprocess.run([python, "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

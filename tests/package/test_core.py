@@ -49,11 +49,11 @@ def test_a_log_is_audited(core):
     (core.folder / "log.json").write_text(json.dumps(rows))
     (core.folder / "hparams.yaml").write_text("batch_size: 64\n")
     done = core("audit", "log.json")
-    assert (done.returncode, "R@1" in done.stdout) == (0, True), done.stderr
+    assert (done.returncode, "batch_size = 64" in done.stdout) == (0, True), done.stderr
 
 
 def test_runs_are_compared_and_exported_and_rules_are_told(core, run):
-    for words in (("compare", run, run), ("export", run, "--to", "csv"), ("rules", "EG003"), ("profile", "train.py")):
+    for words in (("compare", run, run), ("export", run, "--to", "csv"), ("rules", "EG003")):
         done = core(*words)
         assert (done.returncode, done.stdout != "") == (0, True), (words, done.stderr)
 
@@ -78,7 +78,7 @@ MISSING = {
     "audit events.out.tfevents.1": ("events.out.tfevents.1: an event file", "tensorboard", "tensorboard"),
     "export mine --to parquet": ("--to parquet", "pyarrow", "parquet"),
     "run --report-to wandb train.py": ("--report-to wandb", "wandb", "wandb"),
-    "mcp": ("mcp", "anyio", "mcp"),
+    "mcp": ("mcp", "anyio and mcp", "mcp"),
 }
 
 
@@ -103,7 +103,15 @@ def test_a_figure_in_python_names_it_too(core, run):
 
 
 @pytest.mark.long
-def test_the_cause_is_found_by_replays(core):
+def test_steps_are_profiled(core):
+    done = core("profile", "--out", "traced", "train.py")
+    assert (done.returncode, list((core.folder / "traced" / "profile").iterdir()) != []) == (0, True), done.stderr
+
+
+@pytest.mark.long
+def test_a_training_is_explained_by_replays(core):
     done = core("explain", "train.py", "--out", "why", "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["causes"]
+    told = json.loads(done.stdout)
+    assert told["verdict"]
+    assert told["trials"]

@@ -3,12 +3,20 @@
 import ast
 import sys
 import tomllib
+from importlib.metadata import distribution
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+import edgeglass_diag as eg
+from edgeglass_dashboards.jobs import Jobs
+from edgeglass_dashboards.snapshots import projection
 from edgeglass_diag.extras import EXTRAS, MissingExtraError, check_extra, extra
+from tests.helpers.environments import required
+from tests.helpers.exported import recorded
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -56,6 +64,12 @@ def test_all_is_the_whole_tool_and_dev_has_all():
     assert distributions("all") <= distributions("dev")
 
 
+def test_what_the_tests_need_is_pinned():
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line]
+    pinned = {canonicalize_name(line.partition("==")[0]) for line in lines}
+    assert set(required(distribution("edgeglass-diag"), "dev")) - pinned == {"edgeglass-diag"}
+
+
 def imports(tree, *, guarded=False):
     """Give each import with whether an extra is named around it; those for type checkers alone are left out."""
     for node in ast.iter_child_nodes(tree):
@@ -72,7 +86,7 @@ def imports(tree, *, guarded=False):
 
 def test_what_the_core_lacks_is_imported_where_its_extra_is_named():
     known = CORE | set(sys.stdlib_module_names) | {"edgeglass_diag", "edgeglass_models", "edgeglass_dashboards"}
-    known |= {"edgeglass_diag_after_import"}  # a neighbour of sitecustomize
+    known |= {"edgeglass_diag_after_import", "google"}  # a neighbour of sitecustomize; TensorBoard brings protobuf
     wrong = []
     for place in ("edgeglass_diag", "models", "dashboards"):
         for file in sorted((ROOT / place).rglob("*.py")):
@@ -115,3 +129,16 @@ def test_what_an_installed_package_lacks_is_its_own_error():
 
 def test_what_is_there_passes():
     check_extra("mcp", "mcp")
+
+
+def test_a_projection_that_lacks_its_package_says_so_in_its_place(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
+    jobs = Jobs()
+    with eg.load(recorded(tmp_path / "mine")) as run:
+        context = SimpleNamespace(run=run, index=SimpleNamespace(jobs=jobs))
+        assert projection(context, 0, "pca").empty == ""
+        monkeypatch.setattr(jobs, "get", jobs.once)
+        found = projection(context, 0, "tsne")
+    line = "t-SNE needs scikit-learn, which is not installed: pip install 'edgeglass-diag[evaluate]'"
+    assert (found.empty, found.points.empty) == (line, True)

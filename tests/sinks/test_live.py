@@ -53,7 +53,7 @@ SINKS = {}
 
 def fed(**sinks):
     SINKS.update(sinks)
-    return Feeds([Made(name, "csv", (), is_live=True) for name in sinks])
+    return Feeds([Made(name, "csv", is_live=True) for name in sinks])
 
 
 def train(watching=None, *, steps=6):
@@ -134,7 +134,7 @@ def test_windows_beyond_the_room_are_told_and_findings_still_come(tmp_path, caps
 
 
 def test_a_sink_that_cannot_be_imported_is_one_line(tmp_path, capsys):
-    missing = Target("gone", "gone", ("edgeglass_no_such_package",), is_live=True)
+    missing = Target("gone", "gone", is_live=True, used=("edgeglass_no_such_package",))
     train(Watch(tmp_path / "run", feeds=Feeds([missing])))
     assert "nothing more is reported to gone, the record goes on: ModuleNotFoundError" in capsys.readouterr().err
 

@@ -48,9 +48,9 @@ def _step_last(table: Table) -> dict[str, tuple[float | None, ...]]:
 
 def _scalars(path: Path, notes: list[str]) -> Iterator[tuple[int, str, float]]:
     with extra("tensorboard", f"{path}: an event file"):
-        from google.protobuf.message import DecodeError
         from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
         from tensorboard.compat.tensorflow_stub.errors import DataLossError
+    from google.protobuf.message import DecodeError
 
     with open_file(path, most=TABLE_BYTES):
         pass
