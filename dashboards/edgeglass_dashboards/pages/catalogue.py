@@ -23,13 +23,13 @@ from edgeglass_dashboards.pages.page import Page
 RUN_PAGES: tuple[Page, ...] = (
     overview.PAGE,
     explain.PAGE,
+    signals.PAGE,
     attention.PAGE,
     gradients.PAGE,
     signal.PAGE,
     embeddings.PAGE,
     retrieval.PAGE,
     coverage.PAGE,
-    signals.PAGE,
     attribution.PAGE,
     profile.PAGE,
 )
