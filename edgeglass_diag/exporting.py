@@ -64,7 +64,8 @@ def export_run(run: Run, target: Target, out: Path | None) -> list[Exported]:
     Args:
         run: the run.
         target: the sink.
-        out: new folder; that of each rank is in it where there are several. None for a tracker's own place.
+        out: new folder; files of each rank are in a folder of it where there are several. None for a tracker's own
+            place.
 
     Raises:
         UsageError: where there is nothing to write, or the sink fails.
@@ -114,7 +115,7 @@ def _write_signals(run: Run, target: Target, out: Path | None) -> list[Exported]
     for number, process in ranks.items():
         own = frames if len(ranks) == 1 else {signal: _of_rank(frame, number) for signal, frame in frames.items()}
         told = findings if not written else []
-        written.append(_write_rank(process, target, _folder(out, number, len(ranks)), own, told))
+        written.append(_write_rank(process, target, _folder(target, out, number, len(ranks)), own, told))
     return written
 
 
@@ -138,7 +139,7 @@ def _write_embeddings(run: Run, target: Target, out: Path | None) -> list[Export
     written = []
     for number, process in ranks.items():
         steps = process.embedding_steps()
-        with _opened(process, target, _folder(out, number, len(ranks))) as sink:
+        with _opened(process, target, _folder(target, out, number, len(ranks))) as sink:
             for step in steps:
                 sink.embeddings(step, *process.embeddings(step))
         written.append(Exported(process.name, sink.place, embeddings=len(steps)))
@@ -149,8 +150,9 @@ def _of_rank(frame: pd.DataFrame, number: int) -> pd.DataFrame:
     return frame[frame["rank"] == number] if "rank" in frame else frame
 
 
-def _folder(out: Path | None, number: int, ranks: int) -> Path | None:
-    return out if out is None or ranks == 1 else out / f"rank-{number}"
+def _folder(target: Target, out: Path | None, number: int, ranks: int) -> Path | None:
+    """Return the folder of a rank; a tracker keeps several runs in one place."""
+    return out if out is None or ranks == 1 or target.is_tracker else out / f"rank-{number}"
 
 
 @contextmanager

@@ -45,7 +45,7 @@ class Gate:
     def of(
         cls, fail_on: str | None, sarif: Path | None, baseline: Path | None, update: bool, *, secret: str | None = None
     ) -> Gate:
-        """Return the gate of the options; the baseline is read before anything is run.
+        """Return the gate of the options; before anything is run, the baseline is read and other files are tried.
 
         Args:
             fail_on: of --fail-on.
@@ -55,8 +55,8 @@ class Gate:
             secret: address in the command line of which a baseline keeps only what is not secret.
 
         Raises:
-            UsageError: for a severity that --fail-on does not know, a baseline that cannot be read, or
-                --update-baseline without one.
+            UsageError: for a severity that --fail-on does not know, a baseline that cannot be read, a file that
+                cannot be written, or --update-baseline without a baseline.
         """
         if fail_on not in (None, "warning", "critical"):
             raise UsageError(f"--fail-on: expected warning or critical, got {fail_on!r}")
@@ -67,6 +67,7 @@ class Gate:
             from edgeglass_diag.gate.known import read_baseline
 
             known = read_baseline(baseline)
+        _check_files(sarif, baseline if update else None)
         least = fail_on or (None if baseline is None else Severity.WARNING)
         line = shlex.join(["edgeglass-diag", *without_secret(sys.argv[1:], secret)])
         return cls(
@@ -135,6 +136,18 @@ class Gate:
 
         write_baseline(self.baseline, found, self.command)
         say(f"{self.baseline} is written: {len(found)} known")
+
+
+def _check_files(sarif: Path | None, baseline: Path | None) -> None:
+    """Raise UsageError if one of the files cannot be written."""
+    if sarif is None and baseline is None:
+        return
+    from edgeglass_diag.gate.known import check_update, check_writable
+
+    if sarif is not None:
+        check_writable(sarif, "--sarif")
+    if baseline is not None:
+        check_update(baseline)
 
 
 def _states(found: Sequence[Result], comparison: Comparison) -> dict[str, str]:

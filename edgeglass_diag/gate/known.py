@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from errno import EISDIR
+from os import strerror
 from pathlib import Path
 from typing import Any, Literal
 
@@ -99,12 +102,18 @@ def write_baseline(file: Path, found: Iterable[Result], command: str) -> None:
     Raises:
         UsageError: if it cannot be written.
     """
-    if exists(file) and not is_baseline(file):
-        raise UsageError(f"--update-baseline: {file} is there and no baseline of findings; it is left as it is")
+    check_update(file)
     entries = {(r.code, r.site, r.fingerprint): Known(**_entry(r)) for r in found}
     content = _File(format=FORMAT, version=VERSION, command=command, findings=[entries[key] for key in sorted(entries)])
     text = json.dumps(content.model_dump(), indent=1, ensure_ascii=False)
     write_text(file, text + "\n", "--baseline")
+
+
+def check_update(file: Path) -> None:
+    """Raise UsageError if a baseline cannot be written here, or if another file would be lost."""
+    if exists(file) and not is_baseline(file):
+        raise UsageError(f"--update-baseline: {file} is there and no baseline of findings; it is left as it is")
+    check_writable(file, "--baseline")
 
 
 def compare(found: Sequence[Result], known: Iterable[Known]) -> Comparison:
@@ -125,11 +134,26 @@ def write_text(file: Path, text: str, option: str) -> None:
     Raises:
         UsageError: if it cannot be written.
     """
-    temporary = file.with_name(file.name + ".tmp")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+    with _writing(file, option) as temporary:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(file)
+
+
+def check_writable(file: Path, option: str) -> None:
+    """Raise UsageError if ``write_text`` could not write a file, before a training is run for it; make its folder."""
+    with _writing(file, option) as temporary:
+        if file.is_dir():
+            raise IsADirectoryError(EISDIR, strerror(EISDIR))
+        temporary.touch()
+        temporary.unlink()
+
+
+@contextmanager
+def _writing(file: Path, option: str) -> Iterator[Path]:
+    """Give the file to write before it replaces the other, in a folder that is there; an OSError is a UsageError."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        yield file.with_name(file.name + ".tmp")
     except OSError as error:
         raise UsageError(f"{option} {file}: cannot be written ({error.strerror or error})") from None
 

@@ -208,3 +208,14 @@ def test_wrong_options_are_said_before_anything_is_done(project, verb, options, 
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
     assert said in done.stderr
     assert sorted(os.listdir(folder)) == [".git", "src"]
+
+
+@pytest.mark.parametrize("option", [("--sarif", "src/train.py/x.sarif"), ("--baseline", "src", "--update-baseline")])
+def test_a_file_that_cannot_be_written_is_told_before_the_training(option, project):
+    folder, run = project
+    done = run("run", "--out", "run", *option, "src/train.py")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert option[1] in done.stderr
+    assert not (folder / "run").exists()
+    assert (folder / "src" / "train.py").read_text() == SCRIPT

@@ -18,9 +18,9 @@ FINDINGS = (
 )
 
 
-def recorded(folder, *, embeddings=True):
+def recorded(folder, *, embeddings=True, **header):
     """A finished record of five windows, without a training."""
-    writer = RunWriter(folder, name=folder.name, header={"rules": []})
+    writer = RunWriter(folder, name=folder.name, header={"rules": [], **header})
     for step, loss in LOSSES.items():
         readings = {
             ("", "loss/total"): loss,

@@ -154,6 +154,39 @@ def test_trackio_equals_the_record(record, tmp_path):
     ], done.stderr  # fmt: skip
 
 
+TWO_RANKS = """
+import sys
+from pathlib import Path
+import edgeglass_diag as eg
+from edgeglass_diag.exporting import export_run
+from edgeglass_diag.sinks import TARGETS
+
+with eg.load(sys.argv[1]) as run:
+    first, second = export_run(run, TARGETS[sys.argv[3]], Path(sys.argv[2]))
+assert first.place == second.place, (first, second)
+if sys.argv[3] == "trackio":
+    import trackio
+    names = [run.name for run in trackio.Api().runs("edgeglass-diag")]
+else:
+    from mlflow.tracking import MlflowClient
+    client = MlflowClient(first.place)
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    names = [run.info.run_name for run in client.search_runs(experiments)]
+print(sorted(names))
+"""
+
+
+@needs("trackio", "mlflow", "sqlalchemy", "alembic")
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["trackio", "mlflow"])
+def test_ranks_are_runs_in_one_place(name, tmp_path):
+    for rank, folder in enumerate(("run", "run/rank-1")):
+        recorded(tmp_path / folder, embeddings=False, rank=rank)
+    command = [sys.executable, "-c", TWO_RANKS, str(tmp_path / "run"), str(tmp_path / "out"), name]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.splitlines()[-1:] == ["['rank-1', 'run']"], done.stderr
+
+
 @needs("embedding_atlas")
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore::Warning")  # of UMAP on few rows
