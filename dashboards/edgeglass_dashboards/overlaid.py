@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -46,6 +47,10 @@ def sites_by_signal(runs: Mapping[str, Run], signals: Sequence[Signal]) -> dict[
     return found
 
 
+_DRAWN: WeakKeyDictionary[Run, tuple[object, Overlaid]] = WeakKeyDictionary()
+"""What was read of runs by the first of them while it is open: figure, table and words of one answer share it."""
+
+
 def overlaid(view: View, runs: Mapping[str, Run]) -> Overlaid:
     """Return the lines of an address.
 
@@ -56,6 +61,17 @@ def overlaid(view: View, runs: Mapping[str, Run]) -> Overlaid:
         view: of the address.
         runs: open, by what they are called.
     """
+    if not runs:
+        return Overlaid(())
+    first = next(iter(runs.values()))
+    asked = view, tuple((name, run.windows) for name, run in runs.items())
+    known = _DRAWN.get(first)
+    if known is None or known[0] != asked:
+        known = _DRAWN[first] = asked, _read_all(view, runs)
+    return known[1]
+
+
+def _read_all(view: View, runs: Mapping[str, Run]) -> Overlaid:
     signals = chosen_signals(view, runs)
     sites = sites_by_signal(runs, signals)
     wanted = [(signal, site) for signal in signals for site in _places(view, sites[signal])]

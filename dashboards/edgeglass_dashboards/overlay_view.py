@@ -148,32 +148,30 @@ def _switches(context: Context) -> dict[str, dict[str, Any]]:
 def controls(context: Context, runs: Runs, *more: Any) -> Any:
     """What chooses signals, sites, smoothing and the axis, and ``more`` behind the sites."""
     switches = _switches(context)
+    signals = dmc.MultiSelect(
+        id="shown", label="Signals", searchable=True, maxValues=24, hidePickedOptions=True, limit=200,
+        nothingFoundMessage="no such signal was recorded", **_signals(context, runs),
+    )  # fmt: skip
+    sites = dmc.MultiSelect(
+        id="shown-sites", label="Sites", searchable=True, maxValues=24, hidePickedOptions=True, limit=200,
+        placeholder="all: lowest, median, highest", nothingFoundMessage="no site of that name",
+        **_sites(context, runs),
+    )  # fmt: skip
+    smoothing = [
+        html.Label("Smoothing", htmlFor="smooth", className="control-label"),
+        dmc.Slider(
+            id="smooth", min=0, max=99, step=1, size="sm", thumbLabel="Smoothing", persistence=False,
+            **switches["smooth"],
+        ),
+    ]  # fmt: skip
     return html.Div(
         [
-            dmc.MultiSelect(
-                id="shown", label="Signals", searchable=True, maxValues=24, hidePickedOptions=True, limit=200,
-                nothingFoundMessage="no such signal was recorded", className="search", **_signals(context, runs),
-            ),
-            dmc.MultiSelect(
-                id="shown-sites", label="Sites", searchable=True, maxValues=24, hidePickedOptions=True, limit=200,
-                placeholder="all: lowest, median, highest", nothingFoundMessage="no site of that name",
-                className="search", **_sites(context, runs),
-            ),
-            *more,
-            html.Div(
-                [
-                    html.Label("Smoothing", htmlFor="smooth", className="control-label"),
-                    dmc.Slider(
-                        id="smooth", min=0, max=99, step=1, size="sm", thumbLabel="Smoothing", persistence=False,
-                        **switches["smooth"],
-                    ),
-                ],
-                className="smoothing",
-            ),
+            *(html.Div(part, className="search") for part in (signals, sites, *more)),
+            html.Div(smoothing, className="smoothing"),
             dmc.Switch(id="log", label="Log axis", persistence=False, **switches["log"]),
         ],
         className="finder overlay-controls",
-    )  # fmt: skip
+    )
 
 
 def overlay_sections(context: Context, open_runs: Opening) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from edgeglass_dashboards.context import Context
+from edgeglass_dashboards.summarise_traces import summary_of
 from edgeglass_diag.profiling.options import traces
-from edgeglass_diag.profiling.summary import summarise
 from edgeglass_diag.store import Run
 
 MOST_BYTES = 512 * 2**20
@@ -52,7 +52,7 @@ def _read(context: Context) -> Profiled:
 
     def make() -> Any:
         try:
-            return summarise(files)
+            return summary_of(files)
         except ValueError as error:
             return str(error).replace(f"{context.root}/", "")
 

@@ -160,8 +160,9 @@ def lowest_mark(place: int) -> float:
     return 0.04 + 0.05 * (place % 6)
 
 
-def _points(steps: Ints, values: Floats, smooth: Floats | None, place: int, *, log: bool) -> list[dict[str, Any]]:
-    """x, y and customdata of the traces of a line."""
+def _points(steps: Any, values: Floats, smooth: Floats | None, place: int, *, log: bool) -> list[dict[str, Any]]:
+    """x, y and customdata of the traces of a line, as arrays of objects: numbers in binary cannot be extended."""
+    steps = steps.astype(object)
     fits = np.isfinite(values) & ((values > 0) | (not log))
     drawn = _numbers(values, fits)
     averaged = np.full(len(steps), None, object) if smooth is None else _numbers(smooth, np.isfinite(smooth))
@@ -169,7 +170,7 @@ def _points(steps: Ints, values: Floats, smooth: Floats | None, place: int, *, l
         averaged[~(np.nan_to_num(smooth) > 0)] = None
     lost = np.flatnonzero(~fits)
     words = np.array([_word(value) for value in values[lost].tolist()], object)
-    heights = np.where(values[lost] == np.inf, 1 - lowest_mark(place), lowest_mark(place))
+    heights = np.where(values[lost] == np.inf, 1 - lowest_mark(place), lowest_mark(place)).astype(object)
     return [
         {"x": steps, "y": drawn, "customdata": drawn},
         {"x": steps if smooth is not None else steps[:0], "y": averaged if smooth is not None else averaged[:0],

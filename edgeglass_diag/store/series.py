@@ -52,6 +52,7 @@ def _taken(block: NDArray[np.float64], component: Component) -> NDArray[np.float
         return block[:, component]
     if block.shape[1] == 1:
         return block[:, 0]
-    reduce = {"mean": block.mean, "min": block.min, "max": block.max}[component]
     with np.errstate(invalid="ignore", over="ignore"):
-        return np.asarray(reduce(axis=1))
+        if component == "mean":
+            return np.asarray(block.mean(axis=1))
+        return np.asarray(block.min(axis=1) if component == "min" else block.max(axis=1))

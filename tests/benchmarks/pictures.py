@@ -16,12 +16,14 @@ from playwright.sync_api import sync_playwright
 
 ILL, HEALTHY = "/run/incident/perceiver", "/run/incident/baseline"
 HEAD = "image_head.resampler.layers.3.attention.attention"
+OVERLAID = "runs=incident/baseline&show=loss/total&show=update/ratio&show=activation/sample_signal&log=1"
 PICTURES = {
     "overview": (ILL, 760),
     "site": (f"{ILL}?page=site&site=image_head.resampler.layers.0.attention", 1100),
     "attention": (f"{ILL}?page=attention&signal=attention/logit_max&site={HEAD}", 980),
     "gradients": (f"{ILL}?page=gradients", 1120),
     "signal": (f"{ILL}?page=signal", 1440),
+    "signals": (f"{ILL}?page=signals&{OVERLAID}", 980),
     "embeddings": (f"{ILL}?page=embeddings", 900),
     "embeddings-healthy": (f"{HEALTHY}?page=embeddings&signal=tsne", 900),
     "retrieval": (f"{HEALTHY}?page=retrieval", 980),

@@ -18,7 +18,6 @@ from edgeglass_dashboards.pages.frame import changes_since
 from edgeglass_dashboards.runs import RunIndex
 from edgeglass_dashboards.static import _html as html_of
 from edgeglass_dashboards.view import View
-from edgeglass_diag.figures.compare import losses_figure
 from edgeglass_diag.figures.heatmaps import broken_strokes, site_heatmap
 from edgeglass_diag.figures.of_run import profile_at, read_matrix
 from edgeglass_diag.figures.profile import Stage, fed_sites, first_that_loses, signal_profile
@@ -237,13 +236,6 @@ def test_a_finding_of_several_sites_is_shown_once_with_its_sites_folded():
     text = html_of(findings_list([Branch(finding)], RULES_BY_CODE), [])
     assert text.count("<summary>3 layers (layers.*.attention)</summary>") == 1
     assert [text.count(f"<code>{site}</code></a></li>") for site in sites] == [1, 1, 1]
-
-
-def test_compared_losses_leave_gaps_and_mark_the_parting():
-    figure = losses_figure({"a": ([0, 1], [1.0, math.nan]), "b": ([0, 1], [1.0, 0.5])}, 1, TEMPLATES["light"])
-    assert figure.data[0].y == (1.0, None)
-    assert "they part" in [note.text for note in figure.layout.annotations]
-    assert figure.data[0].line.dash != figure.data[1].line.dash
 
 
 def test_recall_of_a_snapshot_agrees_with_a_slow_count():

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.browser
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 PAGES = {
+    "All signals": "overlay",
     "Attention": "heat",
     "Gradients & updates": "heat",
     "Signal": "profile",
@@ -161,6 +162,7 @@ def test_tsne_appears_by_itself(url, open_page):
 RUN = "/run/tiny?page="
 PLACES = [
     f"{RUN}attention&table=1", f"{RUN}signal", f"{RUN}embeddings", "/run/ill", "/runs", "/compare",
+    f"{RUN}signals&show=loss/total&show=gradient/norm&smooth=60", f"{RUN}attribution", f"{RUN}profile",
     f"{RUN}gradients", f"{RUN}retrieval", f"{RUN}coverage", f"{RUN}site", f"{RUN}site&site=image_pool",
 ]  # fmt: skip
 
@@ -179,7 +181,7 @@ def test_every_page_is_accessible(url, open_page, training, scheme, places):
 
 def test_every_page_fits_a_phone(url, open_page):
     page = open_page(f"{url}/run/tiny", width=390)
-    for name in ("overview", "attention&table=1", "gradients", "signal", "coverage", "site&site=image_pool"):
+    for name in ("overview", "attention&table=1", "gradients", "signal", "coverage", "site&site=image_pool", "signals&show=loss/total&show=gradient/norm"):
         go(page, f"{RUN}{name}")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
 
@@ -209,9 +211,13 @@ def test_runs_are_compared_and_the_choice_is_an_address(serve, open_page, tmp_pa
     url = serve(tmp_path).url
     page = open_page(f"{url}/compare?runs=good&runs=bad")
     has_text(page, "#parting", "They part at step")
-    drawn(page, "losses")
+    drawn(page, "overlay")
+    has_text(page, "#partings caption, #partings p", "First ")
+    page.locator("#partings").get_by_role("link", name="loss/total").click()
+    has_text(page, "#overlay-words", "2 lines")
+    assert "show=loss%2Ftotal" in page.url
     page.get_by_role("button", name=re.compile("Remove|Clear")).first.or_(
         page.locator(".mantine-Pill-remove").first
     ).click()
     has_text(page, "#parting", "Choose at least two runs")
-    assert page.url.endswith("/compare?runs=bad")
+    assert page.url.endswith("/compare?show=loss%2Ftotal&runs=bad")

@@ -24,6 +24,7 @@ from edgeglass_dashboards.pages.page import Page
 RUN_PAGES: tuple[Page, ...] = (
     overview.PAGE,
     explain.PAGE,
+    signals.PAGE,
     attention.PAGE,
     gradients.PAGE,
     signal.PAGE,
@@ -31,7 +32,6 @@ RUN_PAGES: tuple[Page, ...] = (
     retrieval.PAGE,
     coverage.PAGE,
     site.PAGE,
-    signals.PAGE,
     attribution.PAGE,
     profile.PAGE,
 )

@@ -27,7 +27,7 @@ _PHASES = {
     "recorder": "edgeglass-diag itself",
     "other": "what is in no other: logging, transfers, code of the loop",
 }
-_NO_TRACE = "No steps were traced."
+_READING = "The traces are being read."
 
 
 class Profile:
@@ -48,7 +48,8 @@ class Profile:
         summary = found.summary
         parts = {"profiled": _answer(context, found), "phases": None, "operators": None, "traces": None}
         if found.files:
-            parts["traces"] = _traces(context, found)
+            waiting = html.P(_READING, className="caption") if not found.problem else None
+            parts |= {"traces": _traces(context, found), "phases": waiting, "operators": waiting}
         if summary is not None:
             parts |= {"phases": _phases(summary), "operators": _operators(summary)}
         return parts
@@ -61,7 +62,7 @@ class Profile:
             return None if found.summary is None else phases_figure(found.summary["per_step"], template)
 
         key = [list(map(str, key_of(found.files))), found.summary is None, found.problem]
-        return (StillPanel("steps-by-phase", key, make, _NO_TRACE),)
+        return (StillPanel("steps-by-phase", key, make, found.problem or _READING),)
 
     def pending(self, context: Context) -> bool:
         """Whether the traces are still being read."""

@@ -55,7 +55,6 @@ class Signals:
             maxValues=5,
             limit=200,
             nothingFoundMessage="no run of that name",
-            className="search",
         )
         with runs_beside(context) as runs:
             return overlay_card(content, controls(context, runs, *([beside] if others else [])))
