@@ -181,7 +181,8 @@ def test_every_page_is_accessible(url, open_page, training, scheme, places):
 
 def test_every_page_fits_a_phone(url, open_page):
     page = open_page(f"{url}/run/tiny", width=390)
-    for name in ("overview", "attention&table=1", "gradients", "signal", "coverage", "site&site=image_pool", "signals&show=loss/total&show=gradient/norm"):
+    overlay = "signals&show=loss/total&show=gradient/norm"
+    for name in ("overview", "attention&table=1", "gradients", "signal", "coverage", "site&site=image_pool", overlay):
         go(page, f"{RUN}{name}")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
 

@@ -16,8 +16,8 @@ from edgeglass_dashboards.pages import (
     retrieval,
     runs_list,
     signal,
-    site,
     signals,
+    site,
 )
 from edgeglass_dashboards.pages.page import Page
 
