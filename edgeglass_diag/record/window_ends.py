@@ -56,13 +56,13 @@ class WindowEnds:
             self._dispatch.forget()
 
     def end_evaluation(self) -> None:
-        """End the window that has begun and in which no step is taken any more: of its training nothing is told."""
+        """End the window that has begun and in which no step is taken any more: its evaluations belong to the last step."""
         recording, observers = self._recording, self._observers
         Dispatch((observers.dropout, observers.evaluations), recording.boundary).window_ends()
         recording.buffer.keep(_OF_EVALUATIONS)
         window: PendingWindow | None = None
         with recording.measuring("window", Kind.RECORDER):
-            window = recording.buffer.flush(recording.clock.step, recording.sites.new, ())
+            window = recording.buffer.flush(max(0, recording.clock.step - 1), recording.sites.new, ())
         if window is not None and window.entries:
             self._hand_on(window)
 

@@ -57,7 +57,7 @@ def sigmoid_floor(scale: float, candidates: int) -> float:
     cosines are -1 / (B-1) at least in the mean, all there (Jensen). At scale 0 it is the level of knowing nothing.
 
     >>> round(sigmoid_floor(0.0, 32), 2), round(sigmoid_floor(1.0, 32), 2), round(sigmoid_floor(10.0, 32), 2)
-    (4.45, 3.46, 0.06)
+    (4.45, 3.47, 0.06)
     """
     others = candidates - 1
 

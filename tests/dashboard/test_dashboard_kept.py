@@ -83,7 +83,7 @@ def test_an_attribution_is_shown_and_its_texts_stay_texts(root):
         assert words in shown, words
     page = static_page(root / "good")
     assert EVIL not in page
-    assert '<img class="tiles"' in page
+    assert '<img class="patch-tiles"' in page
     assert "<copybutton" not in page
 
 

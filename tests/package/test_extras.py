@@ -28,6 +28,7 @@ FREE = {
     "edgeglass_diag/figures": "figures",
     "edgeglass_diag/report": "report",
     "edgeglass_diag/guard/plugin.py": "test",
+    "edgeglass_diag/notebooks/kernel.py": "notebook",
     "edgeglass_diag/sinks": "sinks",
     "edgeglass_diag/integrations": "transformers",
     "models/edgeglass_models/exam": "exam",
