@@ -38,6 +38,7 @@
       message: finding.message,
       color: finding.severity === "critical" ? "red" : "yellow",
       autoClose: 20000,
+      closeButtonProps: { "aria-label": "Close" },
     };
   }
 
