@@ -56,7 +56,7 @@ class WindowEnds:
             self._dispatch.forget()
 
     def end_evaluation(self) -> None:
-        """End the window that has begun and in which no step is taken any more: its evaluations belong to the last step."""
+        """End the window that has begun, of a step that is not taken: its evaluations belong to the last step."""
         recording, observers = self._recording, self._observers
         Dispatch((observers.dropout, observers.evaluations), recording.boundary).window_ends()
         recording.buffer.keep(_OF_EVALUATIONS)
