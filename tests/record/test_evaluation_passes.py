@@ -11,6 +11,9 @@ import edgeglass_diag as eg
 from edgeglass_diag.schedule import Schedule
 from tests.helpers.evaluating import HEALTHY, STEPS, Forgets, Pair, Program, contrast, pairs, pictures
 
+LAST = STEPS - 1
+"""The last step, to which the evaluation behind it belongs."""
+
 
 def watched(folder, program, **options):
     """A program after it ran under a watch, and its run."""
@@ -50,13 +53,14 @@ class Contrastive(Program):
 def test_a_window_that_begins_with_an_evaluation_is_recorded_with_both_losses(tmp_path):
     done, run = watched(tmp_path, Program())
     told = values(run, "evaluation/loss")
-    assert {step for step, _ in told} == {17, STEPS}
+    assert {step for step, _ in told} == {17, LAST}
     assert told[17, "cross_entropy"] == pytest.approx(sum(done.evaluated[:4]) / 4)
-    assert told[STEPS, "cross_entropy"] == pytest.approx(sum(done.evaluated[4:]) / 4)
+    assert told[LAST, "cross_entropy"] == pytest.approx(sum(done.evaluated[4:]) / 4)
     assert values(run, "loss/total")[17, ""] == pytest.approx(done.losses[17])
     assert values(run, "evaluation/chance")[17, "cross_entropy"] == pytest.approx(math.log(5))
     assert set(values(run, "evaluation/training_mode").values()) == {0.0}
-    assert STEPS not in set(run.frame("loss/total").step)
+    assert LAST not in set(run.frame("loss/total").step)
+    assert run.last_step == LAST
 
 
 def test_losses_by_width_and_recalls_are_told_of_both_phases(tmp_path):
@@ -73,7 +77,7 @@ def test_losses_by_width_and_recalls_are_told_of_both_phases(tmp_path):
         answers = (image @ text.T).argmax(1), (image @ text.T).argmax(0)
         expected += torch.tensor([(answer == torch.arange(16)).sum() for answer in answers])
     recalls, low, high = (values(run, f"evaluation/recall/{name}") for name in ("r1", "low", "high"))
-    sides = (STEPS, "image.1[:16]"), (STEPS, "text[:16]")
+    sides = (LAST, "image.1[:16]"), (LAST, "text[:16]")
     assert [recalls[side] for side in sides] == pytest.approx((expected / 48).tolist())
     assert all(0 <= low[side] < recalls[side] <= high[side] + 1e-9 <= 1 + 1e-9 for side in sides)
     assert values(run, "evaluation/recall/chance")[sides[0]] == pytest.approx(1 / 16)

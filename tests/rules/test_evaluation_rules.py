@@ -34,7 +34,7 @@ def test_an_evaluation_in_training_mode_is_told_with_its_layers_and_step(tmp_pat
 def test_pictures_without_the_normalisation_of_the_training_are_told(tmp_path):
     told = found(tmp_path, Unnormalised())
     assert told.keys() == {"EG609"}
-    assert (told["EG609"].site, told["EG609"].since) == ("input0", 26)
+    assert (told["EG609"].site, told["EG609"].since) == ("input0", 25)
 
 
 class Augmented(Program):
