@@ -37,10 +37,12 @@ def read_wandb(path: Path) -> Logged:
     rows: list[dict[str, Any]] = []
     settings: dict[str, Any] = {}
     notes: list[str] = []
+    ended = False
     for number, data in enumerate(_frames(path, notes), 1):
         record, where = wandb_internal_pb2.Record(), f"{path}: record {number}"
         with parsing(where, "one of W&B"):
             record.ParseFromString(data)
+        ended = ended or record.HasField("exit")
         if record.HasField("history"):
             row: dict[str, Any] = {}
             for item in record.history.item:
@@ -48,6 +50,8 @@ def read_wandb(path: Path) -> Logged:
             rows.append(row)
         for item in (*record.config.update, *record.run.config.update):
             settings |= {key: value for key, value in _item(item, where).items() if not key.startswith("_wandb")}
+    if not ended and not notes:  # cut between two records, which the framing cannot tell
+        notes.append(f"{path}: no record of the run's exit: it still runs, was killed, or the file is cut off")
     if not rows:
         raise UsageError(f"{path}: expected logged rows, got a W&B log without any")
     return Logged(path.stem, str(path), (table_of("", rows),), settings, tuple(notes))
