@@ -181,8 +181,8 @@ def test_an_interrupt_at_the_begin_or_the_end_leaves_nothing_behind(end):
         if state_of_torch() != before:
             wrong[where] = number
             torch._C._set_grad_enabled(True)
-            recorder._take_away()
-    recorder._take_away()
+            recorder._windows.take_away()
+    recorder._windows.take_away()
     assert wrong == {}
     assert number > 40
 

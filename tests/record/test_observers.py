@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from edgeglass_diag.record import Recorder, recorder
+from edgeglass_diag.record import Recorder, windows
 from edgeglass_diag.record.activations import ActivationObserver
 from edgeglass_diag.record.dispatch import EVENTS, listens
 from edgeglass_diag.sites import Coverage
@@ -65,13 +65,13 @@ def contents(windows):
 @pytest.mark.parametrize("inputs", [False, True])
 def test_observers_in_reversed_order_record_the_same(monkeypatch, inputs):
     expected = contents(train(inputs=inputs))
-    make = recorder.make_observers
+    make = windows.make_observers
 
     def reversed_observers(*args, **kwargs):
         made = make(*args, **kwargs)
         return dataclasses.replace(made, all=made.all[::-1])
 
-    monkeypatch.setattr(recorder, "make_observers", reversed_observers)
+    monkeypatch.setattr(windows, "make_observers", reversed_observers)
     readings, sites, origins = contents(train(inputs=inputs))
     assert readings.keys() == expected[0].keys()
     assert {key: repr(value) for key, value in readings.items()} == {k: repr(v) for k, v in expected[0].items()}
@@ -100,7 +100,7 @@ def test_an_observer_that_fails_stops_no_other(monkeypatch):
 
 
 def test_the_documented_table_of_events_is_true():
-    observers = Recorder(lambda step: True, lambda w: None, operands=True)._observers.all
+    observers = Recorder(lambda step: True, lambda w: None, operands=True)._windows.observers.all
     rows = re.findall(r"^\| `(\w+)` \|.*\| ([^|]*) \|$", DOCUMENT.read_text(), re.MULTILINE)
     documented = {event: re.findall(r"\w+", names) for event, names in rows if event in EVENTS}
     assert list(documented) == list(EVENTS)
