@@ -8,6 +8,7 @@ from typing import Any
 
 from edgeglass_diag.record.backward_state import BackwardState
 from edgeglass_diag.record.embedding_sides import EmbeddingSides
+from edgeglass_diag.record.evaluation_answers import AnswerObserver
 from edgeglass_diag.record.evaluation_recalls import EvaluationEmbeddings
 from edgeglass_diag.record.loss_passes import LossPasses
 from edgeglass_diag.record.loss_readings import LossReadings
@@ -63,7 +64,7 @@ def make_evaluation_observers(
     embeddings = EvaluationEmbeddings(apart, EmbeddingSides(apart, modules))
     readings = LossReadings(apart, embeddings, LossPasses(apart, scale), scale, backward)
     losses = (LossObserver(apart, readings), PlainLossObserver(apart, readings), SigmoidLossObserver(apart, readings))
-    return EvaluationObservers(apart, embeddings, (apart.sources, modules, embeddings, *losses))
+    return EvaluationObservers(apart, embeddings, (apart.sources, modules, embeddings, *losses, AnswerObserver(apart)))
 
 
 def _of_evaluation(sources: TensorSources, handlers: list[FunctionHandler]) -> FunctionHandler:

@@ -41,6 +41,9 @@ from edgeglass_diag.sites import BatchSite, Kind
 PASSES = 8
 """Evaluation passes of one model that are looked at in a window."""
 
+_GIVEN_OUT = 4096
+"""About as many tensors as are followed of what such passes have given out in a window: generation makes millions."""
+
 _IN_EVALUATION: Mapping[Signal, Signal] = {
     LOSS_VALUE: EVALUATION_LOSS,
     LOSS_LEVEL: EVALUATION_CHANCE,
@@ -113,8 +116,9 @@ class EvaluationObserver(Observer):
 
     def gave_out(self, module: nn.Module, tensors: Iterable[Tensor]) -> None:
         """Mark what an outermost call of a model without gradients has given out."""
-        self._given_out |= {self._recording.sources.mark(tensor): id(module) for tensor in tensors}
-        self._backward = None
+        if len(self._given_out) < _GIVEN_OUT:
+            self._given_out |= {self._recording.sources.mark(tensor): id(module) for tensor in tensors}
+            self._backward = None
 
     def module_begins(self, outermost: Frame, arguments: tuple[object, ...]) -> None:
         """Note the mode of a model, and which BatchNorms follow the batches."""
@@ -166,6 +170,7 @@ class EvaluationObserver(Observer):
         self._losses.clear()
         self._backward = None
         self._ended, self._is_fed_back = 0, False
+        self.trained.forget()
         self._evaluated.recording.buffer.clear()
         self._evaluated.recording.sites.handed_on()
         for observer in self._evaluated.all:

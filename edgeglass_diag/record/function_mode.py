@@ -80,15 +80,6 @@ class FunctionMode:
         self._mode.in_training = HandlerTable([*in_any_phase, *in_training])
         self._mode.in_evaluation = HandlerTable([*in_any_phase, *self._evaluation])
 
-    @property
-    def rests(self) -> bool:
-        """Whether nothing is observed of what is computed without gradients, as in the rest of an evaluation."""
-        return self._mode.rests
-
-    @rests.setter
-    def rests(self, rests: bool) -> None:
-        self._mode.rests = rests
-
     def attach(self) -> None:
         """Put the mode in place: always the same object, or torch.compile would compile anew for each window.
 
@@ -96,7 +87,7 @@ class FunctionMode:
         second window on.
         """
         if not self._mode.is_attached:
-            self._mode.is_attached, self._mode.rests = True, False
+            self._mode.is_attached = True
             modes = _get_current_function_mode_stack()
             if not any(mode is self._mode for mode in modes):
                 # torch.set_default_device insists on the lowest place
@@ -116,7 +107,7 @@ class _Mode(TorchFunctionMode):
     def __init__(self, recording: Recording) -> None:
         super().__init__()
         self.boundary = recording.boundary
-        self.is_attached = self.rests = False
+        self.is_attached = False
         self.in_any_phase = HandlerTable([])
         self.in_training = HandlerTable([])
         self.in_evaluation = HandlerTable([])
@@ -141,8 +132,6 @@ class _Mode(TorchFunctionMode):
     def _seen(self, func: Function, types: Iterable[type]) -> _Handlers | FunctionType | None:
         """Return what is called after a function, or what is called in its place; None where it is not observed."""
         if not self.is_attached or self.boundary.is_closed or self.boundary.clock.cannot_observe_now:
-            return None
-        if self.rests and not torch.is_grad_enabled():
             return None
         if not all(issubclass(kind, Tensor) for kind in types):
             return None  # proxies of a tracer

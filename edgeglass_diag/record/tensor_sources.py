@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import FrameType
 from typing import Any
 
 import torch
@@ -24,6 +26,7 @@ _LEAVING = frozenset({Tensor.numpy, Tensor.tolist, Tensor.__array__})
 _COMING = frozenset({torch.tensor, torch.as_tensor, torch.asarray})
 """Functions by which values leave torch, and by which others come that may be made of them; of ``from_numpy`` torch
 does not tell."""
+_FETCHING = frozenset({"torch.utils.data._utils.fetch", "torch.utils.data._utils.collate"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,11 +161,15 @@ class TensorSources(Observer):
             self._outside |= dict.fromkeys(self._origins(args))
         elif isinstance(result, (Tensor, tuple, list)):
             arguments = [argument for argument in tensors_in([args, kwargs]) if not is_lazy(argument)]
-            outside = tuple(self._outside) if func in _COMING else ()
+            outside = tuple(self._from_outside()) if func in _COMING else ()
             for tensor in tensors_in(result):
                 self._inherit(func, tensor, arguments, outside)
         elif func is Tensor.__setitem__ and isinstance(args[0], Tensor):
             self._inherit(func, args[0], tensors_in(args))
+
+    def _from_outside(self) -> dict[Origin, None]:
+        """Return what values that come into torch may be made of; samples that a DataLoader fetches are the data's."""
+        return {} if self._outside and _is_fetching() else self._outside
 
     def _origins(self, tensors: Iterable[object]) -> tuple[Origin, ...]:
         found: dict[Origin, None] = {}
@@ -172,7 +179,7 @@ class TensorSources(Observer):
                 if derivation is not None and derivation.origin is not None:
                     found[derivation.origin] = None
                 elif self._outside and _is_foreign_memory(tensor):
-                    found |= self._outside
+                    found |= self._from_outside()
         return tuple(found)
 
     def _inherit(
@@ -234,6 +241,16 @@ def _node(tensor: Tensor) -> object:
         return tensor.grad_fn
     except RuntimeError:  # of a view made without gradients, whose base has one by now, torch refuses to tell
         return None
+
+
+def _is_fetching() -> bool:
+    """Return whether a DataLoader fetches samples in this thread and puts them together."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_globals.get("__name__") in _FETCHING:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _is_foreign_memory(tensor: Tensor) -> bool:

@@ -24,6 +24,10 @@ class TrainedModels:
                 self._held.set(parameter, True)
                 self._known.clear()
 
+    def forget(self) -> None:
+        """Forget which models train: parameters are frozen and unfrozen from one window to the next."""
+        self._known.clear()
+
     def has(self, module: nn.Module) -> bool:
         """Return whether a parameter of a module is held by an optimizer and trained: not so of a momentum teacher."""
         known = self._known.get(module)

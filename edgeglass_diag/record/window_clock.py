@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import torch
+from torch import nn
 from torch.optim import Optimizer
 
 from edgeglass_diag.record.recursion import MAX_DEPTH
@@ -37,6 +38,7 @@ class WindowClock:
         opened: number of the last window that is recorded although the schedule says nothing of it.
         forwards: outermost forward passes of it.
         is_too_deep: whether more modules ran inside each other than are followed.
+        resting: a model whose call, which runs, is not looked into.
         thread: the thread that is watched.
         round: the optimizers that step together.
     """
@@ -47,6 +49,7 @@ class WindowClock:
         self.opened = -_LONG_AGO
         self.forwards = 0
         self.is_too_deep = False
+        self.resting: nn.Module | None = None
         self.thread = TrainingThread()
         self.round = Round()
         self._process = os.getpid()

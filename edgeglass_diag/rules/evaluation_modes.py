@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.evaluations import is_judged
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.parameter_groups import listed
 from edgeglass_diag.signals.evaluation import EVALUATION_NORM_MOVED
@@ -24,6 +25,7 @@ class NormMovedByEvaluation(Rule):
     training mode with a momentum above 0 and below 1, at least ``windows`` such windows in a row up to now. Passes
     without gradients are an evaluation where the model trains and nothing of what they give out goes backward in the
     window. Silent is what takes statistics anew: ``torch.optim.swa_utils.update_bn``, and a momentum of None or 1.
+    A fact (info) where nothing is answered by the passes, no loss, recall or choice, as by a generator's samples.
     """
 
     windows: int = 1
@@ -48,10 +50,15 @@ class NormMovedByEvaluation(Rule):
                 found[site] = state.since
         if found:
             since = min(found.values())
+            judged = any(is_judged(history, step) for site in found for step in self._steps(history, site, since))
             yield self.finding(
                 history,
                 f"{listed([*found], 'takes', 'take')} the statistics of the batches of an evaluation at step {since}",
                 site=next(iter(found)),
+                severity=None if judged else Severity.INFO,
                 since=since,
                 evidence={"modules": list(found)[:20]},
             )
+
+    def _steps(self, history: History, site: str, since: int) -> list[int]:
+        return [step for step, _ in history.series(EVALUATION_NORM_MOVED, site).since(since)]

@@ -31,6 +31,16 @@ EVALUATION_PASSES = register(
         unit="passes",
     )
 )
+EVALUATION_ANSWERS = register(
+    Signal(
+        "evaluation/answers",
+        None,
+        "How often what evaluation passes gave out was turned into answers: the largest value was chosen, values were "
+        "ranked, or compared with labels or a threshold.",
+        low=0,
+        reduction=Reduction.SUM,
+    )
+)
 EVALUATION_LOSS = register(
     Signal(
         "evaluation/loss",

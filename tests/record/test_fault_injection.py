@@ -26,6 +26,7 @@ FUNCTIONS = functions_of("edgeglass_diag.record", "edgeglass_diag.measures")
 
 DOORS = {
     "function_mode._Mode.__torch_function__",
+    "module_hooks.ModuleHooks._leave",
     "recorder.Recorder.__enter__",
     "recorder.Recorder.__exit__",
     "recorder.Recorder.__init__",
