@@ -12,11 +12,9 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from edgeglass_diag.record.recursion import MAX_DEPTH
 from edgeglass_diag.record.rounds import Round
 from edgeglass_diag.record.training_thread import PATIENCE, TrainingThread
 from edgeglass_diag.record.trainings import Trainings
-from edgeglass_diag.sites import Coverage, RecorderSite
 
 MAX_FORWARDS = 256
 """Outermost forward passes of one window that are recorded; a loop that never steps would fill the memory."""
@@ -73,13 +71,6 @@ class WindowClock:
     def is_whole(self) -> bool:
         """Whether the window has so few forward passes, of so few levels, that all of it is recorded."""
         return self.forwards <= MAX_FORWARDS and not self.is_too_deep
-
-    @property
-    def left_out(self) -> tuple[RecorderSite, Coverage, str]:
-        """The site, the reason and the detail of a window of which only the beginning is recorded."""
-        if self.is_too_deep:
-            return RecorderSite(path="depth"), Coverage.TOO_DEEP, f"more than {MAX_DEPTH} modules inside each other"
-        return RecorderSite(path="window"), Coverage.TOO_MANY_FORWARDS, f"more than {MAX_FORWARDS} before a step"
 
     @property
     def is_forked(self) -> bool:
