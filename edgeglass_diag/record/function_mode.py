@@ -142,7 +142,7 @@ class _Mode(TorchFunctionMode):
         """Return what is called after a function, or what is called in its place; None where it is not observed."""
         if not self.is_attached or self.boundary.is_closed or self.boundary.clock.cannot_observe_now:
             return None
-        if self.rests and not torch.is_grad_enabled():
+        if self.rests and not self._stack.has_gradients:
             return None
         if not all(issubclass(kind, Tensor) for kind in types):
             return None  # proxies of a tracer

@@ -37,6 +37,7 @@ class WindowClock:
         opened: number of the last window that is recorded although the schedule says nothing of it.
         forwards: outermost forward passes of it.
         is_too_deep: whether more modules ran inside each other than are followed.
+        is_mistaken: whether passes of its training were taken for an evaluation.
         thread: the thread that is watched.
         round: the optimizers that step together.
     """
@@ -46,7 +47,7 @@ class WindowClock:
         self.step = 0
         self.opened = -_LONG_AGO
         self.forwards = 0
-        self.is_too_deep = False
+        self.is_too_deep = self.is_mistaken = False
         self.thread = TrainingThread()
         self.round = Round()
         self._process = os.getpid()
@@ -69,11 +70,16 @@ class WindowClock:
     @property
     def is_whole(self) -> bool:
         """Whether the window has so few forward passes, of so few levels, that all of it is recorded."""
-        return self.forwards <= MAX_FORWARDS and not self.is_too_deep
+        return self.forwards <= MAX_FORWARDS and not self.is_too_deep and not self.is_mistaken
 
     @property
-    def left_out(self) -> tuple[RecorderSite, Coverage, str]:
-        """The site, the reason and the detail of a window of which only the beginning is recorded."""
+    def left_out(self) -> tuple[RecorderSite, Coverage, str] | None:
+        """The site, the reason and the detail of a window of which only the beginning is recorded.
+
+        None where passes were mistaken, which happens once in a watch.
+        """
+        if self.is_mistaken:
+            return None
         if self.is_too_deep:
             return RecorderSite(path="depth"), Coverage.TOO_DEEP, f"more than {MAX_DEPTH} modules inside each other"
         return RecorderSite(path="window"), Coverage.TOO_MANY_FORWARDS, f"more than {MAX_FORWARDS} before a step"
