@@ -52,6 +52,10 @@ class EvaluationObservers:
         single = {function: _of_evaluation(sources, self.written, handlers) for function, handlers in table.items()}
         return {EVERY_FUNCTION: sources.functions_in_any_phase[EVERY_FUNCTION], **single}
 
+    def concerns(self, arguments: tuple[Any, ...]) -> bool:
+        """Return whether something that an evaluation pass has given out is among these arguments of a function."""
+        return bool(self.recording.sources.sources(tensors_in([arguments])))
+
 
 def make_evaluation_observers(
     recording: Recording, scale: LossScaleObserver, backward: BackwardState

@@ -176,6 +176,7 @@ class ModuleHooks:
         return True
 
     def _resume(self) -> None:
+        self._functions.doze()
         if self._sources.attached:
             self.attach()
 

@@ -66,6 +66,13 @@ DIFFERENCES: tuple[Function, ...] = (torch.sub, Tensor.sub, Tensor.__sub__)
 DIVISIONS: tuple[Function, ...] = (torch.div, Tensor.div, Tensor.__truediv__)
 GATHERS: tuple[Function, ...] = (torch.gather, Tensor.gather, torch.take_along_dim, Tensor.take_along_dim)
 """Functions by which labels pick the entries of their rows."""
+RANKINGS: tuple[Function, ...] = (
+    torch.topk, Tensor.topk, torch.argmax, Tensor.argmax, torch.argsort, Tensor.argsort, torch.sort, Tensor.sort,
+    torch.max, Tensor.max,
+)  # fmt: skip
+"""Functions that tell which entries of a row are the greatest."""
+LEAVING_AS_ARRAYS: tuple[Function, ...] = (Tensor.numpy, Tensor.__array__)
+EQUALITIES: tuple[Function, ...] = (torch.eq, Tensor.eq, Tensor.__eq__)
 DIAGONALS: tuple[Function, ...] = (torch.diag, Tensor.diag, torch.diagonal, Tensor.diagonal)
 NEGATIVES: tuple[Function, ...] = (torch.neg, Tensor.neg, Tensor.__neg__, torch.negative, Tensor.negative)
 UNARY: tuple[Function, ...] = (
