@@ -16,6 +16,7 @@ from edgeglass_diag.record.batch_norms import follows, takes_statistics_anew
 from edgeglass_diag.record.batches import given_to
 from edgeglass_diag.record.evaluation_observers import EvaluationObservers
 from edgeglass_diag.record.module_stack import Frame
+from edgeglass_diag.record.module_tree import modules, own_parameters
 from edgeglass_diag.record.nested import tensors_in
 from edgeglass_diag.record.observer import Function, FunctionHandler, ModuleCall, Observer, OptimizerStep
 from edgeglass_diag.record.recording import Recording
@@ -133,7 +134,7 @@ class EvaluationObserver(Observer):
             return
         add, module = self._evaluated.recording.buffer.add, frame.module
         if frame is outermost and frame.is_model:
-            add(frame.path, EVALUATION_MODE, float(module.training))
+            add(frame.path, EVALUATION_MODE, float(_is_in_training_mode(module)))
         if isinstance(module, _BatchNorm):
             add(frame.path, EVALUATION_NORM_MOVED, float(follows(module)))
 
@@ -231,6 +232,11 @@ class EvaluationObserver(Observer):
         known = [other for other in self._recording.sites.known(Kind.BATCH) if isinstance(other, BatchSite)]
         alike = [other for other in known if other.shape == site.shape]
         return alike[0] if len(alike) == 1 and all(other.path != site.path for other in known) else site
+
+
+def _is_in_training_mode(model: nn.Module) -> bool:
+    """Return whether a part of a model that has weights is in training mode; a loss around it may be in another."""
+    return any(part.training for part in modules(model) if own_parameters(part))
 
 
 def _behind(origins: Iterable[Origin]) -> Iterator[Origin]:
