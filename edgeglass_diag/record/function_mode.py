@@ -162,9 +162,10 @@ class _Mode(TorchFunctionMode):
             return None  # proxies of a tracer
         if isinstance(func, FunctionType) and func in _COMPOSITE and not any(map(_overrides, types)):
             return _unchecked(func)
-        if self._stack.is_training:
+        evaluates = self._stack.is_evaluation
+        if self._stack.is_training and not (evaluates and self.concerns(args)):  # ranked behind the no_grad block
             return self.in_training.of(func)
-        return (self.in_evaluation if self._stack.is_evaluation else self.in_any_phase).of(func)
+        return (self.in_evaluation if evaluates else self.in_any_phase).of(func)
 
     @question("functions")
     def _caller(self, frame: FrameType) -> Callable[..., Any] | None:

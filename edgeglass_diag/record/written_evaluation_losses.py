@@ -29,18 +29,10 @@ class _Picked:
     Attributes:
         logits: that they are made of.
         labels: (N,) which column was picked of each row.
-        is_diagonal: whether it is the diagonal of a square, which is that of its transpose too.
     """
 
     logits: Tensor
     labels: Tensor
-    is_diagonal: bool
-
-    def is_of(self, logits: Tensor) -> bool:
-        """Return whether these were picked of logits, or of their transpose."""
-        if self.is_diagonal:
-            return self.logits.untyped_storage().data_ptr() == logits.untyped_storage().data_ptr()
-        return self.logits is logits
 
 
 class WrittenEvaluationLosses(LogProbabilityObserver):
@@ -97,7 +89,7 @@ class WrittenEvaluationLosses(LogProbabilityObserver):
     def _diagonal(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         rows = args[0].shape[0]
         if args[0].dim() == 2 and not args[1:] and not kwargs and rows == args[0].shape[1]:
-            self._pick_labels(args[0], torch.arange(rows, device=args[0].device), result, is_diagonal=True)
+            self._pick_labels(args[0], torch.arange(rows, device=args[0].device), result)
 
     def _pick(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = bind(func, args, kwargs)
@@ -133,25 +125,26 @@ class WrittenEvaluationLosses(LogProbabilityObserver):
                 continue
             terms, picked = self._denominators.get(one), self._picks.get(other)
             path = None if terms is None else self._paths.get(terms.made)
-            if terms is None or picked is None or path is None or not picked.is_of(terms.logits):
+            if terms is None or picked is None or path is None or not self._are_alike(terms.logits, picked.logits):
                 continue
             rows = terms.values.mT if terms.across else terms.values
-            self._write(path, LossFunction.LOGSUMEXP, terms.logits, rows, rows.log_softmax(-1), picked.labels)
+            own = rows.gather(1, picked.labels.clamp(0, rows.shape[1] - 1).unsqueeze(1)).squeeze(1)
+            labels = torch.where((own.abs() == other.detach().abs()).all(), picked.labels, -1)
+            self._write(path, LossFunction.LOGSUMEXP, terms.logits, rows, rows.log_softmax(-1), labels)
 
-    def _pick_labels(
-        self,
-        values: Tensor,
-        labels: Tensor,
-        result: Tensor | None,
-        *,
-        across: bool = False,
-        is_diagonal: bool = False,
-    ) -> None:
+    def _pick_labels(self, values: Tensor, labels: Tensor, result: Tensor | None, *, across: bool = False) -> None:
         known = self._open.pop(id(values), None)
         if known is not None:
             self._follow(known, labels, across=across)
         elif result is not None and self._task(values) is not None:
-            self._picks.set(result, _Picked(values, labels, is_diagonal))
+            self._picks.set(result, _Picked(values, labels))
+
+    def _are_alike(self, one: Tensor, other: Tensor) -> bool:
+        """Return whether these are the same logits, or of one product: whether by the same factor, the values tell."""
+        products = [self._recording.sources.product(logits) for logits in (one, other)]
+        if products[0] is None or products[1] is None:
+            return one is other
+        return products[0].key == products[1].key and one.numel() == other.numel()
 
     def _follow(self, known: LogProbabilities, labels: Tensor, *, across: bool) -> None:
         if known.task is Task.GENERATION or (across and not known.across) or len(labels) != len(known.rows):

@@ -5,7 +5,6 @@ Each takes the folder of the record and the name of the fault, and returns its l
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 from edgeglass_models.torchvision_operators import define_missing_operators
@@ -214,8 +213,3 @@ VALIDATIONS: dict[str, Callable[[str, str], list[float]]] = {
     "transformers": validate_transformers,
     "sentence_transformers": validate_sentence_transformers,
 }
-
-
-def validating(name, out, fault, twice=False):
-    """Print the losses of a training with a callback, and where it is asked for those of one without."""
-    print("SAID", json.dumps([VALIDATIONS[name](each, fault) for each in ([out, ""] if twice else [out])]))

@@ -132,8 +132,8 @@ class Retrieval(Contrastive):
             for seed in range(900, 900 + self.batches):
                 for side, values_ in zip(sides, self.model(*pairs(seed)), strict=False):
                     side.append(values_.cpu())
-            image, text = (F.normalize(torch.cat(side), dim=-1) for side in sides)
-            self.form(self.compared(image, text))
+        image, text = (F.normalize(torch.cat(side), dim=-1) for side in sides)
+        self.form(self.compared(image, text))
 
     def compared(self, image, text):
         self.table = image @ text.T
@@ -149,7 +149,7 @@ class Filled(Retrieval):
             for number in range(self.batches):
                 rows = slice(16 * number, 16 * number + 16)
                 image[rows], text[rows], _ = self.model(*pairs(900 + number))
-            self.form(self.compared(image, text))
+        self.form(self.compared(image, text))
 
 
 COLLECTED = [(Retrieval, name) for name in RANKED] + [(Filled, "argmax")]
