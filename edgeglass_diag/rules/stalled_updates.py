@@ -60,8 +60,8 @@ class NothingMoves(Rule):
     source = "derived; TrainCheck: step() really changes parameters; WeakCLIP #2 (freezing by lr = 0 stalls new layers)"
     fix = "Look at the learning rate of the group; keep float32 copies of bfloat16 weights; make the optimizer last."
     cures = (
-        Intervention("optimizer.lr", 10),
-        Intervention("optimizer.lr_at_least", 1e-3),
+        Intervention("optimizer.lr_at_least", 1e-3),  # as of Adam
+        Intervention("optimizer.lr_at_least", 0.1),  # as of SGD
         Intervention("optimizer.include"),
     )
     faulty = "{'params': head.parameters(), 'lr': 0.0}"
