@@ -40,6 +40,7 @@ from edgeglass_diag.signals.evaluation import (
     EVALUATION_WIDTH_LOSS,
 )
 from edgeglass_diag.signals.losses import LOSS_ACCURACY, LOSS_LEVEL, LOSS_VALUE, LOSS_WIDTH
+from edgeglass_diag.signals.modes import MODE_TRAINING
 from edgeglass_diag.sites import BatchSite, Kind
 
 PASSES = 8
@@ -81,7 +82,7 @@ class EvaluationObserver(Observer):
         self._losses: list[Origin] = []
         self._backward: set[int] | None = None
         self._is_fed_back = False
-        self._with_graph: set[int] = set()
+        self._with_graph: dict[int, str] = {}  # paths of models
 
     @property
     def functions_in_any_phase(self) -> Mapping[Function, FunctionHandler]:
@@ -168,6 +169,9 @@ class EvaluationObserver(Observer):
 
     def window_ends(self) -> None:
         """Write what was seen, where it is an evaluation."""
+        if self._recording.clock.is_mistaken:
+            for path in self._with_graph.values():
+                self._recording.buffer.add(path, MODE_TRAINING, 0.0)
         if not self.has_passes or self.trained.was_mistaken or self.is_part_of_step:
             return
         buffer = self._recording.buffer
@@ -194,7 +198,7 @@ class EvaluationObserver(Observer):
         has_graph = any(tensor.requires_grad for tensor in call.made)
         self._evaluated.recording.buffer.add(call.frame.path, EVALUATION_GRAPH, float(has_graph))
         if has_graph:
-            self._with_graph.add(id(call.frame.module))
+            self._with_graph[id(call.frame.module)] = call.frame.path
 
     def _look_back(self) -> None:
         """Take passes with gradients that go backward for what they are from now on: parts of a training step."""
