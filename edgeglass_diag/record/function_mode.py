@@ -68,9 +68,17 @@ class FunctionMode:
         self._mode = _Mode(recording)
         self._evaluation: Sequence[tuple[str, Mapping[Function, FunctionHandler]]] = ()
 
-    def observe_evaluations(self, table: Mapping[Function, FunctionHandler]) -> None:
-        """Call these handlers too in an evaluation, from the next ``observe_for`` on."""
+    def observe_evaluations(
+        self, table: Mapping[Function, FunctionHandler], concerns: Callable[[tuple[Any, ...]], bool]
+    ) -> None:
+        """Call these handlers too in an evaluation, from the next ``observe_for`` on.
+
+        Args:
+            table: the handlers.
+            concerns: whether positional arguments have something of an evaluation among them.
+        """
         self._evaluation = [("evaluation", table)]
+        self._mode.concerns = concerns
 
     def observe_for(self, observers: Sequence[Observer]) -> None:
         """Call the handlers of these observers, and of no others, from now on."""
@@ -80,6 +88,10 @@ class FunctionMode:
         self._mode.in_training = HandlerTable([*in_any_phase, *in_training])
         self._mode.in_evaluation = HandlerTable([*in_any_phase, *self._evaluation])
 
+    def doze(self, dozes: bool) -> None:
+        """Observe of the rest of an evaluation, whose first passes were looked at, only what is made of these."""
+        self._mode.dozes = dozes
+
     def attach(self) -> None:
         """Put the mode in place: always the same object, or torch.compile would compile anew for each window.
 
@@ -87,7 +99,7 @@ class FunctionMode:
         second window on.
         """
         if not self._mode.is_attached:
-            self._mode.is_attached = True
+            self._mode.is_attached, self._mode.dozes = True, False
             modes = _get_current_function_mode_stack()
             if not any(mode is self._mode for mode in modes):
                 # torch.set_default_device insists on the lowest place
@@ -107,7 +119,8 @@ class _Mode(TorchFunctionMode):
     def __init__(self, recording: Recording) -> None:
         super().__init__()
         self.boundary = recording.boundary
-        self.is_attached = False
+        self.is_attached = self.dozes = False
+        self.concerns: Callable[[tuple[Any, ...]], bool] = bool
         self.in_any_phase = HandlerTable([])
         self.in_training = HandlerTable([])
         self.in_evaluation = HandlerTable([])
@@ -117,7 +130,7 @@ class _Mode(TorchFunctionMode):
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         keywords = kwargs or {}
-        seen = self._seen(func, types)
+        seen = self._seen(func, types, args)
         if seen is None:
             return func(*args, **keywords)
         if isinstance(seen, FunctionType):
@@ -129,17 +142,20 @@ class _Mode(TorchFunctionMode):
         return result
 
     @question("functions")
-    def _seen(self, func: Function, types: Iterable[type]) -> _Handlers | FunctionType | None:
+    def _seen(self, func: Function, types: Iterable[type], args: tuple[Any, ...]) -> _Handlers | FunctionType | None:
         """Return what is called after a function, or what is called in its place; None where it is not observed."""
         if not self.is_attached or self.boundary.is_closed or self.boundary.clock.cannot_observe_now:
+            return None
+        if self.dozes and not self._stack.has_gradients and not self.concerns(args):
             return None
         if not all(issubclass(kind, Tensor) for kind in types):
             return None  # proxies of a tracer
         if isinstance(func, FunctionType) and func in _COMPOSITE and not any(map(_overrides, types)):
             return _unchecked(func)
-        if self._stack.is_training:
+        evaluates = self._stack.is_evaluation
+        if self._stack.is_training and not (evaluates and self.concerns(args)):  # ranked behind the no_grad block
             return self.in_training.of(func)
-        return (self.in_evaluation if self._stack.is_evaluation else self.in_any_phase).of(func)
+        return (self.in_evaluation if evaluates else self.in_any_phase).of(func)
 
     @question("functions")
     def _caller(self, frame: FrameType) -> Callable[..., Any] | None:

@@ -129,6 +129,7 @@ class ModuleHooks:
             self._clock.resting = None
             if self._sources.attached:
                 self._functions.attach()
+                self._functions.doze(True)
             return
         # After an exception torch calls this without the keywords and with no output.
         keywords, output = rest if len(rest) == 2 else ({}, None)
@@ -143,10 +144,13 @@ class ModuleHooks:
         if thread.is_another:  # since this thread was let in
             return
         is_model = outer is not None or self._is_model(module)
-        if outer is None and not self._begins_recorded_pass(module, is_model=is_model):
+        trains = (
+            outer.is_training if outer is not None else gradients and not self._has_graph(module, is_model=is_model)
+        )
+        if outer is None and not self._begins_recorded_pass(module, trains, is_model=is_model):
             return
-        evaluates = outer.is_evaluation if outer is not None else self._begin_pass(module, is_model=is_model)
-        training = (gradients if outer is None else outer.is_training) and not _is_compiled_code(module)
+        evaluates = outer.is_evaluation if outer is not None else self._begin_pass(module, trains, is_model=is_model)
+        training = trains and not _is_compiled_code(module)
         frame = Frame(module, "", training, is_model=is_model, is_evaluation=evaluates)
         self._frames.append(frame)
         if outer is None:
@@ -168,20 +172,30 @@ class ModuleHooks:
                 frame.path = self._recording.stack.call_path(self._recording.naming.path(module))
         self._dispatch.module_begins(self._frames[0], arguments)
 
-    def _begin_pass(self, module: nn.Module, *, is_model: bool) -> bool:
+    def _has_graph(self, module: nn.Module, *, is_model: bool) -> bool:
+        """Return whether a call with gradients is one of an evaluation.
+
+        It is in evaluation mode then, and the model trains in training mode. Once such a call has gone backward, as in
+        a step that finds adversarial examples or that freezes BatchNorm, none is. A loss goes with the model before it.
+        """
+        return self._evaluations.trained.leaves_training(module) if is_model else self._recording.stack.is_after_graph
+
+    def _begin_pass(self, module: nn.Module, trains: bool, *, is_model: bool) -> bool:
         """Begin an outermost forward pass that is recorded; return whether it is one of an evaluation."""
-        evaluates = is_model and not self.boundary.gradients and self._evaluations.takes(module)
-        self._recording.stack.begin_pass(module, is_model=is_model, is_evaluation=evaluates)
+        stack, has_graph = self._recording.stack, self.boundary.gradients and not trains
+        evaluates = not trains and (self._evaluations.takes(module) if is_model else stack.is_evaluation)
+        stack.begin_pass(module, is_model=is_model, is_evaluation=evaluates, has_graph=has_graph)
         return evaluates
 
-    def _begins_recorded_pass(self, module: nn.Module, *, is_model: bool) -> bool:
+    def _begins_recorded_pass(self, module: nn.Module, trains: bool, *, is_model: bool) -> bool:
         """Return whether an outermost forward pass that begins is recorded: beyond the limit the window is not."""
         clock = self._clock
         if is_model:
-            self._pass_begins(module, self.boundary.gradients)
+            self._pass_begins(module, trains)
         if not self._sources.attached:
             return False
-        if not self.boundary.gradients:
+        self._functions.doze(False)
+        if not trains:
             return not (is_model and self._evaluations.has_enough_of(module) and self.rest(module))
         clock.forwards += is_model
         if not clock.is_whole:

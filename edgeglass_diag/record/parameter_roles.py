@@ -29,6 +29,8 @@ class ParameterRoleObserver(Observer):
         self._recording, self._modules = recording, modules
         self._held: Facts[Tensor, bool] = Facts()
         self._given: Facts[Tensor, bool] = Facts()
+        self._seen: Facts[Tensor, int] = Facts()  # gradients of what is not held, with their versions
+        self._looked_at: Facts[Tensor, bool] = Facts()
         self._tensors: dict[str, weakref.ref[Tensor]] = {}
         self._trainable: dict[str, bool] = {}
         self._ties: dict[str, str] = {}
@@ -112,9 +114,19 @@ class ParameterRoleObserver(Observer):
             if known is not Coverage.HELD_FROZEN:
                 sites.cannot_observe(ParameterSite(path=path), Coverage.FROZEN)
         elif parameter not in self._held and (known in _NOT_HELD or self._is_new(path, parameter)):
-            reached = parameter.grad is not None
+            reached = self._is_reached(parameter, known)
             coverage = Coverage.NOT_HELD_WITH_GRADIENT if reached else Coverage.NOT_HELD
             sites.cannot_observe(ParameterSite(path=path), coverage)
+
+    def _is_reached(self, parameter: Tensor, known: Coverage | None) -> bool:
+        """Return whether a backward pass gives a gradient; one may be left from before, as a teacher's training."""
+        gradient = parameter.grad
+        if gradient is None:
+            return False
+        before, first = self._seen.get(gradient), parameter not in self._looked_at
+        self._looked_at.set(parameter, True)
+        self._seen.set(gradient, gradient._version)
+        return known is Coverage.NOT_HELD_WITH_GRADIENT or not (first or before == gradient._version)
 
     def _is_new(self, path: str, parameter: Tensor) -> bool:
         """Return whether another tensor lay at this path in the window before."""

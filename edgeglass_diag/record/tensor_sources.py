@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
-from torch.nn.parameter import is_lazy
+from torch.nn.parameter import Parameter, is_lazy
+from torch.utils.data._utils import fetch
 
 from edgeglass_diag.record.comparison import Comparison
 from edgeglass_diag.record.facts import Facts
@@ -26,7 +27,6 @@ _LEAVING = frozenset({Tensor.numpy, Tensor.tolist, Tensor.__array__})
 _COMING = frozenset({torch.tensor, torch.as_tensor, torch.asarray})
 """Functions by which values leave torch, and by which others come that may be made of them; of ``from_numpy`` torch
 does not tell."""
-_FETCHING = frozenset({"torch.utils.data._utils.fetch", "torch.utils.data._utils.collate"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,6 +92,7 @@ class TensorSources(Observer):
         self._without_gradients = without_gradients
         self._derivations: Facts[Tensor, _Derivation] = Facts()
         self._outside: dict[Origin, None] = {}  # what has left torch in this window
+        self._there: set[int] = set()  # addresses of memory that is not torch's, before anything had left
 
     @property
     def functions_in_any_phase(self) -> Mapping[Function, FunctionHandler]:
@@ -102,6 +103,7 @@ class TensorSources(Observer):
         """Forget everything at the end of a window."""
         self._derivations.clear()
         self._outside.clear()
+        self._there.clear()
 
     def sources(self, tensors: Iterable[Tensor]) -> tuple[str, ...]:
         """Return the sites that these tensors come from, oldest first, at most eight."""
@@ -161,15 +163,15 @@ class TensorSources(Observer):
             self._outside |= dict.fromkeys(self._origins(args))
         elif isinstance(result, (Tensor, tuple, list)):
             arguments = [argument for argument in tensors_in([args, kwargs]) if not is_lazy(argument)]
-            outside = tuple(self._from_outside()) if func in _COMING else ()
+            if self._outside and _is_in_data_loader():
+                for tensor in tensors_in(result):
+                    self._derivations.set(tensor, _Derivation(origin=Origin("", ())))
+                return
+            outside = tuple(self._outside) if func in _COMING else ()
             for tensor in tensors_in(result):
                 self._inherit(func, tensor, arguments, outside)
         elif func is Tensor.__setitem__ and isinstance(args[0], Tensor):
             self._inherit(func, args[0], tensors_in(args))
-
-    def _from_outside(self) -> dict[Origin, None]:
-        """Return what values that come into torch may be made of; samples that a DataLoader fetches are the data's."""
-        return {} if self._outside and _is_fetching() else self._outside
 
     def _origins(self, tensors: Iterable[object]) -> tuple[Origin, ...]:
         found: dict[Origin, None] = {}
@@ -178,9 +180,17 @@ class TensorSources(Observer):
                 derivation = self._derivation(tensor)
                 if derivation is not None and derivation.origin is not None:
                     found[derivation.origin] = None
-                elif self._outside and _is_foreign_memory(tensor):
-                    found |= self._from_outside()
+                elif not isinstance(tensor, Parameter) and _is_foreign_memory(tensor):
+                    found |= self._from_outside(tensor)
         return tuple(found)
+
+    def _from_outside(self, tensor: Tensor) -> dict[Origin, None]:
+        """Return what memory that is not torch's may be made of: nothing where it was there before values left."""
+        place = tensor.untyped_storage().data_ptr()
+        if self._outside:
+            return {} if place in self._there else self._outside
+        self._there.add(place)  # as buffers that were loaded from a file
+        return {}
 
     def _inherit(
         self, func: Function, result: Tensor, arguments: Sequence[Tensor], outside: tuple[Origin, ...] = ()
@@ -243,19 +253,24 @@ def _node(tensor: Tensor) -> object:
         return None
 
 
-def _is_fetching() -> bool:
-    """Return whether a DataLoader fetches samples in this thread and puts them together."""
+def _is_foreign_memory(tensor: Tensor) -> bool:
+    """Return whether a tensor's memory is not torch's, as that of an array which ``from_numpy`` was given.
+
+    Shared memory comes from a process that loads data.
+    """
+    if tensor.layout is not torch.strided or tensor.is_shared():  # type: ignore[no-untyped-call]
+        return False
+    return not tensor.untyped_storage().resizable()
+
+
+def _is_in_data_loader() -> bool:
+    """Return whether a DataLoader puts a batch together, which is made of the data and not of what a model gave out."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
-        if frame.f_globals.get("__name__") in _FETCHING:
+        if frame.f_globals.get("__name__") == fetch.__name__:
             return True
         frame = frame.f_back
     return False
-
-
-def _is_foreign_memory(tensor: Tensor) -> bool:
-    """Return whether a tensor's memory is not torch's, as that of an array which ``from_numpy`` was given."""
-    return tensor.layout is torch.strided and not tensor.untyped_storage().resizable()
 
 
 def _sources(derivations: Iterable[_Derivation | None]) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ class WindowClock:
         forwards: outermost forward passes of it.
         is_too_deep: whether more modules ran inside each other than are followed.
         resting: a model whose call, which runs, is not looked into.
+        is_mistaken: whether passes of its training were taken for an evaluation.
         thread: the thread that is watched.
         round: the optimizers that step together.
     """
@@ -46,7 +47,7 @@ class WindowClock:
         self.step = 0
         self.opened = -_LONG_AGO
         self.forwards = 0
-        self.is_too_deep = False
+        self.is_too_deep = self.is_mistaken = False
         self.resting: nn.Module | None = None
         self.thread = TrainingThread()
         self.round = Round()
@@ -70,7 +71,7 @@ class WindowClock:
     @property
     def is_whole(self) -> bool:
         """Whether the window has so few forward passes, of so few levels, that all of it is recorded."""
-        return self.forwards <= MAX_FORWARDS and not self.is_too_deep
+        return self.forwards <= MAX_FORWARDS and not self.is_too_deep and not self.is_mistaken
 
     @property
     def is_forked(self) -> bool:

@@ -38,7 +38,8 @@ class WindowEnds:
         recording, clock = self._recording, self._recording.clock
         if not clock.is_whole:  # a window of which only the beginning was recorded has an untrue loss
             recording.buffer.clear()
-            recording.sites.cannot_observe(*_left_out(clock))
+            if not clock.is_mistaken:  # which happens once in a watch
+                recording.sites.cannot_observe(*_left_out(clock))
         if clock.thread.has_company:
             recording.sites.cannot_observe(RecorderSite(path="threads"), Coverage.OTHER_THREAD_TRAINS)
         origins: tuple[ParameterOrigin, ...] = ()
@@ -54,7 +55,7 @@ class WindowEnds:
         finally:
             recording.buffer.clear()
             recording.stack.end_passes()
-            clock.forwards, clock.is_too_deep = 0, False
+            clock.forwards, clock.is_too_deep, clock.is_mistaken = 0, False, False
             self._dispatch.forget()
 
     def end_evaluation(self) -> None:

@@ -75,7 +75,7 @@ class Windows:
         )
         self._dispatch = Dispatch(observers.all, self.boundary)
         self._functions = FunctionMode(recording)
-        self._functions.observe_evaluations(observers.evaluated.functions)
+        self._functions.observe_evaluations(observers.evaluated.functions, observers.evaluated.concerns)
         self._functions.observe_for(observers.all)
         self._sources = EventSources(self.boundary)
         modules = ModuleHooks(

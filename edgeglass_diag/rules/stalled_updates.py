@@ -59,7 +59,11 @@ class NothingMoves(Rule):
     signals = (UPDATE_RATIO, GRADIENT_NORM, OPTIMIZER_LR)
     source = "derived; TrainCheck: step() really changes parameters; WeakCLIP #2 (freezing by lr = 0 stalls new layers)"
     fix = "Look at the learning rate of the group; keep float32 copies of bfloat16 weights; make the optimizer last."
-    cures = (Intervention("optimizer.lr", 10), Intervention("schedule.constant"), Intervention("optimizer.include"))
+    cures = (
+        Intervention("optimizer.lr_at_least", 1e-3),  # as of Adam
+        Intervention("optimizer.lr_at_least", 0.1),  # as of SGD
+        Intervention("optimizer.include"),
+    )
     faulty = "{'params': head.parameters(), 'lr': 0.0}"
     healthy = "{'params': head.parameters(), 'lr': 1e-3}"
     brought_by = ("EG801",)

@@ -162,3 +162,13 @@ EVALUATION_NORM_MOVED = register(
         high=1,
     )
 )
+EVALUATION_GRAPH = register(
+    Signal(
+        "evaluation/graph",
+        Kind.MODULE,
+        "1 where what an evaluation pass of a trained model gives out has a graph behind it, for a backward pass that "
+        "never comes; 0 where it has none.",
+        low=0,
+        high=1,
+    )
+)

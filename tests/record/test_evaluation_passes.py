@@ -13,7 +13,24 @@ from torch.utils.data import DataLoader
 
 import edgeglass_diag as eg
 from edgeglass_diag.schedule import Schedule
-from tests.helpers.evaluating import HEALTHY, STEPS, Forgets, Pair, Program, contrast, pairs, pictures
+from tests.helpers.evaluating import (
+    HEALTHY,
+    STEPS,
+    Adversarial,
+    AdversarialAside,
+    Baseline,
+    BaselineFirst,
+    Criterion,
+    Energy,
+    Forgets,
+    Graphs,
+    InEvaluationMode,
+    Pair,
+    Program,
+    contrast,
+    pairs,
+    pictures,
+)
 
 LAST = STEPS - 1
 """The last step, to which the evaluation behind it belongs."""
@@ -221,6 +238,76 @@ def test_evaluations_and_parts_of_steps_are_left_as_they_are_and_silent(tmp_path
     assert all(torch.equal(a, b) for a, b in zip(*states, strict=True))
     assert ("evaluation/passes" in run.signals) == bool(done.evaluated)
     assert run.findings == []
+
+
+def test_a_loss_that_is_a_module_is_told_of_both_phases(tmp_path):
+    done, run = watched(tmp_path, Criterion())
+    told = values(run, "evaluation/loss")
+    assert told[17, "CrossEntropyLoss.cross_entropy"] == pytest.approx(sum(done.evaluated[:4]) / 4)
+    assert values(run, "evaluation/passes")[17, ""] == 4
+
+
+@pytest.mark.parametrize("batches", [4, 300])
+def test_an_evaluation_with_gradients_is_no_part_of_the_training_and_a_fact(tmp_path, batches):
+    done, run = watched(tmp_path, Graphs(batches=batches), rules=["EG220", "EG605", "EG608", "EG611"])
+    told, seen = values(run, "evaluation/loss"), min(batches, 8)
+    assert told[17, "CrossEntropyLoss.cross_entropy"] == pytest.approx(sum(done.evaluated[:seen]) / seen)
+    assert values(run, "loss/total")[17, ""] == pytest.approx(done.losses[17])
+    assert values(run, "loss/value")[17, "cross_entropy"] == pytest.approx(done.losses[17])
+    assert values(run, "data/samples")[17, "input0"] == 16
+    assert not [site for site in run.sites if site.path == "window"]
+    assert values(run, "evaluation/training_mode")[17, ""] == 0
+    (finding,) = run.findings
+    assert (finding.code, finding.severity, finding.since) == ("EG611", eg.Severity.INFO, 17)
+    assert f"{seen} passes of which were looked at" in finding.message
+
+
+class SwitchesToEvaluationMode(InEvaluationMode):
+    since = 12
+
+
+@pytest.mark.parametrize(
+    ("kind", "lost"),
+    [(InEvaluationMode, set()), (SwitchesToEvaluationMode, {12}), (Adversarial, {1}), (AdversarialAside, {1})],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_steps_in_evaluation_mode_are_training_from_their_second_window_on(tmp_path, kind, lost):
+    expected = kind().run()
+    done, run = watched(tmp_path, kind(), every=1)
+    assert done.losses == expected.losses
+    assert set(run.frame("loss/total").step) == set(range(STEPS)) - lost
+    assert "evaluation/passes" not in run.signals
+    assert "EG611" not in {finding.code for finding in run.findings}
+
+
+def test_an_evaluation_that_differentiates_is_none(tmp_path):
+    done, run = watched(tmp_path, Energy(), every=1)
+    assert set(run.frame("loss/total").step) == set(range(STEPS)) - {17}
+    assert values(run, "loss/total")[18, ""] == pytest.approx(done.losses[18])
+    assert "evaluation/passes" not in run.signals
+
+
+@pytest.mark.parametrize("kind", [Baseline, BaselineFirst])
+def test_an_evaluation_before_the_first_step_stands_at_it(tmp_path, kind):
+    gc.collect()  # an optimizer that is left would be taken for that of this training
+    done, run = watched(tmp_path, kind())
+    told = values(run, "evaluation/loss")
+    assert told[0, "cross_entropy"] == pytest.approx(sum(done.evaluated[:4]) / 4)
+    assert told[17, "cross_entropy"] == pytest.approx(sum(done.evaluated[4:8]) / 4)
+    assert values(run, "loss/total")[0, ""] == pytest.approx(done.losses[0])
+
+
+def test_a_frozen_copy_that_is_asked_before_there_is_an_optimizer_is_no_evaluation(tmp_path):
+    class Asks(BaselineFirst):
+        def run(self):
+            self.teacher = copy.deepcopy(self.model)
+            with torch.no_grad():
+                self.teacher(pictures(900)[0])
+            return Program.run(self)
+
+    gc.collect()
+    _, run = watched(tmp_path, Asks())
+    assert 0 not in set(run.frame("evaluation/passes").step)
 
 
 def test_a_watch_that_ends_leaves_no_hook(tmp_path):

@@ -7,12 +7,12 @@ import edgeglass_diag as eg
 from edgeglass_diag.records import Reading, Severity, Window
 from edgeglass_diag.rules import Engine
 from edgeglass_diag.rules.evaluation_inputs import EvaluationInputsDiffer
-from edgeglass_diag.rules.evaluation_modes import NormMovedByEvaluation
+from edgeglass_diag.rules.evaluation_modes import EvaluationKeepsGraphs, NormMovedByEvaluation
 from edgeglass_diag.signals import find
 from edgeglass_diag.sites import BatchSite
-from tests.helpers.evaluating import FORGETFUL, Program, Unnormalised, pictures
+from tests.helpers.evaluating import FORGETFUL, Graphs, Program, Unnormalised, pictures
 
-RULES = (NormMovedByEvaluation, EvaluationInputsDiffer)
+RULES = (NormMovedByEvaluation, EvaluationInputsDiffer, EvaluationKeepsGraphs)
 
 
 def found(folder, program):
@@ -35,6 +35,13 @@ def test_pictures_without_the_normalisation_of_the_training_are_told(tmp_path):
     told = found(tmp_path, Unnormalised())
     assert told.keys() == {"EG609"}
     assert (told["EG609"].site, told["EG609"].since) == ("input0", 25)
+
+
+def test_gradients_that_are_on_are_a_fact(tmp_path):
+    told = found(tmp_path, Graphs())
+    assert told.keys() == {"EG611"}
+    assert (told["EG611"].severity, told["EG611"].since) == (eg.Severity.INFO, 17)
+    assert "the model is called by an evaluation at step 25 with gradients on" in told["EG611"].message
 
 
 class Augmented(Program):
