@@ -146,8 +146,8 @@ def _bounded(values: Tensor) -> Tensor:
 
 
 def _is_local(module: nn.Module) -> bool:
-    """Return whether a module normalises by statistics of this process's batch alone."""
-    return isinstance(module, _BatchNorm) and not isinstance(module, nn.SyncBatchNorm) and module.training
+    """Return whether a module normalises by statistics of this process's batch alone, as BatchNorm of torch does."""
+    return isinstance(module, _BatchNorm) and type(module).forward is _BatchNorm.forward and module.training
 
 
 def _state(optimizer: Optimizer | None, parameter: Tensor) -> list[Tensor]:

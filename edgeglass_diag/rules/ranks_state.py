@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -96,6 +97,7 @@ class GradientsDiffer(RankRule):
     fix = "Use every parameter in the loss, or pass find_unused_parameters=True; call the wrapper, never its module."
     faulty = "DistributedDataParallel(model)   # of which a layer is never used"
     healthy = "DistributedDataParallel(model, find_unused_parameters=True)"
+    brought_by = ("EG823",)
     read_of_all = (GRADIENT_NORM, GRADIENTS_AVERAGED)
 
     def compare(self, ranks: RankHistory) -> Iterator[Finding]:
@@ -122,7 +124,7 @@ class StateDiffers(RankRule):
     optimizer is loaded on one rank alone: DistributedDataParallel broadcasts weights, not what optimizers keep.
 
     Formula: at the first compared step the optimizers of some ranks keep something of their parameters and those of
-    others nothing, and do so later; or hashes of the state of a parameter that two ranks keep differ at a step at
+    others nothing, and do so later; or hashes of the state of a parameter that two ranks keep differ at a step until
     which the hashes of all weights agree. Ranks that keep the state of different parameters
     (ZeroRedundancyOptimizer) are silent.
     """
@@ -156,8 +158,9 @@ class StateDiffers(RankRule):
                 yield self.found(step, detail, ranks=without, held=dict(values))
                 return
         weights = ranks.at(WEIGHT_DIGEST)
+        apart = next((step for step, values in weights.items() if odd_ranks(values)), math.inf)
         for step, values in ranks.at(STATE_DIGEST).items():
-            if odd_ranks(values) and step in weights and not odd_ranks(weights[step]):
+            if odd_ranks(values) and step in weights and step < apart:
                 sites = _differing(ranks, STATE_DIGEST, step)
                 if sites:
                     odd = odd_ranks(values)

@@ -1,7 +1,6 @@
 """Small trainings of two ranks on gloo, each healthy or with one fault that only both ranks together show."""
 
 import contextlib
-import copy
 import warnings
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from torch import multiprocessing, nn
 from torch.distributed.algorithms.join import Join
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.nn import functional as gathering
-from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
@@ -120,13 +118,12 @@ def state_on_rank_0(rank):
     model = Classifier()
     optimizer = adam(model)
     if rank == 0:
-        copied = copy.deepcopy(model)
-        earlier = adam(copied)
-        for x, y in batches(7, steps=3):
-            F.cross_entropy(copied(x), y).backward()
-            with torch.no_grad():
-                earlier.step()
-        optimizer.load_state_dict(earlier.state_dict())
+        kept = {"step": torch.tensor(3.0)}
+        moments = [
+            {"exp_avg": torch.full_like(p, 0.1), "exp_avg_sq": torch.full_like(p, 0.1)} for p in model.parameters()
+        ]
+        checkpoint = optimizer.state_dict() | {"state": {place: kept | own for place, own in enumerate(moments)}}
+        optimizer.load_state_dict(checkpoint)
     classify(rank, model=model, optimizer=optimizer)
 
 
@@ -272,14 +269,10 @@ def uneven_with_join(rank):
 
 
 def sync_batch_norm(rank):
-    model = Classifier(nn.BatchNorm1d)
-    for name, child in model.named_children():
-        if isinstance(child, nn.BatchNorm1d):
-            setattr(model, name, SynchronisedNorm(16))
-    classify(rank, model=model, data=batches(rank, batch=4))
+    classify(rank, model=Classifier(SynchronisedNorm), data=batches(rank, batch=4))
 
 
-class SynchronisedNorm(nn.SyncBatchNorm):
+class SynchronisedNorm(nn.BatchNorm1d):
     """SyncBatchNorm of torch takes GPUs alone; this one takes the statistics of all ranks on a CPU."""
 
     def forward(self, x):
@@ -301,6 +294,8 @@ def moving_average(rank):
 
 
 def zero_redundancy(rank):
+    from torch.distributed.optim import ZeroRedundancyOptimizer  # warns of what it is made with
+
     model = Classifier()
     optimizer = ZeroRedundancyOptimizer(model.parameters(), torch.optim.AdamW, lr=1e-2)
     classify(rank, model=model, optimizer=optimizer)
@@ -379,10 +374,7 @@ def train_as_rank(rank, name, folder, options):
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     torch.manual_seed(0)
     watch = eg.watch(out=Path(folder) / "run", rank=rank, world_size=2, rules=["EG8"], **options)
-    if rank == 0:
-        dist.barrier()
-    else:
-        dist.barrier()
+    dist.barrier()  # the folder of the first rank holds those of the others
     with watch:
         globals()[name](rank)
     dist.barrier()
