@@ -356,6 +356,21 @@ def now_and_then(rank):
     classify(rank, wrap=False, each=average)
 
 
+MANY = 100_000
+
+
+def until_stopped(rank, watch):
+    """The wrapper is bypassed until the watch of the first rank has a reason to stop."""
+    wrapped = DistributedDataParallel(Classifier())
+    optimizer = adam(wrapped)
+    for x, y in batches(rank, steps=MANY):
+        step(optimizer, F.cross_entropy(wrapped.module(x), y))
+        stops = torch.tensor(float(watch.stop is not None))
+        dist.all_reduce(stops)
+        if stops:
+            return
+
+
 HEALTHY = (
     "ddp", "fsdp2", "gathered_negatives", "accumulation", "uneven_with_join", "sync_batch_norm", "moving_average",
     "zero_redundancy", "dropout_per_rank", "augmented_per_rank",
@@ -363,19 +378,23 @@ HEALTHY = (
 ALSO_HEALTHY = ("large_batch_norm", "full_loss_own_part", "momentum_encoder", "now_and_then")
 
 
-def train_together(name, folder, **options):
+def train_together(name, folder, options=None):
     """Run a program in two copies of this process, which must have no threads."""
     warnings.simplefilter("ignore")
-    multiprocessing.start_processes(train_as_rank, (name, folder, options), 2, start_method="fork")
+    multiprocessing.start_processes(train_as_rank, (name, folder, options or {}), 2, start_method="fork")
 
 
 def train_as_rank(rank, name, folder, options):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     torch.manual_seed(0)
-    watch = eg.watch(out=Path(folder) / "run", rank=rank, world_size=2, rules=["EG8"], **options)
+    out = Path(folder) / "run"
+    watch = eg.watch(out=out, rank=rank, world_size=2, rules=["EG8"], should_raise=False, every=1, **options)
     dist.barrier()  # the folder of the first rank holds those of the others
     with watch:
-        globals()[name](rank)
+        if name == "until_stopped":
+            until_stopped(rank, watch)
+        else:
+            globals()[name](rank)
     dist.barrier()
     dist.destroy_process_group()
