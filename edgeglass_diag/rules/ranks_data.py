@@ -114,8 +114,8 @@ class OneRankNotFinite(RankRule):
     Why: an average with NaN is NaN: one rank's sample ends the training of all. By the next step every rank has it, and
     which one had it first is lost.
 
-    Formula: the first step at which the total loss, the mean of an input, or the norm of the gradients is NaN or
-    infinite on some ranks alone.
+    Formula: the first step at which the total loss, an input together with it, or, but for shards, the norm of the
+    gradients is NaN or infinite on some ranks alone.
     """
 
     code = "EG827"
@@ -132,8 +132,11 @@ class OneRankNotFinite(RankRule):
 
     def compare(self, ranks: RankHistory) -> Iterator[Finding]:
         """Return one finding for the earliest: of one step the input, then the loss, then the gradients."""
-        series = [(f"the input {site}", site, steps) for site, steps in ranks.of(DATA_MEAN)]
-        series += [("the loss", "", ranks.at(LOSS_TOTAL)), ("the norm of the gradients", "", ranks.at(GRADIENT_NORM))]
+        loss = ranks.at(LOSS_TOTAL)
+        series = [(f"the input {site}", site, _with_loss(steps, loss)) for site, steps in ranks.of(DATA_MEAN)]
+        series.append(("the loss", "", loss))
+        if not ranks.sharded:  # of a shard it is the norm of that part
+            series.append(("the norm of the gradients", "", ranks.at(GRADIENT_NORM)))
         found = [(_first_odd(steps), order) for order, (_, _, steps) in enumerate(series)]
         known = [(state[0], order, state[1]) for state, order in found if state is not None]
         if known:
@@ -204,6 +207,11 @@ def is_weighted(ranks: RankHistory, samples: ByRank, windows: int) -> bool:
             if len(shares) > 1 and not odd_ranks(shares, tolerance=0.01):
                 return True
     return False
+
+
+def _with_loss(steps: Mapping[int, ByRank], loss: Mapping[int, ByRank]) -> dict[int, ByRank]:
+    """Return the steps at which the loss of some rank is not finite: some models take inputs with NaN."""
+    return {s: values for s, values in steps.items() if not all(map(math.isfinite, loss.get(s, {}).values()))}
 
 
 def _first_odd(steps: Mapping[int, ByRank]) -> tuple[int, list[int]] | None:

@@ -24,6 +24,7 @@ from edgeglass_diag.rules.ranks_state import (
     StateDiffers,
     WeightsDiffer,
 )
+from edgeglass_diag.signals.ranks import STATE_HELD
 from edgeglass_diag.signals.signal import Signal
 from edgeglass_diag.sites import ParameterSite
 
@@ -73,18 +74,23 @@ class RankJudge:
     def judge(self, records: Mapping[int, RankRecord]) -> list[Finding]:
         """Return all findings so far. A record that cannot be read now, as half a file, is read the next time.
 
+        Processes that trained each for itself are not compared: they record nothing to compare them by.
+
         Args:
             records: by rank.
         """
         self._records = records
-        if len(records) < 2 or not self._rules:
-            return list(self._kept.values())
-        for rank, record in records.items():
+        together = []
+        for rank, record in records.items() if self._rules and len(records) > 1 else ():
             try:
-                self._read(rank, record)
+                if STATE_HELD in record.signals:
+                    self._read(rank, record)
+                    together.append(rank)
             except (UsageError, OSError):
                 continue
-        self._history.ranks = tuple(sorted(records))
+        if len(together) < 2:
+            return list(self._kept.values())
+        self._history.ranks = tuple(sorted(together))
         for rule in self._rules:
             if rule.code not in self.failures:
                 self._ask(rule)

@@ -8,7 +8,7 @@ from edgeglass_diag.records import Reading, Window
 from edgeglass_diag.rules.choice import header_of
 from edgeglass_diag.rules.ranks_state import WeightsDiffer
 from edgeglass_diag.signals.parameters import GRADIENT_NORM
-from edgeglass_diag.signals.ranks import WEIGHT_DIGEST
+from edgeglass_diag.signals.ranks import STATE_HELD, WEIGHT_DIGEST
 from edgeglass_diag.store import RunWriter, load
 from tests.helpers import rank_programs
 
@@ -30,7 +30,10 @@ def write(store, steps, apart=0.0):
     for step in steps:
         value = (0.1 * step + (apart if step > 1 else 0.0),)
         readings = [Reading(step, site, WEIGHT_DIGEST, value) for site in ("", "w")]
-        store.write(Window(step, (*readings, Reading(step, "", GRADIENT_NORM, (1.0,)))), [])
+        store.write(
+            Window(step, (*readings, Reading(step, "", GRADIENT_NORM, (1.0,)), Reading(step, "", STATE_HELD, (1.0,)))),
+            [],
+        )
 
 
 def test_what_is_found_while_it_runs_is_what_the_reader_finds(tmp_path):

@@ -40,7 +40,12 @@ def steady(value):
     return lambda step: value
 
 
-EQUAL = {"|weight/digest": lambda t: 0.1 * t, "w|weight/digest": lambda t: 0.1 * t, "|gradient/norm": steady(1.0)}
+EQUAL = {
+    "|optimizer/state_held": steady(0),
+    "|weight/digest": lambda t: 0.1 * t,
+    "w|weight/digest": lambda t: 0.1 * t,
+    "|gradient/norm": steady(1.0),
+}
 
 
 def judged(*rows, **options):
@@ -138,6 +143,19 @@ def test_weights_in_proportion_to_the_samples_are_silent():
 def test_ranks_that_share_no_model_are_not_compared():
     stages = [{"|weight/digest": steady(v), "w|weight/digest": steady(v), "|gradient/norm": steady(v)} for v in (1, 2)]
     assert judged(*stages) == {}
+
+
+def test_processes_that_train_each_for_itself_are_not_compared():
+    rows = [{"x|data/fingerprint": lambda t: 0.1 * t, "|gradient/norm": steady(1.0)} for _ in range(2)]
+    records = {rank: Record(own) for rank, own in enumerate(rows)}
+    assert RankJudge(rule() for rule in RANK_RULES).judge(records) == []
+
+
+def test_an_input_with_nan_that_the_model_can_take_is_no_fault():
+    rows = [{"x|data/mean": steady(mean), "|loss/total": steady(1)} for mean in (1, math.nan)]
+    assert judged(*rows) == {}
+    rows[1]["|loss/total"] = steady(math.nan)
+    assert judged(*rows)["EG827"].site == "x"
 
 
 def test_shards_bring_no_alarm():
