@@ -18,7 +18,8 @@ def digest(tensor: Tensor) -> Tensor:
 
     The bits are read as 64-bit words in rows of 64. The sums of the columns modulo 2^64, each times a mixed position,
     are added. Integer sums do not depend on their order, and hence not on the number of threads. What is read is read
-    once. Rows of 512 bytes that are exchanged are not seen.
+    once. Not seen are rows of 512 bytes that are exchanged, and changes whose sum in each column is exactly 0, as of
+    two entries by one unit in the last place each: of weights that part, the next step changes more.
 
     Args:
         tensor: any shape, in memory as usual.
@@ -35,7 +36,7 @@ def digest(tensor: Tensor) -> Tensor:
     whole = size // (_WORD * _LANES) * _LANES * _WORD // values.element_size()
     words = values[:whole].view(torch.int64).view(size // (_WORD * _LANES), _LANES).sum(0)
     rest = values[whole:].view(torch.uint8).long()
-    lanes = torch.cat([words, rest, torch.tensor([size], device=words.device)])
+    lanes = torch.cat([words, rest, torch.full((1,), size, device=words.device)])  # a copy would wait for the device
     return (lanes * mixed(len(lanes), lanes.device)).sum()
 
 
