@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import dash_mantine_components as dmc
-from dash import dcc
+from dash import dcc, html
 
 from edgeglass_dashboards.context import Context, frame_of
 from edgeglass_dashboards.cursor import Change, Cursor, digest
@@ -16,6 +16,7 @@ from edgeglass_diag.figures.heatmaps import broken_strokes, color_values, shown_
 from edgeglass_diag.figures.lines import Points
 from edgeglass_diag.figures.of_run import BINS, columns_for, read_heads, read_heatmap, read_matrix
 from edgeglass_diag.figures.scales import Scale, scale_of
+from edgeglass_diag.figures.spoken import sentence
 from edgeglass_diag.figures.style import TEMPLATES
 from edgeglass_diag.records import Reading
 from edgeglass_diag.signals import Signal
@@ -62,7 +63,12 @@ def whole(name: str, figure: Any, *, modebar: bool = True) -> Change:
         config={"displaylogo": False, "responsive": True} | ({} if modebar else {"displayModeBar": False}),
         style={"height": f"{height}px"},
     )
-    return f"{name}-panel", {"children": graph}
+    return f"{name}-panel", {"children": told(graph)}
+
+
+def told(graph: dcc.Graph) -> Any:
+    """A figure with what it shows in one sentence, which only screen readers read."""
+    return html.Figure([graph, html.Figcaption(sentence(graph.figure), className="unseen")])
 
 
 @dataclass(frozen=True)
