@@ -74,7 +74,9 @@ def missing(run: Run, *, told: bool) -> Any:
     """
     signals = set(run.signals)
     if EVALUATION_PASSES not in signals:
-        what = "No evaluation pass was recorded: validation loss, recall with its interval and both by width are missing."
+        what = (
+            "No evaluation pass was recorded: validation loss, recall with its interval and both by width are missing."
+        )
         own = "" if told else ' Or log your own: watch.log({"i2t/R@1": ..., "t2i/R@1": ..., "n": pairs}, step).'
         return _note(what, _HOW + own)
     if EVALUATION_LOSS not in signals:

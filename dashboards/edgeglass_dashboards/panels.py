@@ -73,13 +73,17 @@ def told(graph: dcc.Graph) -> Any:
 
 @dataclass(frozen=True)
 class LinePanel:
-    """Signals of the whole run by step; ``points`` gives new readings in the order of the figure's traces."""
+    """Signals of the whole run by step; ``points`` gives new readings in the order of the figure's traces.
+
+    ``least`` readings of each are needed for a figure.
+    """
 
     name: str
     signals: tuple[Signal, ...]
     figure: Callable[..., Any]
     points: Callable[..., Points]
     empty: str
+    least: int = 1
 
     def update(self, context: Context, before: Cursor, after: Cursor) -> Updated:
         """A whole figure while a signal has hardly begun, later only the points to add to it."""
@@ -91,6 +95,8 @@ class LinePanel:
             added = self.points(*(frame_of(fresh[signal]) for signal in self.signals))
             return [(self.name, {"extendData": [added, list(range(len(added["x"])))]})], after
         known = fresh if not before.rows else {signal: self._until(context, signal, after) for signal in self.signals}
+        if any(len(known[signal]) < self.least for signal in self.signals):
+            return [], after
         figure = self.figure(*(frame_of(known[signal]) for signal in self.signals), TEMPLATES[context.scheme])
         return [whole(self.name, figure)], after
 

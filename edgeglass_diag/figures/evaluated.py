@@ -27,11 +27,11 @@ def evaluated_recall_figure(recalls: pd.DataFrame, template: go.layout.Template)
         recalls: as ``of_evaluation.read_recalls`` gives them, with a row at least.
         template: one of ``TEMPLATES``.
     """
-    figure = line_figure(template, "R@1 within the batch")
+    figure = _figure(template, "R@1 within the batch")
     widest = recalls[recalls["width"] == recalls.groupby("module")["width"].transform("max")]
-    groups = list(widest.groupby(["module", "side"], sort=False))
-    sides = [side for (_, side), _ in groups]
-    for index, ((module, side), rows) in enumerate(groups):
+    groups = [(str(module), str(side), rows) for (module, side), rows in widest.groupby(["module", "side"], sort=False)]
+    sides = [side for _, side, _ in groups]
+    for index, (module, side, rows) in enumerate(groups):
         words, place, symbol = _SIDES.get(side, (module, 3 + index % 3, "square"))
         shade = template.layout.colorway[place if sides.count(side) == 1 else index % len(template.layout.colorway)]
         name = words if sides.count(side) == 1 else f"{words} ({module})"
@@ -54,7 +54,7 @@ def evaluated_loss_figure(losses: pd.DataFrame, template: go.layout.Template) ->
         losses: as ``of_evaluation.read_losses`` gives them, with a row at least.
         template: one of ``TEMPLATES``.
     """
-    figure = line_figure(template, "loss, nats")
+    figure = _figure(template, "loss, nats")
     colors = template.layout.colorway
     for phase, color, symbol in (("training", colors[0], "circle"), ("validation", colors[2], "diamond")):
         rows = losses[losses["phase"] == phase]
@@ -76,7 +76,7 @@ def width_recall_figure(recalls: pd.DataFrame, template: go.layout.Template) -> 
         recalls: columns ``step``, ``width``, ``value``, ``low``, ``high``, ``chance``, of several widths.
         template: one of ``TEMPLATES``.
     """
-    figure = line_figure(template, "R@1, mean of both directions")
+    figure = _figure(template, "R@1, mean of both directions")
     mean = recalls.groupby(["width", "step"], as_index=False)[["value", "low", "high", "chance"]].mean()
     for width, shade in _shades(mean["width"], template):
         rows = mean[mean["width"] == width]
@@ -97,7 +97,7 @@ def width_loss_figure(losses: pd.DataFrame, template: go.layout.Template) -> go.
         losses: as ``of_evaluation.read_width_losses`` gives them, with a row at least.
         template: one of ``TEMPLATES``.
     """
-    figure = line_figure(template, "loss, nats")
+    figure = _figure(template, "loss, nats")
     phases = {"training": ("lines", 1, "dot"), "validation": ("lines+markers", 2, "solid")}
     present = [phase for phase in phases if (losses["phase"] == phase).any()]
     for width, shade in _shades(losses["width"], template):
@@ -110,6 +110,10 @@ def width_loss_figure(losses: pd.DataFrame, template: go.layout.Template) -> go.
                 line={"color": shade, "width": thickness, "dash": dash}, hovertemplate=f"%{{y:.4g}} {phase}",
             )  # fmt: skip
     return figure.update_yaxes(rangemode="tozero")
+
+
+def _figure(template: go.layout.Template, title: str) -> go.Figure:
+    return line_figure(template, title).update_layout(margin_r=16)
 
 
 def _shades(widths: Iterable[int], template: go.layout.Template) -> list[tuple[int, str]]:

@@ -47,8 +47,8 @@ def evaluations(run: Run) -> int:
 def read_recalls(run: Run) -> pd.DataFrame:
     """Return R@1 within the batch in evaluations, sorted by step: columns step, module, side, width and the numbers.
 
-    The numbers are ``value``, ``low`` and ``high`` (ends of the 95 % interval), ``chance``, all in [0, 1], and ``rows``.
-    Of two modules that are compared at several widths these are all rows; of others as well.
+    The numbers are ``value``, ``low`` and ``high`` (ends of the 95 % interval), ``chance`` and ``rows``; all but the
+    last in [0, 1].
     """
     import pandas as pd
 
@@ -66,23 +66,23 @@ def read_recalls(run: Run) -> pd.DataFrame:
 def read_losses(run: Run) -> pd.DataFrame:
     """Return the loss of training and of evaluations, sorted by step: columns step, phase, value (nats).
 
-    It is the mean of the losses that both phases have, each with the same weight; ``phase`` is ``training``,
-    ``validation`` or ``chance`` (the mean of the losses where nothing is known, where all of them have that).
+    It is the mean of the losses that both phases have, each with the same weight; where they have none in common, of
+    those of the evaluation alone. ``phase`` is ``training``, ``validation`` or ``chance`` (the same mean where nothing
+    is known, where all of the losses have that).
     """
     import pandas as pd
 
     told = {name: _values(run, signal) for name, signal in
             (("training", LOSS_VALUE), ("validation", EVALUATION_LOSS), ("chance", EVALUATION_CHANCE))}  # fmt: skip
     both = {path for path, _ in told["training"]} & {path for path, _ in told["validation"]}
+    kept = both or {path for path, _ in told["validation"]}
     rows = []
     for phase, values in told.items():
         by_step: dict[int, list[float]] = defaultdict(list)
         for (path, step), value in values.items():
-            if path in both or not both:
+            if path in kept:
                 by_step[step].append(value)
-        whole = max((len(each) for each in by_step.values()), default=0)
-        if phase == "chance" and whole < len(both):
-            continue
+        whole = len(kept)
         rows += [(step, phase, float(np.mean(each))) for step, each in by_step.items() if len(each) == whole]
     frame = pd.DataFrame(rows, columns=["step", "phase", "value"])
     return frame.sort_values("step", kind="stable", ignore_index=True)
@@ -97,7 +97,9 @@ def read_width_losses(run: Run) -> pd.DataFrame:
 
     sites = run.sites
     embeddings = {site.path: site for site in sites if isinstance(site, EmbeddingSite)}
-    sides = {site.path: embeddings[site.left] for site in sites if isinstance(site, PairSite) and site.left in embeddings}
+    sides = {
+        site.path: embeddings[site.left] for site in sites if isinstance(site, PairSite) and site.left in embeddings
+    }
     rows = [
         (step, phase, sides[path].module, sides[path].width, value)
         for phase, signal in zip(PHASES, (LOSS_WIDTH, EVALUATION_WIDTH_LOSS), strict=True)
@@ -105,7 +107,7 @@ def read_width_losses(run: Run) -> pd.DataFrame:
         if path in sides
     ]
     frame = pd.DataFrame(rows, columns=["step", "phase", "module", "width", "value"])
-    found = of_most_widths(frame).groupby(["step", "phase", "width"], as_index=False)["value"].mean()
+    found = of_most_widths(frame).groupby(["step", "phase", "width"])["value"].mean().reset_index()
     return found.sort_values("step", kind="stable", ignore_index=True)
 
 

@@ -40,7 +40,9 @@ def _axes(figure: go.Figure) -> str:
 def _course(trace: Any) -> str:
     if trace.type == "heatmap":
         return _heat(trace)
-    x, y = (list(values) if values is not None else [] for values in (getattr(trace, "x", None), getattr(trace, "y", None)))
+    x, y = (
+        list(values) if values is not None else [] for values in (getattr(trace, "x", None), getattr(trace, "y", None))
+    )
     known = [value for value in y if _is_number(value)]
     name = _plain(trace.name)
     if not known:
@@ -74,4 +76,3 @@ def _is_number(value: object) -> bool:
 
 def _say(value: Any) -> str:
     return f"{float(value):.3g}"
-

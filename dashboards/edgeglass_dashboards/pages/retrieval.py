@@ -24,7 +24,8 @@ RECALL = LinePanel(
     RECALLS,
     recall_figure,
     recall_points,
-    "No recall yet. It appears when the run evaluates for the first time.",
+    "No recall yet. It appears when the program has logged it for the second time.",
+    least=2,
 )
 _FILLS = "No embeddings were kept of this run. They are kept at some steps of a training whose loss compares two sides."
 
@@ -125,7 +126,7 @@ def _by_width(context: Context, step: int | None, template: Any) -> Any:
     full = max(recalls)
     rows = [("prefix", width, full / width, *both, sum(both) / 2) for width, both in recalls.items()]
     curve = pd.DataFrame(rows, columns=["way", "dims", "saved", "i2t", "t2i", "mean"])
-    return mrl_figure(curve, template, chance=1 / pairs).update_layout(margin_r=100)
+    return mrl_figure(curve, template, chance=1 / pairs)
 
 
 PAGE = Retrieval()
