@@ -24,12 +24,17 @@ def sentence(figure: go.Figure) -> str:
     if not traces:
         notes = [str(note.text).replace("<br>", " ") for note in figure.layout.annotations if note.text]
         return f"{notes[0] if notes else 'No readings'}."
-    kind = _KINDS.get(traces[0].type, "Points" if traces[0].mode in ("markers", "markers+text") else "Lines")
     what = _axes(figure)
     courses = [course for trace in traces if (course := _course(trace))]
     more = [f"and {len(courses) - _MOST} more"] if len(courses) > _MOST else []
     told = "; ".join([*courses[:_MOST], *more])
-    return f"{kind}{f' of {what}' if what else ''}{f': {told}' if told else ''}."
+    return f"{_kind(traces[0])}{f' of {what}' if what else ''}{f': {told}' if told else ''}."
+
+
+def _kind(trace: Any) -> str:
+    if trace.type != "scatter":
+        return _KINDS.get(trace.type, "Figure")
+    return "Points" if trace.mode in ("markers", "markers+text") else "Lines"
 
 
 def _axes(figure: go.Figure) -> str:
