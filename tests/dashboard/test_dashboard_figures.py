@@ -32,7 +32,8 @@ def test_values_that_are_not_finite_leave_a_gap_and_a_cross():
 
 def test_points_have_the_traces_of_the_figure():
     figure, points = loss_figure(LOSS, CHANCE, TEMPLATES["light"]), loss_points(LOSS, CHANCE)
-    assert [list(trace.x) for trace in figure.data] == points["x"]
+    assert [list(trace.x) for trace in (figure.data[0], figure.data[2])] == points["x"][::2]
+    assert [list(figure.data[1].x), points["x"][1]] == [[0, 30], [0, 10, 20, 30]]  # a level that stays is its ends
     recalls = (frame([0, 50], [0.0, 0.5]), frame([0, 50], [0.01, 0.4]), frame([0, 50], [100, 100]))
     figure, points = recall_figure(*recalls, TEMPLATES["light"]), recall_points(*recalls)
     assert [list(trace.y) for trace in figure.data] == points["y"]

@@ -13,7 +13,7 @@ from edgeglass_dashboards.evaluated import CARDS, evaluation_panels, evaluation_
 from edgeglass_dashboards.page_summary import answer
 from edgeglass_dashboards.pages.summary import recall_words, result_table
 from edgeglass_dashboards.panels import LinePanel, Panel, StillPanel, slot
-from edgeglass_dashboards.snapshots import sample_at, step_at, widths
+from edgeglass_dashboards.snapshots import key_of, sample_at, step_at, widths
 from edgeglass_dashboards.stepper import stepper
 from edgeglass_diag.figures.lines import recall_figure, recall_points
 from edgeglass_diag.figures.of_run import RECALLS
@@ -94,13 +94,22 @@ def _card(title: str, words: Any, panel: Panel, content: dict[str, Any]) -> Any:
 
 
 def _recalls(context: Context, step: int | None) -> tuple[int, dict[int, tuple[float, float]]]:
-    """How many pairs were kept, and recall@1 among them by width."""
-    from edgeglass_diag.measures.batch_recall import recall_at
-
-    sample = None if step is None else sample_at(context.run, step)
-    if sample is None or len(sample) < 2:
+    """How many pairs were kept, and recall@1 among them by width; counted once for each step."""
+    if step is None:
         return 0, {}
-    return len(sample), recall_at(sample.image, sample.text, 1, widths(context.run, sample.image.shape[1]))
+
+    def count() -> tuple[int, dict[int, tuple[float, float]]]:
+        from edgeglass_diag.measures.batch_recall import recall_at
+
+        sample = sample_at(context.run, step)
+        if sample is None or len(sample) < 2:
+            return 0, {}
+        return len(sample), recall_at(sample.image, sample.text, 1, widths(context.run, sample.image.shape[1]))
+
+    counted: tuple[int, dict[int, tuple[float, float]]] = context.index.jobs.once(
+        key_of(context, step, "recalls"), count
+    )
+    return counted
 
 
 def _width_words(context: Context, step: int | None) -> str:
