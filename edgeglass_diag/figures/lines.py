@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Points = dict[str, list[list[float | None]]]
 
 _LIMIT = 1600
+_SHORT = 200
+"""Readings of a level that are all drawn, so that hovering tells each."""
 _LOWEST = 1e-4
 
 
@@ -28,7 +30,7 @@ def loss_figure(loss: pd.DataFrame, chance: pd.DataFrame, template: go.layout.Te
         chance: the same for the loss of a model that tells nothing apart.
         template: one of ``TEMPLATES``, or any other plotly template.
     """
-    points = loss_points(thin(loss), thin(_bends(chance)))
+    points = loss_points(thin(loss), thin(chance if len(chance) <= _SHORT else _bends(chance)))
     figure = line_figure(template, "loss")
     add_line(figure, points, 0, name="loss", mode="lines+markers" if len(loss) < 50 else "lines")
     _add_chance(figure, points)

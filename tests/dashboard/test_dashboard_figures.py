@@ -24,6 +24,13 @@ def test_loss_figure_draws_chance_dashed_and_labelled():
     assert figure.layout.uirevision == "kept"
 
 
+def test_a_level_that_stays_is_its_ends_in_a_long_run():
+    loss, levels = frame(range(900), [2.0] * 900), [4.0] * 300 + [3.0] * 600
+    figure = loss_figure(loss, frame(range(900), levels), TEMPLATES["light"])
+    assert tuple(figure.data[1].x) == (0, 299, 300, 899)
+    assert tuple(figure.data[1].y) == (4.0, 4.0, 3.0, 3.0)
+
+
 def test_values_that_are_not_finite_leave_a_gap_and_a_cross():
     figure = loss_figure(LOSS, CHANCE, TEMPLATES["dark"])
     assert tuple(figure.data[0].y) == (4.8, None, 2.0, None)
@@ -32,8 +39,7 @@ def test_values_that_are_not_finite_leave_a_gap_and_a_cross():
 
 def test_points_have_the_traces_of_the_figure():
     figure, points = loss_figure(LOSS, CHANCE, TEMPLATES["light"]), loss_points(LOSS, CHANCE)
-    assert [list(trace.x) for trace in (figure.data[0], figure.data[2])] == points["x"][::2]
-    assert [list(figure.data[1].x), points["x"][1]] == [[0, 30], [0, 10, 20, 30]]  # a level that stays is its ends
+    assert [list(trace.x) for trace in figure.data] == points["x"]
     recalls = (frame([0, 50], [0.0, 0.5]), frame([0, 50], [0.01, 0.4]), frame([0, 50], [100, 100]))
     figure, points = recall_figure(*recalls, TEMPLATES["light"]), recall_points(*recalls)
     assert [list(trace.y) for trace in figure.data] == points["y"]

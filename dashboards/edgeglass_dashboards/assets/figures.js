@@ -80,8 +80,10 @@
     if (!meta || !meta.pick || meta.narrow || graph.clientWidth > 520) return;
     meta.narrow = true;
     const names = graph.layout.yaxis.ticktext.map((name) => (name.length > 15 ? `…${name.slice(-14)}` : name));
-    window.Plotly.relayout(graph, { "yaxis.ticktext": names, "yaxis.tickfont.size": 10, "margin.l": 8, "margin.r": 8 });
-    if (graph.data[0].colorbar) {
+    const scale = graph.data[0].colorbar;
+    const left = 12 + 6 * Math.max(0, ...names.map((name) => name.length));
+    window.Plotly.relayout(graph, { "yaxis.ticktext": names, "yaxis.tickfont.size": 10, "margin.l": left, "margin.r": scale ? 56 : 8 });
+    if (scale) {
       window.Plotly.restyle(graph, { "colorbar.thickness": 7, "colorbar.tickfont.size": 9, "colorbar.xpad": 4 }, [0]);
     }
   }
