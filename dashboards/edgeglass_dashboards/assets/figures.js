@@ -82,7 +82,7 @@
     const names = graph.layout.yaxis.ticktext.map((name) => (name.length > 15 ? `…${name.slice(-14)}` : name));
     const scale = graph.data[0].colorbar;
     const left = 12 + 6 * Math.max(0, ...names.map((name) => name.length));
-    window.Plotly.relayout(graph, { "yaxis.ticktext": names, "yaxis.tickfont.size": 10, "margin.l": left, "margin.r": scale ? 56 : 8 });
+    window.Plotly.relayout(graph, { "yaxis.ticktext": names, "yaxis.tickfont.size": 10, "margin.l": left, "margin.r": scale ? 64 : 8 });
     if (scale) {
       window.Plotly.restyle(graph, { "colorbar.thickness": 7, "colorbar.tickfont.size": 9, "colorbar.xpad": 4 }, [0]);
     }
