@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CARDS = {
     "evaluation-recall": ("Recall of validation", "Shaded: the 95 % interval of what was counted."),
-    "evaluation-loss": ("Training and validation loss", "The mean of the losses that both have, each with the same weight."),
+    "evaluation-loss": ("Training and validation loss", "Mean of the losses that both have, each of the same weight."),
     "width-recall": ("Recall by width over steps", "Each prefix width of the embeddings alone."),
     "width-loss": ("Loss by width over steps", "Dotted: training. With points: validation."),
 }
