@@ -26,7 +26,7 @@ PICTURES = {
     "signals": (f"{ILL}?page=signals&{OVERLAID}", 980),
     "embeddings": (f"{ILL}?page=embeddings", 900),
     "embeddings-healthy": (f"{HEALTHY}?page=embeddings&signal=tsne", 900),
-    "retrieval": (f"{HEALTHY}?page=retrieval", 980),
+    "retrieval": (f"{HEALTHY}?page=retrieval", 1240),
     "compare": ("/compare", 900),
     "coverage": (f"{HEALTHY}?page=coverage", 700),
     "runs": ("/runs", 480),

@@ -95,5 +95,14 @@
     document.querySelectorAll(".js-plotly-plot").forEach((graph) => window.Plotly.relayout(graph, { template }));
   }).observe(document.documentElement, { attributes: true, attributeFilter: ["data-mantine-color-scheme"] });
 
+  /* Paper is light. */
+  const SCHEME = "data-mantine-color-scheme";
+  let shown = null;
+  window.addEventListener("beforeprint", () => {
+    shown = document.documentElement.getAttribute(SCHEME);
+    document.documentElement.setAttribute(SCHEME, "light");
+  });
+  window.addEventListener("afterprint", () => document.documentElement.setAttribute(SCHEME, shown));
+
   window.edgeglass = Object.assign(window.edgeglass || {}, { setMarks, addColumns });
 })();
