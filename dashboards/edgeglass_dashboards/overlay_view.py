@@ -14,7 +14,7 @@ from edgeglass_dashboards.addresses import csv_address
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.cursor import Cursor, digest
 from edgeglass_dashboards.overlaid import Overlaid, chosen_signals, overlaid, sites_by_signal
-from edgeglass_dashboards.panels import Updated, empty
+from edgeglass_dashboards.panels import Updated, empty, told
 from edgeglass_dashboards.runs import UNREADABLE, RunEntry, reading
 from edgeglass_diag.figures.overlay import COLORS, DASHES, TRACES, Line, axis_of, overlay_figure, tail
 from edgeglass_diag.figures.style import TEMPLATES
@@ -123,7 +123,7 @@ def _graph(name: str, figure: Any) -> Any:
     height = figure.layout.height
     figure.layout.height = None
     config = {"displayModeBar": False, "responsive": True, "doubleClick": "autosize", "showTips": False}
-    return dcc.Graph(id=name, figure=figure, config=config, style={"height": f"{height}px"})
+    return told(dcc.Graph(id=name, figure=figure, config=config, style={"height": f"{height}px"}))
 
 
 def _signals(context: Context, runs: Runs) -> dict[str, Any]:
