@@ -1,4 +1,4 @@
-"""EG609: pictures of an evaluation that are prepared otherwise than those of the training."""
+"""EG613: pictures of an evaluation that are prepared otherwise than those of the training."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class EvaluationInputsDiffer(Rule):
     samples: int = 16
     windows: int = 8
 
-    code = "EG609"
+    code = "EG613"
     name = "evaluation-inputs-differ"
     title = "Evaluation prepares pictures otherwise than training"
     severity = Severity.WARNING

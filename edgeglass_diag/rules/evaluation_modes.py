@@ -1,4 +1,4 @@
-"""EG608 and EG611: BatchNorm in training mode in an evaluation, and an evaluation with gradients."""
+"""EG612 and EG611: BatchNorm in training mode in an evaluation, and an evaluation with gradients."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class NormMovedByEvaluation(Rule):
 
     windows: int = 1
 
-    code = "EG608"
+    code = "EG612"
     name = "norm-moved-by-evaluation"
     title = "BatchNorm follows the evaluation"
     severity = Severity.WARNING

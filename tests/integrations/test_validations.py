@@ -10,15 +10,15 @@ from tests.helpers.command_server import IMPORTS, CommandServer
 
 pytestmark = pytest.mark.slow
 
-EVALUATIONS = {"EG220", "EG605", "EG607", "EG608", "EG609", "EG611"}
+EVALUATIONS = {"EG220", "EG605", "EG607", "EG612", "EG613", "EG611"}
 LAST_STEP = 17
 
 TOLD = {
-    "lightning": {"": set(), "mode": {"EG605", "EG608"}, "pictures": {"EG609"}},
+    "lightning": {"": set(), "mode": {"EG605", "EG612"}, "pictures": {"EG613"}},
     "transformers": {
-        "": set(), "own": set(), "mode": {"EG605", "EG608"}, "gradients": {"EG611"}, "pictures": {"EG609"},
+        "": set(), "own": set(), "mode": {"EG605", "EG612"}, "gradients": {"EG611"}, "pictures": {"EG613"},
     },
-    "sentence_transformers": {"": set(), "similarity": set(), "loss": set(), "mode": {"EG605", "EG608"}},
+    "sentence_transformers": {"": set(), "similarity": set(), "loss": set(), "mode": {"EG605", "EG612"}},
 }  # fmt: skip
 """What is told of each validation, by its fault; empty names are those of healthy ones."""
 

@@ -226,13 +226,13 @@ def test_what_is_generated_step_by_step_is_no_input_of_an_evaluation(tmp_path):
     _, run = watched(tmp_path, Generating())
     assert values(run, "evaluation/passes")[17, ""] == 3
     assert "evaluation/mean" not in run.signals
-    assert "EG609" not in {finding.code for finding in run.findings}
+    assert "EG613" not in {finding.code for finding in run.findings}
 
 
 @pytest.mark.parametrize("kind", HEALTHY, ids=lambda kind: kind.__name__)
 def test_evaluations_and_parts_of_steps_are_left_as_they_are_and_silent(tmp_path, kind):
     expected = kind().run()
-    done, run = watched(tmp_path, kind(), rules=["EG220", "EG605", "EG608", "EG609", "EG905"])
+    done, run = watched(tmp_path, kind(), rules=["EG220", "EG605", "EG612", "EG613", "EG905"])
     assert (done.losses, done.evaluated) == (expected.losses, expected.evaluated)
     states = (one.model.state_dict().values() for one in (done, expected))
     assert all(torch.equal(a, b) for a, b in zip(*states, strict=True))
@@ -249,7 +249,7 @@ def test_a_loss_that_is_a_module_is_told_of_both_phases(tmp_path):
 
 @pytest.mark.parametrize("batches", [4, 300])
 def test_an_evaluation_with_gradients_is_no_part_of_the_training_and_a_fact(tmp_path, batches):
-    done, run = watched(tmp_path, Graphs(batches=batches), rules=["EG220", "EG605", "EG608", "EG611"])
+    done, run = watched(tmp_path, Graphs(batches=batches), rules=["EG220", "EG605", "EG612", "EG611"])
     told, seen = values(run, "evaluation/loss"), min(batches, 8)
     assert told[17, "CrossEntropyLoss.cross_entropy"] == pytest.approx(sum(done.evaluated[:seen]) / seen)
     assert values(run, "loss/total")[17, ""] == pytest.approx(done.losses[17])
