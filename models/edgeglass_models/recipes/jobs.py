@@ -106,7 +106,7 @@ class RecipeJob:
         Raises:
             ValueError: if weights or data are missing, data are unusable, or fewer than one batch.
         """
-        from edgeglass_models.train import total_steps
+        from edgeglass_models.batches import total_steps
 
         return total_steps(self.recipe, len(_splits(self.recipe.data, self.recipe.tower).train))
 
