@@ -5,10 +5,11 @@ Source: Learning Transferable Visual Models From Natural Language Supervision, h
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed
 from torch import Tensor
-from torch.distributed.nn.functional import all_gather
 from torch.nn.functional import cross_entropy
 
 
@@ -36,7 +37,27 @@ def gathered(side: Tensor) -> Tensor:
     The gradient of a process's rows is the sum of what the losses of all processes give them, so that the mean of the
     processes' gradients is that of one process with the whole batch. All must have the same number of rows.
     """
-    return torch.cat(all_gather(side))  # type: ignore[no-untyped-call]
+    whole: Tensor = _Gather.apply(side)  # type: ignore[no-untyped-call]
+    return whole
+
+
+class _Gather(torch.autograd.Function):
+    """``torch.distributed.nn.functional.all_gather``, which torch 2.13 deprecates for a private one."""
+
+    @staticmethod
+    def forward(ctx: Any, side: Tensor) -> Tensor:
+        """Concatenate the rows (b, D) of all ranks."""
+        ctx.rows = own_rows(side)
+        parts = [torch.empty_like(side) for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather(parts, side.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        """Sum the gradients of all ranks; return those of the own rows."""
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(total)
+        return total[ctx.rows]
 
 
 def own_rows(side: Tensor) -> slice:

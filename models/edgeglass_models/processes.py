@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
@@ -24,6 +26,7 @@ def launch(settings: TrainSettings) -> Fabric:
     Raises:
         ValueError: if the machine lacks the devices, or was given another number of processes.
     """
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
         fabric = Fabric(
             accelerator="auto",
