@@ -6,6 +6,7 @@ That of a whole model is one file; that of a sharded one a folder, to which each
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,9 @@ def _read_sharded(place: Path) -> tuple[dict[str, Tensor], int, dict[str, Any]]:
         reader = HuggingFaceStorageReader(str(place))
         kinds: dict[str, Any] = reader.read_metadata().state_dict_metadata
         tensors = {name: torch.empty(kind.size, dtype=kind.properties.dtype) for name, kind in kinds.items()}
-        load(tensors, storage_reader=reader, no_dist=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # that is what is asked for
+            load(tensors, storage_reader=reader, no_dist=True)
         return tensors, step, recipe
 
 
