@@ -11,7 +11,7 @@ from edgeglass_diag.store import load
 from edgeglass_models.batches import micro_batches
 from edgeglass_models.checkpoint import latest_checkpoint, read_checkpoint
 from edgeglass_models.losses import clip_loss
-from edgeglass_models.recipes.jobs import replay
+from edgeglass_models.recipes.jobs import load_trained, replay
 from edgeglass_models.train import train
 from tests.helpers.recipe_ranks import (
     losses_of_shares,
@@ -55,6 +55,18 @@ def trained(command_server, tmp_path_factory):
     assert run_together(command_server, train_in_ranks, str(folder), wanted, folder=folder) == []
     train(recipe(train=PARTS), splits(), folder / "fsdp-one", resume=folder / sharded)
     return folder, whole
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_two_processes_with_half_precision_learn_as_one_does(command_server, tmp_path, precision):
+    """Rounding to 8 bits depends on the order of a sum, so that losses alone can be compared."""
+    whole = train(recipe(train={**PARTS, "precision": precision}), splits(), tmp_path / "one")
+    wanted = {name: ({**kind, "precision": precision}, "") for name, kind in (("ddp", DDP), ("fsdp", FSDP))}
+    assert run_together(command_server, train_in_ranks, str(tmp_path), wanted, folder=tmp_path) == []
+    for name in wanted:
+        last = json.loads((tmp_path / name / "history.jsonl").read_text().splitlines()[-2])
+        assert last["val/loss"] == pytest.approx(whole.val_loss, rel=0.01)
 
 
 def test_gathered_losses_and_gradients_are_those_of_the_whole_batch(command_server, tmp_path):
@@ -180,6 +192,9 @@ def test_the_command_starts_the_second_process_and_both_are_watched(command, tmp
     assert run["status"] == "finished"
     status, world, ranks = steps_of(tmp_path / "run")
     assert (status, world, ranks) == ("finished", 2, {0: [0, 1, 2], 1: [0, 1, 2]})
+    model, trained = load_trained(tmp_path / "run")
+    assert trained.train.strategy == "fsdp"
+    assert all(torch.isfinite(value).all() for value in model.state_dict().values())
 
 
 @pytest.mark.long

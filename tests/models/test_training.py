@@ -27,7 +27,9 @@ def assert_equal(one, other):
         assert torch.equal(value, other[name]), name
 
 
-@pytest.mark.parametrize("precision", ["32-true", pytest.param("bf16-mixed", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "precision", ["32-true", *(pytest.param(name, marks=pytest.mark.long) for name in ("bf16-mixed", "bf16-true"))]
+)
 def test_a_resumed_run_ends_exactly_as_an_uninterrupted_one(splits, tmp_path, precision):
     settings = recipe(train={"precision": precision})
     whole = train(settings, splits, tmp_path / "whole")
