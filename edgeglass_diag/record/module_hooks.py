@@ -224,7 +224,7 @@ class ModuleHooks:
             return
         if not (frame.is_training or frame.is_evaluation):
             if not self._frames and frame.is_model and not self.boundary.gradients:
-                self._evaluations.gave_out(module, tensors_in(output))
+                self._evaluations.given_out.add(module, tensors_in(output))
             return
         if has_foreign((output,)):
             site = ModuleSite(path=frame.path, class_name=type(module).__name__)

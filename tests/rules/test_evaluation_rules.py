@@ -10,7 +10,8 @@ from edgeglass_diag.rules.evaluation_inputs import EvaluationInputsDiffer
 from edgeglass_diag.rules.evaluation_modes import EvaluationKeepsGraphs, NormMovedByEvaluation
 from edgeglass_diag.signals import find
 from edgeglass_diag.sites import BatchSite
-from tests.helpers.evaluating import FORGETFUL, Graphs, Program, Unnormalised, pictures
+from tests.helpers.evaluating import FORGETFUL, Program, Unnormalised, pictures
+from tests.helpers.evaluating_otherwise import Graphs
 
 RULES = (NormMovedByEvaluation, EvaluationInputsDiffer, EvaluationKeepsGraphs)
 
