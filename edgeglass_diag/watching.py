@@ -206,6 +206,8 @@ class Watch:
             if is_failure(late):
                 say("the end of the run could not be recorded", late)
                 return
+            if self._view is not None:
+                self._view.ends(ending(late)[0])
             self._windows.leave(*ending(late))  # Ctrl-C while the last windows are written
             raise
 

@@ -73,11 +73,13 @@ class OverlayPanel:
         if not found.lines:
             after = after.having(self.name, row=0, shows=shows, size=(0, 0))
             return [(f"{self.name}-panel", {"children": empty(self.empty)})], after
-        steps = {f"{self.name}:{line.run}": line.whole.step + 1 for line in found.lines}
+        steps = {f"{self.name}:{line.run}:{line.name}": line.whole.step + 1 for line in found.lines}
         drawn = sum(len(line.steps) for line in found.lines)
         if before.knows(self.name, shows) and before.drawn[self.name][0] < max(_MOST_POINTS, 2 * drawn):
-            known = {line.run: before.rows.get(f"{self.name}:{line.run}", 0) for line in found.lines}
-            added = tail(found.lines, lambda line: known[line.run] - 1, log=context.view.log)
+            known = {key: before.rows.get(key, 0) for key in steps}
+            added = tail(
+                found.lines, lambda line: known[f"{self.name}:{line.run}:{line.name}"] - 1, log=context.view.log
+            )
             size = (before.drawn[self.name][0] + sum(len(x) for x in added["x"]), len(found.lines))
             traces = list(range(TRACES * len(found.lines)))
             after = replace(after, rows={**after.rows, **steps}).having(self.name, row=0, shows=shows, size=size)

@@ -124,7 +124,7 @@ def _pair(views: Views, found: list[tuple[View, Attribution]], row: int) -> dict
             "ablation": attribution.ablation[row, :used].tolist(),
             "error": float(attribution.error[row]),
         }
-    return plain(entry)  # type: ignore[no-any-return]
+    return entry
 
 
 def _write(result: dict[str, Any], views: Views, out: Path) -> None:

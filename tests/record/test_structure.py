@@ -9,7 +9,9 @@ METHODS = 12
 
 
 def test_no_file_is_longer_than_300_lines():
-    files = [file for name in ("edgeglass_diag", "dashboards", "models", "tests") for file in (ROOT / name).rglob("*.py")]
+    files = [
+        file for name in ("edgeglass_diag", "dashboards", "models", "tests") for file in (ROOT / name).rglob("*.py")
+    ]
     files += (ROOT / "dashboards").rglob("assets/*.js")
     assert len(files) > 700
     long = {str(file.relative_to(ROOT)): lines for file in files if (lines := file.read_text().count("\n")) > LINES}

@@ -159,7 +159,7 @@ def _sides(rows: Sequence[dict[str, Any]], paths: Sequence[str], labels: dict[st
         ("status", lambda r: html.Span([icon(r["status"]), r["status"]], className=f"badge status-{r['status']}")),
         ("steps", lambda r: str(r["steps"])),
         ("training loss", lambda r: say(r.get("train_loss") or "")),
-        ("validation loss", lambda r: say(r.get("val_loss") or "")),
+        ("validation loss", lambda r: "" if r.get("val_loss") is None else say(r["val_loss"])),
         ("R@1 image to text", lambda r: recall(r, "i2t")),
         ("R@1 text to image", lambda r: recall(r, "t2i")),
         ("findings", lambda r: str(len(r["findings"]))),
