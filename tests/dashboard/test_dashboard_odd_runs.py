@@ -15,6 +15,7 @@ from edgeglass_dashboards.pages.frame import changes_since, layout
 from edgeglass_dashboards.pages.signals import PAGE as SIGNALS
 from edgeglass_dashboards.runs import RunIndex, reading
 from edgeglass_dashboards.security import Access
+from edgeglass_dashboards.static import static_page
 from edgeglass_dashboards.view import View
 from edgeglass_diag.records import Reading, Window
 from edgeglass_diag.render.attribution import information_cells, information_words
@@ -102,3 +103,10 @@ def test_the_token_is_kept_for_the_own_path_alone(tmp_path):
 def test_the_first_step_stays_in_an_address():
     assert View(page="attention", step=0).link() == "?page=attention&step=0"
     assert View(page="attention").link() == "?page=attention"
+
+
+def test_a_page_without_a_server_has_the_profile(tmp_path):
+    start(tmp_path / "a").finish("finished", {})
+    (tmp_path / "a" / "profile").mkdir()
+    (tmp_path / "a" / "profile" / "x.pt.trace.json").write_text(json.dumps({"traceEvents": []}))
+    assert "appears here by itself" not in static_page(tmp_path / "a")
