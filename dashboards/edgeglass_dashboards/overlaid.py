@@ -14,13 +14,13 @@ from edgeglass_diag.figures.reduced import Floats, Ints, shown, smoothed
 from edgeglass_diag.signals import Signal, recorded
 from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
 from edgeglass_diag.store import Run
+from edgeglass_diag.store.matrix import Component, Matrix
+from edgeglass_diag.store.pieces import EXACT, spans
 
 MOST_LINES = 48
 """Lines in one figure; more cannot be told apart."""
 DEFAULT = (LOSS_TOTAL, LOSS_CHANCE)
 """What is shown where the address names nothing."""
-
-_EXACT = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +128,21 @@ def _read(run: Run, signal: Signal, site: str | None) -> list[tuple[str, Ints, F
     return _over_sites(run, signal, component)
 
 
-def _over_sites(run: Run, signal: Signal, component: str) -> list[tuple[str, Ints, Floats]]:
+def _over_sites(run: Run, signal: Signal, component: Component) -> list[tuple[str, Ints, Floats]]:
     """The lowest, the median and the highest of all sites at each step; a site that is NaN makes the highest NaN."""
-    matrix = run.matrix(signal, bins=_EXACT, component=component)  # type: ignore[arg-type]
+    sites = run.sites_of(signal)
+    pieces = [
+        _over_rows(run.matrix(signal, bins=EXACT, component=component, sites=sites, steps=span))
+        for span in spans([run], signal, len(sites))
+    ]
+    if not pieces:
+        return []
+    steps, *lines = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    return [(f"{name} of {len(sites)} sites", steps, values) for name, values in zip(_OF_ALL, lines, strict=True)]
+
+
+def _over_rows(matrix: Matrix) -> tuple[Ints, Floats, Floats, Floats]:
+    """Steps at which something was measured, and the median, the highest and the lowest of the rows there."""
     steps = np.array(matrix.edges, np.int64)
     measured = np.flatnonzero((matrix.count > 0).any(axis=0))
     values = np.where(matrix.nans > 0, np.nan, matrix.high)[:, measured]
@@ -141,9 +153,7 @@ def _over_sites(run: Run, signal: Signal, component: str) -> list[tuple[str, Int
     middle[known] = np.nanmedian(values[:, known], axis=0)
     high[known] = np.nanmax(values[:, known], axis=0)
     high[lost] = np.nan
-    of = f"of {len(matrix.sites)} sites"
-    named = zip(_OF_ALL, (middle, high, low), strict=True)
-    return [(f"{name} {of}", steps[measured], values) for name, values in named] if len(steps) else []
+    return steps[measured], middle, high, low
 
 
 def _line(view: View, run: str, signal: Signal, site: str, style: tuple[int, int], steps: Ints, values: Floats) -> Line:
