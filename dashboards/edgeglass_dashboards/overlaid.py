@@ -14,7 +14,7 @@ from edgeglass_diag.figures.reduced import Floats, Ints, shown, smoothed
 from edgeglass_diag.signals import Signal, recorded
 from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
 from edgeglass_diag.store import Run
-from edgeglass_diag.store.matrix import Component, Matrix
+from edgeglass_diag.store.matrix import Matrix
 from edgeglass_diag.store.pieces import EXACT, spans
 
 MOST_LINES = 48
@@ -128,11 +128,11 @@ def _read(run: Run, signal: Signal, site: str | None) -> list[tuple[str, Ints, F
     return _over_sites(run, signal, component)
 
 
-def _over_sites(run: Run, signal: Signal, component: Component) -> list[tuple[str, Ints, Floats]]:
+def _over_sites(run: Run, signal: Signal, component: str) -> list[tuple[str, Ints, Floats]]:
     """The lowest, the median and the highest of all sites at each step; a site that is NaN makes the highest NaN."""
     sites = run.sites_of(signal)
     pieces = [
-        _over_rows(run.matrix(signal, bins=EXACT, component=component, sites=sites, steps=span))
+        _over_rows(run.matrix(signal, bins=EXACT, component=component, sites=sites, steps=span))  # type: ignore[arg-type]
         for span in spans([run], signal, len(sites))
     ]
     if not pieces:
