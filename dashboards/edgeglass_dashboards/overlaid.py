@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from edgeglass_dashboards.kept import Kept, state_of_run
 from edgeglass_dashboards.view import View
 from edgeglass_diag.figures.overlay import COLUMNS, Axis, Line, Whole, axis_of
 from edgeglass_diag.figures.reduced import Floats, Ints, shown, smoothed
@@ -47,8 +47,8 @@ def sites_by_signal(runs: Mapping[str, Run], signals: Sequence[Signal]) -> dict[
     return found
 
 
-_DRAWN: WeakKeyDictionary[Run, tuple[object, Overlaid]] = WeakKeyDictionary()
-"""What was read of runs by the first of them while it is open: figure, table and words of one answer share it."""
+_DRAWN: Kept[Overlaid] = Kept(4)
+"""What was read of runs: figure, table and words of one answer share it, and the next answer where nothing is new."""
 
 
 def overlaid(view: View, runs: Mapping[str, Run]) -> Overlaid:
@@ -63,12 +63,8 @@ def overlaid(view: View, runs: Mapping[str, Run]) -> Overlaid:
     """
     if not runs:
         return Overlaid(())
-    first = next(iter(runs.values()))
-    asked = view, tuple((name, run.windows) for name, run in runs.items())
-    known = _DRAWN.get(first)
-    if known is None or known[0] != asked:
-        known = _DRAWN[first] = asked, _read_all(view, runs)
-    return known[1]
+    asked = view, tuple((name, state_of_run(run)) for name, run in runs.items())
+    return _DRAWN.get(asked, lambda: _read_all(view, runs))
 
 
 def _read_all(view: View, runs: Mapping[str, Run]) -> Overlaid:

@@ -16,7 +16,7 @@ MOST_CELLS = 2**20
 
 
 def spans(runs: Sequence[Run], signal: Signal, rows: int) -> list[Span]:
-    """Return spans of steps, rising and without a gap, that hold all steps of a signal, of at most ``MOST_CELLS`` cells each.
+    """Return spans that hold all steps of a signal, rising, without a gap, each of at most ``MOST_CELLS`` cells.
 
     Steps alone are read for them. A span has one step at least, whatever the number of sites.
 

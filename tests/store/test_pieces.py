@@ -14,14 +14,14 @@ from edgeglass_diag.sites import ModuleSite
 from edgeglass_diag.store import Run, RunWriter, load, pieces
 
 SITES = [f"s{number}" for number in range(12)]
-CELLS = 240
+CELLS = 60
 
 
-def write(folder, *, every=1, parts_at=900):
-    """A run of 1200 steps whose sites part from others one after the other, and are NaN and missing at times."""
+def write(folder, *, every=1, parts_at=200):
+    """A run of 300 steps whose sites part from others one after the other, and are NaN and missing at times."""
     writer, random = RunWriter(folder, name=folder.name, header={}), np.random.default_rng(0)
     known = tuple(ModuleSite(path=site, order=place) for place, site in enumerate(SITES))
-    for step in range(0, 1200, every):
+    for step in range(0, 300, every):
         values = np.random.default_rng(step).normal(size=len(SITES)) + 3.0
         values[step % 7 == 0 and step % 12] = np.nan
         values[[place for place in range(len(SITES)) if step >= parts_at + place]] *= 1.5 + random.random()
@@ -86,7 +86,7 @@ def test_the_partings_are_those_that_were_written(folders):
     found = compared(folders).found
     firsts = {(each.signal, each.site): each.differs for each in found}
     assert len(firsts) == 2 * len(SITES)
-    assert all(900 <= step < 930 for step in firsts.values())
+    assert all(200 <= step < 230 for step in firsts.values())
 
 
 def test_the_spans_hold_each_step_once(folders, monkeypatch):
@@ -94,11 +94,11 @@ def test_the_spans_hold_each_step_once(folders, monkeypatch):
     with load(folders[0]) as one, load(folders[1]) as other:
         found = pieces.spans([one, other], GRADIENT_NORM, len(SITES))
     assert len(found) > 50
-    assert [step for first, last in found for step in range(first, last + 1)] == list(range(1200))
+    assert [step for first, last in found for step in range(first, last + 1)] == list(range(300))
 
 
 def test_the_profile_at_a_step_reads_that_step_alone(folders, largest):
     with load(folders[0]) as run:
-        step, stages = profile_at(run, 601)
-    assert (step, largest()) == (601, len(SITES))
-    assert [stage.site for stage in stages] == [site for site in SITES if (601 + len(site)) % 5]
+        step, stages = profile_at(run, 151)
+    assert (step, largest()) == (151, len(SITES))
+    assert [stage.site for stage in stages] == [site for site in SITES if (151 + len(site)) % 5]
