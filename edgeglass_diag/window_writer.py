@@ -103,8 +103,8 @@ class WindowWriter:
                     break
         self._lose(item, f"nothing was written for {STALL:g} s" if self._is_alive() else "the writing thread has ended")
 
-    def close(self, status: RunStatus, result: Mapping[str, object], *, ended: bool) -> None:
-        """Write what is left, and note how the run ended.
+    def close(self, status: RunStatus, result: Mapping[str, object], *, ended: bool) -> bool:
+        """Write what is left, and note how the run ended; return whether the end was noted.
 
         Args:
             status: how it ended.
@@ -113,18 +113,19 @@ class WindowWriter:
         """
         if not self._drained():
             say(f"the end of the run could not be noted: nothing was written for {LAST_STALL:g} s")
-            return
+            return False
         if ended:
             self._safely(self._judge_the_end, is_last=True)
         self._safely(self._write_last, is_last=True)
         failed = self._engine.failures | self._ranks.failures
         failures = {"rules_failed": dict(failed)} if failed else {}
-        self._backlog.finish(status, {**result, **self.notes, **failures})
+        noted = self._backlog.finish(status, {**result, **self.notes, **failures})
         self._safely(self._tell_last, is_last=True)
+        return noted
 
-    def leave(self, status: RunStatus, said: str | None) -> None:
-        """Note how the run ended where what is left cannot be written, as after Ctrl-C at the end."""
-        self._backlog.finish(status, {} if said is None else {"error": said})
+    def leave(self, status: RunStatus, said: str | None) -> bool:
+        """Note how the run ended where what is left cannot be written, as after Ctrl-C; return whether it was noted."""
+        return self._backlog.finish(status, {} if said is None else {"error": said})
 
     def _started(self) -> bool:
         with self._starting:
