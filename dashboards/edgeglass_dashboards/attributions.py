@@ -62,10 +62,6 @@ class _Information(BaseModel):
     pairs: _Entry
 
 
-_WORDS = frozenset({"words", "caption", "split"})
-_NAMED = frozenset({"nan", "inf", "-inf"})
-
-
 class _Kept(BaseModel):
     split: str
     steps: int
@@ -103,19 +99,9 @@ def attribution_of(run: Run, root: Path) -> Attributed:
             kept = _Kept.model_validate(content)
     except UsageError as error:
         return Attributed(problem=str(error).replace(f"{root}/", ""))
-    content = _numbers(content)
-    assert isinstance(content, dict)
     pictures = [_picture(file.parent / f"pair-{row}.png", root) for row in range(min(MOST_PAIRS, len(kept.pairs)))]
-    return Attributed(content, pictures)
-
-
-def _numbers(value: Any) -> Any:
-    """Return what a file holds with NaN and infinities as numbers, which JSON has by name; words stay words."""
-    if isinstance(value, dict):
-        return {key: item if key in _WORDS else _numbers(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_numbers(item) for item in value]
-    return float(value) if value in _NAMED else value
+    # Of the model, not of the file: NaN and infinities, which JSON has by name, are numbers there.
+    return Attributed(kept.model_dump(by_alias=True), pictures)
 
 
 def _picture(file: Path, root: Path) -> str:
