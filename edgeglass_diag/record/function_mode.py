@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack,
 
 from edgeglass_diag.record.boundary import entry, question
 from edgeglass_diag.record.call_site import caller
-from edgeglass_diag.record.nested import has_foreign
+from edgeglass_diag.record.nested import has_foreign, tensors_in
 from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer
 from edgeglass_diag.record.profiler_ranges import RECORDER, span
 from edgeglass_diag.record.recording import Recording
@@ -153,7 +153,8 @@ class _Mode(TorchFunctionMode):
         if isinstance(func, FunctionType) and func in _COMPOSITE and not any(map(_overrides, types)):
             return _unchecked(func)
         evaluates = self._stack.is_evaluation
-        if self._stack.is_training and not (evaluates and self.concerns(args)):  # ranked behind the no_grad block
+        # Ranked behind the no_grad block; what asks for a gradient, as cached embeddings do, is a part of training.
+        if self._stack.is_training and not (evaluates and self.concerns(args) and not _ask_for_gradients(args)):
             return self.in_training.of(func)
         return (self.in_evaluation if evaluates else self.in_any_phase).of(func)
 
@@ -171,6 +172,10 @@ class _Mode(TorchFunctionMode):
             return
         with span(RECORDER):
             self.boundary.each(handlers, None, func, args, kwargs, result)
+
+
+def _ask_for_gradients(args: tuple[Any, ...]) -> bool:
+    return any(tensor.requires_grad for tensor in tensors_in(args))
 
 
 def _overrides(kind: type) -> bool:

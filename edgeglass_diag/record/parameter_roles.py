@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -30,10 +31,18 @@ class ParameterRoleObserver(Observer):
         self._held: Facts[Tensor, bool] = Facts()
         self._given: Facts[Tensor, bool] = Facts()
         self._seen: Facts[Tensor, int] = Facts()  # gradients of what is not held, with their versions
-        self._looked_at: Facts[Tensor, bool] = Facts()
+        self._has_looked = False
         self._tensors: dict[str, weakref.ref[Tensor]] = {}
         self._trainable: dict[str, bool] = {}
         self._ties: dict[str, str] = {}
+
+    def backward_begins(self, tensors: Sequence[Tensor], factors: Sequence[Tensor | None]) -> None:
+        """Note which gradients are left from before the watch, as those of a teacher's own training."""
+        if not self._has_looked:
+            self._has_looked = True
+            for _, parameter in self._recording.naming.current():
+                if parameter.grad is not None:
+                    self._seen.set(parameter.grad, parameter.grad._version)
 
     def backward_ends(self) -> None:
         """Note which of the parameters held have a gradient now, whatever is left of it at the step."""
@@ -123,10 +132,9 @@ class ParameterRoleObserver(Observer):
         gradient = parameter.grad
         if gradient is None:
             return False
-        before, first = self._seen.get(gradient), parameter not in self._looked_at
-        self._looked_at.set(parameter, True)
+        before = self._seen.get(gradient)
         self._seen.set(gradient, gradient._version)
-        return known is Coverage.NOT_HELD_WITH_GRADIENT or not (first or before == gradient._version)
+        return known is Coverage.NOT_HELD_WITH_GRADIENT or before != gradient._version
 
     def _is_new(self, path: str, parameter: Tensor) -> bool:
         """Return whether another tensor lay at this path in the window before."""

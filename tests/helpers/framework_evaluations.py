@@ -11,7 +11,7 @@ from edgeglass_models.torchvision_operators import define_missing_operators
 
 define_missing_operators()
 
-from sentence_transformers import evaluation
+from sentence_transformers.sentence_transformer import evaluation
 
 from tests.helpers import framework_trainings as trainings
 from tests.helpers.evaluating import Classifier, pictures
