@@ -118,7 +118,7 @@ def _pair(views: Views, found: list[tuple[View, Attribution]], row: int) -> dict
         used = len(views.words[row]) + 1 if view.name == "words" else None
         entry["views"][view.name] = {
             "side": view.side,
-            "grid": view.grid,
+            "grid": None if view.grid is None else list(view.grid),
             "reference": float(attribution.reference[row]),
             "integrated_gradients": attribution.integrated_gradients[row, :used].tolist(),
             "ablation": attribution.ablation[row, :used].tolist(),

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.module_sites import ModuleSiteObserver
+from edgeglass_diag.record.module_tree import parameters
 from edgeglass_diag.record.observer import Observer, OptimizerStep
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.signals.parameters import OPTIMIZER_ORPHANS
@@ -40,7 +41,8 @@ class ParameterRoleObserver(Observer):
         """Note which gradients are left from before the watch, as those of a teacher's own training."""
         if not self._has_looked:
             self._has_looked = True
-            for _, parameter in self._recording.naming.current():
+            unnamed = (p for module, _ in self._modules.without_gradients.items() for p in parameters(module))
+            for parameter in (*(held for _, held in self._recording.naming.current()), *unnamed):
                 if parameter.grad is not None:
                     self._seen.set(parameter.grad, parameter.grad._version)
 
