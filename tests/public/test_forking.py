@@ -10,6 +10,7 @@ from torch.nn import functional as F
 import edgeglass_diag as eg
 from edgeglass_diag import forking
 from edgeglass_diag.forking import BUSY, is_safe
+from tests.helpers.waiting import until
 
 
 def is_free():
