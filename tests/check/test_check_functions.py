@@ -157,7 +157,7 @@ def test_loaded_values_that_no_optimizer_holds_are_a_fact():
 
 
 def test_a_batch_is_called_with_settings():
-    rms = {scale: check_summary(checked("with_batch", f"scale={scale}"))["modules"] for scale in (1, 100)}
+    rms = {scale: checked("with_batch", f"scale={scale}").as_dict()["modules"] for scale in (1, 100)}
     small, large = (next(m["rms"] for m in rms[scale] if m["site"] == "text") for scale in (1, 100))
     assert large > 10 * small
 
