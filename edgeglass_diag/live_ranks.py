@@ -68,10 +68,10 @@ class LiveRanks:
             self._open(self._root)
             self.findings = self._judge.judge(self._runs)
         finally:
+            now = time.monotonic()  # also after a failure, which would come again with each window
+            self._next = now + max(_REST, _SHARE * (now - begin))
             if last:
                 self._close()
-        now = time.monotonic()
-        self._next = now + max(_REST, _SHARE * (now - begin))
         return [finding for finding in self.findings if finding.key not in known]
 
     def _open(self, root: Path) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 
 from torch import Tensor, nn
 
-from edgeglass_diag.record.tensor_sources import Origin, TensorSources
+from edgeglass_diag.record.tensor_sources import Origin, TensorSources, behind
 
 _MOST = 4096
 """About as many tensors as are followed in a window: generation makes millions."""
@@ -43,28 +43,16 @@ class GivenOut:
     def goes_backward(self, models: Collection[int]) -> bool:
         """Return whether something that goes backward was made of what one of these models, by id, has given out."""
         if self._backward is None:
-            self._backward = {self._models[origin] for origin in _behind(self._losses) if origin in self._models}
+            self._backward = {self._models[origin] for origin in behind(self._losses) if origin in self._models}
         return not self._backward.isdisjoint(models)
 
     def is_behind(self, tensors: Iterable[Tensor], models: Collection[int]) -> bool:
         """Return whether these tensors were made of what one of these models, by id, has given out."""
         origins = [origin for tensor in tensors if (origin := self._sources.origin(tensor)) is not None]
-        return any(self._models.get(origin) in models for origin in _behind(origins))
+        return any(self._models.get(origin) in models for origin in behind(origins))
 
     def clear(self) -> None:
         """Forget all of it at the end of a window."""
         self._models.clear()
         self._losses.clear()
         self._backward = None
-
-
-def _behind(origins: Iterable[Origin]) -> Iterator[Origin]:
-    """Yield all that something was made of, and itself."""
-    seen: set[int] = set()
-    waiting = list(origins)
-    while waiting:
-        origin = waiting.pop()
-        if id(origin) not in seen:
-            seen.add(id(origin))
-            waiting += origin.made_of
-            yield origin

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any
@@ -68,6 +68,18 @@ class Origin:
 
     site: str
     made_of: tuple[Origin, ...]
+
+
+def behind(origins: Iterable[Origin]) -> Iterator[Origin]:
+    """Yield all that something was made of, and itself."""
+    seen: set[int] = set()
+    waiting = list(origins)
+    while waiting:
+        origin = waiting.pop()
+        if id(origin) not in seen:
+            seen.add(id(origin))
+            waiting += origin.made_of
+            yield origin
 
 
 @dataclass(frozen=True, slots=True)
