@@ -37,14 +37,8 @@ def evaluated_recall_figure(recalls: pd.DataFrame, template: go.layout.Template)
         name = words if sides.count(side) == 1 else f"{words} ({module})"
         x = rows["step"].tolist()
         _band(figure, x, rows["low"].tolist(), rows["high"].tolist(), shade)
-        figure.add_scatter(
-            x=x, y=_finite(rows["value"]), name=name, mode=_mode(x), line={"color": shade},
-            marker={"symbol": symbol, "size": 7}, customdata=rows[["low", "high"]].to_numpy(),
-            hovertemplate="%{y:.3f} (95 %: %{customdata[0]:.3f} to %{customdata[1]:.3f})",
-        )  # fmt: skip
-    chance = widest.groupby("step")["chance"].mean()
-    _dashed(figure, chance.index.tolist(), chance.tolist(), template)
-    return figure.update_yaxes(range=[0, 1.03])
+        _recalls(figure, rows, name, shade, symbol)
+    return _with_chance(figure, widest, template)
 
 
 def evaluated_loss_figure(losses: pd.DataFrame, template: go.layout.Template) -> go.Figure:
@@ -80,14 +74,8 @@ def width_recall_figure(recalls: pd.DataFrame, template: go.layout.Template) -> 
     mean = recalls.groupby(["width", "step"], as_index=False)[["value", "low", "high", "chance"]].mean()
     for width, shade in _shades(mean["width"], template):
         rows = mean[mean["width"] == width]
-        figure.add_scatter(
-            x=rows["step"].tolist(), y=_finite(rows["value"]), name=f"{width} dims", mode="lines+markers",
-            line={"color": shade}, marker={"size": 6}, customdata=rows[["low", "high"]].to_numpy(),
-            hovertemplate="%{y:.3f} (95 %: %{customdata[0]:.3f} to %{customdata[1]:.3f})",
-        )  # fmt: skip
-    chance = mean.groupby("step")["chance"].mean()
-    _dashed(figure, chance.index.tolist(), chance.tolist(), template)
-    return figure.update_yaxes(range=[0, 1.03])
+        _recalls(figure, rows, f"{width} dims", shade, of="95 % of one direction")
+    return _with_chance(figure, mean, template)
 
 
 def width_loss_figure(losses: pd.DataFrame, template: go.layout.Template) -> go.Figure:
@@ -122,6 +110,23 @@ def _shades(widths: Iterable[int], template: go.layout.Template) -> list[tuple[i
     first, last = (0.3, 1.0) if template.layout.font.color == TEMPLATES["dark"].layout.font.color else (0.0, 0.8)
     places = [first + (last - first) * index / max(1, len(found) - 1) for index in range(len(found))]
     return list(zip(found, sample_colorscale("Viridis", places), strict=True))
+
+
+def _recalls(
+    figure: go.Figure, rows: pd.DataFrame, name: str, shade: str, symbol: str = "circle", *, of: str = "95 %"
+) -> None:
+    x = rows["step"].tolist()
+    figure.add_scatter(
+        x=x, y=_finite(rows["value"]), name=name, mode=_mode(x), line={"color": shade},
+        marker={"symbol": symbol, "size": 7}, customdata=rows[["low", "high"]].to_numpy(),
+        hovertemplate=f"%{{y:.3f}} ({of}: %{{customdata[0]:.3f}} to %{{customdata[1]:.3f}})",
+    )  # fmt: skip
+
+
+def _with_chance(figure: go.Figure, recalls: pd.DataFrame, template: go.layout.Template) -> go.Figure:
+    chance = recalls.groupby("step")["chance"].mean()
+    _dashed(figure, chance.index.tolist(), chance.tolist(), template)
+    return figure.update_yaxes(range=[0, 1.03])
 
 
 def _band(figure: go.Figure, x: Sequence[int], low: Sequence[float], high: Sequence[float], shade: str) -> None:
