@@ -29,9 +29,8 @@ class BiasesFarFromZero(Rule):
     Formula: all entries of the bias are one value b, it was not loaded, and before the first step |b| is at least
     ``far`` times the spread that it is added to: rms(w) sqrt(fan-in) rms(x) of a linear layer or convolution, with
     rms(x) = 1 where the input was not measured, and without the part of such a bias of the layer before; the rms of
-    the gain of a norm. There are two such layers, and they are
-    half of those with a bias or more: a prior in the last layer, or a gate, is one. A fact (info) once nearly
-    all answers are right.
+    the gain of a norm. There are two such layers, and they are half of those of their kind or more: a prior in the last
+    layer, or a gate, is one. A fact (info) once nearly all answers are right.
     """
 
     far: float = 3.0
@@ -63,8 +62,12 @@ class BiasesFarFromZero(Rule):
             one_value = {parent(path): size for path, size in biases.items() if path in filled}
             spreads = {path: _spread(history, parent(path), one_value) for path in biases}
             known = {path: biases[path] / spread for path, spread in spreads.items() if spread > 0}
-            far = {path: ratio for path, ratio in known.items() if path in filled and ratio >= self.far}
-            if len(far) < 2 or 2 * len(far) < len(known):
+            far: dict[str, float] = {}
+            for dimensions in {self._dimensions(history, path) for path in known}:
+                alike = {path: ratio for path, ratio in known.items() if self._dimensions(history, path) == dimensions}
+                most = {path: ratio for path, ratio in alike.items() if path in filled and ratio >= self.far}
+                far |= most if 2 * len(most) >= len(alike) else {}
+            if len(far) < 2:
                 continue
             worst = max(far, key=lambda path: far[path])
             yield self.finding(
@@ -76,6 +79,11 @@ class BiasesFarFromZero(Rule):
                 evidence={"biases": list(far)[:20], "magnitude": biases[worst], "over_spread": far[worst]},
                 place=filled[worst].writes[-1].place if filled[worst].writes else None,
             )
+
+    def _dimensions(self, history: History, bias: str) -> int:
+        """Return those of the weight beside a bias, which tell linear layers, convolutions and norms apart."""
+        site = history.site(ParameterSite, f"{parent(bias)}.weight")
+        return 0 if site is None else len(site.shape)
 
 
 def _spread(history: History, module: str, one_value: Mapping[str, float]) -> float:
@@ -96,4 +104,4 @@ def _spread(history: History, module: str, one_value: Mapping[str, float]) -> fl
         for path, rms in given.items()
         if len(rms) and math.isfinite(rms.values[0])
     ]
-    return norms.values[0] / math.sqrt(site.shape[0]) * (max(sizes) if sizes else 1.0)
+    return norms.values[0] / math.sqrt(site.shape[0]) * (max(sizes, default=0.0) or 1.0)
