@@ -100,8 +100,17 @@ def _spread(history: History, module: str, one_value: Mapping[str, float]) -> fl
     own = history.site(ModuleSite, module)
     given = {path: history.series(ACTIVATION_RMS, path) for path in own.parents} if own is not None else {}
     sizes = [
-        math.sqrt(max(0.0, rms.values[0] ** 2 - one_value.get(first_call(path), 0.0) ** 2))
+        _without(rms.values[0], one_value.get(first_call(path), 0.0))
         for path, rms in given.items()
         if len(rms) and math.isfinite(rms.values[0])
     ]
     return norms.values[0] / math.sqrt(site.shape[0]) * (max(sizes, default=0.0) or 1.0)
+
+
+def _without(size: float, constant: float) -> float:
+    """Return the root mean square of what is left of values without the constant that was added to each.
+
+    >>> _without(5.0, 4.0), _without(1.0, 2.0)
+    (3.0, 0.0)
+    """
+    return math.sqrt(max(0.0, (size - constant) * (size + constant)))

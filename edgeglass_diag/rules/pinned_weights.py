@@ -77,4 +77,4 @@ class WeightsPinned(Rule):
     def _moves(self, history: History, path: str) -> bool:
         """Return whether steps were large enough to be seen in the norm."""
         ratios = history.series(UPDATE_RATIO, path)
-        return len(ratios) > 0 and max(ratios.values) ** 2 / 2 > self.same
+        return len(ratios) > 0 and max(ratios.values) > math.sqrt(2 * self.same)

@@ -6,6 +6,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import edgeglass_diag as eg
+from edgeglass_diag.rules.generalisation import LearnedByHeart, RetrievalEndsAtChance
+
+RULES = (LearnedByHeart, RetrievalEndsAtChance)
 
 CLASSES = 10
 

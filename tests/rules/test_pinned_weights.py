@@ -6,6 +6,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import edgeglass_diag as eg
+from edgeglass_diag.rules.pinned_weights import WeightsPinned
+
+RULES = (WeightsPinned,)
 
 
 def whole(model):
