@@ -20,6 +20,7 @@ from edgeglass_diag.signals.losses import (
     LOSS_LOGIT_MAX,
     LOSS_PART,
     LOSS_TARGET_ENTROPY,
+    LOSS_TOTAL,
     LOSS_VALUE,
 )
 from edgeglass_diag.signals.parameters import OPTIMIZER_LR
@@ -85,7 +86,8 @@ class ContrastLearnedNothing(Rule):
             entropy = history.series(LOSS_TARGET_ENTROPY, site.path)
             if len(values) < self.windows or (len(entropy) and max(entropy.values) > 0):
                 continue
-            if not len(history.series(LOSS_PART, site.path)) or values.steps[-1] < history.last_step:
+            whole = history.series(LOSS_TOTAL)  # its newest step is one of training: an evaluation may follow
+            if not len(history.series(LOSS_PART, site.path)) or values.steps[-1] < whole.steps[-1]:
                 continue
             gained = levels.last - fmean(values.values[-self.windows :])
             possible = levels.last - contrastive_floor(largest, round(candidates.last))

@@ -97,10 +97,9 @@ class TwoZeroLayers(Rule):
     them going in the end is chance, decay or a bias. One layer of zeros gets its gradient at once.
 
     Formula: the weights of two linear layers are exactly 0 before the first step, the second is given what comes of the
-    first alone, and the gradient of the first is exactly 0 in its first ``windows`` recorded windows.
+    first alone, and the gradient of the first is exactly 0 in its first recorded window, as the product rule says. A
+    fact (info) once nearly all answers are right.
     """
-
-    windows: int = 3
 
     code = "EG014"
     name = "two-zero-layers"
@@ -111,6 +110,7 @@ class TwoZeroLayers(Rule):
     source = "derived: the product rule at 0 x 0; LAVT-RIS #25; Fixup, https://arxiv.org/abs/1901.09321: only the last"
     fix = "Let only the last layer of a branch start at zero, and draw the one before it at random."
     cures = (Intervention("initial.std", 0.02, AT_FINDING),)
+    hinders_learning = True
     faulty = "nn.init.zeros_(mlp[0].weight); nn.init.zeros_(mlp[2].weight)"
     healthy = "nn.init.zeros_(mlp[2].weight)"
 
@@ -122,7 +122,7 @@ class TwoZeroLayers(Rule):
             first = layers.get(_layer_before(history, module))
             given = history.series(GRADIENT_NORM, first).values if first else []
             stuck = next((i for i, value in enumerate(given) if value), len(given))
-            if first is None or stuck < self.windows:
+            if first is None or not stuck:
                 continue
             until = history.series(GRADIENT_NORM, first).steps[stuck - 1]
             yield self.finding(

@@ -15,6 +15,7 @@ from edgeglass_diag.rules.training_state import MOVED, signal_growing
 from edgeglass_diag.signals.embeddings import (
     EMBEDDING_DISTANCE,
     EMBEDDING_RANGE_EXCESS,
+    EMBEDDING_SAMPLE_SIGNAL,
     EMBEDDING_SPREAD,
     EMBEDDING_VARIATION,
 )
@@ -132,11 +133,14 @@ class ComparedWithItself(Rule):
     each sample in the one candidate that equals it, and learns to tell samples apart by anything.
 
     Formula: the squared distance of partners, or of the pairs that labels name, is at most ``share`` of that of
-    strangers in every recorded window, from the first one on and over at least ``windows`` windows.
+    strangers in every recorded window, from the first one on and over at least ``windows`` windows, and the sides are
+    not constant (sample signal above ``varied``, ten times the rounding of float32): of a constant both distances are
+    rounding.
     """
 
     share: float = 1e-9
     windows: int = 3
+    varied: float = 1e-6
 
     code = "EG313"
     name = "compared-with-itself"
@@ -154,7 +158,7 @@ class ComparedWithItself(Rule):
         partners = [(pair, history.series(EMBEDDING_DISTANCE, pair.path)) for pair, _ in compared(history)]
         for pair, ratio in (*partners, *history.at(PairSite, PAIRING_DISTANCE)):
             same = ratio.streak(lambda _, value: value <= self.share)
-            if same is not None and same.windows == len(ratio) >= self.windows:
+            if same is not None and same.windows == len(ratio) >= self.windows and self._varies(history, pair):
                 side = history.site(EmbeddingSite, pair.left)
                 yield self.finding(
                     history,
@@ -163,6 +167,11 @@ class ComparedWithItself(Rule):
                     since=same.since,
                     evidence={"partners_over_strangers": ratio.last},
                 )
+
+    def _varies(self, history: History, pair: PairSite) -> bool:
+        """Return whether no side of the pair is known to be constant."""
+        sides = [history.series(EMBEDDING_SAMPLE_SIGNAL, side) for side in pair.sides]
+        return all(signal.last > self.varied for signal in sides if len(signal))
 
 
 @dataclass(frozen=True)

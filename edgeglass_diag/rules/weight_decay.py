@@ -98,7 +98,9 @@ class WeightsDecay(Rule):
       the loss had more than half of its chance level left, or, where that is not known, of where it began. Decoupled,
       decay moves a weight by lr wd of itself, which is the larger part from 1 / sqrt(2) of the update on; added to the
       gradient, it is so where wd |w| exceeds the gradient. Where steps balance decay it is sqrt(lr wd / 2) of an
-      update, below 5 % at usual settings, and a model that has learned first is silent (grokking).
+      update, below 5 % at usual settings, and a model that has learned first is silent (grokking); or
+    - the norm fell to half of that, ``left`` squared, decay alone explains it, and the loss has more than half left
+      (what was learned before is decayed with the rest).
 
     A fact (info) once nearly all answers are right. Silent of a single matrix where they are better than guesses: the
     loss of a linear probe is convex, and decay makes its logits smaller but keeps their order. Such a model ends with
@@ -133,7 +135,8 @@ class WeightsDecay(Rule):
             return
         gone = max(self._exponent(history, group) for group in {_group(site) for site in held} if group)
         explained = gone >= 0.5 * log(1 / max(left, 1e-30)) and at_chance(history, tolerance=0.2, steps=self.steps)
-        if explained or (self._just_crossed(history, held) and self._outpaced(history, held)):
+        deep = gone >= 0.5 * log(1 / max(left, 1e-30)) and left <= self.left**2 and learned_little(history, 0.5)
+        if explained or deep or (self._just_crossed(history, held) and self._outpaced(history, held)):
             yield self.finding(
                 history,
                 f"the median weight matrix has {left:.1%} of its first norm left, and the loss has come to "

@@ -120,3 +120,12 @@ def test_weights_are_reset_wherever_the_steps_are():
     patched["main"](seen)
     jumps = [step for step, (before, after) in enumerate(itertools.pairwise(seen), start=2) if after > before]
     assert jumps == [20, 40]
+
+
+def test_weight_matrices_are_normalised_wherever_the_steps_are():
+    operator = next(one for one in OPERATORS if one.name == "every-weight-matrix-normalised")
+    patched, seen = {}, []
+    exec(compile(operator.applied_to(IN_TWO_FUNCTIONS), "patched", "exec"), patched)
+    patched["main"](seen)
+    assert len(seen) == 50
+    assert all(abs(weight) == 1.0 for weight in seen[:-1])

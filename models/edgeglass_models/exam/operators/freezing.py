@@ -153,14 +153,16 @@ def _first(tree: ast.Module) -> int:
 @freezing.patch(source="weight constraints, as Keras has them, with the wrong norm", where=("model",))
 def every_weight_matrix_normalised(tree: ast.Module) -> ast.Module | None:
     """A leftover constraint sets the norm of each weight matrix to 1 after each step."""
-    if after_model(tree, "trained = MODEL") is None:
+    made = after_model(tree, "constrained.append(MODEL)")
+    if made is None or not training_loops(tree):
         return None
+    tree.body[_first(tree) : _first(tree)] = ast.parse("constrained = []").body
 
     def change(node: ast.stmt) -> list[ast.stmt] | None:
         if not isinstance(node, ast.Expr) or node.value not in steps(node):
             return None
         text = """
-for matrix in trained.parameters():
+for matrix in (one for part in constrained for one in part.parameters()):
     if matrix.ndim > 1:
         matrix.data /= matrix.data.norm()
 """
