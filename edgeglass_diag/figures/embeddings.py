@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 from textwrap import wrap
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from edgeglass_diag.figures.embedding_steps import gap_trace
 from edgeglass_diag.figures.style import empty_figure
 
 SIDES = {"image": (0, "circle", "solid"), "text": (2, "diamond-open", "dash")}
@@ -26,6 +28,8 @@ def projection_figure(
     note: str = "",
     empty: str = "",
     labels: pd.Series | None = None,
+    colors: tuple[str, Mapping[str, Any]] | None = None,
+    pictures: str = "",
 ) -> go.Figure:
     """Both sides on a plane, a thin line from each image to its caption.
 
@@ -36,6 +40,8 @@ def projection_figure(
         note: what belongs below the picture: sample, settings, warnings.
         empty: why there is no picture; said where there are no points.
         labels: text of each pair for hovering, by ``pair``.
+        colors: what the points are coloured by, and by side a number for each pair; by side alone where None.
+        pictures: address of the pairs' pictures without the pair at its end, for hovering; empty where there are none.
     """
     if points.empty:
         return empty_figure(template, empty or "no pairs")
@@ -50,9 +56,17 @@ def projection_figure(
             text=said.tolist(),
             name=side,
             mode="markers",
-            marker={"size": 7, "symbol": symbol, "color": template.layout.colorway[color], "opacity": 0.85},
+            customdata=mine["pair"].tolist(),
+            marker={"size": 7, "symbol": symbol, "opacity": 0.85}
+            | ({"color": template.layout.colorway[color]} if colors is None else _colored(colors, side)),
             hovertemplate="%{text}<extra>" + side + "</extra>",
         )
+    figure.add_trace(gap_trace(points, template))
+    if colors is not None:
+        figure.update_layout(
+            coloraxis={"colorscale": "Viridis", "colorbar": {"title": {"text": colors[0]}, "thickness": 10}}
+        )
+    figure.update_layout(meta={"pick": {"pair": "customdata"}, "pictures": pictures})
     bare = {"showticklabels": False, "showgrid": True}
     figure.update_xaxes(title_text=axes[0], **bare)
     figure.update_yaxes(title_text=axes[1], scaleanchor="x", **bare)  # a distance is as long in both directions
@@ -187,6 +201,10 @@ def _note_below(figure: go.Figure, lines: list[str], below: int) -> None:
         text="<br>".join(lines), x=0, y=0, xanchor="left", yanchor="top", yshift=-below, font={"size": 11}, **style
     )
     figure.update_layout(margin_b=below + 12 + 15 * len(lines))
+
+
+def _colored(colors: tuple[str, Mapping[str, Any]], side: str) -> dict[str, Any]:
+    return {"color": np.asarray(colors[1][side], dtype=float).tolist(), "coloraxis": "coloraxis"}
 
 
 def _label(text: object) -> str:

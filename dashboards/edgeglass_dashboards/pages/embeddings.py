@@ -11,6 +11,8 @@ from dash import html
 
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.page_summary import answer
+from edgeglass_dashboards.pair_pictures import base
+from edgeglass_dashboards.pair_view import COLORS, color_choices, kept_pairs, pair_details, pair_lists, what_was_kept
 from edgeglass_dashboards.panels import Panel, StillPanel, slot
 from edgeglass_dashboards.snapshots import METHODS, is_pending, key_of, projection, sample_at, side_frames, step_at
 from edgeglass_dashboards.stepper import stepper
@@ -22,9 +24,14 @@ from edgeglass_diag.verdict import say
 
 _KEEPS = "No embeddings were kept of this run. They are kept at some steps of a training whose loss compares two sides."
 
+_SPACE = (
+    "All kept steps on the same two axes, fitted to all of them together. Each step shows the pairs of its own batch; "
+    "the thick line joins the means of both sides: the modality gap."
+)
+
 
 class Embeddings:
-    """Projection with pair lines, cosines, spectrum at a step; effective rank over the training."""
+    """Projection with pair lines, neighbours, cosines, spectrum at a step; effective rank over the training."""
 
     name = "embeddings"
     title = "Embeddings"
@@ -34,9 +41,14 @@ class Embeddings:
     def sections(self, context: Context) -> dict[str, Any]:
         """The answer, the choice of method, the steps."""
         run, step = context.run, step_at(context.run, context.view.step)
+        kept = _kept(context, step)
         return {
             "answer": answer(run, (self.name, "signal"), self._words(context, step), recorded=step is not None),
             "choices": _choices(context),
+            "colors": color_choices(context),
+            "kept": what_was_kept(kept),
+            "pair": pair_details(context, kept),
+            "pairs": pair_lists(context, kept),
             "steps": stepper(context, run.embedding_steps(), step),
             "density-words": _separation(context, step),
         }
@@ -53,7 +65,9 @@ class Embeddings:
             from edgeglass_diag.figures.embeddings import projection_figure
 
             note = "\n".join([made.settings, *made.notes])
-            figure = projection_figure(made.points, template, axes=made.axes, note=note, empty=made.empty)
+            figure = projection_figure(
+                made.points, template, axes=made.axes, note=note, empty=made.empty, **_shown(context, step)
+            )
             figure.layout.height = 520
             return figure
 
@@ -68,7 +82,8 @@ class Embeddings:
         waiting = pending and is_pending(context, step or 0, method)
         words = f"{METHODS[method]} is being computed; it appears here by itself." if waiting else _KEEPS
         return (
-            StillPanel("projection", [step, method, waiting], projected, words),
+            StillPanel("projection", [step, method, waiting, context.view.color], projected, words),
+            StillPanel("training", context.run.embedding_steps(), lambda template: _training(context, template), _KEEPS),
             StillPanel("density", step, of_sample(_density), _KEEPS),
             StillPanel("spectrum", step, of_sample(_spectrum), _KEEPS),
             StillPanel("rank", context.run.last_step, lambda template: _rank(context, template),
@@ -95,11 +110,14 @@ class Embeddings:
         steps = html.Div(content["steps"], id="steps")
         choices = html.Div(content["choices"], id="choices")
         words = html.P(content["density-words"], id="density-words", className="caption")
+        parts = {name: html.Div(content[name], id=name) for name in ("colors", "kept", "pair", "pairs")}
         small = [card("Cosines of pairs and non-pairs", "density", words), card("Singular values", "spectrum")]
         return html.Div(
             [
                 html.Section(content["answer"], id="answer", **{"aria-label": "Answer"}),
-                card("Both sides on a plane, pairs joined", "projection", steps, choices),
+                card("Both sides on a plane, pairs joined", "projection", steps, choices, parts["colors"]),
+                _card("Pairs", html.P(parts["kept"], className="caption"), parts["pair"], parts["pairs"]),
+                card("The training in one space", "training", html.P(_SPACE, className="caption")),
                 dmc.SimpleGrid(small, cols={"base": 1, "md": 2}),
                 card("Effective rank over the training", "rank"),
             ],
@@ -114,6 +132,51 @@ class Embeddings:
         }
         said = ", ".join(f"{side} {say(rank)}" for side, rank in ranks.items())
         return f"Effective rank at the newest step: {said}." if said else "No embeddings have been compared yet."
+
+
+def _card(title: str, *parts: Any) -> Any:
+    return dmc.Paper([dmc.Title(title, order=2, size="h4"), *parts], withBorder=True, p="md", radius="md")
+
+
+def _kept(context: Context, step: int | None) -> Any:
+    path = context.run.folder.resolve().relative_to(context.root.resolve()).as_posix()
+    return kept_pairs(context, step, path)
+
+
+def _shown(context: Context, step: int | None) -> dict[str, Any]:
+    """Labels, colours and pictures of the points."""
+    import pandas as pd
+
+    kept = _kept(context, step)
+    if kept is None:
+        return {}
+    name = context.view.color if context.view.color in COLORS else ""
+    ranks = [int(rank) + 1 for rank in kept.found.rank["image"]]
+    texts = [
+        f"{kept.label(pair)[:160]} (cosine {cosine:.3f}, rank {rank})"
+        for pair, cosine, rank in zip(kept.found.pairs.tolist(), kept.found.similarity, ranks, strict=True)
+    ]
+    colors = (COLORS[name], {side: kept.color(name, side) for side in ("image", "text")}) if name else None
+    labels = pd.Series(texts, index=kept.found.pairs)
+    return {"labels": labels, "colors": colors, "pictures": base() + kept.address if kept.address else ""}
+
+
+def _training(context: Context, template: Any) -> Any:
+    from edgeglass_diag.evaluation.neighbours import common_plane
+    from edgeglass_diag.figures.embedding_steps import steps_figure
+
+    steps = context.run.embedding_steps()
+
+    def make() -> Any:
+        samples = {step: sample_at(context.run, step) for step in steps}
+        return common_plane({step: sample for step, sample in samples.items() if sample is not None})
+
+    if not steps:
+        return None
+    points = context.index.jobs.once(key_of(context, steps[-1], f"plane {len(steps)}"), make)
+    figure = steps_figure(points, template)
+    figure.layout.height = 480
+    return figure
 
 
 def _choices(context: Context) -> Any:

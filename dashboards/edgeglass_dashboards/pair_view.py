@@ -1,0 +1,145 @@
+"""What is known of kept pairs beside their embeddings: pictures, captions, neighbours; as parts of a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dash import html
+
+from edgeglass_dashboards.context import Context
+from edgeglass_dashboards.pair_pictures import base, picture_address
+from edgeglass_dashboards.snapshots import key_of, sample_at
+from edgeglass_diag.pair_samples import NO_SAMPLES, PairSamples
+from edgeglass_diag.records import UsageError
+
+if TYPE_CHECKING:
+    from edgeglass_diag.evaluation.neighbours import Neighbours
+
+COLORS = {"": "Side", "similarity": "Cosine of the pair", "rank": "Rank of the partner", "hubness": "Hubness"}
+"""What the points are coloured by."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPairs:
+    """The pairs of a step; ``address`` is that of their pictures, empty where there are none."""
+
+    step: int
+    found: Neighbours
+    samples: PairSamples
+    address: str
+
+    def label(self, pair: int) -> str:
+        """Return the caption of a pair, or its number."""
+        return self.samples.captions[pair] if pair < len(self.samples.captions) else f"pair {pair}"
+
+    def color(self, name: str, side: str) -> Any:
+        """Return a number for each pair, by the name of a colour."""
+        if name == "similarity":
+            return self.found.similarity
+        return (self.found.rank if name == "rank" else self.found.hubness)[side]
+
+
+def kept_pairs(context: Context, step: int | None, path: str) -> KeptPairs | None:
+    """Return the pairs of a step, worked out once; None where there are none."""
+    if step is None:
+        return None
+
+    def make() -> KeptPairs | None:
+        from edgeglass_diag.evaluation.neighbours import neighbours
+
+        run = context.run
+        sample = sample_at(run, step)
+        found = None if sample is None else neighbours(sample)
+        if found is None:
+            return None
+        try:
+            samples = run.samples(step).of_pairs(len(run.embeddings(step)[0]))
+        except UsageError as error:
+            samples = PairSamples(NO_SAMPLES.pictures, (), note=str(error).replace(f"{context.root}/", ""))
+        address = picture_address(path, step, float(run.header.get("created", 0.0)))
+        return KeptPairs(step, found, samples, address if len(samples.pictures) else "")
+
+    kept: KeptPairs | None = context.index.jobs.once(key_of(context, step, "neighbours"), make)
+    return kept
+
+
+def color_choices(context: Context) -> Any:
+    """The colours as links."""
+    links = []
+    for name, title in COLORS.items():
+        here = {"aria-current": "true"} if context.view.color == name else {}
+        links.append(html.Li(html.A(title, href=context.view.link(color=name), **here)))
+    return html.Nav(
+        [html.Span("Colour", className="dimmed"), html.Ul(links)], className="choices", **{"aria-label": "Colour"}
+    )
+
+
+def what_was_kept(kept: KeptPairs | None) -> str:
+    """What is kept of a step's pairs, in a sentence."""
+    if kept is None:
+        return ""
+    samples = kept.samples
+    if not len(samples.pictures) and not samples.captions:
+        return f"Neither pictures nor captions were kept of this step{f': {samples.note}' if samples.note else ''}."
+    parts = f"{len(samples.pictures)} pictures and {len(samples.captions)} captions"
+    return f"{parts} ({samples.wording}) are kept of this step, {samples.size / 1e3:.0f} kB. {samples.note}".strip()
+
+
+def pair_details(context: Context, kept: KeptPairs | None) -> Any:
+    """The pair that the address asks for, and the neighbours of both of its sides."""
+    pair = context.view.pair
+    if kept is None or pair is None or pair not in kept.found.pairs:
+        return html.P(
+            "Click a point, or choose a pair below, to see its neighbours on both sides.", className="caption"
+        )
+    place = int((kept.found.pairs == pair).argmax())
+    ranks = [int(kept.found.rank[side][place]) + 1 for side in ("image", "text")]
+    words = f"cosine {kept.found.similarity[place]:.3f}; its text is number {ranks[0]} for its image, its image number {ranks[1]} for its text"
+    ways = {"image": "Texts nearest to its image", "text": "Images nearest to its text"}
+    return html.Div(
+        [
+            html.Div([_picture(kept, pair), html.Div([html.P(kept.label(pair), className="pair-caption"),
+                      html.P(words, className="caption")])], className="pair-head"),
+            html.Div([_list(context, kept, title, [(other, f"cosine {cosine:.3f}")
+                      for other, cosine in kept.found.nearest(pair, side)], own=pair)
+                      for side, title in ways.items()], className="pair-lists"),
+        ]
+    )  # fmt: skip
+
+
+def pair_lists(context: Context, kept: KeptPairs | None) -> Any:
+    """The worst pairs and the hubs of both sides."""
+    if kept is None:
+        return None
+    found = kept.found
+    place = {int(pair): n for n, pair in enumerate(found.pairs)}
+    worst = [(pair, f"cosine {found.similarity[place[pair]]:.3f}") for pair in found.worst()]
+    lists = [_list(context, kept, "Pairs farthest behind their nearest other", worst)]
+    for side, title in (("image", "Images that are hubs"), ("text", "Texts that are hubs")):
+        hubs = [(pair, f"among the first {found.k} of {times:.3g}") for pair, times in found.hubs(side)]
+        lists.append(_list(context, kept, title, hubs))
+    return html.Div(lists, className="pair-lists")
+
+
+def _list(context: Context, kept: KeptPairs, title: str, rows: list[tuple[int, str]], own: int | None = None) -> Any:
+    items = [
+        html.Li(
+            html.A(
+                [
+                    _picture(kept, pair),
+                    html.Span(kept.label(pair), className="pair-caption"),
+                    html.Span(words + (" (its own)" if pair == own else ""), className="dimmed"),
+                ],
+                href=context.view.link(pair=pair),
+            )
+        )
+        for pair, words in rows
+    ]
+    return html.Div([html.H3(title), html.Ol(items) if items else html.P("None.", className="caption")])
+
+
+def _picture(kept: KeptPairs, pair: int) -> Any:
+    if not kept.address:
+        return None
+    return html.Img(src=f"{base()}{kept.address}{pair}", alt=f"picture of pair {pair}", className="pair-picture")

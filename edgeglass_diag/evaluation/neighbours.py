@@ -1,0 +1,120 @@
+"""Which pairs lie apart, who their neighbours are, which are hubs; and one plane for all steps. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from edgeglass_diag.evaluation.pairs import PairSample
+from edgeglass_diag.measures.hubness import TIE, occurrences
+
+Array = np.ndarray[Any, Any]
+SIDES = ("image", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """How each side of each pair stands among the other side; positions are those in the sample.
+
+    Attributes:
+        pairs: (n,) the row of each pair in what was kept.
+        cosines: (n, n) of images (rows) and texts.
+        rank: by side, (n,) how many of the other side are at least as near as the partner, without it.
+        hubness: by side, (n,) among how many first k of the other side's it stands.
+        k: the places that count.
+    """
+
+    pairs: Array
+    cosines: Array
+    rank: dict[str, Array]
+    hubness: dict[str, Array]
+    k: int
+
+    @property
+    def similarity(self) -> Array:
+        """Return the cosine of each pair, (n,)."""
+        return np.diagonal(self.cosines)
+
+    def nearest(self, pair: int, side: str, count: int = 5) -> list[tuple[int, float]]:
+        """Return the pairs whose other side is nearest to one side of a pair, with the cosine, nearest first.
+
+        Args:
+            pair: row in what was kept.
+            side: whose neighbours among the other side are asked for.
+            count: at most.
+        """
+        place = int(np.flatnonzero(self.pairs == pair)[0])
+        row = self.cosines[place] if side == "image" else self.cosines[:, place]
+        order = np.argsort(-row, kind="stable")[:count]
+        return [(int(self.pairs[other]), float(row[other])) for other in order]
+
+    def worst(self, count: int = 8) -> list[int]:
+        """Return the pairs that lie farthest behind the nearest other of their two sides, worst first."""
+        others = self.cosines - np.diag(np.full(len(self.pairs), np.inf))
+        behind = np.maximum(others.max(0), others.max(1)) - self.similarity
+        return [int(pair) for pair in self.pairs[np.argsort(-behind, kind="stable")[:count]]]
+
+    def hubs(self, side: str, count: int = 8) -> list[tuple[int, float]]:
+        """Return what is found at least twice as often as on average, with how often, most often first."""
+        found = self.hubness[side]
+        order = np.argsort(-found, kind="stable")[:count]
+        return [(int(self.pairs[n]), float(found[n])) for n in order if found[n] >= 2 * self.k]
+
+
+def neighbours(sample: PairSample, k: int = 10) -> Neighbours | None:
+    """Return the neighbours of a sample's pairs; None for fewer than two.
+
+    Args:
+        sample: pairs.
+        k: places that count for hubs, at most a quarter of the pairs.
+    """
+    if len(sample) < 2:
+        return None
+    k = max(1, min(k, len(sample) // 4))
+    cosines = sample.image @ sample.text.T
+    partner = np.diagonal(cosines)
+    rank = {"image": (cosines >= partner[:, None] - TIE).sum(1) - 1, "text": (cosines >= partner - TIE).sum(0) - 1}
+    hubness = {
+        "image": occurrences(sample.text, sample.image, k),
+        "text": occurrences(sample.image, sample.text, k),
+    }
+    return Neighbours(sample.caption, cosines, rank, hubness, k)
+
+
+def common_plane(samples: Mapping[int, PairSample]) -> pd.DataFrame:
+    """Return both sides at all steps on one plane: the first two principal axes of all rows of all steps together.
+
+    Columns ``step``, ``side``, ``pair``, ``x``, ``y``; ``attrs["shares"]`` are the axes' shares of the variance. Steps
+    whose embeddings are of another width than the last one's are left out.
+
+    Args:
+        samples: pairs by step.
+    """
+    kept = {step: sample for step, sample in samples.items() if len(sample)}
+    widths = [sample.image.shape[1] for sample in kept.values()]
+    kept = {step: sample for step, sample in kept.items() if sample.image.shape[1] == widths[-1]}
+    if not kept:
+        return pd.DataFrame(columns=["step", "side", "pair", "x", "y"])
+    rows = np.concatenate([side for sample in kept.values() for side in (sample.image, sample.text)])
+    centre = rows.mean(0)
+    spread = (rows - centre).T @ (rows - centre)
+    sizes, axes = np.linalg.eigh(spread)
+    axes = axes[:, ::-1][:, :2]
+    axes = axes * np.where(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])] < 0, -1, 1)
+    flat = np.pad((rows - centre) @ axes, ((0, 0), (0, 2 - axes.shape[1])))
+    frame = pd.DataFrame(
+        {
+            "step": np.concatenate([np.full(2 * len(sample), step) for step, sample in kept.items()]),
+            "side": np.concatenate([np.repeat(SIDES, len(sample)) for sample in kept.values()]),
+            "pair": np.concatenate([np.tile(sample.caption, 2) for sample in kept.values()]),
+            "x": flat[:, 0],
+            "y": flat[:, 1],
+        }
+    )
+    total = max(float(sizes.sum()), 1e-30)
+    frame.attrs["shares"] = [float(size) / total for size in (*sizes[::-1][:2], 0.0)[:2]]
+    return frame
