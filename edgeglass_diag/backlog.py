@@ -153,14 +153,16 @@ class Backlog:
             with contextlib.suppress(OSError):  # what cannot be noted was said on the terminal
                 self.store.note_state(status, self._record)
 
-    def finish(self, status: RunStatus, result: Mapping[str, object]) -> None:
-        """Note how the run ended."""
+    def finish(self, status: RunStatus, result: Mapping[str, object]) -> bool:
+        """Note how the run ended; return whether that stands in the store."""
         if self.store is None:
-            return
+            return False
         try:
             self.store.finish(status, result, replace(self._record, taken=self._steps()))
         except Exception as error:
             say(f"the end of the run could not be noted in {self.store.folder}", error)
+            return False
+        return True
 
     def _give_up_oldest(self, reason: str) -> None:
         """Lose the windows for which there is no room; what is new of sites and origins goes to the next."""

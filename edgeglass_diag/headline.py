@@ -129,4 +129,6 @@ def _happened(root: Branch, losses: Sequence[float], chance: float | None) -> tu
 def _proof(finding: Finding) -> str:
     if finding.mark is Mark.CONFIRMED:
         return f"proved: {finding.mark_by}" if finding.mark_by else "proved"
-    return "refuted by replays" if finding.mark is Mark.REFUTED else ""
+    if finding.mark is not Mark.REFUTED:
+        return ""
+    return "not the cause by replays" if finding.severity is Severity.INFO else "refuted by replays"

@@ -185,6 +185,9 @@ def _at_modules(summary: str, words: str, everywhere: str) -> Kind:
 
 KINDS: Mapping[str, Kind] = {
     "optimizer.lr": Kind("scale the learning rate of all groups", "learning rate x {value}", Value.AT_LEAST_0),
+    "optimizer.lr_at_least": Kind(
+        "give groups with a smaller learning rate this one", "a learning rate of at least {value}", Value.ABOVE_0
+    ),
     "optimizer.warmup": Kind(
         "let the learning rate rise linearly over the first steps",
         "warm-up of the learning rate over {value} steps",

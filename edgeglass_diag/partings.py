@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from edgeglass_diag.signals import Signal, recorded
 from edgeglass_diag.store import Run
 from edgeglass_diag.store.matrix import Matrix
+from edgeglass_diag.store.pieces import EXACT, spans
 
 ROUNDING = 2.0**-20
 """Relative difference up to which numbers count as equal: 8 times the rounding of float32, as which they are read."""
 APART = 0.5
 """Share of the larger one that the difference is where one is twice the other, or their signs differ."""
 
-_EXACT = 10**9
 _ORDER = (
     "data",
     "activation",
@@ -96,22 +96,40 @@ def partings(runs: Sequence[Run]) -> Partings:
     return Partings(tuple(sorted(found, key=order)), compared)
 
 
+@dataclass(slots=True)
+class _Course:
+    """What was seen of a site so far: whether all runs have a reading of a step, and where they part."""
+
+    known: bool = False
+    differs: tuple[int, tuple[float, ...]] | None = None
+    apart: int | None = None
+
+
 def _of_signal(runs: Sequence[Run], signal: Signal) -> tuple[list[Parting], int]:
-    matrices = [run.matrix(signal, bins=_EXACT) for run in runs]
-    sites = [site for site in matrices[0].sites if all(site in matrix.sites for matrix in matrices[1:])]
+    of_runs = [run.sites_of(signal) for run in runs]
+    common = set.intersection(*map(set, of_runs))
+    courses = {site: _Course() for site in of_runs[0] if site in common}
+    sites = list(courses)
+    for span in spans(runs, signal, len(sites)) if sites else ():
+        _follow(courses, [run.matrix(signal, bins=EXACT, sites=sites, steps=span) for run in runs])
+    found = [Parting(signal, site, *course.differs, course.apart) for site, course in courses.items() if course.differs]
+    return found, sum(course.known for course in courses.values())
+
+
+def _follow(courses: dict[str, _Course], matrices: Sequence[Matrix]) -> None:
+    """Take the next steps of all runs."""
     steps = np.array(sorted(set.intersection(*(set(matrix.edges) for matrix in matrices))), np.int64)
-    if not sites or not len(steps):
-        return [], 0
-    values, known = _aligned(matrices, sites, steps)
-    differ, apart = differences(values)
-    differ, apart = differ & known, apart & known
-    found = []
-    for row in np.flatnonzero(differ.any(axis=1)).tolist():
-        first = int(differ[row].argmax())
-        later = int(steps[apart[row].argmax()]) if apart[row].any() else None
-        at = tuple(values[:, row, first].tolist())
-        found.append(Parting(signal, sites[row], int(steps[first]), at, later))
-    return found, int(known.any(axis=1).sum())
+    if not len(steps):
+        return
+    values, known = _aligned(matrices, list(courses), steps)
+    differ, apart = (where & known for where in differences(values))
+    for row, course in enumerate(courses.values()):
+        course.known = course.known or bool(known[row].any())
+        if course.differs is None and differ[row].any():
+            first = int(differ[row].argmax())
+            course.differs = int(steps[first]), tuple(values[:, row, first].tolist())
+        if course.apart is None and apart[row].any():
+            course.apart = int(steps[apart[row].argmax()])
 
 
 def _aligned(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -30,6 +31,9 @@ class Job(Protocol):
 
     def prepare(self) -> int:
         """Load data and weights; return the number of optimizer steps."""
+
+    def together(self, folder: Path) -> AbstractContextManager[Path]:
+        """Start or meet the other processes that train it, give rank 0's ``folder``, and wait for them at the end."""
 
     def train(self, out: Path, log: Callable[[Mapping[str, float], int], None]) -> dict[str, Any]:
         """Train into the folder ``out`` and return the result; ``log`` is called with (metrics by name, step)."""

@@ -59,7 +59,8 @@ def watch(
             training, those of the next. If None, those of the optimizer that steps first; with several optimizers, as
             in a GAN, name the one whose steps count.
         out: run folder, new or empty.
-        every: distance of recorded windows in optimizer steps; the first eleven are always recorded.
+        every: distance of recorded windows in optimizer steps; besides these the first eleven are recorded, and those
+            that begin with an evaluation, at most one in ten steps.
         exact_attention: measure all logits of each attention at any cost; otherwise a strided subset of more than
             2^18, whose standard error is ``attention/entropy_se``.
         samples: keep pictures of at most 64 pixels and captions of at most 256 pairs with the embeddings of a few

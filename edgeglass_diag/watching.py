@@ -29,7 +29,7 @@ from edgeglass_diag.record.attention_layout import LOGITS
 from edgeglass_diag.record.buffer import PendingWindow
 from edgeglass_diag.record.signal_handlers import is_failure
 from edgeglass_diag.record.snapshots import PendingEmbeddings
-from edgeglass_diag.records import Finding, Findings, Reading, Standing, UsageError, Window
+from edgeglass_diag.records import Finding, Findings, Reading, RunStatus, Standing, UsageError, Window
 from edgeglass_diag.rules import Engine, Rule
 from edgeglass_diag.rules.choice import choose_rules, header_of
 from edgeglass_diag.schedule import Schedule
@@ -203,16 +203,21 @@ class Watch:
             self._recorder.__exit__(kind, error, trace)
             status, said = ending(error)
             result = self.result if said is None else {"error": said, **self.result}
-            self._windows.close(status, result, ended=error is None)
-            if self._view is not None:
-                self._view.ends(status)
+            noted = self._windows.close(status, result, ended=error is None)
+            self._show_end(status if noted else None)
             self._feeds.finish(status)
         except BaseException as late:
             if is_failure(late):
                 say("the end of the run could not be recorded", late)
+                self._show_end(None)
                 return
-            self._windows.leave(*ending(late))  # Ctrl-C while the last windows are written
+            status, said = ending(late)  # Ctrl-C while the last windows are written
+            self._show_end(status if self._windows.leave(status, said) else None)
             raise
+
+    def _show_end(self, status: RunStatus | None) -> None:
+        if self._view is not None:
+            self._view.ends(status)
 
     def _take(self, window: PendingWindow) -> None:
         self._hand_over(window)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from edgeglass_diag.alerts.alerts import Alerts
 from edgeglass_diag.backlog import Backlog
 from edgeglass_diag.forking import BUSY
+from edgeglass_diag.live_ranks import LiveRanks
 from edgeglass_diag.process import error_text, say
 from edgeglass_diag.record.buffer import PendingWindow
 from edgeglass_diag.record.signal_handlers import is_failure
@@ -72,6 +73,7 @@ class WindowWriter:
         self._stop_on, self._on_window, self._on_finding = tuple(stop_on), on_window, on_finding
         self._report_to_sinks = report
         self._alerts, self._on_beat = alerts, on_beat
+        self._ranks = LiveRanks(engine.rules)
         self._queue: queue.Queue[Item | None] = queue.Queue(maxsize=QUEUE)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -79,12 +81,13 @@ class WindowWriter:
 
     @property
     def findings(self) -> list[Finding]:
-        """Return the findings so far, those about the record behind the others."""
-        return [*self._engine.findings, *self._backlog.findings]
+        """Return the findings so far, those across ranks and about the record behind the others."""
+        return [*self._engine.findings, *self._ranks.findings, *self._backlog.findings]
 
     def open(self, store: RunWriter) -> None:
         """Write to a store from now on."""
         self._backlog.store = store
+        self._ranks.follow(store.folder)
 
     def put(self, item: Item) -> None:
         """Take a window; one that cannot be taken is lost."""
@@ -100,8 +103,8 @@ class WindowWriter:
                     break
         self._lose(item, f"nothing was written for {STALL:g} s" if self._is_alive() else "the writing thread has ended")
 
-    def close(self, status: RunStatus, result: Mapping[str, object], *, ended: bool) -> None:
-        """Write what is left, and note how the run ended.
+    def close(self, status: RunStatus, result: Mapping[str, object], *, ended: bool) -> bool:
+        """Write what is left, and note how the run ended; return whether the end was noted.
 
         Args:
             status: how it ended.
@@ -110,17 +113,19 @@ class WindowWriter:
         """
         if not self._drained():
             say(f"the end of the run could not be noted: nothing was written for {LAST_STALL:g} s")
-            return
+            return False
         if ended:
             self._safely(self._judge_the_end, is_last=True)
         self._safely(self._write_last, is_last=True)
-        failures = {"rules_failed": dict(self._engine.failures)} if self._engine.failures else {}
-        self._backlog.finish(status, {**result, **self.notes, **failures})
+        failed = self._engine.failures | self._ranks.failures
+        failures = {"rules_failed": dict(failed)} if failed else {}
+        noted = self._backlog.finish(status, {**result, **self.notes, **failures})
         self._safely(self._tell_last, is_last=True)
+        return noted
 
-    def leave(self, status: RunStatus, said: str | None) -> None:
-        """Note how the run ended where what is left cannot be written, as after Ctrl-C at the end."""
-        self._backlog.finish(status, {} if said is None else {"error": said})
+    def leave(self, status: RunStatus, said: str | None) -> bool:
+        """Note how the run ended where what is left cannot be written, as after Ctrl-C; return whether it was noted."""
+        return self._backlog.finish(status, {} if said is None else {"error": said})
 
     def _started(self) -> bool:
         with self._starting:
@@ -227,10 +232,17 @@ class WindowWriter:
     def _write_last(self) -> None:
         self._backlog.write_last(self._engine.findings)
         self._note()
+        self._compare_ranks(last=True)
 
     def _write(self) -> None:
         self._backlog.write(self._engine.findings)
         self._note()
+        self._compare_ranks()
+
+    def _compare_ranks(self, *, last: bool = False) -> None:
+        fresh = self._ranks.look(last=last)
+        if fresh:
+            self._tell(Window(max(self._engine.history.last_step, 0), ()), fresh)
 
     def _note(self) -> None:
         fresh = self._backlog.note(self._engine.failures)

@@ -49,6 +49,11 @@ _INDEX = """<!DOCTYPE html>
 """
 
 
+CONTROLS = {"query": "value", "compared": "value", "shown": "value", "shown-sites": "value", "smooth": "value",
+            "log": "checked"}  # fmt: skip
+"""Controls whose choice is a part of the address, and the property that has it."""
+
+
 def create_app(runs_dir: Path, access: Access | None = None) -> dash.Dash:
     """The dashboard of all runs below ``runs_dir``, which need not exist yet.
 
@@ -176,12 +181,8 @@ def _add_callbacks(app: Any, index: RunIndex) -> None:
     client("watch", Input("watch", "n_intervals"), State("picker", "data"), State("place", "data"))
     client("navigate", Input("picker", "value"), State("picker", "data"), State("url", "pathname"))
     client("slide", Input("step", "value"), State("step", "max"))
-    client("find", Input("query", "value"))
-    client("choose", Input("compared", "value"))
-    client("show", Input("shown", "value"))
-    client("showAt", Input("shown-sites", "value"))
-    client("smooth", Input("smooth", "value"))
-    client("log", Input("log", "checked"))
+    for control, value in CONTROLS.items():
+        client("choose", Input(control, value))
 
 
 def _no_runs() -> Any:

@@ -99,9 +99,9 @@ def attribution_of(run: Run, root: Path) -> Attributed:
             kept = _Kept.model_validate(content)
     except UsageError as error:
         return Attributed(problem=str(error).replace(f"{root}/", ""))
-    assert isinstance(content, dict)
     pictures = [_picture(file.parent / f"pair-{row}.png", root) for row in range(min(MOST_PAIRS, len(kept.pairs)))]
-    return Attributed(content, pictures)
+    # Of the model, not of the file: NaN and infinities, which JSON has by name, are numbers there.
+    return Attributed(kept.model_dump(by_alias=True), pictures)
 
 
 def _picture(file: Path, root: Path) -> str:

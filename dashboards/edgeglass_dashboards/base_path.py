@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from edgeglass_diag.records import UsageError
 
@@ -34,10 +35,12 @@ def below(application: Wsgi, base: str) -> Wsgi:
         base: the path, without a slash at its end.
     """
 
+    decoded = unquote_to_bytes(base).decode("latin-1")  # as WSGI has paths
+
     def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
-        if path == base or path.startswith(f"{base}/"):
-            environ = environ | {"PATH_INFO": path[len(base) :] or "/", "SCRIPT_NAME": base}
+        if path == decoded or path.startswith(f"{decoded}/"):
+            environ = environ | {"PATH_INFO": path[len(decoded) :] or "/", "SCRIPT_NAME": decoded}
         return application(environ, start_response)
 
     return answer

@@ -48,7 +48,7 @@ def add_download_routes(server: flask.Flask, index: RunIndex) -> None:
         file = files.get(flask.request.args.get("file", ""))
         if file is None:
             flask.abort(404, "this run has no trace of that name")
-        return flask.send_file(file, mimetype="application/json", as_attachment=True)
+        return flask.send_file(file.resolve(), mimetype="application/json", as_attachment=True)
 
     server.add_url_rule(f"{TRACE}/run/<path:path>", "trace", trace)
     server.add_url_rule(f"{TRACE}/run/", "trace-of-folder", lambda: trace("."))

@@ -46,3 +46,11 @@ class Jobs:
     def _trim(self) -> None:
         while len(self._jobs) > _KEPT:
             self._jobs.popitem(last=False)[1].cancel()
+
+
+class JobsAtOnce(Jobs):
+    """The same for a file that is written once and asks for nothing again: each result is waited for."""
+
+    def get(self, key: Any, make: Callable[[], Any]) -> Any:
+        """The result for a key."""
+        return self.once(key, make)

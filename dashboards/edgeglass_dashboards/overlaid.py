@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from edgeglass_dashboards.kept import Kept, state_of_run
 from edgeglass_dashboards.view import View
 from edgeglass_diag.figures.overlay import COLUMNS, Axis, Line, Whole, axis_of
 from edgeglass_diag.figures.reduced import Floats, Ints, shown, smoothed
 from edgeglass_diag.signals import Signal, recorded
 from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
 from edgeglass_diag.store import Run
+from edgeglass_diag.store.matrix import Matrix
+from edgeglass_diag.store.pieces import EXACT, spans
 
 MOST_LINES = 48
 """Lines in one figure; more cannot be told apart."""
 DEFAULT = (LOSS_TOTAL, LOSS_CHANCE)
 """What is shown where the address names nothing."""
-
-_EXACT = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ def sites_by_signal(runs: Mapping[str, Run], signals: Sequence[Signal]) -> dict[
     return found
 
 
-_DRAWN: WeakKeyDictionary[Run, tuple[object, Overlaid]] = WeakKeyDictionary()
-"""What was read of runs by the first of them while it is open: figure, table and words of one answer share it."""
+_DRAWN: Kept[Overlaid] = Kept(4)
+"""What was read of runs: figure, table and words of one answer share it, and the next answer where nothing is new."""
 
 
 def overlaid(view: View, runs: Mapping[str, Run]) -> Overlaid:
@@ -63,12 +63,8 @@ def overlaid(view: View, runs: Mapping[str, Run]) -> Overlaid:
     """
     if not runs:
         return Overlaid(())
-    first = next(iter(runs.values()))
-    asked = view, tuple((name, run.windows) for name, run in runs.items())
-    known = _DRAWN.get(first)
-    if known is None or known[0] != asked:
-        known = _DRAWN[first] = asked, _read_all(view, runs)
-    return known[1]
+    asked = view, tuple((name, state_of_run(run)) for name, run in runs.items())
+    return _DRAWN.get(asked, lambda: _read_all(view, runs))
 
 
 def _read_all(view: View, runs: Mapping[str, Run]) -> Overlaid:
@@ -130,7 +126,19 @@ def _read(run: Run, signal: Signal, site: str | None) -> list[tuple[str, Ints, F
 
 def _over_sites(run: Run, signal: Signal, component: str) -> list[tuple[str, Ints, Floats]]:
     """The lowest, the median and the highest of all sites at each step; a site that is NaN makes the highest NaN."""
-    matrix = run.matrix(signal, bins=_EXACT, component=component)  # type: ignore[arg-type]
+    sites = run.sites_of(signal)
+    pieces = [
+        _over_rows(run.matrix(signal, bins=EXACT, component=component, sites=sites, steps=span))  # type: ignore[arg-type]
+        for span in spans([run], signal, len(sites))
+    ]
+    if not pieces:
+        return []
+    steps, *lines = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    return [(f"{name} of {len(sites)} sites", steps, values) for name, values in zip(_OF_ALL, lines, strict=True)]
+
+
+def _over_rows(matrix: Matrix) -> tuple[Ints, Floats, Floats, Floats]:
+    """Steps at which something was measured, and the median, the highest and the lowest of the rows there."""
     steps = np.array(matrix.edges, np.int64)
     measured = np.flatnonzero((matrix.count > 0).any(axis=0))
     values = np.where(matrix.nans > 0, np.nan, matrix.high)[:, measured]
@@ -141,9 +149,7 @@ def _over_sites(run: Run, signal: Signal, component: str) -> list[tuple[str, Int
     middle[known] = np.nanmedian(values[:, known], axis=0)
     high[known] = np.nanmax(values[:, known], axis=0)
     high[lost] = np.nan
-    of = f"of {len(matrix.sites)} sites"
-    named = zip(_OF_ALL, (middle, high, low), strict=True)
-    return [(f"{name} {of}", steps[measured], values) for name, values in named] if len(steps) else []
+    return steps[measured], middle, high, low
 
 
 def _line(view: View, run: str, signal: Signal, site: str, style: tuple[int, int], steps: Ints, values: Floats) -> Line:

@@ -14,7 +14,7 @@ from edgeglass_dashboards.addresses import csv_address
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.cursor import Cursor, digest
 from edgeglass_dashboards.overlaid import Overlaid, chosen_signals, overlaid, sites_by_signal
-from edgeglass_dashboards.panels import Updated, empty
+from edgeglass_dashboards.panels import Updated, empty, told
 from edgeglass_dashboards.runs import UNREADABLE, RunEntry, reading
 from edgeglass_diag.figures.overlay import COLORS, DASHES, TRACES, Line, axis_of, overlay_figure, tail
 from edgeglass_diag.figures.style import TEMPLATES
@@ -73,11 +73,13 @@ class OverlayPanel:
         if not found.lines:
             after = after.having(self.name, row=0, shows=shows, size=(0, 0))
             return [(f"{self.name}-panel", {"children": empty(self.empty)})], after
-        steps = {f"{self.name}:{line.run}": line.whole.step + 1 for line in found.lines}
+        steps = {f"{self.name}:{line.run}:{line.name}": line.whole.step + 1 for line in found.lines}
         drawn = sum(len(line.steps) for line in found.lines)
         if before.knows(self.name, shows) and before.drawn[self.name][0] < max(_MOST_POINTS, 2 * drawn):
-            known = {line.run: before.rows.get(f"{self.name}:{line.run}", 0) for line in found.lines}
-            added = tail(found.lines, lambda line: known[line.run] - 1, log=context.view.log)
+            known = {key: before.rows.get(key, 0) for key in steps}
+            added = tail(
+                found.lines, lambda line: known[f"{self.name}:{line.run}:{line.name}"] - 1, log=context.view.log
+            )
             size = (before.drawn[self.name][0] + sum(len(x) for x in added["x"]), len(found.lines))
             traces = list(range(TRACES * len(found.lines)))
             after = replace(after, rows={**after.rows, **steps}).having(self.name, row=0, shows=shows, size=size)
@@ -123,7 +125,7 @@ def _graph(name: str, figure: Any) -> Any:
     height = figure.layout.height
     figure.layout.height = None
     config = {"displayModeBar": False, "responsive": True, "doubleClick": "autosize", "showTips": False}
-    return dcc.Graph(id=name, figure=figure, config=config, style={"height": f"{height}px"})
+    return told(dcc.Graph(id=name, figure=figure, config=config, style={"height": f"{height}px"}))
 
 
 def _signals(context: Context, runs: Runs) -> dict[str, Any]:

@@ -31,7 +31,8 @@ def answer(run: Run, pages: Sequence[str], words: str, *, recorded: bool, health
         tone = "good" if recorded and healthy else "neutral"
         start = f"No rule fired here{share_recorded(run.record.recorded, run.record.taken)}. " if recorded else ""
         return html.Div([icon(tone), html.Span(start + words)], className=f"answer tone-{tone}")
-    first, *others = findings
+    first = findings[0]
+    others = [finding for finding in findings[1:] if finding.code != first.code]
     parts: list[Any] = [
         html.Div([severity_badge(first.severity), html.Span(f"{first.code} {first.name}", className="finding-code")],
                  className="finding-head"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import dash_mantine_components as dmc
-from dash import dcc
+from dash import dcc, html
 
 from edgeglass_dashboards.context import Context, frame_of
 from edgeglass_dashboards.cursor import Change, Cursor, digest
@@ -16,6 +16,7 @@ from edgeglass_diag.figures.heatmaps import broken_strokes, color_values, shown_
 from edgeglass_diag.figures.lines import Points
 from edgeglass_diag.figures.of_run import BINS, columns_for, read_heads, read_heatmap, read_matrix
 from edgeglass_diag.figures.scales import Scale, scale_of
+from edgeglass_diag.figures.spoken import sentence
 from edgeglass_diag.figures.style import TEMPLATES
 from edgeglass_diag.records import Reading
 from edgeglass_diag.signals import Signal
@@ -62,18 +63,27 @@ def whole(name: str, figure: Any, *, modebar: bool = True) -> Change:
         config={"displaylogo": False, "responsive": True} | ({} if modebar else {"displayModeBar": False}),
         style={"height": f"{height}px"},
     )
-    return f"{name}-panel", {"children": graph}
+    return f"{name}-panel", {"children": told(graph)}
+
+
+def told(graph: dcc.Graph) -> Any:
+    """A figure with what it shows in one sentence, which only screen readers read."""
+    return html.Figure([graph, html.Figcaption(sentence(graph.figure), className="unseen")])
 
 
 @dataclass(frozen=True)
 class LinePanel:
-    """Signals of the whole run by step; ``points`` gives new readings in the order of the figure's traces."""
+    """Signals of the whole run by step; ``points`` gives new readings in the order of the figure's traces.
+
+    ``least`` readings of each are needed for a figure.
+    """
 
     name: str
     signals: tuple[Signal, ...]
     figure: Callable[..., Any]
     points: Callable[..., Points]
     empty: str
+    least: int = 1
 
     def update(self, context: Context, before: Cursor, after: Cursor) -> Updated:
         """A whole figure while a signal has hardly begun, later only the points to add to it."""
@@ -85,6 +95,8 @@ class LinePanel:
             added = self.points(*(frame_of(fresh[signal]) for signal in self.signals))
             return [(self.name, {"extendData": [added, list(range(len(added["x"])))]})], after
         known = fresh if not before.rows else {signal: self._until(context, signal, after) for signal in self.signals}
+        if any(len(known[signal]) < self.least for signal in self.signals):
+            return [], after
         figure = self.figure(*(frame_of(known[signal]) for signal in self.signals), TEMPLATES[context.scheme])
         return [whole(self.name, figure)], after
 

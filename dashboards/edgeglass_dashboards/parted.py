@@ -20,8 +20,8 @@ _SHOWN = 40
 _COMPARING = "Every signal is being compared at every site; what parts appears here by itself."
 
 
-def first_to_part(context: Context, runs: Mapping[str, Run], labels: Mapping[str, str]) -> Any:
-    """Return the table of what parts first, each row a link that overlays it; words while it is being computed."""
+def parted(context: Context, runs: Mapping[str, Run]) -> Partings | str | None:
+    """Return where runs part, or why that cannot be told; None while it is being computed."""
 
     def make() -> Partings | str:
         with ExitStack() as stack:
@@ -30,7 +30,13 @@ def first_to_part(context: Context, runs: Mapping[str, Run], labels: Mapping[str
             except UsageError as error:
                 return str(error)
 
-    made = context.index.jobs.get(_key(runs), make)
+    found: Partings | str | None = context.index.jobs.get(_key(runs), make)
+    return found
+
+
+def first_to_part(context: Context, runs: Mapping[str, Run], labels: Mapping[str, str]) -> Any:
+    """Return the table of what parts first, each row a link that overlays it; words while it is being computed."""
+    made = parted(context, runs)
     if made is None:
         return empty(_COMPARING)
     if isinstance(made, str):

@@ -115,13 +115,20 @@ def _ask_for_token(server: flask.Flask, token: str, base: str) -> None:
             address = quote(flask.request.environ["PATH_INFO"].encode("latin-1"))
             place = own_address(address, flask.request.query_string.decode("utf-8", "replace"))
             answer = flask.Response(status=303, headers={"Location": base + place})
-            answer.set_cookie(name, token, httponly=True, samesite="Strict")
+            answer.set_cookie(
+                name, token, path=f"{base}/", httponly=True, samesite="Strict", secure=_is_https(flask.request)
+            )
             return answer
         if not is_token(flask.request.cookies.get(name)):
             flask.abort(403, "open the address with the token that 'edgeglass-diag dashboard' printed")
         return None
 
     server.before_request(refuse_strangers)
+
+
+def _is_https(request: flask.Request) -> bool:
+    """Whether the browser speaks https, with this server or with the proxy before it."""
+    return request.is_secure or request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip() == "https"
 
 
 def _split(header: str) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.cursor import Cursor
+from edgeglass_dashboards.jobs import JobsAtOnce
 from edgeglass_dashboards.pages.catalogue import RUN_PAGES
 from edgeglass_dashboards.pages.frame import changes_since
 from edgeglass_dashboards.runs import RunIndex, reading
@@ -50,6 +51,7 @@ def write(run: Path, out: Path) -> None:
 def static_page(folder: Path) -> str:
     """The HTML of all pages of a run, plotly.js and styles within it."""
     index, path = _index(folder)
+    index.jobs = JobsAtOnce()
     figures: list[dict[str, Any]] = []
     sections = []
     with reading(index.root, path) as run:

@@ -74,6 +74,10 @@ def _of(
     return course
 
 
+_BACK = (1, 64, 10**9)
+"""Windows in which the newest reading of a site is looked for, one after the other."""
+
+
 def _course(run: Run, signal: Signal, site: str | None) -> Course | None:
     if site is None:
         newest = run.matrix(signal, bins=1, after=max(0, run.windows - 8))
@@ -85,7 +89,11 @@ def _course(run: Run, signal: Signal, site: str | None) -> Course | None:
     places = matrix.count[0].nonzero()[0].tolist() if matrix.edges else []
     if not places:
         return None
-    last = run.matrix(signal, bins=10**9, sites=[site], after=max(0, matrix.last_row - 1))
+    # The newest window may be one of another site: of a prefix that is drawn anew in each step, or another optimizer.
+    looks = (run.matrix(signal, bins=10**9, sites=[site], after=max(0, matrix.last_row - back)) for back in _BACK)
+    last = next((look for look in looks if look.edges and look.count[0].any()), None)
+    if last is None:
+        return None
     column = last.count[0].nonzero()[0][-1]
     newest_value = math.nan if last.nans[0, column] else float(last.high[0, column])
     steps = [int(matrix.edges[place]) for place in places]

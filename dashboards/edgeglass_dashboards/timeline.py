@@ -45,7 +45,9 @@ class Timeline:
             changes.append((self.name, {"extendData": [added, list(range(len(added["x"])))]}))
         if known and extends:
             return changes, after
-        loss, chance = (frame_of(self._until(context, signal, after)) for signal in self.signals)
+        first = not before.rows  # all that there is has just been read
+        known_readings = (context.fresh[s] if first else self._until(context, s, after) for s in self.signals)
+        loss, chance = map(frame_of, known_readings)
         if loss.empty:
             return [], after
         figure = timeline_figure(loss, chance, TEMPLATES[context.scheme], marks)

@@ -84,11 +84,11 @@ class View:
         >>> View(page="attention", step=3).link(site="a b")
         '?page=attention&site=a+b&step=3'
         """
-        values = asdict(replace(self, **changes))
+        values, usual = asdict(replace(self, **changes)), asdict(View())
         pairs = [
             (key, "1" if value is True else ":".join(map(str, value)) if key == "span" else value)
             for key, value in values.items()
-            if key not in _MANY and value not in ("", None, False) and (key, value) != ("page", "overview")
+            if key not in _MANY and value not in ("", None) and value != usual[key]
         ]
         if values["site"] == "":
             pairs.append(("site", ""))

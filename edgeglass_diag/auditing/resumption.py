@@ -25,6 +25,8 @@ RATIO = 1.5
 LOW = 0.1
 """Share of its peak below which a rate has come to the end of a cycle."""
 WIDE = 3
+NEAR = 24
+"""Rows before a break whose noise is told apart from that of the whole log."""
 MOST = 20
 """Breaks that are looked at: a log that goes back all the time is one of several processes."""
 
@@ -150,11 +152,17 @@ def _jump(series: Series, one: _Break) -> tuple[float, float] | None:
         now = middle(after)
         fall = max(values[:index]) - before
         certain = ODD if one.odd else 1.0
-        least = certain * max(JUMP * noise(values), SHARE * fall, 0.05 * abs(before))
+        least = certain * max(JUMP * _noise_at(values, index), SHARE * fall, 0.05 * abs(before))
         later = middle(values[index + WIDE : index + 2 * WIDE]) if one.decay else now
         if now - before > least and later - before > least / 2:
             return before, now
     return None
+
+
+def _noise_at(values: Sequence[float], index: int) -> float:
+    """Return the noise of a log, or of the rows before one where it is larger: a loss that has fallen has less."""
+    before = values[max(0, index - NEAR) : index]
+    return max(noise(values), noise(before)) if len(before) == NEAR else noise(values)
 
 
 def _first_row(steps: Sequence[int], step: int) -> int | None:

@@ -64,9 +64,7 @@ def check(
 
         report = check_target(target, rules, probes=probes)
         if as_json:
-            from edgeglass_diag.initcheck.summary import check_summary
-
-            print_json(check_summary(report), stdout)
+            print_json(report.as_dict(), stdout)
         else:
             from edgeglass_diag.commands.render.check import check_tables
 

@@ -210,10 +210,11 @@ def _run_recipe(target: Recipe, request: _Request) -> None:
 
 def _run_jobs(jobs: Sequence[Job], request: _Request, console: Console) -> list[Run]:
     from edgeglass_diag.commands.render.live import LiveView, Silent
+    from edgeglass_diag.own_rank import speaks
     from edgeglass_diag.programs.run_jobs import run_jobs
 
     with _dashboard(request, console) as address:
-        if request.as_json:
+        if request.as_json or not speaks():
             return run_jobs(jobs, request.folder, request.options, Silent())
         with LiveView(console) as view:
             done = run_jobs(jobs, request.folder, request.options, view)
@@ -225,7 +226,9 @@ def _run_jobs(jobs: Sequence[Job], request: _Request, console: Console) -> list[
 
 @contextmanager
 def _dashboard(request: _Request, console: Console) -> Iterator[str | None]:
-    if request.port is None:
+    from edgeglass_diag.own_rank import speaks
+
+    if request.port is None or not speaks():
         yield None
         return
     from edgeglass_diag.commands.serving import dashboard

@@ -118,13 +118,13 @@ def _pair(views: Views, found: list[tuple[View, Attribution]], row: int) -> dict
         used = len(views.words[row]) + 1 if view.name == "words" else None
         entry["views"][view.name] = {
             "side": view.side,
-            "grid": view.grid,
+            "grid": None if view.grid is None else list(view.grid),
             "reference": float(attribution.reference[row]),
             "integrated_gradients": attribution.integrated_gradients[row, :used].tolist(),
             "ablation": attribution.ablation[row, :used].tolist(),
             "error": float(attribution.error[row]),
         }
-    return plain(entry)  # type: ignore[no-any-return]
+    return entry
 
 
 def _write(result: dict[str, Any], views: Views, out: Path) -> None:

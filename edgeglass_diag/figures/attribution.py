@@ -20,7 +20,7 @@ FOR, AGAINST = (213, 94, 0), (0, 114, 178)
 def overlay(picture: NDArray[np.uint8], values: NDArray[np.floating[Any]], *, size: int = 256) -> NDArray[np.uint8]:
     """The picture in grey with the heatmap over it, (S, S', 3) where the longer side is ``size``.
 
-    Vermilion speaks for the pair, blue against it; full colour is the largest absolute value.
+    Vermilion speaks for the pair, blue against it; full colour is the largest finite absolute value. NaN has none.
 
     Args:
         picture: (H, W, 3).
@@ -34,8 +34,9 @@ def overlay(picture: NDArray[np.uint8], values: NDArray[np.floating[Any]], *, si
     factor = size / max(picture.shape[:2])
     width, height = (max(1, round(side * factor)) for side in (picture.shape[1], picture.shape[0]))
     grey = Image.fromarray(picture).convert("L").resize((width, height), Image.Resampling.NEAREST)
-    limit = float(np.abs(values).max()) or 1.0
-    heat = Image.fromarray((values / limit).astype(np.float32)).resize((width, height), Image.Resampling.NEAREST)
+    limit = float(np.abs(values[np.isfinite(values)]).max(initial=0.0)) or 1.0
+    shares = np.nan_to_num(np.clip(values / limit, -1, 1)).astype(np.float32)
+    heat = Image.fromarray(shares).resize((width, height), Image.Resampling.NEAREST)
     strength = np.asarray(heat)[..., None]
     colour = np.where(strength > 0, np.array(FOR), np.array(AGAINST))
     opacity = 0.85 * np.abs(strength)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 Points = dict[str, list[list[float | None]]]
 
-_LIMIT = 4000
+_LIMIT = 1600
+_SHORT = 200
+"""Readings of a level that are all drawn, so that hovering tells each."""
 _LOWEST = 1e-4
 
 
@@ -28,7 +30,7 @@ def loss_figure(loss: pd.DataFrame, chance: pd.DataFrame, template: go.layout.Te
         chance: the same for the loss of a model that tells nothing apart.
         template: one of ``TEMPLATES``, or any other plotly template.
     """
-    points = loss_points(thin(loss), thin(chance))
+    points = loss_points(thin(loss), thin(chance if len(chance) <= _SHORT else _bends(chance)))
     figure = line_figure(template, "loss")
     add_line(figure, points, 0, name="loss", mode="lines+markers" if len(loss) < 50 else "lines")
     _add_chance(figure, points)
@@ -105,6 +107,12 @@ def thin(frame: pd.DataFrame, limit: int = _LIMIT) -> pd.DataFrame:
     groups = values.fillna(math.inf).groupby(stretch)
     keep = sorted({0, len(frame) - 1, *groups.idxmin(), *groups.idxmax()})
     return frame.iloc[keep]
+
+
+def _bends(level: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a level by step between which a line is straight: a level that stays is its two ends."""
+    values = level["value"]
+    return level[(values != values.shift(1)) | (values != values.shift(-1))]
 
 
 def _columns(frame: pd.DataFrame) -> tuple[list[float | None], list[float | None]]:

@@ -170,17 +170,15 @@ def profile_at(run: Run, step: int | None) -> tuple[int | None, list[Stage]]:
 
 def _column(run: Run, signal: Signal, step: int | None) -> tuple[int, dict[str, float]] | None:
     """The newest column of a signal at or before a step, by site."""
-    import numpy as np
-
-    matrix = (read_newest if step is None else read_matrix)(run, signal, component="mean")
-    if matrix is None:
+    if signal not in run.signals:
         return None
-    last = len(matrix.edges) if step is None else int(np.searchsorted(matrix.edges, step, side="right"))
-    if last == 0:
+    span = None if step is None else (0, step)
+    newest = run.matrix(signal, bins=1, sites=[], steps=span).last_step
+    if newest < 0:
         return None
-    column = last - 1
-    recorded = np.flatnonzero(matrix.count[:, column]).tolist()
-    return int(matrix.edges[column]), {matrix.sites[row]: float(matrix.low[row, column]) for row in recorded}
+    matrix = run.matrix(signal, bins=1, steps=(newest, newest))
+    values = zip(matrix.sites, matrix.low[:, 0].tolist(), matrix.count[:, 0].tolist(), strict=True)
+    return newest, {site: value for site, value, count in values if count}
 
 
 def widest_sides(sites: Iterable[Site]) -> list[EmbeddingSite]:

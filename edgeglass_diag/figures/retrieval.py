@@ -111,7 +111,7 @@ def recall_bars(recalls: pd.DataFrame, template: go.layout.Template) -> go.Figur
 def _mark_chance(figure: go.Figure, chance: float, template: go.layout.Template) -> None:
     figure.add_hline(y=chance, line={"dash": "dash", "width": 2, "color": template.layout.colorway[1]})
     figure.add_annotation(
-        text=f"chance {chance:.2g}", x=1, xref="x domain", xanchor="left", y=chance, showarrow=False, xshift=6
+        text=f"chance {chance:.2g}", x=1, xref="x domain", xanchor="right", y=chance, yanchor="bottom", showarrow=False
     )
 
 
@@ -135,7 +135,7 @@ def _figure(template: go.layout.Template) -> go.Figure:
         layout={
             "template": template,
             "uirevision": "kept",
-            "margin": {"l": 8, "r": 110, "t": 36, "b": 8},
+            "margin": {"l": 8, "r": 16, "t": 36, "b": 8},
             "hovermode": "x unified",
             "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         }

@@ -46,6 +46,12 @@ class CheckReport(Shown):
     notes: tuple[str, ...] = ()
     verdict: tuple[str, ...] = ()
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return what ``check --json`` prints."""
+        from edgeglass_diag.initcheck.summary import check_summary
+
+        return check_summary(self)
+
     def _document(self) -> Document:
         from edgeglass_diag.notebooks.of_check import check_document
 

@@ -30,10 +30,10 @@ def row_fingerprints(batch: Tensor) -> Tensor:
     if rows.is_floating_point():
         rows = (rows + 0.0).contiguous()  # a negative zero is a zero
         rows = rows.view(_BITS[rows.element_size()])
-    return (rows.long() * _mixed(rows.shape[1], rows.device)).sum(1)
+    return (rows.long() * mixed(rows.shape[1], rows.device)).sum(1)
 
 
-def _mixed(count: int, device: torch.device) -> Tensor:
+def mixed(count: int, device: torch.device) -> Tensor:
     """Numbers without a pattern for the positions 1 to ``count``: (count,) in int64."""
     value = torch.arange(1, count + 1, device=device) * _GAMMA
     value = (value ^ (value >> 30)) * _FIRST
@@ -47,7 +47,7 @@ def joint_fingerprints(inputs: Sequence[Tensor]) -> Tensor:
     Args:
         inputs: row fingerprints of each input, (B,) in int64, in the order of the calls.
     """
-    return (torch.stack(list(inputs), 1) * _mixed(len(inputs), inputs[0].device)).sum(1)
+    return (torch.stack(list(inputs), 1) * mixed(len(inputs), inputs[0].device)).sum(1)
 
 
 def fingerprint(rows: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ def fingerprint(rows: Tensor) -> Tensor:
     Args:
         rows: row fingerprints (B,).
     """
-    return ((rows * _mixed(len(rows), rows.device)).sum() >> 11).double() / 2.0**52
+    return ((rows * mixed(len(rows), rows.device)).sum() >> 11).double() / 2.0**52
 
 
 def repeated(rows: Tensor) -> Tensor:

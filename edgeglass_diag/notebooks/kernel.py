@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import sys
 from typing import Any
@@ -23,6 +24,13 @@ def show(document: Document) -> None:
     from IPython.display import display
 
     display(bundle(document), raw=True)
+
+
+def show_figure(figure: Any) -> None:
+    """Show a figure of plotly: its own ``show`` wants nbformat, which a kernel does not."""
+    from IPython.display import display
+
+    display({"application/vnd.plotly.v1+json": json.loads(figure.to_json())}, raw=True)
 
 
 class Place:

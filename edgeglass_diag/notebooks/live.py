@@ -48,7 +48,7 @@ class LiveView:
         self._pictures: deque[tuple[float, int]] = deque(maxlen=_SPAN)
         self._state: Place | None = None
         self._below: Place | None = None
-        self._is_new = self._failed = False
+        self._is_new = self._failed = self._over = False
 
     def begins(self) -> None:
         """Take a place in the output of the cell that is running."""
@@ -69,19 +69,22 @@ class LiveView:
         self.beat()
 
     def beat(self) -> None:
-        """Draw again, unless that was done just now."""
-        if time.monotonic() - self._drawn > PAUSE:
+        """Draw again, unless that was done just now, or the end is drawn: the thread may write on behind it."""
+        if not self._over and time.monotonic() - self._drawn > PAUSE:
             self._draw(RunStatus.RUNNING)
 
-    def ends(self, status: RunStatus) -> None:
-        """Draw how the run ended."""
+    def ends(self, status: RunStatus | None) -> None:
+        """Draw how the run ended; None where that could not be noted."""
+        self._over = True
         self._draw(status)
 
-    def state(self, status: RunStatus) -> Document:
-        """Return what is drawn above the findings."""
+    def state(self, status: RunStatus | None) -> Document:
+        """Return what is drawn above the findings; a status of None is an end that is not in the record."""
         none = "none so far" if status is RunStatus.RUNNING else "none"
         row = (str(self._steps()), self._loss_text(), self._rate_text(), str(len(self._findings()) or none))
         table = Table(("step", "loss", "steps per second", "findings"), [row])
+        if status is None:
+            return [Headline("END NOT RECORDED", "warning", self._name), table]
         return [Headline(str(status).upper(), _TONES[status], self._name), table]
 
     def _loss_text(self) -> str:
@@ -96,7 +99,7 @@ class LiveView:
         (began, first), (now, last) = self._pictures[0], self._pictures[-1]
         return value_text((last - first) / (now - began)) if now > began else "–"
 
-    def _draw(self, status: RunStatus) -> None:
+    def _draw(self, status: RunStatus | None) -> None:
         if self._failed:
             return
         try:

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from edgeglass_diag.notebooks.document import Block, Document, Headline, Text
-from edgeglass_diag.notebooks.kernel import in_kernel, show
+from edgeglass_diag.notebooks.kernel import in_kernel, show, show_figure
 from edgeglass_diag.notebooks.of_findings import findings_document
 from edgeglass_diag.render.findings import count_text
 from edgeglass_diag.run_verdict import run_verdict
@@ -39,7 +39,7 @@ def show_run(run: Run) -> None:
     """Show a run in the cell that is running, with the figure of its loss where plotly is installed."""
     show(run_document(run))
     if in_kernel() and LOSS_TOTAL in run.signals and _has_plotly():
-        loss_figure(run).show()
+        show_figure(loss_figure(run))
 
 
 def loss_figure(run: Run) -> Any:

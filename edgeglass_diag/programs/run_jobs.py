@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from edgeglass_diag.alerts.address import without_secret
 from edgeglass_diag.folders import check_folder
+from edgeglass_diag.own_rank import known_rank, known_world_size, speaks
 from edgeglass_diag.profiling.options import FOLDER, ProfileOptions
 from edgeglass_diag.profiling.steps import StepProfiler
 from edgeglass_diag.programs.options import WatchOptions
+from edgeglass_diag.programs.stop_together import stopping_together
 from edgeglass_diag.provider_protocols import Job
+from edgeglass_diag.rank_store import open_rank_store
 from edgeglass_diag.records import Finding, UsageError, Window
+from edgeglass_diag.rules.choice import choose_rules, header_of
 from edgeglass_diag.sinks import Feeds, live_targets
-from edgeglass_diag.store import Run, load
+from edgeglass_diag.store import Run, RunWriter, load
 from edgeglass_diag.watching import StopTraining, Watch
 
 
@@ -55,32 +62,57 @@ def check_folders(jobs: Sequence[Job], out: Path) -> list[Path]:
 def run_jobs(jobs: Sequence[Job], out: Path, options: WatchOptions, listener: Listener) -> list[Run]:
     """Train the jobs one after the other under observation.
 
+    A job that trains in several processes is watched in each, into ``rank-N`` inside of its folder above rank 0.
+    Processes above rank 0 tell the listener nothing and end here with status 0: rank 0 speaks for all.
+
     Raises:
-        UsageError: if weights or data of a job are missing, or a folder cannot be used.
+        UsageError: if weights, data or devices of a job are missing, or a folder cannot be used.
         InterruptedRunError: after Ctrl-C, once the record is closed.
     """
     runs = []
     for job, folder in zip(jobs, check_folders(jobs, out), strict=True):
-        listener.preparing(job)
-        try:
-            total_steps = job.prepare()
-        except ValueError as error:
-            raise UsageError(str(error)) from error
-        try:
-            _train(job, folder, total_steps, options, listener)
-        except StopTraining:
-            pass
-        except KeyboardInterrupt as error:
-            listener.ends(load(folder))
-            raise InterruptedRunError(str(folder)) from error
-        runs.append(load(folder))
-        listener.ends(runs[-1])
+        if speaks():
+            listener.preparing(job)
+        with _started(job, folder) as (place, total_steps):
+            try:
+                _train(job, place, total_steps, options, listener if speaks() else None)
+            except StopTraining:
+                pass
+            except KeyboardInterrupt as error:
+                if speaks():
+                    listener.ends(load(folder))
+                raise InterruptedRunError(str(folder)) from error
+        if speaks():
+            runs.append(load(folder))
+            listener.ends(runs[-1])
+    if not speaks():
+        raise SystemExit(0)
     return runs
 
 
-def _train(job: Job, folder: Path, total_steps: int, options: WatchOptions, listener: Listener) -> None:
-    header = {"settings": {**job.settings, "total_steps": total_steps}}
-    on_window: Callable[[Window, list[Finding]], None] = listener.window
+@contextmanager
+def _started(job: Job, folder: Path) -> Iterator[tuple[Path, int]]:
+    """Prepare a job, then start the processes that train it; give rank 0's folder and the number of steps."""
+    with ExitStack() as stack:
+        try:
+            total_steps = job.prepare()
+            place = stack.enter_context(job.together(folder))
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        yield place, total_steps
+
+
+def _train(job: Job, folder: Path, total_steps: int, options: WatchOptions, listener: Listener | None) -> None:
+    """Train a job under observation; without a listener as a rank above 0, which records and is silent."""
+    rank, world = known_rank() or 0, known_world_size() or 1
+    alone = world == 1
+    first = listener is not None
+    header = {
+        "settings": {**job.settings, "total_steps": total_steps},
+        **({} if alone else {"rank": rank, "world_size": world}),
+    }
+    about = {"every": options.every, "command": without_secret(sys.argv, options.notify), **header}
+    on_window: Callable[[Window, list[Finding]], None] | None = listener.window if listener is not None else None
     with Watch(
         folder,
         name=job.name,
@@ -89,16 +121,24 @@ def _train(job: Job, folder: Path, total_steps: int, options: WatchOptions, list
         rules=options.rules,
         header=header,
         stop_on=options.stop_on,
-        notify=options.notify,
+        should_raise=alone,
+        notify=options.notify if first else None,
         on_window=on_window,
-        feeds=Feeds(live_targets(options.report_to, "--report-to")),
+        feeds=Feeds(live_targets(options.report_to, "--report-to") if first else ()),
+        store=None if first else partial(_rank_store, folder, rank, about | header_of(choose_rules(options.rules))),
     ) as watch:
-        listener.begins(job, folder, total_steps)
-        with _profiled(options.profile, folder, watch):
+        if listener is not None:
+            listener.begins(job, folder, total_steps)
+        stop = nullcontext() if alone or not options.stop_on else stopping_together(watch)
+        with _profiled(options.profile, folder, watch, rank), stop:
             watch.result |= job.train(folder, watch.log)
 
 
-def _profiled(options: ProfileOptions | None, folder: Path, watch: Watch) -> AbstractContextManager[object]:
+def _rank_store(out: Path, rank: int, header: Mapping[str, object], stepped: bool) -> RunWriter | None:
+    return open_rank_store(out, rank, header) if stepped else None
+
+
+def _profiled(options: ProfileOptions | None, folder: Path, watch: Watch, rank: int) -> AbstractContextManager[object]:
     if options is None:
         return nullcontext()
-    return StepProfiler(options, folder / FOLDER, lambda: watch.step, lambda: "rank-0")
+    return StepProfiler(options, folder / FOLDER, lambda: watch.step, lambda: f"rank-{rank}")

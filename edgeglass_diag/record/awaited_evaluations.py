@@ -6,13 +6,15 @@ from torch import nn
 
 from edgeglass_diag.record.evaluation_passes import EvaluationObserver
 from edgeglass_diag.record.module_hooks import ModuleHooks
-from edgeglass_diag.record.skipped_calls import SkippedCall
 from edgeglass_diag.record.window_clock import WindowClock
 
 _APART = 10
 """Steps from one window that is recorded for its evaluation to the next, as between those of the default schedule."""
 _OTHERS = 4
 """Calls of other models without gradients, as frozen towers, after which a window is given up."""
+_PARTS = 3
+"""Windows running in which what seemed an evaluation was part of a training step, after which none is waited for:
+values that have left torch, as for a metric of numpy, may only seem to come back."""
 
 
 class AwaitedEvaluations:
@@ -31,8 +33,7 @@ class AwaitedEvaluations:
     def __init__(self, clock: WindowClock, modules: ModuleHooks, evaluations: EvaluationObserver) -> None:
         self._clock, self._modules, self._evaluations = clock, modules, evaluations
         self._is_open = self._is_over = False
-        self._left = 0
-        self._skipped = SkippedCall(modules.boundary, self._resume)
+        self._left = self._parts = 0
 
     def wait(self) -> None:
         """Begin to wait."""
@@ -43,7 +44,10 @@ class AwaitedEvaluations:
     def window_ends(self) -> None:
         """Take note of what the window that ends has shown."""
         if self._evaluations.is_part_of_step:
-            self.remove()
+            self._parts += 1
+            self._is_over = self._parts == _PARTS
+        elif self._evaluations.has_passes:
+            self._parts = 0
 
     def remove(self) -> None:
         """Wait for no more of them."""
@@ -52,7 +56,6 @@ class AwaitedEvaluations:
 
     def close(self) -> None:
         """Take the hooks away."""
-        self._skipped.cancel()
         if self._is_open:
             self._is_open = False
             self._modules.detach()
@@ -62,12 +65,7 @@ class AwaitedEvaluations:
         if not self._is_open:
             return False
         found = not training and self._evaluations.trained.has(module)
-        others = not training and not found and self._left > 0
-        self.close()
-        if others and self._skipped.begin(module):
-            self._left -= 1
+        if training or found or not self._left or not self._modules.rest(module):
+            self.close()
+        self._left -= 1
         return found
-
-    def _resume(self) -> None:
-        self._is_open = True
-        self._modules.attach()

@@ -12,17 +12,17 @@ from torch import nn
 from edgeglass_diag.record.boundary import Boundary, entry, question, unobservable
 from edgeglass_diag.record.event_sources import EventSources
 from edgeglass_diag.record.module_hooks import ModuleHooks
-from edgeglass_diag.record.module_tree import own_content
 from edgeglass_diag.record.patching import Patch
 
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A call of a compiled module."""
+    """A call of a compiled module, which may be part of a model that is not looked into (``resting``)."""
 
     module: nn.Module
     arguments: tuple[Any, ...]
     keywords: dict[str, Any]
+    resting: nn.Module | None = None
 
 
 class CompiledModules:
@@ -76,6 +76,9 @@ class CompiledModules:
         return self._call(args[0], args[1:], kwargs) if self._modules.is_attached else None
 
     def _call(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> _Call | None:
+        if self.boundary.clock.resting is not None:
+            self._modules.detach()
+            return _Call(module, arguments, keywords, self.boundary.clock.resting)
         self._modules.enter(module, arguments)
         if not self._sources.attached:  # one forward pass too many, or a window that is not recorded
             return None
@@ -84,12 +87,10 @@ class CompiledModules:
 
     @entry("compiled", always=True)
     def _end_call(self, call: _Call, result: object, raised: bool) -> None:
+        if call.resting is not None:
+            self._modules.attach()
+            self.boundary.clock.resting = call.resting
+            return
         if not self.boundary.is_closed:
             self._sources.attach()
         self._modules.leave(call.module, call.arguments, call.keywords, result)
-
-
-def is_compiled(module: nn.Module) -> bool:
-    """Return whether calls of this module run compiled code."""
-    own = object.__getattribute__(module, "__dict__")
-    return "_orig_mod" in own_content(module, "_modules") or own.get("_compiled_call_impl") is not None

@@ -5,9 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from edgeglass_diag import site_paths
-from edgeglass_diag.record.compiled import is_compiled
 from edgeglass_diag.record.module_sites import ModuleSiteObserver
-from edgeglass_diag.record.module_tree import own_parameters
+from edgeglass_diag.record.module_tree import is_compiled, own_parameters
 from edgeglass_diag.record.observer import Observer
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.sites import Coverage, Kind, ModuleSite

@@ -79,7 +79,7 @@ class DropoutObserver(Observer):
         """Write which samples did not come again; nothing where not all passes of the window were seen."""
         passes = self._passes if self._recording.clock.is_whole else []
         for site, module, rows in passes:
-            again, is_part = self._again.get(module), self._evaluations.goes_backward(module)
+            again, is_part = self._again.get(module), self._evaluations.given_out.goes_backward({id(module)})
             alone = ~torch.isin(rows, torch.cat(again)) if again else torch.ones_like(rows)
             alone = torch.zeros_like(rows) if is_part else alone
             self._recording.buffer.add(site, NOISE_UNREPEATED, alone.double().mean())

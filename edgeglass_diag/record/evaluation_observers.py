@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from torch.nn import functional
+
 from edgeglass_diag.record.backward_state import BackwardState
 from edgeglass_diag.record.embedding_sides import EmbeddingSides
+from edgeglass_diag.record.evaluation_answers import AnswerObserver
 from edgeglass_diag.record.evaluation_recalls import EvaluationEmbeddings
 from edgeglass_diag.record.loss_passes import LossPasses
 from edgeglass_diag.record.loss_readings import LossReadings
@@ -20,6 +23,7 @@ from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.scaling import LossScaleObserver
 from edgeglass_diag.record.sigmoid_losses import SigmoidLossObserver
 from edgeglass_diag.record.tensor_sources import TensorSources
+from edgeglass_diag.record.written_evaluation_losses import WrittenEvaluationLosses
 
 
 @dataclass(frozen=True)
@@ -29,23 +33,29 @@ class EvaluationObservers:
     Attributes:
         recording: of the same watch, with statistics, sites and sources of its own.
         embeddings: counts recalls.
+        written: knows one-hot labels.
         all: every observer.
     """
 
     recording: Recording
     embeddings: EvaluationEmbeddings
+    written: WrittenEvaluationLosses
     all: tuple[Observer, ...]
 
     @property
     def functions(self) -> Mapping[Function, FunctionHandler]:
-        """Return the handlers by function: of what an evaluation pass has given out, and of nothing else."""
+        """Return the handlers by function: of what an evaluation pass has given out, and of one-hot labels."""
         sources = self.recording.sources
         table: dict[Function, list[FunctionHandler]] = {}
         for observer in self.all:
             for function, handler in observer.functions.items():
                 table.setdefault(function, []).append(handler)
-        single = {function: _of_evaluation(sources, handlers) for function, handlers in table.items()}
+        single = {function: _of_evaluation(sources, self.written, handlers) for function, handlers in table.items()}
         return {EVERY_FUNCTION: sources.functions_in_any_phase[EVERY_FUNCTION], **single}
+
+    def concerns(self, arguments: tuple[Any, ...]) -> bool:
+        """Return whether something that an evaluation pass has given out is among these arguments of a function."""
+        return bool(self.recording.sources.sources(tensors_in([arguments])))
 
 
 def make_evaluation_observers(
@@ -62,13 +72,23 @@ def make_evaluation_observers(
     modules = ModuleSiteObserver(apart)
     embeddings = EvaluationEmbeddings(apart, EmbeddingSides(apart, modules))
     readings = LossReadings(apart, embeddings, LossPasses(apart, scale), scale, backward)
-    losses = (LossObserver(apart, readings), PlainLossObserver(apart, readings), SigmoidLossObserver(apart, readings))
-    return EvaluationObservers(apart, embeddings, (apart.sources, modules, embeddings, *losses))
+    written = WrittenEvaluationLosses(apart, readings)
+    losses = (
+        LossObserver(apart, readings),
+        written,
+        PlainLossObserver(apart, readings),
+        SigmoidLossObserver(apart, readings),
+    )
+    all_of_them = (apart.sources, modules, embeddings, *losses, AnswerObserver(apart))
+    return EvaluationObservers(apart, embeddings, written, all_of_them)
 
 
-def _of_evaluation(sources: TensorSources, handlers: list[FunctionHandler]) -> FunctionHandler:
+def _of_evaluation(
+    sources: TensorSources, written: WrittenEvaluationLosses, handlers: list[FunctionHandler]
+) -> FunctionHandler:
     def handle(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        if sources.sources(tensors_in([args, kwargs])):
+        given = tensors_in([args, kwargs])
+        if func is functional.one_hot or sources.sources(given) or written.has_labels(given):
             for handler in handlers:
                 handler(func, args, kwargs, result)
 

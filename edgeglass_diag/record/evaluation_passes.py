@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,16 +15,20 @@ from edgeglass_diag.measures.activations import subset
 from edgeglass_diag.record.batch_norms import follows, takes_statistics_anew
 from edgeglass_diag.record.batches import given_to
 from edgeglass_diag.record.evaluation_observers import EvaluationObservers
+from edgeglass_diag.record.given_out import GivenOut
 from edgeglass_diag.record.module_stack import Frame
-from edgeglass_diag.record.observer import ModuleCall, Observer, OptimizerStep
+from edgeglass_diag.record.module_tree import modules, own_parameters
+from edgeglass_diag.record.nested import tensors_in
+from edgeglass_diag.record.observer import Function, FunctionHandler, ModuleCall, Observer, OptimizerStep
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.shards import is_measurable
-from edgeglass_diag.record.tensor_sources import Origin, TensorSources
+from edgeglass_diag.record.tensor_sources import TensorSources
 from edgeglass_diag.record.trained_models import TrainedModels
 from edgeglass_diag.signals import Signal
 from edgeglass_diag.signals.evaluation import (
     EVALUATION_ACCURACY,
     EVALUATION_CHANCE,
+    EVALUATION_GRAPH,
     EVALUATION_LOSS,
     EVALUATION_MAX,
     EVALUATION_MEAN,
@@ -36,6 +41,7 @@ from edgeglass_diag.signals.evaluation import (
     EVALUATION_WIDTH_LOSS,
 )
 from edgeglass_diag.signals.losses import LOSS_ACCURACY, LOSS_LEVEL, LOSS_VALUE, LOSS_WIDTH
+from edgeglass_diag.signals.modes import MODE_TRAINING
 from edgeglass_diag.sites import BatchSite, Kind
 
 PASSES = 8
@@ -65,7 +71,8 @@ class EvaluationObserver(Observer):
         evaluated: what is observed in these passes.
 
     Attributes:
-        trained: knows which models train.
+        trained: knows which models train, and in which mode.
+        given_out: what models gave out without gradients.
     """
 
     def __init__(self, recording: Recording, evaluated: EvaluationObservers) -> None:
@@ -73,10 +80,14 @@ class EvaluationObserver(Observer):
         self.trained = TrainedModels()
         self._begun: Counter[int] = Counter()
         self._ended = 0
-        self._given_out: dict[Origin, int] = {}  # what passes without gradients gave out: of which model
-        self._losses: list[Origin] = []
-        self._backward: set[int] | None = None
+        self.given_out = GivenOut(recording.sources)
         self._is_fed_back = False
+        self._with_graph: dict[int, str] = {}  # paths of models
+
+    @property
+    def functions_in_any_phase(self) -> Mapping[Function, FunctionHandler]:
+        """The function that differentiates beside the backward pass."""
+        return {torch.autograd.grad: self._note_gradients}
 
     @property
     def sources(self) -> TensorSources:
@@ -86,9 +97,10 @@ class EvaluationObserver(Observer):
     def takes(self, module: nn.Module) -> bool:
         """Return whether an outermost call without gradients, which begins, is looked at.
 
-        Not one by which BatchNorm's statistics are taken anew.
+        Not one by which BatchNorm's statistics are taken anew. As long as there is no optimizer, any model may be one
+        that trains, which the step shows that ends the window.
         """
-        if not self.trained.has(module) or takes_statistics_anew(module):
+        if not self.trained.may_have(module) or takes_statistics_anew(module):
             return False
         self._begun[id(module)] += 1
         return self._begun[id(module)] <= PASSES
@@ -105,16 +117,7 @@ class EvaluationObserver(Observer):
     @property
     def is_part_of_step(self) -> bool:
         """Whether something that goes backward in this window was made of what such a pass has given out."""
-        return any(self._goes_backward(model) for model in self._begun)
-
-    def goes_backward(self, module: nn.Module) -> bool:
-        """Return whether what a model has given out without gradients, trained or not, goes backward."""
-        return self._goes_backward(id(module))
-
-    def gave_out(self, module: nn.Module, tensors: Iterable[Tensor]) -> None:
-        """Mark what an outermost call of a model without gradients has given out."""
-        self._given_out |= {self._recording.sources.mark(tensor): id(module) for tensor in tensors}
-        self._backward = None
+        return self.given_out.goes_backward(self._begun)
 
     def module_begins(self, outermost: Frame, arguments: tuple[object, ...]) -> None:
         """Note the mode of a model, and which BatchNorms follow the batches."""
@@ -122,28 +125,32 @@ class EvaluationObserver(Observer):
         if not outermost.is_evaluation:
             return
         add, module = self._evaluated.recording.buffer.add, frame.module
-        if frame is outermost:
-            add(frame.path, EVALUATION_MODE, float(module.training))
+        if frame is outermost and frame.is_model:
+            add(frame.path, EVALUATION_MODE, float(_is_in_training_mode(module)))
         if isinstance(module, _BatchNorm):
             add(frame.path, EVALUATION_NORM_MOVED, float(follows(module)))
 
     def module_ends(self, call: ModuleCall) -> None:
         """Mark what an evaluation pass gives out, and measure the pictures that it was given."""
-        if not call.frame.is_evaluation or not call.is_outermost:
+        frame = call.frame
+        if not (call.is_outermost and frame.is_model):
+            return
+        if not frame.is_evaluation:
+            self.trained.note_mode(frame.module)
             return
         self._ended += 1
+        self._note_graph(call)
         given = given_to(call)
-        before = [origin for _, value in given if (origin := self._recording.sources.origin(value)) is not None]
-        self._is_fed_back = self._is_fed_back or any(self._given_out.get(o) in self._begun for o in _behind(before))
+        self._is_fed_back = self._is_fed_back or self.given_out.is_behind((value for _, value in given), self._begun)
         for name, value in given:
             self._measure(call.frame.path, name, value)
-        self.gave_out(call.frame.module, call.made)
+        self.given_out.add(call.frame.module, call.made)
 
     def backward_begins(self, tensors: Sequence[Tensor], factors: Sequence[Tensor | None]) -> None:
         """Keep what goes backward."""
-        if self._given_out:
-            self._losses += (o for tensor in tensors if (o := self._recording.sources.origin(tensor)) is not None)
-            self._backward = None
+        if self.given_out:
+            self.given_out.note_backward(tensors)
+            self._look_back()
 
     def before_step(self, step: OptimizerStep) -> None:
         """Note which parameters an optimizer holds."""
@@ -151,7 +158,10 @@ class EvaluationObserver(Observer):
 
     def window_ends(self) -> None:
         """Write what was seen, where it is an evaluation."""
-        if not self.has_passes or self.is_part_of_step:
+        if self._recording.clock.is_mistaken:
+            for path in self._with_graph.values():
+                self._recording.buffer.add(path, MODE_TRAINING, 0.0)
+        if not self.has_passes or self.trained.was_mistaken or self.is_part_of_step:
             return
         buffer = self._recording.buffer
         left_out = _OF_INPUTS if self._is_fed_back else ()
@@ -162,20 +172,30 @@ class EvaluationObserver(Observer):
     def forget(self) -> None:
         """Forget the passes of the window."""
         self._begun.clear()
-        self._given_out.clear()
-        self._losses.clear()
-        self._backward = None
+        self.given_out.clear()
+        self._with_graph.clear()
+        self.trained.forget_candidates()
         self._ended, self._is_fed_back = 0, False
+        self.trained.forget()
         self._evaluated.recording.buffer.clear()
         self._evaluated.recording.sites.handed_on()
         for observer in self._evaluated.all:
             observer.forget()
 
-    def _goes_backward(self, model: int) -> bool:
-        if self._backward is None:
-            met = _behind(self._losses) if self._given_out else ()
-            self._backward = {self._given_out[origin] for origin in met if origin in self._given_out}
-        return model in self._backward
+    def _note_graph(self, call: ModuleCall) -> None:
+        has_graph = any(tensor.requires_grad for tensor in call.made)
+        self._evaluated.recording.buffer.add(call.frame.path, EVALUATION_GRAPH, float(has_graph))
+        if has_graph:
+            self._with_graph[id(call.frame.module)] = call.frame.path
+
+    def _look_back(self) -> None:
+        """Take passes with gradients that go backward for what they are from now on: parts of a training step."""
+        if self.given_out.goes_backward(self._with_graph):
+            self.trained.in_either_mode = self._recording.clock.is_mistaken = True
+
+    def _note_gradients(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """``torch.autograd.grad`` differentiates."""
+        self.backward_begins(tensors_in(args[:1] or kwargs.get("outputs")), ())
 
     def _measure(self, module: str, name: str, value: Tensor) -> None:
         site = self._as_in_training(BatchSite(path=site_paths.child(module, name), shape=tuple(value.shape[1:])))
@@ -200,13 +220,6 @@ class EvaluationObserver(Observer):
         return alike[0] if len(alike) == 1 and all(other.path != site.path for other in known) else site
 
 
-def _behind(origins: Iterable[Origin]) -> Iterator[Origin]:
-    """Yield all that something was made of, and itself."""
-    seen: set[int] = set()
-    waiting = list(origins)
-    while waiting:
-        origin = waiting.pop()
-        if id(origin) not in seen:
-            seen.add(id(origin))
-            waiting += origin.made_of
-            yield origin
+def _is_in_training_mode(model: nn.Module) -> bool:
+    """Return whether a part of a model that has weights is in training mode; a loss around it may be in another."""
+    return any(part.training for part in modules(model) if own_parameters(part))

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack,
 
 from edgeglass_diag.record.boundary import entry, question
 from edgeglass_diag.record.call_site import caller
-from edgeglass_diag.record.nested import has_foreign
+from edgeglass_diag.record.nested import has_foreign, tensors_in
 from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer
 from edgeglass_diag.record.profiler_ranges import RECORDER, span
 from edgeglass_diag.record.recording import Recording
@@ -68,9 +68,17 @@ class FunctionMode:
         self._mode = _Mode(recording)
         self._evaluation: Sequence[tuple[str, Mapping[Function, FunctionHandler]]] = ()
 
-    def observe_evaluations(self, table: Mapping[Function, FunctionHandler]) -> None:
-        """Call these handlers too in an evaluation, from the next ``observe_for`` on."""
+    def observe_evaluations(
+        self, table: Mapping[Function, FunctionHandler], concerns: Callable[[tuple[Any, ...]], bool]
+    ) -> None:
+        """Call these handlers too in an evaluation, from the next ``observe_for`` on.
+
+        Args:
+            table: the handlers.
+            concerns: whether positional arguments have something of an evaluation among them.
+        """
         self._evaluation = [("evaluation", table)]
+        self._mode.concerns = concerns
 
     def observe_for(self, observers: Sequence[Observer]) -> None:
         """Call the handlers of these observers, and of no others, from now on."""
@@ -80,14 +88,9 @@ class FunctionMode:
         self._mode.in_training = HandlerTable([*in_any_phase, *in_training])
         self._mode.in_evaluation = HandlerTable([*in_any_phase, *self._evaluation])
 
-    @property
-    def rests(self) -> bool:
-        """Whether nothing is observed of what is computed without gradients, as in the rest of an evaluation."""
-        return self._mode.rests
-
-    @rests.setter
-    def rests(self, rests: bool) -> None:
-        self._mode.rests = rests
+    def doze(self, dozes: bool) -> None:
+        """Observe of the rest of an evaluation, whose first passes were looked at, only what is made of these."""
+        self._mode.dozes = dozes
 
     def attach(self) -> None:
         """Put the mode in place: always the same object, or torch.compile would compile anew for each window.
@@ -96,7 +99,7 @@ class FunctionMode:
         second window on.
         """
         if not self._mode.is_attached:
-            self._mode.is_attached, self._mode.rests = True, False
+            self._mode.is_attached, self._mode.dozes = True, False
             modes = _get_current_function_mode_stack()
             if not any(mode is self._mode for mode in modes):
                 # torch.set_default_device insists on the lowest place
@@ -116,7 +119,8 @@ class _Mode(TorchFunctionMode):
     def __init__(self, recording: Recording) -> None:
         super().__init__()
         self.boundary = recording.boundary
-        self.is_attached = self.rests = False
+        self.is_attached = self.dozes = False
+        self.concerns: Callable[[tuple[Any, ...]], bool] = bool
         self.in_any_phase = HandlerTable([])
         self.in_training = HandlerTable([])
         self.in_evaluation = HandlerTable([])
@@ -126,7 +130,7 @@ class _Mode(TorchFunctionMode):
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         keywords = kwargs or {}
-        seen = self._seen(func, types)
+        seen = self._seen(func, types, args)
         if seen is None:
             return func(*args, **keywords)
         if isinstance(seen, FunctionType):
@@ -138,19 +142,21 @@ class _Mode(TorchFunctionMode):
         return result
 
     @question("functions")
-    def _seen(self, func: Function, types: Iterable[type]) -> _Handlers | FunctionType | None:
+    def _seen(self, func: Function, types: Iterable[type], args: tuple[Any, ...]) -> _Handlers | FunctionType | None:
         """Return what is called after a function, or what is called in its place; None where it is not observed."""
         if not self.is_attached or self.boundary.is_closed or self.boundary.clock.cannot_observe_now:
             return None
-        if self.rests and not torch.is_grad_enabled():
+        if self.dozes and not self._stack.has_gradients and not self.concerns(args):
             return None
         if not all(issubclass(kind, Tensor) for kind in types):
             return None  # proxies of a tracer
         if isinstance(func, FunctionType) and func in _COMPOSITE and not any(map(_overrides, types)):
             return _unchecked(func)
-        if self._stack.is_training:
+        evaluates = self._stack.is_evaluation
+        # Ranked behind the no_grad block; what asks for a gradient, as cached embeddings do, is a part of training.
+        if self._stack.is_training and not (evaluates and self.concerns(args) and not _ask_for_gradients(args)):
             return self.in_training.of(func)
-        return (self.in_evaluation if self._stack.is_evaluation else self.in_any_phase).of(func)
+        return (self.in_evaluation if evaluates else self.in_any_phase).of(func)
 
     @question("functions")
     def _caller(self, frame: FrameType) -> Callable[..., Any] | None:
@@ -166,6 +172,10 @@ class _Mode(TorchFunctionMode):
             return
         with span(RECORDER):
             self.boundary.each(handlers, None, func, args, kwargs, result)
+
+
+def _ask_for_gradients(args: tuple[Any, ...]) -> bool:
+    return any(tensor.requires_grad for tensor in tensors_in(args))
 
 
 def _overrides(kind: type) -> bool:

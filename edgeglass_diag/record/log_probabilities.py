@@ -97,13 +97,14 @@ class LogProbabilityObserver(Observer):
 
     Args:
         recording: state of the watch.
+        without_gradients: whether what is followed is computed without gradients, so that they tell nothing.
 
     Attributes:
         taken: identities of the exponentials and logarithms of sums that have become log-probabilities.
     """
 
-    def __init__(self, recording: Recording) -> None:
-        self._recording = recording
+    def __init__(self, recording: Recording, *, without_gradients: bool = False) -> None:
+        self._recording, self._without_gradients = recording, without_gradients
         self._softmaxes: Facts[Tensor, tuple[Tensor, bool]] = Facts()
         self._terms: Facts[Tensor, _Terms] = Facts()
         self._sums: Facts[Tensor, _Terms] = Facts()
@@ -242,10 +243,13 @@ class LogProbabilityObserver(Observer):
         if known is not None and known.task is not Task.CONTRASTIVE:
             del self._open[id(known.result)]
 
+    def _counts(self, tensor: Tensor) -> bool:
+        return self._without_gradients or tensor.requires_grad
+
     def _task(self, logits: Tensor) -> Task | None:
         """Return what a softmax of these logits may be a loss of; None where it is none."""
         sources = self._recording.sources
-        if not logits.requires_grad or logits.dim() < 2:
+        if not self._counts(logits) or logits.dim() < 2:
             return None
         if logits.dim() == 2 and (sources.product(logits) is not None or self._is_square_of_distances(logits)):
             return Task.CONTRASTIVE
@@ -265,7 +269,7 @@ class LogProbabilityObserver(Observer):
 
     def _note(self, result: Tensor, logits: Tensor, values: Tensor, *, across: bool) -> None:
         task = self._task(logits)
-        if task is None or not result.requires_grad or (across and task is not Task.CONTRASTIVE):
+        if task is None or not self._counts(result) or (across and task is not Task.CONTRASTIVE):
             return
         path = self._recording.stack.loss_path(LossFunction.LOG_SOFTMAX)
         known = LogProbabilities(path, result, logits, values, across, task)

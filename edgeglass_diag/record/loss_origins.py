@@ -10,7 +10,7 @@ from edgeglass_diag import site_paths
 from edgeglass_diag.record.module_sites import ModuleSiteObserver
 from edgeglass_diag.record.observer import ModuleCall, Observer, OptimizerStep
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.record.tensor_sources import Origin
+from edgeglass_diag.record.tensor_sources import Origin, behind
 from edgeglass_diag.signals.parameters import MODULE_GRADIENTS_OFF, MODULE_IN_LOSS
 
 
@@ -76,16 +76,10 @@ class LossOriginObserver(Observer):
 
 def _sites(losses: Iterable[Origin]) -> set[str]:
     """Return the modules that went into losses, and those around them."""
-    seen: set[int] = set()
     found = {""}
-    waiting = list(losses)
-    while waiting:
-        origin = waiting.pop()
-        if id(origin) not in seen:
-            seen.add(id(origin))
-            waiting += origin.made_of
-            path = site_paths.first_call(origin.site)
-            while path not in found:
-                found.add(path)
-                path = site_paths.parent(path)
+    for origin in behind(losses):
+        path = site_paths.first_call(origin.site)
+        while path not in found:
+            found.add(path)
+            path = site_paths.parent(path)
     return found

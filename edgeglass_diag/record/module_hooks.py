@@ -11,24 +11,29 @@ from torch.fx import GraphModule
 from torch.nn.modules import module as hooks
 from torch.utils.hooks import RemovableHandle
 
-from edgeglass_diag.record.boundary import entry, measuring, unobservable
+from edgeglass_diag.record.boundary import entry, measuring, question, unobservable
 from edgeglass_diag.record.dispatch import Dispatch
 from edgeglass_diag.record.evaluation_passes import EvaluationObserver
 from edgeglass_diag.record.event_sources import EventSources
 from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.function_mode import FunctionMode
 from edgeglass_diag.record.module_stack import Frame
-from edgeglass_diag.record.module_tree import has_parameters, parameters
+from edgeglass_diag.record.module_tree import has_parameters, is_compiled, parameters
 from edgeglass_diag.record.nested import has_foreign, tensors_in
 from edgeglass_diag.record.observer import ModuleCall
 from edgeglass_diag.record.profiler_ranges import FORWARD, FORWARD_WITHOUT_GRADIENTS, span
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.recursion import FRAMES_PER_MODULE, MAX_DEPTH, RecursionRoom
-from edgeglass_diag.record.skipped_calls import SkippedCall
+from edgeglass_diag.record.window_clock import WindowClock
 from edgeglass_diag.sites import Coverage, Kind, ModuleSite
 
 _FAST_PATHS = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
 """Modules that choose another kernel where no function mode is active, and must choose it as they would unwatched."""
+
+
+def _is_resting(clock: WindowClock) -> bool:
+    """Return whether nothing can be observed, or a call is not looked into; torch.compile follows the former alone."""
+    return clock.cannot_observe_now or clock.resting is not None
 
 
 class ModuleHooks:
@@ -62,7 +67,7 @@ class ModuleHooks:
         self.boundary = recording.boundary
         self._recording, self._dispatch, self._functions, self._sources = recording, dispatch, functions, sources
         self._pass_begins, self._evaluations, self._evaluated = pass_begins, evaluations, evaluated
-        self._frames = recording.stack.frames
+        self._frames, self._clock = recording.stack.frames, recording.clock
         self.room = RecursionRoom()
         self._models: Facts[nn.Module, bool] = Facts()  # transforms and losses are none
         # torch has no function that puts a hook back under its old id, and its own removal forgets the keywords' entry.
@@ -74,11 +79,11 @@ class ModuleHooks:
             ("_global_forward_hooks_with_kwargs", after): True,
             ("_global_forward_hooks_always_called", after): True,
         }
-        self._skipped = SkippedCall(self.boundary, self._resume)
         self.is_attached = False
 
     def attach(self) -> None:
         """Put the hooks in place."""
+        self._clock.resting = None  # Ctrl-C in a call that was not looked into has left it there
         if not self.is_attached:
             self.is_attached = True
             for (name, identity), value in self._entries.items():
@@ -91,12 +96,41 @@ class ModuleHooks:
                 hooks.__dict__[name].pop(identity, None)
             self.is_attached = False
 
-    @entry("modules", unless=unobservable)
+    def rest(self, module: nn.Module) -> bool:
+        """Look into nothing until a call of a model, which begins, is over: it runs as it would unwatched.
+
+        The hooks stay in place and do nothing; no other hook tells when a call has ended, Ctrl-C leaves none behind,
+        and torch chooses its kernels by those of the model itself. Compiled code goes by all hooks there are: of that
+        return False, and do nothing.
+        """
+        if is_compiled(module):
+            return False
+        self._functions.detach()
+        self._clock.resting = module
+        return True
+
+    @entry("modules", unless=_is_resting)
     def _enter(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         self.enter(module, arguments)
 
-    @entry("modules", unless=unobservable)
     def _leave(self, module: nn.Module, arguments: tuple[Any, ...], *rest: Any) -> None:
+        if not self._is_within(module):
+            self._left(module, arguments, *rest)
+
+    @question("modules")
+    def _is_within(self, module: nn.Module) -> bool:
+        """Return whether a module that has run belongs to a call that is not looked into."""
+        clock = self._clock
+        return not clock.cannot_observe_now and clock.resting is not None and clock.resting is not module
+
+    @entry("modules", unless=unobservable)
+    def _left(self, module: nn.Module, arguments: tuple[Any, ...], *rest: Any) -> None:
+        if self._clock.resting is not None:
+            self._clock.resting = None
+            if self._sources.attached:
+                self._functions.attach()
+                self._functions.doze(True)
+            return
         # After an exception torch calls this without the keywords and with no output.
         keywords, output = rest if len(rest) == 2 else ({}, None)
         self.leave(module, arguments, keywords, output)
@@ -104,16 +138,19 @@ class ModuleHooks:
     def enter(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         """Push a module that begins to run."""
         outer, gradients = self._frames[-1] if self._frames else None, self.boundary.gradients
-        thread = self._recording.clock.thread
+        thread = self._clock.thread
         if outer is None:
             thread.begins_pass(training=gradients)
         if thread.is_another:  # since this thread was let in
             return
         is_model = outer is not None or self._is_model(module)
-        if outer is None and not self._begins_recorded_pass(module, is_model=is_model):
+        trains = (
+            outer.is_training if outer is not None else gradients and not self._has_graph(module, is_model=is_model)
+        )
+        if outer is None and not self._begins_recorded_pass(module, trains, is_model=is_model):
             return
-        evaluates = outer.is_evaluation if outer is not None else self._begin_pass(module, is_model=is_model)
-        training = (gradients if outer is None else outer.is_training) and not _is_compiled_code(module)
+        evaluates = outer.is_evaluation if outer is not None else self._begin_pass(module, trains, is_model=is_model)
+        training = trains and not _is_compiled_code(module)
         frame = Frame(module, "", training, is_model=is_model, is_evaluation=evaluates)
         self._frames.append(frame)
         if outer is None:
@@ -135,41 +172,39 @@ class ModuleHooks:
                 frame.path = self._recording.stack.call_path(self._recording.naming.path(module))
         self._dispatch.module_begins(self._frames[0], arguments)
 
-    def _begin_pass(self, module: nn.Module, *, is_model: bool) -> bool:
+    def _has_graph(self, module: nn.Module, *, is_model: bool) -> bool:
+        """Return whether a call with gradients is one of an evaluation.
+
+        It is in evaluation mode then, and the model trains in training mode. Once such a call has gone backward, as in
+        a step that finds adversarial examples or that freezes BatchNorm, none is. A loss goes with the model before it.
+        """
+        return self._evaluations.trained.leaves_training(module) if is_model else self._recording.stack.is_after_graph
+
+    def _begin_pass(self, module: nn.Module, trains: bool, *, is_model: bool) -> bool:
         """Begin an outermost forward pass that is recorded; return whether it is one of an evaluation."""
-        evaluates = is_model and not self.boundary.gradients and self._evaluations.takes(module)
-        self._recording.stack.begin_pass(module, is_model=is_model, is_evaluation=evaluates)
+        stack, has_graph = self._recording.stack, self.boundary.gradients and not trains
+        evaluates = not trains and (self._evaluations.takes(module) if is_model else stack.is_evaluation)
+        stack.begin_pass(module, is_model=is_model, is_evaluation=evaluates, has_graph=has_graph)
         return evaluates
 
-    def _begins_recorded_pass(self, module: nn.Module, *, is_model: bool) -> bool:
+    def _begins_recorded_pass(self, module: nn.Module, trains: bool, *, is_model: bool) -> bool:
         """Return whether an outermost forward pass that begins is recorded: beyond the limit the window is not."""
-        clock = self._recording.clock
+        clock = self._clock
         if is_model:
-            self._pass_begins(module, self.boundary.gradients)
+            self._pass_begins(module, trains)
         if not self._sources.attached:
             return False
-        self._functions.rests = is_model and not self.boundary.gradients and self._rests(module)
-        if not self.boundary.gradients:
-            return not self._functions.rests
+        self._functions.doze(False)
+        if not trains:
+            return not (is_model and self._evaluations.has_enough_of(module) and self.rest(module))
         clock.forwards += is_model
         if not clock.is_whole:
             self._sources.detach()
         return clock.is_whole
 
-    def _rests(self, module: nn.Module) -> bool:
-        """Return whether a pass of an evaluation is left out, as enough of them were looked at."""
-        if not self._evaluations.has_enough_of(module) or not self._skipped.begin(module):
-            return False
-        self.detach()
-        return True
-
-    def _resume(self) -> None:
-        if self._sources.attached:
-            self.attach()
-
     def _leave_out(self) -> None:
         """Cease to follow a model that is too deep; its window is not recorded."""
-        self._recording.clock.is_too_deep = True
+        self._clock.is_too_deep = True
         self.room.give(len(self._frames) * FRAMES_PER_MODULE)
         while self._frames:
             self._pop(self._frames[-1].module)
@@ -189,7 +224,7 @@ class ModuleHooks:
             return
         if not (frame.is_training or frame.is_evaluation):
             if not self._frames and frame.is_model and not self.boundary.gradients:
-                self._evaluations.gave_out(module, tensors_in(output))
+                self._evaluations.given_out.add(module, tensors_in(output))
             return
         if has_foreign((output,)):
             site = ModuleSite(path=frame.path, class_name=type(module).__name__)
@@ -223,7 +258,7 @@ class ModuleHooks:
                 self._functions.attach()
             if frame.trace_range is not None:
                 frame.trace_range.close()
-                self._recording.clock.thread.ends_pass()
+                self._clock.thread.ends_pass()
             if frame.module is module:
                 return frame
 

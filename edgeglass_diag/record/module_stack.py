@@ -45,6 +45,7 @@ class ModuleStack:
 
     Attributes:
         frames: the running modules.
+        is_after_graph: whether the model that ran last was called by an evaluation although gradients are on.
     """
 
     def __init__(self) -> None:
@@ -52,12 +53,17 @@ class ModuleStack:
         self._calls: Counter[str] = Counter()
         self._losses: Counter[str] = Counter()
         self._passed: Facts[nn.Module, bool] = Facts()
-        self._after_evaluation = False
+        self._after_evaluation = self.is_after_graph = False
 
     @property
     def is_training(self) -> bool:
         """Whether what happens now belongs to training: evaluation passes are not recorded."""
-        return self.frames[-1].is_training if self.frames else torch.is_grad_enabled()
+        return self.frames[-1].is_training if self.frames else self.has_gradients
+
+    @property
+    def has_gradients(self) -> bool:
+        """Whether gradients are on, and not by oversight: not so after an evaluation pass that had them."""
+        return torch.is_grad_enabled() and not self.is_after_graph
 
     @property
     def is_evaluation(self) -> bool:
@@ -88,12 +94,21 @@ class ModuleStack:
         within = bool(self.frames) and self.frames[0].is_model and not _is_criterion(self.frames[0].module)
         return self.call_path(path) if within else _numbered(path, self._losses)
 
-    def begin_pass(self, module: nn.Module, *, is_model: bool, is_evaluation: bool = False) -> None:
+    def begin_pass(
+        self, module: nn.Module, *, is_model: bool, is_evaluation: bool = False, has_graph: bool = False
+    ) -> None:
         """Count calls anew as an outermost forward pass begins, and losses where this very model ran already.
 
         Losses are counted anew as well where an evaluation begins or ends.
+
+        Args:
+            module: begins to run.
+            is_model: whether it has parameters.
+            is_evaluation: whether the pass is one of an evaluation that is looked at.
+            has_graph: whether it is one of an evaluation although gradients are on.
         """
         self._calls.clear()
+        self.is_after_graph = has_graph if is_model else self.is_after_graph
         changes = is_model and is_evaluation != self._after_evaluation
         self._after_evaluation = is_evaluation if is_model else self._after_evaluation
         if module in self._passed or changes:
@@ -107,7 +122,7 @@ class ModuleStack:
         self._calls.clear()
         self._losses.clear()
         self._passed.clear()
-        self._after_evaluation = False
+        self._after_evaluation = self.is_after_graph = False
 
 
 def _numbered(path: str, counts: Counter[str]) -> str:

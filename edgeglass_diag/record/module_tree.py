@@ -67,3 +67,9 @@ def own_parameters(module: nn.Module) -> Mapping[str, nn.Parameter]:
 def has_parameters(module: nn.Module) -> bool:
     """Return whether a module, or one below it, has a parameter."""
     return next(parameters(module), None) is not None
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Return whether calls of this module run compiled code."""
+    own = object.__getattribute__(module, "__dict__")
+    return "_orig_mod" in own_content(module, "_modules") or own.get("_compiled_call_impl") is not None

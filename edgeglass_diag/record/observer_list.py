@@ -40,6 +40,8 @@ from edgeglass_diag.record.parameter_roles import ParameterRoleObserver
 from edgeglass_diag.record.parameters import ParameterObserver
 from edgeglass_diag.record.plain_losses import PlainLossObserver
 from edgeglass_diag.record.provenance import ProvenanceObserver
+from edgeglass_diag.record.rank_contrasts import RankContrastObserver
+from edgeglass_diag.record.rank_digests import RankDigestObserver
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.reshape_check import ReshapeObserver
 from edgeglass_diag.record.samples import SampleObserver
@@ -140,6 +142,7 @@ def make_observers(
         ParameterRoleObserver(recording, modules),
         FrozenWeightObserver(recording, provenance),
         BackwardPassObserver(recording, batches),
+        RankContrastObserver(recording),
         *_parameter_observers(recording, scale),
         provenance,
         by_hand,
@@ -161,4 +164,4 @@ def _attention_observers(
 
 def _parameter_observers(recording: Recording, scale: LossScaleObserver) -> tuple[Observer, ...]:
     clips = ClippingObserver(recording)
-    return clips, ParameterObserver(recording, clips, scale)
+    return clips, ParameterObserver(recording, clips, scale), RankDigestObserver(recording)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.module_sites import ModuleSiteObserver
+from edgeglass_diag.record.module_tree import parameters
 from edgeglass_diag.record.observer import Observer, OptimizerStep
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.signals.parameters import OPTIMIZER_ORPHANS
@@ -29,9 +31,20 @@ class ParameterRoleObserver(Observer):
         self._recording, self._modules = recording, modules
         self._held: Facts[Tensor, bool] = Facts()
         self._given: Facts[Tensor, bool] = Facts()
+        self._seen: Facts[Tensor, int] = Facts()  # gradients of what is not held, with their versions
+        self._has_looked = False
         self._tensors: dict[str, weakref.ref[Tensor]] = {}
         self._trainable: dict[str, bool] = {}
         self._ties: dict[str, str] = {}
+
+    def backward_begins(self, tensors: Sequence[Tensor], factors: Sequence[Tensor | None]) -> None:
+        """Note which gradients are left from before the watch, as those of a teacher's own training."""
+        if not self._has_looked:
+            self._has_looked = True
+            unnamed = (p for module, _ in self._modules.without_gradients.items() for p in parameters(module))
+            for parameter in (*(held for _, held in self._recording.naming.current()), *unnamed):
+                if parameter.grad is not None:
+                    self._seen.set(parameter.grad, parameter.grad._version)
 
     def backward_ends(self) -> None:
         """Note which of the parameters held have a gradient now, whatever is left of it at the step."""
@@ -112,9 +125,18 @@ class ParameterRoleObserver(Observer):
             if known is not Coverage.HELD_FROZEN:
                 sites.cannot_observe(ParameterSite(path=path), Coverage.FROZEN)
         elif parameter not in self._held and (known in _NOT_HELD or self._is_new(path, parameter)):
-            reached = parameter.grad is not None
+            reached = self._is_reached(parameter, known)
             coverage = Coverage.NOT_HELD_WITH_GRADIENT if reached else Coverage.NOT_HELD
             sites.cannot_observe(ParameterSite(path=path), coverage)
+
+    def _is_reached(self, parameter: Tensor, known: Coverage | None) -> bool:
+        """Return whether a backward pass gives a gradient; one may be left from before, as a teacher's training."""
+        gradient = parameter.grad
+        if gradient is None:
+            return False
+        before = self._seen.get(gradient)
+        self._seen.set(gradient, gradient._version)
+        return known is Coverage.NOT_HELD_WITH_GRADIENT or before != gradient._version
 
     def _is_new(self, path: str, parameter: Tensor) -> bool:
         """Return whether another tensor lay at this path in the window before."""

@@ -89,6 +89,12 @@ def held_by(optimizer: Optimizer) -> Iterator[Tensor]:
     return (p for group in optimizer.__dict__.get("param_groups", ()) for p in group["params"])
 
 
+def living_optimizers() -> Iterator[Optimizer]:
+    """Yield the optimizers of torch that are alive, by no code of their own classes."""
+    alive = (other for other in gc.get_objects() if issubclass(type(other), Optimizer))
+    return (other for other in alive if "param_groups" in other.__dict__)
+
+
 def _others_than(leading: Optimizer, optimizer: Optimizer) -> Iterator[Tensor]:
     """Yield the parameters that an optimizer holds and the leading one, which it may be a wrapper of, does not."""
     own = {id(parameter) for parameter in held_by(leading)}
@@ -112,9 +118,7 @@ def about_to_step(leading: Optimizer, known: Iterable[tuple[str, Tensor]]) -> li
     ours = {id(parameter) for _, parameter in known if parameter.requires_grad}
     return [
         other
-        for other in gc.get_objects()
-        if issubclass(type(other), Optimizer)
-        and other is not leading
-        and "param_groups" in other.__dict__
+        for other in living_optimizers()
+        if other is not leading
         and any(id(p) in ours and (passing or p.grad is not None) for p in _others_than(leading, other))
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,7 +16,7 @@ from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.nested import tensors_in
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer, OptimizerStep
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.record.rounds import held_by
+from edgeglass_diag.record.rounds import held_by, living_optimizers
 from edgeglass_diag.record.shards import is_measurable, is_sharded, local_part
 from edgeglass_diag.record.training_thread import PATIENCE
 from edgeglass_diag.record.weight_writes import WRITING, WeightWrites
@@ -171,7 +170,4 @@ class StepsByHand(Observer):
 
 def _holder(weights: set[int]) -> Optimizer | None:
     """Return an optimizer of torch that holds one of these weights, by no code of its own class."""
-    alive = (
-        other for other in gc.get_objects() if issubclass(type(other), Optimizer) and "param_groups" in vars(other)
-    )
-    return next((other for other in alive if any(id(p) in weights for p in held_by(other))), None)
+    return next((other for other in living_optimizers() if any(id(p) in weights for p in held_by(other))), None)

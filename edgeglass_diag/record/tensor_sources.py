@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
-from torch.nn.parameter import is_lazy
+from torch.nn.parameter import Parameter, is_lazy
+from torch.utils.data._utils import fetch
 
 from edgeglass_diag.record.comparison import Comparison
 from edgeglass_diag.record.facts import Facts
@@ -67,6 +70,18 @@ class Origin:
     made_of: tuple[Origin, ...]
 
 
+def behind(origins: Iterable[Origin]) -> Iterator[Origin]:
+    """Yield all that something was made of, and itself."""
+    seen: set[int] = set()
+    waiting = list(origins)
+    while waiting:
+        origin = waiting.pop()
+        if id(origin) not in seen:
+            seen.add(id(origin))
+            waiting += origin.made_of
+            yield origin
+
+
 @dataclass(frozen=True, slots=True)
 class _Derivation:
     """Where a tensor comes from: the sites next to it, and the origin that leads to all before them."""
@@ -89,6 +104,7 @@ class TensorSources(Observer):
         self._without_gradients = without_gradients
         self._derivations: Facts[Tensor, _Derivation] = Facts()
         self._outside: dict[Origin, None] = {}  # what has left torch in this window
+        self._there: set[int] = set()  # addresses of memory that is not torch's, before anything had left
 
     @property
     def functions_in_any_phase(self) -> Mapping[Function, FunctionHandler]:
@@ -99,6 +115,7 @@ class TensorSources(Observer):
         """Forget everything at the end of a window."""
         self._derivations.clear()
         self._outside.clear()
+        self._there.clear()
 
     def sources(self, tensors: Iterable[Tensor]) -> tuple[str, ...]:
         """Return the sites that these tensors come from, oldest first, at most eight."""
@@ -158,6 +175,10 @@ class TensorSources(Observer):
             self._outside |= dict.fromkeys(self._origins(args))
         elif isinstance(result, (Tensor, tuple, list)):
             arguments = [argument for argument in tensors_in([args, kwargs]) if not is_lazy(argument)]
+            if self._outside and _is_in_data_loader():
+                for tensor in tensors_in(result):
+                    self._derivations.set(tensor, _Derivation(origin=Origin("", ())))
+                return
             outside = tuple(self._outside) if func in _COMING else ()
             for tensor in tensors_in(result):
                 self._inherit(func, tensor, arguments, outside)
@@ -171,9 +192,17 @@ class TensorSources(Observer):
                 derivation = self._derivation(tensor)
                 if derivation is not None and derivation.origin is not None:
                     found[derivation.origin] = None
-                elif self._outside and _is_foreign_memory(tensor):
-                    found |= self._outside
+                elif not isinstance(tensor, Parameter) and _is_foreign_memory(tensor):
+                    found |= self._from_outside(tensor)
         return tuple(found)
+
+    def _from_outside(self, tensor: Tensor) -> dict[Origin, None]:
+        """Return what memory that is not torch's may be made of: nothing where it was there before values left."""
+        place = tensor.untyped_storage().data_ptr()
+        if self._outside:
+            return {} if place in self._there else self._outside
+        self._there.add(place)  # as buffers that were loaded from a file
+        return {}
 
     def _inherit(
         self, func: Function, result: Tensor, arguments: Sequence[Tensor], outside: tuple[Origin, ...] = ()
@@ -237,8 +266,23 @@ def _node(tensor: Tensor) -> object:
 
 
 def _is_foreign_memory(tensor: Tensor) -> bool:
-    """Return whether a tensor's memory is not torch's, as that of an array which ``from_numpy`` was given."""
-    return tensor.layout is torch.strided and not tensor.untyped_storage().resizable()
+    """Return whether a tensor's memory is not torch's, as that of an array which ``from_numpy`` was given.
+
+    Shared memory comes from a process that loads data.
+    """
+    if tensor.layout is not torch.strided or tensor.is_shared():  # type: ignore[no-untyped-call]
+        return False
+    return not tensor.untyped_storage().resizable()
+
+
+def _is_in_data_loader() -> bool:
+    """Return whether a DataLoader puts a batch together, which is made of the data and not of what a model gave out."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_globals.get("__name__") == fetch.__name__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _sources(derivations: Iterable[_Derivation | None]) -> tuple[str, ...]:

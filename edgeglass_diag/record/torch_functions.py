@@ -66,6 +66,14 @@ DIFFERENCES: tuple[Function, ...] = (torch.sub, Tensor.sub, Tensor.__sub__)
 DIVISIONS: tuple[Function, ...] = (torch.div, Tensor.div, Tensor.__truediv__)
 GATHERS: tuple[Function, ...] = (torch.gather, Tensor.gather, torch.take_along_dim, Tensor.take_along_dim)
 """Functions by which labels pick the entries of their rows."""
+RANKINGS: tuple[Function, ...] = (
+    torch.topk, Tensor.topk, torch.argmax, Tensor.argmax, torch.argsort, Tensor.argsort, torch.sort, Tensor.sort,
+    torch.max, Tensor.max,
+)  # fmt: skip
+"""Functions that tell which entries of a row are the greatest."""
+LEAVING_AS_ARRAYS: tuple[Function, ...] = (Tensor.numpy, Tensor.__array__)
+EQUALITIES: tuple[Function, ...] = (torch.eq, Tensor.eq, Tensor.__eq__)
+DIAGONALS: tuple[Function, ...] = (torch.diag, Tensor.diag, torch.diagonal, Tensor.diagonal)
 NEGATIVES: tuple[Function, ...] = (torch.neg, Tensor.neg, Tensor.__neg__, torch.negative, Tensor.negative)
 UNARY: tuple[Function, ...] = (
     torch.square, Tensor.square, torch.pow, Tensor.pow, Tensor.__pow__,
@@ -116,6 +124,8 @@ _SIGNATURES: dict[Function, tuple[str, ...]] = {
     **dict.fromkeys(TRIPLETS, ("anchor", "positive", "negative", "margin")),
     functional.cosine_embedding_loss: ("input1", "input2", "target", "margin"),
     **dict.fromkeys(BIASED_PRODUCTS, ("input", "batch1", "batch2")),
+    **dict.fromkeys((torch.gather, Tensor.gather), ("input", "dim", "index")),
+    **dict.fromkeys((torch.take_along_dim, Tensor.take_along_dim), ("input", "indices", "dim")),
     **dict.fromkeys(FILLING, ("input", "mask", "value")),
     **dict.fromkeys(DROPOUTS, ("input", "p", "training")),
     **dict.fromkeys((*RANDOM_FILLS, *FILLS), ("tensor",)),

@@ -9,13 +9,12 @@ from collections import Counter
 from collections.abc import Callable
 
 import torch
+from torch import nn
 from torch.optim import Optimizer
 
-from edgeglass_diag.record.recursion import MAX_DEPTH
 from edgeglass_diag.record.rounds import Round
 from edgeglass_diag.record.training_thread import PATIENCE, TrainingThread
 from edgeglass_diag.record.trainings import Trainings
-from edgeglass_diag.sites import Coverage, RecorderSite
 
 MAX_FORWARDS = 256
 """Outermost forward passes of one window that are recorded; a loop that never steps would fill the memory."""
@@ -37,6 +36,8 @@ class WindowClock:
         opened: number of the last window that is recorded although the schedule says nothing of it.
         forwards: outermost forward passes of it.
         is_too_deep: whether more modules ran inside each other than are followed.
+        resting: a model whose call, which runs, is not looked into.
+        is_mistaken: whether passes of its training were taken for an evaluation.
         thread: the thread that is watched.
         round: the optimizers that step together.
     """
@@ -46,7 +47,8 @@ class WindowClock:
         self.step = 0
         self.opened = -_LONG_AGO
         self.forwards = 0
-        self.is_too_deep = False
+        self.is_too_deep = self.is_mistaken = False
+        self.resting: nn.Module | None = None
         self.thread = TrainingThread()
         self.round = Round()
         self._process = os.getpid()
@@ -69,14 +71,7 @@ class WindowClock:
     @property
     def is_whole(self) -> bool:
         """Whether the window has so few forward passes, of so few levels, that all of it is recorded."""
-        return self.forwards <= MAX_FORWARDS and not self.is_too_deep
-
-    @property
-    def left_out(self) -> tuple[RecorderSite, Coverage, str]:
-        """The site, the reason and the detail of a window of which only the beginning is recorded."""
-        if self.is_too_deep:
-            return RecorderSite(path="depth"), Coverage.TOO_DEEP, f"more than {MAX_DEPTH} modules inside each other"
-        return RecorderSite(path="window"), Coverage.TOO_MANY_FORWARDS, f"more than {MAX_FORWARDS} before a step"
+        return self.forwards <= MAX_FORWARDS and not self.is_too_deep and not self.is_mistaken
 
     @property
     def is_forked(self) -> bool:

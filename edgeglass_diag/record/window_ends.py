@@ -8,6 +8,8 @@ from edgeglass_diag.record.buffer import PendingWindow
 from edgeglass_diag.record.dispatch import Dispatch
 from edgeglass_diag.record.observer_list import Observers
 from edgeglass_diag.record.recording import Recording
+from edgeglass_diag.record.recursion import MAX_DEPTH
+from edgeglass_diag.record.window_clock import MAX_FORWARDS, WindowClock
 from edgeglass_diag.records import ParameterOrigin
 from edgeglass_diag.sites import Coverage, Kind, RecorderSite
 
@@ -36,7 +38,8 @@ class WindowEnds:
         recording, clock = self._recording, self._recording.clock
         if not clock.is_whole:  # a window of which only the beginning was recorded has an untrue loss
             recording.buffer.clear()
-            recording.sites.cannot_observe(*clock.left_out)
+            if not clock.is_mistaken:  # which happens once in a watch
+                recording.sites.cannot_observe(*_left_out(clock))
         if clock.thread.has_company:
             recording.sites.cannot_observe(RecorderSite(path="threads"), Coverage.OTHER_THREAD_TRAINS)
         origins: tuple[ParameterOrigin, ...] = ()
@@ -52,7 +55,7 @@ class WindowEnds:
         finally:
             recording.buffer.clear()
             recording.stack.end_passes()
-            clock.forwards, clock.is_too_deep = 0, False
+            clock.forwards, clock.is_too_deep, clock.is_mistaken = 0, False, False
             self._dispatch.forget()
 
     def end_evaluation(self) -> None:
@@ -79,3 +82,10 @@ class WindowEnds:
             self._recording.sites.handed_on()  # only now: a window that could not be given leaves its sites to the next
         with self._recording.measuring("embeddings", Kind.RECORDER):
             self._observers.snapshots.hand_over()
+
+
+def _left_out(clock: WindowClock) -> tuple[RecorderSite, Coverage, str]:
+    """Return the site, the reason and the detail of a window of which only the beginning is recorded."""
+    if clock.is_too_deep:
+        return RecorderSite(path="depth"), Coverage.TOO_DEEP, f"more than {MAX_DEPTH} modules inside each other"
+    return RecorderSite(path="window"), Coverage.TOO_MANY_FORWARDS, f"more than {MAX_FORWARDS} before a step"

@@ -78,7 +78,7 @@ class Windows:
         )
         self._dispatch = Dispatch(observers.all, self.boundary)
         self._functions = FunctionMode(recording)
-        self._functions.observe_evaluations(observers.evaluated.functions)
+        self._functions.observe_evaluations(observers.evaluated.functions, observers.evaluated.concerns)
         self._functions.observe_for(observers.all)
         self._sources = EventSources(self.boundary)
         modules = ModuleHooks(
@@ -139,6 +139,8 @@ class Windows:
             self._ends.end_evaluation()
         with self._recording.measuring("embeddings", Kind.RECORDER):
             self.observers.snapshots.hand_over(last=True)
+        self._recording.buffer.clear()
+        self._dispatch.forget()
 
     def say_failures(self) -> None:
         """Hand on what has failed since the last window."""
@@ -191,13 +193,13 @@ class Windows:
                 self._clock.round.expect(about_to_step(optimizer, self._recording.naming.named_parameters))
             if self._clock.ends_with(optimizer):
                 self._end_window_of_step()
+                if not self._records:
+                    self._awaited.wait()
         finally:
             self._backward.end_outside()
             self._recording.stack.frames.clear()  # what Ctrl-C in a forward pass has left there
             if self._records:
                 self._resume()
-            else:
-                self._awaited.wait()
 
     def _end_window_of_step(self) -> None:
         clock = self._clock

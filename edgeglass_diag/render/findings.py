@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edgeglass_diag import site_paths
 from edgeglass_diag.marks import Mark
-from edgeglass_diag.records import Finding, RecordState
+from edgeglass_diag.records import Finding, RecordState, Severity
 from edgeglass_diag.verdict import none_found, say
 
 WHOLE_MODEL = "whole model"
@@ -29,7 +29,6 @@ def count_text(number: int, record: RecordState) -> str:
 def sites_text(finding: Finding) -> str:
     """Return where a finding was made: one site by its path, several by their number and what they share.
 
-    >>> from edgeglass_diag.records import Severity
     >>> made = dict(code="EG102", name="", severity=Severity.CRITICAL, step=0, message="")
     >>> sites_text(Finding(site="pool", **made)), sites_text(Finding(site="", **made))
     ('pool', 'whole model')
@@ -55,11 +54,14 @@ def mark_text(finding: Finding) -> str:
     'confirmed by replays: learning rate x 0.1 cures (3/3)'
     >>> mark_text(Finding(mark=Mark.NOT_ASKED, **made)), mark_text(Finding(**made))
     ('not asked by any replay', '')
+    >>> mark_text(Finding(mark=Mark.REFUTED, **made | dict(severity=Severity.INFO)))
+    'not the cause by replays'
     """
     if finding.mark is None:
         return ""
     by = "by any replay" if finding.mark is Mark.NOT_ASKED else "by replays"
-    return f"{finding.mark} {by}" + (f": {finding.mark_by}" if finding.mark_by else "")
+    is_true = finding.mark is Mark.REFUTED and finding.severity is Severity.INFO  # a fact stays one
+    return f"{'not the cause' if is_true else finding.mark} {by}" + (f": {finding.mark_by}" if finding.mark_by else "")
 
 
 def evidence_texts(finding: Finding) -> list[tuple[str, str]]:

@@ -16,6 +16,8 @@ from edgeglass_diag.rules.series import Streak
 from edgeglass_diag.rules.training_state import weight_matrices
 from edgeglass_diag.signals.losses import LOSS_TOTAL
 from edgeglass_diag.signals.parameters import GRADIENT_NORM, OPTIMIZER_BETA2, OPTIMIZER_EPS, UPDATE_RATIO
+from edgeglass_diag.site_paths import group
+from edgeglass_diag.sites import ParameterSite
 
 _CHOSEN = 1e-6
 """Largest eps that is a guard against division by zero (torch 1e-8; BERT, ViT and LAMB 1e-6); a larger one is chosen to
@@ -68,13 +70,15 @@ class GradientsBelowEps(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding for the whole model."""
-        eps = max((series.last for _, series in history.of(OPTIMIZER_EPS)), default=0.0)
-        if not eps or not history.has(OPTIMIZER_BETA2):
+        if not history.has(OPTIMIZER_EPS) or not history.has(OPTIMIZER_BETA2):
             return
         held = [site for site in weight_matrices(history) if site in history.roots]
-        states = [(site, self._below(history, site, eps)) for site in held]
+        states = [(site, self._below(history, site, _eps(history, site))) for site in held]
         small = {site: state for site, state in states if state is not None}
-        if not small or 2 * len(small) < len(held) or (eps > _CHOSEN and not _steps_are_small(history)):
+        if not small or 2 * len(small) < len(held):
+            return
+        eps = max(_eps(history, site) for site in small)
+        if eps > _CHOSEN and not _steps_are_small(history):
             return
         since = sorted(state.since for state in small.values())[(len(small) - 1) // 2]
         if not _had_learned_nothing(history, since):
@@ -93,6 +97,15 @@ class GradientsBelowEps(Rule):
         limit = eps * self.share / (1 - self.share) * history.roots[site]
         state = history.series(GRADIENT_NORM, site).streak(lambda _, norm: 0 < norm < limit)
         return state if state is not None and state.lasting(steps=self.steps, windows=self.windows) else None
+
+
+def _eps(history: History, path: str) -> float:
+    """Return the eps with which a weight is stepped, 0 where none is known."""
+    site = history.site(ParameterSite, path)
+    if site is None or site.optimizer is None or site.group is None:
+        return 0.0
+    known = history.series(OPTIMIZER_EPS, group(site.optimizer, site.group))
+    return known.last if len(known) else 0.0
 
 
 def _steps_are_small(history: History) -> bool:

@@ -23,6 +23,7 @@ class Stage(StrEnum):
     RUN = "run"
     LOG = "log"
     RECORD = "record"
+    RANKS = "ranks"
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Rule:
         healthy: the same line without it.
         brought_by: codes of the faults that can bring it, the most direct first.
         stages: where it is looked for: before the first step, in a run, in logged numbers (by the audit), in
-            how the record itself stands.
+            how the record itself stands, in the records of several ranks together.
         aliases: codes that it had, with the names that its thresholds had under them and have now.
         refuted_by_learning: whether its verdict is "nothing is learned like this", so that a model which then learns
             proves it wrong. Its verdicts are early until the model has had the time to begin (``patience``).

@@ -16,6 +16,7 @@ STEPS = (
 """Steps that do not reach the weights, or destroy them."""
 OBJECTIVE = (
     "EG404", "EG405", "EG406", "EG412", "EG413", "EG403", "EG303", "EG407", "EG314", "EG315", "EG418", "EG419", "EG420",
+    "EG320",
 )  # fmt: skip
 """A loss that asks for something else than to tell pairs apart."""
 REACH = ("EG003", "EG005", "EG004", "EG007", "EG002")

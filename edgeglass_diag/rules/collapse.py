@@ -75,7 +75,7 @@ class ComparedEmbeddingsCollapsed(Rule):
     cures = SLOWER
     faulty = "loss = (1 - cosine_similarity(z1, z2)).mean()"
     healthy = "loss = (1 - cosine_similarity(predictor(z1), z2.detach())).mean()"
-    brought_by = ("EG801", *INPUTS, "EG313", "EG314", "EG315", "EG002", "EG204", "EG202")
+    brought_by = ("EG801", *INPUTS, "EG313", "EG320", "EG314", "EG315", "EG002", "EG204", "EG202")
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for each pair of sides."""

@@ -17,6 +17,7 @@ _STAGES = {
     "run": "in a run",
     "log": "in logged numbers",
     "record": "in the record itself",
+    "ranks": "in the records of several ranks",
 }
 _PLACE = "the place found"
 

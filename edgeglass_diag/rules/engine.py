@@ -48,6 +48,11 @@ class Engine:
         self.failures: dict[str, str] = {}
 
     @property
+    def rules(self) -> Sequence[Rule]:
+        """The rules that run."""
+        return self._rules
+
+    @property
     def findings(self) -> list[Finding]:
         """All findings so far, in the order they were made."""
         return list(self._findings)

@@ -1,4 +1,4 @@
-"""EG609: pictures of an evaluation that are prepared otherwise than those of the training."""
+"""EG613: pictures of an evaluation that are prepared otherwise than those of the training."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.evaluations import is_judged
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.signals.batches import DATA_MAX, DATA_MEAN, DATA_MIN, DATA_STD
 from edgeglass_diag.signals.evaluation import (
@@ -51,9 +52,11 @@ class EvaluationInputsDiffer(Rule):
 
     Formula: standard deviation and width from the least to the greatest value are both at least ``scale`` times those
     of training or both at most one ``scale``-th of them; or mean and middle of that range are both at least ``shift``
-    standard deviations away, in the same direction. Of training it is the median of the newest ``windows`` recorded
-    windows, of an evaluation the newest one, with at least ``samples`` pictures. Other content moves mean and deviation
-    but not the ends, which nearly every batch reaches; so do masks and augmentation, which clamp to them.
+    standard deviations away, in the same direction. Of an evaluation it is the newest one, with at least ``samples``
+    pictures, that led to a loss, a recall or another answer: samples drawn by a model that runs the other way round do
+    not. Of training it is the median of the last ``windows`` recorded windows up to there. Other content moves mean
+    and deviation but not the ends, which nearly every batch reaches; so do masks and augmentation, which clamp to them.
+    Pictures of one value are none: a pass that takes the time.
     """
 
     scale: float = 2.0
@@ -61,7 +64,7 @@ class EvaluationInputsDiffer(Rule):
     samples: int = 16
     windows: int = 8
 
-    code = "EG609"
+    code = "EG613"
     name = "evaluation-inputs-differ"
     title = "Evaluation prepares pictures otherwise than training"
     severity = Severity.WARNING
@@ -80,9 +83,12 @@ class EvaluationInputsDiffer(Rule):
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per input."""
         for site, counts in history.at(BatchSite, EVALUATION_SAMPLES):
-            trained = self._values(history, site.path, _TRAINING, self.windows)
-            asked = self._values(history, site.path, _EVALUATION, 1)
-            if trained is None or asked is None or counts.last < self.samples:
+            at = counts.steps[-1]
+            trained = self._values(history, site.path, _TRAINING, at, self.windows)
+            asked = self._values(history, site.path, _EVALUATION, at, 1)
+            if trained is None or asked is None or counts.last < self.samples or not asked.std > 0:
+                continue
+            if not is_judged(history, at):
                 continue
             if self._is_scaled(trained, asked) or self._is_shifted(trained, asked):
                 yield self.finding(
@@ -95,9 +101,10 @@ class EvaluationInputsDiffer(Rule):
                     evidence={"evaluation": asked._asdict(), "training": trained._asdict()},
                 )
 
-    def _values(self, history: History, path: str, signals: Iterable[Signal], windows: int) -> _Values | None:
-        newest = [history.series(signal, path).newest(windows) for signal in signals]
-        return _Values(*(median(value for _, value in each) for each in newest)) if all(newest) else None
+    def _values(self, history: History, path: str, signals: Iterable[Signal], at: int, windows: int) -> _Values | None:
+        all_series = [history.series(signal, path) for signal in signals]
+        until = [[value for step, value in series.since(history.begun) if step <= at] for series in all_series]
+        return _Values(*(median(values[-windows:]) for values in until)) if all(until) else None
 
     def _is_scaled(self, trained: _Values, asked: _Values) -> bool:
         larger = asked.std >= self.scale * trained.std > 0 and asked.width >= self.scale * trained.width

@@ -11,7 +11,7 @@ from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.parameter_groups import listed
 from edgeglass_diag.site_paths import parent
-from edgeglass_diag.sites import ParameterSite
+from edgeglass_diag.sites import ModuleSite, ParameterSite
 
 Maps = Mapping[str, ParameterSite]
 """The matrices of linear maps and convolutions, by path."""
@@ -29,10 +29,11 @@ class NoActivationBetween(Rule):
     width between is below those before and behind it, as such a factorisation has fewer parameters (LoRA, bottlenecks,
     factorised embeddings), for convolutions in groups and for those that cut patches. A warning where it is no matter
     of one layer more: ``depth`` or more of them in a row; a width between that is larger than before and behind, which
-    only an activation makes worth its parameters, as in a transformer's MLP; or ``share`` or more of all linear
-    layers, and more than one. Else a fact (info): an encoder's last layer, or an attention's output projection, and the
-    projection behind it are often like this. A fact too once nearly all answers are right: what a linear map separates
-    needs no activation.
+    only an activation makes worth its parameters, as in a transformer's MLP; two ``nn.Linear`` of one
+    ``nn.Sequential`` with another module between them, as Identity or Dropout, where an activation belongs; or
+    ``share`` or more of all linear layers, and more than one. Else a fact (info): an encoder's last layer, or an
+    attention's output projection, and the projection behind it are often like this. A fact too once nearly all answers
+    are right: what a linear map separates needs no activation.
     """
 
     depth: int = 3
@@ -61,6 +62,7 @@ class NoActivationBetween(Rule):
             return
         longest = max((_row(path, lost) for path in lost), key=len)
         wide = [path for path, first in lost.items() if _is_wide(first, maps[path])]
+        wide += [path for path, first in lost.items() if path not in wide and _is_chain(history, first, maps[path])]
         grave = len(longest) >= self.depth or bool(wide) or 1 < len(lost) >= self.share * len(maps)
         shown = longest if len(longest) >= self.depth else _row((wide or list(lost))[0], lost)
         modules = [parent(path) or path for path in shown]
@@ -86,6 +88,17 @@ def _is_wide(first: ParameterSite, second: ParameterSite) -> bool:
     return max(prod(first.shape[2:]), prod(second.shape[2:])) == 1 and first.shape[0] == second.shape[1] > max(
         first.shape[1], second.shape[0]
     )
+
+
+def _is_chain(history: History, first: ParameterSite, second: ParameterSite) -> bool:
+    """Return whether two matrices are those of layers of one ``nn.Sequential`` with another module between them."""
+    layers = [parent(site.path) for site in (first, second)]
+    chains = {parent(layer) for layer in layers}
+    chain = history.site(ModuleSite, chains.pop()) if len(chains) == 1 else None
+    if chain is None or chain.class_name != "Sequential" or not len(first.shape) == len(second.shape) == 2:
+        return False
+    places = [layer.rpartition(".")[2] for layer in layers]
+    return all(map(str.isdecimal, places)) and int(places[1]) - int(places[0]) > 1
 
 
 def _row(path: str, lost: Mapping[str, ParameterSite]) -> list[str]:

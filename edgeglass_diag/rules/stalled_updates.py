@@ -59,7 +59,11 @@ class NothingMoves(Rule):
     signals = (UPDATE_RATIO, GRADIENT_NORM, OPTIMIZER_LR)
     source = "derived; TrainCheck: step() really changes parameters; WeakCLIP #2 (freezing by lr = 0 stalls new layers)"
     fix = "Look at the learning rate of the group; keep float32 copies of bfloat16 weights; make the optimizer last."
-    cures = (Intervention("optimizer.lr", 10), Intervention("schedule.constant"), Intervention("optimizer.include"))
+    cures = (
+        Intervention("optimizer.lr_at_least", 1e-3),  # as of Adam
+        Intervention("optimizer.lr_at_least", 0.1),  # as of SGD
+        Intervention("optimizer.include"),
+    )
     faulty = "{'params': head.parameters(), 'lr': 0.0}"
     healthy = "{'params': head.parameters(), 'lr': 1e-3}"
     brought_by = ("EG801",)
@@ -126,8 +130,8 @@ class MovesTooLittle(Rule):
     rises it waits: the rate must have been level, or have doubled no more, over those steps; a warm-up that never
     ends is EG212. Weights that have moved by ``moved`` since the beginning are silent: what stopped them is not the
     rate. Where the loss has no known chance level, it is said at the end, of matrices that were drawn at random: half
-    of them moved by no more than that on average over at least ``whole`` steps, in which the loss came down by less
-    than a tenth, or after which what it compares is no nearer than strangers.
+    of them moved over at least ``whole`` steps by no more than that on average, or by less than ``moved`` in all, and
+    the loss came down by less than a tenth, or what it compares is no nearer than strangers.
     """
 
     way: float = 0.002
@@ -203,13 +207,17 @@ class MovesTooLittle(Rule):
         loaded, _ = loaded_and_random(history)
         courses = [history.series(UPDATE_RATIO, site) for site in weight_matrices(history) if site not in loaded]
         courses = [course for course in courses if course.steps[-1] - course.steps[0] >= self.whole]
-        still = [course for course in courses if 0 < self._way(course) < self.way * course.steps[-1] / self.steps]
+        still = [course for course in courses if 0 < self._way(course) < self._enough(course.steps[-1])]
         if not still or 2 * len(still) < len(courses):
             return None
         last = max(course.steps[-1] for course in still)
         if not (hardly_fallen(_until(history.series(LOSS_TOTAL), last), 0.1) or partners_apart(history, 0.1)):
             return None
         return median(self._way(course) for course in still), last
+
+    def _enough(self, steps: int) -> float:
+        """Return how far a matrix must come in so many steps to have had its chance."""
+        return max(self.moved, self.way * steps / self.steps)
 
     def _way(self, course: Series) -> float:
         reach = [-1, *course.steps[:-1]]

@@ -9,7 +9,13 @@ from statistics import median
 
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.series import Series
-from edgeglass_diag.signals.parameters import OPTIMIZER_LR, UPDATE_RATIO, WEIGHT_NORM
+from edgeglass_diag.signals.parameters import (
+    OPTIMIZER_BETA2,
+    OPTIMIZER_LR,
+    OPTIMIZER_MOMENTUM,
+    UPDATE_RATIO,
+    WEIGHT_NORM,
+)
 
 FEWEST = 3
 """Parameters that must all have come back: float32 has some 1e4 numbers within the usual way of a norm between two
@@ -20,8 +26,16 @@ AWAY = 1e-5
 norm leaves."""
 
 FRESH = 1.25
-"""Factor within which the first steps of two optimizers agree: Adam's is its rate for each entry. A second moment, or a
-momentum of 0.9, that lives on makes another."""
+"""Factor within which the first steps of two optimizers agree: Adam's is its rate for each entry. A second moment that
+lives on makes another."""
+
+FRESH_SGD = 4.0
+"""The same of SGD with momentum, whose first steps are the gradients of what data there is, as for each client of a
+federated training; a momentum of 0.9 that lives on makes steps up to ten times as large."""
+
+
+_STATE = (OPTIMIZER_BETA2, OPTIMIZER_MOMENTUM)
+"""What an optimizer has that keeps something from step to step."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +50,10 @@ def returns(history: History) -> list[Return]:
     """Return where the norms of all parameters equal those of an earlier step, having been others meanwhile.
 
     Not where the step taken from there is as large, for its rate, as the first time: the optimizer is a new one then,
-    as for each fold of a cross-validation or each rate that is tried.
+    as for each fold of a cross-validation or each rate that is tried. SGD without momentum has nothing that goes on.
     """
+    if not any(series.last > 0 for signal in _STATE for _, series in history.of(signal)):
+        return []
     norms = [series for _, series in history.of(WEIGHT_NORM) if len(series) and min(series.values) < max(series.values)]
     if len(norms) < FEWEST:
         return []
@@ -71,4 +87,5 @@ def _begun_anew(history: History, one: Return) -> bool:
     rate = max((now / before for before, now in rates if before > 0), default=1.0)
     steps = [(series.at(one.origin), series.at(one.step)) for _, series in history.of(UPDATE_RATIO)]
     grown = [now / before for before, now in steps if before > 0 and not isnan(now)]
-    return bool(grown) and 1 / FRESH <= median(grown) / max(rate, 1e-30) <= FRESH
+    factor = FRESH if history.has(OPTIMIZER_BETA2) else FRESH_SGD
+    return bool(grown) and 1 / factor <= median(grown) / max(rate, 1e-30) <= factor

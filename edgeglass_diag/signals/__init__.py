@@ -15,6 +15,7 @@ from edgeglass_diag.signals import (
     pairings,
     parameters,
     probes,
+    ranks,
 )
 from edgeglass_diag.signals.registry import METRIC, family, find, metric, recorded, registered
 from edgeglass_diag.signals.signal import Components, Drawing, Palette, Reduction, Signal, Usual
@@ -22,5 +23,5 @@ from edgeglass_diag.signals.signal import Components, Drawing, Palette, Reductio
 __all__ = [
     "METRIC", "Components", "Drawing", "Palette", "Reduction", "Signal", "Usual", "activations", "attention",
     "batches", "embeddings", "evaluation", "family", "find", "losses", "metric", "modes", "pairings", "parameters",
-    "probes", "recorded", "registered",
+    "probes", "ranks", "recorded", "registered",
 ]  # fmt: skip

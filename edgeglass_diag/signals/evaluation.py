@@ -31,6 +31,16 @@ EVALUATION_PASSES = register(
         unit="passes",
     )
 )
+EVALUATION_ANSWERS = register(
+    Signal(
+        "evaluation/answers",
+        None,
+        "How often what evaluation passes gave out was turned into answers: the largest value was chosen, values were "
+        "ranked, or compared with labels or a threshold.",
+        low=0,
+        reduction=Reduction.SUM,
+    )
+)
 EVALUATION_LOSS = register(
     Signal(
         "evaluation/loss",
@@ -148,6 +158,16 @@ EVALUATION_NORM_MOVED = register(
         "evaluation/norm_moved",
         Kind.MODULE,
         "1 where a BatchNorm gives the batches of an evaluation a part in its running statistics.",
+        low=0,
+        high=1,
+    )
+)
+EVALUATION_GRAPH = register(
+    Signal(
+        "evaluation/graph",
+        Kind.MODULE,
+        "1 where what an evaluation pass of a trained model gives out has a graph behind it, for a backward pass that "
+        "never comes; 0 where it has none.",
         low=0,
         high=1,
     )

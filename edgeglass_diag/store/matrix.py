@@ -16,6 +16,9 @@ from edgeglass_diag.store.parts import Floats, Part, Values
 Component = Literal["mean", "min", "max"] | int
 """A head by its number, or what is taken over all heads of a step."""
 
+Span = tuple[int, int]
+"""A first and a last step, both among those that are meant."""
+
 _SUMMARY: dict[str, Literal["mean", "low", "high"]] = {"mean": "mean", "min": "low", "max": "high"}
 
 
@@ -105,13 +108,13 @@ def check_component(component: Component) -> None:
 
 
 def over_sites(
-    parts: Sequence[Part], sites: Sequence[int], bins: int, component: Component, after: int
+    parts: Sequence[Part], sites: Sequence[int], bins: int, component: Component, after: int, steps: Span | None
 ) -> tuple[Columns, Grid]:
     """The cells of a matrix, whose rows are given by the ids of their sites; -1 is a site without readings."""
     table = np.full(max([*sites, *(int(part.layout.sites.max(initial=0)) for part in parts)], default=0) + 1, -1)
     known = np.array(sites, np.int64)
     table[known[known >= 0]] = np.flatnonzero(known >= 0)
-    fresh = [(part, np.flatnonzero(part.seqs > after)) for part in parts]
+    fresh = [(part, np.flatnonzero(_asked(part, after, steps))) for part in parts]
     columns = Columns((part.steps[windows] for part, windows in fresh), bins)
     grid = Grid(len(sites), columns.count)
     for part, windows in fresh:
@@ -122,6 +125,12 @@ def over_sites(
             taken = columns.of(part.steps[windows])
             grid.add(table[part.layout.sites[places]], taken, values[:, windows], nans[:, windows])
     return columns, grid
+
+
+def _asked(part: Part, after: int, steps: Span | None) -> NDArray[np.bool_]:
+    """Which windows of a part were written after a row, and are of the steps that are asked for."""
+    fresh = part.seqs > after
+    return fresh if steps is None else fresh & (part.steps >= steps[0]) & (part.steps <= steps[1])
 
 
 def _values(part: Part, places: Ints, component: Component) -> tuple[Floats, Ints]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from edgeglass_diag.notebooks.document import Document
     from edgeglass_diag.pair_samples import PairSamples
+    from edgeglass_diag.rules.ranks_judge import RankJudge
 
 UNSEALED = (1, 2, 3)
 """Versions whose rows have no checksums."""
@@ -59,6 +60,7 @@ class Run(StoredSignals, Shown):
         self.header = read_header(folder)
         self._others: dict[int, Run] = {}
         self._sites: tuple[int, list[Site]] = (-1, [])
+        self._judge: RankJudge | None = None
         launched = {} if "rank" in self.header else rank_folders(folder)
         self._place = next(iter(launched.values()), folder)
         own = read_header(self._place)
@@ -123,12 +125,22 @@ class Run(StoredSignals, Shown):
         Each has the mark of the run's newest explanation.
         """
         ranks = self.ranks
-        found = merge_findings({rank: run._own_findings() for rank, run in ranks.items()})
+        found = merge_findings({rank: run._own_findings() for rank, run in ranks.items()}) + self._across(ranks)
         missing = standing.missing_ranks([self.header, *(run.header for run in ranks.values())], ranks.keys())
         if missing and self.status != RunStatus.RUNNING:
             found += self._of_the_record(RecordState(missing_ranks=missing))
         marked = self._marked(found)
         return Findings(sorted(marked, key=lambda f: (-f.severity.rank, f.because_of is not None, f.step)))
+
+    def _across(self, ranks: dict[int, Run]) -> list[Finding]:
+        """Return what only the records of several ranks together show."""
+        if len(ranks) < 2:
+            return []
+        if self._judge is None:
+            from edgeglass_diag.rules.ranks_judge import judge_by
+
+            self._judge = judge_by(self.rules)
+        return self._judge.judge(ranks)
 
     def _marked(self, found: list[Finding]) -> list[Finding]:
         marks = self.explained.marks

@@ -11,7 +11,7 @@ from edgeglass_diag.signals import Signal, find
 from edgeglass_diag.store import frames
 from edgeglass_diag.store.database import Database
 from edgeglass_diag.store.gather import parts_of, signals_of, site_ids, site_names
-from edgeglass_diag.store.matrix import Component, Matrix, check_bins, check_component, over_heads, over_sites
+from edgeglass_diag.store.matrix import Component, Matrix, Span, check_bins, check_component, over_heads, over_sites
 from edgeglass_diag.store.parts import Part
 from edgeglass_diag.store.series import Series, series_of
 
@@ -86,6 +86,7 @@ class StoredSignals:
         component: Component = "mean",
         sites: Sequence[str] | None = None,
         after: int = 0,
+        steps: Span | None = None,
     ) -> Matrix:
         """A signal over sites and steps in at most ``bins`` columns, for a heatmap.
 
@@ -98,6 +99,7 @@ class StoredSignals:
             component: what is drawn of the heads of a step: their ``mean``, ``min`` or ``max``, or one head by number.
             sites: rows and their order; all that have readings where None. One without readings is a row of count 0.
             after: leave out rows up to this one, the ``last_row`` of an earlier matrix.
+            steps: first and last step that are taken; all where None.
 
         Raises:
             UsageError: for a signal that this run has not recorded, and other values of bins and component.
@@ -109,7 +111,7 @@ class StoredSignals:
             names = self._in_order(parts) if sites is None else list(dict.fromkeys(sites))
             ids = site_ids(self._db, names)
             wanted = [ids.get(name, -1) for name in names]
-            columns, grid = over_sites(parts, wanted, bins, component, after)
+            columns, grid = over_sites(parts, wanted, bins, component, after, steps)
         last_row = max((int(part.seqs[-1]) for part in parts), default=after)
         last_step = int(columns.steps[-1]) if columns.count else -1
         return Matrix(names, columns.edges, grid.low, grid.high, grid.nans, grid.count, last_row, last_step)

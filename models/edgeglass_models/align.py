@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from edgeglass_models.losses import clip_loss
+from edgeglass_models.losses import clip_loss, gathered, own_rows
 from edgeglass_models.mrl import MatryoshkaHead
 from edgeglass_models.perceiver import LatentInit, NormPlacement, PerceiverResampler
 from edgeglass_models.pooling import AttentionPooling
@@ -99,18 +99,26 @@ class AlignmentModel(nn.Module):
         """Return the embeddings (B, W) of both sides, not normalised."""
         return self.image_head(tokens), self.text_head(text)
 
-    def forward(self, tokens: Tensor, text: Tensor, mrl_dims: Sequence[int] | None = None) -> dict[str, Tensor]:
+    def forward(
+        self, tokens: Tensor, text: Tensor, mrl_dims: Sequence[int] | None = None, *, gather: bool = False
+    ) -> dict[str, Tensor]:
         """Return the losses of a batch in nats: ``loss``, ``clip``, ``mrl``.
 
         Args:
             tokens: image token features, (B, L, Di).
             text: text features, (B, Dt).
             mrl_dims: prefix widths of this batch; None for all.
+            gather: whether the batch is spread over processes: each takes the loss of its own pairs against the pairs
+                of all, and their mean is the loss of the whole batch.
         """
         image, words = self.embed(tokens, text)
+        rows = None
+        if gather:
+            rows = own_rows(image)
+            image, words = gathered(image), gathered(words)
         scale = self.log_scale.exp().clamp(max=100.0)
-        clip = clip_loss(self.head(image), self.head(words), scale)
+        clip = clip_loss(self.head(image), self.head(words), scale, rows)
         dims = self.head.dims if mrl_dims is None else mrl_dims
-        prefixes = [clip_loss(self.head(image, dim), self.head(words, dim), scale) for dim in dims]
+        prefixes = [clip_loss(self.head(image, dim), self.head(words, dim), scale, rows) for dim in dims]
         mrl = torch.stack(prefixes).mean()
         return {"loss": self.clip_weight * clip + self.mrl_weight * mrl, "clip": clip, "mrl": mrl}

@@ -18,7 +18,7 @@ ILL, HEALTHY = "/run/incident/perceiver", "/run/incident/baseline"
 HEAD = "image_head.resampler.layers.3.attention.attention"
 OVERLAID = "runs=incident/baseline&show=loss/total&show=update/ratio&show=activation/sample_signal&log=1"
 PICTURES = {
-    "overview": (ILL, 760),
+    "overview": (ILL, 860),
     "site": (f"{ILL}?page=site&site=image_head.resampler.layers.0.attention", 1100),
     "attention": (f"{ILL}?page=attention&signal=attention/logit_max&site={HEAD}", 980),
     "gradients": (f"{ILL}?page=gradients", 1120),
@@ -26,7 +26,7 @@ PICTURES = {
     "signals": (f"{ILL}?page=signals&{OVERLAID}", 980),
     "embeddings": (f"{ILL}?page=embeddings", 900),
     "embeddings-healthy": (f"{HEALTHY}?page=embeddings&signal=tsne", 900),
-    "retrieval": (f"{HEALTHY}?page=retrieval", 980),
+    "retrieval": (f"{HEALTHY}?page=retrieval", 1240),
     "compare": ("/compare", 900),
     "coverage": (f"{HEALTHY}?page=coverage", 700),
     "runs": ("/runs", 480),

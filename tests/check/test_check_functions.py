@@ -5,7 +5,6 @@ from textwrap import dedent
 
 import pytest
 
-from edgeglass_diag.initcheck.summary import check_summary
 from edgeglass_diag.preflight import check_function
 from edgeglass_diag.programs.targets import BuildFunction, Recipe, resolve
 from edgeglass_diag.records import UsageError
@@ -135,7 +134,7 @@ def test_a_step_is_looked_at_and_never_taken(name):
     found = checked(name)
     assert sys.modules["mine_to_check"].taken == []
     assert not found.findings
-    report = check_summary(found)
+    report = found.as_dict()
     parameters = {p["name"]: p for p in report["parameters"]}
     assert parameters["image.weight"]["gradient"] > 0
     assert parameters["image.weight"]["writes"][-1]["default"]
@@ -158,14 +157,14 @@ def test_loaded_values_that_no_optimizer_holds_are_a_fact():
 
 
 def test_a_batch_is_called_with_settings():
-    rms = {scale: check_summary(checked("with_batch", f"scale={scale}"))["modules"] for scale in (1, 100)}
+    rms = {scale: checked("with_batch", f"scale={scale}").as_dict()["modules"] for scale in (1, 100)}
     small, large = (next(m["rms"] for m in rms[scale] if m["site"] == "text") for scale in (1, 100))
     assert large > 10 * small
 
 
 def test_a_model_alone_shows_where_values_come_from_and_says_so():
     found = checked("alone")
-    report = check_summary(found)
+    report = found.as_dict()
     assert [p["writes"][-1]["op"] for p in report["parameters"][:2]] == ["kaiming_uniform_", "uniform_"]
     assert report["attention"] == report["modules"] == report["never_called"] == []
     assert "Build gives no batch: only where initial values come from is shown." in report["verdict"]

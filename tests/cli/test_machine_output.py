@@ -1,14 +1,17 @@
 """Every verb has --json, the two that serve or write among them; the package runs as a module."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.main import get_command
 
+import edgeglass_diag as eg
 from edgeglass_diag.commands import app
 from tests.helpers.dashboard_runs import write_healthy
 from tests.helpers.waiting import PATIENCE
@@ -21,6 +24,22 @@ def test_every_verb_takes_json():
     names = "run check diagnose findings explain audit compare eval attribute report export dashboard profile rules"
     assert set(verbs) == {*names.split(), "bench", "mcp"}
     assert all("--json" in [word for option in verb.params for word in option.opts] for verb in verbs.values())
+
+
+def test_every_verb_has_its_line_in_the_table():
+    table = (Path(__file__).parents[2] / "docs" / "machine-output.md").read_text().partition("A finding is")[0]
+    named = [
+        verb
+        for line in table.splitlines()
+        if line.startswith("| `")
+        for verb in re.findall(r"`(\w+)`", line.split("|")[1])
+    ]
+    assert sorted(named) == sorted(get_command(app).commands)
+
+
+@pytest.mark.parametrize("kind", [eg.AuditReport, eg.CheckReport, eg.Diagnosis, eg.EvaluationReport, eg.ExplainReport])
+def test_what_a_verb_prints_can_be_had_in_python(kind):
+    assert callable(kind.as_dict)
 
 
 def test_report_prints_what_it_wrote(tmp_path, command):

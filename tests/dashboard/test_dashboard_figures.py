@@ -24,6 +24,13 @@ def test_loss_figure_draws_chance_dashed_and_labelled():
     assert figure.layout.uirevision == "kept"
 
 
+def test_a_level_that_stays_is_its_ends_in_a_long_run():
+    loss, levels = frame(range(900), [2.0] * 900), [4.0] * 300 + [3.0] * 600
+    figure = loss_figure(loss, frame(range(900), levels), TEMPLATES["light"])
+    assert tuple(figure.data[1].x) == (0, 299, 300, 899)
+    assert tuple(figure.data[1].y) == (4.0, 4.0, 3.0, 3.0)
+
+
 def test_values_that_are_not_finite_leave_a_gap_and_a_cross():
     figure = loss_figure(LOSS, CHANCE, TEMPLATES["dark"])
     assert tuple(figure.data[0].y) == (4.8, None, 2.0, None)

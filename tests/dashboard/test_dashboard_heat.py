@@ -30,7 +30,7 @@ from edgeglass_diag.signals.attention import ATTENTION_ENTROPY, ATTENTION_TOP1
 from edgeglass_diag.signals.parameters import UPDATE_RATIO
 from edgeglass_diag.sites import AttentionSite, ModuleSite
 from edgeglass_diag.verdict import Branch
-from tests.helpers.dashboard_runs import RULES, start
+from tests.helpers.dashboard_runs import RULES, figure_in, start
 
 SITES = [AttentionSite(path=f"layers.{n}.attention", order=n) for n in range(3)]
 MODULES = [
@@ -108,7 +108,7 @@ def test_a_new_site_draws_the_heatmap_anew(run):
     _, cursor = news(root, Cursor("x", "t", "attention"), View("attention"))
     writer.write(attend(4, sites=[*SITES, AttentionSite(path="late", order=9)]))
     changes, _ = news(root, cursor, View("attention"))
-    assert len(changes["heat-panel"]["children"]["props"]["figure"]["data"][0]["y"]) == 4
+    assert len(figure_in(changes["heat-panel"])["data"][0]["y"]) == 4
 
 
 def test_a_held_page_changes_with_the_view_alone(run):
@@ -124,7 +124,7 @@ def test_heads_are_extended(run):
     root, writer = run
     view = View("attention", site="layers.0.attention")
     changes, cursor = news(root, Cursor("x", "t", "attention"), view)
-    assert [t["name"] for t in changes["heads-panel"]["children"]["props"]["figure"]["data"]] == ["head 0", "head 1"]
+    assert [t["name"] for t in figure_in(changes["heads-panel"])["data"]] == ["head 0", "head 1"]
     writer.write(attend(4))
     added, traces = news(root, cursor, view)[0]["heads"]["extendData"]
     assert (added["x"], traces) == ([[4], [4]], [0, 1])
@@ -202,7 +202,7 @@ def test_a_threshold_that_a_user_set_is_the_bound_that_is_drawn(tmp_path):
     changes, _ = news(tmp_path, Cursor("x", "t", "attention"), View("attention", site=SITES[0].path))
     assert "above 0.4 attention is uniform" in json.dumps(changes["scale-words"])
     assert "(EG101)" in json.dumps(changes["scale-words"])
-    heat = changes["heat-panel"]["children"]["props"]["figure"]
+    heat = figure_in(changes["heat-panel"])
     assert "<b>≤ 0.4</b>" in heat["data"][0]["colorbar"]["ticktext"]
     assert "healthy below 0.4" in json.dumps(changes["heads-panel"])
     writer.finish("finished", {})

@@ -18,6 +18,7 @@ from tests.helpers.explanations import trial, tried, write_explained
 from tests.profiling.test_trace_summary import STEP
 
 EVIL = "<img src=x onerror=alert(1)>"
+SIDES = (("pixels", "image", [2, 2]), ("latents", "image", None), ("words", "text", None))
 
 
 def text(index, address, search):
@@ -85,6 +86,23 @@ def test_an_attribution_is_shown_and_its_texts_stay_texts(root):
     assert EVIL not in page
     assert '<img class="patch-tiles"' in page
     assert "<copybutton" not in page
+
+
+@pytest.mark.parametrize("odd", ["nan", "inf", "-inf", "0.5"])
+def test_numbers_that_json_has_by_name_are_drawn_as_numbers(root, odd):
+    values = {"integrated_gradients": [0.1, odd, 0.2, odd], "ablation": [odd] * 4}
+    views = {name: view(side, grid, 4) | values for name, side, grid in SIDES}
+    pairs = [{"caption": "a red cube", "similarity": odd, "words": ["a", "red", "cube"], "views": views}]
+    test = {
+        "n": 9,
+        "informed": True,
+        "pairs": entry(0.9) | {"score": odd, "share": odd, "ci95": {"information": [odd, odd]}},
+    }
+    write_attribution(root / "good", pairs=pairs, information=test, largest_error=odd)
+    shown = text(RunIndex(root), "/run/good", "?page=attribution")
+    assert f"cosine {float(odd):.3f}" in shown
+    assert f"{float(odd):+.3f}" in shown
+    assert static_page(root / "good")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from edgeglass_dashboards.pages import overview
 from edgeglass_dashboards.pages.frame import changes_since
 from edgeglass_dashboards.runs import RunIndex
 from edgeglass_dashboards.view import View
-from tests.helpers.dashboard_runs import COLLAPSED, CONSTANT, start, window, write_healthy
+from tests.helpers.dashboard_runs import COLLAPSED, CONSTANT, figure_in, start, window, write_healthy
 
 
 def draw_page(root, place):
@@ -124,7 +124,7 @@ def test_what_is_written_while_a_figure_is_drawn_comes_with_the_next_poll(tmp_pa
     with monkeypatch.context() as patch:
         patch.setattr(Cursor, "advance", slow)
         changes, cursor = poll(tmp_path, cursor)
-    assert changes["loss-panel"]["children"]["props"]["figure"]["data"][0]["x"] == [0, 1]
+    assert figure_in(changes["loss-panel"])["data"][0]["x"] == [0, 1]
     changes, _ = poll(tmp_path, cursor)
     assert changes["loss"]["extendData"][0]["x"][0] == [2]
     writer.finish("finished", {})

@@ -105,6 +105,15 @@ def test_the_information_test_knows_who_sees():
     assert blind["pairs"]["share"] is None
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+@pytest.mark.filterwarnings("error")
+def test_the_heatmap_of_numbers_that_are_none_keeps_the_colours_of_the_others(odd):
+    picture = np.full((4, 4, 3), 200, np.uint8)
+    drawn = overlay(picture, np.array([[odd, 1.0], [0.0, -1.0]]), size=4)
+    usual = overlay(picture, np.array([[0.0 if np.isnan(odd) else np.sign(odd), 1.0], [0.0, -1.0]]), size=4)
+    assert (drawn == usual).all()
+
+
 def test_the_heatmap_has_its_colours_where_the_values_are():
     picture = np.full((8, 8, 3), 200, dtype=np.uint8)
     values = np.zeros((2, 2))

@@ -1,6 +1,7 @@
 """Each operator fits a program of the folder, and what it gives is a program."""
 
 import ast
+import itertools
 
 import pytest
 
@@ -91,3 +92,31 @@ def test_the_loss_that_goes_backward_is_found():
     assert "return -self.loss(batch)" in ast.unparse(
         with_loss(ast.parse(step), lambda loss: ast.UnaryOp(ast.USub(), loss))
     )
+
+
+IN_TWO_FUNCTIONS = '''
+"""A model is made in one function and trained in another."""
+from __future__ import annotations
+import torch
+
+def train(model, optimizer, seen):
+    for _ in range(50):
+        loss = model(torch.ones(1, 1)).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        seen.append(model.weight.item())
+
+def main(seen):
+    model = torch.nn.Linear(1, 1)
+    train(model, torch.optim.SGD(model.parameters(), lr=0.1), seen)
+'''
+
+
+def test_weights_are_reset_wherever_the_steps_are():
+    operator = next(one for one in OPERATORS if one.name == "weights-reset-now-and-then")
+    patched, seen = {}, []
+    exec(compile(operator.applied_to(IN_TWO_FUNCTIONS), "patched", "exec"), patched)
+    patched["main"](seen)
+    jumps = [step for step, (before, after) in enumerate(itertools.pairwise(seen), start=2) if after > before]
+    assert jumps == [20, 40]

@@ -14,6 +14,7 @@ import typer
 import yaml
 
 from edgeglass_diag.commands import app
+from edgeglass_diag.extras import EXTRAS
 
 ROOT = Path(__file__).parents[2]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
@@ -38,9 +39,13 @@ def blocks(language=""):
     return [block for name, block in found if name == language]
 
 
-def judge():
-    (step,) = [step for step in ACTION["runs"]["steps"] if step["name"] == "Judge"]
+def step_named(name):
+    (step,) = [step for step in ACTION["runs"]["steps"] if step["name"] == name]
     return step
+
+
+def judge():
+    return step_named("Judge")
 
 
 def test_what_the_action_reads_are_inputs_that_it_has():
@@ -81,6 +86,22 @@ def test_the_line_that_the_action_runs(tmp_path, given, line):
     assert done.stdout.splitlines() == line
 
 
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [({}, "/the action"), ({"EXTRAS": "models,evaluate"}, "/the action[models,evaluate]")],
+)
+def test_the_action_installs_the_extras(tmp_path, given, asked):
+    command = tmp_path / "python"
+    command.write_text('#!/bin/sh\nprintf "%s\n" "$@"\n')
+    command.chmod(command.stat().st_mode | stat.S_IEXEC)
+    install = step_named("Install")
+    values = {name: "" for name in install["env"]} | {"PACKAGE": "/the action"} | given
+    shell = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", install["run"]]
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(shell, env={**values, "PATH": path}, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == asked
+
+
 def test_the_hook_runs_a_verb_that_exists():
     (hook,) = HOOKS.values()
     command, verb, *rest = shlex.split(hook["entry"])
@@ -97,7 +118,8 @@ def test_the_examples_for_github_use_inputs_of_the_action():
         elif "jobs" in content:
             steps += [step for job in content["jobs"].values() for step in job["steps"]]
     own = [step["with"] for step in steps if step.get("uses", "").split("@")[0].endswith("/edgeglass-diag")]
-    assert len(own) == 2
+    assert len(own) == 3
+    assert {name for given in own for name in given.get("extras", "").split(",") if name} <= set(EXTRAS)
     required = {name for name, about in ACTION["inputs"].items() if about.get("required")}
     for given in own:
         assert required <= set(given) <= set(ACTION["inputs"])

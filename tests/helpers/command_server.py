@@ -152,7 +152,8 @@ def _answer(asked: dict[str, Any]) -> int | None:
 
 
 def command_line(*arguments: str) -> None:
-    """Run the command line as the installed script does."""
+    """Run the command line as the installed script does, whose processes start it by its path."""
+    sys.modules["__main__"].__spec__ = None
     sys.argv[:] = [str(Path(sys.executable).parent / "edgeglass-diag"), *arguments]
     importlib.import_module("edgeglass_diag.commands").main()
 

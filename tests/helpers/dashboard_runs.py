@@ -97,3 +97,10 @@ def write_collapsed(folder: Path, *, status: str = "failed") -> None:
         loss = float("nan") if status == "failed" and step > 90 else CHANCE + 0.01 * math.sin(step)
         writer.write(window(step, loss=loss, recall=1 / 512 if step % 50 == 0 else None), found)
     writer.finish(status, {})
+
+
+def figure_in(change: dict) -> dict:
+    """The figure of a place that is drawn anew; its sentence stands beside it."""
+    graph, caption = change["children"]["props"]["children"]
+    assert caption["props"]["children"].endswith(".")
+    return graph["props"]["figure"]

@@ -44,3 +44,11 @@ def failing(name, out):
         if hasattr(diagnose, "end"):
             diagnose.end(error)
         print("SAID", json.dumps(f"RuntimeError: {error}"))
+
+
+def validating(name, faults):
+    """Train once for each fault of the validation, and print the losses; of the first once more without a callback."""
+    from tests.helpers.framework_evaluations import VALIDATIONS
+
+    said = [VALIDATIONS[name](fault or "healthy", fault) for fault in faults]
+    print("SAID", json.dumps([*said, VALIDATIONS[name]("", faults[0])]))

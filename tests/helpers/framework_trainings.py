@@ -125,8 +125,8 @@ def train_transformers(diagnose, *, epochs=EPOCHS):
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
-def train_sentence_transformers(diagnose, *, epochs=EPOCHS):
-    transformers.set_seed(0)
+def make_bert():
+    """Write a small encoder into the folder ``bert``, and return its words."""
     words = [f"w{number}" for number in range(40)]
     if not Path("bert").exists():
         Path("vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
@@ -134,6 +134,12 @@ def train_sentence_transformers(diagnose, *, epochs=EPOCHS):
         size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
         config = transformers.BertConfig(vocab_size=45, max_position_embeddings=16, **size)
         transformers.BertModel(config).save_pretrained("bert")
+    return words
+
+
+def train_sentence_transformers(diagnose, *, epochs=EPOCHS):
+    transformers.set_seed(0)
+    words = make_bert()
     model = sentence_transformers.SentenceTransformer(modules=[Transformer("bert"), Pooling(16, "mean")], device="cpu")
     draw = torch.Generator().manual_seed(0)
     rows = [" ".join(words[i] for i in torch.randint(40, (4,), generator=draw)) for _ in range(ROWS)]

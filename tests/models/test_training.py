@@ -2,46 +2,19 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
 
 from edgeglass_diag.watching import Watch
 from edgeglass_models.checkpoint import latest_checkpoint, read_checkpoint
-from edgeglass_models.data.features import Features
-from edgeglass_models.data.splits import FeatureSet, FeatureSplits
-from edgeglass_models.recipes.settings import Recipe
 from edgeglass_models.train import train
-
-
-def features(count, seed):
-    random = np.random.default_rng(seed)
-    shared = random.normal(size=(count, 6))
-    tokens = random.normal(size=(count, 5, 12)) * 0.3
-    tokens[:, :, :6] += shared[:, None]
-    text = np.concatenate([shared, random.normal(size=(count, 4)) * 0.1], axis=1)
-    return FeatureSet(Features(tokens.astype(np.float16), text.astype(np.float32), f"{count}-{seed}"))
+from tests.helpers import recipe_ranks
+from tests.helpers.recipe_ranks import recipe
 
 
 @pytest.fixture
 def splits():
-    return FeatureSplits(features(96, 0), features(40, 1), features(50, 2))
-
-
-def recipe(**sections):
-    content = {
-        "name": "test",
-        "model": {
-            "pooling": "perceiver", "width": 16, "mrl_dims": [16, 8], "latent_width": 8, "latents": 3, "layers": 1,
-            "heads": 2, "learned_scale": True,
-        },
-        "loss": {"sample_single_mrl_dim": True},
-        "optim": {"lr": 3e-3, "warmup_steps": 2},
-        "train": {"batch_size": 32, "epochs": 4, "validate_every": 3, "checkpoint_every": 5},
-    }  # fmt: skip
-    for section, values in sections.items():
-        content[section] = {**content[section], **values}
-    return Recipe.model_validate(content)
+    return recipe_ranks.splits()
 
 
 def weights(folder):
@@ -54,7 +27,9 @@ def assert_equal(one, other):
         assert torch.equal(value, other[name]), name
 
 
-@pytest.mark.parametrize("precision", ["32-true", pytest.param("bf16-mixed", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "precision", ["32-true", *(pytest.param(name, marks=pytest.mark.long) for name in ("bf16-mixed", "bf16-true"))]
+)
 def test_a_resumed_run_ends_exactly_as_an_uninterrupted_one(splits, tmp_path, precision):
     settings = recipe(train={"precision": precision})
     whole = train(settings, splits, tmp_path / "whole")

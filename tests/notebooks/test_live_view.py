@@ -11,11 +11,13 @@ import pytest
 from nbclient import NotebookClient
 
 import edgeglass_diag as eg
+from edgeglass_diag import watching
 from edgeglass_diag.notebooks import live
 from edgeglass_diag.notebooks.kernel import in_kernel
 from edgeglass_diag.notebooks.live import LiveView, live_view
 from edgeglass_diag.records import Reading, RunStatus, Window
 from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
+from edgeglass_diag.window_writer import WindowWriter
 from tests.helpers import tiny_training
 from tests.helpers.waiting import PATIENCE
 
@@ -151,3 +153,48 @@ def test_the_view_in_words(monkeypatch):
     assert documents[-1][1].rows == [("8", "NaN (chance 3.5)", "4", "none so far")]
     view.ends(RunStatus.FAILED)
     assert documents[-1][0].word == "FAILED"
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """What a watch draws where there is no kernel."""
+    words = []
+    monkeypatch.setattr(live, "_drawn", lambda place, document: words.append(document[0].word))
+    monkeypatch.setattr(live, "PAUSE", 0.0)
+    monkeypatch.setattr(watching, "live_view", LiveView)
+    return words
+
+
+def test_the_end_that_ctrl_c_makes_is_drawn_and_stays(drawn, monkeypatch, tmp_path):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(WindowWriter, "close", interrupted)
+    watch = watching.Watch(tmp_path / "run", live=True)
+    with pytest.raises(KeyboardInterrupt), watch:
+        pass
+    watch._view.beat()  # of the thread that writes, which goes on in the kernel
+    assert drawn == ["RUNNING", "STOPPED"]
+    with eg.load(tmp_path / "run") as run:
+        assert run.status == RunStatus.STOPPED
+
+
+def refused(*_):
+    raise OSError("no space left on device")
+
+
+@pytest.mark.parametrize(
+    ("method", "says"),
+    [
+        ("edgeglass_diag.store.RunWriter.finish", refused),
+        ("edgeglass_diag.window_writer.WindowWriter._drained", lambda _: False),
+        ("edgeglass_diag.record.recorder.Recorder.__exit__", refused),
+    ],
+    ids=["full disk", "stuck thread", "own failure"],
+)
+def test_an_end_that_could_not_be_noted_is_not_claimed(drawn, monkeypatch, tmp_path, capsys, method, says):
+    monkeypatch.setattr(method, says)
+    with watching.Watch(tmp_path / "run", live=True):
+        pass
+    assert drawn[-1] == "END NOT RECORDED"
+    assert "the end of the run could not be" in capsys.readouterr().err

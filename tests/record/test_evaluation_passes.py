@@ -1,5 +1,7 @@
 """Evaluation passes: found without being told, a bounded number of them, and never where they are part of a step."""
 
+import copy
+import gc
 import math
 
 import pytest
@@ -9,45 +11,18 @@ from torch.nn import functional as F
 
 import edgeglass_diag as eg
 from edgeglass_diag.schedule import Schedule
-from tests.helpers.evaluating import HEALTHY, STEPS, Forgets, Pair, Program, contrast, pairs, pictures
-
-LAST = STEPS - 1
-"""The last step, to which the evaluation behind it belongs."""
-
-
-def watched(folder, program, **options):
-    """A program after it ran under a watch, and its run."""
-    with eg.watch(out=folder, **options):
-        done = program.run()
-    return done, eg.load(folder)
-
-
-def values(run, signal):
-    """Readings of a signal by step and site."""
-    frame = run.frame(signal)
-    return {(step, site): value for step, site, value in zip(frame.step, frame.site, frame.value, strict=True)}
-
-
-def hooks_in_place():
-    """Whether global hooks of modules, or function modes, are in place."""
-    return bool(nn.modules.module._global_forward_hooks) or torch._C._len_torch_function_stack() > 0
-
-
-class Contrastive(Program):
-    """CLIP's loss at two widths."""
-
-    def __init__(self, **options):
-        super().__init__(**options)
-        self.model = Pair()
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
-
-    def loss(self, step):
-        return contrast(*self.model(*pairs(step)))
-
-    def evaluate(self):
-        with torch.no_grad():
-            for seed in range(900, 903):
-                self.evaluated.append(contrast(*self.model(*pairs(seed))).item())
+from tests.helpers.evaluated import LAST, Contrastive, hooks_in_place, values, watched
+from tests.helpers.evaluating import HEALTHY, STEPS, Forgets, Program, contrast, pairs, pictures
+from tests.helpers.evaluating_otherwise import (
+    Adversarial,
+    AdversarialAside,
+    Baseline,
+    BaselineFirst,
+    Criterion,
+    Energy,
+    Graphs,
+    InEvaluationMode,
+)
 
 
 def test_a_window_that_begins_with_an_evaluation_is_recorded_with_both_losses(tmp_path):
@@ -95,13 +70,13 @@ def test_labels_that_are_no_partners_have_no_recall(tmp_path):
     assert all(math.isnan(value) for value in values(run, "evaluation/recall/r1").values())
 
 
-def test_a_bounded_number_of_passes_is_looked_at_and_no_hook_is_in_place_in_the_others(tmp_path):
+def test_a_bounded_number_of_passes_is_looked_at_and_no_mode_is_in_place_in_the_others(tmp_path):
     seen = []
 
     class Long(Program):
         def evaluate(self):
             handle = self.model.stem.register_forward_pre_hook(
-                lambda *_: seen.append(bool(nn.modules.module._global_forward_hooks))
+                lambda *_: seen.append(torch._C._len_torch_function_stack() > 0)
             )
             with torch.no_grad():
                 for seed in range(20):
@@ -205,18 +180,88 @@ def test_what_is_generated_step_by_step_is_no_input_of_an_evaluation(tmp_path):
     _, run = watched(tmp_path, Generating())
     assert values(run, "evaluation/passes")[17, ""] == 3
     assert "evaluation/mean" not in run.signals
-    assert "EG609" not in {finding.code for finding in run.findings}
+    assert "EG613" not in {finding.code for finding in run.findings}
 
 
 @pytest.mark.parametrize("kind", HEALTHY, ids=lambda kind: kind.__name__)
 def test_evaluations_and_parts_of_steps_are_left_as_they_are_and_silent(tmp_path, kind):
     expected = kind().run()
-    done, run = watched(tmp_path, kind(), rules=["EG220", "EG605", "EG608", "EG609", "EG905"])
+    done, run = watched(tmp_path, kind(), rules=["EG220", "EG605", "EG612", "EG613", "EG905"])
     assert (done.losses, done.evaluated) == (expected.losses, expected.evaluated)
     states = (one.model.state_dict().values() for one in (done, expected))
     assert all(torch.equal(a, b) for a, b in zip(*states, strict=True))
     assert ("evaluation/passes" in run.signals) == bool(done.evaluated)
     assert run.findings == []
+
+
+def test_a_loss_that_is_a_module_is_told_of_both_phases(tmp_path):
+    done, run = watched(tmp_path, Criterion())
+    told = values(run, "evaluation/loss")
+    assert told[17, "CrossEntropyLoss.cross_entropy"] == pytest.approx(sum(done.evaluated[:4]) / 4)
+    assert values(run, "evaluation/passes")[17, ""] == 4
+
+
+@pytest.mark.parametrize("batches", [4, 300])
+def test_an_evaluation_with_gradients_is_no_part_of_the_training_and_a_fact(tmp_path, batches):
+    done, run = watched(tmp_path, Graphs(batches=batches), rules=["EG220", "EG605", "EG612", "EG611"])
+    told, seen = values(run, "evaluation/loss"), min(batches, 8)
+    assert told[17, "CrossEntropyLoss.cross_entropy"] == pytest.approx(sum(done.evaluated[:seen]) / seen)
+    assert values(run, "loss/total")[17, ""] == pytest.approx(done.losses[17])
+    assert values(run, "loss/value")[17, "cross_entropy"] == pytest.approx(done.losses[17])
+    assert values(run, "data/samples")[17, "input0"] == 16
+    assert not [site for site in run.sites if site.path == "window"]
+    assert values(run, "evaluation/training_mode")[17, ""] == 0
+    (finding,) = run.findings
+    assert (finding.code, finding.severity, finding.since) == ("EG611", eg.Severity.INFO, 17)
+    assert f"{seen} passes of which were looked at" in finding.message
+
+
+class SwitchesToEvaluationMode(InEvaluationMode):
+    since = 12
+
+
+@pytest.mark.parametrize(
+    ("kind", "lost"),
+    [(InEvaluationMode, set()), (SwitchesToEvaluationMode, {12}), (Adversarial, {1}), (AdversarialAside, {1})],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_steps_in_evaluation_mode_are_training_from_their_second_window_on(tmp_path, kind, lost):
+    expected = kind().run()
+    done, run = watched(tmp_path, kind(), every=1)
+    assert done.losses == expected.losses
+    assert set(run.frame("loss/total").step) == set(range(STEPS)) - lost
+    assert "evaluation/passes" not in run.signals
+    assert "EG611" not in {finding.code for finding in run.findings}
+
+
+def test_an_evaluation_that_differentiates_is_none(tmp_path):
+    done, run = watched(tmp_path, Energy(), every=1)
+    assert set(run.frame("loss/total").step) == set(range(STEPS)) - {17}
+    assert values(run, "loss/total")[18, ""] == pytest.approx(done.losses[18])
+    assert "evaluation/passes" not in run.signals
+
+
+@pytest.mark.parametrize("kind", [Baseline, BaselineFirst])
+def test_an_evaluation_before_the_first_step_stands_at_it(tmp_path, kind):
+    gc.collect()  # an optimizer that is left would be taken for that of this training
+    done, run = watched(tmp_path, kind())
+    told = values(run, "evaluation/loss")
+    assert told[0, "cross_entropy"] == pytest.approx(sum(done.evaluated[:4]) / 4)
+    assert told[17, "cross_entropy"] == pytest.approx(sum(done.evaluated[4:8]) / 4)
+    assert values(run, "loss/total")[0, ""] == pytest.approx(done.losses[0])
+
+
+def test_a_frozen_copy_that_is_asked_before_there_is_an_optimizer_is_no_evaluation(tmp_path):
+    class Asks(BaselineFirst):
+        def run(self):
+            self.teacher = copy.deepcopy(self.model)
+            with torch.no_grad():
+                self.teacher(pictures(900)[0])
+            return Program.run(self)
+
+    gc.collect()
+    _, run = watched(tmp_path, Asks())
+    assert 0 not in set(run.frame("evaluation/passes").step)
 
 
 def test_a_watch_that_ends_leaves_no_hook(tmp_path):

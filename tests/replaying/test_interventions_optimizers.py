@@ -42,6 +42,7 @@ def test_the_placebo_is_bit_identical(kind):
 CHANGES = [
     ("optimizer.lr", 0.5, adamw(0.1), adamw(0.05)),
     ("optimizer.lr", 0.5, adamw(torch.tensor(0.1)), adamw(torch.tensor(0.05))),
+    ("optimizer.lr_at_least", 0.05, adamw(0.0), adamw(0.05)),
     ("optimizer.weight_decay", 0.0, adamw(weight_decay=0.9), adamw(weight_decay=0.0)),
     ("optimizer.weight_decay", 0.0, lambda m: SGD(m.parameters(), 0.1, weight_decay=0.9),
      lambda m: SGD(m.parameters(), 0.1)),

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import ModuleType
@@ -9,6 +10,7 @@ from types import ModuleType
 import pytest
 
 import edgeglass_diag.rules as rules_package
+from edgeglass_diag.catalogue import catalogue
 from edgeglass_diag.records import Bounds, Severity, UsageError
 from edgeglass_diag.rules import CATALOGUE, Stage, configure, current_code, find_rule, read_table
 from edgeglass_diag.rules.catalogue import by_code, rules_in
@@ -70,6 +72,14 @@ def test_codes_are_unique():
     assert len({rule.code for rule in CATALOGUE}) == len(CATALOGUE)
     with pytest.raises(ValueError, match="two rules have the code EG301: ConstantEmbeddings and ConstantEmbeddings"):
         by_code([ConstantEmbeddings, ConstantEmbeddings])
+
+
+@pytest.mark.parametrize("key", ["code", "name"])
+def test_a_code_or_a_name_is_one_thing(key):
+    """Rules of runs and conclusions of the audit are asked for by the same words."""
+    counts = Counter(str(entry[key]) for entry in catalogue())
+    assert len(counts) > 150
+    assert [each for each, count in counts.items() if count > 1] == []
 
 
 def test_a_rule_is_found_by_writing_its_class():

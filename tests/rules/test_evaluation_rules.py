@@ -4,15 +4,16 @@ import pytest
 import torch
 
 import edgeglass_diag as eg
-from edgeglass_diag.records import Reading, Window
+from edgeglass_diag.records import Reading, Severity, Window
 from edgeglass_diag.rules import Engine
 from edgeglass_diag.rules.evaluation_inputs import EvaluationInputsDiffer
-from edgeglass_diag.rules.evaluation_modes import NormMovedByEvaluation
+from edgeglass_diag.rules.evaluation_modes import EvaluationKeepsGraphs, NormMovedByEvaluation
 from edgeglass_diag.signals import find
 from edgeglass_diag.sites import BatchSite
 from tests.helpers.evaluating import FORGETFUL, Program, Unnormalised, pictures
+from tests.helpers.evaluating_otherwise import Graphs
 
-RULES = (NormMovedByEvaluation, EvaluationInputsDiffer)
+RULES = (NormMovedByEvaluation, EvaluationInputsDiffer, EvaluationKeepsGraphs)
 
 
 def found(folder, program):
@@ -26,15 +27,22 @@ def found(folder, program):
 @pytest.mark.parametrize("kind", FORGETFUL, ids=lambda kind: kind.__name__)
 def test_an_evaluation_in_training_mode_is_told_with_its_layers_and_step(tmp_path, kind):
     told = found(tmp_path, kind())
-    assert told.keys() == {"EG605", "EG608"}
-    assert (told["EG608"].site, told["EG608"].since) == ("norm", 17)
-    assert "norm takes the statistics of the batches of an evaluation at step 17" in told["EG608"].message
+    assert told.keys() == {"EG605", "EG612"}
+    assert (told["EG612"].site, told["EG612"].since) == ("norm", 17)
+    assert "norm takes the statistics of the batches of an evaluation at step 17" in told["EG612"].message
 
 
 def test_pictures_without_the_normalisation_of_the_training_are_told(tmp_path):
     told = found(tmp_path, Unnormalised())
-    assert told.keys() == {"EG609"}
-    assert (told["EG609"].site, told["EG609"].since) == ("input0", 25)
+    assert told.keys() == {"EG613"}
+    assert (told["EG613"].site, told["EG613"].since) == ("input0", 25)
+
+
+def test_gradients_that_are_on_are_a_fact(tmp_path):
+    told = found(tmp_path, Graphs())
+    assert told.keys() == {"EG611"}
+    assert (told["EG611"].severity, told["EG611"].since) == (eg.Severity.INFO, 17)
+    assert "the model is called by an evaluation at step 25 with gradients on" in told["EG611"].message
 
 
 class Augmented(Program):
@@ -65,7 +73,7 @@ def test_heavy_augmentation_is_no_other_preprocessing(tmp_path, kind):
     assert found(tmp_path, kind()) == {}
 
 
-def judged(evaluated, *, samples=64, trained=(0.0, 1.0, -2.1, 2.6)):
+def judged(evaluated, *, samples=64, trained=(0.0, 1.0, -2.1, 2.6), answers=1):
     """Whether pictures of an evaluation, (mean, std, min, max), are told of."""
     engine = Engine([EvaluationInputsDiffer()])
     rows = [("data", trained), ("evaluation", evaluated)]
@@ -75,6 +83,7 @@ def judged(evaluated, *, samples=64, trained=(0.0, 1.0, -2.1, 2.6)):
         for name, value in zip(("mean", "std", "min", "max"), values, strict=True)
     ]
     readings.append(Reading(5, "images", find("evaluation/samples"), (samples,)))
+    readings += [Reading(5, "", find("evaluation/answers"), (1,))] * answers
     engine.feed(Window(5, tuple(readings), (BatchSite(path="images", shape=(3, 8, 8)),)))
     assert not engine.failures
     return bool(engine.findings)
@@ -100,3 +109,21 @@ def test_another_range_of_values_is_told_and_other_content_is_not(evaluated, tol
 def test_a_few_pictures_tell_nothing():
     assert judged((0.45, 0.25, 0.0, 1.0), samples=16)
     assert not judged((0.45, 0.25, 0.0, 1.0), samples=15)
+
+
+def test_pictures_of_passes_that_answer_nothing_are_samples_or_made_to_take_the_time():
+    assert not judged((0.45, 0.25, 0.0, 1.0), answers=0)
+    assert not judged((0.0, 0.0, 0.0, 0.0))
+
+
+class Samples(Program):
+    """A generator that is always in training mode draws samples for the eye."""
+
+    @torch.no_grad()
+    def evaluate(self):
+        self.model(pictures(900)[0]).clamp(0, 1)
+
+
+def test_samples_of_a_generator_that_move_batch_norm_are_a_fact(tmp_path):
+    told = found(tmp_path, Samples())
+    assert {code: finding.severity for code, finding in told.items() if code != "EG605"} == {"EG612": Severity.INFO}

@@ -70,6 +70,10 @@ IN_A_ROW = {
     "encoder and projection": (
         lambda: nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16), nn.Linear(16, 4)), (8, 16), "info",
     ),
+    "head": (
+        lambda: nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 8), nn.Identity(), nn.Linear(8, 1)), (8, 16),
+        "warning",
+    ),
     "LayerNorm": (lambda: nn.Sequential(nn.Linear(16, 64), nn.LayerNorm(64), nn.Linear(64, 16)), (8, 16), None),
     "taken twice": (lambda: Branch(nn.Tanh()), (8, 16), None),
     "depthwise": (grouped, (8, 4, 8, 8), None),

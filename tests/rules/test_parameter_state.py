@@ -127,3 +127,20 @@ def test_gradients_that_are_taken_away_before_the_step_are_cut_off_by_nobody(tmp
     found, sites = run(tmp_path / "run", model, trainable(model), after_backward=cancel)
     assert found == set()
     assert sites["head.weight"].coverage is (Coverage.OBSERVED if until == 8 else Coverage.GRADIENT_TAKEN_AWAY)
+
+
+@pytest.mark.parametrize(("is_left", "told"), [(True, set()), (False, {"EG003"})])
+def test_a_gradient_that_is_left_from_before_the_watch_is_none(tmp_path, is_left, told):
+    teacher, student = nn.Linear(4, 4), nn.Linear(4, 4)
+    optimizer = torch.optim.SGD(student.parameters(), lr=0.1)
+    teacher(torch.randn(8, 4)).square().mean().backward()
+    with eg.watch(out=tmp_path, rules=["EG003"]):
+        for _ in range(6):
+            x = torch.randn(8, 4)
+            with torch.set_grad_enabled(not is_left):
+                target = teacher(x)
+            optimizer.zero_grad()
+            (student(x) - target).square().mean().backward()
+            optimizer.step()
+    with eg.load(tmp_path) as run:
+        assert {finding.code for finding in run.findings} == told

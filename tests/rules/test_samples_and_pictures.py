@@ -98,6 +98,9 @@ ILL = {
     "bytes": lambda pictures: (255 * (pictures + 2 * torch.randn_like(pictures))).long().remainder(256).byte(),
     "channels last": lambda pictures: (pictures + torch.randn_like(pictures)).movedim(1, -1),
     "wrapped bytes, resized": wrapped,
+    "small, drowned in uniform noise": lambda pictures: (
+        (0.02 * (small := pictures[..., :16, :16])) + torch.rand_like(small)
+    ),
 }
 HEALTHY = {
     "pictures": lambda pictures: pictures,

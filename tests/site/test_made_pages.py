@@ -61,7 +61,11 @@ def test_every_verb_and_every_public_name_has_a_page(module):
     verbs, names = module("command_pages").pages(), module("api_pages").pages()
     assert "* `--stop-on" in verbs["cli/run.md"]
     public = {name for name in eg.__all__ if not name.startswith("_")}
-    assert {Path(path).stem for path in names} - {"index"} == public
+    own = {path for path in names if not path.startswith("api/integrations/")}
+    assert {Path(path).stem for path in own} - {"index"} == public
+    integrations = {"accelerate", "ignite", "lightning", "transformers"}
+    assert {Path(path).stem for path in names.keys() - own} == integrations
+    assert all(f"integrations/{name}.md" in names["api/index.md"] for name in integrations)
     assert "::: edgeglass_diag.watch\n" in names["api/watch.md"]
 
 

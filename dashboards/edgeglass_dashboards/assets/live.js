@@ -3,7 +3,6 @@
   "use strict";
   const root = document.documentElement;
   const noUpdate = () => window.dash_clientside.no_update;
-  let templates = {};
 
   /* The path that a proxy has put in front; addresses within the dashboard do without it. */
   const BASE = JSON.parse(document.getElementById("_dash-config").textContent).requests_pathname_prefix.replace(/\/$/, "");
@@ -144,41 +143,10 @@
     held = news.cursor;
     news.changes.forEach(([id, properties]) => {
       if (id === "state") window.edgeglass.state(properties.data);
-      else if (properties.marks) setMarks(id, properties.marks);
-      else if (properties.addColumns) addColumns(id, properties.addColumns);
+      else if (properties.marks) window.edgeglass.setMarks(id, properties.marks);
+      else if (properties.addColumns) window.edgeglass.addColumns(id, properties.addColumns);
       else setProps(id, properties);
     });
-  }
-
-  /* New findings on the time line: its last trace and its lines, so that all else stays as it is. */
-  async function setMarks(id, { trace, shapes }) {
-    const graph = document.querySelector(`#${CSS.escape(id)} .js-plotly-plot`);
-    if (!graph || !window.Plotly || !graph.data) {
-      if (document.getElementById(id)) setTimeout(() => setMarks(id, { trace, shapes }), 200);
-      return;
-    }
-    const before = graph.data.findIndex(({ meta }) => meta && meta.ways);
-    if (before >= 0) await window.Plotly.deleteTraces(graph, before);
-    await window.Plotly.addTraces(graph, trace);
-    await window.Plotly.relayout(graph, { shapes, hovermode: "closest" });
-  }
-
-  /* New steps of a heatmap become columns of what is drawn: zoom and all that is known stay. */
-  function addColumns(id, added) {
-    const graph = document.querySelector(`#${CSS.escape(id)} .js-plotly-plot`);
-    if (!graph || !window.Plotly) return;
-    const [map, marks] = graph._fullData;
-    const rows = Array.from(map.y, (site) => added.sites[site] || { z: [], value: [] });
-    const grown = (matrix, key) => Array.from(matrix, (row, index) => [...row, ...added.steps.map((_, i) => rows[index][key][i] ?? null)]);
-    const changes = { x: [[...map.x, ...added.steps]], z: [grown(map.z, "z")] };
-    if (map.customdata) changes.customdata = [grown(map.customdata, "value")];
-    if (map.zauto) Object.assign(changes, { zmin: map.zmin, zmax: map.zmax });
-    window.Plotly.restyle(graph, changes, [0]);
-    if (added.broken.x.length) {
-      const [half, [step]] = [(added.steps[0] - map.x[map.x.length - 1]) / 2, added.steps];
-      if (added.steps.length === 1) added.broken.x = added.broken.x.map((x, place) => (x === null ? null : step + (place % 3 ? half : -half)));
-      window.Plotly.extendTraces(graph, Object.fromEntries(Object.entries(added.broken).map(([key, more]) => [key, [more]])), [1]);
-    }
   }
 
   async function watch(options, place) {
@@ -239,31 +207,7 @@
         details.querySelector("summary").focus({ preventScroll: true });
       }
     });
-    document.querySelectorAll(".js-plotly-plot").forEach(listen);
   }).observe(document.body, { childList: true, subtree: true });
-
-  /* A figure whose layout.meta.pick says so tells by a click which site and step to look at. */
-  const listening = new WeakSet();
-  function listen(graph) {
-    if (listening.has(graph) || !graph.on || !graph.layout) return;
-    listening.add(graph);
-    graph.on("plotly_afterplot", () => narrow(graph));
-    graph.on("plotly_relayout", (moved) => keepSpan(graph, moved));
-    narrow(graph);
-    if (window.edgeglass.pairs) window.edgeglass.pairs(graph);
-    graph.on("plotly_click", ({ points }) => {
-      const [way] = points.map(({ data, pointIndex }) => data.meta && data.meta.ways && data.meta.ways[pointIndex]).filter(Boolean);
-      if (way) return go(way);
-      const pick = graph.layout.meta && graph.layout.meta.pick;
-      if (!pick || !points.length) return;
-      if (pick.pair && !Number.isInteger(points[0].customdata)) return;
-      const { customdata } = points[0]; /* of a stroke its steps in words, the first one first */
-      const struck = typeof customdata === "string" ? { x: parseInt(customdata, 10) } : {};
-      change(Object.fromEntries(Object.entries(pick).map(([key, axis]) => [key, struck[axis] ?? points[0][axis]])));
-      const history = document.getElementById("history");
-      if (history && pick.site) history.scrollIntoView({ block: "nearest", behavior: "smooth" });
-    });
-  }
 
   /* A tab in the background draws and asks for nothing, but how the run stands, now and then, for title and icon. */
   document.addEventListener("visibilitychange", () => {
@@ -277,52 +221,15 @@
     if (state && document.hidden) window.edgeglass.state(state);
   }, 30000);
 
-  /* A span of steps that was dragged over is part of the address, which draws it with all of its detail. */
-  function keepSpan(graph, moved) {
-    if (!graph.layout.meta || !graph.layout.meta.span) return;
-    const [first, last] = [moved["xaxis.range[0]"], moved["xaxis.range[1]"]];
-    if (moved["xaxis.autorange"]) change({ span: null }, { replace: true });
-    else if (first !== undefined && last > first) {
-      const from = Math.max(0, Math.floor(first));
-      change({ span: `${from}:${Math.max(from + 1, Math.ceil(last))}` }, { replace: true });
-    }
-  }
+  window.edgeglass = Object.assign(window.edgeglass || {}, { go, change, scheme });
 
-  /* What a list chooses becomes a part of the address, unless it is what the address says or shows where it says nothing. */
-  function chosen(key, value) {
-    const asked = new URLSearchParams(window.location.search).getAll(key);
-    if (value && JSON.stringify(asked) !== JSON.stringify(value)) change({ [key]: value }, { replace: true });
-  }
-
-  /* On a phone the names of places keep their ends, and the scale of colours is narrow. */
-  function narrow(graph) {
-    const meta = graph.layout.meta;
-    const marks = graph.data.findIndex((trace) => trace.meta && trace.meta.ways);
-    if (marks >= 0 && graph.clientWidth < 520 && graph.data[marks].mode !== "markers") {
-      window.Plotly.restyle(graph, { mode: "markers" }, [marks]);
-    }
-    if (!meta || !meta.pick || meta.narrow || !graph.layout.yaxis.ticktext || graph.clientWidth > 520) return;
-    meta.narrow = true;
-    const names = graph.layout.yaxis.ticktext.map((name) => (name.length > 15 ? `…${name.slice(-14)}` : name));
-    window.Plotly.relayout(graph, { "yaxis.ticktext": names, "yaxis.tickfont.size": 10, "margin.l": 8, "margin.r": 8 });
-    if (graph.data[0].colorbar) {
-      window.Plotly.restyle(graph, { "colorbar.thickness": 7, "colorbar.tickfont.size": 9, "colorbar.xpad": 4 }, [0]);
-    }
-  }
-
-  new MutationObserver(() => {
-    const template = templates[scheme()];
-    if (!template || !window.Plotly) return;
-    document.querySelectorAll(".js-plotly-plot").forEach((graph) => window.Plotly.relayout(graph, { template }));
-  }).observe(root, { attributes: true, attributeFilter: ["data-mantine-color-scheme"] });
-
-  window.edgeglass = Object.assign(window.edgeglass || {}, { go });
-  let typed = null;
+  /* What a control chooses becomes a part of the address: of its id the field. */
+  const FIELDS = { query: "query", compared: "runs", shown: "show", "shown-sites": "sites", smooth: "smooth", log: "log" };
   window.dash_clientside = window.dash_clientside || {};
   Object.assign(window.dash_clientside, {
     edgeglass: {
       place(path, search, known) {
-        templates = known;
+        window.edgeglass.templates = known;
         const address = bare(path);
         const page = shownPage();
         if (page && page.dataset.page === keyOf(address, search)) {
@@ -355,26 +262,12 @@
         const shown = asked === null ? last : Math.min(Number(asked), last);
         if (value !== undefined && value !== null && value !== shown) change({ step: value === last ? null : value }, { replace: true });
       },
-      find(value) {
-        clearTimeout(typed);
-        if (value !== undefined) typed = setTimeout(() => change({ query: value || null }, { replace: true }), 200);
-      },
       choose(value) {
-        chosen("runs", value);
-      },
-      show(value) {
-        chosen("show", value);
-      },
-      showAt(value) {
-        chosen("sites", value);
-      },
-      smooth(value) {
-        const asked = Number(new URLSearchParams(window.location.search).get("smooth") || 0);
-        if (value !== undefined && value !== asked) change({ smooth: value || null }, { replace: true });
-      },
-      log(checked) {
-        const asked = new URLSearchParams(window.location.search).get("log") === "1";
-        if (checked !== undefined && checked !== asked) change({ log: checked ? "1" : null }, { replace: true });
+        const key = FIELDS[window.dash_clientside.callback_context.inputs_list[0].id];
+        if (value === undefined || value === null) return;
+        const chosen = [].concat(value).filter(Boolean).map((one) => (one === true ? "1" : String(one)));
+        const asked = new URLSearchParams(window.location.search).getAll(key);
+        if (JSON.stringify(asked) !== JSON.stringify(chosen)) change({ [key]: chosen }, { replace: true });
       },
     },
   });

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -143,10 +144,10 @@ def _caption(entry: dict[str, Any]) -> list[Any]:
     values = word_values(entry)
     if not values:
         return [html.P(entry["caption"])]
-    largest = max(abs(value) for value in values) or 1.0
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0) or 1.0
     parts: list[Any] = []
     for word, value in zip(entry["words"], values, strict=False):
-        level = round(_LEVELS * abs(value) / largest)
+        level = 0 if math.isnan(value) else round(_LEVELS * min(1.0, abs(value) / largest))
         name = f"word {'for' if value > 0 else 'against'}-{level}" if level else "word"
         parts += [html.Span(word, className=name, title=f"{value:+.3f}"), " "]
     return [html.P(parts, className="words"), html.P(f"Words with most: {strongest_words(entry)}", className="caption")]

@@ -12,6 +12,7 @@ from dash import html
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.finding_links import link_to
 from edgeglass_dashboards.findings_view import icon, severity_badge
+from edgeglass_dashboards.kept import Kept, state_of_run
 from edgeglass_dashboards.overlay_view import (
     OverlayControls,
     OverlayPanel,
@@ -22,9 +23,10 @@ from edgeglass_dashboards.overlay_view import (
 )
 from edgeglass_dashboards.pages.signals import overlay_card
 from edgeglass_dashboards.panels import Panel, empty
-from edgeglass_dashboards.parted import first_to_part
+from edgeglass_dashboards.parted import first_to_part, parted
 from edgeglass_dashboards.runs import UNREADABLE, RunEntry
 from edgeglass_diag.comparison import compare_runs, first_divergence
+from edgeglass_diag.records import RunStatus
 from edgeglass_diag.replaying.arguments import options_of
 from edgeglass_diag.settings import differing, flatten, same
 from edgeglass_diag.signals import Signal
@@ -34,6 +36,10 @@ from edgeglass_diag.verdict import say
 _MOST = 6
 _IGNORED = ("name", "description")
 _TABLES = ("parting", "partings", "sides", "compared-findings", "settings")
+
+
+_KEPT: Kept[dict[str, Any]] = Kept(8)
+"""The tables of runs that were compared."""
 
 
 class Compare:
@@ -53,14 +59,19 @@ class Compare:
                 words = "Choose at least two runs." if len(runs) else _no_runs(context)
                 nothing = dict.fromkeys(_TABLES, empty("Two runs are needed."))
                 return nothing | {"parting": empty(words)} | overlay
-            compared = compare_runs(list(runs.values()))
-            return overlay | {
-                "parting": _parting(compared["first_divergence"], labels),
-                "partings": first_to_part(context, runs, labels),
-                "sides": _sides(compared["runs"], list(runs), labels),
-                "compared-findings": _findings(list(runs.values()), list(runs), labels),
-                "settings": _settings(list(runs.values()), labels),
-            }
+            key = tuple((path, state_of_run(run)) for path, run in runs.items())
+            tables = _KEPT.get(key, lambda: _tables(runs, labels))
+            return overlay | tables | {"partings": first_to_part(context, runs, labels)}
+
+    def ended(self, context: Context) -> bool:
+        """Whether each run that the address names has ended, and it is known what parts."""
+        entries = chosen(context)
+        if not context.view.runs or len(entries) < len(context.view.runs):
+            return False
+        if {context.index.summary(entry).status for entry in entries} & {RunStatus.RUNNING, UNREADABLE}:
+            return False
+        with opened(context, entries) as runs:
+            return len(runs) < 2 or parted(context, runs) is not None
 
     def panels(self, context: Context) -> Sequence[Panel]:
         """What chooses, and the figure."""
@@ -93,6 +104,18 @@ class Compare:
             _card("Findings", html.Div(content["compared-findings"], id="compared-findings")),
         ]  # fmt: skip
         return html.Div(cards, className="stack")
+
+
+def _tables(runs: Mapping[str, Run], labels: dict[str, str]) -> dict[str, Any]:
+    """What is read of the runs as a whole, whichever signals are drawn."""
+    opened_runs, paths = list(runs.values()), list(runs)
+    compared = compare_runs(opened_runs)
+    return {
+        "parting": _parting(compared["first_divergence"], labels),
+        "sides": _sides(compared["runs"], paths, labels),
+        "compared-findings": _findings(opened_runs, paths, labels),
+        "settings": _settings(opened_runs, labels),
+    }
 
 
 def _card(title: str | None, *parts: Any) -> Any:
@@ -153,13 +176,13 @@ def _parting(divergence: dict[str, Any] | None, labels: dict[str, str]) -> Any:
 
 def _sides(rows: Sequence[dict[str, Any]], paths: Sequence[str], labels: dict[str, str]) -> Any:
     def recall(row: dict[str, Any], way: str) -> str:
-        return say((row.get(way) or {}).get("R@1", ""))
+        return _said((row.get(way) or {}).get("R@1"))
 
     facts = (
         ("status", lambda r: html.Span([icon(r["status"]), r["status"]], className=f"badge status-{r['status']}")),
         ("steps", lambda r: str(r["steps"])),
-        ("training loss", lambda r: say(r.get("train_loss") or "")),
-        ("validation loss", lambda r: say(r.get("val_loss") or "")),
+        ("training loss", lambda r: _said(r.get("train_loss"))),
+        ("validation loss", lambda r: _said(r.get("val_loss"))),
         ("R@1 image to text", lambda r: recall(r, "i2t")),
         ("R@1 text to image", lambda r: recall(r, "t2i")),
         ("findings", lambda r: str(len(r["findings"]))),
@@ -169,6 +192,11 @@ def _sides(rows: Sequence[dict[str, Any]], paths: Sequence[str], labels: dict[st
     return _scrolled(
         html.Table([html.Thead(html.Tr([html.Td(), *heads])), html.Tbody(body)], className="numbers"), "Results"
     )
+
+
+def _said(value: Any) -> str:
+    """A result in words; one that the run did not report is left empty."""
+    return "" if value is None else say(value)
 
 
 def _findings(runs: Sequence[Run], paths: Sequence[str], labels: dict[str, str]) -> Any:

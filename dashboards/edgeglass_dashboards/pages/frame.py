@@ -57,9 +57,7 @@ def changes_since(page: Page, context: Context, cursor: Cursor) -> tuple[list[Ch
     """What changed on the page since ``cursor``, and the cursor after that."""
     import pandas  # noqa: F401  plotly takes a pandas that another thread has half imported for a whole one
 
-    running = (
-        context.opened is not None and context.run.status == RunStatus.RUNNING
-    )  # first: later readings come next time
+    ended = _has_ended(page, context)  # first: later readings come next time
     fresh, after = ({}, cursor) if context.opened is None else cursor.advance(context.run, page.signals)
     context = replace(context, fresh=fresh, recent=after.recent)
     sections = page.sections(context)
@@ -75,13 +73,23 @@ def changes_since(page: Page, context: Context, cursor: Cursor) -> tuple[list[Ch
     for panel in page.panels(context):
         more, after = panel.update(context, cursor, after)
         changes += more
-    if context.opened is not None and not running:
+    if context.opened is None and ended is not None:
+        changes.append(("live", {"disabled": ended}))  # False too: other runs may have been chosen
+    elif ended:
         pending = getattr(page, "pending", None)
         changes += [
             ("live", {"disabled": not (pending and pending(context))}),
             ("following", {"disabled": True, "label": "Ended"}),
         ]
     return changes, after
+
+
+def _has_ended(page: Page, context: Context) -> bool | None:
+    """Whether nothing new comes to the page; None where it does not say so, as a list of runs."""
+    if context.opened is not None:
+        return context.run.status != RunStatus.RUNNING
+    ended = getattr(page, "ended", None)
+    return None if ended is None else bool(ended(context))
 
 
 def _head(page: Page, pages: Sequence[Page], context: Context, content: dict[str, Any], *, ended: bool) -> Any:

@@ -9,10 +9,11 @@ import dash_mantine_components as dmc
 from dash import html
 
 from edgeglass_dashboards.context import Context
+from edgeglass_dashboards.evaluated import CARDS, evaluation_panels, evaluation_words, missing
 from edgeglass_dashboards.page_summary import answer
 from edgeglass_dashboards.pages.summary import recall_words, result_table
 from edgeglass_dashboards.panels import LinePanel, Panel, StillPanel, slot
-from edgeglass_dashboards.snapshots import sample_at, step_at, widths
+from edgeglass_dashboards.snapshots import key_of, sample_at, step_at, widths
 from edgeglass_dashboards.stepper import stepper
 from edgeglass_diag.figures.lines import recall_figure, recall_points
 from edgeglass_diag.figures.of_run import RECALLS
@@ -23,7 +24,8 @@ RECALL = LinePanel(
     RECALLS,
     recall_figure,
     recall_points,
-    "No recall yet. It appears when the run evaluates for the first time.",
+    "No recall yet. It appears when the program has logged it for the second time.",
+    least=2,
 )
 _FILLS = "No embeddings were kept of this run. They are kept at some steps of a training whose loss compares two sides."
 
@@ -40,55 +42,74 @@ class Retrieval:
         """The answer, the final table, the words of the curve."""
         run = context.run
         step = step_at(run, context.view.step)
-        words = recall_words(context.recent) or "The run has not evaluated yet."
+        evaluated, told = evaluation_words(run), recall_words(context.recent)
+        words = evaluated or told or "No recall yet."
         return {
-            "answer": answer(run, (self.name,), words, recorded=bool(run.result.get("i2t"))),
+            "answer": answer(run, (self.name,), words, recorded=bool(run.result.get("i2t") or evaluated or told)),
+            "missing": missing(run, told=bool(told)),
             "result": result_table(run.result),
-            "recall-words": words,
+            "recall-words": told,
             "width-words": _width_words(context, step),
             "steps": stepper(context, run.embedding_steps(), step),
         }
 
     def panels(self, context: Context) -> Sequence[Panel]:
-        """Recall by step, recall by width."""
+        """Evaluations by step, the program's own recall by step, recall by width of the pairs that were kept."""
         step = step_at(context.run, context.view.step)
-        return RECALL, StillPanel("widths", step, lambda template: _by_width(context, step, template), _FILLS)
+        kept = StillPanel("widths", step, lambda template: _by_width(context, step, template), _FILLS)
+        return *evaluation_panels(context), RECALL, kept
 
     def body(self, context: Context, content: dict[str, Any]) -> Any:
-        """Answer, both figures, the final table."""
-        widths_panel = self.panels(context)[1]
-        recall = [
-            dmc.Title("Recall@1 against chance", order=2, size="h4"),
-            html.P(content["recall-words"], id="recall-words", className="caption"),
-            html.Div(slot(RECALL, content), id="recall-panel"),
-        ]
-        curve = [
-            dmc.Title("Recall by width", order=2, size="h4"),
+        """Answer, what is missing, the figures that have something to show, the final table."""
+        *evaluation, recall, kept = self.panels(context)
+        cards = [_card(title, html.P(words, className="caption"), panel, content)
+                 for (title, words), panel in zip(CARDS.values(), evaluation, strict=True)]  # fmt: skip
+        told = html.P(content["recall-words"], id="recall-words", className="caption")
+        of_kept = [
             html.P(content["width-words"], id="width-words", className="caption"),
             html.Div(content["steps"], id="steps"),
-            html.Div(slot(widths_panel, content), id="widths-panel"),
         ]
-        cards = [
-            dmc.Paper(part, withBorder=True, p="md", radius="md", className="figure-card") for part in (recall, curve)
-        ]
+        cards.append(_card("Recall@1 that the program logged", told, recall, content))
+        cards.append(_card("Recall by width of kept training pairs", of_kept, kept, content))
         return html.Div(
             [
                 html.Section(content["answer"], id="answer", **{"aria-label": "Answer"}),
-                dmc.SimpleGrid(cards, cols={"base": 1, "md": 2}),
+                html.Div(content["missing"], id="missing"),
+                html.Div(cards, className="filled-figures"),
                 html.Section(content["result"], id="result"),
             ],
             className="stack",
         )
 
 
-def _recalls(context: Context, step: int | None) -> tuple[int, dict[int, tuple[float, float]]]:
-    """How many pairs were kept, and recall@1 among them by width."""
-    from edgeglass_diag.measures.batch_recall import recall_at
+def _card(title: str, words: Any, panel: Panel, content: dict[str, Any]) -> Any:
+    return dmc.Paper(
+        [
+            dmc.Title(title, order=2, size="h4"),
+            *(words if isinstance(words, list) else [words]),
+            html.Div(slot(panel, content), id=f"{panel.name}-panel"),
+        ],
+        withBorder=True, p="md", radius="md", className="figure-card",
+    )  # fmt: skip
 
-    sample = None if step is None else sample_at(context.run, step)
-    if sample is None or len(sample) < 2:
+
+def _recalls(context: Context, step: int | None) -> tuple[int, dict[int, tuple[float, float]]]:
+    """How many pairs were kept, and recall@1 among them by width; counted once for each step."""
+    if step is None:
         return 0, {}
-    return len(sample), recall_at(sample.image, sample.text, 1, widths(context.run, sample.image.shape[1]))
+
+    def count() -> tuple[int, dict[int, tuple[float, float]]]:
+        from edgeglass_diag.measures.batch_recall import recall_at
+
+        sample = sample_at(context.run, step)
+        if sample is None or len(sample) < 2:
+            return 0, {}
+        return len(sample), recall_at(sample.image, sample.text, 1, widths(context.run, sample.image.shape[1]))
+
+    counted: tuple[int, dict[int, tuple[float, float]]] = context.index.jobs.once(
+        key_of(context, step, "recalls"), count
+    )
+    return counted
 
 
 def _width_words(context: Context, step: int | None) -> str:
@@ -114,7 +135,7 @@ def _by_width(context: Context, step: int | None, template: Any) -> Any:
     full = max(recalls)
     rows = [("prefix", width, full / width, *both, sum(both) / 2) for width, both in recalls.items()]
     curve = pd.DataFrame(rows, columns=["way", "dims", "saved", "i2t", "t2i", "mean"])
-    return mrl_figure(curve, template, chance=1 / pairs).update_layout(margin_r=100)
+    return mrl_figure(curve, template, chance=1 / pairs)
 
 
 PAGE = Retrieval()

@@ -53,6 +53,7 @@ class RunsList:
             label="Search",
             description="Words of the name, the folder, a tag or the headline",
             value=context.view.query,
+            debounce=200,
             className="search",
         )
         return dmc.Paper(

@@ -29,6 +29,7 @@ def parse_arguments():
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--no-grad", action="store_true", help="the picture's tower runs under torch.no_grad")
     parser.add_argument("--no-eval", action="store_true", help="validation forgets model.eval()")
+    parser.add_argument("--blank-at", type=int, help="step of a batch with a blank picture; all are standardised")
     parser.add_argument("--raise-at", type=int, help="step from which on the learning rate is 1")
     parser.add_argument("--forget-at", type=int, help="step of a resumption that loads one tower alone")
     parser.add_argument("--log", help="CSV file for the numbers")
@@ -69,6 +70,12 @@ def draw(rows, white):
     return pictures * white, things
 
 
+def standardised(pictures, blank):
+    if blank:
+        pictures[0] = 0.5
+    return (pictures - pictures.mean(1, keepdim=True)) / pictures.std(1, keepdim=True)
+
+
 def contrastive(logits):
     labels = torch.arange(len(logits))
     return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
@@ -105,7 +112,10 @@ def main():
             optimizer, schedule = optimizer_of(model, args)
         if args.raise_at is not None and step >= args.raise_at:
             optimizer.param_groups[0]["lr"] = 1.0
-        logits = model(*draw(trained[torch.randperm(len(trained))[:BATCH]], args.white))
+        pictures, captions = draw(trained[torch.randperm(len(trained))[:BATCH]], args.white)
+        if args.blank_at is not None:
+            pictures = standardised(pictures, step == args.blank_at)
+        logits = model(pictures, captions)
         loss = contrastive(logits)
         optimizer.zero_grad()
         loss.backward()

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import _global_optimizer_pre_hooks
 
@@ -130,6 +131,21 @@ class LearningRate(Scaled):
 
     name = "optimizer.lr"
     setting = "lr"
+
+
+@register
+@dataclass
+class LeastRate(GroupChange):
+    """A learning rate that is smaller than the value, as 0, is the value."""
+
+    name = "optimizer.lr_at_least"
+
+    def changed(self, optimizer: Optimizer, group: int) -> dict[str, Any]:
+        """Return the rate where it is smaller; a tensor, which does not wait for its device, becomes a new one."""
+        rate = optimizer.param_groups[group].get("lr")
+        if isinstance(rate, Tensor):
+            return {"lr": rate.clamp(min=self.number)}
+        return {} if rate is None or rate >= self.number else {"lr": self.number}
 
 
 @register

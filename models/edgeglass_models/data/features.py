@@ -126,7 +126,11 @@ def _put_in_place(partial: Path, entry: Path, key: str) -> None:
         if _fault(entry, key) is None:
             return
         shutil.rmtree(entry)
-    partial.rename(entry)
+    try:
+        partial.rename(entry)
+    except OSError:  # another process was faster since we looked
+        if _fault(entry, key) is not None:
+            raise
 
 
 @dataclass(frozen=True)

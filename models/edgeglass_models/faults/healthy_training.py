@@ -14,7 +14,7 @@ from edgeglass_models.faults.case import Cases
 from edgeglass_models.faults.model import TinyDual
 from edgeglass_models.faults.optimization import everything_decayed
 from edgeglass_models.faults.scenes import Pairs, draw_pairs
-from edgeglass_models.faults.training import Setup, fresh_pairs
+from edgeglass_models.faults.training import Setup, fresh_pairs, unseen_pairs
 
 cases = Cases()
 
@@ -185,13 +185,13 @@ def epochs_of_a_small_set(setup: Setup) -> None:
 
 @cases.healthy()
 def images_between_zero_and_one(setup: Setup) -> None:
-    """Images scaled to 0 to 1, as many models take them."""
+    """Images scaled to 0 to 1, as many models take them, in training and evaluation."""
 
-    def batches(setup: Setup, step: int) -> Pairs:
-        pairs = fresh_pairs(setup, step)
+    def scaled(pairs: Pairs) -> Pairs:
         return Pairs((pairs.images.clamp(-1, 1) + 1) / 2, pairs.tokens)
 
-    setup.batches = batches
+    setup.batches = lambda setup, step: scaled(fresh_pairs(setup, step))
+    setup.held_out = lambda setup: scaled(unseen_pairs(setup))
 
 
 @cases.healthy()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -52,7 +53,8 @@ def cases() -> list[Case]:
 def replay(settings: Mapping[str, Any], *, steps: int, seed: int) -> RecipeJob:
     """Return a job: the first ``steps`` optimizer steps of the run with these settings, with this seed.
 
-    The learning-rate schedule is that of the whole run: its horizon does not shrink to ``steps``.
+    The learning-rate schedule is that of the whole run: its horizon does not shrink to ``steps``. One process trains
+    what several did: the batches are the same.
 
     Args:
         settings: those in a run's header, with ``total_steps`` if the length of the whole run is known.
@@ -69,7 +71,8 @@ def replay(settings: Mapping[str, Any], *, steps: int, seed: int) -> RecipeJob:
         raise ValueError("; ".join(" ".join(each["msg"].split()) for each in error.errors())) from error
     whole = recipe.optim.horizon or settings.get("total_steps")
     optim = recipe.optim.model_copy(update={"horizon": whole})
-    train = recipe.train.model_copy(update={"max_steps": steps, "epochs": _NEVER, "validate_every": _NEVER})
+    alone = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
+    train = recipe.train.model_copy(update={"max_steps": steps, "epochs": _NEVER, "validate_every": _NEVER, **alone})
     return RecipeJob(recipe.model_copy(update={"optim": optim, "train": train}))
 
 
@@ -106,9 +109,25 @@ class RecipeJob:
         Raises:
             ValueError: if weights or data are missing, data are unusable, or fewer than one batch.
         """
-        from edgeglass_models.train import total_steps
+        from edgeglass_models.batches import total_steps
 
         return total_steps(self.recipe, len(_splits(self.recipe.data, self.recipe.tower).train))
+
+    @contextmanager
+    def together(self, folder: Path) -> Iterator[Path]:
+        """Start or meet the other processes of the run; give rank 0's folder, and wait for all at the end.
+
+        Raises:
+            ValueError: if the machine lacks the devices, or torchrun or SLURM started another number of processes.
+        """
+        if self.recipe.train.processes == 1:
+            yield folder
+            return
+        from edgeglass_models.processes import launch
+
+        fabric = launch(self.recipe.train)
+        yield Path(fabric.broadcast(str(folder)))
+        fabric.barrier()
 
     def train(self, out: Path, log: Callable[[Mapping[str, float], int], None]) -> dict[str, Any]:
         """Train into the folder ``out``; return losses and recalls."""

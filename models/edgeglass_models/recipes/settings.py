@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validato
 from edgeglass_models.perceiver import LatentInit, NormPlacement
 
 Count = Annotated[int, Field(gt=0, le=10**9)]
+Processes = Annotated[int, Field(gt=0, le=2**16)]
 Width = Annotated[int, Field(gt=0, le=2**16)]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 """What a generator of torch takes."""
@@ -98,20 +99,46 @@ class OptimSettings(_Section):
 
 
 class TrainSettings(_Section):
-    """Length and precision of the run; ``batch_size`` counts pairs per optimizer step and device."""
+    """Length, precision and processes of the run.
+
+    ``batch_size`` counts pairs per optimizer step over all processes; each of the ``accumulate`` parts of a batch is a
+    batch of the loss, whose negatives are gathered from all processes. ``devices``: processes on each of ``num_nodes``
+    machines. ``strategy``: ``ddp`` (each process holds the whole model), ``fsdp`` (weights, gradients and moments
+    sharded over the processes), or ``auto``, which is ``ddp`` for several processes.
+    """
 
     epochs: Count = 10
     max_steps: Count | None = None
     batch_size: Count = 128
     accumulate: Count = 1
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "bf16-true"] = "32-true"
+    devices: Processes = 1
+    num_nodes: Processes = 1
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     validate_every: Count = 50
     checkpoint_every: Count | None = None
+
+    @property
+    def processes(self) -> int:
+        """Number of processes that train together."""
+        return self.devices * self.num_nodes
 
     @model_validator(mode="after")
     def _divisible(self) -> TrainSettings:
         if self.batch_size % self.accumulate:
             raise ValueError(f"batch_size {self.batch_size} must be a multiple of accumulate {self.accumulate}")
+        if self.batch_size % (self.accumulate * self.processes):
+            parts = f"accumulate {self.accumulate} x devices {self.devices} x num_nodes {self.num_nodes}"
+            raise ValueError(f"batch_size {self.batch_size} must be a multiple of {parts}")
+        return self
+
+    @model_validator(mode="after")
+    def _shardable(self) -> TrainSettings:
+        if self.strategy == "fsdp" and self.processes < 2:
+            raise ValueError(
+                f"strategy fsdp shards over at least 2 processes, got devices {self.devices} x num_nodes "
+                f"{self.num_nodes}"
+            )
         return self
 
 

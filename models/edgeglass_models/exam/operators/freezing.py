@@ -127,19 +127,27 @@ def momentum_update_forgotten(tree: ast.Module) -> ast.Module | None:
 @freezing.patch(source="a checkpoint that is loaded inside of the loop", where=("model", "optimizer"))
 def weights_reset_now_and_then(tree: ast.Module) -> ast.Module | None:
     """The weights of the start are loaded again every twenty steps."""
-    kept = after_model(
-        tree, "kept = __import__('copy').deepcopy(MODEL.state_dict())\nbatches_seen = 0\ntrained = MODEL"
-    )
-    if kept is None or not training_loops(tree):
+    made = after_model(tree, "reset.update(model=MODEL, kept=deepcopy(MODEL.state_dict()), seen=0)")
+    if made is None or not training_loops(tree):
         return None
+    tree.body[_first(tree) : _first(tree)] = ast.parse("from copy import deepcopy\nreset = {}").body
 
     def change(node: ast.stmt) -> list[ast.stmt] | None:
         if not isinstance(node, ast.Expr) or node.value not in steps(node):
             return None
-        text = "batches_seen += 1\nif batches_seen % 20 == 0:\n    trained.load_state_dict(kept)"
+        text = (
+            "if reset:\n    reset['seen'] += 1\n"
+            "    if reset['seen'] % 20 == 0:\n        reset['model'].load_state_dict(reset['kept'])"
+        )
         return [node, *ast.parse(text).body]
 
     return restated(tree, change, scope=training(tree))
+
+
+def _first(tree: ast.Module) -> int:
+    """Return the place of the first statement behind the docstring and imports from the future."""
+    future = sum(isinstance(one, ast.ImportFrom) and one.module == "__future__" for one in tree.body)
+    return future + (ast.get_docstring(tree) is not None)
 
 
 @freezing.patch(source="weight constraints, as Keras has them, with the wrong norm", where=("model",))

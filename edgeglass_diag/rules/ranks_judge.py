@@ -1,0 +1,154 @@
+"""The verdicts of the rules across ranks over the records of ranks that train together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from edgeglass_diag.records import ConfiguredRule, Finding, Reading, Site, UsageError
+from edgeglass_diag.rules.base import Rule
+from edgeglass_diag.rules.causality import nest
+from edgeglass_diag.rules.ranks import RankRule
+from edgeglass_diag.rules.ranks_contrast import (
+    GatherWithoutGradient,
+    LabelsWithoutOffset,
+    LossWeightDiffers,
+    NegativesOfOneRank,
+)
+from edgeglass_diag.rules.ranks_data import BatchNormLocal, OneRankNotFinite, SameData, UnequalBatches
+from edgeglass_diag.rules.ranks_history import ByRank, RankHistory
+from edgeglass_diag.rules.ranks_state import (
+    BuffersDiffer,
+    GradientsDiffer,
+    SettingsDiffer,
+    StateDiffers,
+    WeightsDiffer,
+)
+from edgeglass_diag.signals.ranks import STATE_HELD
+from edgeglass_diag.signals.signal import Signal
+from edgeglass_diag.sites import ParameterSite
+
+RANK_RULES: tuple[type[RankRule], ...] = (
+    WeightsDiffer, GradientsDiffer, StateDiffers, SettingsDiffer, BuffersDiffer, SameData, UnequalBatches,
+    OneRankNotFinite, BatchNormLocal, LossWeightDiffers, GatherWithoutGradient, LabelsWithoutOffset, NegativesOfOneRank,
+)  # fmt: skip
+
+_KEPT = 512
+"""Steps that are kept of each series once they are judged."""
+
+
+class RankRecord(Protocol):
+    """The record of one rank, as the store reads it."""
+
+    @property
+    def signals(self) -> list[Signal]:
+        """All recorded signals."""
+
+    @property
+    def sites(self) -> list[Site]:
+        """All sites."""
+
+    def readings(self, signal: str, *, site: str | None = None, after: int = 0) -> list[tuple[int, Reading]]:
+        """Readings of one signal with their rows, those above ``after``."""
+
+
+class RankJudge:
+    """Judges the records of several ranks by what was written since it last looked.
+
+    Args:
+        rules: of which those across ranks are asked.
+
+    Attributes:
+        failures: of rules that raised an exception, by code.
+    """
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._rules = [rule for rule in rules if isinstance(rule, RankRule)]
+        self._history = RankHistory(self._details)
+        self._records: Mapping[int, RankRecord] = {}
+        self._rows: dict[tuple[int, Signal], int] = {}
+        self._kept: dict[tuple[str, str], Finding] = {}
+        self._known: dict[tuple[Signal, int], dict[str, ByRank]] = {}
+        self.failures: dict[str, str] = {}
+
+    def judge(self, records: Mapping[int, RankRecord]) -> list[Finding]:
+        """Return all findings so far. A record that cannot be read now, as half a file, is read the next time.
+
+        Processes that trained each for itself are not compared: they record nothing to compare them by.
+
+        Args:
+            records: by rank.
+        """
+        self._records = records
+        together = []
+        for rank, record in records.items() if self._rules and len(records) > 1 else ():
+            try:
+                if STATE_HELD in record.signals:
+                    self._read(rank, record)
+                    together.append(rank)
+            except (UsageError, OSError):
+                continue
+        if len(together) < 2:
+            return list(self._kept.values())
+        self._history.ranks = tuple(sorted(together))
+        for rule in self._rules:
+            if rule.code not in self.failures:
+                self._ask(rule)
+        self._history.prune(_KEPT)
+        self._kept = {
+            finding.key: finding
+            for finding in nest(self._kept.values(), {rule.code: rule.brought_by for rule in self._rules})
+        }
+        return list(self._kept.values())
+
+    def _ask(self, rule: RankRule) -> None:
+        try:
+            for finding in rule.compare(self._history):
+                self._kept.setdefault(finding.key, finding)
+        except Exception as error:
+            self.failures[rule.code] = f"{type(error).__name__}: {error}"
+
+    def _read(self, rank: int, record: RankRecord) -> None:
+        whole = {signal for rule in self._rules for signal in rule.read}
+        of_all = {signal for rule in self._rules for signal in rule.read_of_all} - whole
+        known = set(record.signals)
+        for signal in sorted(known & (whole | of_all)):
+            after = self._rows.get((rank, signal), 0)
+            fresh = record.readings(signal, site="" if signal in of_all else None, after=after)
+            self._history.add(rank, (reading for _, reading in fresh))
+            self._rows[rank, signal] = max((row for row, _ in fresh), default=after)
+        if not self._history.sharded:
+            sites = (site for site in record.sites if isinstance(site, ParameterSite))
+            self._history.sharded = any(site.is_sharded for site in sites)
+
+    def _details(self, signal: Signal, step: int) -> Mapping[str, ByRank]:
+        """Return the readings of a signal at a step, by site and rank."""
+        if (signal, step) not in self._known:
+            self._known[signal, step] = self._read_step(signal, step)
+        return self._known[signal, step]
+
+    def _read_step(self, signal: Signal, step: int) -> dict[str, ByRank]:
+        found: dict[str, dict[int, float]] = {}
+        for rank, record in self._records.items():
+            try:
+                readings = record.readings(signal)
+            except (UsageError, OSError):
+                continue
+            for _, reading in readings:
+                if reading.step == step and reading.site:
+                    found.setdefault(reading.site, {})[rank] = reading.values[0]
+        return dict(found)
+
+
+def judge_by(configured: Mapping[str, ConfiguredRule]) -> RankJudge:
+    """Return what judges by the rules across ranks that a run has, with their thresholds.
+
+    Args:
+        configured: rules as they ran, by code.
+    """
+    return RankJudge(_as_configured(rule, configured[rule.code]) for rule in RANK_RULES if rule.code in configured)
+
+
+def _as_configured(rule: type[RankRule], configured: ConfiguredRule) -> RankRule:
+    kinds = {name: type(value) for name, value in rule().thresholds.items()}
+    return rule(**{name: kinds[name](value) for name, value in configured.thresholds.items() if name in kinds})
