@@ -33,11 +33,16 @@ class KeptPairs:
         """Return the caption of a pair, or its number."""
         return self.samples.captions[pair] if pair < len(self.samples.captions) else f"pair {pair}"
 
+    @property
+    def pictures(self) -> str:
+        """Return the address that the browser asks for pictures at, but for the pair's number at its end."""
+        return base() + self.address if self.address else ""
+
     def color(self, name: str, side: str) -> Any:
         """Return a number for each pair, by the name of a colour."""
         if name == "similarity":
             return self.found.similarity
-        return (self.found.rank if name == "rank" else self.found.hubness)[side]
+        return self.found.rank[side] + 1 if name == "rank" else self.found.hubness[side]
 
 
 def kept_pairs(context: Context, step: int | None, path: str) -> KeptPairs | None:
@@ -95,7 +100,10 @@ def pair_details(context: Context, kept: KeptPairs | None) -> Any:
         )
     place = int((kept.found.pairs == pair).argmax())
     ranks = [int(kept.found.rank[side][place]) + 1 for side in ("image", "text")]
-    words = f"cosine {kept.found.similarity[place]:.3f}; its text is number {ranks[0]} for its image, its image number {ranks[1]} for its text"
+    words = (
+        f"cosine {kept.found.similarity[place]:.3f}; its text is number {ranks[0]} for its image, "
+        f"its image number {ranks[1]} for its text"
+    )
     ways = {"image": "Texts nearest to its image", "text": "Images nearest to its text"}
     return html.Div(
         [
@@ -142,4 +150,4 @@ def _list(context: Context, kept: KeptPairs, title: str, rows: list[tuple[int, s
 def _picture(kept: KeptPairs, pair: int) -> Any:
     if not kept.address:
         return None
-    return html.Img(src=f"{base()}{kept.address}{pair}", alt=f"picture of pair {pair}", className="pair-picture")
+    return html.Img(src=f"{kept.pictures}{pair}", alt=f"picture of pair {pair}", className="pair-picture")

@@ -23,7 +23,8 @@ class View:
     ``step`` None follows the newest. ``table`` shows heatmaps as tables as well. ``query`` and ``status`` filter the
     list of runs, ``runs`` are those compared (addresses' paths below the runs folder). ``show`` and ``sites`` are the
     signals that are overlaid and where; ``smooth`` is the weight of their moving average in percent, ``span`` the first
-    and the last step that are looked at. ``pair`` is that of kept embeddings, ``color`` what their points are coloured by.
+    and the last step that are looked at. ``pair`` is one of kept embeddings, ``color`` what their points are coloured
+    by.
     """
 
     page: str = "overview"

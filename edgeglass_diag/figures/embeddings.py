@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from edgeglass_diag.figures.embedding_steps import gap_trace
 from edgeglass_diag.figures.style import empty_figure
 
 SIDES = {"image": (0, "circle", "solid"), "text": (2, "diamond-open", "dash")}
@@ -61,7 +60,6 @@ def projection_figure(
             | ({"color": template.layout.colorway[color]} if colors is None else _colored(colors, side)),
             hovertemplate="%{text}<extra>" + side + "</extra>",
         )
-    figure.add_trace(gap_trace(points, template))
     if colors is not None:
         figure.update_layout(
             coloraxis={"colorscale": "Viridis", "colorbar": {"title": {"text": colors[0]}, "thickness": 10}}

@@ -11,8 +11,15 @@ from dash import html
 
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.page_summary import answer
-from edgeglass_dashboards.pair_pictures import base
-from edgeglass_dashboards.pair_view import COLORS, color_choices, kept_pairs, pair_details, pair_lists, what_was_kept
+from edgeglass_dashboards.pair_figures import all_steps, is_computing, projected_pairs, training
+from edgeglass_dashboards.pair_view import (
+    KeptPairs,
+    color_choices,
+    kept_pairs,
+    pair_details,
+    pair_lists,
+    what_was_kept,
+)
 from edgeglass_dashboards.panels import Panel, StillPanel, slot
 from edgeglass_dashboards.snapshots import METHODS, is_pending, key_of, projection, sample_at, side_frames, step_at
 from edgeglass_dashboards.stepper import stepper
@@ -60,16 +67,7 @@ class Embeddings:
 
         def projected(template: Any) -> Any:
             made = None if step is None else projection(context, step, method)
-            if made is None:
-                return None
-            from edgeglass_diag.figures.embeddings import projection_figure
-
-            note = "\n".join([made.settings, *made.notes])
-            figure = projection_figure(
-                made.points, template, axes=made.axes, note=note, empty=made.empty, **_shown(context, step)
-            )
-            figure.layout.height = 520
-            return figure
+            return None if made is None else projected_pairs(context, made, _kept(context, step), template)
 
         def of_sample(draw: Any) -> Any:
             def make(template: Any) -> Any:
@@ -80,10 +78,12 @@ class Embeddings:
 
         pending = step is not None and method != "pca" and projection(context, step, method) is None
         waiting = pending and is_pending(context, step or 0, method)
-        words = f"{METHODS[method]} is being computed; it appears here by itself." if waiting else _KEEPS
+        computing = all_steps(context) is None and is_computing(context)
+        view = [context.view.color, context.view.pair]
         return (
-            StillPanel("projection", [step, method, waiting, context.view.color], projected, words),
-            StillPanel("training", context.run.embedding_steps(), lambda template: _training(context, template), _KEEPS),
+            StillPanel("projection", [step, method, waiting, *view], projected, _words_of(METHODS[method], waiting)),
+            StillPanel("training", [context.run.embedding_steps(), computing],
+                       lambda template: training(context, template), _words_of("The plane of all steps", computing)),
             StillPanel("density", step, of_sample(_density), _KEEPS),
             StillPanel("spectrum", step, of_sample(_spectrum), _KEEPS),
             StillPanel("rank", context.run.last_step, lambda template: _rank(context, template),
@@ -93,7 +93,8 @@ class Embeddings:
     def pending(self, context: Context) -> bool:
         """Whether a picture is still being made."""
         step = step_at(context.run, context.view.step)
-        return step is not None and context.view.signal in METHODS and is_pending(context, step, context.view.signal)
+        is_asked = step is not None and context.view.signal in METHODS
+        return is_computing(context) or (is_asked and is_pending(context, step or 0, context.view.signal))
 
     def body(self, context: Context, content: dict[str, Any]) -> Any:
         """Answer, projection with its choices, the other three."""
@@ -138,45 +139,13 @@ def _card(title: str, *parts: Any) -> Any:
     return dmc.Paper([dmc.Title(title, order=2, size="h4"), *parts], withBorder=True, p="md", radius="md")
 
 
-def _kept(context: Context, step: int | None) -> Any:
+def _words_of(name: str, computing: bool) -> str:
+    return f"{name} is being computed; it appears here by itself." if computing else _KEEPS
+
+
+def _kept(context: Context, step: int | None) -> KeptPairs | None:
     path = context.run.folder.resolve().relative_to(context.root.resolve()).as_posix()
     return kept_pairs(context, step, path)
-
-
-def _shown(context: Context, step: int | None) -> dict[str, Any]:
-    """Labels, colours and pictures of the points."""
-    import pandas as pd
-
-    kept = _kept(context, step)
-    if kept is None:
-        return {}
-    name = context.view.color if context.view.color in COLORS else ""
-    ranks = [int(rank) + 1 for rank in kept.found.rank["image"]]
-    texts = [
-        f"{kept.label(pair)[:160]} (cosine {cosine:.3f}, rank {rank})"
-        for pair, cosine, rank in zip(kept.found.pairs.tolist(), kept.found.similarity, ranks, strict=True)
-    ]
-    colors = (COLORS[name], {side: kept.color(name, side) for side in ("image", "text")}) if name else None
-    labels = pd.Series(texts, index=kept.found.pairs)
-    return {"labels": labels, "colors": colors, "pictures": base() + kept.address if kept.address else ""}
-
-
-def _training(context: Context, template: Any) -> Any:
-    from edgeglass_diag.evaluation.neighbours import common_plane
-    from edgeglass_diag.figures.embedding_steps import steps_figure
-
-    steps = context.run.embedding_steps()
-
-    def make() -> Any:
-        samples = {step: sample_at(context.run, step) for step in steps}
-        return common_plane({step: sample for step, sample in samples.items() if sample is not None})
-
-    if not steps:
-        return None
-    points = context.index.jobs.once(key_of(context, steps[-1], f"plane {len(steps)}"), make)
-    figure = steps_figure(points, template)
-    figure.layout.height = 480
-    return figure
 
 
 def _choices(context: Context) -> Any:
