@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgeglass_dashboards.context import Context
-from edgeglass_dashboards.pair_view import COLORS, KeptPairs
+from edgeglass_dashboards.pair_view import COLORS, KeptPairs, shown_pair
 from edgeglass_dashboards.snapshots import key_of, sample_at
 
 _LABEL = 160
@@ -29,8 +29,9 @@ def projected_pairs(context: Context, made: Any, kept: KeptPairs | None, templat
     if not made.points.empty:
         if made.method == "pca":
             figure.add_trace(gap_trace(made.points, template))
-        if context.view.pair is not None:
-            figure.add_trace(pair_trace(made.points, context.view.pair, template))
+        pair = shown_pair(context, kept)
+        if pair is not None:
+            figure.add_trace(pair_trace(made.points, pair, template))
     figure.layout.height = 520
     return figure
 
@@ -63,7 +64,7 @@ def training(context: Context, template: Any) -> Any:
     from edgeglass_diag.figures.embedding_steps import steps_figure
 
     figure = steps_figure(made[0], template)
-    figure.layout.height = 480
+    figure.layout.height = 520
     return figure
 
 

@@ -10,7 +10,7 @@ from dash import html
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.pair_pictures import base, picture_address
 from edgeglass_dashboards.snapshots import key_of, sample_at
-from edgeglass_diag.pair_samples import NO_SAMPLES, PairSamples
+from edgeglass_diag.pair_samples import NO_SAMPLES, PairSamples, Wording
 from edgeglass_diag.records import UsageError
 
 if TYPE_CHECKING:
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 COLORS = {"": "Side", "similarity": "Cosine of the pair", "rank": "Rank of the partner", "hubness": "Hubness"}
 """What the points are coloured by."""
+_WORDINGS = {
+    Wording.TEXTS: " (strings of the batch)",
+    Wording.DECODED: " (decoded by the program's tokenizer)",
+    Wording.IDS: " (token ids: the program has no tokenizer that fits)",
+    Wording.NONE: "",
+}
+_NONE = "No pairs were kept."
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,44 +83,52 @@ def color_choices(context: Context) -> Any:
         here = {"aria-current": "true"} if context.view.color == name else {}
         links.append(html.Li(html.A(title, href=context.view.link(color=name), **here)))
     return html.Nav(
-        [html.Span("Colour", className="dimmed"), html.Ul(links)], className="choices", **{"aria-label": "Colour"}
+        [html.Span("Colour", className="dimmed"), html.Ul(links)], className="choices steps", **{"aria-label": "Colour"}
     )
 
 
 def what_was_kept(kept: KeptPairs | None) -> str:
-    """What is kept of a step's pairs, in a sentence."""
+    """What is kept of a step's pairs, in a sentence or two."""
     if kept is None:
-        return ""
+        return _NONE
     samples = kept.samples
     if not len(samples.pictures) and not samples.captions:
         return f"Neither pictures nor captions were kept of this step{f': {samples.note}' if samples.note else ''}."
-    parts = f"{len(samples.pictures)} pictures and {len(samples.captions)} captions"
-    return f"{parts} ({samples.wording}) are kept of this step, {samples.size / 1e3:.0f} kB. {samples.note}".strip()
+    captions = f"{len(samples.captions)} captions{_WORDINGS[samples.wording]}"
+    size = f"{samples.size / 1e3:.0f} kB in the run's folder"
+    note = f" {samples.note[0].upper()}{samples.note[1:]}." if samples.note else ""
+    return f"Kept of this step: {len(samples.pictures)} pictures and {captions}, {size}.{note}"
+
+
+def shown_pair(context: Context, kept: KeptPairs | None) -> int | None:
+    """The pair that the address asks for, else the worst one; None where there are no pairs."""
+    if kept is None:
+        return None
+    asked = context.view.pair
+    return asked if asked is not None and asked in kept.found.pairs else kept.found.worst(1)[0]
 
 
 def pair_details(context: Context, kept: KeptPairs | None) -> Any:
-    """The pair that the address asks for, and the neighbours of both of its sides."""
-    pair = context.view.pair
-    if kept is None or pair is None or pair not in kept.found.pairs:
-        return html.P(
-            "Click a point, or choose a pair below, to see its neighbours on both sides.", className="caption"
-        )
-    place = int((kept.found.pairs == pair).argmax())
-    ranks = [int(kept.found.rank[side][place]) + 1 for side in ("image", "text")]
+    """One pair, and the neighbours of both of its sides."""
+    pair = shown_pair(context, kept)
+    if kept is None or pair is None:
+        return html.P(_NONE, className="caption")
+    found = kept.found
+    place = int((found.pairs == pair).argmax())
+    ranks = [int(found.rank[side][place]) + 1 for side in ("image", "text")]
     words = (
-        f"cosine {kept.found.similarity[place]:.3f}; its text is number {ranks[0]} for its image, "
-        f"its image number {ranks[1]} for its text"
+        f"Cosine {found.similarity[place]:.3f}. Among {len(found.pairs)}, its text is number {ranks[0]} for its image, "
+        f"its image is number {ranks[1]} for its text."
     )
+    hint = "Click a point for its pair" if pair == context.view.pair else "The worst pair; click a point for another"
     ways = {"image": "Texts nearest to its image", "text": "Images nearest to its text"}
-    return html.Div(
-        [
-            html.Div([_picture(kept, pair), html.Div([html.P(kept.label(pair), className="pair-caption"),
-                      html.P(words, className="caption")])], className="pair-head"),
-            html.Div([_list(context, kept, title, [(other, f"cosine {cosine:.3f}")
-                      for other, cosine in kept.found.nearest(pair, side)], own=pair)
-                      for side, title in ways.items()], className="pair-lists"),
-        ]
-    )  # fmt: skip
+    texts = [html.P(kept.label(pair), className="pair-caption"), html.P(words, className="caption")]
+    lists = [
+        _list(context, kept, title, [(other, f"{cosine:.3f}") for other, cosine in found.nearest(pair, side)], own=pair)
+        for side, title in ways.items()
+    ]
+    head = html.Div([_picture(kept, pair), html.Div(texts)], className="pair-head")
+    return html.Div([html.P(f"{hint}.", className="caption"), head, html.Div(lists, className="pair-lists")])
 
 
 def pair_lists(context: Context, kept: KeptPairs | None) -> Any:
@@ -122,10 +137,11 @@ def pair_lists(context: Context, kept: KeptPairs | None) -> Any:
         return None
     found = kept.found
     place = {int(pair): n for n, pair in enumerate(found.pairs)}
-    worst = [(pair, f"cosine {found.similarity[place[pair]]:.3f}") for pair in found.worst()]
-    lists = [_list(context, kept, "Pairs farthest behind their nearest other", worst)]
-    for side, title in (("image", "Images that are hubs"), ("text", "Texts that are hubs")):
-        hubs = [(pair, f"among the first {found.k} of {times:.3g}") for pair, times in found.hubs(side)]
+    worst = [(pair, f"{found.similarity[place[pair]]:.3f}") for pair in found.worst()]
+    lists = [_list(context, kept, "Worst pairs: farthest behind the nearest other", worst)]
+    for side, other in (("image", "text"), ("text", "image")):
+        hubs = [(pair, f"{times:.3g} {other}s") for pair, times in found.hubs(side)]
+        title = f"{side.capitalize()} hubs: in the first {found.k} of many {other}s"
         lists.append(_list(context, kept, title, hubs))
     return html.Div(lists, className="pair-lists")
 
@@ -137,7 +153,7 @@ def _list(context: Context, kept: KeptPairs, title: str, rows: list[tuple[int, s
                 [
                     _picture(kept, pair),
                     html.Span(kept.label(pair), className="pair-caption"),
-                    html.Span(words + (" (its own)" if pair == own else ""), className="dimmed"),
+                    html.Span(words + (", its own" if pair == own else ""), className="dimmed"),
                 ],
                 href=context.view.link(pair=pair),
             )

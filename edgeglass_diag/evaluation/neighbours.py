@@ -26,6 +26,7 @@ class Neighbours:
         rank: by side, (n,) how many of the other side are at least as near as the partner, without it.
         hubness: by side, (n,) among how many first k of the other side's it stands.
         k: the places that count.
+        gap: distance between the means of both sides, as ``measures.geometry.modality_gap`` has it.
     """
 
     pairs: Array
@@ -33,6 +34,7 @@ class Neighbours:
     rank: dict[str, Array]
     hubness: dict[str, Array]
     k: int
+    gap: float
 
     @property
     def similarity(self) -> Array:
@@ -82,7 +84,8 @@ def neighbours(sample: PairSample, k: int = 10) -> Neighbours | None:
         "image": occurrences(sample.text, sample.image, k),
         "text": occurrences(sample.image, sample.text, k),
     }
-    return Neighbours(sample.caption, cosines, rank, hubness, k)
+    gap = float(np.linalg.norm(sample.image.mean(0) - sample.text.mean(0)))
+    return Neighbours(sample.caption, cosines, rank, hubness, k, gap)
 
 
 def common_plane(samples: Mapping[int, PairSample]) -> pd.DataFrame:

@@ -41,6 +41,7 @@ def steps_figure(points: pd.DataFrame, template: go.layout.Template) -> go.Figur
         title = {"text": f"axis {number + 1}: {share:.0%} of the variance"}
         bounds = {"title": title, "range": [low - room, high + room], "showticklabels": False}
         figure.update_layout({f"{axis}axis": bounds})
+    figure.update_yaxes(scaleanchor="x")  # a distance is as long in both directions
     if len(frames) > 1:
         figure.update_layout(sliders=[_slider(list(frames))], updatemenus=[_buttons(template)])
     return figure
@@ -66,9 +67,7 @@ def _slider(steps: list[int]) -> dict[str, Any]:
     return {
         "active": len(steps) - 1,
         "currentvalue": {"prefix": "step "},
-        "x": 0.16,
-        "len": 0.84,
-        "pad": {"t": 30},
+        "pad": {"t": 75},
         "steps": [{"label": str(step), "method": "animate", "args": [[str(step)], now]} for step in steps],
     }
 

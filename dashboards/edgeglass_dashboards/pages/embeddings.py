@@ -111,13 +111,20 @@ class Embeddings:
         steps = html.Div(content["steps"], id="steps")
         choices = html.Div(content["choices"], id="choices")
         words = html.P(content["density-words"], id="density-words", className="caption")
-        parts = {name: html.Div(content[name], id=name) for name in ("colors", "kept", "pair", "pairs")}
+        parts = {name: html.Div(content[name], id=name) for name in ("colors", "pair", "pairs")}
+        parts["kept"] = html.P(content["kept"], id="kept", className="caption")
         small = [card("Cosines of pairs and non-pairs", "density", words), card("Singular values", "spectrum")]
         return html.Div(
             [
                 html.Section(content["answer"], id="answer", **{"aria-label": "Answer"}),
-                card("Both sides on a plane, pairs joined", "projection", steps, choices, parts["colors"]),
-                _card("Pairs", html.P(parts["kept"], className="caption"), parts["pair"], parts["pairs"]),
+                html.Div(
+                    [
+                        card("Both sides on a plane, pairs joined", "projection", steps, choices, parts["colors"]),
+                        _card("Pair", parts["pair"], id="pair-card"),
+                    ],
+                    className="beside",
+                ),
+                _card("Worst pairs and hubs", parts["kept"], parts["pairs"]),
                 card("The training in one space", "training", html.P(_SPACE, className="caption")),
                 dmc.SimpleGrid(small, cols={"base": 1, "md": 2}),
                 card("Effective rank over the training", "rank"),
@@ -135,8 +142,8 @@ class Embeddings:
         return f"Effective rank at the newest step: {said}." if said else "No embeddings have been compared yet."
 
 
-def _card(title: str, *parts: Any) -> Any:
-    return dmc.Paper([dmc.Title(title, order=2, size="h4"), *parts], withBorder=True, p="md", radius="md")
+def _card(title: str, *parts: Any, **named: str) -> Any:
+    return dmc.Paper([dmc.Title(title, order=2, size="h4"), *parts], withBorder=True, p="md", radius="md", **named)
 
 
 def _words_of(name: str, computing: bool) -> str:
@@ -181,12 +188,14 @@ def _spectrum(frames: tuple[Any, Any], template: Any) -> Any:
 
 
 def _separation(context: Context, step: int | None) -> str:
-    """How often a pair is above a non-pair, in a sentence."""
+    """How often a pair is above a non-pair, and how far apart the means of both sides are, in two sentences."""
     frames = None if step is None else _frames(context, step)
     chance = math.nan if frames is None else float(frames[0].attrs["separation"])
     if math.isnan(chance):
         return ""
-    return f"At step {step} a pair is above a non-pair with probability {chance:.3f}; 0.5 is chance."
+    above = f"At step {step} a pair is above a non-pair with probability {chance:.3f}; 0.5 is chance."
+    kept = _kept(context, step)
+    return f"{above} The means of both sides are {kept.found.gap:.3f} apart: the modality gap." if kept else above
 
 
 def _rank(context: Context, template: Any) -> Any:
