@@ -37,7 +37,7 @@ def steps_figure(points: pd.DataFrame, template: go.layout.Template) -> go.Figur
     shares = points.attrs.get("shares", [np.nan, np.nan])
     for number, (axis, share) in enumerate(zip("xy", shares, strict=True)):
         low, high = float(points[axis].min()), float(points[axis].max())
-        room = max(0.06 * (high - low), 1e-6)
+        room = max(0.06 * (high - low), 0.06)  # embeddings that collapsed are a point, not their rounding
         title = {"text": f"axis {number + 1}: {share:.0%} of the variance"}
         bounds = {"title": title, "range": [low - room, high + room], "showticklabels": False}
         figure.update_layout({f"{axis}axis": bounds})
