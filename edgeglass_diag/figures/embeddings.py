@@ -54,6 +54,8 @@ def projection_figure(
             y=mine["y"].to_numpy(),
             text=said.tolist(),
             name=side,
+            legendgroup=side,
+            showlegend=colors is None,
             mode="markers",
             customdata=mine["pair"].tolist(),
             marker={"size": 7, "symbol": symbol, "opacity": 0.85}
@@ -61,9 +63,7 @@ def projection_figure(
             hovertemplate="%{text}<extra>" + side + "</extra>",
         )
     if colors is not None:
-        figure.update_layout(
-            coloraxis={"colorscale": "Viridis", "colorbar": {"title": {"text": colors[0]}, "thickness": 10}}
-        )
+        _explain_colors(figure, colors[0], template)
     figure.update_layout(meta={"pick": {"pair": "customdata"}, "pictures": pictures})
     bare = {"showticklabels": False, "showgrid": True}
     figure.update_xaxes(title_text=axes[0], **bare)
@@ -203,6 +203,15 @@ def _note_below(figure: go.Figure, lines: list[str], below: int) -> None:
 
 def _colored(colors: tuple[str, Mapping[str, Any]], side: str) -> dict[str, Any]:
     return {"color": np.asarray(colors[1][side], dtype=float).tolist(), "coloraxis": "coloraxis"}
+
+
+def _explain_colors(figure: go.Figure, title: str, template: go.layout.Template) -> None:
+    """Add the scale of the colours, and the sides' symbols to the legend in a colour that is none of them."""
+    bar = {"title": {"text": title, "side": "right"}, "thickness": 10}
+    figure.update_layout(coloraxis={"colorscale": "Viridis", "colorbar": bar})
+    for side, (_, symbol, _) in SIDES.items():
+        marker = {"size": 7, "symbol": symbol, "color": template.layout.font.color}
+        figure.add_scatter(x=[None], y=[None], name=side, legendgroup=side, mode="markers", marker=marker)
 
 
 def _label(text: object) -> str:

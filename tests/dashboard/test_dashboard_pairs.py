@@ -107,7 +107,7 @@ def test_points_are_coloured_by_what_the_address_says(root):
     index = RunIndex(root)
     for name, title in (("similarity", "Cosine of the pair"), ("rank", "Rank of the partner"), ("hubness", "Hubness")):
         drawn = text(index, f"?page=embeddings{NOW}&color={name}")
-        assert f'"colorbar": {{"title": {{"text": "{title}"}}' in drawn, name
+        assert f'"colorbar": {{"title": {{"text": "{title}"' in drawn, name
     assert '"coloraxis"' not in text(index, f"?page=embeddings{NOW}&color=else")
 
 
