@@ -153,7 +153,7 @@ def _list(context: Context, kept: KeptPairs, title: str, rows: list[tuple[int, s
                 [
                     _picture(kept, pair),
                     html.Span(kept.label(pair), className="pair-caption"),
-                    html.Span(words + (", its own" if pair == own else ""), className="dimmed"),
+                    html.Span(words + (" own" if pair == own else ""), className="dimmed"),
                 ],
                 href=context.view.link(pair=pair),
             )
