@@ -50,7 +50,7 @@ _INDEX = """<!DOCTYPE html>
 
 
 CONTROLS = {"query": "value", "compared": "value", "shown": "value", "shown-sites": "value", "smooth": "value",
-            "log": "checked"}  # fmt: skip
+            "log": "checked", "ranks": "checked"}  # fmt: skip
 """Controls whose choice is a part of the address, and the property that has it."""
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import flask
 
 from edgeglass_dashboards.addresses import CSV, TRACE
 from edgeglass_dashboards.context import Context
-from edgeglass_dashboards.overlaid import overlaid
+from edgeglass_dashboards.overlaid import Source, overlaid
 from edgeglass_dashboards.pages.compare import compared_runs
 from edgeglass_dashboards.pages.signals import runs_beside
 from edgeglass_dashboards.profiles import traces_below
@@ -19,7 +19,6 @@ from edgeglass_dashboards.runs import RunIndex, reading
 from edgeglass_dashboards.view import View
 from edgeglass_diag.figures.overlay import Line
 from edgeglass_diag.records import UsageError
-from edgeglass_diag.store import Run
 
 COLUMNS = ("run", "signal", "site", "unit", "step", "value", "smoothed")
 
@@ -58,7 +57,7 @@ def add_download_routes(server: flask.Flask, index: RunIndex) -> None:
 
 
 @contextmanager
-def _runs(context: Context, path: str | None) -> Iterator[dict[str, Run]]:
+def _runs(context: Context, path: str | None) -> Iterator[Mapping[str, Source]]:
     if path is None:
         with compared_runs(context) as runs:
             yield runs

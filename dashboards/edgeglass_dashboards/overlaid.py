@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from edgeglass_dashboards.by_rank import PARTS, Place, RankSpread, spread_of
 from edgeglass_dashboards.kept import Kept, state_of_run
 from edgeglass_dashboards.view import View
 from edgeglass_diag.figures.overlay import COLUMNS, Axis, Line, Whole, axis_of
@@ -16,6 +17,10 @@ from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
 from edgeglass_diag.store import Run
 from edgeglass_diag.store.matrix import Matrix
 from edgeglass_diag.store.pieces import EXACT, spans
+from edgeglass_diag.store.series import Series
+
+Source = Run | RankSpread
+"""What lines are read of."""
 
 MOST_LINES = 48
 """Lines in one figure; more cannot be told apart."""
@@ -31,14 +36,14 @@ class Overlaid:
     left_out: int = 0
 
 
-def chosen_signals(view: View, runs: Mapping[str, Run]) -> list[Signal]:
+def chosen_signals(view: View, runs: Mapping[str, Source]) -> list[Signal]:
     """Return the signals that the address names and a run has; the loss and its chance where it names none."""
     known = {str(signal) for run in runs.values() for signal in run.signals}
     named = [signal for name in view.show if (signal := recorded(name)) is not None]
     return [signal for signal in dict.fromkeys(named if view.show else DEFAULT) if str(signal) in known]
 
 
-def sites_by_signal(runs: Mapping[str, Run], signals: Sequence[Signal]) -> dict[Signal, list[str]]:
+def sites_by_signal(runs: Mapping[str, Source], signals: Sequence[Signal]) -> dict[Signal, list[str]]:
     """Return the sites of each signal over all runs, in order of execution."""
     found: dict[Signal, list[str]] = {}
     for signal in signals:
@@ -51,7 +56,7 @@ _DRAWN: Kept[Overlaid] = Kept(4)
 """What was read of runs: figure, table and words of one answer share it, and the next answer where nothing is new."""
 
 
-def overlaid(view: View, runs: Mapping[str, Run]) -> Overlaid:
+def overlaid(view: View, runs: Mapping[str, Source]) -> Overlaid:
     """Return the lines of an address.
 
     A signal is drawn at those of the chosen sites that it has; where it has none of them, as the lowest, the median and
@@ -63,15 +68,19 @@ def overlaid(view: View, runs: Mapping[str, Run]) -> Overlaid:
     """
     if not runs:
         return Overlaid(())
-    asked = view, tuple((name, state_of_run(run)) for name, run in runs.items())
+    asked = view, tuple((name, _state(run)) for name, run in runs.items())
     return _DRAWN.get(asked, lambda: _read_all(view, runs))
 
 
-def _read_all(view: View, runs: Mapping[str, Run]) -> Overlaid:
+def _state(run: Source) -> Hashable:
+    return run.state if isinstance(run, RankSpread) else state_of_run(run)
+
+
+def _read_all(view: View, runs: Mapping[str, Source]) -> Overlaid:
     signals = chosen_signals(view, runs)
     sites = sites_by_signal(runs, signals)
     wanted = [(signal, site) for signal in signals for site in _places(view, sites[signal])]
-    slots = _slots(wanted)
+    slots = _slots(wanted, of_ranks=any(isinstance(run, RankSpread) for run in runs.values()))
     lines: list[Line] = []
     left_out = 0
     for number, (name, run) in enumerate(runs.items()):
@@ -79,7 +88,7 @@ def _read_all(view: View, runs: Mapping[str, Run]) -> Overlaid:
             if signal not in run.signals:
                 continue
             if len(lines) >= MOST_LINES:
-                left_out += _width(site)
+                left_out += _width(site, of_ranks=isinstance(run, RankSpread))
                 continue
             for offset, (words, steps, values) in enumerate(_read(run, signal, site)):
                 slot, place = slots[signal, site]
@@ -88,23 +97,22 @@ def _read_all(view: View, runs: Mapping[str, Run]) -> Overlaid:
     return Overlaid(tuple(lines), left_out)
 
 
-def _slots(wanted: Sequence[tuple[Signal, str | None]]) -> dict[tuple[Signal, str | None], tuple[int, int]]:
+def _slots(
+    wanted: Sequence[tuple[Signal, str | None]], *, of_ranks: bool
+) -> dict[tuple[Signal, str | None], tuple[int, int]]:
     """The number of each in the whole figure, and that of its first line in its panel."""
     taken: dict[Axis, int] = {}
     found = {}
     for index, (signal, site) in enumerate(wanted):
         axis = axis_of(signal)
         found[signal, site] = index, taken.get(axis, 0)
-        taken[axis] = taken.get(axis, 0) + _width(site)
+        taken[axis] = taken.get(axis, 0) + _width(site, of_ranks=of_ranks)
     return found
 
 
-def _width(site: str | None) -> int:
+def _width(site: str | None, *, of_ranks: bool) -> int:
     """Lines of a signal at a site, or over all of them."""
-    return len(_OF_ALL) if site is None else 1
-
-
-_OF_ALL = ("median", "highest", "lowest")
+    return len(PARTS) if site is None or of_ranks else 1
 
 
 def _places(view: View, sites: Sequence[str]) -> list[str | None]:
@@ -115,16 +123,33 @@ def _places(view: View, sites: Sequence[str]) -> list[str | None]:
     return list(sites) if len(sites) <= 1 else [None]
 
 
-def _read(run: Run, signal: Signal, site: str | None) -> list[tuple[str, Ints, Floats]]:
+def _read(run: Source, signal: Signal, site: str | None) -> list[Place]:
     """Words for the place, steps and values of the lines of a signal at a site, or of all sites."""
     component = signal.drawing.component if signal.drawing is not None else "mean"
+    if isinstance(run, RankSpread):
+        return _over_ranks(run, signal, site, component)
     if site is not None:
         series = run.series(signal, site, component=component)  # type: ignore[arg-type]
         return [(site, series.steps, series.values)] if len(series.steps) else []
     return _over_sites(run, signal, component)
 
 
-def _over_sites(run: Run, signal: Signal, component: str) -> list[tuple[str, Ints, Floats]]:
+def _over_ranks(spread: RankSpread, signal: Signal, site: str | None, component: str) -> list[Place]:
+    """The spread over the ranks at a site; where there are several sites, of their median."""
+    ranks = {rank: run for rank, run in spread.ranks.items() if signal in run.signals}
+    if site is not None:
+        series = {rank: run.series(signal, site, component=component) for rank, run in ranks.items()}  # type: ignore[arg-type]
+        return spread_of({rank: one for rank, one in series.items() if len(one.steps)}, site)
+    medians = {rank: _over_sites(run, signal, component)[:1] for rank, run in ranks.items()}
+    of_all = {
+        rank: Series(steps, np.asarray(values, np.float64))
+        for rank, found in medians.items()
+        for _, steps, values in found
+    }
+    return spread_of(of_all, "median of all sites")
+
+
+def _over_sites(run: Run, signal: Signal, component: str) -> list[Place]:
     """The lowest, the median and the highest of all sites at each step; a site that is NaN makes the highest NaN."""
     sites = run.sites_of(signal)
     pieces = [
@@ -134,7 +159,7 @@ def _over_sites(run: Run, signal: Signal, component: str) -> list[tuple[str, Int
     if not pieces:
         return []
     steps, *lines = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
-    return [(f"{name} of {len(sites)} sites", steps, values) for name, values in zip(_OF_ALL, lines, strict=True)]
+    return [(f"{name} of {len(sites)} sites", steps, values) for name, values in zip(PARTS, lines, strict=True)]
 
 
 def _over_rows(matrix: Matrix) -> tuple[Ints, Floats, Floats, Floats]:

@@ -13,7 +13,7 @@ from dash import dcc, html
 from edgeglass_dashboards.addresses import csv_address
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.cursor import Cursor, digest
-from edgeglass_dashboards.overlaid import Overlaid, chosen_signals, overlaid, sites_by_signal
+from edgeglass_dashboards.overlaid import Overlaid, Source, chosen_signals, overlaid, sites_by_signal
 from edgeglass_dashboards.panels import Updated, empty, told
 from edgeglass_dashboards.runs import UNREADABLE, RunEntry, reading
 from edgeglass_diag.figures.overlay import COLORS, DASHES, TRACES, Line, axis_of, overlay_figure, tail
@@ -21,7 +21,7 @@ from edgeglass_diag.figures.style import TEMPLATES
 from edgeglass_diag.store import Run
 from edgeglass_diag.verdict import say
 
-Runs = Mapping[str, Run]
+Runs = Mapping[str, Source]
 Opening = Callable[[Context], AbstractContextManager[Runs]]
 """Opens the runs of a page, by what they are called on it."""
 
@@ -118,7 +118,7 @@ class OverlayControls:
 
 def _asked(context: Context) -> list[Any]:
     view = context.view
-    return [view.show, view.sites, view.runs, view.smooth, view.log, view.span]
+    return [view.show, view.sites, view.runs, view.smooth, view.log, view.ranks, view.span]
 
 
 def _graph(name: str, figure: Any) -> Any:
@@ -144,7 +144,11 @@ def _sites(context: Context, runs: Runs) -> dict[str, Any]:
 
 
 def _switches(context: Context) -> dict[str, dict[str, Any]]:
-    return {"smooth": {"value": context.view.smooth}, "log": {"checked": context.view.log}}
+    view = context.view
+    switches: dict[str, dict[str, Any]] = {"smooth": {"value": view.smooth}, "log": {"checked": view.log}}
+    if context.opened is not None and len(context.run.ranks) > 1:
+        switches["ranks"] = {"checked": view.ranks}
+    return switches
 
 
 def controls(context: Context, runs: Runs, *more: Any) -> Any:
@@ -166,11 +170,15 @@ def controls(context: Context, runs: Runs, *more: Any) -> Any:
             **switches["smooth"],
         ),
     ]  # fmt: skip
+    by_rank = []
+    if "ranks" in switches:
+        by_rank = [dmc.Switch(id="ranks", label="By rank", persistence=False, **switches["ranks"])]
     return html.Div(
         [
             *(html.Div(part, className="search") for part in (signals, sites, *more)),
             html.Div(smoothing, className="smoothing"),
             dmc.Switch(id="log", label="Log axis", persistence=False, **switches["log"]),
+            *by_rank,
         ],
         className="finder overlay-controls",
     )

@@ -139,4 +139,6 @@ def _principal_axes(rows: Array) -> Array:
         before = sizes[:2]
     turn = np.linalg.svd(rows @ axes, full_matrices=False)[2]
     axes = (axes @ turn.T)[:, :2]
-    return axes * np.where(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])] < 0, -1, 1)
+    signs = np.where(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])] < 0, -1, 1)
+    found: Array = axes * signs
+    return found

@@ -5,8 +5,12 @@ import math
 import numpy as np
 import pytest
 
+from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.downloads import written
 from edgeglass_dashboards.overlaid import MOST_LINES, overlaid
+from edgeglass_dashboards.overlay_view import controls
+from edgeglass_dashboards.pages.signals import runs_beside
+from edgeglass_dashboards.runs import RunIndex
 from edgeglass_dashboards.view import View
 from edgeglass_diag.figures.overlay import COLUMNS, overlay_figure
 from edgeglass_diag.figures.reduced import shown, smoothed
@@ -170,3 +174,45 @@ def test_a_line_is_drawn_for_the_pixels_of_a_screen(tmp_path):
         (line,) = lines({"run": run}, "?show=loss/total")
     assert len(line.steps) < 4 * COLUMNS + 1
     assert line.whole.readings == 9000
+
+
+def of_ranks(folder, count):
+    """A run of several processes whose loss is the rank at each step, but for rank 3, which is NaN at the end."""
+    for rank in range(count):
+        losses = [5.0, float(rank), math.nan if rank == 3 else float(rank)]
+        writer = RunWriter(folder / f"rank-{rank}" if rank else folder, name="run", header={"rank": rank})
+        for step, loss in enumerate(losses):
+            writer.write(Window(step, (Reading(step, "", LOSS_TOTAL, (loss,)),)))
+        writer.finish("finished", {})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("count", "named"),
+    [
+        (2, ["loss/total · rank 0", "loss/total · rank 1"]),
+        (
+            9,
+            ["loss/total · median of 9 ranks", "loss/total · highest of 9 ranks, last rank 3",
+             "loss/total · lowest of 9 ranks, last rank 0"],
+        ),
+    ],
+)  # fmt: skip
+def test_the_ranks_of_a_run_stand_beside_each_other_and_many_of_them_as_their_spread(tmp_path, count, named):
+    of_ranks(tmp_path / "run", count)
+    with load(tmp_path / "run") as run:
+        alone = context_of(tmp_path, run, "?show=loss/total")
+        with runs_beside(alone) as runs:
+            assert [line.name for line in overlaid(alone.view, runs).lines] == ["loss/total"]
+        context = context_of(tmp_path, run, "?show=loss/total&ranks=1")
+        with runs_beside(context) as runs:
+            found = overlaid(context.view, runs).lines
+            text = str(controls(context, runs))
+    assert [line.name for line in found] == named
+    assert "By rank" in text
+    assert found[0].values[1] == pytest.approx(0.0 if count == 2 else 4.0)
+    assert found[1].whole.nans == (0 if count == 2 else 1)
+
+
+def context_of(root, run, search):
+    return Context(RunIndex(root), View.parse(search), opened=run)

@@ -224,7 +224,7 @@
   window.edgeglass = Object.assign(window.edgeglass || {}, { go, change, scheme });
 
   /* What a control chooses becomes a part of the address: of its id the field. */
-  const FIELDS = { query: "query", compared: "runs", shown: "show", "shown-sites": "sites", smooth: "smooth", log: "log" };
+  const FIELDS = { query: "query", compared: "runs", shown: "show", "shown-sites": "sites", smooth: "smooth", log: "log", ranks: "ranks" };
   window.dash_clientside = window.dash_clientside || {};
   Object.assign(window.dash_clientside, {
     edgeglass: {

@@ -9,7 +9,9 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
+from edgeglass_dashboards.by_rank import EACH, RankSpread
 from edgeglass_dashboards.context import Context
+from edgeglass_dashboards.overlaid import Source
 from edgeglass_dashboards.overlay_view import (
     OverlayControls,
     OverlayPanel,
@@ -21,7 +23,6 @@ from edgeglass_dashboards.overlay_view import (
 from edgeglass_dashboards.panels import Panel, slot
 from edgeglass_dashboards.runs import RunEntry
 from edgeglass_diag.signals import Signal
-from edgeglass_diag.store import Run
 
 
 class Signals:
@@ -73,14 +74,24 @@ def overlay_card(content: dict[str, Any], *choice: Any) -> Any:
 
 
 @contextmanager
-def runs_beside(context: Context) -> Iterator[dict[str, Run]]:
+def runs_beside(context: Context) -> Iterator[dict[str, Source]]:
     """Open the page's run and those that the address sets beside it, by their labels."""
     own = _own_path(context)
     known = {entry.path: entry for entry in context.index.entries()} if context.view.runs else {}
     others: list[RunEntry] = [known[path] for path in context.view.runs if path in known and path != own]
     labels = labels_of([own, *(entry.path for entry in others)])
     with opened(context, others) as runs:
-        yield {labels[own]: context.run} | {labels[path]: run for path, run in runs.items()}
+        yield _own(context, labels[own]) | {labels[path]: run for path, run in runs.items()}
+
+
+def _own(context: Context, label: str) -> dict[str, Source]:
+    """The page's run: its processes one by one or as their spread where the address asks for them."""
+    ranks = context.run.ranks if context.view.ranks else {}
+    if len(ranks) <= 1:
+        return {label: context.run}
+    if len(ranks) > EACH:
+        return {label: RankSpread(ranks)}
+    return {f"{label} rank {rank}" if context.view.runs else f"rank {rank}": run for rank, run in ranks.items()}
 
 
 def _own_path(context: Context) -> str:
