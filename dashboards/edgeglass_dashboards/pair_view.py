@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dash import html
@@ -29,11 +29,17 @@ _NONE = "No pairs were kept."
 
 @dataclass(frozen=True, slots=True)
 class KeptPairs:
-    """The pairs of a step; ``address`` is that of their pictures, empty where there are none."""
+    """The pairs of a step; ``address`` is that of their pictures, empty where there are none.
+
+    ``samples`` are without the pictures, which are read when they are asked for: ``count`` of them, ``size`` bytes with
+    the captions.
+    """
 
     step: int
     found: Neighbours
     samples: PairSamples
+    count: int
+    size: int
     address: str
 
     def label(self, pair: int) -> str:
@@ -70,7 +76,9 @@ def kept_pairs(context: Context, step: int | None, path: str) -> KeptPairs | Non
         except UsageError as error:
             samples = PairSamples(NO_SAMPLES.pictures, (), note=str(error).replace(f"{context.root}/", ""))
         address = picture_address(path, step, float(run.header.get("created", 0.0)))
-        return KeptPairs(step, found, samples, address if len(samples.pictures) else "")
+        count = len(samples.pictures)
+        texts = replace(samples, pictures=NO_SAMPLES.pictures)
+        return KeptPairs(step, found, texts, count, samples.size, address if count else "")
 
     kept: KeptPairs | None = context.index.jobs.once(key_of(context, step, "neighbours"), make)
     return kept
@@ -92,12 +100,12 @@ def what_was_kept(kept: KeptPairs | None) -> str:
     if kept is None:
         return _NONE
     samples = kept.samples
-    if not len(samples.pictures) and not samples.captions:
+    if not kept.count and not samples.captions:
         return f"Neither pictures nor captions were kept of this step{f': {samples.note}' if samples.note else ''}."
     captions = f"{len(samples.captions)} captions{_WORDINGS[samples.wording]}"
-    size = f"{samples.size / 1e3:.0f} kB in the run's folder"
+    size = f"{kept.size / 1e3:.0f} kB in the run's folder"
     note = f" {samples.note[0].upper()}{samples.note[1:]}." if samples.note else ""
-    return f"Kept of this step: {len(samples.pictures)} pictures and {captions}, {size}.{note}"
+    return f"Kept of this step: {kept.count} pictures and {captions}, {size}.{note}"
 
 
 def shown_pair(context: Context, kept: KeptPairs | None) -> int | None:
