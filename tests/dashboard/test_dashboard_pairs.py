@@ -89,6 +89,7 @@ def test_a_point_shows_its_picture_and_its_caption_as_text_and_a_click_its_neigh
     assert f"pair={other}" in page.url
 
 
+@pytest.mark.long
 @pytest.mark.browser
 def test_the_training_goes_through_its_steps_on_one_plane(root, url, open_page):
     page = open_page(f"{url}{PAGE}")
