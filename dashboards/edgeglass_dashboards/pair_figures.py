@@ -32,6 +32,8 @@ def projected_pairs(context: Context, made: Any, kept: KeptPairs | None, templat
         pair = shown_pair(context, kept)
         if pair is not None:
             figure.add_trace(pair_trace(made.points, pair, template))
+    if kept is not None:
+        figure.layout.meta = {"pairs": {"step": kept.step, "pictures": kept.pictures}}
     figure.layout.height = 520
     return figure
 
@@ -83,4 +85,4 @@ def _shown(context: Context, kept: KeptPairs) -> dict[str, Any]:
         for pair, cosine, rank in zip(kept.found.pairs.tolist(), kept.found.similarity, ranks, strict=True)
     ]
     colors = (COLORS[name], {side: kept.color(name, side) for side in ("image", "text")}) if name else None
-    return {"labels": pd.Series(texts, index=kept.found.pairs), "colors": colors, "pictures": kept.pictures}
+    return {"labels": pd.Series(texts, index=kept.found.pairs), "colors": colors}

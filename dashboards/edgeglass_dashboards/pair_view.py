@@ -44,7 +44,8 @@ class KeptPairs:
 
     def label(self, pair: int) -> str:
         """Return the caption of a pair, or its number."""
-        return self.samples.captions[pair] if pair < len(self.samples.captions) else f"pair {pair}"
+        captions = self.samples.captions
+        return (captions[pair] if pair < len(captions) else "") or f"pair {pair}"
 
     @property
     def pictures(self) -> str:
@@ -163,7 +164,7 @@ def _list(context: Context, kept: KeptPairs, title: str, rows: list[tuple[int, s
                     html.Span(kept.label(pair), className="pair-caption"),
                     html.Span(words + (" own" if pair == own else ""), className="dimmed"),
                 ],
-                href=context.view.link(pair=pair),
+                href=context.view.link(pair=pair, step=kept.step),
             )
         )
         for pair, words in rows

@@ -28,7 +28,6 @@ def projection_figure(
     empty: str = "",
     labels: pd.Series | None = None,
     colors: tuple[str, Mapping[str, Any]] | None = None,
-    pictures: str = "",
 ) -> go.Figure:
     """Both sides on a plane, a thin line from each image to its caption.
 
@@ -40,7 +39,6 @@ def projection_figure(
         empty: why there is no picture; said where there are no points.
         labels: text of each pair for hovering, by ``pair``.
         colors: what the points are coloured by, and by side a number for each pair; by side alone where None.
-        pictures: address of the pairs' pictures without the pair at its end, for hovering; empty where there are none.
     """
     if points.empty:
         return empty_figure(template, empty or "no pairs")
@@ -64,7 +62,6 @@ def projection_figure(
         )
     if colors is not None:
         _explain_colors(figure, colors[0], template)
-    figure.update_layout(meta={"pick": {"pair": "customdata"}, "pictures": pictures})
     bare = {"showticklabels": False, "showgrid": True}
     figure.update_xaxes(title_text=axes[0], **bare)
     figure.update_yaxes(title_text=axes[1], scaleanchor="x", **bare)  # a distance is as long in both directions

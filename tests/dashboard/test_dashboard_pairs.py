@@ -50,8 +50,8 @@ def text(index, search, address="/run/pictured"):
     return json.dumps(json.loads(to_json_plotly(drawn)), ensure_ascii=False)
 
 
-def shown(open_page, url, search=""):
-    page = open_page(f"{url}{PAGE}{NOW}{search}")
+def shown(open_page, url):
+    page = open_page(f"{url}{PAGE}")
     eventually(page, f"({PLOT.format('projection')}?.data?.length ?? 0) > 3")
     return page
 
@@ -74,7 +74,7 @@ def test_a_point_shows_its_picture_and_its_caption_as_text_and_a_click_its_neigh
     eventually(page, "document.getElementById('pair-hover').naturalWidth === 32")
     page.mouse.click(x, y)
     has_text(page, "#pair .pair-head", EVIL)
-    assert "pair=0" in page.url
+    assert page.url.endswith("&pair=0&step=10")  # what is chosen belongs to its step, whatever is kept later
     words = page.locator("#pair .pair-lists").inner_text()
     assert f"{found.nearest(0, 'image')[0][1]:.3f}" in words
     assert f"{found.nearest(0, 'text')[0][1]:.3f}" in words
@@ -87,6 +87,8 @@ def test_a_point_shows_its_picture_and_its_caption_as_text_and_a_click_its_neigh
     page.locator("#pair .pair-lists > div").nth(1).locator(f"a[href*='pair={other}']").first.click()
     has_text(page, "#pair", f"Cosine {found.similarity[other]:.3f}")
     assert f"pair={other}" in page.url
+    page.get_by_label("Step").get_by_role("link", name="0", exact=True).click()
+    has_text(page, "#pair", "The worst pair")
 
 
 @pytest.mark.long

@@ -41,13 +41,12 @@
     graph.on("plotly_afterplot", () => narrow(graph));
     graph.on("plotly_relayout", (moved) => keepSpan(graph, moved));
     narrow(graph);
-    window.edgeglass.hoverPairs(graph);
+    window.edgeglass.listenPairs(graph);
     graph.on("plotly_click", ({ points }) => {
       const [way] = points.map(({ data, pointIndex }) => data.meta && data.meta.ways && data.meta.ways[pointIndex]).filter(Boolean);
       if (way) return window.edgeglass.go(way);
       const pick = graph.layout.meta && graph.layout.meta.pick;
       if (!pick || !points.length) return;
-      if (pick.pair && !Number.isInteger(points[0].customdata)) return; /* a mean is no pair */
       const { customdata } = points[0]; /* of a stroke its steps in words, the first one first */
       const struck = typeof customdata === "string" ? { x: parseInt(customdata, 10) } : {};
       window.edgeglass.change(Object.fromEntries(Object.entries(pick).map(([key, axis]) => [key, struck[axis] ?? points[0][axis]])));
@@ -79,7 +78,7 @@
     if (marks >= 0 && graph.clientWidth < 520 && graph.data[marks].mode !== "markers") {
       window.Plotly.restyle(graph, { mode: "markers" }, [marks]);
     }
-    if (!meta || !meta.pick || meta.narrow || !graph.layout.yaxis.ticktext || graph.clientWidth > 520) return;
+    if (!meta || !meta.pick || meta.narrow || graph.clientWidth > 520) return;
     meta.narrow = true;
     const names = graph.layout.yaxis.ticktext.map((name) => (name.length > 15 ? `…${name.slice(-14)}` : name));
     const scale = graph.data[0].colorbar;

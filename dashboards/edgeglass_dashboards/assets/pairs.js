@@ -1,4 +1,4 @@
-/* The picture of the pair under the pointer, beside it. */
+/* Points that are pairs: the picture of the one under the pointer beside it, a click chooses it. */
 (function () {
   "use strict";
   const card = Object.assign(document.createElement("img"), { id: "pair-hover", alt: "", hidden: true });
@@ -9,12 +9,21 @@
   };
   ["_dashprivate_pushstate", "popstate"].forEach((gone) => window.addEventListener(gone, hide));
 
-  function hoverPairs(graph) {
+  /* The pair of a point and what its figure says of pairs, undefined where it is none (as a mean). */
+  function found(graph, [point]) {
+    const of = graph.layout.meta && graph.layout.meta.pairs;
+    return of && point && Number.isInteger(point.customdata) ? { ...of, pair: point.customdata } : undefined;
+  }
+
+  function listenPairs(graph) {
+    graph.on("plotly_click", ({ points }) => {
+      const of = found(graph, points);
+      if (of) window.edgeglass.change({ pair: of.pair, step: of.step });
+    });
     graph.on("plotly_hover", ({ points, event }) => {
-      const address = graph.layout.meta && graph.layout.meta.pictures;
-      const pair = points.length ? points[0].customdata : null;
-      if (!address || !Number.isInteger(pair)) return;
-      card.src = address + pair;
+      const of = found(graph, points);
+      if (!of || !of.pictures) return;
+      card.src = of.pictures + of.pair;
       card.style.left = `${Math.min(event.clientX + 16, window.innerWidth - 140)}px`;
       card.style.top = `${Math.max(8, event.clientY - 140)}px`;
       card.hidden = false;
@@ -23,5 +32,5 @@
     graph.on("plotly_afterplot", hide); /* a figure that is drawn anew forgets that it was hovered */
     graph.addEventListener("pointerleave", hide);
   }
-  window.edgeglass = Object.assign(window.edgeglass || {}, { hoverPairs });
+  window.edgeglass = Object.assign(window.edgeglass || {}, { listenPairs });
 })();
