@@ -46,6 +46,8 @@ class Neighbours:
     def nearest(self, pair: int, side: str, count: int = 5) -> list[tuple[int, float]]:
         """Return the pairs whose other side is nearest to one side of a pair, with the cosine, nearest first.
 
+        The partner stands behind what is as near, as in ``rank``.
+
         Args:
             pair: row in what was kept.
             side: whose neighbours among the other side are asked for.
@@ -53,7 +55,7 @@ class Neighbours:
         """
         place = int(np.flatnonzero(self.pairs == pair)[0])
         row = self.cosines[place] if side == "image" else self.cosines[:, place]
-        order = np.argsort(-row, kind="stable")[:count]
+        order = np.argsort(-np.where(np.arange(len(row)) == place, row - TIE, row), kind="stable")[:count]
         return [(int(self.pairs[other]), float(row[other])) for other in order]
 
     def worst(self, count: int = 8) -> list[int]:

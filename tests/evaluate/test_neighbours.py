@@ -41,6 +41,15 @@ def test_ranks_hubs_and_neighbours_are_those_of_the_definition():
     assert found.gap == pytest.approx(float(modality_gap(*map(torch.from_numpy, (sample.image, sample.text)))))
 
 
+def test_the_partner_stands_where_its_rank_says_also_among_equals():
+    image, text = both(20)
+    text[1:4] = text[0]  # four captions are the same
+    found = neighbours(sample_pairs(image, text))
+    nearest = [pair for pair, _ in found.nearest(0, "image", 20)]
+    assert found.rank["image"][0] >= 3
+    assert nearest.index(0) == found.rank["image"][0]
+
+
 def test_a_hub_is_found_and_one_pair_has_no_neighbours():
     image, text = both(60)
     text[:, 0] += 6
