@@ -50,12 +50,12 @@ def all_steps(context: Context) -> Any | None:
             samples = {step: sample for step in steps if (sample := sample_at(opened, step)) is not None}
         return (common_plane(samples),)
 
-    return context.index.jobs.get(_all_steps_key(context), make) if steps else None
+    return context.index.jobs.get(_all_steps_key(context, steps), make) if steps else None
 
 
 def is_computing(context: Context) -> bool:
     """Whether the plane of all steps is being computed."""
-    return context.index.jobs.is_pending(_all_steps_key(context))
+    return context.index.jobs.is_pending(_all_steps_key(context, context.run.embedding_steps()))
 
 
 def training(context: Context, template: Any) -> Any:
@@ -70,8 +70,7 @@ def training(context: Context, template: Any) -> Any:
     return figure
 
 
-def _all_steps_key(context: Context) -> tuple[str, float, int, str]:
-    steps = context.run.embedding_steps()
+def _all_steps_key(context: Context, steps: list[int]) -> tuple[str, float, int, str]:
     return key_of(context, max(steps, default=-1), f"{len(steps)} steps")
 
 

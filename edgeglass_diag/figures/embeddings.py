@@ -44,9 +44,10 @@ def projection_figure(
         return empty_figure(template, empty or "no pairs")
     figure = _figure(template, note, ticks=False)
     _add_pair_lines(figure, points, template)
+    written = None if labels is None else labels.map(_label)
     for side, (color, symbol, _) in SIDES.items():
         mine = points[points["side"] == side]
-        said = mine["pair"].map(lambda pair: f"pair {pair}") if labels is None else mine["pair"].map(labels).map(_label)
+        said = mine["pair"].map((lambda pair: f"pair {pair}") if written is None else written)
         figure.add_scatter(
             x=mine["x"].to_numpy(),
             y=mine["y"].to_numpy(),
