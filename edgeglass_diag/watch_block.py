@@ -37,6 +37,7 @@ def watch(
     out: str | Path,
     every: int = 10,
     exact_attention: bool = False,
+    samples: bool = True,
     rules: Sequence[Rule | str] | None = None,
     stop_on: Sequence[str] = (),
     should_raise: bool = True,
@@ -62,6 +63,8 @@ def watch(
             that begin with an evaluation, at most one in ten steps.
         exact_attention: measure all logits of each attention at any cost; otherwise a strided subset of more than
             2^18, whose standard error is ``attention/entropy_se``.
+        samples: keep pictures of at most 64 pixels and captions of at most 256 pairs with the embeddings of a few
+            steps, in ``out/embeddings``; False keeps neither.
         rules: rule objects, or codes and their prefixes; all as configured in pyproject.toml if None.
         stop_on: codes of findings that end the training, by raising StopTraining in its thread.
         should_raise: raise it; otherwise the training is to end itself once ``Watch.stop`` has a finding.
@@ -99,6 +102,7 @@ def watch(
             name=name,
             every=every,
             exact_attention=exact_attention,
+            samples=samples,
             rules=chosen,
             header={"rank": rank, "world_size": world_size} if world_size > 1 else None,
             stop_on=codes_to_stop_on(stop_on, chosen),

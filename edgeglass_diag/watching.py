@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 import edgeglass_diag.store.embeddings
+import edgeglass_diag.store.samples
 import edgeglass_diag.store.slices  # noqa: F401
 from edgeglass_diag.alerts.address import check_address, without_secret
 from edgeglass_diag.alerts.alerts import Alerts
@@ -50,6 +51,7 @@ class Watch:
         name: name of the run, the folder's if None.
         every: distance of recorded windows in optimizer steps.
         exact_attention: measure all logits of each attention instead of a strided subset with its standard error.
+        samples: keep small pictures and captions of the pairs whose embeddings are kept.
         rules: rule objects, or codes and their prefixes; all as configured in pyproject.toml if None.
         header: further content for ``run.json``, e.g. the settings.
         stop_on: codes of findings on which StopTraining ends the training.
@@ -79,6 +81,7 @@ class Watch:
         name: str | None = None,
         every: int = 10,
         exact_attention: bool = False,
+        samples: bool = True,
         rules: Sequence[Rule | str] | None = None,
         header: Mapping[str, object] | None = None,
         stop_on: Sequence[str] = (),
@@ -97,7 +100,9 @@ class Watch:
         self._engine = Engine(chosen)
         logits = None if exact_attention else LOGITS
         schedule = Schedule(every=every, last=None if stop_after is None else stop_after - 1)
-        self._recorder = Recorder(schedule, self._take, attention_logits=logits, embeddings=self._hand_over)
+        self._recorder = Recorder(
+            schedule, self._take, attention_logits=logits, embeddings=self._hand_over, samples=samples
+        )
         backlog = Backlog(chosen, lambda: self._recorder.step)
         named = name or self.folder.name
         alerts = None if notify is None else Alerts(check_address(notify, "notify"), named, speaks)

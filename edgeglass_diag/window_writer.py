@@ -206,6 +206,9 @@ class WindowWriter:
         if store is not None:
             try:
                 store.write_embeddings(embeddings.step, *embeddings.resolve())
+                samples = embeddings.resolve_samples()
+                if samples is not None:
+                    store.write_samples(embeddings.step, samples)
             except OSError as error:  # figures of one step: the windows tell whether the disk can be written
                 self.notes.setdefault("embeddings_not_kept", error_text(error))
 

@@ -22,6 +22,7 @@ from edgeglass_dashboards.keys import help_dialog
 from edgeglass_dashboards.live import WAITING, add_live_routes, run_options
 from edgeglass_dashboards.pages.catalogue import ROOT_PAGES, RUN_PAGES, page_named
 from edgeglass_dashboards.pages.frame import layout
+from edgeglass_dashboards.pair_pictures import add_picture_routes
 from edgeglass_dashboards.runs import RunIndex, reading, state_of
 from edgeglass_dashboards.security import Access, protect
 from edgeglass_dashboards.view import View
@@ -80,6 +81,7 @@ def create_app(runs_dir: Path, access: Access | None = None) -> dash.Dash:
     _add_callbacks(app, index)
     add_live_routes(app.server, index)
     add_download_routes(app.server, index)
+    add_picture_routes(app.server, index)
     guard_the_door(app.server)
     protect(app.server, app.csp_hashes(), access)
     if access.base:

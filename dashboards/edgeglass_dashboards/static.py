@@ -27,8 +27,9 @@ from edgeglass_diag.store import find_runs
 _ASSETS = Path(__file__).parent / "assets"
 _TAGS = {"Title": "h2", "Paper": "div", "SimpleGrid": "div", "Group": "div", "Text": "p", "Progress": None,
          "Slider": None, "Interval": None, "Switch": None, "CopyButton": None, "MultiSelect": None}  # fmt: skip
+_PICTURE = "data:image/png;base64,"
 _VOID = {"br", "hr", "img"}
-_SKIPPED = {"table-link", "picked", "history"}
+_SKIPPED = {"table-link", "picked", "history", "pair-card"}
 
 
 def write(run: Path, out: Path) -> None:
@@ -107,6 +108,8 @@ def _html(node: Any, figures: list[dict[str, Any]]) -> str:
         figures.append(values["figure"])
         height = values["style"]["height"]
         return f'<div class="figure" data-figure="{len(figures) - 1}" style="height:{escape(height)}"></div>'
+    if kind == "Img" and not str(values.get("src", "")).startswith(_PICTURE):
+        return ""  # of a server
     tag = _TAGS.get(kind, kind.lower())
     if tag is None or values.get("className") in ("choices", "choices steps", "slider", "finder overlay-controls"):
         return ""
@@ -129,7 +132,7 @@ def _element(tag: str, kind: str, values: dict[str, Any], figures: list[dict[str
         "href": href if tag == "a" else "",
         "scope": values.get("scope", ""),
         "style": _style(values.get("style")),
-        "src": values["src"] if str(values.get("src", "")).startswith("data:image/png;base64,") else "",
+        "src": values.get("src", "") if tag == "img" else "",
         "alt": values.get("alt", ""),
         **{key: value for key, value in values.items() if key.startswith(("aria-", "data-label"))},
     }
@@ -169,7 +172,7 @@ _PAGE = """<!DOCTYPE html>
   const draw = (graph) => {{
     const figure = figures[Number(graph.dataset.figure)];
     const layout = {{ ...figure.layout, template: template() }};
-    Plotly.newPlot(graph, figure.data, layout, {{ displaylogo: false, responsive: true }});
+    Plotly.newPlot(graph, {{ ...figure, layout, config: {{ displaylogo: false, responsive: true }} }});
   }};
   const seen = new IntersectionObserver((entries) => entries.forEach((entry) => {{
     if (entry.isIntersecting) {{ seen.unobserve(entry.target); draw(entry.target); }}

@@ -22,7 +22,7 @@ def stepper(context: Context, steps: Sequence[int], shown: int | None) -> Any:
     for step in kept:
         here = {"aria-current": "true"} if step == shown else {}
         asked = None if step == steps[-1] else step
-        links.append(html.Li(html.A(str(step), href=context.view.link(step=asked), **here)))
+        links.append(html.Li(html.A(str(step), href=context.view.link(step=asked, pair=None), **here)))
     return html.Nav(
         [html.Span("Step", className="dimmed"), html.Ul(links)], className="choices steps", **{"aria-label": "Step"}
     )

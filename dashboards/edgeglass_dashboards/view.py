@@ -23,7 +23,8 @@ class View:
     ``step`` None follows the newest. ``table`` shows heatmaps as tables as well. ``query`` and ``status`` filter the
     list of runs, ``runs`` are those compared (addresses' paths below the runs folder). ``show`` and ``sites`` are the
     signals that are overlaid and where; ``smooth`` is the weight of their moving average in percent, ``span`` the first
-    and the last step that are looked at. ``ranks`` sets the processes of the run beside each other.
+    and the last step that are looked at. ``ranks`` sets the processes of the run beside each other. ``pair`` is one of
+    kept embeddings, ``color`` what their points are coloured by.
     """
 
     page: str = "overview"
@@ -40,6 +41,8 @@ class View:
     log: bool = False
     ranks: bool = False
     span: tuple[int, int] | None = None
+    pair: int | None = None
+    color: str = ""
 
     @classmethod
     def parse(cls, search: str) -> View:
@@ -74,6 +77,8 @@ class View:
             log=values.get("log") == "1",
             ranks=values.get("ranks") == "1",
             span=_span(values.get("span", "")),
+            pair=_number(values.get("pair", "")),
+            color=values.get("color", ""),
         )
 
     def link(self, **changes: Any) -> str:

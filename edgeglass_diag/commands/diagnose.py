@@ -18,6 +18,7 @@ from edgeglass_diag.commands.options import (
     FailOn,
     Ignore,
     Module,
+    NoSamples,
     RunOut,
     SarifFile,
     Select,
@@ -47,6 +48,7 @@ def diagnose(
         int | None, typer.Option(min=1, help="Of a program: optimizer steps after which it is stopped.")
     ] = None,
     every: Every = 10,
+    no_samples: NoSamples = False,
     out: RunOut = None,
     settings: Annotated[list[str], typer.Option("--set", help="section.key=value of a recipe.")] = [],  # noqa: B006
     stop_on: StopOn = [],  # noqa: B006
@@ -73,7 +75,7 @@ def diagnose(
     if not words and module is None:
         raise UsageError("diagnose: expected a run folder or a program, as runs/train-... or train.py -- --lr 2e-3")
     target = _target(resolve(words or [], module, settings))
-    options = WatchOptions(every, chosen_rules(select, ignore, thresholds), stop_codes(stop_on))
+    options = WatchOptions(every, chosen_rules(select, ignore, thresholds), stop_codes(stop_on), samples=not no_samples)
     match target:
         case RunFolder():
             _refuse("a run is read as it is", {"--steps": steps, "--out": out, "--stop-on": stop_on})

@@ -32,6 +32,9 @@ UpdateBaseline = Annotated[
     bool, typer.Option("--update-baseline", help="Write what is found now to the file of --baseline.")
 ]
 Every = Annotated[int, typer.Option(min=1, help="Distance of recorded windows in optimizer steps.")]
+NoSamples = Annotated[
+    bool, typer.Option("--no-samples", help="Keep no pictures and captions with embeddings.", show_default=False)
+]
 ReportTo = Annotated[
     list[str],
     typer.Option("--report-to", help="tensorboard, wandb, mlflow or trackio: fed as the run goes."),

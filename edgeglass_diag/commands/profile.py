@@ -67,7 +67,7 @@ def _profile_program(program: Program, folder: Path, asked: ProfileOptions, *, a
     from edgeglass_diag.programs.run_program import run_program
 
     check_folder(folder)
-    options = ProcessOptions.of(WatchOptions(every=1, rules=[], profile=asked), folder, announce=False)
+    options = ProcessOptions.of(WatchOptions(every=1, rules=[], profile=asked, samples=False), folder, announce=False)
     with stdout_kept(as_json) as stdout:
         outcome = run_program(program, options)
         status = exit_argument(outcome.error)
@@ -96,7 +96,7 @@ def _profile_recipe(target: Recipe, folder: Path, asked: ProfileOptions, *, as_j
 
     try:
         jobs = provider().plan(target.target, target.settings)
-        runs = run_jobs(jobs, folder, WatchOptions(every=1, rules=[], profile=asked), Silent())
+        runs = run_jobs(jobs, folder, WatchOptions(every=1, rules=[], profile=asked, samples=False), Silent())
     except ValueError as error:
         raise unknown_recipe(error, target) from error
     except InterruptedRunError:

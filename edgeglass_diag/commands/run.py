@@ -20,6 +20,7 @@ from edgeglass_diag.commands.options import (
     FailOn,
     Ignore,
     Module,
+    NoSamples,
     Notify,
     ReportTo,
     RunOut,
@@ -56,6 +57,7 @@ def run(
     watch: Annotated[bool, typer.Option("--watch", help="Serve the dashboard during the run.")] = False,
     port: Annotated[int, typer.Option(help="Port of the dashboard; the next free one if taken.")] = 8050,
     every: Every = 10,
+    no_samples: NoSamples = False,
     out: RunOut = None,
     settings: Annotated[list[str], typer.Option("--set", help="section.key=value, e.g. optim.lr=2e-4.")] = [],  # noqa: B006
     stop_on: StopOn = [],  # noqa: B006
@@ -89,7 +91,12 @@ def run(
     named = words or ([] if module is not None else ["incident"])
     target = to_run("run", named, module, settings)
     options = WatchOptions(
-        every, chosen_rules(select, ignore, thresholds), stop_codes(stop_on), report_to=sinks, notify=address
+        every,
+        chosen_rules(select, ignore, thresholds),
+        stop_codes(stop_on),
+        report_to=sinks,
+        notify=address,
+        samples=not no_samples,
     )
     request = _Request(run_folder(out, target), options, port if watch else None, gate, as_json)
     if isinstance(target, Recipe):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 from textwrap import wrap
 from typing import Any
@@ -26,6 +27,7 @@ def projection_figure(
     note: str = "",
     empty: str = "",
     labels: pd.Series | None = None,
+    colors: tuple[str, Mapping[str, Any]] | None = None,
 ) -> go.Figure:
     """Both sides on a plane, a thin line from each image to its caption.
 
@@ -36,23 +38,31 @@ def projection_figure(
         note: what belongs below the picture: sample, settings, warnings.
         empty: why there is no picture; said where there are no points.
         labels: text of each pair for hovering, by ``pair``.
+        colors: what the points are coloured by, and by side a number for each pair; by side alone where None.
     """
     if points.empty:
         return empty_figure(template, empty or "no pairs")
     figure = _figure(template, note, ticks=False)
     _add_pair_lines(figure, points, template)
+    written = None if labels is None else labels.map(_label)
     for side, (color, symbol, _) in SIDES.items():
         mine = points[points["side"] == side]
-        said = mine["pair"].map(lambda pair: f"pair {pair}") if labels is None else mine["pair"].map(labels).map(_label)
+        said = mine["pair"].map((lambda pair: f"pair {pair}") if written is None else written)
         figure.add_scatter(
             x=mine["x"].to_numpy(),
             y=mine["y"].to_numpy(),
             text=said.tolist(),
             name=side,
+            legendgroup=side,
+            showlegend=colors is None,
             mode="markers",
-            marker={"size": 7, "symbol": symbol, "color": template.layout.colorway[color], "opacity": 0.85},
+            customdata=mine["pair"].tolist(),
+            marker={"size": 7, "symbol": symbol, "opacity": 0.85}
+            | ({"color": template.layout.colorway[color]} if colors is None else _colored(colors, side)),
             hovertemplate="%{text}<extra>" + side + "</extra>",
         )
+    if colors is not None:
+        _explain_colors(figure, colors[0], template)
     bare = {"showticklabels": False, "showgrid": True}
     figure.update_xaxes(title_text=axes[0], **bare)
     figure.update_yaxes(title_text=axes[1], scaleanchor="x", **bare)  # a distance is as long in both directions
@@ -187,6 +197,19 @@ def _note_below(figure: go.Figure, lines: list[str], below: int) -> None:
         text="<br>".join(lines), x=0, y=0, xanchor="left", yanchor="top", yshift=-below, font={"size": 11}, **style
     )
     figure.update_layout(margin_b=below + 12 + 15 * len(lines))
+
+
+def _colored(colors: tuple[str, Mapping[str, Any]], side: str) -> dict[str, Any]:
+    return {"color": np.asarray(colors[1][side], dtype=float).tolist(), "coloraxis": "coloraxis"}
+
+
+def _explain_colors(figure: go.Figure, title: str, template: go.layout.Template) -> None:
+    """Add the scale of the colours, and the sides' symbols to the legend in a colour that is none of them."""
+    bar = {"title": {"text": title, "side": "right"}, "thickness": 10}
+    figure.update_layout(coloraxis={"colorscale": "Viridis", "colorbar": bar})
+    for side, (_, symbol, _) in SIDES.items():
+        marker = {"size": 7, "symbol": symbol, "color": template.layout.font.color}
+        figure.add_scatter(x=[None], y=[None], name=side, legendgroup=side, mode="markers", marker=marker)
 
 
 def _label(text: object) -> str:

@@ -38,7 +38,7 @@ class Diagnose:
         stop_on: codes of findings on which ``after_step`` returns true, on all processes together.
         should_raise: raise StopTraining in ``after_step`` instead.
         on_finding: called with each new or worse finding, in the thread that writes the record.
-        options: ``every``, ``exact_attention``, ``rules`` and ``name`` as of ``eg.watch``.
+        options: ``every``, ``exact_attention``, ``samples``, ``rules`` and ``name`` as of ``eg.watch``.
 
     Raises:
         UsageError: as ``eg.watch``, when the block is entered.

@@ -33,6 +33,7 @@ class Options(TypedDict, total=False):
 
     every: int
     exact_attention: bool
+    samples: bool
     rules: Sequence[eg.Rule | str] | None
     name: str | None
     stop_on: Sequence[str]

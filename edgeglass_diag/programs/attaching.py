@@ -88,6 +88,7 @@ class Attachment:
         watch = Watch(
             options.out,
             every=options.every,
+            samples=options.samples,
             rules=options.configured_rules(),
             stop_on=options.stop_on,
             stop_after=options.steps,

@@ -23,6 +23,7 @@ class WatchOptions:
         profile: which steps are traced, None for none.
         report_to: names of the sinks that are fed as the run goes.
         notify: address of the webhook that is told of findings, None for none.
+        samples: whether pictures and captions of pairs are kept with their embeddings.
     """
 
     every: int
@@ -31,6 +32,7 @@ class WatchOptions:
     profile: ProfileOptions | None = None
     report_to: tuple[str, ...] = ()
     notify: str | None = None
+    samples: bool = True
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class ProcessOptions:
         report_to: names of the sinks that are fed as the run goes.
         steps: optimizer steps after which the training is stopped; None without a limit.
         notify: address of the webhook that is told of findings, None for none; nothing else may show it.
+        samples: whether pictures and captions of pairs are kept with their embeddings.
     """
 
     out: str
@@ -76,6 +79,7 @@ class ProcessOptions:
     report_to: tuple[str, ...] = ()
     steps: int | None = None
     notify: str | None = None
+    samples: bool = True
 
     @property
     def header(self) -> Mapping[str, object]:
@@ -95,6 +99,7 @@ class ProcessOptions:
             options.profile,
             report_to=options.report_to,
             notify=options.notify,
+            samples=options.samples,
         )
 
     def configured_rules(self) -> list[Rule]:

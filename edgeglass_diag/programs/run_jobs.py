@@ -117,6 +117,7 @@ def _train(job: Job, folder: Path, total_steps: int, options: WatchOptions, list
         folder,
         name=job.name,
         every=options.every,
+        samples=options.samples,
         rules=options.rules,
         header=header,
         stop_on=options.stop_on,

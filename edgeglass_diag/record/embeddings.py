@@ -13,10 +13,12 @@ from edgeglass_diag import site_paths
 from edgeglass_diag.compared import Compared
 from edgeglass_diag.measures.contrast import scale_of_products
 from edgeglass_diag.measures.geometry import alignment, modality_gap
+from edgeglass_diag.pair_samples import MOST_PAIRS as PAIRS
 from edgeglass_diag.record import buffer
 from edgeglass_diag.record.comparison import Comparison
 from edgeglass_diag.record.embedding_sides import EmbeddingSides
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
+from edgeglass_diag.record.pair_inputs import PairInputObserver
 from edgeglass_diag.record.pairing_readings import PairingReadings
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.side_readings import SideReadings
@@ -25,9 +27,6 @@ from edgeglass_diag.record.torch_functions import MATMULS, bind, einsum_operands
 from edgeglass_diag.signals.embeddings import EMBEDDING_ALIGNMENT, EMBEDDING_GAP, EMBEDDING_SCALE
 from edgeglass_diag.sites import EmbeddingSite, PairSite, Side
 
-PAIRS = 256
-"""Pairs of a batch that are kept, for pictures of them."""
-
 
 class EmbeddingObserver(Observer):
     """Follows products of two sets of row vectors, and writes ``embedding/*`` when a loss takes them as logits.
@@ -35,20 +34,22 @@ class EmbeddingObserver(Observer):
     Args:
         recording: state of the watch.
         sides: names them.
+        inputs: told when pairs are kept; None where nobody is.
 
     Attributes:
         pairs: embeddings of the widest product of this window whose rows are pairs, (2, pairs, dims): image first.
+        pair_rows: rows that each side of them had.
         rows: samples of the last contrastive loss, in this window or before; 0 before the first.
         measured: paths of the sides that were measured in this window.
         pairings: writes how alike pairs are.
         pair_paths: paths of the pairs of sides by the key of the product.
     """
 
-    def __init__(self, recording: Recording, sides: EmbeddingSides) -> None:
-        self._recording, self._sides = recording, sides
+    def __init__(self, recording: Recording, sides: EmbeddingSides, inputs: PairInputObserver | None = None) -> None:
+        self._recording, self._sides, self._inputs = recording, sides, inputs
         self._readings = SideReadings(recording)
         self.pairs: Tensor | None = None
-        self.rows = 0
+        self.pair_rows = self.rows = 0
         self.measured: set[str] = set()
         self.pairings = PairingReadings(recording)
         self.pair_paths: dict[int, str] = {}
@@ -102,6 +103,9 @@ class EmbeddingObserver(Observer):
         wider = self.pairs is None or self.pairs.shape[2] < image.shape[1]
         if wider and buffer.has_values(image):
             self.pairs = torch.stack([image[:PAIRS].float(), text[:PAIRS].float()])
+            self.pair_rows = len(image)
+            if self._inputs is not None:
+                self._inputs.compared()
 
     def _matmul(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = bind(func, args, kwargs)

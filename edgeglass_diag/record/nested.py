@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import UserDict
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from types import SimpleNamespace
 
 import torch
@@ -40,6 +41,29 @@ def named_tensors(value: object, name: str = "") -> list[tuple[str, Tensor]]:
     """
     found: list[tuple[str, Tensor]] = []
     _collect([(name, value)], _DEPTH, _ITEMS, found)
+    return found
+
+
+def named_texts(value: object, name: str = "") -> list[tuple[str, list[str]]]:
+    """Return the lists and tuples of strings alone in nested containers, with their paths.
+
+    Args:
+        value: what is looked through, within the bounds of ``tensors_in``.
+        name: of the value itself.
+    """
+    found: list[tuple[str, list[str]]] = []
+    waiting, left = [(name, value, _DEPTH)], _ITEMS
+    while waiting and left:
+        path, item, depth = waiting.pop()
+        left -= 1
+        kind = type(item)
+        if kind in _WITHOUT_TENSORS or issubclass(kind, Tensor):
+            continue
+        if (kind is list or kind is tuple) and item and all(type(text) is str for text in item):  # type: ignore[attr-defined]
+            found.append((path, list(item)))  # type: ignore[call-overload]
+        elif depth:
+            inner = islice(_contents(kind, item, f"{path}." if path else ""), left)
+            waiting += [(within, thing, depth - 1) for within, thing in inner]
     return found
 
 

@@ -35,6 +35,7 @@ from edgeglass_diag.record.masking import MaskObserver
 from edgeglass_diag.record.modes import ModeObserver
 from edgeglass_diag.record.module_sites import ModuleSiteObserver
 from edgeglass_diag.record.observer import Observer, OptimizerStep
+from edgeglass_diag.record.pair_inputs import PairInputObserver
 from edgeglass_diag.record.parameter_roles import ParameterRoleObserver
 from edgeglass_diag.record.parameters import ParameterObserver
 from edgeglass_diag.record.plain_losses import PlainLossObserver
@@ -86,6 +87,7 @@ def make_observers(
     begin_step: Callable[[OptimizerStep], None],
     attention_logits: int | None,
     embedding_sink: Callable[[PendingEmbeddings], None] | None,
+    with_samples: bool,
     with_inputs: bool,
 ) -> Observers:
     """Return all observers.
@@ -97,18 +99,20 @@ def make_observers(
         begin_step: called as the first weight is written to by hand.
         attention_logits: the most logits measured per attention and call; all where None.
         embedding_sink: takes the embeddings of some pairs at a few steps.
+        with_samples: whether pictures and captions of the pairs are kept with them.
         with_inputs: whether what attention logits are made of is collected.
     """
     scale, provenance = LossScaleObserver(recording, skipped), ProvenanceObserver(recording)
     modules, batches = ModuleSiteObserver(recording), BatchObserver(recording)
     sides = EmbeddingSides(recording, modules)
-    embeddings = EmbeddingObserver(recording, sides)
+    pair_inputs = PairInputObserver(recording, is_wanted=with_samples and embedding_sink is not None)
+    embeddings = EmbeddingObserver(recording, sides, pair_inputs)
     passes = LossPasses(recording, scale)
     readings = LossReadings(recording, embeddings, passes, scale, backward)
     logs = LogProbabilityObserver(recording)
     inputs = AttentionInputObserver(recording) if with_inputs else None
     by_hand = StepsByHand(recording, begin_step)
-    snapshots = SnapshotObserver(recording, embeddings, embedding_sink)
+    snapshots = SnapshotObserver(recording, embeddings, pair_inputs, embedding_sink)
     evaluated = make_evaluation_observers(recording, scale, backward)
     evaluations = EvaluationObserver(recording, evaluated)
     dropout = DropoutObserver(recording, evaluations)
@@ -125,6 +129,7 @@ def make_observers(
         SigmoidLossObserver(recording, readings),
         BroadcastObserver(recording),
         embeddings,
+        pair_inputs,
         ComparisonObserver(recording, ComparisonReadings(recording, embeddings, sides, backward)),
         *_attention_observers(recording, modules, inputs, attention_logits),
         dropout,

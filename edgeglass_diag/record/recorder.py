@@ -40,6 +40,7 @@ class Recorder:
         sink: takes each recorded window, in the training thread.
         attention_logits: the most logits that are looked at per attention and call; all where None.
         embeddings: takes the embeddings of some pairs at a few steps; none are kept where None.
+        samples: whether pictures and captions of these pairs are given with them.
         operands: whether ``operands`` collects what attention logits are made of, for an inspection at init.
     """
 
@@ -50,13 +51,19 @@ class Recorder:
         *,
         attention_logits: int | None = LOGITS,
         embeddings: Callable[[PendingEmbeddings], None] | None = None,
+        samples: bool = False,
         operands: bool = False,
     ) -> None:
         self._clock = WindowClock(schedule)
         self._recording = Recording(self._clock)
         self.boundary = self._recording.boundary
         self._windows = Windows(
-            self._recording, sink, attention_logits=attention_logits, embeddings=embeddings, operands=operands
+            self._recording,
+            sink,
+            attention_logits=attention_logits,
+            embeddings=embeddings,
+            samples=samples,
+            operands=operands,
         )
 
     @property

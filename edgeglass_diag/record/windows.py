@@ -47,6 +47,7 @@ class Windows:
         sink: takes each recorded window, in the training thread.
         attention_logits: the most logits that are looked at per attention and call; all where None.
         embeddings: takes the embeddings of some pairs at a few steps; none are kept where None.
+        samples: whether pictures and captions of the pairs are kept with them.
         operands: whether what attention logits are made of is collected.
 
     Attributes:
@@ -60,6 +61,7 @@ class Windows:
         *,
         attention_logits: int | None,
         embeddings: Callable[[PendingEmbeddings], None] | None,
+        samples: bool,
         operands: bool,
     ) -> None:
         self._recording, self._clock, self.boundary = recording, recording.clock, recording.boundary
@@ -71,6 +73,7 @@ class Windows:
             begin_step=lambda step: self._dispatch.before_step(step),
             attention_logits=attention_logits,
             embedding_sink=embeddings,
+            with_samples=samples,
             with_inputs=operands,
         )
         self._dispatch = Dispatch(observers.all, self.boundary)

@@ -38,7 +38,7 @@ def main(file: str) -> None:
     guard = in_process.begin(text)
     header["replay_of"] = {**_plan_facts(plan), "guard": guard, "mirror": mirror.root}
     extension = Extension(in_process.__name__, text, header)
-    watched = ProcessOptions.of(WatchOptions(plan.every, choose_rules(None)), out, announce=False)
+    watched = ProcessOptions.of(WatchOptions(plan.every, choose_rules(None), samples=False), out, announce=False)
     outcome = run_program(_program(plan, mirror), replace(watched, extension=extension, steps=plan.steps))
     if outcome.run is not None:
         outcome.run.close()

@@ -31,8 +31,9 @@ def write_embeddings(run: Path, step: int, image: Embeddings, text: Embeddings) 
 
 def snapshot_steps(run: Path) -> list[int]:
     """The steps of which there are embeddings, in rising order; links that lead out of the run are left out."""
-    files = (file for file in (run / _FOLDER).glob("*") if _is_inside(file, run))
-    return sorted(int(match[1]) for file in files if (match := _NAME.fullmatch(file.name)))
+    place = run.resolve()
+    named = ((file, match) for file in (run / _FOLDER).glob("*") if (match := _NAME.fullmatch(file.name)))
+    return sorted(int(match[1]) for file, match in named if file.is_file() and file.resolve().is_relative_to(place))
 
 
 def _is_inside(file: Path, run: Path) -> bool:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
     from edgeglass_diag.notebooks.document import Document
+    from edgeglass_diag.pair_samples import PairSamples
     from edgeglass_diag.rules.ranks_judge import RankJudge
 
 UNSEALED = (1, 2, 3)
@@ -214,6 +215,16 @@ class Run(StoredSignals, Shown):
             UsageError: when none were kept at this step, or the file cannot be read.
         """
         return read_embeddings(self._place, step)
+
+    def samples(self, step: int) -> PairSamples:
+        """Small pictures and captions of the pairs of a step, as far as they were kept.
+
+        Raises:
+            UsageError: when the file cannot be read.
+        """
+        from edgeglass_diag.store.samples import read_samples
+
+        return read_samples(self._place, step)
 
     def figure(self, name: str, *, site: str | None = None, step: int | None = None, dark: bool = False) -> Figure:
         """A plotly figure, as the dashboard draws it: ``loss``, ``attention``, ``updates``, ``signal`` and others.

@@ -24,6 +24,7 @@ from edgeglass_diag.store.schema import FILE, create, file_checksum, insert, ope
 from edgeglass_diag.store.state import StateFile
 
 if TYPE_CHECKING:
+    from edgeglass_diag.pair_samples import PairSamples
     from edgeglass_diag.store.embeddings import Embeddings
     from edgeglass_diag.store.slices import Slices
 
@@ -154,6 +155,17 @@ class RunWriter:
 
         self._check_place()
         write_embeddings(self.folder, step, image, text)
+
+    def write_samples(self, step: int, samples: PairSamples) -> None:
+        """Keep pictures and captions of the pairs of a step beside their embeddings.
+
+        Raises:
+            OSError: if they cannot be written.
+        """
+        from edgeglass_diag.store.samples import write_samples
+
+        self._check_place()
+        write_samples(self.folder, step, samples)
 
     def note(self, facts: Mapping[str, object]) -> None:
         """Add facts to ``run.json`` that were not known at the beginning.

@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from edgeglass_dashboards.pages import attention
+from edgeglass_diag.pair_samples import PairSamples, Wording
 from edgeglass_diag.records import Finding, Reading, Severity, Window
 from edgeglass_diag.signals import metric
 from edgeglass_diag.signals.activations import ACTIVATION_SAMPLE_SIGNAL
@@ -114,6 +115,11 @@ def write(folder: Path, options: argparse.Namespace) -> None:
     for step in (0, 10, 100, 1000):
         image, text = source.random.normal(size=(2, 256, 512)).astype(np.float32)
         writer.write_embeddings(step, image, text)
+        pictures = source.random.integers(0, 256, (256, 64, 64, 3), np.uint8)
+        captions = tuple(
+            f"caption {pair}: a picture of nothing, as long as captions usually are" for pair in range(256)
+        )
+        writer.write_samples(step, PairSamples(pictures, captions, Wording.TEXTS))
     cuts = statistics.quantiles(pauses, n=100)
     print(json.dumps({"median": cuts[49], "p99": cuts[98], "max": max(pauses)}), flush=True)
     sys.stdin.readline()

@@ -6,8 +6,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import edgeglass_diag as eg
+from edgeglass_diag.pair_samples import MOST_PAIRS as PAIRS
 from edgeglass_diag.record import Recorder
-from edgeglass_diag.record.snapshots import MARKS, PAIRS
+from edgeglass_diag.record.snapshots import MARKS
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.schedule import Schedule
 

@@ -41,6 +41,7 @@
     graph.on("plotly_afterplot", () => narrow(graph));
     graph.on("plotly_relayout", (moved) => keepSpan(graph, moved));
     narrow(graph);
+    window.edgeglass.listenPairs(graph);
     graph.on("plotly_click", ({ points }) => {
       const [way] = points.map(({ data, pointIndex }) => data.meta && data.meta.ways && data.meta.ways[pointIndex]).filter(Boolean);
       if (way) return window.edgeglass.go(way);

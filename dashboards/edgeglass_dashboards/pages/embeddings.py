@@ -11,6 +11,15 @@ from dash import html
 
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.page_summary import answer
+from edgeglass_dashboards.pair_figures import all_steps, is_computing, projected_pairs, training
+from edgeglass_dashboards.pair_view import (
+    KeptPairs,
+    color_choices,
+    kept_pairs,
+    pair_details,
+    pair_lists,
+    what_was_kept,
+)
 from edgeglass_dashboards.panels import Panel, StillPanel, slot
 from edgeglass_dashboards.snapshots import METHODS, is_pending, key_of, projection, sample_at, side_frames, step_at
 from edgeglass_dashboards.stepper import stepper
@@ -22,9 +31,14 @@ from edgeglass_diag.verdict import say
 
 _KEEPS = "No embeddings were kept of this run. They are kept at some steps of a training whose loss compares two sides."
 
+_SPACE = (
+    "All kept steps on the same two axes, fitted to all of them together. Each step shows the pairs of its own batch; "
+    "the thick line joins the means of both sides: the modality gap."
+)
+
 
 class Embeddings:
-    """Projection with pair lines, cosines, spectrum at a step; effective rank over the training."""
+    """Projection with pair lines, neighbours, cosines, spectrum at a step; effective rank over the training."""
 
     name = "embeddings"
     title = "Embeddings"
@@ -34,9 +48,14 @@ class Embeddings:
     def sections(self, context: Context) -> dict[str, Any]:
         """The answer, the choice of method, the steps."""
         run, step = context.run, step_at(context.run, context.view.step)
+        kept = _kept(context, step)
         return {
             "answer": answer(run, (self.name, "signal"), self._words(context, step), recorded=step is not None),
             "choices": _choices(context),
+            "colors": color_choices(context),
+            "kept": what_was_kept(kept),
+            "pair": pair_details(context, kept),
+            "pairs": pair_lists(context, kept),
             "steps": stepper(context, run.embedding_steps(), step),
             "density-words": _separation(context, step),
         }
@@ -48,14 +67,7 @@ class Embeddings:
 
         def projected(template: Any) -> Any:
             made = None if step is None else projection(context, step, method)
-            if made is None:
-                return None
-            from edgeglass_diag.figures.embeddings import projection_figure
-
-            note = "\n".join([made.settings, *made.notes])
-            figure = projection_figure(made.points, template, axes=made.axes, note=note, empty=made.empty)
-            figure.layout.height = 520
-            return figure
+            return None if made is None else projected_pairs(context, made, _kept(context, step), template)
 
         def of_sample(draw: Any) -> Any:
             def make(template: Any) -> Any:
@@ -66,9 +78,12 @@ class Embeddings:
 
         pending = step is not None and method != "pca" and projection(context, step, method) is None
         waiting = pending and is_pending(context, step or 0, method)
-        words = f"{METHODS[method]} is being computed; it appears here by itself." if waiting else _KEEPS
+        computing = all_steps(context) is None and is_computing(context)
+        view = [context.view.color, context.view.pair]
         return (
-            StillPanel("projection", [step, method, waiting], projected, words),
+            StillPanel("projection", [step, method, waiting, *view], projected, _words_of(METHODS[method], waiting)),
+            StillPanel("training", [context.run.embedding_steps(), computing],
+                       lambda template: training(context, template), _words_of("The plane of all steps", computing)),
             StillPanel("density", step, of_sample(_density), _KEEPS),
             StillPanel("spectrum", step, of_sample(_spectrum), _KEEPS),
             StillPanel("rank", context.run.last_step, lambda template: _rank(context, template),
@@ -78,7 +93,8 @@ class Embeddings:
     def pending(self, context: Context) -> bool:
         """Whether a picture is still being made."""
         step = step_at(context.run, context.view.step)
-        return step is not None and context.view.signal in METHODS and is_pending(context, step, context.view.signal)
+        is_asked = step is not None and context.view.signal in METHODS
+        return is_computing(context) or (is_asked and is_pending(context, step or 0, context.view.signal))
 
     def body(self, context: Context, content: dict[str, Any]) -> Any:
         """Answer, projection with its choices, the other three."""
@@ -95,11 +111,21 @@ class Embeddings:
         steps = html.Div(content["steps"], id="steps")
         choices = html.Div(content["choices"], id="choices")
         words = html.P(content["density-words"], id="density-words", className="caption")
+        parts = {name: html.Div(content[name], id=name) for name in ("colors", "pair", "pairs")}
+        parts["kept"] = html.P(content["kept"], id="kept", className="caption")
         small = [card("Cosines of pairs and non-pairs", "density", words), card("Singular values", "spectrum")]
         return html.Div(
             [
                 html.Section(content["answer"], id="answer", **{"aria-label": "Answer"}),
-                card("Both sides on a plane, pairs joined", "projection", steps, choices),
+                html.Div(
+                    [
+                        card("Both sides on a plane, pairs joined", "projection", steps, choices, parts["colors"]),
+                        _card("Pair", parts["pair"], id="pair-card"),
+                    ],
+                    className="beside",
+                ),
+                _card("Worst pairs and hubs", parts["kept"], parts["pairs"]),
+                card("The training in one space", "training", html.P(_SPACE, className="caption")),
                 dmc.SimpleGrid(small, cols={"base": 1, "md": 2}),
                 card("Effective rank over the training", "rank"),
             ],
@@ -114,6 +140,19 @@ class Embeddings:
         }
         said = ", ".join(f"{side} {say(rank)}" for side, rank in ranks.items())
         return f"Effective rank at the newest step: {said}." if said else "No embeddings have been compared yet."
+
+
+def _card(title: str, *parts: Any, **named: str) -> Any:
+    return dmc.Paper([dmc.Title(title, order=2, size="h4"), *parts], withBorder=True, p="md", radius="md", **named)
+
+
+def _words_of(name: str, computing: bool) -> str:
+    return f"{name} is being computed; it appears here by itself." if computing else _KEEPS
+
+
+def _kept(context: Context, step: int | None) -> KeptPairs | None:
+    path = context.run.folder.resolve().relative_to(context.root.resolve()).as_posix()
+    return kept_pairs(context, step, path)
 
 
 def _choices(context: Context) -> Any:
@@ -149,12 +188,14 @@ def _spectrum(frames: tuple[Any, Any], template: Any) -> Any:
 
 
 def _separation(context: Context, step: int | None) -> str:
-    """How often a pair is above a non-pair, in a sentence."""
+    """How often a pair is above a non-pair, and how far apart the means of both sides are, in two sentences."""
     frames = None if step is None else _frames(context, step)
     chance = math.nan if frames is None else float(frames[0].attrs["separation"])
     if math.isnan(chance):
         return ""
-    return f"At step {step} a pair is above a non-pair with probability {chance:.3f}; 0.5 is chance."
+    above = f"At step {step} a pair is above a non-pair with probability {chance:.3f}; 0.5 is chance."
+    kept = _kept(context, step)
+    return f"{above} The means of both sides are {kept.found.gap:.3f} apart: the modality gap." if kept else above
 
 
 def _rank(context: Context, template: Any) -> Any:

@@ -1,0 +1,87 @@
+"""Kept pairs as figures: on a plane at one step, and all steps on one plane."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgeglass_dashboards.context import Context
+from edgeglass_dashboards.pair_view import COLORS, KeptPairs, shown_pair
+from edgeglass_dashboards.snapshots import key_of, sample_at
+
+_LABEL = 160
+
+
+def projected_pairs(context: Context, made: Any, kept: KeptPairs | None, template: Any) -> Any:
+    """Both sides on a plane, with captions, pictures and colours as far as there are; the chosen pair is ringed.
+
+    Args:
+        context: whose view chooses colour and pair.
+        made: the projection.
+        kept: what is known of the pairs, None for nothing.
+        template: of plotly.
+    """
+    from edgeglass_diag.figures.embedding_marks import gap_trace, pair_trace
+    from edgeglass_diag.figures.embeddings import projection_figure
+
+    note = "\n".join([made.settings, *made.notes])
+    shown = {} if kept is None else _shown(context, kept)
+    figure = projection_figure(made.points, template, axes=made.axes, note=note, empty=made.empty, **shown)
+    if not made.points.empty:
+        if made.method == "pca":
+            figure.add_trace(gap_trace(made.points, template))
+        pair = shown_pair(context, kept)
+        if pair is not None:
+            figure.add_trace(pair_trace(made.points, pair, template))
+    if kept is not None:
+        figure.layout.meta = {"pairs": {"step": kept.step, "pictures": kept.pictures}}
+    figure.layout.height = 520
+    return figure
+
+
+def all_steps(context: Context) -> Any | None:
+    """Both sides at all kept steps on one plane, as a frame in a tuple; None while they are being computed."""
+    folder, steps = context.run.folder, context.run.embedding_steps()
+
+    def make() -> Any:
+        from edgeglass_diag.evaluation.neighbours import common_plane
+        from edgeglass_diag.store import load
+
+        with load(folder) as opened:
+            samples = {step: sample for step in steps if (sample := sample_at(opened, step)) is not None}
+        return (common_plane(samples),)
+
+    return context.index.jobs.get(_all_steps_key(context, steps), make) if steps else None
+
+
+def is_computing(context: Context) -> bool:
+    """Whether the plane of all steps is being computed."""
+    return context.index.jobs.is_pending(_all_steps_key(context, context.run.embedding_steps()))
+
+
+def training(context: Context, template: Any) -> Any:
+    """The training as an animation; None while there is nothing to draw."""
+    made = all_steps(context)
+    if made is None:
+        return None
+    from edgeglass_diag.figures.embedding_steps import steps_figure
+
+    figure = steps_figure(made[0], template)
+    figure.layout.height = 520
+    return figure
+
+
+def _all_steps_key(context: Context, steps: list[int]) -> tuple[str, float, int, str]:
+    return key_of(context, max(steps, default=-1), f"{len(steps)} steps")
+
+
+def _shown(context: Context, kept: KeptPairs) -> dict[str, Any]:
+    import pandas as pd
+
+    name = context.view.color if context.view.color in COLORS else ""
+    ranks = [int(rank) + 1 for rank in kept.found.rank["image"]]
+    texts = [
+        f"{kept.label(pair)[:_LABEL]} (cosine {cosine:.3f}, rank {rank})"
+        for pair, cosine, rank in zip(kept.found.pairs.tolist(), kept.found.similarity, ranks, strict=True)
+    ]
+    colors = (COLORS[name], {side: kept.color(name, side) for side in ("image", "text")}) if name else None
+    return {"labels": pd.Series(texts, index=kept.found.pairs), "colors": colors}

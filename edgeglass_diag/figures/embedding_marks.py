@@ -1,0 +1,41 @@
+"""What is drawn over the points of a plane of embeddings: the gap between both sides, and one pair."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+SIDES = ("image", "text")
+
+
+def gap_trace(points: pd.DataFrame, template: go.layout.Template) -> go.Scatter:
+    """Return the line from the mean of one side to that of the other: the modality gap as a plane shows it.
+
+    It means something on a plane that is a linear map of the embeddings (PCA) alone.
+
+    Args:
+        points: columns ``side`` (image, text), ``x``, ``y``.
+        template: whose text colour it has.
+    """
+    means = points.groupby("side")[["x", "y"]].mean().reindex(SIDES)
+    return go.Scatter(
+        x=means["x"].to_numpy(), y=means["y"].to_numpy(), mode="lines+markers", name="gap between the means",
+        line={"width": 3, "color": template.layout.font.color}, marker={"size": 11, "symbol": "x"},
+        text=[f"mean of the {side} side" for side in SIDES], hovertemplate="%{text}<extra></extra>",
+    )  # fmt: skip
+
+
+def pair_trace(points: pd.DataFrame, pair: int, template: go.layout.Template) -> go.Scatter:
+    """Return rings around both sides of one pair, joined; empty where the pair is none of the points.
+
+    Args:
+        points: columns ``side`` (image, text), ``pair``, ``x``, ``y``.
+        pair: which one.
+        template: whose text colour they have.
+    """
+    mine = points[points["pair"] == pair]
+    color = template.layout.font.color
+    return go.Scatter(
+        x=mine["x"].to_numpy(), y=mine["y"].to_numpy(), mode="lines+markers", name="chosen pair", hoverinfo="skip",
+        line={"width": 2, "color": color}, marker={"size": 15, "symbol": "circle-open", "line": {"width": 2}},
+    )  # fmt: skip

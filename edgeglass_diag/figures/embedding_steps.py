@@ -1,0 +1,87 @@
+"""A training as an animation of its embeddings on one plane."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from edgeglass_diag.figures.embedding_marks import SIDES, gap_trace
+from edgeglass_diag.figures.style import empty_figure
+
+_MARKERS = {"image": (0, "circle"), "text": (2, "diamond-open")}
+"""Place in the colours of the template and marker of each side."""
+
+
+def steps_figure(points: pd.DataFrame, template: go.layout.Template) -> go.Figure:
+    """Both sides at each step, all on the same plane; a slider and a button go through the steps.
+
+    Points do not move from one step to the next: each step has the pairs of its own batch.
+
+    Args:
+        points: columns ``step``, ``side``, ``pair``, ``x``, ``y``, and ``attrs["shares"]``, as ``common_plane`` gives.
+        template: one of ``TEMPLATES``, or any other plotly template.
+    """
+    if points.empty:
+        return empty_figure(template, "no pairs")
+    frames = {_number(step): _traces(rows, template) for step, rows in points.groupby("step")}
+    figure = go.Figure(
+        data=frames[max(frames)],
+        frames=[go.Frame(data=traces, name=str(step)) for step, traces in frames.items()],
+        layout={"template": template, "margin": {"l": 8, "r": 16, "t": 36, "b": 8}, "uirevision": "kept"},
+    )
+    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
+    shares = points.attrs.get("shares", [np.nan, np.nan])
+    for number, (axis, share) in enumerate(zip("xy", shares, strict=True)):
+        low, high = float(points[axis].min()), float(points[axis].max())
+        room = max(0.06 * (high - low), 0.06)  # embeddings that collapsed are a point, not their rounding
+        title = {"text": f"axis {number + 1}: {share:.0%} of the variance"}
+        bounds = {"title": title, "range": [low - room, high + room], "showticklabels": False}
+        figure.update_layout({f"{axis}axis": bounds})
+    figure.update_yaxes(scaleanchor="x")  # a distance is as long in both directions
+    if len(frames) > 1:
+        figure.update_layout(sliders=[_slider(list(frames))], updatemenus=[_buttons(template)])
+    return figure
+
+
+def _traces(points: pd.DataFrame, template: go.layout.Template) -> list[go.Scatter]:
+    traces = []
+    for side in SIDES:
+        color, symbol = _MARKERS[side]
+        mine = points[points["side"] == side]
+        marker = {"size": 6, "symbol": symbol, "color": template.layout.colorway[color], "opacity": 0.8}
+        traces.append(
+            go.Scatter(
+                x=mine["x"].to_numpy(), y=mine["y"].to_numpy(), customdata=mine["pair"].to_numpy(), mode="markers",
+                name=side, marker=marker, hovertemplate="pair %{customdata}<extra>" + side + "</extra>",
+            )
+        )  # fmt: skip
+    return [*traces, gap_trace(points, template)]
+
+
+def _slider(steps: list[int]) -> dict[str, Any]:
+    now = {"mode": "immediate", "frame": {"duration": 0, "redraw": False}, "transition": {"duration": 0}}
+    return {
+        "active": len(steps) - 1,
+        "currentvalue": {"prefix": "step "},
+        "pad": {"t": 75},
+        "steps": [{"label": str(step), "method": "animate", "args": [[str(step)], now]} for step in steps],
+    }
+
+
+def _buttons(template: go.layout.Template) -> dict[str, Any]:
+    way = {"fromcurrent": False, "frame": {"duration": 800, "redraw": False}, "transition": {"duration": 0}}
+    buttons = [
+        {"label": "Play", "method": "animate", "args": [None, way]},
+        {"label": "Pause", "method": "animate", "args": [[None], {"mode": "immediate", "frame": {"duration": 0}}]},
+    ]
+    place = {"x": 0, "xanchor": "left", "y": 0, "yanchor": "top", "pad": {"t": 40}, "direction": "left"}
+    return {"type": "buttons", "showactive": False, "buttons": buttons, "bgcolor": "rgba(128,128,128,0.15)",
+            "font": {"color": template.layout.font.color}, **place}  # fmt: skip
+
+
+def _number(step: Hashable) -> int:
+    return int(str(step))
