@@ -23,11 +23,15 @@ def norms(tensors: Sequence[Tensor]) -> Tensor:
     Sums of squares are taken in float32 at least: in float16 they overflow, in bfloat16 they are rough.
     """
     found: dict[int, Tensor] = {}
-    for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+    dtypes = dict.fromkeys(tensor.dtype for tensor in tensors)
+    for dtype in dtypes:
         places = [place for place, tensor in enumerate(tensors) if tensor.dtype == dtype]
         wider = torch.float32 if dtype in (torch.float16, torch.bfloat16) else None
         found |= zip(places, torch._foreach_norm([tensors[place] for place in places], 2, dtype=wider), strict=True)
-    return torch.stack([found[place].float() for place in range(len(tensors))]) if tensors else torch.empty(0)
+    lengths = [found[place] for place in range(len(tensors))]
+    if len(dtypes) > 1:
+        lengths = [length.float() for length in lengths]
+    return torch.stack(lengths).float() if lengths else torch.empty(0)
 
 
 def sample(parameter: Tensor) -> Tensor:
@@ -43,6 +47,28 @@ def sample(parameter: Tensor) -> Tensor:
     while math.gcd(stride, count) > 1:
         stride += 1
     return flat[: count * _RUN].view(count, _RUN)[::stride].reshape(-1)
+
+
+def samples(parameters: Sequence[Tensor]) -> list[Tensor]:
+    """``sample`` of each parameter; the small ones are copied together, as one call for each would cost more.
+
+    Args:
+        parameters: strided tensors on any devices.
+    """
+    found: dict[int, Tensor] = {}
+    small: dict[tuple[torch.dtype, torch.device], list[int]] = {}
+    for place, parameter in enumerate(parameters):
+        if 0 < parameter.numel() <= SAMPLED:
+            small.setdefault((parameter.dtype, parameter.device), []).append(place)
+        else:
+            found[place] = sample(parameter)
+    for places in small.values():
+        group = [parameters[place] for place in places]
+        together: Tensor = torch._C._nn.flatten_dense_tensors(group)
+        if len(group) == 1:  # which is a view of it
+            together = together.clone()
+        found |= zip(places, together.detach().split([parameter.numel() for parameter in group]), strict=True)
+    return [found[place] for place in range(len(parameters))]
 
 
 def update_ratios(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:

@@ -13,6 +13,9 @@ BACKWARD = "edgeglass_diag: backward"
 RECORDER = "edgeglass_diag: recorder"
 
 
+_NONE = nullcontext()
+
+
 def span(name: str) -> AbstractContextManager[object]:
     """A block that a running profiler shows under this name; without one it costs a single question."""
-    return record_function(name) if torch._C._autograd._profiler_enabled() else nullcontext()
+    return record_function(name) if torch._C._autograd._profiler_enabled() else _NONE

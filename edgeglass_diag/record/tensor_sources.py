@@ -16,7 +16,7 @@ from torch.utils.data._utils import fetch
 
 from edgeglass_diag.record.comparison import Comparison
 from edgeglass_diag.record.facts import Facts
-from edgeglass_diag.record.nested import tensors_in
+from edgeglass_diag.record.nested import arguments_in, tensors_in
 from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer
 from edgeglass_diag.record.torch_functions import DIFFERENCES, MIXING, SUMS
 
@@ -174,7 +174,7 @@ class TensorSources(Observer):
         if func in _LEAVING:
             self._outside |= dict.fromkeys(self._origins(args))
         elif isinstance(result, (Tensor, tuple, list)):
-            arguments = [argument for argument in tensors_in([args, kwargs]) if not is_lazy(argument)]
+            arguments = [argument for argument in arguments_in(args, kwargs) if not _has_no_values(argument)]
             if self._outside and _is_in_data_loader():
                 for tensor in tensors_in(result):
                     self._derivations.set(tensor, _Derivation(origin=Origin("", ())))
@@ -186,14 +186,16 @@ class TensorSources(Observer):
             self._inherit(func, args[0], tensors_in(args))
 
     def _origins(self, tensors: Iterable[object]) -> tuple[Origin, ...]:
+        given = [tensor for tensor in tensors if isinstance(tensor, Tensor)]
+        return self._origins_of([(tensor, self._derivation(tensor)) for tensor in given])
+
+    def _origins_of(self, derived: Iterable[tuple[Tensor, _Derivation | None]]) -> tuple[Origin, ...]:
         found: dict[Origin, None] = {}
-        for tensor in tensors:
-            if isinstance(tensor, Tensor):
-                derivation = self._derivation(tensor)
-                if derivation is not None and derivation.origin is not None:
-                    found[derivation.origin] = None
-                elif not isinstance(tensor, Parameter) and _is_foreign_memory(tensor):
-                    found |= self._from_outside(tensor)
+        for tensor, derivation in derived:
+            if derivation is not None and derivation.origin is not None:
+                found[derivation.origin] = None
+            elif not isinstance(tensor, Parameter) and _is_foreign_memory(tensor):
+                found |= self._from_outside(tensor)
         return tuple(found)
 
     def _from_outside(self, tensor: Tensor) -> dict[Origin, None]:
@@ -213,16 +215,18 @@ class TensorSources(Observer):
         is made in the shape of the logits, as labels are, or picks pairs by them, and is not made of them. What is
         multiplied by a matrix is no comparison any more.
         """
-        known = [(argument, derivation) for argument in arguments if (derivation := self._derivation(argument))]
-        sources = _sources(d for argument, d in known if argument.numel() > 1 or result.numel() <= 1)
+        derived = [(argument, self._derivation(argument)) for argument in arguments]
+        known = [(argument, derivation) for argument, derivation in derived if derivation is not None]
+        sources = _sources([d for argument, d in known if argument.numel() > 1 or result.numel() <= 1])
         kept = None
-        learns = self._without_gradients or result.requires_grad or not any(a.requires_grad for a in arguments)
-        if result.dim() == 2 and learns:
-            logits = next(((a, d.product) for a, d in known if d.product and a.numel() == result.numel()), None)
-            if logits is not None:
+        logits = next(((a, d.product) for a, d in known if d.product and a.numel() == result.numel()), None)
+        if logits is not None and result.dim() == 2:
+            learns = self._without_gradients or result.requires_grad or not any(a.requires_grad for a in arguments)
+            if learns:
                 kept = logits[1].carried(func, result, (a for a in arguments if a is not logits[0]))
-        comparisons = _compared(known, result) if result.requires_grad and func not in MIXING else ()
-        origins = (*self._origins(arguments), *outside)
+        compares = any(derivation.comparisons for _, derivation in known)
+        comparisons = _compared(known, result) if compares and result.requires_grad and func not in MIXING else ()
+        origins = (*self._origins_of(derived), *outside)
         origin = origins[0] if len(origins) == 1 else Origin("", origins)
         if sources or kept is not None or comparisons or origins:
             self._derivations.set(result, _Derivation(sources, kept, origin=origin, comparisons=comparisons))
@@ -285,7 +289,15 @@ def _is_in_data_loader() -> bool:
     return False
 
 
+def _has_no_values(tensor: Tensor) -> bool:
+    kind = type(tensor)
+    return kind is not Tensor and kind is not Parameter and is_lazy(tensor)
+
+
 def _sources(derivations: Iterable[_Derivation | None]) -> tuple[str, ...]:
+    derivations = list(derivations)
+    if len(derivations) == 1 and derivations[0] is not None:  # as most functions have
+        return derivations[0].sources
     found: dict[str, None] = {}
     for derivation in derivations:
         if derivation is not None:
