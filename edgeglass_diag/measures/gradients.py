@@ -185,6 +185,8 @@ def row_signals(parameters: Sequence[Tensor]) -> Tensor:
 def _some_rows(parameter: Tensor) -> Tensor:
     """About 64 rows and 256 columns in float32."""
     values = parameter.detach()
+    if values.dim() == 2 and values.shape[0] <= 64 and values.shape[1] <= 256:  # all of them, without a view of each
+        return values.float()
     while values.dim() > 2 and values.shape[0] == 1:
         values = values[0]
     rows = values[:: max(1, math.ceil(values.shape[0] / 64))].flatten(1)  # a shard may have none

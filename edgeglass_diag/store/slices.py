@@ -46,9 +46,12 @@ class Slices:
         slices: dict[tuple[str, int], list[Reading]] = {}
         for reading in readings:
             slices.setdefault((reading.signal, reading.step), []).append(reading)
-        for (signal, step), group in slices.items():
-            number, layout = self._id("signals", signal), self._layout(group)
-            insert(self._db, "slices", [(number, self._seq, step, layout, pack(group))])
+        rows = [
+            (self._id("signals", signal), self._seq, step, self._layout(group), pack(group))
+            for (signal, step), group in slices.items()
+        ]
+        insert(self._db, "slices", rows)
+        for number, _, _, layout, _ in rows:
             self._compactor.add(number, self._layouts[layout].values)
 
     def _id(self, table: str, name: str) -> int:
