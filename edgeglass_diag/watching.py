@@ -48,7 +48,7 @@ class Watch:
     Args:
         out: run folder, new or empty; made absolute at once.
         name: name of the run, the folder's if None.
-        every: distance of recorded windows in optimizer steps.
+        every: distance of recorded windows in optimizer steps; if None as ``Schedule.of`` says.
         exact_attention: measure all logits of each attention instead of a strided subset with its standard error.
         rules: rule objects, or codes and their prefixes; all as configured in pyproject.toml if None.
         header: further content for ``run.json``, e.g. the settings.
@@ -77,7 +77,7 @@ class Watch:
         out: str | Path,
         *,
         name: str | None = None,
-        every: int = 10,
+        every: int | None = None,
         exact_attention: bool = False,
         rules: Sequence[Rule | str] | None = None,
         header: Mapping[str, object] | None = None,
@@ -96,7 +96,7 @@ class Watch:
         chosen = choose_rules(rules)
         self._engine = Engine(chosen)
         logits = None if exact_attention else LOGITS
-        schedule = Schedule(every=every, last=None if stop_after is None else stop_after - 1)
+        schedule = Schedule.of(every, last=None if stop_after is None else stop_after - 1)
         self._recorder = Recorder(schedule, self._take, attention_logits=logits, embeddings=self._hand_over)
         backlog = Backlog(chosen, lambda: self._recorder.step)
         named = name or self.folder.name
@@ -120,7 +120,7 @@ class Watch:
         self._make_store = store
         self._store: RunWriter | None = None
         if store is None:
-            facts = {"every": every, "environment": environment(), "git": git()}
+            facts = {**schedule.facts, "environment": environment(), "git": git()}
             about = {**facts, "command": without_secret(sys.argv, notify), **(header or {})}
             self._store = RunWriter(self.folder, name=named, header=about | header_of(chosen), begun=False)
 

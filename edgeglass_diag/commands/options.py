@@ -31,7 +31,12 @@ BaselineFile = Annotated[
 UpdateBaseline = Annotated[
     bool, typer.Option("--update-baseline", help="Write what is found now to the file of --baseline.")
 ]
-Every = Annotated[int, typer.Option(min=1, help="Distance of recorded windows in optimizer steps.")]
+Every = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Distance of recorded windows in optimizer steps; 10, and in long runs up to 160, if not given."
+    ),
+]
 ReportTo = Annotated[
     list[str],
     typer.Option("--report-to", help="tensorboard, wandb, mlflow or trackio: fed as the run goes."),

@@ -72,8 +72,9 @@ def sample_activation(values: Tensor, batch_axis: int | None) -> ActivationSampl
     some = values
     if size <= SAMPLED and batch_axis in (None, 0) and values.dtype in (torch.float32, torch.float64):
         # What the lines below come to for a small one, in two calls of torch: a small program waits for each.
-        return ActivationSample(values.reshape(1 if batch_axis is None else len(values), -1).clone(), None, size,
-                                batch_axis is not None)
+        return ActivationSample(
+            values.reshape(1 if batch_axis is None else len(values), -1).clone(), None, size, batch_axis is not None
+        )
     if size > SAMPLED:
         many = subset(values, batch_axis, _EXTREMES_ON_CPU if values.device.type == "cpu" else _EXTREMES_ELSEWHERE)
         ends = many.amin(), many.amax()  # aminmax would copy them first
@@ -92,10 +93,8 @@ def activation_statistics(samples: Sequence[ActivationSample]) -> ActivationStat
     """
     part = torch.stack([sample.part for sample in samples])
     ends = [end for sample in samples for end in sample.ends or ()]
-    if ends:
-        absmax = torch.stack(ends).abs().view(-1, 2).amax(1).to(part.dtype)
-    else:
-        absmax = vector_norm(part, math.inf, (1, 2))
+    largest = torch.stack(ends).abs().view(-1, 2).amax(1) if ends else vector_norm(part, math.inf, (1, 2))
+    absmax = largest.to(part.dtype)
     entries = part[0].numel()
     zeros = 1 - vector_norm(part, 0, (1, 2)) / entries
     broken = vector_norm(part * 0, 0, (1, 2)) / entries  # a zero times anything finite is zero; NaN counts

@@ -46,7 +46,8 @@ def sample(parameter: Tensor) -> Tensor:
     stride = math.ceil(count * _RUN / SAMPLED)
     while math.gcd(stride, count) > 1:
         stride += 1
-    return flat[: count * _RUN].view(count, _RUN)[::stride].reshape(-1)
+    taken = flat[: count * _RUN].view(count, _RUN)[::stride].reshape(-1)
+    return taken.clone() if stride == 1 else taken
 
 
 def samples(parameters: Sequence[Tensor]) -> list[Tensor]:

@@ -23,9 +23,15 @@ def is_foreign(tensor: Tensor) -> bool:
     return distributed is None or not issubclass(kind, distributed.DTensor)
 
 
+def is_unmade(tensor: Tensor) -> bool:
+    """Whether a tensor has no shape yet, as the parameters of lazy modules."""
+    kind = type(tensor)
+    return kind is not Tensor and kind is not Parameter and is_lazy(tensor)
+
+
 def is_measurable(tensor: Tensor) -> bool:
     """Whether a tensor has entries in memory as usual: not foreign, sparse, nested, empty or without shape."""
-    if is_foreign(tensor) or is_lazy(tensor):
+    if is_foreign(tensor) or is_unmade(tensor):
         return False
     if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized:
         return False

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
-from torch.nn.parameter import Parameter, is_lazy
+from torch.nn.parameter import Parameter
 from torch.utils.data._utils import fetch
 
 from edgeglass_diag.record.comparison import Comparison
 from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.nested import arguments_in, tensors_in
 from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer
+from edgeglass_diag.record.shards import is_unmade
 from edgeglass_diag.record.torch_functions import DIFFERENCES, MIXING, SUMS
 
 _MAX_SOURCES = 8
@@ -174,7 +175,7 @@ class TensorSources(Observer):
         if func in _LEAVING:
             self._outside |= dict.fromkeys(self._origins(args))
         elif isinstance(result, (Tensor, tuple, list)):
-            arguments = [argument for argument in arguments_in(args, kwargs) if not _has_no_values(argument)]
+            arguments = [argument for argument in arguments_in(args, kwargs) if not is_unmade(argument)]
             if self._outside and _is_in_data_loader():
                 for tensor in tensors_in(result):
                     self._derivations.set(tensor, _Derivation(origin=Origin("", ())))
@@ -220,16 +221,17 @@ class TensorSources(Observer):
         sources = _sources([d for argument, d in known if argument.numel() > 1 or result.numel() <= 1])
         kept = None
         logits = next(((a, d.product) for a, d in known if d.product and a.numel() == result.numel()), None)
-        if logits is not None and result.dim() == 2:
-            learns = self._without_gradients or result.requires_grad or not any(a.requires_grad for a in arguments)
-            if learns:
-                kept = logits[1].carried(func, result, (a for a in arguments if a is not logits[0]))
+        if logits is not None and result.dim() == 2 and self._learns(result, arguments):
+            kept = logits[1].carried(func, result, (a for a in arguments if a is not logits[0]))
         compares = any(derivation.comparisons for _, derivation in known)
         comparisons = _compared(known, result) if compares and result.requires_grad and func not in MIXING else ()
         origins = (*self._origins_of(derived), *outside)
         origin = origins[0] if len(origins) == 1 else Origin("", origins)
         if sources or kept is not None or comparisons or origins:
             self._derivations.set(result, _Derivation(sources, kept, origin=origin, comparisons=comparisons))
+
+    def _learns(self, result: Tensor, arguments: Sequence[Tensor]) -> bool:
+        return self._without_gradients or result.requires_grad or not any(a.requires_grad for a in arguments)
 
     def _derivation(self, tensor: Tensor) -> _Derivation | None:
         """Return what is known of a tensor, also of what a user's own autograd function made, as a gather of ranks."""
@@ -289,17 +291,8 @@ def _is_in_data_loader() -> bool:
     return False
 
 
-def _has_no_values(tensor: Tensor) -> bool:
-    kind = type(tensor)
-    return kind is not Tensor and kind is not Parameter and is_lazy(tensor)
-
-
 def _sources(derivations: Iterable[_Derivation | None]) -> tuple[str, ...]:
-    derivations = list(derivations)
-    if len(derivations) == 1 and derivations[0] is not None:  # as most functions have
-        return derivations[0].sources
-    found: dict[str, None] = {}
-    for derivation in derivations:
-        if derivation is not None:
-            found |= dict.fromkeys(derivation.sources)
-    return tuple(found)[-_MAX_SOURCES:]
+    known = [derivation for derivation in derivations if derivation is not None]
+    if len(known) == 1:  # as of most functions
+        return known[0].sources
+    return tuple(dict.fromkeys(source for derivation in known for source in derivation.sources))[-_MAX_SOURCES:]
