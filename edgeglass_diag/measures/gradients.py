@@ -23,7 +23,7 @@ def norms(tensors: Sequence[Tensor]) -> Tensor:
     Sums of squares are taken in float32 at least: in float16 they overflow, in bfloat16 they are rough.
     """
     found: dict[int, Tensor] = {}
-    dtypes = dict.fromkeys(tensor.dtype for tensor in tensors)
+    dtypes = dict.fromkeys([tensor.dtype for tensor in tensors])
     for dtype in dtypes:
         places = [place for place, tensor in enumerate(tensors) if tensor.dtype == dtype]
         wider = torch.float32 if dtype in (torch.float16, torch.bfloat16) else None
@@ -68,7 +68,8 @@ def samples(parameters: Sequence[Tensor]) -> list[Tensor]:
         together: Tensor = torch._C._nn.flatten_dense_tensors(group)
         if len(group) == 1:  # which is a view of it
             together = together.clone()
-        found |= zip(places, together.detach().split([parameter.numel() for parameter in group]), strict=True)
+        sizes = [parameter.numel() for parameter in group]
+        found |= zip(places, torch.split(together.detach(), sizes), strict=True)
     return [found[place] for place in range(len(parameters))]
 
 

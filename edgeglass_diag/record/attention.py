@@ -212,7 +212,8 @@ class AttentionObserver(Observer):
                 for one, statistics in zip(alike, each, strict=True):
                     self._record(one.site, statistics, None, one.subset)
                 if outputs.shape[2] > 1:
-                    different = _different_outputs(outputs, alike[0].subset).split(outputs.shape[1] // len(alike))
+                    heads = outputs.shape[1] // len(alike)
+                    different = torch.split(_different_outputs(outputs, alike[0].subset), heads)
                     for one, value in zip(alike, different, strict=True):
                         self._recording.buffer.add(one.site, ATTENTION_EFFECTIVE_NUM_OUTPUTS, value)
 

@@ -15,7 +15,7 @@ Deferred = Callable[[Tensor], Tensor]
 """What the writing thread makes of a small tensor, on the host."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Entry:
     """Occurrences of one signal: at one site with one or more components, or at many sites with one each."""
 

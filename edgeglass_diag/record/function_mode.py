@@ -52,22 +52,17 @@ class Handlers:
         every: handlers of every function.
         single: those of this one.
         by_effect: whether it matters for what it does, whatever it gives out.
+
+    Attributes:
+        all: what is called where it gives out what may hold a tensor.
+        otherwise: what is called where it does not.
     """
 
-    __slots__ = ("_all", "_otherwise")
+    __slots__ = ("all", "otherwise")
 
     def __init__(self, every: _Handlers = (), single: _Handlers = (), *, by_effect: bool = False) -> None:
-        self._all = (*every, *single)
-        self._otherwise = self._all if by_effect else single
-
-    def after(self, result: object, *, follows_uses: bool) -> _Handlers:
-        """Return what is called after a call.
-
-        Args:
-            result: of the call.
-            follows_uses: whether what takes a tensor matters although it gives out none.
-        """
-        return self._all if follows_uses or type(result) not in WITHOUT_TENSORS else self._otherwise
+        self.all = (*every, *single)
+        self.otherwise = self.all if by_effect else single
 
 
 class HandlerTable:
@@ -166,22 +161,27 @@ class _Mode(TorchFunctionMode):
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         keywords = kwargs or {}
-        seen = self._seen(func, types, args)
+        seen = self._seen(func, types, args, sys._getframe(1))
         if seen is None:
             return func(*args, **keywords)
-        if isinstance(seen, FunctionType):
+        known, call = seen
+        if known is None:
             with self:
-                return seen(*args, **keywords)
-        call = self._caller(sys._getframe(1))
-        result = func(*args, **keywords) if call is None else call(func, args, keywords)
-        handlers = self._after(seen, result)
+                return call(*args, **keywords)
+        result = call(func, args, keywords)
+        handlers = self._after(known, result)
         if handlers:
             self._observe(handlers, func, args, keywords, result)
         return result
 
     @question("functions")
-    def _seen(self, func: Function, types: Iterable[type], args: tuple[Any, ...]) -> Handlers | FunctionType | None:
-        """Return what is called after a function, or what is called in its place; None where it is not observed."""
+    def _seen(
+        self, func: Function, types: Iterable[type], args: tuple[Any, ...], frame: FrameType
+    ) -> tuple[Handlers | None, Callable[..., Any]] | None:
+        """Return what is called after a function, and what calls it in the name of the line that has called it.
+
+        Without the former the latter is called in its place; None where the function is not observed.
+        """
         if not self.is_attached or self.boundary.is_closed or self.boundary.clock.cannot_observe_now:
             return None
         if self.dozes and not self._stack.has_gradients and not self.concerns(args):
@@ -191,21 +191,18 @@ class _Mode(TorchFunctionMode):
         if func in _OF_GRADIENTS and type(args[0]) is Parameter:
             return None
         if isinstance(func, FunctionType) and func in _COMPOSITE and not any(map(_overrides, types)):
-            return _unchecked(func)
+            return None, _unchecked(func)
         evaluates = self._stack.is_evaluation
         # Ranked behind the no_grad block; what asks for a gradient, as cached embeddings do, is a part of training.
         if self._stack.is_training and not (evaluates and self.concerns(args) and not _ask_for_gradients(args)):
-            return self.in_training.of(func)
-        return (self.in_evaluation if evaluates else self.in_any_phase).of(func)
+            return self.in_training.of(func), caller(frame)
+        return (self.in_evaluation if evaluates else self.in_any_phase).of(func), caller(frame)
 
     @question("functions")
     def _after(self, handlers: Handlers, result: object) -> _Handlers:
-        return handlers.after(result, follows_uses=any(observer.follows_uses for observer in self.followers))
-
-    @question("functions")
-    def _caller(self, frame: FrameType) -> Callable[..., Any] | None:
-        """Return what calls a function in the name of the line that has called it."""
-        return caller(frame)
+        if type(result) not in WITHOUT_TENSORS or any(observer.follows_uses for observer in self.followers):
+            return handlers.all
+        return handlers.otherwise
 
     @entry("functions")
     def _observe(

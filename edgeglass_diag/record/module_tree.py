@@ -53,7 +53,7 @@ def modules(root: nn.Module) -> Iterator[nn.Module]:
         if id(module) not in seen:
             seen.add(id(module))
             yield module
-            children = own_content(module, "_modules").values()
+            children = list(own_content(module, "_modules").values())
             waiting.extend(child for child in reversed(children) if child is not None)
 
 

@@ -15,9 +15,9 @@ from edgeglass_diag.record.shards import is_foreign
 _DEPTH, _ITEMS = 8, 4096
 WITHOUT_TENSORS = frozenset({int, float, bool, str, bytes, type(None), torch.dtype, torch.device, torch.Size, slice})
 """Classes of what holds no tensor."""
-_OWN = frozenset({Tensor, Parameter})
+OWN = frozenset({Tensor, Parameter})
 """Classes of torch's own, of which none computes by code of a user."""
-_PLAIN = WITHOUT_TENSORS | _OWN
+_PLAIN = WITHOUT_TENSORS | OWN
 
 
 def tensors_in(value: object, *, with_foreign: bool = False) -> list[Tensor]:
@@ -33,10 +33,10 @@ def tensors_in(value: object, *, with_foreign: bool = False) -> list[Tensor]:
     kind = type(value)
     if kind is Tensor or kind is Parameter:  # what most functions of torch give out
         return [value]  # type: ignore[list-item]
-    if kind is tuple and _PLAIN.issuperset(map(type, value)):  # type: ignore[call-overload]  what most are called with
-        return [item for item in value[:_ITEMS] if type(item) in _OWN]  # type: ignore[index]
+    if isinstance(value, tuple) and kind is tuple and _PLAIN.issuperset(map(type, value)):  # what most are called with
+        return [item for item in value[:_ITEMS] if type(item) in OWN]
     found = [tensor for _, tensor in named_tensors(value)]
-    return found if with_foreign else [tensor for tensor in found if type(tensor) in _OWN or not is_foreign(tensor)]
+    return found if with_foreign else [tensor for tensor in found if type(tensor) in OWN or not is_foreign(tensor)]
 
 
 def arguments_in(args: tuple[object, ...], kwargs: Mapping[str, object]) -> list[Tensor]:
@@ -74,7 +74,7 @@ def _collect(
         kind = type(item)
         if kind in WITHOUT_TENSORS:
             continue
-        if kind in _OWN or issubclass(kind, Tensor):
+        if kind in OWN or issubclass(kind, Tensor):
             found.append((f"{prefix}{name}", item))  # type: ignore[arg-type]
         elif depth:
             path = f"{prefix}{name}"

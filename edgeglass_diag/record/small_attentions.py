@@ -37,7 +37,7 @@ class SmallAttention(NamedTuple):
     @property
     def kind(self) -> Hashable:
         """What attentions must have in common to be measured together."""
-        tensors = ((tensor.shape, tensor.dtype, tensor.device) for tensor in self[1:4])
+        tensors = ((t.shape, t.dtype, t.device) for t in (self.query, self.key, self.outputs))
         return (*tensors, self.is_causal, self.scale, self.subset)
 
 
@@ -84,9 +84,9 @@ def joint_statistics(alike: Sequence[SmallAttention]) -> tuple[list[AttentionSta
         Of each its statistics, (H,); and the outputs of all, (B, M H, L, D).
     """
     first = alike[0]
-    query, key, outputs = (torch.cat([one[place] for one in alike], 1) for place in (1, 2, 3))
+    query, key = torch.cat([one.query for one in alike], 1), torch.cat([one.key for one in alike], 1)
     found = attention_statistics(query, key, is_causal=first.is_causal, scale=first.scale, subset=first.subset)
     heads = first.query.shape[1]
-    parts = {name: value.split(heads) for name, value in found._asdict().items() if value is not None}
+    parts = {name: torch.split(value, heads) for name, value in found._asdict().items() if value is not None}
     each = [AttentionStatistics(**{name: part[place] for name, part in parts.items()}) for place in range(len(alike))]
-    return each, outputs
+    return each, torch.cat([one.outputs for one in alike], 1)

@@ -124,4 +124,4 @@ def test_a_recorded_window_takes_few_calls_for_each_module():
         watched = calls.during(step)
     modules = sum(1 for side in (image, text) for _ in side.modules())
     assert len(windows) == 4
-    assert (watched - plain) / modules < 300, f"{watched} calls, unwatched {plain}"
+    assert (watched - plain) / modules < 650, f"{watched} calls, unwatched {plain}"
