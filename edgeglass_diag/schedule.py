@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 USUAL, LONGEST = 10, 160
 """Distance of windows where none is asked for, and to which it grows with the length of the run."""
@@ -66,7 +67,7 @@ class Schedule:
         if step <= self.dense or step == self.last:
             return True
         if step % self.every:  # as most are: asked twice for each step of the training
-            return step <= 10 * self.every and self._log_spaced(step)
+            return step in _marks(self.dense, self.every)
         return step % self._distance(step) == 0
 
     def _distance(self, step: int) -> int:
@@ -75,8 +76,12 @@ class Schedule:
             distance *= 2
         return distance
 
-    def _log_spaced(self, step: int) -> bool:
-        mark = self.dense
-        while mark < step and mark // 10 + 1 < self.every:
-            mark += mark // 10 + 1
-        return mark == step
+
+@lru_cache
+def _marks(dense: int, every: int) -> frozenset[int]:
+    """Return the steps behind the dense ones that are about 10 % apart."""
+    marks, mark = set(), dense
+    while mark // 10 + 1 < every:
+        mark += mark // 10 + 1
+        marks.add(mark)
+    return frozenset(marks)

@@ -117,23 +117,17 @@ class AttentionObserver(Observer):
             outputs = four_dims(result)
             subset = self._layout.subset(tuple(outputs.shape), key.shape[2])
             causal, scale = bool(given.get("is_causal", False)), given.get("scale")
+            if self._inputs is not None:
+                self._inputs.take(site, given["query"], given["key"], scale)
             one = SmallAttention(site, query, key, outputs, causal, scale, subset)
-            if mask is None and self._inputs is None and one.is_small:
+            if mask is None and one.is_small:
                 self._small.add(one)
                 if self._small.is_full:
                     self._write_small()
                 return
-            statistics = attention_statistics(
-                query,
-                key,
-                mask=four_dims_mask(mask, given["query"]),
-                is_causal=causal,
-                scale=scale,
-                subset=subset,
-            )
-            self._record(site, statistics, outputs, subset)
-            if self._inputs is not None:
-                self._inputs.take(site, given["query"], given["key"], given.get("scale"))
+            laid_out = four_dims_mask(mask, given["query"])
+            found = attention_statistics(query, key, mask=laid_out, is_causal=causal, scale=scale, subset=subset)
+            self._record(site, found, outputs, subset)
 
     def _flex(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         query, key, _, score_mod, block_mask, scale, _, score_buffers, mask_buffers = args

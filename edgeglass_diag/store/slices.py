@@ -63,7 +63,8 @@ class Slices:
         return number
 
     def _layout(self, readings: Sequence[Reading]) -> int:
-        key = tuple((self._id("names", reading.site), len(reading.values)) for reading in readings)
+        names = self._ids["names"]
+        key = tuple([(names.get(one.site) or self._id("names", one.site), len(one.values)) for one in readings])
         number = self._layout_ids.get(key)
         if number is None:
             layout = Layout(*np.array(key, np.int64).T)
