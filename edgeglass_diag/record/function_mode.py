@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import FrameType, FunctionType
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -24,6 +24,9 @@ from edgeglass_diag.sites import Coverage, RecorderSite
 
 _Handlers = tuple[tuple[str, FunctionHandler], ...]
 """What is called after a function, and the path of the recorder's site at which a failure of it is noted."""
+
+_USER = 3
+"""Frames from ``_Mode._seen`` to the code that has called a function: the boundary and the mode lie in between."""
 
 _grad: Any = Tensor.grad
 _OF_GRADIENTS: frozenset[Function] = frozenset({_grad.__get__, _grad.__set__})
@@ -161,7 +164,7 @@ class _Mode(TorchFunctionMode):
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         keywords = kwargs or {}
-        seen = self._seen(func, types, args, sys._getframe(1))
+        seen = self._seen(func, types, args)
         if seen is None:
             return func(*args, **keywords)
         known, call = seen
@@ -176,7 +179,7 @@ class _Mode(TorchFunctionMode):
 
     @question("functions")
     def _seen(
-        self, func: Function, types: Iterable[type], args: tuple[Any, ...], frame: FrameType
+        self, func: Function, types: Iterable[type], args: tuple[Any, ...]
     ) -> tuple[Handlers | None, Callable[..., Any]] | None:
         """Return what is called after a function, and what calls it in the name of the line that has called it.
 
@@ -192,11 +195,12 @@ class _Mode(TorchFunctionMode):
             return None
         if isinstance(func, FunctionType) and func in _COMPOSITE and not any(map(_overrides, types)):
             return None, _unchecked(func)
+        call = caller(sys._getframe(_USER))
         evaluates = self._stack.is_evaluation
         # Ranked behind the no_grad block; what asks for a gradient, as cached embeddings do, is a part of training.
         if self._stack.is_training and not (evaluates and self.concerns(args) and not _ask_for_gradients(args)):
-            return self.in_training.of(func), caller(frame)
-        return (self.in_evaluation if evaluates else self.in_any_phase).of(func), caller(frame)
+            return self.in_training.of(func), call
+        return (self.in_evaluation if evaluates else self.in_any_phase).of(func), call
 
     @question("functions")
     def _after(self, handlers: Handlers, result: object) -> _Handlers:
