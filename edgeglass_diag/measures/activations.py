@@ -73,7 +73,7 @@ def sample_activation(values: Tensor, batch_axis: int | None) -> ActivationSampl
     if size <= SAMPLED and batch_axis in (None, 0) and values.dtype in (torch.float32, torch.float64):
         # What the lines below come to for a small one, in two calls of torch: a small program waits for each.
         return ActivationSample(
-            values.reshape(1 if batch_axis is None else len(values), -1).clone(), None, size, batch_axis is not None
+            values.reshape(1 if batch_axis is None else values.shape[0], -1).clone(), None, size, batch_axis is not None
         )
     if size > SAMPLED:
         many = subset(values, batch_axis, _EXTREMES_ON_CPU if values.device.type == "cpu" else _EXTREMES_ELSEWHERE)

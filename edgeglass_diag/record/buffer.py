@@ -75,7 +75,12 @@ class WindowBuffer:
 
     def add(self, site: str, signal: Signal, value: Tensor | float) -> None:
         """Add a statistic of one site: a number, or one number per component."""
-        self._put((site,), signal, value.detach().reshape(-1) if isinstance(value, Tensor) else float(value))
+        if not isinstance(value, Tensor):
+            self._put((site,), signal, float(value))
+        elif value.dim() == 1 and not value.requires_grad:
+            self._put((site,), signal, value)
+        else:
+            self._put((site,), signal, value.detach().reshape(-1))
 
     def add_each(self, sites: Sequence[str], signal: Signal, values: Tensor) -> None:
         """Add one number for each of several sites: (len(sites),)."""
@@ -196,7 +201,7 @@ def has_values(tensor: Tensor) -> bool:
 
 def to_host(parts: list[Tensor], ready: list[torch.Event]) -> Tensor:
     """All parts in one tensor in host memory, filled once the event added to ``ready`` has passed."""
-    packed = torch.cat([part.reshape(-1) for part in parts])
+    packed = torch.cat([part if part.dim() == 1 else part.reshape(-1) for part in parts])
     if packed.device.type != "cuda":
         return packed.cpu()
     host = torch.empty(packed.shape, dtype=packed.dtype, pin_memory=True)

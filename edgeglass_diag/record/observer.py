@@ -81,8 +81,15 @@ class OptimizerStep:
         """The groups of parameters and their settings, which only an optimizer has."""
         return () if self.optimizer is None else self.optimizer.param_groups
 
-    def samples(self, parameters: Sequence[Tensor]) -> list[Tensor]:
-        """Return a sample of the values of each of these parameters before the step."""
+    def samples(self, parameters: Sequence[Tensor], parts: Sequence[Tensor] | None = None) -> list[Tensor]:
+        """Return a sample of the values of each of these parameters before the step.
+
+        Args:
+            parameters: that are held.
+            parts: what this process has of each, where that was taken already.
+        """
+        if not self.before:
+            return samples(list(map(local_part, parameters)) if parts is None else parts)
         unknown = [parameter for parameter in parameters if id(parameter) not in self.before]
         taken = {id(p): s for p, s in zip(unknown, samples(list(map(local_part, unknown))), strict=True)}
         return [taken[id(p)] if id(p) in taken else self.before[id(p)] for p in parameters]

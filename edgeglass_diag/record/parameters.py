@@ -103,7 +103,7 @@ class ParameterObserver(Observer):
             weights = [local_part(p) for p in moving]
             self._weigh(names, weights, step.window)
             self._gradients(step)
-            self._before[step.number] = _Held(names, moving, weights, step.samples(moving))
+            self._before[step.number] = _Held(names, moving, weights, step.samples(moving, weights))
 
     def after_step(self, step: OptimizerStep) -> None:
         """Record the true update of each parameter, and whether its rows differ."""

@@ -45,6 +45,8 @@ def is_sharded(tensor: Tensor) -> bool:
 
 def local_part(tensor: Tensor) -> Tensor:
     """The values in this process, detached: the shard of a DTensor, the stored values of a sparse tensor."""
+    if type(tensor) is Tensor and not (tensor.requires_grad or tensor.is_sparse or tensor.is_complex()):
+        return tensor  # as gradients are: nothing is to be done
     if tensor.is_sparse:
         return tensor.detach().coalesce().values()
     to_local = getattr(tensor, "to_local", None)

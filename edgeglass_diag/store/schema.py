@@ -69,7 +69,7 @@ Value = int | float | str | bytes | None
 
 def checksum(values: Iterable[Value]) -> int:
     """Return the CRC32 of the values of a row, each with its type."""
-    parts = []
+    parts: list[bytes] = []
     for value in values:
         if isinstance(value, float):
             value = None if value != value else value + 0.0  # SQLite keeps no NaN and no negative zero

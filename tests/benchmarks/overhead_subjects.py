@@ -1,4 +1,4 @@
-"""What ``overhead.py`` compares: two models, their plain step, and the tools that watch it."""
+"""What ``overhead.py`` compares: some models, their plain step, and the tools that watch it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOOLS = {
     "torchlens": "torchlens.trace beside the step",
     "cockpit": "cockpit, full configuration",
 }
-MODELS = ("perceiver", "vit", "small")
+MODELS = ("perceiver", "vit", "trainer", "small")
 CADENCE = 10
 LATE = 1_000_000
 Step = Callable[[], object]
@@ -97,8 +97,8 @@ class Small(nn.Module):
 def build(name: str, device: str) -> tuple[nn.Module, torch.optim.Optimizer, tuple[Tensor, Tensor]]:
     """Model, optimizer and batch.
 
-    Perceiver with 257 tokens and batch 32, ViT-B/16 with batch 4 (32 on a GPU), or two small towers with 8 tokens and
-    batch 16.
+    Perceiver with 257 tokens and batch 32, ViT-B/16 with batch 4 (32 on a GPU), the CLIP model of transformers with
+    towers of width 256 and 4 layers at batch 16, or two small towers with 8 tokens and batch 16.
     """
     torch.manual_seed(0)
     model: nn.Module
@@ -106,6 +106,17 @@ def build(name: str, device: str) -> tuple[nn.Module, torch.optim.Optimizer, tup
         model, images, texts = Small(), torch.randn(16, 8, 16), torch.randn(16, 8, 16)
         model.to(device)
         return model, torch.optim.AdamW(model.parameters(), lr=1e-4), (images.to(device), texts.to(device))
+    if name == "trainer":
+        from edgeglass_models.torchvision_operators import define_missing_operators
+
+        define_missing_operators()
+        from transformers import CLIPConfig, CLIPModel
+
+        tower = {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 4, "num_attention_heads": 4}
+        text, vision = {**tower, "vocab_size": 1000}, {**tower, "image_size": 64, "patch_size": 8}
+        model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=256)).to(device)
+        batch = torch.randn(16, 3, 64, 64, device=device), torch.randint(0, 1000, (16, 32), device=device)
+        return model, torch.optim.AdamW(model.parameters(), lr=1e-4), batch
     if name == "perceiver":
         model, images = Contrast(Resampler(), 512), torch.randn(32, 257, 512)
     else:
@@ -122,6 +133,8 @@ def build(name: str, device: str) -> tuple[nn.Module, torch.optim.Optimizer, tup
 
 
 def plain_step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor]) -> Step:
+    if type(model).__name__ == "CLIPModel":
+        return trainer_step(model, optimizer, batch)
     labels = torch.arange(len(batch[0]), device=batch[0].device)
 
     def step() -> Tensor:
@@ -129,6 +142,24 @@ def plain_step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: tuple[
         logits = model(*batch)
         loss = (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
         loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def trainer_step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor]) -> Step:
+    """What the loop of transformers' Trainer does in a step."""
+    from transformers import Trainer, TrainingArguments
+
+    images, texts = batch
+    settings = TrainingArguments(tempfile.mkdtemp(), use_cpu=images.device.type == "cpu", report_to=[])
+    trainer = Trainer(model, settings)
+    inputs = {"pixel_values": images, "input_ids": texts, "return_loss": True}
+
+    def step() -> Tensor:
+        optimizer.zero_grad()
+        loss = trainer.training_step(model, dict(inputs))
         optimizer.step()
         return loss
 
