@@ -30,13 +30,13 @@ from edgeglass_diag.record import Recorder
 from edgeglass_diag.record.buffer import PendingWindow
 from edgeglass_diag.rules import Engine
 from edgeglass_diag.rules.choice import choose_rules
-from edgeglass_diag.schedule import Schedule
+from edgeglass_diag.schedule import USUAL, Schedule
 from edgeglass_diag.store import RunWriter
 from edgeglass_diag.watching import Watch
 
 STEPS, WARM = 20, 5
 """Steps of a block, and recorded ones before it, which are not counted."""
-RUNS = (100, 1000, 10_000, 100_000)
+RUNS = (100, 1000, 10_000, 100_000, 1_000_000)
 PARTS = {
     "hooks, function mode, boundary": ("boundary", "function_mode", "module_hooks", "window_clock", "call_site",
                                        "profiler_ranges", "module_stack", "dispatch"),
@@ -100,10 +100,13 @@ def table(every: int, name: str, pairs: int) -> float:
 
 def runs(window: float, plain: float) -> None:
     """Print what runs of some lengths cost in all."""
-    print("\n| steps | windows recorded | cost in CPU |\n| --- | --- | --- |")
+    schedules = Schedule.of(None), Schedule(every=USUAL)
+    print("\n| steps | windows by default | cost in CPU | windows with `--every 10` | cost in CPU |")
+    print("| --- | --- | --- | --- | --- |")
     for steps in RUNS:
-        recorded = sum(map(Schedule(), range(steps)))
-        print(f"| {steps} | {recorded} | {recorded * window / (steps * plain):+.1%} |")
+        taken = [sum(map(schedule, range(steps))) for schedule in schedules]
+        each = [f"{count} | {count * window / (steps * plain):+.1%}" for count in taken]
+        print(f"| {steps} | {' | '.join(each)} |", flush=True)
 
 
 def recorded(count: int) -> tuple[list[PendingWindow], pstats.Stats]:
