@@ -155,6 +155,7 @@ def trainer_step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: tupl
     images, texts = batch
     settings = TrainingArguments(tempfile.mkdtemp(), use_cpu=images.device.type == "cpu", report_to=[])
     trainer = Trainer(model, settings)
+    trainer.current_gradient_accumulation_steps = 1  # which its loop sets
     inputs = {"pixel_values": images, "input_ids": texts, "return_loss": True}
 
     def step() -> Tensor:
