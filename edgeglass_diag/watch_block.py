@@ -18,6 +18,7 @@ from edgeglass_diag.rank_store import open_rank_store
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.rules import Rule
 from edgeglass_diag.rules.choice import choose_rules, codes_to_stop_on, header_of
+from edgeglass_diag.schedule import Schedule
 from edgeglass_diag.sinks import Feeds, live_targets
 from edgeglass_diag.store import RunWriter
 from edgeglass_diag.unwatched import Unwatched
@@ -35,7 +36,7 @@ def watch(
     optimizer: Optimizer | None = None,
     *,
     out: str | Path,
-    every: int = 10,
+    every: int | None = None,
     exact_attention: bool = False,
     samples: bool = True,
     rules: Sequence[Rule | str] | None = None,
@@ -60,7 +61,8 @@ def watch(
             in a GAN, name the one whose steps count.
         out: run folder, new or empty.
         every: distance of recorded windows in optimizer steps; besides these the first eleven are recorded, and those
-            that begin with an evaluation, at most one in ten steps.
+            that begin with an evaluation, at most one in ten steps. If None it is 10, and from step 1000 on it is
+            doubled each time it is a hundredth of the step, up to 160.
         exact_attention: measure all logits of each attention at any cost; otherwise a strided subset of more than
             2^18, whose standard error is ``attention/entropy_se``.
         samples: keep pictures of at most 64 pixels and captions of at most 256 pairs with the embeddings of a few
@@ -96,7 +98,7 @@ def watch(
         sinks = live_targets(report_to, "report_to")
         webhook = None if notify is None else check_address(notify, "notify")
         is_first = rank == 0 and speaks()
-        about = {"every": every, "world_size": world_size, "command": without_secret(sys.argv, webhook)}
+        about = {**Schedule.of(every).facts, "world_size": world_size, "command": without_secret(sys.argv, webhook)}
         watching = Watch(
             out,
             name=name,

@@ -49,7 +49,7 @@ class Watch:
     Args:
         out: run folder, new or empty; made absolute at once.
         name: name of the run, the folder's if None.
-        every: distance of recorded windows in optimizer steps.
+        every: distance of recorded windows in optimizer steps; if None as ``Schedule.of`` says.
         exact_attention: measure all logits of each attention instead of a strided subset with its standard error.
         samples: keep small pictures and captions of the pairs whose embeddings are kept.
         rules: rule objects, or codes and their prefixes; all as configured in pyproject.toml if None.
@@ -79,7 +79,7 @@ class Watch:
         out: str | Path,
         *,
         name: str | None = None,
-        every: int = 10,
+        every: int | None = None,
         exact_attention: bool = False,
         samples: bool = True,
         rules: Sequence[Rule | str] | None = None,
@@ -99,7 +99,7 @@ class Watch:
         chosen = choose_rules(rules)
         self._engine = Engine(chosen)
         logits = None if exact_attention else LOGITS
-        schedule = Schedule(every=every, last=None if stop_after is None else stop_after - 1)
+        schedule = Schedule.of(every, last=None if stop_after is None else stop_after - 1)
         self._recorder = Recorder(
             schedule, self._take, attention_logits=logits, embeddings=self._hand_over, samples=samples
         )
@@ -125,7 +125,7 @@ class Watch:
         self._make_store = store
         self._store: RunWriter | None = None
         if store is None:
-            facts = {"every": every, "environment": environment(), "git": git()}
+            facts = {**schedule.facts, "environment": environment(), "git": git()}
             about = {**facts, "command": without_secret(sys.argv, notify), **(header or {})}
             self._store = RunWriter(self.folder, name=named, header=about | header_of(chosen), begun=False)
 

@@ -47,7 +47,7 @@ def diagnose(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Of a program: optimizer steps after which it is stopped.")
     ] = None,
-    every: Every = 10,
+    every: Every = None,
     no_samples: NoSamples = False,
     out: RunOut = None,
     settings: Annotated[list[str], typer.Option("--set", help="section.key=value of a recipe.")] = [],  # noqa: B006

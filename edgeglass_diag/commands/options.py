@@ -31,7 +31,12 @@ BaselineFile = Annotated[
 UpdateBaseline = Annotated[
     bool, typer.Option("--update-baseline", help="Write what is found now to the file of --baseline.")
 ]
-Every = Annotated[int, typer.Option(min=1, help="Distance of recorded windows in optimizer steps.")]
+Every = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Distance of recorded windows in optimizer steps; 10, and in long runs up to 160, if not given."
+    ),
+]
 NoSamples = Annotated[
     bool, typer.Option("--no-samples", help="Keep no pictures and captions with embeddings.", show_default=False)
 ]

@@ -56,7 +56,7 @@ def run(
     module: Module = None,
     watch: Annotated[bool, typer.Option("--watch", help="Serve the dashboard during the run.")] = False,
     port: Annotated[int, typer.Option(help="Port of the dashboard; the next free one if taken.")] = 8050,
-    every: Every = 10,
+    every: Every = None,
     no_samples: NoSamples = False,
     out: RunOut = None,
     settings: Annotated[list[str], typer.Option("--set", help="section.key=value, e.g. optim.lr=2e-4.")] = [],  # noqa: B006

@@ -18,6 +18,7 @@ from torch import nn
 import edgeglass_diag as eg
 from edgeglass_diag.process import harmless
 from edgeglass_diag.programs.announce import finding_text
+from edgeglass_diag.schedule import USUAL
 
 OnFinding = Callable[[eg.Finding], object]
 
@@ -31,7 +32,7 @@ class Options(TypedDict, total=False):
         on_finding: called with each new or worse finding, in the thread that writes the record.
     """
 
-    every: int
+    every: int | None
     exact_attention: bool
     samples: bool
     rules: Sequence[eg.Rule | str] | None
@@ -148,7 +149,7 @@ class Session:
         if self._host.world_size == 1:
             return watch.stop is not None
         self._steps += 1
-        return self._steps % self._options.get("every", 10) == 0 and self._host.agree(watch.stop is not None)
+        return self._steps % (self._options.get("every") or USUAL) == 0 and self._host.agree(watch.stop is not None)
 
     def _take(self, finding: eg.Finding) -> None:
         self._found.append(finding)

@@ -25,22 +25,22 @@ class ActivationSample(NamedTuple):
     Attributes:
         part: at most about ``SAMPLED`` entries in float32 or wider, a copy, (samples, entries); one row where no
             batch axis is known.
-        low: least entry, 0-d, NaN where there is a NaN; ``low`` and ``high`` look at more entries than ``part``.
-        high: largest entry, 0-d.
+        ends: least and largest entry, 0-d each, NaN where there is a NaN; they look at more entries than ``part``.
+            None where that has all of them.
         size: number of entries of the activation.
         batched: whether the rows are samples.
     """
 
     part: Tensor
-    low: Tensor
-    high: Tensor
+    ends: tuple[Tensor, Tensor] | None
     size: int
     batched: bool
 
     @property
     def kind(self) -> Hashable:
         """What samples must have in common to be reduced together."""
-        return self.part.shape, self.part.device, self.low.dtype, self.size, self.batched
+        dtype = None if self.ends is None else self.ends[0].dtype
+        return self.part.shape, self.part.dtype, self.part.device, dtype, self.size, self.batched
 
 
 class ActivationStatistics(NamedTuple):
@@ -68,14 +68,21 @@ def sample_activation(values: Tensor, batch_axis: int | None) -> ActivationSampl
         values: any floating tensor that is not empty.
         batch_axis: axis of the samples, of at least two; None where unknown.
     """
-    many = _EXTREMES_ON_CPU if values.device.type == "cpu" else _EXTREMES_ELSEWHERE
-    ends = subset(values, batch_axis, many)
-    low, high = ends.amin(), ends.amax()  # aminmax would copy them first
-    some = subset(values, batch_axis)
+    size, ends = values.numel(), None
+    some = values
+    if size <= SAMPLED and batch_axis in (None, 0) and values.dtype in (torch.float32, torch.float64):
+        # What the lines below come to for a small one, in two calls of torch: a small program waits for each.
+        return ActivationSample(
+            values.reshape(1 if batch_axis is None else values.shape[0], -1).clone(), None, size, batch_axis is not None
+        )
+    if size > SAMPLED:
+        many = subset(values, batch_axis, _EXTREMES_ON_CPU if values.device.type == "cpu" else _EXTREMES_ELSEWHERE)
+        ends = many.amin(), many.amax()  # aminmax would copy them first
+        some = subset(values, batch_axis)
     wide = some.dtype if some.dtype in (torch.float32, torch.float64) else torch.float32
     rows = some[None] if batch_axis is None else some.movedim(batch_axis, 0)
     part = rows.to(wide, copy=True).reshape(len(rows), -1)
-    return ActivationSample(part, low, high, values.numel(), batch_axis is not None)
+    return ActivationSample(part, ends, size, batch_axis is not None)
 
 
 def activation_statistics(samples: Sequence[ActivationSample]) -> ActivationStatistics:
@@ -85,8 +92,9 @@ def activation_statistics(samples: Sequence[ActivationSample]) -> ActivationStat
         samples: M of them, at least one, alike in ``kind``.
     """
     part = torch.stack([sample.part for sample in samples])
-    ends = torch.stack([end for sample in samples for end in (sample.low, sample.high)]).abs()
-    absmax = ends.view(-1, 2).amax(1).to(part.dtype)
+    ends = [end for sample in samples for end in sample.ends or ()]
+    largest = torch.stack(ends).abs().view(-1, 2).amax(1) if ends else vector_norm(part, math.inf, (1, 2))
+    absmax = largest.to(part.dtype)
     entries = part[0].numel()
     zeros = 1 - vector_norm(part, 0, (1, 2)) / entries
     broken = vector_norm(part * 0, 0, (1, 2)) / entries  # a zero times anything finite is zero; NaN counts

@@ -20,14 +20,57 @@ _RUN = 16
 def norms(tensors: Sequence[Tensor]) -> Tensor:
     """L2 norm of each tensor, stacked in float32: (len(tensors),).
 
-    Sums of squares are taken in float32 at least: in float16 they overflow, in bfloat16 they are rough.
+    Sums of squares are taken in float32 at least: in float16 they overflow, in bfloat16 they are rough. Those of small
+    tensors on a CPU are taken together in float64.
     """
     found: dict[int, Tensor] = {}
-    for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
-        places = [place for place, tensor in enumerate(tensors) if tensor.dtype == dtype]
+    together, alone = _small_and_others(tensors)
+    if len(together) == 1 and not alone:
+        return _norms_within(_flat(tensors), tensors)
+    for places in together:
+        group = [tensors[place] for place in places]
+        found |= zip(places, _norms_within(_flat(group), group).unbind(), strict=True)
+    for dtype in dict.fromkeys([tensors[place].dtype for place in alone]):
+        places = [place for place in alone if tensors[place].dtype == dtype]
         wider = torch.float32 if dtype in (torch.float16, torch.bfloat16) else None
-        found |= zip(places, torch._foreach_norm([tensors[place] for place in places], 2, dtype=wider), strict=True)
-    return torch.stack([found[place].float() for place in range(len(tensors))]) if tensors else torch.empty(0)
+        lengths = torch._foreach_norm([tensors[place] for place in places], 2, dtype=wider)
+        found |= zip(places, (length.float() for length in lengths), strict=True)
+    return torch.stack([found[place] for place in range(len(tensors))]) if tensors else torch.empty(0)
+
+
+def _small_and_others(tensors: Sequence[Tensor]) -> tuple[list[list[int]], list[int]]:
+    """Return the places of small tensors on a CPU, those of one dtype together, and the places of the others."""
+    small: dict[torch.dtype, list[int]] = {}
+    others = []
+    for place, tensor in enumerate(tensors):
+        if tensor.device.type == "cpu" and tensor.numel() <= SAMPLED and tensor.layout is torch.strided:
+            small.setdefault(tensor.dtype, []).append(place)
+        else:
+            others.append(place)
+    return list(small.values()), others
+
+
+def _flat(tensors: Sequence[Tensor]) -> Tensor:
+    """All entries behind one another; no copy of one tensor, nor of what ``samples`` has copied together."""
+    base, end = tensors[0]._base, 0
+    if base is not None and base.dim() == 1:
+        for tensor in tensors:
+            if tensor._base is not base or tensor.dim() != 1 or tensor.storage_offset() != end:
+                break
+            end += tensor.numel()
+        else:
+            if end == base.numel() and base.is_contiguous():
+                return base
+    flat: Tensor = torch._C._nn.flatten_dense_tensors(list(tensors))
+    return flat.detach() if flat.requires_grad else flat
+
+
+def _norms_within(flat: Tensor, like: Sequence[Tensor]) -> Tensor:
+    """L2 norms of the parts of a flat tensor that have the sizes of others: (len(like),) in float32."""
+    sizes = torch.tensor([tensor.numel() for tensor in like])
+    squares = torch.segment_reduce(flat.double().square(), "sum", lengths=sizes, unsafe=True)
+    wide = squares if flat.dtype == torch.float64 else squares.float()  # too large for float32 is infinite, as ever
+    return wide.sqrt().float()
 
 
 def sample(parameter: Tensor) -> Tensor:
@@ -42,7 +85,24 @@ def sample(parameter: Tensor) -> Tensor:
     stride = math.ceil(count * _RUN / SAMPLED)
     while math.gcd(stride, count) > 1:
         stride += 1
-    return flat[: count * _RUN].view(count, _RUN)[::stride].reshape(-1)
+    taken = flat[: count * _RUN].view(count, _RUN)[::stride].reshape(-1)
+    return taken.clone() if stride == 1 else taken
+
+
+def samples(parameters: Sequence[Tensor]) -> list[Tensor]:
+    """``sample`` of each parameter; the small ones are copied together, as one call for each would cost more.
+
+    Args:
+        parameters: strided tensors on any devices.
+    """
+    found: dict[int, Tensor] = {}
+    together, alone = _small_and_others(parameters)
+    for places in together:
+        group = [parameters[place] for place in places]
+        flat = _flat(group).clone() if len(group) == 1 else _flat(group)
+        found |= zip(places, torch.split(flat, [parameter.numel() for parameter in group]), strict=True)
+    found |= ((place, sample(parameters[place])) for place in alone)
+    return [found[place] for place in range(len(parameters))]
 
 
 def update_ratios(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
@@ -57,8 +117,23 @@ def update_ratios(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
     Returns:
         (len(before),) in float32.
     """
-    moved = norms(torch._foreach_sub(list(after), list(before))) if before else torch.empty(0)
+    moved = norms(_differences(after, before)) if before else torch.empty(0)
     return torch.where(moved == 0, torch.zeros_like(moved), moved / norms(before))
+
+
+def _differences(after: Sequence[Tensor], before: Sequence[Tensor]) -> list[Tensor]:
+    """after - before of each; the small ones in one dimension, if they are alike."""
+    found: dict[int, Tensor] = {}
+    together, alone = _small_and_others(before)
+    for places in together:
+        old, new = [before[place] for place in places], [after[place] for place in places]
+        if any(a.shape != b.shape or a.dtype != b.dtype or a.device != b.device for a, b in zip(old, new, strict=True)):
+            alone = sorted((*alone, *places))
+            continue
+        found |= zip(places, torch.split(_flat(new) - _flat(old), [tensor.numel() for tensor in old]), strict=True)
+    if alone:
+        found |= zip(alone, torch._foreach_sub([after[p] for p in alone], [before[p] for p in alone]), strict=True)
+    return [found[place] for place in range(len(before))]
 
 
 def rounded_away(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
@@ -159,6 +234,8 @@ def row_signals(parameters: Sequence[Tensor]) -> Tensor:
 def _some_rows(parameter: Tensor) -> Tensor:
     """About 64 rows and 256 columns in float32."""
     values = parameter.detach()
+    if values.dim() == 2 and values.shape[0] <= 64 and values.shape[1] <= 256:  # all of them, without a view of each
+        return values.float()
     while values.dim() > 2 and values.shape[0] == 1:
         values = values[0]
     rows = values[:: max(1, math.ceil(values.shape[0] / 64))].flatten(1)  # a shard may have none

@@ -17,7 +17,7 @@ class WatchOptions:
     """Options that hold for every job of a command.
 
     Attributes:
-        every: distance of recorded windows in optimizer steps.
+        every: distance of recorded windows in optimizer steps; None for the usual one.
         rules: the rules that run.
         stop_on: codes of findings that end the training.
         profile: which steps are traced, None for none.
@@ -26,7 +26,7 @@ class WatchOptions:
         samples: whether pictures and captions of pairs are kept with their embeddings.
     """
 
-    every: int
+    every: int | None
     rules: Sequence[Rule]
     stop_on: tuple[str, ...] = ()
     profile: ProfileOptions | None = None
@@ -57,7 +57,7 @@ class ProcessOptions:
 
     Attributes:
         out: absolute path of the run folder.
-        every: distance of recorded windows in optimizer steps.
+        every: distance of recorded windows in optimizer steps; None for the usual one.
         rules: thresholds by code of the rules that run.
         stop_on: codes of findings that end the training.
         announce: print findings to stderr as they are made.
@@ -70,7 +70,7 @@ class ProcessOptions:
     """
 
     out: str
-    every: int
+    every: int | None
     rules: Mapping[str, Mapping[str, float]]
     stop_on: tuple[str, ...] = ()
     announce: bool = True

@@ -20,6 +20,7 @@ from edgeglass_diag.provider_protocols import Job
 from edgeglass_diag.rank_store import open_rank_store
 from edgeglass_diag.records import Finding, UsageError, Window
 from edgeglass_diag.rules.choice import choose_rules, header_of
+from edgeglass_diag.schedule import Schedule
 from edgeglass_diag.sinks import Feeds, live_targets
 from edgeglass_diag.store import Run, RunWriter, load
 from edgeglass_diag.watching import StopTraining, Watch
@@ -111,7 +112,7 @@ def _train(job: Job, folder: Path, total_steps: int, options: WatchOptions, list
         "settings": {**job.settings, "total_steps": total_steps},
         **({} if alone else {"rank": rank, "world_size": world}),
     }
-    about = {"every": options.every, "command": without_secret(sys.argv, options.notify), **header}
+    about = {**Schedule.of(options.every).facts, "command": without_secret(sys.argv, options.notify), **header}
     on_window: Callable[[Window, list[Finding]], None] | None = listener.window if listener is not None else None
     with Watch(
         folder,

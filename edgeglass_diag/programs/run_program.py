@@ -22,6 +22,7 @@ from edgeglass_diag.programs.variables import recorded_variables
 from edgeglass_diag.records import Finding
 from edgeglass_diag.rules.choice import header_of
 from edgeglass_diag.rules.record_health import RecordingStopped
+from edgeglass_diag.schedule import Schedule
 from edgeglass_diag.store import RunWriter
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def run_program(program: Program, options: ProcessOptions) -> Outcome:
         UsageError: if the folder of the run is in use or cannot be written.
     """
     about = {
-        "every": options.every,
+        **Schedule.of(options.every).facts,
         "environment": environment(),
         "git": git(),
         "command": without_secret(sys.argv, options.notify),

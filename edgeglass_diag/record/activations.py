@@ -81,13 +81,13 @@ class ActivationObserver(Observer):
             self._reduce()
 
     def _reduce(self) -> None:
-        add = self._recording.buffer.add
+        add_each = self._recording.buffer.add_each
         for group in self._waiting.values():
             with self._recording.measuring(group[0][0], Kind.MODULE):
+                paths = [path for path, _ in group]
                 for name, values in activation_statistics([sample for _, sample in group])._asdict().items():
                     if values is not None:
-                        for (path, _), value in zip(group, values.unbind(), strict=True):
-                            add(path, _SIGNALS[name], value)
+                        add_each(paths, _SIGNALS[name], values)
         self._waiting.clear()
         self._entries = 0
 

@@ -24,6 +24,7 @@ from edgeglass_diag.record.module_sites import ModuleSiteObserver
 from edgeglass_diag.record.nested import tensors_in
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
+from edgeglass_diag.record.small_attentions import SmallAttention, SmallAttentions, joint_statistics
 from edgeglass_diag.record.torch_functions import CARRYING, FUSED_ATTENTION, PRODUCTS, SCALING, SOFTMAX, bind
 from edgeglass_diag.record.unobserved_attention import unobserved_attention
 from edgeglass_diag.signals import family
@@ -73,6 +74,7 @@ class AttentionObserver(Observer):
         self._masks, self._inputs = masks, inputs
         self._pending: Facts[Tensor, _Softmax] = Facts()
         self._seen: set[str] = set()
+        self._small = SmallAttentions()
 
     @property
     def functions(self) -> Mapping[Function, FunctionHandler]:
@@ -84,7 +86,8 @@ class AttentionObserver(Observer):
         return table | dict.fromkeys((*PRODUCTS, *SCALING), self._mix)
 
     def window_ends(self) -> None:
-        """Note which attentions ran without being seen."""
+        """Write the small attentions, and note which attentions ran without being seen."""
+        self._write_small()
         recording = self._recording
         for path, coverage in unobserved_attention(recording.naming.modules, set(self._modules.parents), self._seen):
             recording.sites.cannot_observe(_site_of(path, site_paths.child(path, "attention")), coverage)
@@ -93,6 +96,7 @@ class AttentionObserver(Observer):
         """Forget softmax results that were never used."""
         self._pending.clear()
         self._seen.clear()
+        self._small.clear()
 
     def _site(self) -> str:
         module = self._recording.stack.path
@@ -112,17 +116,18 @@ class AttentionObserver(Observer):
             mask = _materialized(given.get("attn_mask"), query.device)
             outputs = four_dims(result)
             subset = self._layout.subset(tuple(outputs.shape), key.shape[2])
-            statistics = attention_statistics(
-                query,
-                key,
-                mask=four_dims_mask(mask, given["query"]),
-                is_causal=bool(given.get("is_causal", False)),
-                scale=given.get("scale"),
-                subset=subset,
-            )
-            self._record(site, statistics, outputs, subset)
+            causal, scale = bool(given.get("is_causal", False)), given.get("scale")
             if self._inputs is not None:
-                self._inputs.take(site, given["query"], given["key"], given.get("scale"))
+                self._inputs.take(site, given["query"], given["key"], scale)
+            one = SmallAttention(site, query, key, outputs, causal, scale, subset)
+            if mask is None and one.is_small:
+                self._small.add(one)
+                if self._small.is_full:
+                    self._write_small()
+                return
+            laid_out = four_dims_mask(mask, given["query"])
+            found = attention_statistics(query, key, mask=laid_out, is_causal=causal, scale=scale, subset=subset)
+            self._record(site, found, outputs, subset)
 
     def _flex(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         query, key, _, score_mod, block_mask, scale, _, score_buffers, mask_buffers = args
@@ -191,9 +196,27 @@ class AttentionObserver(Observer):
             if value is not None:
                 add(site, _SIGNALS[name], value)
         if outputs is not None and outputs.shape[2] > 1:
-            count = outputs.shape[2]
-            some = outputs[subset.batch] if count <= _ROWS else outputs[subset.batch, :, subset.queries]
-            add(site, ATTENTION_EFFECTIVE_NUM_OUTPUTS, effective_num_rows(some, population=count).mean(0))
+            add(site, ATTENTION_EFFECTIVE_NUM_OUTPUTS, _different_outputs(outputs, subset))
+
+    def _write_small(self) -> None:
+        """Write the statistics of the small attentions that wait."""
+        for alike in self._small.take():
+            with self._recording.measuring(alike[0].site, Kind.ATTENTION):
+                each, outputs = joint_statistics(alike)
+                for one, statistics in zip(alike, each, strict=True):
+                    self._record(one.site, statistics, None, one.subset)
+                if outputs.shape[2] > 1:
+                    heads = outputs.shape[1] // len(alike)
+                    different = torch.split(_different_outputs(outputs, alike[0].subset), heads)
+                    for one, value in zip(alike, different, strict=True):
+                        self._recording.buffer.add(one.site, ATTENTION_EFFECTIVE_NUM_OUTPUTS, value)
+
+
+def _different_outputs(outputs: Tensor, subset: Subset) -> Tensor:
+    """Return the effective number of different outputs of the queries (B, H, L, D) of each head: (H,)."""
+    count = outputs.shape[2]
+    some = outputs[subset.batch] if count <= _ROWS else outputs[subset.batch, :, subset.queries]
+    return effective_num_rows(some, population=count).mean(0)
 
 
 def _site_of(module: str, path: str) -> AttentionSite:

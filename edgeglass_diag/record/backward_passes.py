@@ -15,7 +15,7 @@ from torch.nn import Parameter
 from edgeglass_diag.measures.gradients import cosine, same_signs, sample
 from edgeglass_diag.record.batches import BatchObserver
 from edgeglass_diag.record.facts import Facts
-from edgeglass_diag.record.nested import tensors_in
+from edgeglass_diag.record.nested import arguments_in
 from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer, OptimizerStep
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.shards import local_part
@@ -88,6 +88,11 @@ class BackwardPassObserver(Observer):
         """All functions: any may take a gradient."""
         return {EVERY_FUNCTION: self._note_use}
 
+    @property
+    def follows_uses(self) -> bool:
+        """Whether a gradient is there that no function has taken."""
+        return bool(self._unused)
+
     def backward_begins(self, tensors: Sequence[Tensor], factors: Sequence[Tensor | None]) -> None:
         """Note what is there before a backward pass."""
         batch = self._batches.take_fingerprints()
@@ -139,7 +144,7 @@ class BackwardPassObserver(Observer):
         if not self._unused:
             return
         if getattr(func, "__name__", "") not in _CLEARING:
-            if any(tensor in self._unused for tensor in tensors_in([args, kwargs])):
+            if any(tensor in self._unused for tensor in arguments_in(args, kwargs)):
                 self._unused.clear()
         elif func == _GRADIENT and not isinstance(args[0], Parameter):
             self._unused.clear()  # the pass was made for the gradient of an input

@@ -10,14 +10,14 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
-from edgeglass_diag.record.profiler_ranges import RECORDER, span
+from edgeglass_diag.record.profiler_ranges import RECORDER, is_profiled, span
 from edgeglass_diag.record.signal_handlers import is_failure, is_of_a_signal_handler
 from edgeglass_diag.record.site_registry import SiteRegistry, error_text
 from edgeglass_diag.record.window_clock import WindowClock
@@ -136,15 +136,18 @@ class measuring:  # noqa: N801  a context manager that reads as a function, as t
 
     def __init__(self, boundary: Boundary, path: str, kind: Kind) -> None:
         self._boundary, self._path, self._kind = boundary, path, kind
-        self._span = span(RECORDER)
+        self._span: AbstractContextManager[object] | None = None
 
     def __enter__(self) -> None:
-        self._span.__enter__()
+        if is_profiled():
+            self._span = span(RECORDER)
+            self._span.__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        self._span.__exit__(kind, error, trace)
+        if self._span is not None:
+            self._span.__exit__(kind, error, trace)
         if error is None or not is_failure(error):
             return False
         self._boundary.failed(error, self._path, self._kind)

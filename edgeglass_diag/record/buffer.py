@@ -15,13 +15,13 @@ Deferred = Callable[[Tensor], Tensor]
 """What the writing thread makes of a small tensor, on the host."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Entry:
     """Occurrences of one signal: at one site with one or more components, or at many sites with one each."""
 
     sites: tuple[str, ...]
     signal: Signal
-    values: list[Tensor]
+    values: list[Tensor | float]
     finish: Deferred | None = None
 
 
@@ -75,8 +75,12 @@ class WindowBuffer:
 
     def add(self, site: str, signal: Signal, value: Tensor | float) -> None:
         """Add a statistic of one site: a number, or one number per component."""
-        tensor = value.detach() if isinstance(value, Tensor) else torch.tensor(float(value), dtype=torch.float64)
-        self._put((site,), signal, tensor.reshape(-1))
+        if not isinstance(value, Tensor):
+            self._put((site,), signal, float(value))
+        elif value.dim() == 1 and not value.requires_grad:
+            self._put((site,), signal, value)
+        else:
+            self._put((site,), signal, value.detach().reshape(-1))
 
     def add_each(self, sites: Sequence[str], signal: Signal, values: Tensor) -> None:
         """Add one number for each of several sites: (len(sites),)."""
@@ -108,7 +112,9 @@ class WindowBuffer:
         """Forget all but some families of signals."""
         self._entries = {key: entry for key, entry in self._entries.items() if entry.signal.family in families}
 
-    def _put(self, sites: tuple[str, ...], signal: Signal, value: Tensor, finish: Deferred | None = None) -> None:
+    def _put(
+        self, sites: tuple[str, ...], signal: Signal, value: Tensor | float, finish: Deferred | None = None
+    ) -> None:
         entry = self._entries.get((sites, signal))
         if entry is None:
             entry = self._entries[sites, signal] = _Entry(sites, signal, [], finish)
@@ -118,28 +124,57 @@ class WindowBuffer:
     def flush(self, step: int, sites: tuple[Site, ...], origins: tuple[ParameterOrigin, ...]) -> PendingWindow:
         """Reduce, pack into one tensor, begin its copy to the host, and begin anew."""
         groups: dict[tuple[torch.device, torch.dtype], list[tuple[_Entry, Tensor]]] = {}
-        for entry in self._entries.values():
+        numbers: list[tuple[_Entry, float]] = []
+        for entry in _apart(self._entries.values()):
             value = _reduce(entry.signal, entry.values)
-            if not has_values(value):
-                continue
-            groups.setdefault((value.device, value.dtype), []).append((entry, value))
+            if isinstance(value, float):
+                numbers.append((entry, value))
+            elif has_values(value):
+                groups.setdefault((value.device, value.dtype), []).append((entry, value))
         self._entries.clear()
         layout = [(e.sites, e.signal, v.shape, e.finish) for group in groups.values() for e, v in group]
         ready: list[torch.Event] = []
-        packs = tuple(to_host([value for _, value in group], ready) for group in groups.values())
-        return PendingWindow(step, tuple(layout), packs, tuple(ready), sites, origins)
+        packs = [to_host([value for _, value in group], ready) for group in groups.values()]
+        if numbers:
+            layout += [(entry.sites, entry.signal, torch.Size((1,)), entry.finish) for entry, _ in numbers]
+            packs.append(torch.tensor([value for _, value in numbers], dtype=torch.float64))
+        return PendingWindow(step, tuple(layout), tuple(packs), tuple(ready), sites, origins)
 
     def clear(self) -> None:
         """Forget the window."""
         self._entries.clear()
 
 
-def _reduce(signal: Signal, occurrences: list[Tensor]) -> Tensor:
+def _apart(entries: Collection[_Entry]) -> list[_Entry]:
+    """Return the same occurrences, those of signals that a site has in several entries by site.
+
+    Several parts of a window may have been measured together with others each time.
+    """
+    places: dict[Signal, list[_Entry]] = {}
+    for entry in entries:
+        places.setdefault(entry.signal, []).append(entry)
+    found: dict[tuple[tuple[str, ...], Signal], _Entry] = {}
+    for signal, same in places.items():
+        sites = [site for entry in same for site in entry.sites] if len(same) > 1 else same[0].sites
+        if len(sites) < 2 or len(set(sites)) == len(sites):
+            found |= {(entry.sites, signal): entry for entry in same}
+            continue
+        for entry in same:
+            for values in entry.values:
+                each = values.unbind() if isinstance(values, Tensor) and len(entry.sites) > 1 else (values,)
+                for site, value in zip(entry.sites, each, strict=True):
+                    one = found.setdefault(((site,), signal), _Entry((site,), signal, [], entry.finish))
+                    one.values.append(value.reshape(-1) if isinstance(value, Tensor) else value)
+    return list(found.values())
+
+
+def _reduce(signal: Signal, occurrences: Sequence[Tensor | float]) -> Tensor | float:
     if len(occurrences) == 1:
         return occurrences[0]
-    if len({value.shape for value in occurrences}) > 1:
-        occurrences = [value.mean().reshape(1) for value in occurrences]
-    stacked = torch.stack(_on_one_device(occurrences))
+    tensors = [_as_tensor(value) for value in occurrences]
+    if len({value.shape for value in tensors}) > 1:
+        tensors = [value.mean().reshape(1) for value in tensors]
+    stacked = torch.stack(_on_one_device(tensors))
     match signal.reduction:
         case Reduction.SUM:
             return stacked.sum(0)
@@ -147,6 +182,10 @@ def _reduce(signal: Signal, occurrences: list[Tensor]) -> Tensor:
             return stacked.amax(0)
         case Reduction.MEAN:
             return stacked.mean(0)
+
+
+def _as_tensor(value: Tensor | float) -> Tensor:
+    return value if isinstance(value, Tensor) else torch.tensor([value], dtype=torch.float64)
 
 
 def _on_one_device(parts: list[Tensor]) -> list[Tensor]:
@@ -162,7 +201,7 @@ def has_values(tensor: Tensor) -> bool:
 
 def to_host(parts: list[Tensor], ready: list[torch.Event]) -> Tensor:
     """All parts in one tensor in host memory, filled once the event added to ``ready`` has passed."""
-    packed = torch.cat([part.reshape(-1) for part in parts])
+    packed = torch.cat([part if part.dim() == 1 else part.reshape(-1) for part in parts])
     if packed.device.type != "cuda":
         return packed.cpu()
     host = torch.empty(packed.shape, dtype=packed.dtype, pin_memory=True)

@@ -18,7 +18,7 @@ from edgeglass_diag.record.evaluation_passes import EvaluationObserver
 from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.module_stack import Frame
 from edgeglass_diag.record.module_tree import has_parameters, modules, own_modules, own_parameters, parameters
-from edgeglass_diag.record.nested import tensors_in
+from edgeglass_diag.record.nested import arguments_in, tensors_in
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.shards import is_foreign, is_measurable, local_part
@@ -113,7 +113,7 @@ class DropoutObserver(Observer):
         modules = [frame.module for frame in stack.frames]
         frozen = next((place for place, module in enumerate(modules) if self._is_frozen(module)), None)
         if frozen is not None:
-            if not any(tensor.requires_grad for tensor in tensors_in([args, kwargs])):  # nothing trained lies before it
+            if not any(tensor.requires_grad for tensor in arguments_in(args, kwargs)):  # nothing trained lies before it
                 self._within_frozen(modules[: frozen + 1])
         elif self._is_new_evaluation(outermost) and not _is_differentiated():
             self._noted = outermost

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from math import prod
 
 from torch import Tensor
@@ -77,6 +78,7 @@ class EmbeddingSides:
         return list(found)
 
 
+@lru_cache(maxsize=4096)
 def _said(site: str) -> Side | None:
     """Return the side that a path speaks of, None where it speaks of neither or of both."""
     path = site.lower()

@@ -16,7 +16,7 @@ from edgeglass_diag.record.loss_passes import LossPasses
 from edgeglass_diag.record.loss_readings import LossReadings
 from edgeglass_diag.record.losses import LossObserver
 from edgeglass_diag.record.module_sites import ModuleSiteObserver
-from edgeglass_diag.record.nested import tensors_in
+from edgeglass_diag.record.nested import arguments_in, tensors_in
 from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer
 from edgeglass_diag.record.plain_losses import PlainLossObserver
 from edgeglass_diag.record.recording import Recording
@@ -87,7 +87,7 @@ def _of_evaluation(
     sources: TensorSources, written: WrittenEvaluationLosses, handlers: list[FunctionHandler]
 ) -> FunctionHandler:
     def handle(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        given = tensors_in([args, kwargs])
+        given = arguments_in(args, kwargs)
         if func is functional.one_hot or sources.sources(given) or written.has_labels(given):
             for handler in handlers:
                 handler(func, args, kwargs, result)

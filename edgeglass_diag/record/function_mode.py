@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import FrameType, FunctionType
+from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._C import _len_torch_function_stack
 from torch.nn.functional import multi_head_attention_forward
+from torch.nn.parameter import Parameter
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
 
 from edgeglass_diag.record.boundary import entry, question
 from edgeglass_diag.record.call_site import caller
-from edgeglass_diag.record.nested import has_foreign, tensors_in
-from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer
+from edgeglass_diag.record.nested import WITHOUT_TENSORS, has_foreign, tensors_in
+from edgeglass_diag.record.observer import BY_EFFECT, EVERY_FUNCTION, Function, FunctionHandler, Observer
 from edgeglass_diag.record.profiler_ranges import RECORDER, span
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.sites import Coverage, RecorderSite
 
 _Handlers = tuple[tuple[str, FunctionHandler], ...]
 """What is called after a function, and the path of the recorder's site at which a failure of it is noted."""
+
+_USER = 3
+"""Frames from ``_Mode._seen`` to the code that has called a function: the boundary and the mode lie in between."""
+
+_grad: Any = Tensor.grad
+_OF_GRADIENTS: frozenset[Function] = frozenset({_grad.__get__, _grad.__set__})
+"""How an optimizer reads and clears the gradient of each weight, which is followed by no handler."""
 
 
 def _unchecked(function: Any) -> FunctionType:
@@ -40,15 +48,39 @@ _COMPOSITE: frozenset[Function] = frozenset({multi_head_attention_forward})
 """Python functions that call others worth seeing: run inside the mode, or what they call stays unseen."""
 
 
+class Handlers:
+    """What is called after one function.
+
+    Args:
+        every: handlers of every function.
+        single: those of this one.
+        by_effect: whether it matters for what it does, whatever it gives out.
+
+    Attributes:
+        all: what is called where it gives out what may hold a tensor.
+        otherwise: what is called where it does not.
+    """
+
+    __slots__ = ("all", "otherwise")
+
+    def __init__(self, every: _Handlers = (), single: _Handlers = (), *, by_effect: bool = False) -> None:
+        self.all = (*every, *single)
+        self.otherwise = self.all if by_effect else single
+
+
 class HandlerTable:
     """Handlers by function, in the order of the observers; those of every function come first."""
 
     def __init__(self, tables: Sequence[tuple[str, Mapping[Function, FunctionHandler]]]) -> None:
-        self._every = _handlers(tables, EVERY_FUNCTION)
-        functions = {function for _, table in tables for function in table}
-        self._single = {function: (*self._every, *_handlers(tables, function)) for function in functions}
+        every = _handlers(tables, EVERY_FUNCTION)
+        functions = BY_EFFECT.union(*(table for _, table in tables))
+        self._every = Handlers(every)
+        self._single = {
+            function: Handlers(every, _handlers(tables, function), by_effect=function in BY_EFFECT)
+            for function in functions
+        }
 
-    def of(self, function: Function) -> _Handlers:
+    def of(self, function: Function) -> Handlers:
         """Return what is called after a call of this function."""
         return self._single.get(function, self._every)
 
@@ -87,6 +119,7 @@ class FunctionMode:
         self._mode.in_any_phase = HandlerTable(in_any_phase)
         self._mode.in_training = HandlerTable([*in_any_phase, *in_training])
         self._mode.in_evaluation = HandlerTable([*in_any_phase, *self._evaluation])
+        self._mode.followers = [observer for observer in observers if follows(type(observer))]
 
     def doze(self, dozes: bool) -> None:
         """Observe of the rest of an evaluation, whose first passes were looked at, only what is made of these."""
@@ -124,6 +157,7 @@ class _Mode(TorchFunctionMode):
         self.in_any_phase = HandlerTable([])
         self.in_training = HandlerTable([])
         self.in_evaluation = HandlerTable([])
+        self.followers: Sequence[Observer] = ()
         self._stack, self._sites = recording.stack, recording.sites
 
     def __torch_function__(
@@ -133,35 +167,46 @@ class _Mode(TorchFunctionMode):
         seen = self._seen(func, types, args)
         if seen is None:
             return func(*args, **keywords)
-        if isinstance(seen, FunctionType):
+        known, call = seen
+        if known is None:
             with self:
-                return seen(*args, **keywords)
-        call = self._caller(sys._getframe(1))
-        result = func(*args, **keywords) if call is None else call(func, args, keywords)
-        self._observe(seen, func, args, keywords, result)
+                return call(*args, **keywords)
+        result = call(func, args, keywords)
+        handlers = self._after(known, result)
+        if handlers:
+            self._observe(handlers, func, args, keywords, result)
         return result
 
     @question("functions")
-    def _seen(self, func: Function, types: Iterable[type], args: tuple[Any, ...]) -> _Handlers | FunctionType | None:
-        """Return what is called after a function, or what is called in its place; None where it is not observed."""
+    def _seen(
+        self, func: Function, types: Iterable[type], args: tuple[Any, ...]
+    ) -> tuple[Handlers | None, Callable[..., Any]] | None:
+        """Return what is called after a function, and what calls it in the name of the line that has called it.
+
+        Without the former the latter is called in its place; None where the function is not observed.
+        """
         if not self.is_attached or self.boundary.is_closed or self.boundary.clock.cannot_observe_now:
             return None
         if self.dozes and not self._stack.has_gradients and not self.concerns(args):
             return None
-        if not all(issubclass(kind, Tensor) for kind in types):
+        if types and not all(issubclass(kind, Tensor) for kind in types):
             return None  # proxies of a tracer
+        if func in _OF_GRADIENTS and type(args[0]) is Parameter:
+            return None
         if isinstance(func, FunctionType) and func in _COMPOSITE and not any(map(_overrides, types)):
-            return _unchecked(func)
+            return None, _unchecked(func)
+        call = caller(sys._getframe(_USER))
         evaluates = self._stack.is_evaluation
         # Ranked behind the no_grad block; what asks for a gradient, as cached embeddings do, is a part of training.
         if self._stack.is_training and not (evaluates and self.concerns(args) and not _ask_for_gradients(args)):
-            return self.in_training.of(func)
-        return (self.in_evaluation if evaluates else self.in_any_phase).of(func)
+            return self.in_training.of(func), call
+        return (self.in_evaluation if evaluates else self.in_any_phase).of(func), call
 
     @question("functions")
-    def _caller(self, frame: FrameType) -> Callable[..., Any] | None:
-        """Return what calls a function in the name of the line that has called it."""
-        return caller(frame)
+    def _after(self, handlers: Handlers, result: object) -> _Handlers:
+        if type(result) not in WITHOUT_TENSORS or any(observer.follows_uses for observer in self.followers):
+            return handlers.all
+        return handlers.otherwise
 
     @entry("functions")
     def _observe(
@@ -172,6 +217,11 @@ class _Mode(TorchFunctionMode):
             return
         with span(RECORDER):
             self.boundary.each(handlers, None, func, args, kwargs, result)
+
+
+def follows(observer: type[Observer]) -> bool:
+    """Return whether observers of this class may follow functions that give out no tensor."""
+    return observer.follows_uses is not Observer.follows_uses
 
 
 def _ask_for_gradients(args: tuple[Any, ...]) -> bool:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.module_stack import Frame
-from edgeglass_diag.record.nested import tensors_in
+from edgeglass_diag.record.nested import arguments_in, tensors_in
 from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.torch_functions import CARRYING, CONVOLUTIONS, SCALING, bind
@@ -96,7 +96,7 @@ class LinearMapObserver(Observer):
     def _follow(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         if not self._running:
             return
-        tensors = tensors_in([args, kwargs])
+        tensors = arguments_in(args, kwargs)
         if func in _MAPS and isinstance(result, Tensor):
             self._map(func, args, kwargs, result, tensors)
         elif not self._held or not (taken := self._outputs(tensors)):

@@ -13,7 +13,7 @@ from torch.nn import Parameter
 
 from edgeglass_diag.measures.gradients import sample
 from edgeglass_diag.record.facts import Facts
-from edgeglass_diag.record.nested import tensors_in
+from edgeglass_diag.record.nested import arguments_in, tensors_in
 from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer, OptimizerStep
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.scaling import LossScaleObserver
@@ -139,7 +139,7 @@ class LossPasses(Observer):
             self._made_of_gradients.set(result, True)
 
     def _follow(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        if self._made_of_gradients and any(tensor in self._made_of_gradients for tensor in tensors_in([args, kwargs])):
+        if self._made_of_gradients and any(tensor in self._made_of_gradients for tensor in arguments_in(args, kwargs)):
             for tensor in tensors_in([result]):
                 self._made_of_gradients.set(tensor, True)
 

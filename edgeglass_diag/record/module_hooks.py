@@ -11,7 +11,7 @@ from torch.fx import GraphModule
 from torch.nn.modules import module as hooks
 from torch.utils.hooks import RemovableHandle
 
-from edgeglass_diag.record.boundary import entry, measuring, question, unobservable
+from edgeglass_diag.record.boundary import entry, measuring, question
 from edgeglass_diag.record.dispatch import Dispatch
 from edgeglass_diag.record.evaluation_passes import EvaluationObserver
 from edgeglass_diag.record.event_sources import EventSources
@@ -19,7 +19,7 @@ from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.function_mode import FunctionMode
 from edgeglass_diag.record.module_stack import Frame
 from edgeglass_diag.record.module_tree import has_parameters, is_compiled, parameters
-from edgeglass_diag.record.nested import has_foreign, tensors_in
+from edgeglass_diag.record.nested import arguments_in, has_foreign, tensors_in
 from edgeglass_diag.record.observer import ModuleCall
 from edgeglass_diag.record.profiler_ranges import FORWARD, FORWARD_WITHOUT_GRADIENTS, span
 from edgeglass_diag.record.recording import Recording
@@ -114,16 +114,16 @@ class ModuleHooks:
         self.enter(module, arguments)
 
     def _leave(self, module: nn.Module, arguments: tuple[Any, ...], *rest: Any) -> None:
-        if not self._is_within(module):
+        if self._matters(module) is not False:  # None where it could not be told
             self._left(module, arguments, *rest)
 
     @question("modules")
-    def _is_within(self, module: nn.Module) -> bool:
-        """Return whether a module that has run belongs to a call that is not looked into."""
+    def _matters(self, module: nn.Module) -> bool:
+        """Return whether a module that has run can be observed and belongs to no call that is not looked into."""
         clock = self._clock
-        return not clock.cannot_observe_now and clock.resting is not None and clock.resting is not module
+        return not clock.cannot_observe_now and (clock.resting is None or clock.resting is module)
 
-    @entry("modules", unless=unobservable)
+    @entry("modules")
     def _left(self, module: nn.Module, arguments: tuple[Any, ...], *rest: Any) -> None:
         if self._clock.resting is not None:
             self._clock.resting = None
@@ -241,7 +241,7 @@ class ModuleHooks:
             self._dispatch.module_ends(call)
 
     def _call(self, frame: Frame, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> ModuleCall:
-        given = tensors_in([arguments, keywords])
+        given = arguments_in(arguments, keywords)
         known = {id(tensor) for tensor in given}
         made = [tensor for tensor in tensors_in(output) if tensor.is_floating_point() and id(tensor) not in known]
         sources = self._evaluations.sources if frame.is_evaluation else self._recording.sources

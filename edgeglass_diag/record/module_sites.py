@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from torch import nn
@@ -45,7 +46,7 @@ class ModuleSiteObserver(Observer):
         self.parents[path] = parents
         if isinstance(module, nn.Embedding) and call.made:
             self.lookups[path] = tuple(call.made[0].shape)
-        recording.sites.register_site(ModuleSite(path=path, parents=parents, class_name=type(module).__name__))
+        recording.sites.register_site(_site(path, parents, type(module).__name__))
         for tensor in call.fresh:
             # The outputs of a whole model keep the sources they have inside, one side apart from the other. A part
             # that is called from outside, as `model.visual(images)`, is what its output comes from.
@@ -64,3 +65,9 @@ class ModuleSiteObserver(Observer):
         """Release the parents."""
         self.parents.clear()
         self.lookups.clear()
+
+
+@lru_cache(maxsize=4096)
+def _site(path: str, parents: tuple[str, ...], class_name: str) -> ModuleSite:
+    """Return a site, the same as in the window before where a module has the same parents."""
+    return ModuleSite(path=path, parents=parents, class_name=class_name)

@@ -46,12 +46,25 @@ def named_parameters(root: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
 
 def modules(root: nn.Module) -> Iterator[nn.Module]:
     """Yield a module and all below it, each once."""
-    return (module for _, module in named_modules(root))
+    seen: set[int] = set()
+    waiting = [root]
+    while waiting:
+        module = waiting.pop()
+        if id(module) not in seen:
+            seen.add(id(module))
+            yield module
+            children = list(own_content(module, "_modules").values())
+            waiting.extend(child for child in reversed(children) if child is not None)
 
 
 def parameters(root: nn.Module) -> Iterator[nn.Parameter]:
     """Yield the parameters of a module and of all below it, each once."""
-    return (parameter for _, parameter in named_parameters(root))
+    seen: set[int] = set()
+    for module in modules(root):
+        for parameter in own_content(module, "_parameters").values():
+            if parameter is not None and id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield parameter
 
 
 def own_modules(module: nn.Module) -> Iterator[nn.Module]:

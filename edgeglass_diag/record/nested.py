@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import UserDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from types import SimpleNamespace
 
@@ -14,8 +14,11 @@ from torch.nn.parameter import Parameter
 from edgeglass_diag.record.shards import is_foreign
 
 _DEPTH, _ITEMS = 8, 4096
-_WITHOUT_TENSORS = frozenset({int, float, bool, str, bytes, type(None), torch.dtype, torch.device, torch.Size, slice})
-_PLAIN = _WITHOUT_TENSORS | {Tensor, Parameter}
+WITHOUT_TENSORS = frozenset({int, float, bool, str, bytes, type(None), torch.dtype, torch.device, torch.Size, slice})
+"""Classes of what holds no tensor."""
+OWN = frozenset({Tensor, Parameter})
+"""Classes of torch's own, of which none computes by code of a user."""
+_PLAIN = WITHOUT_TENSORS | OWN
 
 
 def tensors_in(value: object, *, with_foreign: bool = False) -> list[Tensor]:
@@ -28,8 +31,18 @@ def tensors_in(value: object, *, with_foreign: bool = False) -> list[Tensor]:
         value: what is looked through.
         with_foreign: whether tensors are returned that compute by code of their own (``is_foreign``).
     """
+    kind = type(value)
+    if kind is Tensor or kind is Parameter:  # what most functions of torch give out
+        return [value]  # type: ignore[list-item]
+    if isinstance(value, tuple) and kind is tuple and _PLAIN.issuperset(map(type, value)):  # what most are called with
+        return [item for item in value[:_ITEMS] if type(item) in OWN]
     found = [tensor for _, tensor in named_tensors(value)]
-    return found if with_foreign else [tensor for tensor in found if not is_foreign(tensor)]
+    return found if with_foreign else [tensor for tensor in found if type(tensor) in OWN or not is_foreign(tensor)]
+
+
+def arguments_in(args: tuple[object, ...], kwargs: Mapping[str, object]) -> list[Tensor]:
+    """Return the tensors that a function was called with, in their order."""
+    return tensors_in((*args, *kwargs.values()) if kwargs else args)
 
 
 def named_tensors(value: object, name: str = "") -> list[tuple[str, Tensor]]:
@@ -40,7 +53,7 @@ def named_tensors(value: object, name: str = "") -> list[tuple[str, Tensor]]:
         name: of the value itself.
     """
     found: list[tuple[str, Tensor]] = []
-    _collect([(name, value)], _DEPTH, _ITEMS, found)
+    _collect(((name, value),), "", _DEPTH, _ITEMS, found)
     return found
 
 
@@ -57,13 +70,14 @@ def named_texts(value: object, name: str = "") -> list[tuple[str, list[str]]]:
         path, item, depth = waiting.pop()
         left -= 1
         kind = type(item)
-        if kind in _WITHOUT_TENSORS or issubclass(kind, Tensor):
+        if kind in WITHOUT_TENSORS or issubclass(kind, Tensor):
             continue
         if (kind is list or kind is tuple) and item and all(type(text) is str for text in item):  # type: ignore[attr-defined]
             found.append((path, list(item)))  # type: ignore[call-overload]
         elif depth:
-            inner = islice(_contents(kind, item, f"{path}." if path else ""), left)
-            waiting += [(within, thing, depth - 1) for within, thing in inner]
+            prefix = f"{path}." if path else ""
+            inner = islice(_contents(kind, item), left)
+            waiting += [(f"{prefix}{within}", thing, depth - 1) for within, thing in inner]
     return found
 
 
@@ -74,44 +88,46 @@ def has_foreign(values: tuple[object, ...]) -> bool:
     return any(is_foreign(tensor) for tensor in tensors_in(values, with_foreign=True))
 
 
-def _collect(items: Iterable[tuple[str, object]], depth: int, left: int, found: list[tuple[str, Tensor]]) -> int:
+def _collect(
+    items: Iterable[tuple[object, object]], prefix: str, depth: int, left: int, found: list[tuple[str, Tensor]]
+) -> int:
     """Add the tensors of some items to ``found``; return how many more items may be looked at."""
     for name, item in items:
         left -= 1
         if left < 0:
             break
         kind = type(item)
-        if kind in _WITHOUT_TENSORS:
+        if kind in WITHOUT_TENSORS:
             continue
-        if issubclass(kind, Tensor):
-            found.append((name, item))  # type: ignore[arg-type]
+        if kind in OWN or issubclass(kind, Tensor):
+            found.append((f"{prefix}{name}", item))  # type: ignore[arg-type]
         elif depth:
-            left = _collect(_contents(kind, item, f"{name}." if name else ""), depth - 1, left, found)
+            path = f"{prefix}{name}"
+            left = _collect(_contents(kind, item), f"{path}." if path else "", depth - 1, left, found)
     return left
 
 
-def _contents(kind: type, item: object, prefix: str) -> Iterator[tuple[str, object]]:
-    """Yield what a container holds by name, whatever its class makes of iteration; nothing of what is none."""
+def _contents(kind: type, item: object) -> Iterable[tuple[object, object]]:
+    """Return what a container holds by name, whatever its class makes of iteration; nothing of what is none."""
     if issubclass(kind, tuple):
-        yield from _numbered(tuple.__iter__(item), prefix)  # type: ignore[arg-type]
-    elif issubclass(kind, list):
-        yield from _numbered(list.__iter__(item), prefix)  # type: ignore[arg-type]
-    elif issubclass(kind, dict):
+        return enumerate(tuple.__iter__(item))  # type: ignore[arg-type]
+    if issubclass(kind, list):
+        return enumerate(list.__iter__(item))  # type: ignore[arg-type]
+    if issubclass(kind, dict):
         pairs: Iterable[tuple[object, object]] = dict.items(item)  # type: ignore[arg-type]
-        yield from (
-            (f"{prefix}{key if type(key) is str else place}", value) for place, (key, value) in enumerate(pairs)
-        )
-    elif issubclass(kind, (UserDict, SimpleNamespace)):
+        return ((key if type(key) is str else place, value) for place, (key, value) in enumerate(pairs))
+    if issubclass(kind, (UserDict, SimpleNamespace)):
         held = object.__getattribute__(item, "__dict__")
         inner = held.get("data") if issubclass(kind, UserDict) else held
-        yield from _contents(type(inner), inner, prefix)
-    elif isinstance(vars(kind).get("__dataclass_fields__"), dict):
-        for field in vars(kind)["__dataclass_fields__"]:
-            try:
-                yield f"{prefix}{field}", object.__getattribute__(item, field)
-            except AttributeError:  # a field that was never set
-                continue
+        return _contents(type(inner), inner)
+    if isinstance(vars(kind).get("__dataclass_fields__"), dict):
+        return _fields(kind, item)
+    return ()
 
 
-def _numbered(values: Iterable[object], prefix: str) -> Iterator[tuple[str, object]]:
-    return ((f"{prefix}{place}", value) for place, value in enumerate(values))
+def _fields(kind: type, item: object) -> Iterator[tuple[object, object]]:
+    for field in vars(kind)["__dataclass_fields__"]:
+        try:
+            yield field, object.__getattribute__(item, field)
+        except AttributeError:  # a field that was never set
+            continue

@@ -10,7 +10,7 @@ from typing import Any, Final
 from torch import Tensor
 from torch.optim import Optimizer
 
-from edgeglass_diag.measures.gradients import sample
+from edgeglass_diag.measures.gradients import samples
 from edgeglass_diag.record.module_stack import Frame
 from edgeglass_diag.record.shards import local_part
 
@@ -20,8 +20,15 @@ FunctionHandler = Callable[[Function, tuple[Any, ...], dict[str, Any], Any], Non
 
 
 def EVERY_FUNCTION() -> None:  # noqa: N802  a key among functions
-    """Stand for all functions in a table of handlers, which come before those of single functions."""
+    """Stand for all functions in a table of handlers, which come before those of single functions.
 
+    Such a handler is called where a function gives out what may hold a tensor; where it does not, only while an
+    observer ``follows_uses``.
+    """
+
+
+BY_EFFECT: Final[frozenset[Function]] = frozenset({Tensor.__setitem__, Tensor.tolist})
+"""Functions that matter for what becomes of their first argument, whatever they give out."""
 
 NO_FUNCTIONS: Final[Mapping[Function, FunctionHandler]] = {}
 
@@ -74,10 +81,18 @@ class OptimizerStep:
         """The groups of parameters and their settings, which only an optimizer has."""
         return () if self.optimizer is None else self.optimizer.param_groups
 
-    def sample(self, parameter: Tensor) -> Tensor:
-        """Return a sample of a parameter's values before the step."""
-        known = self.before.get(id(parameter))
-        return sample(local_part(parameter)) if known is None else known
+    def samples(self, parameters: Sequence[Tensor], parts: Sequence[Tensor] | None = None) -> list[Tensor]:
+        """Return a sample of the values of each of these parameters before the step.
+
+        Args:
+            parameters: that are held.
+            parts: what this process has of each, where that was taken already.
+        """
+        if not self.before:
+            return samples(list(map(local_part, parameters)) if parts is None else parts)
+        unknown = [parameter for parameter in parameters if id(parameter) not in self.before]
+        taken = {id(p): s for p, s in zip(unknown, samples(list(map(local_part, unknown))), strict=True)}
+        return [taken[id(p)] if id(p) in taken else self.before[id(p)] for p in parameters]
 
 
 class OptimizerNumbers:
@@ -113,6 +128,11 @@ class Observer:
     def functions_in_any_phase(self) -> Mapping[Function, FunctionHandler]:
         """Return the same for functions that matter without gradients too, as in evaluation and between steps."""
         return NO_FUNCTIONS
+
+    @property
+    def follows_uses(self) -> bool:
+        """Return whether functions that take a tensor matter now although they give out none."""
+        return False
 
     def module_begins(self, outermost: Frame, arguments: tuple[Any, ...]) -> None:
         """Take note that a module is called, within ``outermost`` or as it."""

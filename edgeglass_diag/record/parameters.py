@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from edgeglass_diag import site_paths
-from edgeglass_diag.measures.gradients import norms, reverted, rounded_away, row_signals, sample, update_ratios
+from edgeglass_diag.measures.gradients import norms, reverted, rounded_away, row_signals, samples, update_ratios
 from edgeglass_diag.record.clipping import ClippingObserver
 from edgeglass_diag.record.observer import Observer, OptimizerStep
 from edgeglass_diag.record.recording import Recording
@@ -82,6 +82,7 @@ class ParameterObserver(Observer):
         self._due: dict[str, int] = {}
         self._taken: _Step | None = None
         self._norms = WindowNorms(recording)
+        self._sites: dict[str, tuple[Hashable, ParameterSite]] = {}
 
     def before_step(self, step: OptimizerStep) -> None:
         """Record gradients and settings, and keep a sample of the weights for comparison."""
@@ -97,12 +98,12 @@ class ParameterObserver(Observer):
         names = [recording.naming.parameter(p) for p in moving]
         groups = {id(p): i for i, group in enumerate(step.groups) for p in group["params"]}
         for name, parameter in zip(names, moving, strict=True):
-            recording.sites.register_site(_site_of(name, parameter, step, groups.get(id(parameter))))
+            recording.sites.register_site(self._site(name, parameter, step, groups.get(id(parameter))))
         with recording.measuring("optimizer", Kind.RECORDER):
             weights = [local_part(p) for p in moving]
             self._weigh(names, weights, step.window)
             self._gradients(step)
-            self._before[step.number] = _Held(names, moving, weights, [step.sample(p) for p in moving])
+            self._before[step.number] = _Held(names, moving, weights, step.samples(moving, weights))
 
     def after_step(self, step: OptimizerStep) -> None:
         """Record the true update of each parameter, and whether its rows differ."""
@@ -112,7 +113,7 @@ class ParameterObserver(Observer):
         add_each = self._recording.buffer.add_each
         with self._recording.measuring("optimizer", Kind.RECORDER):
             now = [local_part(p) for p in held.parameters]  # a step may give them other memory
-            after = [sample(w) for w in now]
+            after = samples(now)
             add_each(held.names, UPDATE_RATIO, update_ratios(held.samples, after))
             self._write_rounding(held, after)
             if step.optimizer is not None:
@@ -133,6 +134,15 @@ class ParameterObserver(Observer):
         """Release the samples of the weights."""
         self._before.clear()
         self._norms.forget()
+
+    def _site(self, name: str, parameter: Tensor, step: OptimizerStep, group: int | None) -> ParameterSite:
+        """Return the site of a parameter: the same object as long as nothing of it has changed."""
+        number = None if step.optimizer is None else step.number
+        facts = (parameter.shape, parameter.dtype, number, group, is_sharded(parameter))
+        known = self._sites.get(name)
+        if known is None or known[0] != facts or is_sharded(parameter):
+            known = self._sites[name] = facts, _site_of(name, parameter, step, group)
+        return known[1]
 
     def _gradients(self, step: OptimizerStep) -> None:
         """Record the gradients that are there."""
@@ -183,7 +193,7 @@ class ParameterObserver(Observer):
             return
         with self._recording.measuring("optimizer", Kind.RECORDER):
             now = [p for reference in taken.weights if (p := reference()) is not None]
-            later = [step.sample(p) for p in now]
+            later = step.samples(now)
             if [values.shape for values in later] == [values.shape for values in taken.after]:
                 shares = reverted(taken.before, taken.after, later)
                 self._recording.buffer.add("", UPDATE_REVERTED, shares.median())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -13,6 +14,12 @@ BACKWARD = "edgeglass_diag: backward"
 RECORDER = "edgeglass_diag: recorder"
 
 
+_NONE = nullcontext()
+
+is_profiled: Callable[[], bool] = torch._C._autograd._profiler_enabled
+"""Whether a profiler runs: a single question."""
+
+
 def span(name: str) -> AbstractContextManager[object]:
     """A block that a running profiler shows under this name; without one it costs a single question."""
-    return record_function(name) if torch._C._autograd._profiler_enabled() else nullcontext()
+    return record_function(name) if is_profiled() else _NONE

@@ -23,9 +23,15 @@ def is_foreign(tensor: Tensor) -> bool:
     return distributed is None or not issubclass(kind, distributed.DTensor)
 
 
+def is_unmade(tensor: Tensor) -> bool:
+    """Whether a tensor has no shape yet, as the parameters of lazy modules."""
+    kind = type(tensor)
+    return kind is not Tensor and kind is not Parameter and is_lazy(tensor)
+
+
 def is_measurable(tensor: Tensor) -> bool:
     """Whether a tensor has entries in memory as usual: not foreign, sparse, nested, empty or without shape."""
-    if is_foreign(tensor) or is_lazy(tensor):
+    if is_foreign(tensor) or is_unmade(tensor):
         return False
     if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized:
         return False
@@ -39,6 +45,8 @@ def is_sharded(tensor: Tensor) -> bool:
 
 def local_part(tensor: Tensor) -> Tensor:
     """The values in this process, detached: the shard of a DTensor, the stored values of a sparse tensor."""
+    if type(tensor) is Tensor and not (tensor.requires_grad or tensor.is_sparse or tensor.is_complex()):
+        return tensor  # as gradients are: nothing is to be done
     if tensor.is_sparse:
         return tensor.detach().coalesce().values()
     to_local = getattr(tensor, "to_local", None)

@@ -40,7 +40,7 @@ class SiteRegistry:
         entry = self._entries.get(key)
         if entry is None:
             self._put(key, replace(site, order=len(self._entries)), site)
-        elif entry.given != site or entry.known.coverage not in _LASTING:
+        elif (entry.given is not site and entry.given != site) or entry.known.coverage not in _LASTING:
             known = _joined(site, entry.known, failed=key in self._new)
             if known == replace(entry.known, coverage=Coverage.OBSERVED, detail="") and _lasts(entry.known):
                 self._entries[key] = _Entry(site, entry.known)

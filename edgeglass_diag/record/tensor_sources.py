@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
-from torch.nn.parameter import Parameter, is_lazy
-from torch.utils.data._utils import fetch
+from torch.nn.parameter import Parameter
 
 from edgeglass_diag.record.comparison import Comparison
 from edgeglass_diag.record.facts import Facts
-from edgeglass_diag.record.nested import tensors_in
+from edgeglass_diag.record.foreign_memory import is_foreign_memory, is_in_data_loader
+from edgeglass_diag.record.nested import OWN, arguments_in, tensors_in
 from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer
+from edgeglass_diag.record.shards import is_unmade
 from edgeglass_diag.record.torch_functions import DIFFERENCES, MIXING, SUMS
 
 _MAX_SOURCES = 8
@@ -57,7 +56,7 @@ class Product:
         return self if self.mixed else replace(self, logits=result.detach())
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Origin:
     """What went into a tensor, function by function, with gradients or without.
 
@@ -82,7 +81,7 @@ def behind(origins: Iterable[Origin]) -> Iterator[Origin]:
             yield origin
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Derivation:
     """Where a tensor comes from: the sites next to it, and the origin that leads to all before them."""
 
@@ -174,8 +173,10 @@ class TensorSources(Observer):
         if func in _LEAVING:
             self._outside |= dict.fromkeys(self._origins(args))
         elif isinstance(result, (Tensor, tuple, list)):
-            arguments = [argument for argument in tensors_in([args, kwargs]) if not is_lazy(argument)]
-            if self._outside and _is_in_data_loader():
+            arguments = [
+                argument for argument in arguments_in(args, kwargs) if type(argument) in OWN or not is_unmade(argument)
+            ]
+            if self._outside and is_in_data_loader():
                 for tensor in tensors_in(result):
                     self._derivations.set(tensor, _Derivation(origin=Origin("", ())))
                 return
@@ -186,14 +187,16 @@ class TensorSources(Observer):
             self._inherit(func, args[0], tensors_in(args))
 
     def _origins(self, tensors: Iterable[object]) -> tuple[Origin, ...]:
+        given = [tensor for tensor in tensors if isinstance(tensor, Tensor)]
+        return self._origins_of([(tensor, self._derivation(tensor)) for tensor in given])
+
+    def _origins_of(self, derived: Iterable[tuple[Tensor, _Derivation | None]]) -> tuple[Origin, ...]:
         found: dict[Origin, None] = {}
-        for tensor in tensors:
-            if isinstance(tensor, Tensor):
-                derivation = self._derivation(tensor)
-                if derivation is not None and derivation.origin is not None:
-                    found[derivation.origin] = None
-                elif not isinstance(tensor, Parameter) and _is_foreign_memory(tensor):
-                    found |= self._from_outside(tensor)
+        for tensor, derivation in derived:
+            if derivation is not None and derivation.origin is not None:
+                found[derivation.origin] = None
+            elif not isinstance(tensor, Parameter) and is_foreign_memory(tensor):
+                found |= self._from_outside(tensor)
         return tuple(found)
 
     def _from_outside(self, tensor: Tensor) -> dict[Origin, None]:
@@ -213,19 +216,28 @@ class TensorSources(Observer):
         is made in the shape of the logits, as labels are, or picks pairs by them, and is not made of them. What is
         multiplied by a matrix is no comparison any more.
         """
-        known = [(argument, derivation) for argument in arguments if (derivation := self._derivation(argument))]
-        sources = _sources(d for argument, d in known if argument.numel() > 1 or result.numel() <= 1)
-        kept = None
-        learns = self._without_gradients or result.requires_grad or not any(a.requires_grad for a in arguments)
-        if result.dim() == 2 and learns:
-            logits = next(((a, d.product) for a, d in known if d.product and a.numel() == result.numel()), None)
-            if logits is not None:
-                kept = logits[1].carried(func, result, (a for a in arguments if a is not logits[0]))
-        comparisons = _compared(known, result) if result.requires_grad and func not in MIXING else ()
-        origins = (*self._origins(arguments), *outside)
+        derived = [(argument, self._derivation(argument)) for argument in arguments]
+        known = [(argument, derivation) for argument, derivation in derived if derivation is not None]
+        size, kept, compares, nearest = result.numel(), None, False, []
+        logits: tuple[Tensor, Product] | None = None
+        for argument, derivation in known:
+            count = argument.numel()
+            if size <= 1 or count > 1:
+                nearest.append(derivation)
+            if logits is None and count == size and derivation.product is not None:
+                logits = argument, derivation.product
+            compares = compares or bool(derivation.comparisons)
+        sources = _sources(nearest)
+        if logits is not None and result.dim() == 2 and self._learns(result, arguments):
+            kept = logits[1].carried(func, result, (a for a in arguments if a is not logits[0]))
+        comparisons = _compared(known, result) if compares and result.requires_grad and func not in MIXING else ()
+        origins = (*self._origins_of(derived), *outside)
         origin = origins[0] if len(origins) == 1 else Origin("", origins)
         if sources or kept is not None or comparisons or origins:
             self._derivations.set(result, _Derivation(sources, kept, origin=origin, comparisons=comparisons))
+
+    def _learns(self, result: Tensor, arguments: Sequence[Tensor]) -> bool:
+        return self._without_gradients or result.requires_grad or not any(a.requires_grad for a in arguments)
 
     def _derivation(self, tensor: Tensor) -> _Derivation | None:
         """Return what is known of a tensor, also of what a user's own autograd function made, as a gather of ranks."""
@@ -265,29 +277,8 @@ def _node(tensor: Tensor) -> object:
         return None
 
 
-def _is_foreign_memory(tensor: Tensor) -> bool:
-    """Return whether a tensor's memory is not torch's, as that of an array which ``from_numpy`` was given.
-
-    Shared memory comes from a process that loads data.
-    """
-    if tensor.layout is not torch.strided or tensor.is_shared():  # type: ignore[no-untyped-call]
-        return False
-    return not tensor.untyped_storage().resizable()
-
-
-def _is_in_data_loader() -> bool:
-    """Return whether a DataLoader puts a batch together, which is made of the data and not of what a model gave out."""
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None:
-        if frame.f_globals.get("__name__") == fetch.__name__:
-            return True
-        frame = frame.f_back
-    return False
-
-
 def _sources(derivations: Iterable[_Derivation | None]) -> tuple[str, ...]:
-    found: dict[str, None] = {}
-    for derivation in derivations:
-        if derivation is not None:
-            found |= dict.fromkeys(derivation.sources)
-    return tuple(found)[-_MAX_SOURCES:]
+    known = [derivation for derivation in derivations if derivation is not None]
+    if len(known) == 1:  # as of most functions
+        return known[0].sources
+    return tuple(dict.fromkeys(source for derivation in known for source in derivation.sources))[-_MAX_SOURCES:]

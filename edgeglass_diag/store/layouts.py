@@ -76,5 +76,7 @@ def pack(readings: Sequence[Reading]) -> bytes:
     """The values of a slice; those of vectors beyond float32 become infinite."""
     scalars = [r.values[0] for r in readings if len(r.values) == 1]
     vectors = [value for r in readings if len(r.values) != 1 for value in r.values]
+    if not vectors:
+        return np.array(scalars, "<f8").tobytes()
     with np.errstate(over="ignore"):
         return np.array(scalars, "<f8").tobytes() + np.array(vectors, "<f4").tobytes()

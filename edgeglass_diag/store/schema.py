@@ -69,13 +69,13 @@ Value = int | float | str | bytes | None
 
 def checksum(values: Iterable[Value]) -> int:
     """Return the CRC32 of the values of a row, each with its type."""
-    crc = 0
+    parts: list[bytes] = []
     for value in values:
         if isinstance(value, float):
             value = None if value != value else value + 0.0  # SQLite keeps no NaN and no negative zero
         kind, text = _kind_and_text(value)
-        crc = zlib.crc32(text, zlib.crc32(b"%c%d" % (kind, len(text)), crc))
-    return crc
+        parts += b"%c%d" % (kind, len(text)), text
+    return zlib.crc32(b"".join(parts))
 
 
 def _kind_and_text(value: Value) -> tuple[bytes, bytes]:

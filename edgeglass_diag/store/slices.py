@@ -46,9 +46,12 @@ class Slices:
         slices: dict[tuple[str, int], list[Reading]] = {}
         for reading in readings:
             slices.setdefault((reading.signal, reading.step), []).append(reading)
-        for (signal, step), group in slices.items():
-            number, layout = self._id("signals", signal), self._layout(group)
-            insert(self._db, "slices", [(number, self._seq, step, layout, pack(group))])
+        rows = [
+            (self._id("signals", signal), self._seq, step, self._layout(group), pack(group))
+            for (signal, step), group in slices.items()
+        ]
+        insert(self._db, "slices", rows)
+        for number, _, _, layout, _ in rows:
             self._compactor.add(number, self._layouts[layout].values)
 
     def _id(self, table: str, name: str) -> int:
@@ -60,7 +63,8 @@ class Slices:
         return number
 
     def _layout(self, readings: Sequence[Reading]) -> int:
-        key = tuple((self._id("names", reading.site), len(reading.values)) for reading in readings)
+        names = self._ids["names"]
+        key = tuple([(names.get(one.site) or self._id("names", one.site), len(one.values)) for one in readings])
         number = self._layout_ids.get(key)
         if number is None:
             layout = Layout(*np.array(key, np.int64).T)

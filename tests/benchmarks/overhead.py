@@ -10,7 +10,7 @@ Peak memory, of further processes that only train: all that is resident (the med
 as ``torch.cuda.max_memory_allocated`` tells on a GPU. In the former glibc gives blocks from 1 MiB on back to the
 system at once: left to itself it keeps freed ones, and the peak of one and the same plain training differs by 5 %.
 
-    python tests/benchmarks/overhead.py                     # both models, all tools, a table in Markdown
+    python tests/benchmarks/overhead.py                     # all models and tools, a table in Markdown
     python tests/benchmarks/overhead.py perceiver every     # one of them
 
 Other tools: pip install wandb torchlens cockpit-for-pytorch backpack-for-pytorch json_tricks "setuptools<81"
