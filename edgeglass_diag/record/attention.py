@@ -87,7 +87,7 @@ class AttentionObserver(Observer):
         """Note which attentions ran without being seen."""
         recording = self._recording
         for path, coverage in unobserved_attention(recording.naming.modules, set(self._modules.parents), self._seen):
-            recording.sites.cannot_observe(_site_of(path, site_paths.child(path, "attention")), coverage)
+            recording.sites.cannot_observe(site_of(path, site_paths.child(path, "attention")), coverage)
 
     def forget(self) -> None:
         """Forget softmax results that were never used."""
@@ -98,7 +98,7 @@ class AttentionObserver(Observer):
         module = self._recording.stack.path
         self._seen.add(module)
         path = self._recording.stack.call_path(site_paths.child(module, "attention"))
-        self._recording.sites.register_site(_site_of(module, path))
+        self._recording.sites.register_site(site_of(module, path))
         return path
 
     def _fused(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
@@ -196,7 +196,7 @@ class AttentionObserver(Observer):
             add(site, ATTENTION_EFFECTIVE_NUM_OUTPUTS, effective_num_rows(some, population=count).mean(0))
 
 
-def _site_of(module: str, path: str) -> AttentionSite:
+def site_of(module: str, path: str) -> AttentionSite:
     """Return the site of an attention of the module at path ``module``."""
     return AttentionSite(path=path, parents=(module,) if module else (), module=module)
 
