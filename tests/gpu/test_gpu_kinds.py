@@ -15,6 +15,7 @@ def on():
     return device()
 
 
+@pytest.mark.filterwarnings("ignore")  # those of torch.compile itself, which vary
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in _QUICK else pytest.mark.long) for name in KINDS]
 )
