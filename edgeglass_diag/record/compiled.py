@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import CodeType, FunctionType
+from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 import torch
@@ -18,6 +18,9 @@ from edgeglass_diag.record.function_mode import FunctionMode
 from edgeglass_diag.record.module_hooks import ModuleHooks
 from edgeglass_diag.record.optimizer_steps import STEP_CODE
 from edgeglass_diag.record.patching import Patch
+
+_FRAMES = 8
+"""Frames between what calls compiled code and what is called as it begins; torch and the boundary have six."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,9 @@ class CompiledModules:
 
     @entry("compiled", unless=elsewhere)
     def _begin_region(self) -> bool:
-        """Have nothing in place that compiled code is guarded by."""
+        """Have nothing in place that compiled code is guarded by, but where flex attention runs uncompiled."""
+        if _calls_flex_attention():
+            return False
         if self._depth == 0:
             self.boundary.clock.has_run_compiled = True
         self._hold()
@@ -131,6 +136,21 @@ class CompiledModules:
         if self._depth == 0:
             self._modules.release()
             self._functions.release()
+
+
+def _calls_flex_attention() -> bool:
+    """Return whether it is flex attention that compiles here, which traces itself and then runs as it is, seen."""
+    flex = sys.modules.get("torch.nn.attention.flex_attention")
+    if flex is None:
+        return False
+    frame: FrameType | None = sys._getframe(1)
+    for _ in range(_FRAMES):
+        if frame is None:
+            return False
+        if frame.f_code is flex.flex_attention.__code__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _codes(*methods: Any) -> list[CodeType]:

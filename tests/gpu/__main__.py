@@ -23,6 +23,8 @@ from pathlib import Path
 PARTS = ("identity", "waiting", "cost", "entropy", "answer")
 ROOT = Path(__file__).parents[2]
 NEEDS = {"cost": ("scipy",), "answer": ("pydantic", "yaml")}
+ON_CUDA = {"waiting": "pytest tests/record/test_no_waiting.py", "cost": "python tests/benchmarks/overhead.py"}
+"""Parts that only CUDA has, and what asks the same on the CPU."""
 CORE = ("torch", "numpy", "psutil", "safetensors")
 
 
@@ -63,11 +65,11 @@ def _run(part: str, device_type: str) -> int:
         return 0
     if part == "identity":
         return identity()
+    if part in ON_CUDA and device_type != "cuda":
+        print(f"skipped: no CUDA device; on the CPU it is {ON_CUDA[part]}")
+        return 0
     if part == "waiting":
         return waiting()
-    if part == "cost" and device_type != "cuda":
-        print("skipped: no CUDA device; on the CPU it is python tests/benchmarks/overhead.py")
-        return 0
     line = {
         "cost": ["tests/benchmarks/overhead.py", "perceiver", "off", "default", "every", "--device", device_type],
         "entropy": ["tests/benchmarks/attention_entropy.py", "--device", device_type],

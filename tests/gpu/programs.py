@@ -115,7 +115,7 @@ def training(
             loss = clip_loss(called(pixels.to(memory_format=memory_format), tokens))
         scaler.scale(loss).backward()
         scaler.unscale_(made)
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         scaler.step(made)
         scaler.update()
         made.zero_grad()
