@@ -128,8 +128,12 @@ class CompiledModules:
     def _hold(self) -> None:
         self._depth += 1
         if self._depth == 1:
-            self._modules.hold()
-            self._functions.hold()
+            try:
+                self._modules.hold()
+                self._functions.hold()
+            except BaseException:
+                self._release()
+                raise
 
     def _release(self) -> None:
         self._depth -= 1

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from edgeglass_diag.record.compiled_calls import CompiledCalls
+from edgeglass_diag.record.function_mode import FunctionMode
+from edgeglass_diag.record.module_hooks import ModuleHooks
 from edgeglass_diag.render.coverage import SENTENCES
 from edgeglass_diag.sites import Coverage, Kind
 from tests.helpers import compiled_programs as programs
@@ -84,6 +86,25 @@ def test_what_is_to_be_done_about_unseen_attention_helps(monkeypatch):
 def test_attention_beside_what_is_compiled_is_observed():
     watched = train(programs.loss_function, watched=True)
     assert set(coverage(watched.windows, Kind.ATTENTION).values()) == {Coverage.OBSERVED}
+
+
+@pytest.mark.parametrize("owner", [FunctionMode, ModuleHooks])
+@pytest.mark.parametrize("name", ["hold", "release"])
+def test_a_failure_at_the_border_of_compiled_code_harms_no_training(owner, name, monkeypatch):
+    plain = train(programs.loss_function, watched=False)
+    original = getattr(owner, name)
+
+    def failing(self):
+        original(self)
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(owner, name, failing)
+    watched = train(programs.loss_function, watched=True)
+    assert all(map(torch.equal, plain.numbers, watched.numbers))
+    failed = {site.path for window in watched.windows for site in window.sites if "planted" in site.detail}
+    assert failed == {"compiled"}
+    assert not torch.nn.modules.module._has_any_global_hook()
+    assert torch.overrides._len_torch_function_stack() == 0
 
 
 class Context:
