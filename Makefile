@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test test-long test-large test-package properties fuzz acceptance bench exam docs notebooks site site-view answers check install clean
+.PHONY: demo test test-long test-gpu test-large test-package properties fuzz acceptance bench exam docs notebooks site site-view answers check install clean
 
 TORCH := .venv/.installed-torch
 ALL_STAMP := .venv/.installed-all
@@ -53,6 +53,11 @@ test: $(STAMP) check
 # What trains whole models for minutes, some cases of the exam among it.
 test-long: $(STAMP) $(EXAM_STAMP)
 	$(BIN)/python -m pytest --ignore=tests/acceptance -m long
+
+# What an accelerator shows, and its tables; on the CPU as far as it can, some ten minutes. GPU="identity waiting" runs these
+# parts. A bare machine with torch needs no make: PYTHONPATH=.:models python3 -m tests.gpu
+test-gpu: $(STAMP)
+	PYTHONPATH=.:models $(BIN)/python -m tests.gpu $(GPU)
 
 # Wheel and sdist, installed by pip into a new environment and used there, without extras and with one after the other.
 # Minutes, 3 GB of disk. PACKAGE="--python python3.12 --torch 'torch>=2.6' --extras ''" are its options.

@@ -17,6 +17,7 @@ class Coverage(StrEnum):
     HELD_FROZEN = "held_frozen"
     GRADIENT_TAKEN_AWAY = "gradient_taken_away"
     COMPILED = "compiled"
+    COMPILED_ATTENTION = "compiled_attention"
     KERNEL_WITHOUT_GRADIENTS = "kernel_without_gradients"
     KERNEL_COMPILED = "kernel_compiled"
     NESTED_TENSOR = "nested_tensor"

@@ -61,7 +61,7 @@ def explain_build(
     folder = Path(out)
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"out: expected a new or empty folder, got {folder}")
-    runner = _InProcessRunner(build, folder, None if budget is None else begun + budget)
+    runner = InProcessRunner(build, folder, None if budget is None else begun + budget)
     try:
         found = explain_settings(failing, healthy, seeds=seeds, steps=steps, runner=runner)
     except OutOfBudgetError:
@@ -69,8 +69,17 @@ def explain_build(
     return report(found, list(runner.done.values()), values, steps=steps, seconds=time.monotonic() - begun)
 
 
-class _InProcessRunner:
-    """Runs trials one after the other in this process."""
+class InProcessRunner:
+    """Runs trials one after the other in this process.
+
+    Args:
+        build: as of ``explain_build``.
+        out: folder of the replays.
+        deadline: time (monotonic, in seconds) after which no replay begins.
+
+    Attributes:
+        done: trials and outcomes by key.
+    """
 
     def __init__(self, build: Build, out: Path, deadline: float | None) -> None:
         self._build, self._out, self._deadline = build, out, deadline

@@ -90,7 +90,7 @@ class AttentionObserver(Observer):
         self._write_small()
         recording = self._recording
         for path, coverage in unobserved_attention(recording.naming.modules, set(self._modules.parents), self._seen):
-            recording.sites.cannot_observe(_site_of(path, site_paths.child(path, "attention")), coverage)
+            recording.sites.cannot_observe(site_of(path, site_paths.child(path, "attention")), coverage)
 
     def forget(self) -> None:
         """Forget softmax results that were never used."""
@@ -102,7 +102,7 @@ class AttentionObserver(Observer):
         module = self._recording.stack.path
         self._seen.add(module)
         path = self._recording.stack.call_path(site_paths.child(module, "attention"))
-        self._recording.sites.register_site(_site_of(module, path))
+        self._recording.sites.register_site(site_of(module, path))
         return path
 
     def _fused(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
@@ -219,7 +219,7 @@ def _different_outputs(outputs: Tensor, subset: Subset) -> Tensor:
     return effective_num_rows(some, population=count).mean(0)
 
 
-def _site_of(module: str, path: str) -> AttentionSite:
+def site_of(module: str, path: str) -> AttentionSite:
     """Return the site of an attention of the module at path ``module``."""
     return AttentionSite(path=path, parents=(module,) if module else (), module=module)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from edgeglass_diag.record.backward_state import BackwardState
 from edgeglass_diag.record.between_passes import BetweenPasses
-from edgeglass_diag.record.boundary import elsewhere, entry
+from edgeglass_diag.record.boundary import elsewhere_or_capturing, entry
 from edgeglass_diag.record.dispatch import Dispatch
 from edgeglass_diag.record.patching import Patch
 from edgeglass_diag.record.profiler_ranges import BACKWARD, span
@@ -45,7 +45,7 @@ class BackwardPatch:
         if not self._between.is_needed:
             self.patch.detach()
 
-    @entry("backward", unless=elsewhere)
+    @entry("backward", unless=elsewhere_or_capturing)
     def _begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ExitStack | None:
         if self._state.is_running:  # torch calls it again for each function mode
             return None

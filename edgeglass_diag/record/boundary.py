@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from edgeglass_diag.record.profiler_ranges import RECORDER, is_profiled, span
 from edgeglass_diag.record.signal_handlers import is_failure, is_of_a_signal_handler
 from edgeglass_diag.record.site_registry import SiteRegistry, error_text
-from edgeglass_diag.record.window_clock import WindowClock
+from edgeglass_diag.record.window_clock import WindowClock, is_capturing
 from edgeglass_diag.sites import Coverage, Kind, RecorderSite, Site
 
 MOST_FAILURES = 64
@@ -181,6 +181,11 @@ def unobservable(clock: WindowClock) -> bool:
 def elsewhere(clock: WindowClock) -> bool:
     """Return whether this is another process or thread than the one that is watched."""
     return clock.is_elsewhere
+
+
+def elsewhere_or_capturing(clock: WindowClock) -> bool:
+    """Return whether what is computed here is none of the watch's, or does not run now but in a CUDA graph."""
+    return clock.is_elsewhere or is_capturing()
 
 
 def entry(

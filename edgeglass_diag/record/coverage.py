@@ -5,10 +5,12 @@ from __future__ import annotations
 from torch import nn
 
 from edgeglass_diag import site_paths
+from edgeglass_diag.record.attention import site_of
 from edgeglass_diag.record.module_sites import ModuleSiteObserver
 from edgeglass_diag.record.module_tree import is_compiled, own_parameters
 from edgeglass_diag.record.observer import Observer
 from edgeglass_diag.record.recording import Recording
+from edgeglass_diag.record.unobserved_attention import attends
 from edgeglass_diag.sites import Coverage, Kind, ModuleSite
 
 _WINDOWS = 4
@@ -49,9 +51,18 @@ class CoverageObserver(Observer):
             if sites.has_site(path, Kind.MODULE):
                 continue
             if any(site_paths.is_within(path, outer) for outer in compiled):
-                sites.cannot_observe(ModuleSite(path=path), Coverage.COMPILED)
+                self._note_compiled(path, module)
             elif _can_be_called(module) and not self._serves_by_weights(path, module):
-                sites.cannot_observe(ModuleSite(path=path), Coverage.NOT_CALLED)
+                if self._recording.clock.has_run_compiled:
+                    self._note_compiled(path, module)
+                else:
+                    sites.cannot_observe(ModuleSite(path=path), Coverage.NOT_CALLED)
+
+    def _note_compiled(self, path: str, module: nn.Module) -> None:
+        sites, own = self._recording.sites, site_paths.child(path, "attention")
+        sites.cannot_observe(ModuleSite(path=path), Coverage.COMPILED)
+        if attends(module) and not sites.has_site(own, Kind.ATTENTION):
+            sites.cannot_observe(site_of(path, own), Coverage.COMPILED_ATTENTION)
 
     def _serves_by_weights(self, path: str, module: nn.Module) -> bool:
         sites = self._recording.sites

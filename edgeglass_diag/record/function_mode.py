@@ -98,6 +98,7 @@ class FunctionMode:
 
     def __init__(self, recording: Recording) -> None:
         self._mode = _Mode(recording)
+        self._is_held = False
         self._evaluation: Sequence[tuple[str, Mapping[Function, FunctionHandler]]] = ()
 
     def observe_evaluations(
@@ -133,16 +134,33 @@ class FunctionMode:
         """
         if not self._mode.is_attached:
             self._mode.is_attached, self._mode.dozes = True, False
-            modes = _get_current_function_mode_stack()
-            if not any(mode is self._mode for mode in modes):
-                # torch.set_default_device insists on the lowest place
-                device = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
-                lowest = 1 if modes and device is not None and modes[0] is device else 0
-                _replace_modes([*modes[:lowest], self._mode, *modes[lowest:]])
+            self._put()
 
     def detach(self) -> None:
         """Take the mode away; where another thread put it in place, it only passes calls through."""
         self._mode.is_attached = False
+        self._take()
+
+    def hold(self) -> None:
+        """Have the mode off this thread until ``release``, whether it is attached or not."""
+        self._is_held = True
+        self._take()
+
+    def release(self) -> None:
+        """Put the mode back where it is attached."""
+        self._is_held = False
+        if self._mode.is_attached:
+            self._put()
+
+    def _put(self) -> None:
+        modes = _get_current_function_mode_stack()
+        if not self._is_held and not any(mode is self._mode for mode in modes):
+            # torch.set_default_device insists on the lowest place
+            device = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
+            lowest = 1 if modes and device is not None and modes[0] is device else 0
+            _replace_modes([*modes[:lowest], self._mode, *modes[lowest:]])
+
+    def _take(self) -> None:
         modes = _get_current_function_mode_stack()
         if any(mode is self._mode for mode in modes):
             _replace_modes([mode for mode in modes if mode is not self._mode])

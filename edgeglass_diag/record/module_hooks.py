@@ -51,7 +51,8 @@ class ModuleHooks:
 
     Attributes:
         room: what a model that is too deep gets of call stack.
-        is_attached: whether the hooks are in place.
+        is_attached: whether the hooks are in place, except while held.
+        is_held: whether compiled code runs, which must find none.
     """
 
     def __init__(
@@ -79,22 +80,41 @@ class ModuleHooks:
             ("_global_forward_hooks_with_kwargs", after): True,
             ("_global_forward_hooks_always_called", after): True,
         }
-        self.is_attached = False
+        self.is_attached = self.is_held = False
 
     def attach(self) -> None:
         """Put the hooks in place."""
         self._clock.resting = None  # Ctrl-C in a call that was not looked into has left it there
         if not self.is_attached:
             self.is_attached = True
-            for (name, identity), value in self._entries.items():
-                hooks.__dict__[name][identity] = value
+            self._put()
 
     def detach(self) -> None:
         """Take the hooks away."""
         if self.is_attached:
-            for name, identity in self._entries:
-                hooks.__dict__[name].pop(identity, None)
+            self._take()
             self.is_attached = False
+
+    def hold(self) -> None:
+        """Have no hooks in place until ``release``, whether they are attached or not."""
+        self.is_held = True
+        if self.is_attached:
+            self._take()
+
+    def release(self) -> None:
+        """Put the hooks back where they are attached."""
+        self.is_held = False
+        if self.is_attached:
+            self._put()
+
+    def _put(self) -> None:
+        if not self.is_held:
+            for (name, identity), value in self._entries.items():
+                hooks.__dict__[name][identity] = value
+
+    def _take(self) -> None:
+        for name, identity in self._entries:
+            hooks.__dict__[name].pop(identity, None)
 
     def rest(self, module: nn.Module) -> bool:
         """Look into nothing until a call of a model, which begins, is over: it runs as it would unwatched.

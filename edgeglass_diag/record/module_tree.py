@@ -85,4 +85,7 @@ def has_parameters(module: nn.Module) -> bool:
 def is_compiled(module: nn.Module) -> bool:
     """Return whether calls of this module run compiled code."""
     own = object.__getattribute__(module, "__dict__")
-    return "_orig_mod" in own_content(module, "_modules") or own.get("_compiled_call_impl") is not None
+    if "_orig_mod" in own_content(module, "_modules") or own.get("_compiled_call_impl") is not None:
+        return True
+    forward = own.get("forward") or type(module).forward
+    return hasattr(forward, "_torchdynamo_orig_callable") and not getattr(forward, "_torchdynamo_disable", False)

@@ -14,10 +14,10 @@ from torch.utils.hooks import RemovableHandle
 from edgeglass_diag.record.observer import OptimizerNumbers, OptimizerStep
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.shards import is_foreign
-from edgeglass_diag.record.window_clock import WindowClock
+from edgeglass_diag.record.window_clock import WindowClock, is_capturing
 from edgeglass_diag.sites import Coverage, ParameterSite
 
-_STEP_CODE = Optimizer.profile_hook_step(len).__code__
+STEP_CODE = Optimizer.profile_hook_step(len).__code__
 """Code of the wrapper that torch puts around the step of every optimizer, and in which it calls the hooks."""
 
 
@@ -48,13 +48,13 @@ class StepHooks:
 
 
 def steps_elsewhere(clock: WindowClock) -> bool:
-    """Return whether a step that begins here is none of the watch's: of a forked copy, or of another thread."""
-    return clock.is_forked or not clock.thread.begins_step()
+    """Return whether a step that begins here is none of the watch's: of a forked copy, another thread, a graph."""
+    return clock.is_forked or is_capturing() or not clock.thread.begins_step()
 
 
 def stepped_elsewhere(clock: WindowClock) -> bool:
     """Return whether a step that was taken here is none of the watch's."""
-    return clock.is_forked or not clock.thread.steps()
+    return clock.is_forked or is_capturing() or not clock.thread.steps()
 
 
 def is_nested(optimizer: Optimizer) -> bool:
@@ -62,7 +62,7 @@ def is_nested(optimizer: Optimizer) -> bool:
     steps = 0
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
-        if frame.f_code is _STEP_CODE and frame.f_locals.get("self") is optimizer:
+        if frame.f_code is STEP_CODE and frame.f_locals.get("self") is optimizer:
             steps += 1
         frame = frame.f_back
     return steps > 1

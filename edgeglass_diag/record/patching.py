@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -57,6 +57,11 @@ class Patch:
 
         self._replacement = cast(FunctionType, replacement)  # first, as Ctrl-C may come in between
         setattr(self._owner, self._name, replacement)
+
+    @property
+    def code(self) -> CodeType | None:
+        """The code of what is in place, the same for all patches; None where nothing is."""
+        return None if self._replacement is None else self._replacement.__code__
 
     def detach(self) -> None:
         """Pass calls through."""

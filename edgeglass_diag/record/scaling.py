@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.amp.grad_scaler import OptState
 from torch.optim import Optimizer
 
-from edgeglass_diag.record.boundary import elsewhere, entry
+from edgeglass_diag.record.boundary import elsewhere_or_capturing, entry
 from edgeglass_diag.record.observer import Observer
 from edgeglass_diag.record.patching import Patch
 from edgeglass_diag.record.recording import Recording
@@ -62,7 +62,7 @@ class LossScaleObserver(Observer):
         """Forget the factor of the window."""
         self._factor = None
 
-    @entry("loss_scale", unless=elsewhere)
+    @entry("loss_scale", unless=elsewhere_or_capturing)
     def _scaling(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.amp.GradScaler:
         scaler: torch.amp.GradScaler = args[0]
         return scaler
@@ -72,7 +72,7 @@ class LossScaleObserver(Observer):
         if not raised and scaler.is_enabled() and scaler._scale is not None:
             self._factor = scaler._scale.detach().clone()
 
-    @entry("loss_scale", unless=elsewhere)
+    @entry("loss_scale", unless=elsewhere_or_capturing)
     def _begin_step(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _ScalerStep | None:
         scaler, optimizer = args[0], args[1] if len(args) > 1 else kwargs["optimizer"]
         if not scaler.is_enabled():

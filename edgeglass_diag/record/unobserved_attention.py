@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from torch import nn
 from torch.fx import GraphModule
 
 from edgeglass_diag import site_paths
+from edgeglass_diag.record.module_tree import is_compiled
 from edgeglass_diag.sites import Coverage
 
 
 def unobserved_attention(
-    modules: Iterable[tuple[str, nn.Module]], ran: set[str], seen: set[str]
+    modules: Sequence[tuple[str, nn.Module]], ran: set[str], seen: set[str]
 ) -> Iterator[tuple[str, Coverage]]:
     """Yield the path of each module that attended without being seen, with the reason.
 
@@ -24,6 +25,7 @@ def unobserved_attention(
         ran: paths of calls of modules.
         seen: paths of calls of modules in which an attention was seen.
     """
+    compiled = {path for path, module in modules if is_compiled(module)}
     calls = {site_paths.first_call(path) for path in ran}
     observed = {site_paths.first_call(path) for path in seen}
     for path, module in modules:
@@ -34,13 +36,19 @@ def unobserved_attention(
             own = site_paths.child(path, "self_attn")
             reason = None if own in calls else Coverage.KERNEL_WITHOUT_GRADIENTS
         if reason is not None:
-            yield own, reason
+            yield own, Coverage.COMPILED_ATTENTION if path in compiled else reason
+
+
+def attends(module: nn.Module) -> bool:
+    """Return whether a module attends by itself, as far as its class tells."""
+    return _reason(module) is not None
 
 
 def _reason(module: nn.Module) -> Coverage | None:
     if isinstance(module, nn.MultiheadAttention):
         return Coverage.KERNEL_WITHOUT_GRADIENTS
-    code = getattr(type(module).forward, "__code__", None)
+    forward = type(module).forward
+    code = getattr(getattr(forward, "_torchdynamo_orig_callable", forward), "__code__", None)
     names = () if code is None else code.co_names + code.co_freevars
     if "flex_attention" in names:
         return Coverage.KERNEL_COMPILED

@@ -38,6 +38,7 @@ class WindowClock:
         is_too_deep: whether more modules ran inside each other than are followed.
         resting: a model whose call, which runs, is not looked into.
         is_mistaken: whether passes of its training were taken for an evaluation.
+        has_run_compiled: whether compiled code that is no module's own has run: which modules it calls is not known.
         thread: the thread that is watched.
         round: the optimizers that step together.
     """
@@ -47,7 +48,7 @@ class WindowClock:
         self.step = 0
         self.opened = -_LONG_AGO
         self.forwards = 0
-        self.is_too_deep = self.is_mistaken = False
+        self.is_too_deep = self.is_mistaken = self.has_run_compiled = False
         self.resting: nn.Module | None = None
         self.thread = TrainingThread()
         self.round = Round()
@@ -87,14 +88,15 @@ class WindowClock:
     def cannot_observe_now(self) -> bool:
         """Whether nothing can be observed.
 
-        So it is under a transform, in a forked worker that inherited the hooks, in another thread than the one
-        that trains, and inside a backward pass, where checkpointed modules run a second time.
+        So it is under a transform, while a CUDA graph is captured, in a forked worker that inherited the hooks, in
+        another thread than the one that trains, and inside a backward pass, where checkpointed modules run a second
+        time.
         """
         if _is_transforming():  # asked first: torch.compile follows these lines no further
             return True
         # Written out, as this is asked for each function of torch.
         elsewhere = os.getpid() != self._process or self.thread.identity not in (None, threading.get_ident())
-        return elsewhere or torch._C._current_graph_task_id() != -1
+        return elsewhere or torch._C._current_graph_task_id() != -1 or is_capturing()
 
     def steps_of(self, optimizer: Optimizer) -> int:
         """Return the number of steps that an optimizer has taken."""
@@ -137,6 +139,11 @@ class WindowClock:
             self._steps_since_primary.clear()
             return True
         return False
+
+
+def is_capturing() -> bool:
+    """Return whether what is launched becomes part of a CUDA graph: it does not run now, and runs at each replay."""
+    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()  # type: ignore[no-untyped-call]
 
 
 def _is_transforming() -> bool:

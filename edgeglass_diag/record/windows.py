@@ -100,7 +100,7 @@ class Windows:
         self._always = (
             StepHooks(self._before_step, self.after_step),
             observers.scale.always,
-            CompiledModules(self.boundary, modules, self._sources),
+            CompiledModules(self.boundary, modules, self._functions, self._sources),
             passes.patch,
             ModelBuilding(recording, observers, self._functions, self._resume),
         )

@@ -33,8 +33,26 @@ DOORS = {
     "recorder.Recorder.leave_step",
     "boundary.entry",
     "boundary.question",
+    "compiled_calls.CompiledCalls.__get__",
+    "compiled_calls.CompiledCalls.__set__",
+    "compiled_calls.CompiledCalls._enter",
+    "compiled_calls._nothing",
 }
 """What Python and torch call by name; they only call what the boundary guards."""
+
+OF_COMPILED_CODE = {
+    "compiled.CompiledModules._begin_region",
+    "compiled.CompiledModules._end_region",
+    "compiled.CompiledModules._hold",
+    "compiled.CompiledModules._release",
+    "compiled._calls_flex_attention",
+    "coverage.CoverageObserver._note_compiled",
+    "function_mode.FunctionMode.hold",
+    "function_mode.FunctionMode.release",
+    "module_hooks.ModuleHooks.hold",
+    "module_hooks.ModuleHooks.release",
+}
+"""What runs where compiled code does: tests/record/test_compiled_programs.py lets these fail."""
 
 REMOVING = {
     "boundary.Boundary.take_away",
@@ -290,6 +308,6 @@ def test_no_fault_harms_a_training(unwatched, healthy):
 
 
 def test_nearly_all_functions_of_the_recorder_are_called(healthy):
-    own = {name for name, function in FUNCTIONS.items() if ".record." in function.__module__} - DOORS
+    own = {name for name, function in FUNCTIONS.items() if ".record." in function.__module__} - DOORS - OF_COMPILED_CODE
     missing = sorted(own - healthy[0].keys())
     assert len(missing) < 0.1 * len(own), "\n".join(missing)

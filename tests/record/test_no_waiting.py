@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from edgeglass_diag.record import Recorder, buffer
 from edgeglass_diag.sites import Coverage
+from tests.gpu.programs import training
 
 
 class Model(nn.Module):
@@ -33,6 +34,10 @@ def siglip(image, text, labels):
     return -F.logsigmoid((2 * torch.eye(len(logits), device="meta") - 1) * logits).sum() / len(logits)
 
 
+def failures(windows):
+    return [site for window in windows for site in window.sites if site.coverage is Coverage.RECORDER_FAILED]
+
+
 @pytest.mark.parametrize("loss_of", [clip, siglip])
 def test_a_recorded_step_never_asks_for_a_value(loss_of, monkeypatch):
     monkeypatch.setattr(buffer, "to_host", lambda parts, ready: torch.zeros(sum(part.numel() for part in parts)))
@@ -47,8 +52,21 @@ def test_a_recorded_step_never_asks_for_a_value(loss_of, monkeypatch):
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
-    failed = [site for window in windows for site in window.sites if site.coverage is Coverage.RECORDER_FAILED]
-    assert failed == []
+    assert failures(windows) == []
     assert [(pairs.step, pairs.shape) for pairs in kept] == [(0, (2, 8, 16)), (1, (2, 8, 16))]
     signals = {signal for window in windows for _, signal, _, _ in window.entries}
     assert {"attention/entropy", "loss/total", "update/ratio", "embedding/scale", "data/padding"} <= signals
+
+
+def test_nor_does_the_training_of_the_suite_for_an_accelerator(monkeypatch):
+    monkeypatch.setattr(buffer, "to_host", lambda parts, ready: torch.zeros(sum(part.numel() for part in parts)))
+    monkeypatch.setattr(buffer, "has_values", lambda tensor: True)
+    windows = []
+    with Recorder(lambda step: True, windows.append):
+        made = training(torch.device("meta"))
+        for _ in range(2):
+            made.step()
+    assert failures(windows) == []
+    assert {"attention/entropy", "batchnorm/mismatch", "data/padding"} <= {
+        s for w in windows for _, s, _, _ in w.entries
+    }
