@@ -16,6 +16,7 @@ class Schedule:
         every: regular distance between recorded windows in optimizer steps, at least 1.
         dense: last step of the dense start, at least 0.
         last: the last step of the training, which is recorded as well; None where it is not known.
+        first: step at which a run that goes on begins anew to be dense; 0 for a new run.
 
     Raises:
         ValueError: for an ``every`` below 1 or a negative ``dense``.
@@ -28,6 +29,7 @@ class Schedule:
     every: int = 10
     dense: int = 10
     last: int | None = None
+    first: int = 0
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -37,7 +39,8 @@ class Schedule:
 
     def __call__(self, step: int) -> bool:
         """Return whether the window that begins at ``step`` is recorded."""
-        return step <= self.dense or step % self.every == 0 or step == self.last or self._log_spaced(step)
+        is_dense = step - self.first <= self.dense
+        return is_dense or step % self.every == 0 or step == self.last or self._log_spaced(step)
 
     def _log_spaced(self, step: int) -> bool:
         mark = self.dense

@@ -35,6 +35,7 @@ class Options(TypedDict, total=False):
     exact_attention: bool
     rules: Sequence[eg.Rule | str] | None
     name: str | None
+    resume: bool
     stop_on: Sequence[str]
     should_raise: bool
     on_finding: OnFinding | None

@@ -10,6 +10,7 @@ from pathlib import Path
 from edgeglass_diag.folders import fixed
 from edgeglass_diag.profiling.options import ProfileOptions
 from edgeglass_diag.rules import Rule, all_rules
+from edgeglass_diag.store import next_step
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class WatchOptions:
         profile: which steps are traced, None for none.
         report_to: names of the sinks that are fed as the run goes.
         notify: address of the webhook that is told of findings, None for none.
+        resume: whether the run in the folder goes on.
     """
 
     every: int
@@ -31,6 +33,7 @@ class WatchOptions:
     profile: ProfileOptions | None = None
     report_to: tuple[str, ...] = ()
     notify: str | None = None
+    resume: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class ProcessOptions:
         report_to: names of the sinks that are fed as the run goes.
         steps: optimizer steps after which the training is stopped; None without a limit.
         notify: address of the webhook that is told of findings, None for none; nothing else may show it.
+        resume: step at which the run goes on, None for a new run.
     """
 
     out: str
@@ -76,6 +80,7 @@ class ProcessOptions:
     report_to: tuple[str, ...] = ()
     steps: int | None = None
     notify: str | None = None
+    resume: int | None = None
 
     @property
     def header(self) -> Mapping[str, object]:
@@ -95,6 +100,7 @@ class ProcessOptions:
             options.profile,
             report_to=options.report_to,
             notify=options.notify,
+            resume=next_step(fixed(out)) if options.resume else None,
         )
 
     def configured_rules(self) -> list[Rule]:

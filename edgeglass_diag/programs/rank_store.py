@@ -17,4 +17,5 @@ def open_store(options: ProcessOptions, rank: int | None) -> RunWriter:
     """Open the store of a child process inside of the run's folder."""
     about = {"every": options.every, "world_size": known_world_size(), **header_of(options.configured_rules())}
     command = without_secret(sys.argv, options.notify)
-    return open_rank_store(Path(options.out), rank, {**about, "command": command, **options.header})
+    header = {**about, "command": command, **options.header}
+    return open_rank_store(Path(options.out), rank, header, resume=options.resume)

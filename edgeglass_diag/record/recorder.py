@@ -41,6 +41,7 @@ class Recorder:
         attention_logits: the most logits that are looked at per attention and call; all where None.
         embeddings: takes the embeddings of some pairs at a few steps; none are kept where None.
         operands: whether ``operands`` collects what attention logits are made of, for an inspection at init.
+        first: number of the first window.
     """
 
     def __init__(
@@ -51,8 +52,9 @@ class Recorder:
         attention_logits: int | None = LOGITS,
         embeddings: Callable[[PendingEmbeddings], None] | None = None,
         operands: bool = False,
+        first: int = 0,
     ) -> None:
-        self._clock = WindowClock(schedule)
+        self._clock = WindowClock(schedule, first)
         self._recording = Recording(self._clock)
         self.boundary = self._recording.boundary
         self._windows = Windows(
@@ -61,7 +63,7 @@ class Recorder:
 
     @property
     def step(self) -> int:
-        """The step whose window has begun: the number of optimizer steps so far."""
+        """The step whose window has begun: the number of optimizer steps so far, with those of earlier processes."""
         return self._clock.step
 
     @property

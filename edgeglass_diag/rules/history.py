@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from statistics import median
 from typing import TypeVar, cast
 
-from edgeglass_diag.records import ParameterOrigin, Site, Window
+from edgeglass_diag.records import Cut, ParameterOrigin, Site, Window
 from edgeglass_diag.rules.series import EMPTY, Series
 from edgeglass_diag.signals.attention import OPERAND_KEYS
 from edgeglass_diag.signals.losses import (
@@ -47,6 +47,7 @@ class History:
         logit_spread: largest std within a row of logits over all losses.
         roots: square root of the number of entries of each parameter with two or more dimensions above one.
         ended: whether the training has come to its own end, so that no window follows.
+        cuts: where the program was started again and the run went on, by rising step.
         early_until: the step before which a verdict that nothing is learned is early (``patience``).
     """
 
@@ -59,6 +60,7 @@ class History:
         self._answered: list[int] = []
         self._sums: list[tuple[float, float, float]] = []
         self.ended = False
+        self.cuts: tuple[Cut, ...] = ()
         self.early_until = 0
         self.origins: list[ParameterOrigin] = []
         self.roots: dict[str, float] = {}
@@ -128,6 +130,11 @@ class History:
         """Step at which the training that goes on now began: 0 of the first, and where that is not recorded."""
         begun = self.series(OPTIMIZER_BEGUN)
         return int(begun.last) if len(begun) else 0
+
+    @property
+    def goes_on_since(self) -> int:
+        """Step at which the training that goes on now began, or at which its program was started again."""
+        return max(self.begun, self.cuts[-1].step if self.cuts else 0)
 
     def cumulated_update(self, since: int) -> float:
         """Return the sum over steps of the median relative update from ``since`` on.

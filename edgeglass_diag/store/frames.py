@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from edgeglass_diag.signals import Signal
 from edgeglass_diag.store.layouts import Ints
 from edgeglass_diag.store.matrix import Grid
 from edgeglass_diag.store.parts import Part
+from edgeglass_diag.thinning import kept_indices
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +35,24 @@ def windows(parts: Iterable[Part], sites: Collection[int] | None, after: int) ->
             entries = [(id_, tuple(column[i])) for id_, column in zip(ids, columns, strict=True)]
             found.append((int(part.steps[window]), int(part.seqs[window]), entries))
     return sorted(found, key=lambda window: window[:2])
+
+
+def some_windows(parts: Iterable[Part]) -> Iterator[tuple[int, Entries]]:
+    """Yield step and entries of what ``kept_indices`` chooses of the windows of a signal, part by part."""
+    known = list(parts)
+    steps = sorted({step for part in known for step in part.steps.tolist()})
+    chosen = np.array([steps[index] for index in kept_indices(steps)], np.int64)
+    for part in known:
+        kept = np.flatnonzero(np.isin(part.steps, chosen))
+        if not len(kept):
+            continue
+        ids = part.layout.sites.tolist()
+        columns = [block[kept].tolist() for block in part.blocks()]
+        for i, window in enumerate(kept.tolist()):
+            yield (
+                int(part.steps[window]),
+                [(id_, tuple(column[i])) for id_, column in zip(ids, columns, strict=True)],
+            )
 
 
 def table(parts: Iterable[Part], sites: Collection[int] | None, names: Mapping[int, str]) -> pd.DataFrame:

@@ -72,6 +72,17 @@ class StoredSignals:
             for number, values in entries
         ]
 
+    def windows_of_all(self) -> dict[int, list[Reading]]:
+        """Return readings of all signals by step, of a long series what ``kept_indices`` chooses."""
+        found: dict[int, list[Reading]] = {}
+        with self._db.snapshot():
+            names = site_names(self._db)
+            for signal in signals_of(self._db):
+                for step, entries in frames.some_windows(parts_of(self._db, signal)):
+                    window = found.setdefault(step, [])
+                    window += [Reading(step, names[number], signal, values) for number, values in entries]
+        return found
+
     def table_of(self, signal: Signal, site: str | None) -> pd.DataFrame:
         """Return the readings of this store as a frame with columns step, site, component, value."""
         with self._db.snapshot():
