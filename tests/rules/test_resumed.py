@@ -11,7 +11,7 @@ from tests.helpers.resumed_trainings import adam, first_part, momentum, plain, s
 RULES = (RateNotResumed, StateNotResumed, WeightsNotResumed, LossJumpsAtCut)
 
 
-@pytest.fixture(scope="module", params=[adam, momentum], ids=["adam", "momentum"])
+@pytest.fixture(scope="module", params=[adam, pytest.param(momentum, marks=pytest.mark.long)], ids=["adam", "momentum"])
 def begun(request, tmp_path_factory):
     """The folder of a first part that ended 37 steps behind its checkpoint, and the latter; it may be copied."""
     out = tmp_path_factory.mktemp("first") / "run"
