@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,37 +22,38 @@ Entries = list[tuple[int, tuple[float, ...]]]
 """Id of the site and its values, of one window."""
 
 
-def windows(parts: Iterable[Part], sites: Collection[int] | None, after: int) -> list[tuple[int, int, Entries]]:
-    """Step, number of the write and entries of each window, in this order; all sites where None."""
+def windows(
+    parts: Iterable[Part], sites: Collection[int] | None, after: int, *, thinned: bool = False
+) -> list[tuple[int, int, Entries]]:
+    """Step, number of the write and entries of each window, in this order.
+
+    Args:
+        parts: of one signal.
+        sites: ids of those that are wanted; all where None.
+        after: only writes above this one.
+        thinned: of a long series only what ``kept_indices`` chooses, so that little of the store is read.
+    """
+    known = list(parts)
+    chosen = _chosen(known) if thinned else None
     found: list[tuple[int, int, Entries]] = []
-    for part in parts:
-        places, kept = _places(part, sites), np.flatnonzero(part.seqs > after)
-        if not len(places):
+    for part in known:
+        places, wanted = _places(part, sites), part.seqs > after
+        kept = np.flatnonzero(wanted if chosen is None else wanted & np.isin(part.steps, chosen))
+        if not len(places) or not len(kept):
             continue
         ids = part.layout.sites[places].tolist()
-        columns = [part.block(place)[kept].tolist() for place in places.tolist()]
+        blocks = part.blocks() if sites is None else map(part.block, places.tolist())
+        columns = [block[kept].tolist() for block in blocks]
         for i, window in enumerate(kept.tolist()):
             entries = [(id_, tuple(column[i])) for id_, column in zip(ids, columns, strict=True)]
             found.append((int(part.steps[window]), int(part.seqs[window]), entries))
     return sorted(found, key=lambda window: window[:2])
 
 
-def some_windows(parts: Iterable[Part]) -> Iterator[tuple[int, Entries]]:
-    """Yield step and entries of what ``kept_indices`` chooses of the windows of a signal, part by part."""
-    known = list(parts)
-    steps = sorted({step for part in known for step in part.steps.tolist()})
-    chosen = np.array([steps[index] for index in kept_indices(steps)], np.int64)
-    for part in known:
-        kept = np.flatnonzero(np.isin(part.steps, chosen))
-        if not len(kept):
-            continue
-        ids = part.layout.sites.tolist()
-        columns = [block[kept].tolist() for block in part.blocks()]
-        for i, window in enumerate(kept.tolist()):
-            yield (
-                int(part.steps[window]),
-                [(id_, tuple(column[i])) for id_, column in zip(ids, columns, strict=True)],
-            )
+def _chosen(parts: Iterable[Part]) -> Ints:
+    """Return the steps of a signal that ``kept_indices`` chooses."""
+    steps = sorted({step for part in parts for step in part.steps.tolist()})
+    return np.array([steps[index] for index in kept_indices(steps)], np.int64)
 
 
 def table(parts: Iterable[Part], sites: Collection[int] | None, names: Mapping[int, str]) -> pd.DataFrame:
