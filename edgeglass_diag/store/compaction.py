@@ -9,6 +9,7 @@ from itertools import groupby
 
 from edgeglass_diag.store.layouts import Layout
 from edgeglass_diag.store.parts import Slices, store
+from edgeglass_diag.store.thinner import thin
 
 WINDOWS = 256
 """Windows of a stretch, where a signal has few values; with many they are fewer."""
@@ -55,5 +56,6 @@ class Compactor:
         for layout, group in groupby(rows, key=lambda row: row[0]):
             _, seqs, steps, data = zip(*group, strict=True)
             store(self._db, signal, layout, Slices.of(self._layout(layout), seqs, steps, data))
+            thin(self._db, signal, layout, self._layout(layout))
         self._db.execute("DELETE FROM slices WHERE signal = ?", (signal,))
         self._windows[signal] = self._values[signal] = 0
