@@ -166,8 +166,8 @@ class Watch:
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Record metrics that the training itself reports, as signals ``metric/NAME``.
 
-        In a run that goes on the step of the first call is taken for that of the record, and later ones by their
-        distance from it: the training may count from its checkpoint.
+        In a run that goes on the step of the first call is taken for the last one that was taken, and later ones by
+        their distance from it: the training may count from its checkpoint.
 
         Raises:
             UsageError: if called outside of the ``with`` block.
@@ -175,7 +175,7 @@ class Watch:
         if self._stage is not Standing.OPEN:
             raise UsageError("log: expected inside of the watch's with block, where the record is open")
         if self._ahead is None:
-            self._ahead = max(self._first, self.step) - step
+            self._ahead = max(self._first, self.step - 1) - step
         step += self._ahead
         readings = tuple(Reading(step, "", metric(name), (float(value),)) for name, value in metrics.items())
         self._hand_over_log(Window(step, readings))

@@ -161,7 +161,7 @@ class ScheduleOverrun(Rule):
     def _turn(self, series: Series) -> int | None:
         """Return the index of the lowest rate, if the rate overran there."""
         values, steps = series.values, series.steps
-        peak = values.index(max(values)) if values else 0
+        peak = max(range(len(values)), key=values.__getitem__, default=0)
         after = range(peak, len(values))
         lowest = min(after, key=lambda i: values[i], default=0)
         rising = values[lowest:]

@@ -5,8 +5,10 @@ import os
 import signal
 
 import pytest
+import torch
 
 from edgeglass_diag.store import load
+from edgeglass_models.torchvision_operators import define_missing_operators
 
 TRAINING = """
     import os, signal, sys
@@ -123,7 +125,8 @@ def test_the_ranks_go_on_together(programs):
     with load(programs.folder / "run") as run:
         assert list(run.ranks) == [0, 1]
         cuts = {rank: [cut.step for cut in one.cuts] for rank, one in run.ranks.items()}
-        assert cuts[0] == cuts[1] == [45]
+        assert cuts[0] == cuts[1]
+        assert 40 < cuts[0][0] <= 45
         steps = {rank: one.series("loss/total", "").steps.tolist() for rank, one in run.ranks.items()}
         assert steps[0] == steps[1]
         assert steps[0][-1] >= 100
@@ -133,8 +136,8 @@ def test_the_ranks_go_on_together(programs):
 @pytest.mark.long
 @pytest.mark.parametrize("forgets", [False, True], ids=["whole", "without-optimizer"])
 def test_a_trainer_of_transformers_goes_on(tmp_path, forgets):
-    transformers = pytest.importorskip("transformers")
-    import torch
+    define_missing_operators()
+    import transformers
 
     import edgeglass_diag as eg
 
