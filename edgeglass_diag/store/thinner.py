@@ -17,8 +17,8 @@ from edgeglass_diag.store.schema import Value, insert
 BYTES = 16 * 2**20
 """Size up to which every reading of a signal is kept."""
 
-FEWEST = 5
-"""Stretches that are kept at least: the first and the newest two whole, and two between them."""
+FEWEST = 4
+"""Stretches that are kept at least: the first and the newest two whole, and one of what lies between them."""
 
 _WHOLE = 2
 _EACH = 12

@@ -33,6 +33,8 @@ from edgeglass_diag.signals.parameters import GRADIENT_NORM, OPTIMIZER_LR, UPDAT
 from edgeglass_diag.signals.ranks import GRADIENTS_AVERAGED, STATE_HELD, WEIGHT_DIGEST
 from edgeglass_diag.sites import ParameterSite
 from edgeglass_diag.store import RunWriter, load
+from edgeglass_diag.store.compaction import WINDOWS
+from edgeglass_diag.store.thinner import BYTES, FEWEST
 
 FULL = {"steps": 10**6, "sites": 2000, "ranks": 8}
 EARLY = 1000
@@ -126,9 +128,10 @@ def read(folder: Path) -> dict[str, float]:
     begun = time.process_time()
     with load(folder) as run:
         number = len(run.findings)
+        kept = len(run.series(GRADIENT_NORM, "encoder.layers.0.weight").steps)
     found = time.process_time()
     draw_page(RunIndex(folder.parent), {"address": "/", "search": ""})
-    return {"findings": found - begun, "page": time.process_time() - found, "number": number}
+    return {"findings": found - begun, "page": time.process_time() - found, "number": number, "kept": kept}
 
 
 def apart(*words: str) -> dict[str, float]:
@@ -147,20 +150,30 @@ def report(
     options: argparse.Namespace, first: dict[str, float], total: float, size: int, read_: dict[str, float]
 ) -> None:
     """Print the table."""
-    each = size / total
-    full = len(list(recorded_steps(FULL["steps"]))) * FULL["ranks"] * (FULL["sites"] * len(SIGNALS) + len(WHOLE) + 1)
+    windows = first["windows"]
+    narrow, wide = (len(WHOLE) + 1) * windows, options.sites * len(SIGNALS) * read_["kept"]
+    each = size / (options.ranks * (narrow + wide))
+    all_windows = len(list(recorded_steps(FULL["steps"])))
+    stretch = 12 * WINDOWS * FULL["sites"]
+    most = min(all_windows, WINDOWS * (1 + max(FEWEST, BYTES // stretch)))
+    full = FULL["ranks"] * (FULL["sites"] * len(SIGNALS) * most + (len(WHOLE) + 1) * all_windows)
     grown = first["memory_late"] - first["memory_early"]
     rows = [
         ("size on disk", f"{size / 1e6:.0f} MB for {total / 1e6:.2f} million readings", ""),
-        ("bytes for each reading", f"{each:.1f}", ""),
-        ("size at 10^6 steps, 2000 sites, 8 ranks (arithmetic)", f"{each * full / 1e9:.0f} GB", "1 GB"),
+        ("windows kept of a signal of all sites", f"{read_['kept']:.0f} of {windows:.0f}", ""),
+        ("bytes for each reading that is kept", f"{each:.1f}", ""),
+        (
+            f"size at 10^6 steps, 2000 sites, 8 ranks (arithmetic, {most} windows kept of {all_windows})",
+            f"{each * full / 1e9:.2f} GB",
+            "1 GB",
+        ),
         (f"rank 0's memory from step {EARLY} to the end", f"+{grown:.1f} MB", "5 MB"),
         ("judging a window, early and late", f"{first['judged_early']:.1f}, {first['judged_late']:.1f} ms", "flat"),
         ("writing a window, early and late", f"{first['written_early']:.1f}, {first['written_late']:.1f} ms", "flat"),
         (f"`findings` ({read_['number']:.0f} found)", f"{read_['findings']:.2f} s", "2 s"),
         ("first page of the dashboard, its data", f"{read_['page']:.2f} s", "1.5 s"),
     ]
-    print(f"{options.steps} steps ({first['windows']:.0f} windows), {options.sites} sites, {options.ranks} ranks;")
+    print(f"{options.steps} steps ({windows:.0f} windows), {options.sites} sites, {options.ranks} ranks;")
     print(f"seconds of the processor; load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
     print("| what | measured | aim |\n| --- | --- | --- |")
     for row in rows:
