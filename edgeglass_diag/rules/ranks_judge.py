@@ -133,13 +133,18 @@ class RankJudge:
         found: dict[str, dict[int, float]] = {}
         for rank, record in self._records.items():
             try:
-                readings = record.readings(signal)
+                readings = _at(record, signal, step, thinned=True) or _at(record, signal, step, thinned=False)
             except (UsageError, OSError):
                 continue
-            for _, reading in readings:
-                if reading.step == step and reading.site:
-                    found.setdefault(reading.site, {})[rank] = reading.values[0]
+            for reading in readings:
+                found.setdefault(reading.site, {})[rank] = reading.values[0]
         return dict(found)
+
+
+def _at(record: RankRecord, signal: Signal, step: int, *, thinned: bool) -> list[Reading]:
+    """Return the readings of a signal at a step, of all sites."""
+    readings = record.readings(signal, thinned=thinned)
+    return [reading for _, reading in readings if reading.step == step and reading.site]
 
 
 def judge_by(configured: Mapping[str, ConfiguredRule]) -> RankJudge:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from math import inf, isfinite, prod, sqrt
 from statistics import median
 
@@ -14,11 +13,15 @@ from edgeglass_diag.rules.cuts import Readings, around, near, newest_cut, restor
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.parameter_groups import listed
 from edgeglass_diag.signals.losses import LOSS_TOTAL
-from edgeglass_diag.signals.parameters import WEIGHT_NORM
+from edgeglass_diag.signals.parameters import UPDATE_RATIO, WEIGHT_NORM
 from edgeglass_diag.sites import ParameterSite
 
 _ROUNDING = 1e-5
 """Part of a norm by which it has changed: a hundred times the spacing of float32."""
+
+_RECENT, _FASTER = 5, 2.0
+"""Windows before a cut whose updates bound how far a norm can have moved until it, and how much larger those between
+may be: a rate that warms up doubles at most in as many steps as it has taken."""
 
 _TO_NORMAL = 1.4826
 """Standard deviation over the median of absolute deviations, of normal noise."""
@@ -29,12 +32,21 @@ _SHORT, _LONG = 5, 16
 
 @dataclass(frozen=True)
 class _Weight:
-    """A parameter that the first part of a run has changed: its norms, and how far those of two draws differ."""
+    """A parameter that the first part of a run has changed.
+
+    Attributes:
+        name: its path.
+        before: its norms before the cut.
+        now: its norm before the first step behind it.
+        spread: how far the norms of two draws of its beginning may differ.
+        pace: how far its norm may have moved in one step before the cut: no further than the step itself.
+    """
 
     name: str
     before: Readings
     now: float
     spread: float
+    pace: float
 
     @property
     def is_told_apart(self) -> bool:
@@ -47,11 +59,19 @@ class _Weight:
         first = self.before[0][1]
         return self.now == first or (self.is_told_apart and abs(self.now - first) <= self.spread)
 
-    def leaves(self, low: float, high: float) -> bool:
-        """Return whether the norm lies outside of a range by more than it ever moved between two windows."""
-        values = [value for _, value in self.before]
-        stride = max(abs(one - other) for one, other in pairwise(values))
-        return not low - 2 * stride <= self.now <= high + 2 * stride
+    def is_near(self, step: int) -> bool:
+        """Return whether the norm is that of a step, as far as the windows around it tell."""
+        known = near(self.before, step)
+        if known is not None:
+            low, high = known
+            return low - (high - low) <= self.now <= high + (high - low)
+        last, norm = self.before[-1]
+        return abs(self.now - norm) <= self.pace * (step - last)
+
+    def was_met_until(self, step: int) -> bool:
+        """Return whether the norm is one that it had, or can have come to until a step."""
+        values, slack = [value for _, value in self.before], self.pace * (step - self.before[-1][0])
+        return min(values) - slack <= self.now <= max(values) + slack
 
 
 @dataclass(frozen=True)
@@ -63,9 +83,9 @@ class WeightsNotResumed(Rule):
 
     Formula: of the parameters whose norm the first part has changed, by more than twice what a new draw may differ by
     (``sigmas`` standard deviations), at least ``share`` have before the first step behind the cut a norm that is that
-    of the beginning of the run, up to a new draw; or of all that it has changed as many have one that none of the
-    recorded windows comes near. Silent where the norms are those of the step to which the optimizer's
-    count belongs.
+    of the beginning of the run, up to a new draw; or of all that it has changed as many have one that lies beyond those
+    recorded by more than the steps until the cut can have moved it: a norm moves by no more than the step. Silent
+    where the norms are those of the step to which the optimizer's count belongs.
     """
 
     share: float = 0.5
@@ -76,7 +96,7 @@ class WeightsNotResumed(Rule):
     title = "Weights not resumed"
     severity = Severity.CRITICAL
     page = "gradients"
-    signals = (WEIGHT_NORM,)
+    signals = (WEIGHT_NORM, UPDATE_RATIO)
     source = (
         "derived: the norm of n independent normal entries varies from draw to draw by 1 / sqrt(2 n) of itself; a "
         "checkpoint lies on the way that was recorded"
@@ -95,10 +115,10 @@ class WeightsNotResumed(Rule):
         if cut is None or not weights:
             return
         restored = restored_step(history, cut)
-        if restored is not None and sum(_is_at(weight, restored) for weight in weights) > len(weights) / 2:
+        if restored is not None and sum(weight.is_near(restored) for weight in weights) > len(weights) / 2:
             return
         back = [weight.name for weight in weights if weight.is_as_at_first]
-        away = [weight.name for weight in weights if weight.leaves(*_extent(weight.before)) and weight.name not in back]
+        away = [weight.name for weight in weights if not weight.was_met_until(cut.step) and weight.name not in back]
         told = [weight for weight in weights if weight.is_told_apart or weight.now == weight.before[0][1]]
         names, among = (back, len(told)) if len(back) >= len(away) else (away, len(weights))
         if not names or len(names) < self.share * among:
@@ -122,19 +142,10 @@ class WeightsNotResumed(Rule):
             size = prod(site.shape) if site.shape else 0
             spread = self.sigmas * first / sqrt(2 * size) if size else inf
             if isfinite(last) and abs(last - first) > _ROUNDING * first:
-                found.append(_Weight(site.path, before, behind[0][1], spread))
+                ratios = [ratio for _, ratio in around(history.series(UPDATE_RATIO, site.path), cut)[0][-_RECENT:]]
+                pace = _FASTER * max((ratio for ratio in ratios if isfinite(ratio)), default=0.0) * last
+                found.append(_Weight(site.path, before, behind[0][1], spread, pace))
         return found
-
-
-def _is_at(weight: _Weight, step: int) -> bool:
-    """Return whether a norm is that of a step, as far as the windows around it tell."""
-    around_it = near(weight.before, step) or (weight.before[-1][1], weight.before[-1][1])
-    return not weight.leaves(*around_it)
-
-
-def _extent(readings: Readings) -> tuple[float, float]:
-    values = [value for _, value in readings]
-    return min(values), max(values)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import edgeglass_diag as eg
 from edgeglass_diag.records import Severity
 from edgeglass_diag.rules.resumed_optimizer import RateNotResumed, StateNotResumed
 from edgeglass_diag.rules.resumed_weights import LossJumpsAtCut, WeightsNotResumed
-from tests.helpers.resumed_trainings import adam, first_part, momentum, plain, second_part
+from tests.helpers.resumed_trainings import Training, adam, first_part, momentum, plain, second_part
 
 RULES = (RateNotResumed, StateNotResumed, WeightsNotResumed, LossJumpsAtCut)
 
@@ -90,3 +90,37 @@ def test_a_training_that_ended_and_is_trained_further_is_told_a_fact(tmp_path):
     assert "EG240" in second_part(tmp_path / "run", kept, without=("scheduler",), steps=12)
     with eg.load(tmp_path / "run") as run:
         assert [finding.severity for finding in run.findings if finding.code == "EG240"] == [Severity.INFO]
+
+
+def test_findings_of_the_first_part_stay_and_are_not_told_again(tmp_path):
+    def all_but_two(weights):
+        return adam(list(weights)[2:])
+
+    kept = first_part(tmp_path / "run", steps=20, make=all_but_two)
+    with eg.load(tmp_path / "run") as run:
+        before = {finding.key: (finding.step, finding.severity) for finding in run.findings}
+    assert {code for code, _ in before} == {"EG003"}
+    training = Training(make=all_but_two)
+    training.load(kept)
+    told = []
+    with eg.watch(out=tmp_path / "run", resume=True, on_finding=told.append):
+        training.train(20)
+    with eg.load(tmp_path / "run") as run:
+        assert {finding.key: (finding.step, finding.severity) for finding in run.findings} == before
+        assert run.header["command"]
+    assert told == []
+
+
+def test_a_logged_metric_stands_where_the_record_stands(tmp_path):
+    kept = first_part(tmp_path / "run", steps=20, lost=5)
+    training = Training()
+    training.load(kept)
+    with eg.watch(out=tmp_path / "run", resume=True) as watch:
+        for own in range(20, 32):
+            training.train(1)
+            if own % 5 == 0:
+                watch.log({"val": float(own)}, own)
+    with eg.load(tmp_path / "run") as run:
+        assert [(reading.step, reading.values[0]) for _, reading in run.readings("metric/val")] == [
+            (25, 20.0), (30, 25.0), (35, 30.0)
+        ]  # fmt: skip
