@@ -106,12 +106,7 @@ class WindowClock:
 
         It is 0 of the one that steps first, which goes on with what an earlier process has begun.
         """
-        return self._trainings.begun(optimizer, 0 if self.is_first else self.step)
-
-    @property
-    def is_first(self) -> bool:
-        """Whether no step has been taken in this process."""
-        return self.step == self.first
+        return self._trainings.begun(optimizer, 0 if self.step == self.first else self.step)
 
     def stepped(self, optimizer: Optimizer) -> None:
         """Count a step."""
