@@ -1,7 +1,8 @@
 """What the recorder takes by the size of the model: memory and time of a recorded window.
 
 Sizes up to some 10^8 parameters train for real. Those of 10^9 and 7 x 10^9 are built on the device ``meta``, which has
-shapes and no values: their sites and bytes are counted, their time is that of the largest measured one by sites.
+shapes and no values: their sites and bytes are counted, their time follows from sites and parameters as the measured
+times do (``a sites + b parameters``, least squares of the relative errors).
 
 What is held over a step: of each parameter a sample before and after it, of at most 2^14 entries and 4 bytes each.
 
@@ -13,15 +14,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -122,6 +124,13 @@ def apart(million: float, watched: bool, steps: int) -> dict[str, float]:
     return answer
 
 
+def expected(measured: Sequence[tuple[int, int, float]], sites_: int, parameters: int) -> float:
+    """Return the time that sites and parameters would take if it grew with both as it does among the measured ones."""
+    known = np.array(measured, float)
+    share, *_ = np.linalg.lstsq(known[:, :2] / known[:, 2:], np.ones(len(known)), rcond=None)  # relative errors count
+    return float(share @ [sites_, parameters])
+
+
 def main() -> None:
     """Measure the small ones, count the large ones, print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -136,7 +145,7 @@ def main() -> None:
     print(f"torch {torch.__version__}, one thread, its processor time; load of the machine {os.getloadavg()[0]:.1f}\n")
     print("| parameters | sites | readings a window | held over a step | peak | plain step | recorded window costs |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    each = math.nan
+    measured: list[tuple[int, int, float]] = []
     for million, shape in SHAPES.items():
         model = build(shape, "meta")
         number = sum(parameter.numel() for parameter in model.parameters())
@@ -144,17 +153,17 @@ def main() -> None:
         if million in options.sizes:
             plain, watched = (apart(million, kind, options.steps) for kind in (False, True))
             extra = watched["step"] - plain["step"]
-            each = extra / sites(model)
+            measured.append((sites(model), number, extra))
             grown = (watched["peak"] - plain["peak"]) / 2**20
             cells += [
                 f"{watched['readings']:.0f}",
                 f"{held(model) / 2**20:.2f} MiB",
                 f"+{grown:.0f} MiB",
                 f"{plain['step']:.0f} ms",
-                f"+{extra:.1f} ms ({1e3 * each:.0f} us a site)",
+                f"+{extra:.1f} ms",
             ]
         else:
-            time_ = f"+{sites(model) * each:.0f} ms (by arithmetic)" if each == each else ""
+            time_ = f"+{expected(measured, sites(model), number):,.0f} ms (by arithmetic)" if len(measured) > 1 else ""
             cells += ["", f"{held(model) / 2**20:.2f} MiB (on meta)", "", "", time_]
         print("| " + " | ".join(cells) + " |", flush=True)
 
