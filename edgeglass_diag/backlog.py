@@ -62,6 +62,10 @@ class Backlog:
         """Return whether windows have waited long enough."""
         return time.monotonic() - self._committed > COMMIT
 
+    def go_on(self, record: RecordState) -> None:
+        """Count on from what the store holds already."""
+        self._record = record
+
     def add(self, window: Window) -> None:
         """Take a window that is to be written."""
         self._windows.append(window)

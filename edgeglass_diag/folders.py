@@ -137,13 +137,20 @@ def default_folder(name: str, root: Path) -> Path:
     return next(folder for name in names if not (folder := root / name).exists())
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, *, resume: bool = False) -> None:
     """Check that a run can be written to a folder, without making it.
 
+    Args:
+        folder: of the run.
+        resume: whether a run that is there goes on.
+
     Raises:
-        UsageError: if it exists and is not empty, or cannot be made.
+        UsageError: if it exists and is not empty, unless it has a run that goes on, or cannot be made.
     """
     if exists(folder) and (not is_folder(folder) or any(folder.iterdir())):
+        if resume:
+            read_header(folder)
+            return
         raise UsageError(f"{folder} exists and is not empty: a run needs a new folder, and nothing is overwritten")
     standing = next(place for place in (folder, *folder.absolute().parents) if exists(place))
     if not is_folder(standing) or not os.access(standing, os.W_OK):

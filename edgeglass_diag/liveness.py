@@ -10,9 +10,12 @@ from pathlib import Path
 
 import psutil
 
+BEAT = 5.0
+"""Seconds at the latest from one sign of life to the next."""
+
 SILENCE = 120.0
 """Seconds without a sign of life after which a process that cannot be looked up counts as dead. A record gives one
-every 5 seconds at the latest; machines that share a disk may disagree on the time by a minute."""
+every ``BEAT`` seconds at the latest; machines that share a disk may disagree on the time by a minute."""
 
 _START_TOLERANCE = 2.0
 """Seconds; the start of a process is known in hundredths since the boot, whose time moves when the clock is set."""

@@ -229,6 +229,23 @@ class ConfiguredRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """Where a record goes on after its program had ended or was killed, and was started again.
+
+    Attributes:
+        step: first step behind it, by the count of the record: no lower than the number of steps before.
+        time: when, in seconds since 1970.
+        ended: whether the program before had come to its own end, so that it may have been meant to train further.
+        command: command line of the program that went on.
+    """
+
+    step: int
+    time: float = 0.0
+    ended: bool = False
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """Windows that should have been recorded and are not in the store.
 

@@ -52,6 +52,13 @@ class _Process(BaseModel):
     started: FiniteFloat
 
 
+class _Cut(BaseModel):
+    step: _Count
+    time: FiniteFloat
+    ended: bool = False
+    command: list[str] = []
+
+
 class _Result(_Open):
     error: str | None = None
     train_loss: float | None = None
@@ -82,6 +89,7 @@ class RunHeader(_Open):
     result: _Result = _Result()
     rules: list[_Rule] | None = None
     store_crc32: _Count | None = None
+    resumed: list[_Cut] = []
 
 
 def parse_header(file: Path, *, format_: str, readable: tuple[int, ...]) -> dict[str, Any]:

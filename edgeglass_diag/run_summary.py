@@ -19,6 +19,7 @@ def run_summary(run: Run) -> dict[str, Any]:
         "seconds": round(header["ended"] - header["created"], 2) if "ended" in header else None,
         "steps": run.record.taken,
         "last_step": run.last_step,
+        **({"resumed_at": [cut.step for cut in run.cuts]} if run.cuts else {}),
         **(_of_program(run) if "program" in header else _of_recipe(run)),
         "findings": [finding_summary(finding) for finding in run.findings],
     }

@@ -25,6 +25,7 @@ class Schedule:
         dense: last step of the dense start, at least 0.
         last: the last step of the training, which is recorded as well; None where it is not known.
         longest: distance that is not exceeded, at least ``every``; None where it does not grow.
+        first: step at which a run that goes on begins anew to be dense; 0 for a new run.
 
     Raises:
         ValueError: for an ``every`` below 1, a negative ``dense``, or a ``longest`` below ``every``.
@@ -40,14 +41,17 @@ class Schedule:
     dense: int = 10
     last: int | None = None
     longest: int | None = None
+    first: int = 0
 
     @classmethod
-    def of(cls, every: int | None, *, last: int | None = None) -> Schedule:
+    def of(cls, every: int | None, *, last: int | None = None, first: int = 0) -> Schedule:
         """Return the schedule of a run: regular where a distance is asked for, else one that grows with the run.
 
         It depends on the step alone, so that all ranks, and two runs that are compared, record the same windows.
         """
-        return cls(last=last, longest=LONGEST) if every is None else cls(every, last=last)
+        if every is None:
+            return cls(last=last, longest=LONGEST, first=first)
+        return cls(every, last=last, first=first)
 
     @property
     def facts(self) -> dict[str, int]:
@@ -64,7 +68,7 @@ class Schedule:
 
     def __call__(self, step: int) -> bool:
         """Return whether the window that begins at ``step`` is recorded."""
-        if step <= self.dense or step == self.last:
+        if step - self.first <= self.dense or step == self.last:
             return True
         if step % self.every:  # as most are: asked twice for each step of the training
             return step in _marks(self.dense, self.every)

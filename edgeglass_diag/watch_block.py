@@ -20,15 +20,17 @@ from edgeglass_diag.rules import Rule
 from edgeglass_diag.rules.choice import choose_rules, codes_to_stop_on, header_of
 from edgeglass_diag.schedule import Schedule
 from edgeglass_diag.sinks import Feeds, live_targets
-from edgeglass_diag.store import RunWriter
+from edgeglass_diag.store import RunWriter, next_step
 from edgeglass_diag.unwatched import Unwatched
 from edgeglass_diag.watching import Watch, innermost
 from edgeglass_diag.window_writer import OnFinding
 
 
-def _rank_store(out: Path, rank: int, header: Mapping[str, object], stepped: bool) -> RunWriter | None:
+def _rank_store(
+    out: Path, rank: int, header: Mapping[str, object], resume: int | None, stepped: bool
+) -> RunWriter | None:
     """Open the store of a rank, None where it took no step."""
-    return open_rank_store(out, rank, header) if stepped else None
+    return open_rank_store(out, rank, header, resume=resume) if stepped else None
 
 
 def watch(
@@ -46,6 +48,7 @@ def watch(
     report_to: Sequence[str] = (),
     notify: str | None = None,
     live: bool = True,
+    resume: bool = False,
     name: str | None = None,
     rank: int = 0,
     world_size: int = 1,
@@ -59,7 +62,7 @@ def watch(
         optimizer: its steps end the windows, from its first one on; where it is done, as after the first phase of a
             training, those of the next. If None, those of the optimizer that steps first; with several optimizers, as
             in a GAN, name the one whose steps count.
-        out: run folder, new or empty.
+        out: run folder, new or empty; with ``resume`` also one with a run.
         every: distance of recorded windows in optimizer steps; besides these the first eleven are recorded, and those
             that begin with an evaluation, at most one in ten steps. If None it is 10, and from step 1000 on it is
             doubled each time it is a hundredth of the step, up to 160.
@@ -78,15 +81,17 @@ def watch(
             form is known by the address. Of several ranks, rank 0 tells. No record or message repeats its path.
         live: in a notebook, draw state, step, loss, steps per second and findings in the cell, in place; it has no
             effect elsewhere. Of several ranks, rank 0 draws.
+        resume: go on with the run in ``out``, as a training does from its checkpoint; where there is none yet a new one
+            begins. Steps go on behind the last one that the record knows of (``Run.cuts``).
         name: name of the run, the folder's if None.
         rank: of this process. Above 0 it records into ``out/rank-N``, which is made with its first window; ``out`` is
             read as one run.
         world_size: processes that train together.
 
     Raises:
-        UsageError: if ``out`` is not empty or cannot be written, no rule that runs has a code that is given, a sink
-            is unknown or lacks its package, ``notify`` is no http or https address, or model or optimizer is something
-            else.
+        UsageError: if ``out`` is not empty or cannot be written, the run in it cannot go on, no rule that runs has a
+            code that is given, a sink is unknown or lacks its package, ``notify`` is no http or https address, or model
+            or optimizer is something else.
     """
     if model is not None and not isinstance(model, nn.Module):
         raise UsageError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
@@ -98,6 +103,7 @@ def watch(
         sinks = live_targets(report_to, "report_to")
         webhook = None if notify is None else check_address(notify, "notify")
         is_first = rank == 0 and speaks()
+        first = next_step(fixed(Path(out))) if resume else None
         about = {**Schedule.of(every).facts, "world_size": world_size, "command": without_secret(sys.argv, webhook)}
         watching = Watch(
             out,
@@ -110,7 +116,8 @@ def watch(
             stop_on=codes_to_stop_on(stop_on, chosen),
             should_raise=should_raise,
             on_finding=on_finding,
-            store=partial(_rank_store, fixed(Path(out)), rank, about | header_of(chosen)) if rank else None,
+            store=partial(_rank_store, fixed(Path(out)), rank, about | header_of(chosen), first) if rank else None,
+            resume=first,
             feeds=Feeds(sinks if is_first else ()),
             notify=webhook if is_first else None,
             live=live and is_first,

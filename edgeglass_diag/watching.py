@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -47,7 +48,7 @@ class Watch:
     it is said on stderr, and what was not recorded is a finding (EG901 to EG906).
 
     Args:
-        out: run folder, new or empty; made absolute at once.
+        out: run folder, new or empty unless the run in it goes on; made absolute at once.
         name: name of the run, the folder's if None.
         every: distance of recorded windows in optimizer steps; if None as ``Schedule.of`` says.
         exact_attention: measure all logits of each attention instead of a strided subset with its standard error.
@@ -57,6 +58,7 @@ class Watch:
         stop_on: codes of findings on which StopTraining ends the training.
         should_raise: raise it; otherwise whoever trains ends the training where ``stop`` says so.
         stop_after: optimizer steps after which it does, noted as ``stopped_after`` in the result; None without a limit.
+        resume: step at which the run in ``out`` goes on (``store.next_step``); None for a new run.
         on_window: called with each window and its new or worse findings, in the writing thread.
         on_finding: called with each new or worse finding, in the writing thread. An exception in it is noted in
             the run's result and on stderr.
@@ -68,7 +70,8 @@ class Watch:
             once.
 
     Raises:
-        UsageError: if ``out`` is not empty or cannot be written, or no rule has a code of ``rules``.
+        UsageError: if ``out`` is not empty or cannot be written, the run in it cannot go on, or no rule has a code of
+            ``rules``.
 
     Attributes:
         result: entries of the run's result, which may be set at any time.
@@ -87,6 +90,7 @@ class Watch:
         stop_on: Sequence[str] = (),
         should_raise: bool = True,
         stop_after: int | None = None,
+        resume: int | None = None,
         on_window: OnWindow | None = None,
         on_finding: OnFinding | None = None,
         feeds: Feeds | None = None,
@@ -99,10 +103,14 @@ class Watch:
         chosen = choose_rules(rules)
         self._engine = Engine(chosen)
         logits = None if exact_attention else LOGITS
-        schedule = Schedule.of(every, last=None if stop_after is None else stop_after - 1)
+        first = resume or 0
+        self._stop_after = None if stop_after is None else first + stop_after
+        last = None if self._stop_after is None else self._stop_after - 1
+        schedule = Schedule.of(every, last=last, first=first)
         self._recorder = Recorder(
-            schedule, self._take, attention_logits=logits, embeddings=self._hand_over, samples=samples
+            schedule, self._take, attention_logits=logits, embeddings=self._hand_over, samples=samples, first=first
         )
+        self._first, self._ahead = first, 0 if first == 0 else None
         backlog = Backlog(chosen, lambda: self._recorder.step)
         named = name or self.folder.name
         alerts = None if notify is None else Alerts(check_address(notify, "notify"), named, speaks)
@@ -121,13 +129,15 @@ class Watch:
         )
         self._hand_over_log = harmless(self._hand_over)
         self._process, self._stage = os.getpid(), Standing.MADE
-        self._should_raise, self._stop_after = should_raise, stop_after
+        self._should_raise = should_raise
         self._make_store = store
         self._store: RunWriter | None = None
         if store is None:
             facts = {**schedule.facts, "environment": environment(), "git": git()}
             about = {**facts, "command": without_secret(sys.argv, notify), **(header or {})}
-            self._store = RunWriter(self.folder, name=named, header=about | header_of(chosen), begun=False)
+            self._store = RunWriter(
+                self.folder, name=named, header=about | header_of(chosen), begun=False, resume=resume
+            )
 
     @property
     def findings(self) -> Findings:
@@ -160,11 +170,17 @@ class Watch:
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Record metrics that the training itself reports, as signals ``metric/NAME``.
 
+        In a run that goes on the step of the first call is taken for the last one that was taken, and later ones by
+        their distance from it: the training may count from its checkpoint.
+
         Raises:
             UsageError: if called outside of the ``with`` block.
         """
         if self._stage is not Standing.OPEN:
             raise UsageError("log: expected inside of the watch's with block, where the record is open")
+        if self._ahead is None:
+            self._ahead = max(self._first, self.step - 1) - step
+        step += self._ahead
         readings = tuple(Reading(step, "", metric(name), (float(value),)) for name, value in metrics.items())
         self._hand_over_log(Window(step, readings))
 
@@ -220,7 +236,8 @@ class Watch:
             self._view.ends(status)
 
     def _take(self, window: PendingWindow) -> None:
-        self._hand_over(window)
+        # Where weights come from is known of the first part: here most of them are loaded.
+        self._hand_over(replace(window, origins=()) if self._first else window)
         if self._should_raise and self.stop is not None and self._stage is Standing.OPEN:
             raise StopTraining.on(self.stop)
         if self._stop_after is not None and window.step + 1 >= self._stop_after and self._stage is Standing.OPEN:

@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from edgeglass_diag.alerts.alerts import Alerts
 from edgeglass_diag.backlog import Backlog
+from edgeglass_diag.earlier_part import take_over
 from edgeglass_diag.forking import BUSY
 from edgeglass_diag.live_ranks import LiveRanks
+from edgeglass_diag.liveness import BEAT
 from edgeglass_diag.process import error_text, say
 from edgeglass_diag.record.buffer import PendingWindow
 from edgeglass_diag.record.signal_handlers import is_failure
@@ -26,9 +28,6 @@ Item = PendingWindow | PendingEmbeddings | Window
 
 QUEUE = 64
 """Windows by which the training may be ahead of the thread."""
-
-BEAT = 5.0
-"""Seconds between signs of life where no window comes."""
 
 STALL = 10.0
 """Seconds without progress, as on a disk that hangs, after which the training does not wait for the thread."""
@@ -76,6 +75,7 @@ class WindowWriter:
         self._ranks = LiveRanks(engine.rules)
         self._queue: queue.Queue[Item | None] = queue.Queue(maxsize=QUEUE)
         self._thread: threading.Thread | None = None
+        self._cut: RunWriter | None = None
         self._starting = threading.Lock()
         self._moved = time.monotonic()
 
@@ -85,8 +85,10 @@ class WindowWriter:
         return [*self._engine.findings, *self._ranks.findings, *self._backlog.findings]
 
     def open(self, store: RunWriter) -> None:
-        """Write to a store from now on."""
+        """Write to a store from now on; what an earlier process has written is taken over with the first window."""
         self._backlog.store = store
+        self._backlog.go_on(store.record)
+        self._cut = store if store.cuts else None
         self._ranks.follow(store.folder)
 
     def put(self, item: Item) -> None:
@@ -172,7 +174,14 @@ class WindowWriter:
         with contextlib.suppress(queue.Full):  # no other thread would make room
             self._queue.put_nowait(None)
 
+    def _take_over(self) -> None:
+        store, self._cut = self._cut, None
+        if store is not None:
+            take_over(self._engine, store.folder, store.cuts)
+
     def _run(self) -> None:
+        with BUSY:
+            self._safely(self._take_over)
         while True:
             try:
                 item = self._queue.get(timeout=BEAT)

@@ -13,7 +13,7 @@ from edgeglass_diag.figures.lines import loss_points
 from edgeglass_diag.figures.of_run import LOSSES
 from edgeglass_diag.figures.style import TEMPLATES
 from edgeglass_diag.figures.timeline import FindingMark, timeline_figure
-from edgeglass_diag.records import Finding, Reading, Severity
+from edgeglass_diag.records import Cut, Finding, Reading, Severity
 from edgeglass_diag.signals import Signal
 from edgeglass_diag.verdict import about_the_record
 
@@ -31,7 +31,8 @@ class Timeline:
     def update(self, context: Context, before: Cursor, after: Cursor) -> Updated:
         """New points where the marks are those on the screen, the whole figure otherwise."""
         marks = marks_of(context.run.findings, context.run.rules)
-        shows = digest([[mark.step, mark.code, mark.way] for mark in marks])
+        cuts = [cut.step for cut in context.run.cuts]
+        shows = digest([[[mark.step, mark.code, mark.way] for mark in marks], cuts])
         fresh = [signal for signal in self.signals if context.fresh[signal]]
         extends = fresh and all(len(before.recent.get(signal, ())) >= FEW for signal in fresh)
         drawn = before.drawn.get(self.name, (0, 0)) != (0, 0)
@@ -50,7 +51,7 @@ class Timeline:
         loss, chance = map(frame_of, known_readings)
         if loss.empty:
             return [], after
-        figure = timeline_figure(loss, chance, TEMPLATES[context.scheme], marks)
+        figure = timeline_figure(loss, chance, TEMPLATES[context.scheme], marks, cuts)
         if marks and drawn and (extends or not fresh):  # what is zoomed into stays
             set_marks = {"trace": figure.data[-1], "shapes": figure.layout.shapes}
             return [*changes, (self.name, {"marks": set_marks})], after
@@ -78,8 +79,8 @@ def _mark(findings: Sequence[Finding], rules: Rules) -> FindingMark:
     return FindingMark(first.onset, first.code, str(first.severity), text, link_to(first, rules))
 
 
-def marks_words(marks: Sequence[FindingMark]) -> str:
-    """What the marks say, in a sentence."""
-    if not marks:
-        return ""
-    return "Marks: " + ", ".join(f"{mark.code} at step {mark.step}" for mark in marks) + "."
+def marks_words(marks: Sequence[FindingMark], cuts: Sequence[Cut] = ()) -> str:
+    """What the marks say, and where the run went on, in a sentence each."""
+    said = [f"{mark.code} at step {mark.step}" for mark in marks]
+    sentences = [f"Marks: {', '.join(said)}."] if said else []
+    return " ".join([*sentences, *(f"Resumed at step {cut.step}." for cut in cuts)])

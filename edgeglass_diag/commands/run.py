@@ -36,6 +36,7 @@ from edgeglass_diag.commands.options import (
 from edgeglass_diag.commands.output import print_json, print_parts, stdout_kept, terminal
 from edgeglass_diag.commands.targets import run_folder, to_run, unknown_recipe
 from edgeglass_diag.process import say
+from edgeglass_diag.records import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,6 +60,12 @@ def run(
     every: Every = None,
     no_samples: NoSamples = False,
     out: RunOut = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with the run in OUT, as the program does from its checkpoint; a new one if none is."
+        ),
+    ] = False,
     settings: Annotated[list[str], typer.Option("--set", help="section.key=value, e.g. optim.lr=2e-4.")] = [],  # noqa: B006
     stop_on: StopOn = [],  # noqa: B006
     select: Select = [],  # noqa: B006
@@ -90,6 +97,8 @@ def run(
     sinks = tuple(target.name for target in live_targets(report_to, "--report-to"))
     named = words or ([] if module is not None else ["incident"])
     target = to_run("run", named, module, settings)
+    if resume and out is None:
+        raise UsageError("--resume: expected the folder of the run that goes on, as --out runs/mine")
     options = WatchOptions(
         every,
         chosen_rules(select, ignore, thresholds),
@@ -97,6 +106,7 @@ def run(
         report_to=sinks,
         notify=address,
         samples=not no_samples,
+        resume=resume,
     )
     request = _Request(run_folder(out, target), options, port if watch else None, gate, as_json)
     if isinstance(target, Recipe):
@@ -124,7 +134,7 @@ def _run_program(program: Program, request: _Request) -> None:
     from edgeglass_diag.programs.run_program import run_program
     from edgeglass_diag.programs.targets import source_of
 
-    check_folder(request.folder)
+    check_folder(request.folder, resume=request.options.resume)
     found = source_of(program)
     file = None if found is None else Path.cwd() / found  # the program may go elsewhere
     options = ProcessOptions.of(request.options, request.folder, announce=not request.as_json)
@@ -189,7 +199,7 @@ def _run_recipe(target: Recipe, request: _Request) -> None:
         jobs = provider().plan(target.target, target.settings)
     except ValueError as error:
         raise unknown_recipe(error, target) from error
-    check_folders(jobs, request.folder)
+    check_folders(jobs, request.folder, resume=request.options.resume)
     console = terminal(stderr=request.as_json)
     interrupted = False
     runs: list[Run] = []

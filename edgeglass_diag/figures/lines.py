@@ -7,6 +7,7 @@ readings in the same order, so that a figure on the screen can be extended by th
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
@@ -16,19 +17,25 @@ if TYPE_CHECKING:
 
 Points = dict[str, list[list[float | None]]]
 
+CUT = "cut"
+"""Name of the lines where a run went on."""
+
 _LIMIT = 1600
 _SHORT = 200
 """Readings of a level that are all drawn, so that hovering tells each."""
 _LOWEST = 1e-4
 
 
-def loss_figure(loss: pd.DataFrame, chance: pd.DataFrame, template: go.layout.Template) -> go.Figure:
+def loss_figure(
+    loss: pd.DataFrame, chance: pd.DataFrame, template: go.layout.Template, cuts: Sequence[int] = ()
+) -> go.Figure:
     """The loss by step, with chance as a dashed line and a cross wherever the loss is not finite.
 
     Args:
         loss: columns ``step`` and ``value`` (nats).
         chance: the same for the loss of a model that tells nothing apart.
         template: one of ``TEMPLATES``, or any other plotly template.
+        cuts: steps at which the run went on after its program had been started again.
     """
     points = loss_points(thin(loss), thin(chance if len(chance) <= _SHORT else _bends(chance)))
     figure = line_figure(template, "loss")
@@ -48,6 +55,12 @@ def loss_figure(loss: pd.DataFrame, chance: pd.DataFrame, template: go.layout.Te
     hidden = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
     figure.update_layout(yaxis2=hidden, yaxis_rangemode="tozero", showlegend=True)
     _label_chance(figure, chance)
+    for step in cuts:
+        figure.add_vline(x=step, line={"dash": "dash", "width": 1}, opacity=0.6, layer="below", name=CUT)
+        figure.add_annotation(
+            x=step, y=0, yref="y domain", text=f"resumed at step {step}", textangle=-90, showarrow=False,
+            xanchor="right", yanchor="bottom", font={"size": 11},
+        )  # fmt: skip
     return figure
 
 

@@ -65,7 +65,8 @@ def figure_of(
     template = TEMPLATES["dark" if dark else "light"]
     if name in _LINES:
         draw, signals = _LINES[name]
-        return draw(*(series_of(run, signal) for signal in signals), template)
+        cuts = {"cuts": [cut.step for cut in run.cuts]} if draw is loss_figure else {}
+        return draw(*(series_of(run, signal) for signal in signals), template, **cuts)
     if name == _PROFILE and site is None:
         stages = profile_at(run, step)[1]
         return signal_profile(stages, template) if stages else empty_figure(template, "no sample signal was recorded")

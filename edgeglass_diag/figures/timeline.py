@@ -46,7 +46,11 @@ class FindingMark:
 
 
 def timeline_figure(
-    loss: pd.DataFrame, chance: pd.DataFrame, template: go.layout.Template, marks: Sequence[FindingMark] = ()
+    loss: pd.DataFrame,
+    chance: pd.DataFrame,
+    template: go.layout.Template,
+    marks: Sequence[FindingMark] = (),
+    cuts: Sequence[int] = (),
 ) -> go.Figure:
     """The figure of ``loss_figure`` with a mark for each finding; marks of one step stand below one another.
 
@@ -57,8 +61,9 @@ def timeline_figure(
         chance: the same for the loss of a model that tells nothing apart.
         template: one of ``TEMPLATES``.
         marks: the findings.
+        cuts: steps at which the run went on after its program had been started again.
     """
-    figure = loss_figure(loss, chance, template)
+    figure = loss_figure(loss, chance, template, cuts)
     figure.update_layout(height=HEIGHT, showlegend=False, margin={"l": 8, "r": 56, "t": 8, "b": 4}, font_size=12)
     figure.update_layout(yaxis_title={"text": "loss (nats)", "standoff": 12, "font": {"size": 12}})
     figure.update_xaxes(title={"font": {"size": 12}, "standoff": 4}, rangemode="nonnegative")

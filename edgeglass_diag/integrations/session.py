@@ -37,6 +37,7 @@ class Options(TypedDict, total=False):
     samples: bool
     rules: Sequence[eg.Rule | str] | None
     name: str | None
+    resume: bool
     stop_on: Sequence[str]
     should_raise: bool
     on_finding: OnFinding | None

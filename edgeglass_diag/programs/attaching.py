@@ -92,6 +92,7 @@ class Attachment:
             rules=options.configured_rules(),
             stop_on=options.stop_on,
             stop_after=options.steps,
+            resume=options.resume,
             notify=options.notify,
             on_window=self._announcer.window,
             feeds=self._feeds,

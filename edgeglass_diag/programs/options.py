@@ -10,6 +10,7 @@ from pathlib import Path
 from edgeglass_diag.folders import fixed
 from edgeglass_diag.profiling.options import ProfileOptions
 from edgeglass_diag.rules import Rule, all_rules
+from edgeglass_diag.store import next_step
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class WatchOptions:
         report_to: names of the sinks that are fed as the run goes.
         notify: address of the webhook that is told of findings, None for none.
         samples: whether pictures and captions of pairs are kept with their embeddings.
+        resume: whether the run in the folder goes on.
     """
 
     every: int | None
@@ -33,6 +35,7 @@ class WatchOptions:
     report_to: tuple[str, ...] = ()
     notify: str | None = None
     samples: bool = True
+    resume: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class ProcessOptions:
         steps: optimizer steps after which the training is stopped; None without a limit.
         notify: address of the webhook that is told of findings, None for none; nothing else may show it.
         samples: whether pictures and captions of pairs are kept with their embeddings.
+        resume: step at which the run goes on, None for a new run.
     """
 
     out: str
@@ -80,6 +84,7 @@ class ProcessOptions:
     steps: int | None = None
     notify: str | None = None
     samples: bool = True
+    resume: int | None = None
 
     @property
     def header(self) -> Mapping[str, object]:
@@ -100,6 +105,7 @@ class ProcessOptions:
             report_to=options.report_to,
             notify=options.notify,
             samples=options.samples,
+            resume=next_step(fixed(out)) if options.resume else None,
         )
 
     def configured_rules(self) -> list[Rule]:

@@ -19,4 +19,5 @@ def open_store(options: ProcessOptions, rank: int | None) -> RunWriter:
     cadence = Schedule.of(options.every).facts
     about = {**cadence, "world_size": known_world_size(), **header_of(options.configured_rules())}
     command = without_secret(sys.argv, options.notify)
-    return open_rank_store(Path(options.out), rank, {**about, "command": command, **options.header})
+    header = {**about, "command": command, **options.header}
+    return open_rank_store(Path(options.out), rank, header, resume=options.resume)

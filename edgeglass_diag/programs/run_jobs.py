@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edgeglass_diag.alerts.address import without_secret
-from edgeglass_diag.folders import check_folder
+from edgeglass_diag.folders import check_folder, fixed
 from edgeglass_diag.own_rank import known_rank, known_world_size, speaks
 from edgeglass_diag.profiling.options import FOLDER, ProfileOptions
 from edgeglass_diag.profiling.steps import StepProfiler
@@ -22,7 +22,7 @@ from edgeglass_diag.records import Finding, UsageError, Window
 from edgeglass_diag.rules.choice import choose_rules, header_of
 from edgeglass_diag.schedule import Schedule
 from edgeglass_diag.sinks import Feeds, live_targets
-from edgeglass_diag.store import Run, RunWriter, load
+from edgeglass_diag.store import Run, RunWriter, load, next_step
 from edgeglass_diag.watching import StopTraining, Watch
 
 
@@ -46,17 +46,17 @@ class InterruptedRunError(Exception):
     """Raised when the user ends the jobs with Ctrl-C; the records are complete."""
 
 
-def check_folders(jobs: Sequence[Job], out: Path) -> list[Path]:
+def check_folders(jobs: Sequence[Job], out: Path, *, resume: bool = False) -> list[Path]:
     """Return the run folder of each job: ``out`` itself for one, its children for several.
 
     Raises:
-        UsageError: if one of them exists and is not empty, or cannot be made.
+        UsageError: if one of them exists and is not empty, unless it is a run that goes on, or cannot be made.
     """
     names = [job.name for job in jobs]
     unique = [name if names.count(name) == 1 else f"{name}-{index + 1}" for index, name in enumerate(names)]
     folders = [out] if len(jobs) == 1 else [out / name for name in unique]
     for folder in folders:
-        check_folder(folder)
+        check_folder(folder, resume=resume)
     return folders
 
 
@@ -71,7 +71,7 @@ def run_jobs(jobs: Sequence[Job], out: Path, options: WatchOptions, listener: Li
         InterruptedRunError: after Ctrl-C, once the record is closed.
     """
     runs = []
-    for job, folder in zip(jobs, check_folders(jobs, out), strict=True):
+    for job, folder in zip(jobs, check_folders(jobs, out, resume=options.resume), strict=True):
         if speaks():
             listener.preparing(job)
         with _started(job, folder) as (place, total_steps):
@@ -113,6 +113,8 @@ def _train(job: Job, folder: Path, total_steps: int, options: WatchOptions, list
         **({} if alone else {"rank": rank, "world_size": world}),
     }
     about = {**Schedule.of(options.every).facts, "command": without_secret(sys.argv, options.notify), **header}
+    resume = next_step(fixed(folder)) if options.resume else None
+    about |= header_of(choose_rules(options.rules))
     on_window: Callable[[Window, list[Finding]], None] | None = listener.window if listener is not None else None
     with Watch(
         folder,
@@ -126,7 +128,8 @@ def _train(job: Job, folder: Path, total_steps: int, options: WatchOptions, list
         notify=options.notify if first else None,
         on_window=on_window,
         feeds=Feeds(live_targets(options.report_to, "--report-to") if first else ()),
-        store=None if first else partial(_rank_store, folder, rank, about | header_of(choose_rules(options.rules))),
+        store=None if first else partial(_rank_store, folder, rank, about, resume),
+        resume=resume,
     ) as watch:
         if listener is not None:
             listener.begins(job, folder, total_steps)
@@ -135,8 +138,10 @@ def _train(job: Job, folder: Path, total_steps: int, options: WatchOptions, list
             watch.result |= job.train(folder, watch.log)
 
 
-def _rank_store(out: Path, rank: int, header: Mapping[str, object], stepped: bool) -> RunWriter | None:
-    return open_rank_store(out, rank, header) if stepped else None
+def _rank_store(
+    out: Path, rank: int, header: Mapping[str, object], resume: int | None, stepped: bool
+) -> RunWriter | None:
+    return open_rank_store(out, rank, header, resume=resume) if stepped else None
 
 
 def _profiled(options: ProfileOptions | None, folder: Path, watch: Watch, rank: int) -> AbstractContextManager[object]:

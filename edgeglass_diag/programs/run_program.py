@@ -109,7 +109,7 @@ def run_program(program: Program, options: ProcessOptions) -> Outcome:
         "variables": _without(options.notify, recorded_variables()),
     }
     header = {**about, "program": program.facts, **header_of(options.configured_rules()), **options.header}
-    writer = RunWriter(Path(options.out), name=Path(options.out).name, header=header)
+    writer = RunWriter(Path(options.out), name=Path(options.out).name, header=header, resume=options.resume)
     main = Main(options, writer)
     propagate_env(options)
     call_after_import("torch", main.attach)

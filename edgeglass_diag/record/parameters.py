@@ -14,6 +14,7 @@ from edgeglass_diag import site_paths
 from edgeglass_diag.measures.gradients import norms, reverted, rounded_away, row_signals, samples, update_ratios
 from edgeglass_diag.record.clipping import ClippingObserver
 from edgeglass_diag.record.observer import Observer, OptimizerStep
+from edgeglass_diag.record.optimizer_state import write_state
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.scaling import LossScaleObserver
 from edgeglass_diag.record.shards import is_sharded, local_part
@@ -89,6 +90,8 @@ class ParameterObserver(Observer):
         self._settings(step)
         if step.optimizer is not None:
             self._recording.buffer.add("", OPTIMIZER_BEGUN, float(self._recording.clock.begun(step.optimizer)))
+            with self._recording.measuring("optimizer", Kind.RECORDER):
+                write_state(self._recording, step)
         self._norms.count(step)
         if step.number == 0:
             self._write_reverted(step)

@@ -42,6 +42,7 @@ class Recorder:
         embeddings: takes the embeddings of some pairs at a few steps; none are kept where None.
         samples: whether pictures and captions of these pairs are given with them.
         operands: whether ``operands`` collects what attention logits are made of, for an inspection at init.
+        first: number of the first window.
     """
 
     def __init__(
@@ -53,8 +54,9 @@ class Recorder:
         embeddings: Callable[[PendingEmbeddings], None] | None = None,
         samples: bool = False,
         operands: bool = False,
+        first: int = 0,
     ) -> None:
-        self._clock = WindowClock(schedule)
+        self._clock = WindowClock(schedule, first)
         self._recording = Recording(self._clock)
         self.boundary = self._recording.boundary
         self._windows = Windows(
@@ -68,7 +70,7 @@ class Recorder:
 
     @property
     def step(self) -> int:
-        """The step whose window has begun: the number of optimizer steps so far."""
+        """The step whose window has begun: the number of optimizer steps so far, with those of earlier processes."""
         return self._clock.step
 
     @property

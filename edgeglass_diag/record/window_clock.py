@@ -30,9 +30,10 @@ class WindowClock:
 
     Args:
         schedule: step -> whether its window is recorded.
+        first: number of the first window, which is not 0 where an earlier process has trained before.
 
     Attributes:
-        step: number of the window, from 0.
+        step: number of the window, from ``first``.
         opened: number of the last window that is recorded although the schedule says nothing of it.
         forwards: outermost forward passes of it.
         is_too_deep: whether more modules ran inside each other than are followed.
@@ -43,9 +44,9 @@ class WindowClock:
         round: the optimizers that step together.
     """
 
-    def __init__(self, schedule: Callable[[int], bool]) -> None:
+    def __init__(self, schedule: Callable[[int], bool], first: int = 0) -> None:
         self._schedule = schedule
-        self.step = 0
+        self.first = self.step = first
         self.opened = -_LONG_AGO
         self.forwards = 0
         self.is_too_deep = self.is_mistaken = self.has_run_compiled = False
@@ -103,8 +104,11 @@ class WindowClock:
         return self._steps[id(optimizer)]
 
     def begun(self, optimizer: Optimizer) -> int:
-        """Return the step at which the training of an optimizer that steps now began."""
-        return self._trainings.begun(optimizer, self.step)
+        """Return the step at which the training of an optimizer that steps now began.
+
+        It is 0 of the one that steps first, which goes on with what an earlier process has begun.
+        """
+        return self._trainings.begun(optimizer, 0 if self.step == self.first else self.step)
 
     def stepped(self, optimizer: Optimizer) -> None:
         """Count a step."""

@@ -131,9 +131,9 @@ class Windows:
         self._between.pass_begins()
         self.take_away()
         differentiated = self._backward.has_run or self.observers.by_hand.has_differentiated
-        if differentiated and self._clock.step == 0 and not self._clock.round.has_begun:
+        if differentiated and self._clock.step == self._clock.first and not self._clock.round.has_begun:
             self._recording.sites.cannot_observe(RecorderSite(path="steps"), Coverage.NO_OPTIMIZER)
-        if not self.boundary.is_closed and self._clock.step == 0 and len(self._recording.buffer):
+        if not self.boundary.is_closed and self._clock.step == self._clock.first and len(self._recording.buffer):
             self._end_window()
         elif not self.boundary.is_closed and self._records and self.observers.evaluations.has_passes:
             self._ends.end_evaluation()

@@ -81,7 +81,8 @@ def loss_of(subject: Subject, album: Album) -> Drawn | None:
     loss, chance = subject.series(LOSS_TOTAL), subject.series(LOSS_CHANCE)
     if loss.empty:
         return None
-    themes = {name: loss_figure(loss, chance, template) for name, template in TEMPLATES.items()}
+    cuts = [cut.step for cut in subject.run.cuts]
+    themes = {name: loss_figure(loss, chance, template, cuts) for name, template in TEMPLATES.items()}
     return album.add("loss", f"{subject.label}. {CAPTIONS['loss']}", themes)
 
 

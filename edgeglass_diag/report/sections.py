@@ -113,6 +113,7 @@ def _about(subject: Subject) -> dict[str, str]:
         "took": duration(ended - header["created"] if ended else None),
         "last recorded step": str(run.last_step) if run.last_step >= 0 else "none",
         "windows recorded": str(run.windows),
+        "resumed": ", ".join(f"at step {cut.step}" for cut in run.cuts),
         "processes": ", ".join(f"rank {rank}" for rank in run.ranks) if len(run.ranks) > 1 else "",
         "evaluated on": f"split {subject.evaluation.result.get('split', '')}" if subject.evaluation else "",
         "Python": str(environment.get("python", "")),

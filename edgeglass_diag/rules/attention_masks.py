@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from edgeglass_diag.records import Finding, Severity
@@ -70,7 +70,7 @@ class MassOnPadding(Rule):
                     )
                     break
 
-    def _inverted(self, valid: list[float], padding: list[float]) -> bool:
+    def _inverted(self, valid: Sequence[float], padding: Sequence[float]) -> bool:
         recent = list(zip(valid, padding, strict=True))[-self.windows :]
         return len(recent) >= self.windows and all(
             abs(v - p) <= self.slack and abs(v - (1 - p)) > 2 * self.slack for v, p in recent

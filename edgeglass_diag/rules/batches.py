@@ -39,7 +39,8 @@ class RepeatedBatches(Rule):
     ``times`` recorded windows, at an input whose samples differ from each other. Beside an input that is new each time
     it must be half of a pair, with the labels of a loss on the diagonal: what images are classified with, the prompts
     of all classes, is the same in every step. Of several trainings in one run, as of a teacher and of a student, each
-    is judged by itself: with one seed they have the same batches. Where the program gives the very same tensor again in
+    is judged by itself: with one seed they have the same batches; so is what follows where a program was started again,
+    which takes the batches behind its checkpoint once more. Where the program gives the very same tensor again in
     each window, of at least ``whole`` samples, it has no loader that could shuffle: the batch is the whole data set, or
     meant to be learned by heart, which is a fact (info).
     """
@@ -65,7 +66,7 @@ class RepeatedBatches(Rule):
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for all inputs."""
         found = history.at(BatchSite, DATA_FINGERPRINT)
-        seen = [(site, series.since(history.begun)) for site, series in found if not alike(history, site)]
+        seen = [(site, series.since(history.goes_on_since)) for site, series in found if not alike(history, site)]
         inputs = [(site.path, batches, _again(batches)) for site, batches in seen]
         fresh = any(len(batches) >= 3 and len(again) < self.times for _, batches, again in inputs)
         for site, batches, again in inputs:

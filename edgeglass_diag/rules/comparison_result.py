@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -75,5 +75,5 @@ class ComparisonLearnedNothing(Rule):
             evidence={"partners_over_strangers": median(ratios[nearest]), "moved": moved},
         )
 
-    def _are_strangers(self, ratios: list[float]) -> bool:
+    def _are_strangers(self, ratios: Sequence[float]) -> bool:
         return len(ratios) == self.windows and self.apart <= median(ratios) <= self.opposite

@@ -122,7 +122,7 @@ class Diverging(Rule):
     stages = (Stage.RUN, Stage.LOG)
     faulty = "loss 4.85, 4.9, 9.7, 31"
     healthy = "loss 6.02, 5.1, 4.3 (a large scale at the start)"
-    brought_by = ("EG801", "EG407", "EG303", "EG211", "EG202")
+    brought_by = ("EG801", "EG242", "EG407", "EG303", "EG211", "EG202")
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding for the whole loss."""
@@ -194,7 +194,7 @@ class ForgetsWhatItLearned(Rule):
     cures = CALMER
     faulty = "loss 4.85, 2.1, 4.85, 4.85"
     healthy = "loss 4.85, 2.1, 2.3, 1.9"
-    brought_by = ("EG801", "EG204", "EG211", "EG202", "EG104")
+    brought_by = ("EG801", "EG242", "EG204", "EG211", "EG202", "EG104")
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding for the whole loss."""

@@ -42,6 +42,7 @@ class Engine:
         self._brought_by = {rule.code: rule.brought_by for rule in rules}
         self._verdicts: dict[tuple[str, str], Finding] = {}
         self._since: dict[tuple[str, str], int] = {}
+        self._earlier: dict[tuple[str, str], Finding] = {}
         self._findings: list[Finding] = []
         self._progress = Progress.UNKNOWN
         self.history = History(rules)
@@ -56,6 +57,23 @@ class Engine:
     def findings(self) -> list[Finding]:
         """All findings so far, in the order they were made."""
         return list(self._findings)
+
+    def take_over(self, windows: Iterable[Window], findings: Iterable[Finding]) -> None:
+        """Know what an earlier process of the same run has recorded and found; nothing of it is judged or told again.
+
+        Args:
+            windows: by rising step.
+            findings: as they were shown.
+        """
+        for window in windows:
+            self.history.add(window)
+        for finding in findings:
+            for site in (finding.sites or (finding.site,)) if finding.code in self._rule_of else ():
+                verdict = replace(finding, site=site, sites=(site,), because_of=None)
+                self._verdicts[verdict.key] = self._earlier[verdict.key] = verdict
+                if finding.severity is not Severity.INFO:
+                    self._since[verdict.key] = finding.step
+        self._findings = nest(fold(self._verdicts.values()), self._brought_by)
 
     def feed(self, window: Window) -> list[Finding]:
         """Add a window, and return the findings that are new or worse, or whose cause changed.
@@ -86,7 +104,7 @@ class Engine:
         A setting that keeps a model from learning is at most a warning while it learns, and a fact once it has learned.
         """
         rule = self._rule_of[verdict.code]
-        if verdict.severity is Severity.INFO:
+        if verdict.severity is Severity.INFO or verdict is self._earlier.get(verdict.key):
             return verdict
         if rule.hinders_learning and self._progress is Progress.DONE:
             said = f"{verdict.message}; the model learns all the same: {answers_in_words(self.history)}"

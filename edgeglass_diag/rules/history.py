@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from statistics import median
 from typing import TypeVar, cast
 
-from edgeglass_diag.records import ParameterOrigin, Site, Window
+from edgeglass_diag.records import Cut, ParameterOrigin, Site, Window
 from edgeglass_diag.rules.series import EMPTY, Series
 from edgeglass_diag.signals.attention import OPERAND_KEYS
 from edgeglass_diag.signals.losses import (
@@ -30,6 +30,7 @@ from edgeglass_diag.signals.parameters import (
     WEIGHT_ROW_SIGNAL,
 )
 from edgeglass_diag.signals.signal import Signal
+from edgeglass_diag.thinning import MOST, kept_indices
 
 S = TypeVar("S", bound=Site)
 R = TypeVar("R")
@@ -47,18 +48,20 @@ class History:
         logit_spread: largest std within a row of logits over all losses.
         roots: square root of the number of entries of each parameter with two or more dimensions above one.
         ended: whether the training has come to its own end, so that no window follows.
+        cuts: where the program was started again and the run went on, by rising step.
         early_until: the step before which a verdict that nothing is learned is early (``patience``).
     """
 
     def __init__(self, rules: Iterable[object] = ()) -> None:
         self._rules = {type(rule): rule for rule in rules}
         self.relative_loss, self.updates, self.logit_spread = Series(), Series(), Series()
-        self._cumulated: list[float] = []
+        self._cumulated = Series()
         self._series: defaultdict[Signal, dict[str, Series]] = defaultdict(dict)
         self._sites: defaultdict[type[Site], dict[str, Site]] = defaultdict(dict)
         self._answered: list[int] = []
         self._sums: list[tuple[float, float, float]] = []
         self.ended = False
+        self.cuts: tuple[Cut, ...] = ()
         self.early_until = 0
         self.origins: list[ParameterOrigin] = []
         self.roots: dict[str, float] = {}
@@ -129,6 +132,11 @@ class History:
         begun = self.series(OPTIMIZER_BEGUN)
         return int(begun.last) if len(begun) else 0
 
+    @property
+    def goes_on_since(self) -> int:
+        """Step at which the training that goes on now began, or at which its program was started again."""
+        return max(self.begun, self.cuts[-1].step if self.cuts else 0)
+
     def cumulated_update(self, since: int) -> float:
         """Return the sum over steps of the median relative update from ``since`` on.
 
@@ -137,11 +145,12 @@ class History:
         first = bisect_left(self.updates.steps, since)
         if first == len(self.updates):
             return 0.0
-        before = self._cumulated[first - 1] if first else 0.0
-        reach = self.updates.steps[first - 1] if first else -1
+        place = bisect_left(self._cumulated.steps, since)
+        before = self._cumulated.values[place - 1] if place else 0.0
+        reach = self._cumulated.steps[place - 1] if place else -1
         # The first window's value stands for the steps since the one before it, of which some are before `since`.
         surplus = max(0, since - 1 - reach) * self.updates.values[first]
-        return self._cumulated[-1] - before - surplus
+        return self._cumulated.last - before - surplus
 
     def answers(self, since: int) -> tuple[float, float, float]:
         """Return hits, answers, and hits expected of guessing, over all losses and windows from ``since`` on."""
@@ -178,7 +187,8 @@ class History:
         if matrices:
             value = median(matrices)
             reach = self.updates.steps[-1] if len(self.updates) else -1
-            self._cumulated.append((self._cumulated[-1] if self._cumulated else 0.0) + value * (step - reach))
+            so_far = self._cumulated.last if len(self._cumulated) else 0.0
+            self._cumulated.append(step, so_far + value * (step - reach))
             self.updates.append(step, value)
 
     def _count_answers(self, step: int) -> None:
@@ -196,6 +206,10 @@ class History:
             before = self._sums[-1] if self._sums else (0.0, 0.0, 0.0)
             self._answered.append(step)
             self._sums.append((before[0] + hits, before[1] + answers, before[2] + expected))
+            if len(self._answered) >= MOST:
+                kept = kept_indices(self._answered)
+                self._answered = [self._answered[index] for index in kept]
+                self._sums = [self._sums[index] for index in kept]
 
     def _at(self, signal: Signal, step: int) -> dict[str, float]:
         """Return the values of a signal by site, where its newest reading is of this step."""

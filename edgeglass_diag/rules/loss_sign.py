@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
 
@@ -67,7 +67,7 @@ class LossMaximised(Rule):
         else:
             yield from self._pairs(history, newest[0])
 
-    def _terms(self, history: History, parts: dict[str, Series], newest: list[int]) -> Iterable[Finding]:
+    def _terms(self, history: History, parts: dict[str, Series], newest: Sequence[int]) -> Iterable[Finding]:
         states = {site: self._lasting(part, newest[0], lambda _, value: value < 0) for site, part in parts.items()}
         if any(state is None for state in states.values()) or self._is_mixed(history, parts, newest[-1]):
             return

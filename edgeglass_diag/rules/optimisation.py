@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
@@ -83,7 +83,7 @@ class UpdateTooLarge(Rule):
         updates = history.updates
         return updates.latest(lambda last: self._ends_a_stretch(updates.values, last))
 
-    def _ends_a_stretch(self, ratios: list[float], last: int) -> bool:
+    def _ends_a_stretch(self, ratios: Sequence[float], last: int) -> bool:
         large = [value for value in ratios[max(0, last - 2 * self.windows + 2) : last + 1] if value > self.ratio]
         return ratios[last] > self.ratio and sum(large) > self.windows * self.ratio
 
@@ -161,7 +161,7 @@ class ScheduleOverrun(Rule):
     def _turn(self, series: Series) -> int | None:
         """Return the index of the lowest rate, if the rate overran there."""
         values, steps = series.values, series.steps
-        peak = values.index(max(values)) if values else 0
+        peak = max(range(len(values)), key=values.__getitem__, default=0)
         after = range(peak, len(values))
         lowest = min(after, key=lambda i: values[i], default=0)
         rising = values[lowest:]
@@ -194,14 +194,14 @@ def _moves_momentum(history: History, group: str, *, since: int) -> bool:
     return False
 
 
-def _misfit(times: list[int], values: list[float], power: int) -> float:
+def _misfit(times: Sequence[int], values: Sequence[float], power: int) -> float:
     """Return the squared error of the best c t^power."""
     basis = [float(t) ** power for t in times]
     factor = sum(b * v for b, v in zip(basis, values, strict=True)) / sum(b * b for b in basis)
     return sum((v - factor * b) ** 2 for b, v in zip(basis, values, strict=True))
 
 
-def _between(steps: list[int], values: list[float], step: int) -> float:
+def _between(steps: Sequence[int], values: Sequence[float], step: int) -> float:
     """Return the value at a step between the first and the last, interpolated."""
     right = max(1, bisect_left(steps, step))
     if right >= len(steps):

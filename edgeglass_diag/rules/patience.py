@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import acos, cos, isclose, pi
 
 from edgeglass_diag.rules.history import History
@@ -82,7 +82,7 @@ def _warm_up_end(series: Series, since: int) -> int:
     return next((step for step, value in zip(steps, values, strict=True) if value >= _PEAK * peak), since)
 
 
-def _thinned(series: Series, since: int) -> tuple[list[int], list[float]]:
+def _thinned(series: Series, since: int) -> tuple[Sequence[int], Sequence[float]]:
     """Return evenly chosen readings, the newest among them: a long run is asked for its patience in each window."""
     first = bisect_left(series.steps, since)
     steps, values = series.steps[first:], series.values[first:]

@@ -48,8 +48,10 @@ class RankRecord(Protocol):
     def sites(self) -> list[Site]:
         """All sites."""
 
-    def readings(self, signal: str, *, site: str | None = None, after: int = 0) -> list[tuple[int, Reading]]:
-        """Readings of one signal with their rows, those above ``after``."""
+    def readings(
+        self, signal: str, *, site: str | None = None, after: int = 0, thinned: bool = False
+    ) -> list[tuple[int, Reading]]:
+        """Readings of one signal with their rows, those above ``after``; some of a long series where ``thinned``."""
 
 
 class RankJudge:
@@ -114,7 +116,7 @@ class RankJudge:
         known = set(record.signals)
         for signal in sorted(known & (whole | of_all)):
             after = self._rows.get((rank, signal), 0)
-            fresh = record.readings(signal, site="" if signal in of_all else None, after=after)
+            fresh = record.readings(signal, site="" if signal in of_all else None, after=after, thinned=not after)
             self._history.add(rank, (reading for _, reading in fresh))
             self._rows[rank, signal] = max((row for row, _ in fresh), default=after)
         if not self._history.sharded:
@@ -131,13 +133,18 @@ class RankJudge:
         found: dict[str, dict[int, float]] = {}
         for rank, record in self._records.items():
             try:
-                readings = record.readings(signal)
+                readings = _at(record, signal, step, thinned=True) or _at(record, signal, step, thinned=False)
             except (UsageError, OSError):
                 continue
-            for _, reading in readings:
-                if reading.step == step and reading.site:
-                    found.setdefault(reading.site, {})[rank] = reading.values[0]
+            for reading in readings:
+                found.setdefault(reading.site, {})[rank] = reading.values[0]
         return dict(found)
+
+
+def _at(record: RankRecord, signal: Signal, step: int, *, thinned: bool) -> list[Reading]:
+    """Return the readings of a signal at a step, of all sites."""
+    readings = record.readings(signal, thinned=thinned)
+    return [reading for _, reading in readings if reading.step == step and reading.site]
 
 
 def judge_by(configured: Mapping[str, ConfiguredRule]) -> RankJudge:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -118,7 +118,7 @@ class SamplesSeenOften(Rule):
             )
 
 
-def _quiet(new: list[float], drawn: list[float]) -> float:
+def _quiet(new: Sequence[float], drawn: Sequence[float]) -> float:
     """Return how many samples were drawn since the last new one came."""
     quiet = 0.0
     for fresh, size in zip(reversed(new), reversed(drawn), strict=True):

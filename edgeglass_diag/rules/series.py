@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from types import FunctionType
 from typing import cast
 
 from edgeglass_diag.records import Reading
+from edgeglass_diag.thinning import MOST, kept_indices
 
 _REMEMBERED = 32
 
@@ -36,6 +38,9 @@ class Streak:
 class Series:
     """Readings of one signal at one site: ``steps`` rising, ``values`` averaged over the components.
 
+    Of a long series the first and the newest are kept, and of those between some, evenly by step (``kept_indices``): a
+    training of any length takes the same memory, and to judge a window the same time.
+
     >>> series = Series()
     >>> for step, value in enumerate([3.0, 1.0, 1.0]):
     ...     series.append(step, value)
@@ -46,9 +51,9 @@ class Series:
     __slots__ = ("_latest", "_streaks", "steps", "values")
 
     def __init__(self) -> None:
-        self.steps: list[int] = []
-        self.values: list[float] = []
-        self._streaks: dict[Hashable, tuple[int, int]] = {}
+        self.steps: array[int] = array("q")
+        self.values: array[float] = array("d")
+        self._streaks: dict[Hashable, tuple[int, int, int, int]] = {}
         self._latest: dict[Hashable, tuple[int, int | None]] = {}
 
     def add(self, reading: Reading) -> None:
@@ -63,6 +68,8 @@ class Series:
             return
         self.steps.append(step)
         self.values.append(value)
+        if len(self.steps) >= MOST:
+            self._thin()
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -97,16 +104,33 @@ class Series:
         if not count or not condition(self.steps[-1], self.values[-1]):
             return None
         key = _identity(condition)
-        seen, begin = self._streaks.pop(key, (0, 0))  # the condition holds from begin to seen, exclusive
+        # The condition holds from begin to seen, exclusive, since a step that may be thinned out, as others between.
+        seen, begin, since, thinned = self._streaks.pop(key, (0, 0, self.steps[0], 0))
         first = count - 1
         while first > seen and condition(self.steps[first - 1], self.values[first - 1]):
             first -= 1
-        first = begin if first <= seen else first
-        self._remember(key, count - 1, first)  # the newest value may yet be replaced
-        return Streak(self.steps[first], count - first, self.steps[-1] - self.steps[first])
+        first, since, thinned = (begin, since, thinned) if first <= seen else (first, self.steps[first], 0)
+        self._remember(key, (count - 1, first, since, thinned))  # the newest value may yet be replaced
+        return Streak(since, count - first + thinned, self.steps[-1] - since)
 
-    def _remember(self, key: Hashable, seen: int, begin: int) -> None:
-        self._streaks[key] = (seen, begin)
+    def _thin(self) -> None:
+        """Leave out readings between the first and the newest ones, but for those that a question found last."""
+        found = {newest for _, newest in self._latest.values() if newest is not None}
+        kept = sorted({*kept_indices(self.steps), *found})
+        self.steps = array("q", (self.steps[index] for index in kept))
+        self.values = array("d", (self.values[index] for index in kept))
+
+        def moved(index: int) -> int:
+            return bisect_left(kept, index)
+
+        for key, (seen, begin, since, thinned) in self._streaks.items():
+            left = moved(seen) - moved(begin)
+            self._streaks[key] = moved(seen), moved(begin), since, thinned + seen - begin - left
+        for key, (settled, newest) in self._latest.items():
+            self._latest[key] = moved(settled), None if newest is None else moved(newest)
+
+    def _remember(self, key: Hashable, found: tuple[int, int, int, int]) -> None:
+        self._streaks[key] = found
         if len(self._streaks) > _REMEMBERED:  # conditions that capture what changes, as a logit scale
             del self._streaks[next(iter(self._streaks))]
 

@@ -58,7 +58,13 @@ def returns(history: History) -> list[Return]:
     if len(norms) < FEWEST:
         return []
     longest = max(norms, key=len)
-    return [one for one in _again(longest) if _all_back(norms, one) and not _begun_anew(history, one)]
+    again = (one for one in _again(longest) if not _over_a_cut(history, one))
+    return [one for one in again if _all_back(norms, one) and not _begun_anew(history, one)]
+
+
+def _over_a_cut(history: History, one: Return) -> bool:
+    """Return whether the program was started again between both, and has its weights from a checkpoint."""
+    return any(one.origin < cut.step <= one.step for cut in history.cuts)
 
 
 def _again(norms: Series) -> Iterable[Return]:

@@ -195,6 +195,25 @@ OPTIMIZER_BEGUN = register(
         unit="steps",
     )
 )
+OPTIMIZER_STATE = register(
+    Signal(
+        "optimizer/state",
+        None,
+        "Share of some parameters for which the optimizer keeps something other than 0 before it steps; in the first "
+        "windows of a process.",
+        low=0,
+        high=1,
+    )
+)
+OPTIMIZER_STEPS = register(
+    Signal(
+        "optimizer/steps",
+        None,
+        "Steps that the optimizer counts before it steps, as Adam does; in the first windows of a process.",
+        low=0,
+        unit="steps",
+    )
+)
 OPTIMIZER_SKIPPED = register(
     Signal(
         "optimizer/skipped", None, "Steps that a loss scaler has skipped.", low=0, reduction=Reduction.SUM, unit="steps"

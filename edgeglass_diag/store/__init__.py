@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgeglass_diag.folders import find_runs
+from edgeglass_diag.store.resuming import next_step
 from edgeglass_diag.store.writer import RunWriter
 
 if TYPE_CHECKING:
     from edgeglass_diag.store.matrix import Matrix
     from edgeglass_diag.store.reader import Run, load
 
-__all__ = ["Matrix", "Run", "RunWriter", "find_runs", "load"]
+__all__ = ["Matrix", "Run", "RunWriter", "find_runs", "load", "next_step"]
 
 _HOMES = {"Matrix": "matrix", "Run": "reader", "load": "reader"}
 

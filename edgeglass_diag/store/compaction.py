@@ -9,9 +9,11 @@ from itertools import groupby
 
 from edgeglass_diag.store.layouts import Layout
 from edgeglass_diag.store.parts import Slices, store
+from edgeglass_diag.store.thinner import thin
 
-WINDOWS = 256
-"""Windows of a stretch, where a signal has few values; with many they are fewer."""
+WINDOWS = 248
+"""Windows of a stretch, where a signal has few values; with many they are fewer. Two blocks of so many numbers (8 bytes
+each, and some 30 of the row) lie on a page of SQLite's 4096 bytes; of 256 it is one, and half of the store is empty."""
 
 VALUES = 2**20
 """About so many values are turned round at once, which bounds the pause: some 0.05 s."""
@@ -55,5 +57,6 @@ class Compactor:
         for layout, group in groupby(rows, key=lambda row: row[0]):
             _, seqs, steps, data = zip(*group, strict=True)
             store(self._db, signal, layout, Slices.of(self._layout(layout), seqs, steps, data))
+            thin(self._db, signal, layout, self._layout(layout))
         self._db.execute("DELETE FROM slices WHERE signal = ?", (signal,))
         self._windows[signal] = self._values[signal] = 0

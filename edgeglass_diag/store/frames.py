@@ -13,6 +13,7 @@ from edgeglass_diag.signals import Signal
 from edgeglass_diag.store.layouts import Ints
 from edgeglass_diag.store.matrix import Grid
 from edgeglass_diag.store.parts import Part
+from edgeglass_diag.thinning import kept_indices
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,19 +22,38 @@ Entries = list[tuple[int, tuple[float, ...]]]
 """Id of the site and its values, of one window."""
 
 
-def windows(parts: Iterable[Part], sites: Collection[int] | None, after: int) -> list[tuple[int, int, Entries]]:
-    """Step, number of the write and entries of each window, in this order; all sites where None."""
+def windows(
+    parts: Iterable[Part], sites: Collection[int] | None, after: int, *, thinned: bool = False
+) -> list[tuple[int, int, Entries]]:
+    """Step, number of the write and entries of each window, in this order.
+
+    Args:
+        parts: of one signal.
+        sites: ids of those that are wanted; all where None.
+        after: only writes above this one.
+        thinned: of a long series only what ``kept_indices`` chooses, so that little of the store is read.
+    """
+    known = list(parts)
+    chosen = _chosen(known) if thinned else None
     found: list[tuple[int, int, Entries]] = []
-    for part in parts:
-        places, kept = _places(part, sites), np.flatnonzero(part.seqs > after)
-        if not len(places):
+    for part in known:
+        places, wanted = _places(part, sites), part.seqs > after
+        kept = np.flatnonzero(wanted if chosen is None else wanted & np.isin(part.steps, chosen))
+        if not len(places) or not len(kept):
             continue
         ids = part.layout.sites[places].tolist()
-        columns = [part.block(place)[kept].tolist() for place in places.tolist()]
+        blocks = part.blocks() if sites is None else map(part.block, places.tolist())
+        columns = [block[kept].tolist() for block in blocks]
         for i, window in enumerate(kept.tolist()):
             entries = [(id_, tuple(column[i])) for id_, column in zip(ids, columns, strict=True)]
             found.append((int(part.steps[window]), int(part.seqs[window]), entries))
     return sorted(found, key=lambda window: window[:2])
+
+
+def _chosen(parts: Iterable[Part]) -> Ints:
+    """Return the steps of a signal that ``kept_indices`` chooses."""
+    steps = sorted({step for part in parts for step in part.steps.tolist()})
+    return np.array([steps[index] for index in kept_indices(steps)], np.int64)
 
 
 def table(parts: Iterable[Part], sites: Collection[int] | None, names: Mapping[int, str]) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -37,6 +37,9 @@ class Part(Protocol):
 
     def block(self, place: int) -> Values:
         """Values at a place of the layout, (windows, components)."""
+
+    def blocks(self) -> Iterator[Values]:
+        """Yield the values of each place in order."""
 
     def summary(self, kind: Kind) -> Floats:
         """Mean, lowest or highest number of the components, (places, windows); NaN where there is no number."""
@@ -78,6 +81,10 @@ class Slices:
         """Values at a place of the layout, (windows, components)."""
         start, width = int(self.layout.starts[place]), int(self.layout.widths[place])
         return (self.scalars if width == 1 else self.vectors)[:, start : start + width]
+
+    def blocks(self) -> Iterator[Values]:
+        """Yield the values of each place in order."""
+        return map(self.block, range(len(self.layout.sites)))
 
     def summary(self, kind: Kind) -> Floats:
         """Mean, lowest or highest number of the components, (places, windows); NaN where there is no number."""
@@ -134,8 +141,16 @@ class Stretch:
     def block(self, place: int) -> Values:
         """Values at a place of the layout, (windows, components)."""
         kept = self.db.select("blocks", "WHERE stretch = ? AND place = ?", (self.id, int(place)))
+        return self._values(place, kept[0][2])
+
+    def blocks(self) -> Iterator[Values]:
+        """Yield the values of each place in order."""
+        kept = self.db.select("blocks", "WHERE stretch = ? ORDER BY place", (self.id,))
+        return (self._values(place, data) for _, place, data in kept)
+
+    def _values(self, place: int, data: bytes) -> Values:
         width = int(self.layout.widths[place])
-        return np.frombuffer(kept[0][2], "<f8" if width == 1 else "<f4").reshape(len(self.seqs), width)
+        return np.frombuffer(data, "<f8" if width == 1 else "<f4").reshape(len(self.seqs), width)
 
     def summary(self, kind: Kind) -> Floats:
         """Mean, lowest or highest number of the components, (places, windows); NaN where there is no number."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ from edgeglass_diag.marks import Explained, read_explained
 from edgeglass_diag.ranks import merge_findings
 from edgeglass_diag.records import (
     ConfiguredRule,
+    Cut,
     Finding,
     Findings,
     ParameterOrigin,
@@ -19,11 +21,13 @@ from edgeglass_diag.records import (
     RunStatus,
     Site,
     UsageError,
+    Window,
 )
 from edgeglass_diag.shown import Shown
 from edgeglass_diag.store import earlier_versions, frames, rows, standing
 from edgeglass_diag.store.database import Database
 from edgeglass_diag.store.embeddings import read_embeddings, snapshot_steps
+from edgeglass_diag.store.resuming import cuts_of
 from edgeglass_diag.store.stored_signals import StoredSignals
 
 if TYPE_CHECKING:
@@ -148,9 +152,28 @@ class Run(StoredSignals, Shown):
         return [replace(finding, mark=m.mark, mark_by=m.by) if m else finding for finding, m in known]
 
     def _own_findings(self) -> list[Finding]:
+        return self.kept_findings + self._of_the_record(self.record)
+
+    @property
+    def kept_findings(self) -> list[Finding]:
+        """What the process of this store has found of the training, as it stands in the store."""
         with self._db.readable():
-            kept = [self._translate.finding(record) for *_, record in self._db.select("findings", "ORDER BY id")]
-            return kept + self._of_the_record(self.record)
+            return [self._translate.finding(record) for *_, record in self._db.select("findings", "ORDER BY id")]
+
+    def kept_windows(self) -> Iterator[Window]:
+        """Yield the windows of this store by step; of a long series what ``kept_indices`` chooses of its readings.
+
+        The first one has all sites and origins.
+        """
+        found = self.windows_of_all()
+        for number, (step, readings) in enumerate(sorted(found.items())):
+            about = (tuple(self.sites), tuple(self.origins)) if number == 0 else ((), ())
+            yield Window(step, tuple(readings), *about)
+
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        """Where the run went on after its program had ended and was started again, by rising step."""
+        return cuts_of(read_header(self._place))
 
     def _of_the_record(self, record: RecordState) -> list[Finding]:
         """Return what is wrong with the record itself, of which the store has facts and no findings."""

@@ -7,6 +7,7 @@ descriptor is kept, so that it can be written when no other can be had. A checks
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import time
@@ -45,19 +46,26 @@ class Heartbeat:
 
 
 class StateFile:
-    """The file while its run is written.
+    """The file while its run is written, locked so that no second process writes to the run.
+
+    The lock (flock) ends with the process, however that ends. Where a file system has none, the record's process is
+    looked up alone.
 
     Args:
         folder: of the run.
+        again: whether the run is there already.
 
     Raises:
+        BlockingIOError: if another process, or another writer of this one, has the lock.
         OSError: if it cannot be made.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, again: bool = False) -> None:
         self._path = folder / NAME
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        new = 0 if again else os.O_EXCL
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | new, 0o644)
         self._made = os.fstat(self._descriptor)
+        _lock(self._descriptor)
 
     @property
     def is_in_place(self) -> bool:
@@ -95,7 +103,19 @@ class StateFile:
         if not os.path.samestat(os.fstat(descriptor), self._made):
             os.close(descriptor)
             raise FileNotFoundError(errno.ENOENT, "the run folder was removed or moved", str(self._path))
+        _lock(descriptor)  # the program has closed the one that was locked
         self._descriptor = descriptor
+
+
+def _lock(descriptor: int) -> None:
+    """Lock a file, or close it and raise BlockingIOError."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise BlockingIOError(errno.EWOULDBLOCK, "another process writes to this run") from error
+    except OSError:
+        return  # a file system without locks
 
 
 def read_state(folder: Path) -> Heartbeat | None:

@@ -52,11 +52,14 @@ class StoredSignals:
         with self._db.readable():
             return signals_of(self._db)
 
-    def readings(self, signal: str, *, site: str | None = None, after: int = 0) -> list[tuple[int, Reading]]:
+    def readings(
+        self, signal: str, *, site: str | None = None, after: int = 0, thinned: bool = False
+    ) -> list[tuple[int, Reading]]:
         """Readings of one signal with their rows, by step; only those with a row above ``after``.
 
         The row is the number of the write: it rises with each, what was written together shares it, and
-        it stays with a reading for ever. A signal that the run has not recorded has none.
+        it stays with a reading for ever. A signal that the run has not recorded has none. Of a long series that is
+        ``thinned`` it is what ``kept_indices`` chooses.
 
         Raises:
             UsageError: for a path that is none of a signal.
@@ -64,13 +67,24 @@ class StoredSignals:
         named = find(signal)
         with self._db.snapshot():
             wanted = None if site is None else site_ids(self._db, [site]).values()
-            found = frames.windows(parts_of(self._db, named, after=after), wanted, after)
+            found = frames.windows(parts_of(self._db, named, after=after), wanted, after, thinned=thinned)
             names = {number: site for number in wanted} if site is not None and wanted else site_names(self._db)
         return [
             (seq, Reading(step, names[number], named, values))
             for step, seq, entries in found
             for number, values in entries
         ]
+
+    def windows_of_all(self) -> dict[int, list[Reading]]:
+        """Return readings of all signals by step, of a long series what ``kept_indices`` chooses."""
+        found: dict[int, list[Reading]] = {}
+        with self._db.snapshot():
+            names = site_names(self._db)
+            for signal in signals_of(self._db):
+                for step, _, entries in frames.windows(parts_of(self._db, signal), None, 0, thinned=True):
+                    window = found.setdefault(step, [])
+                    window += [Reading(step, names[number], signal, values) for number, values in entries]
+        return found
 
     def table_of(self, signal: Signal, site: str | None) -> pd.DataFrame:
         """Return the readings of this store as a frame with columns step, site, component, value."""

@@ -12,16 +12,17 @@ import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeglass_diag.folders import FORMAT, VERSION, fixed
 from edgeglass_diag.forking import is_safe
 from edgeglass_diag.liveness import ProcessIdentity
-from edgeglass_diag.records import Finding, RecordState, RunStatus, UsageError, Window
-from edgeglass_diag.store.schema import FILE, create, file_checksum, insert, open_for_writing
+from edgeglass_diag.records import Cut, Finding, RecordState, RunStatus, UsageError, Window
+from edgeglass_diag.store.schema import FILE, create, file_checksum, open_for_writing
 from edgeglass_diag.store.state import StateFile
+from edgeglass_diag.store.window_rows import write_findings, write_window
 
 if TYPE_CHECKING:
     from edgeglass_diag.pair_samples import PairSamples
@@ -43,44 +44,86 @@ class RunWriter:
         name: of the run.
         header: what ``run.json`` says of it besides, ``rules`` among it: each ``ConfiguredRule`` as a dictionary.
         begun: whether the training runs; if not, the run stands as failed until ``begin``.
+        resume: step at which the run in ``folder`` goes on; it is a new one where None, or where there is none yet.
 
     Raises:
-        UsageError: when ``folder`` exists and is not empty (nothing is ever overwritten) or cannot be written.
+        UsageError: when ``folder`` exists and is not empty (nothing is ever overwritten), cannot be written, or has a
+            run that cannot go on: another process writes to it, or it is damaged.
         RuntimeError: in a copy of a process in which SQLite's locks may be held for ever.
+
+    Attributes:
+        cuts: where the run went on, the newest last.
     """
 
-    def __init__(self, folder: Path, *, name: str, header: Mapping[str, object], begun: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str,
+        header: Mapping[str, object],
+        begun: bool = True,
+        resume: int | None = None,
+    ) -> None:
         if not is_safe():
             raise RuntimeError("this process was copied while another thread of its parent wrote to a disk that hung")
         self.folder = fixed(folder)
         self._db: sqlite3.Connection | None = None
         self._slices: Slices | None = None
         self._record = RecordState()
+        self.cuts: tuple[Cut, ...] = ()
         self._lock = threading.RLock()
         _WRITERS.add(self)
-        status = RunStatus.RUNNING if begun else RunStatus.FAILED
-        result = {} if begun else {"result": {"error": NOT_BEGUN}}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if any(self.folder.iterdir()):
+            if not any(self.folder.iterdir()):
+                self._make(name, header, begun=begun)
+            elif resume is None:
                 raise UsageError(f"{folder} is not empty: a run needs a new folder, and nothing is overwritten")
-            self._header = {
-                "format": FORMAT, "version": VERSION, "name": name[:_NAME], "created": time.time(), "pid": os.getpid(),
-                "process": ProcessIdentity.own().as_facts(), "status": status, **result, **header,
-            }  # fmt: skip
-            self._state = StateFile(self.folder)
-            create(self.folder)
-            self._state.write(status, self._record)
-            self._write_header()  # last: a folder with a header is a run that can be read
+            else:
+                self._go_on(header, resume, begun=begun)
         except OSError as error:
             raise UsageError(f"cannot write a run to {folder}: {error.strerror or error}") from error
         except sqlite3.Error as error:
             raise UsageError(f"cannot write a run to {folder}: {error}") from error
 
+    def _make(self, name: str, header: Mapping[str, object], *, begun: bool) -> None:
+        status = RunStatus.RUNNING if begun else RunStatus.FAILED
+        result = {} if begun else {"result": {"error": NOT_BEGUN}}
+        self._header = {
+            "format": FORMAT, "version": VERSION, "name": name[:_NAME], "created": time.time(), "pid": os.getpid(),
+            "process": ProcessIdentity.own().as_facts(), "status": status, **result, **header,
+        }  # fmt: skip
+        self._state = StateFile(self.folder)
+        create(self.folder)
+        self._state.write(status, self._record)
+        self._write_header()  # last: a folder with a header is a run that can be read
+
+    def _go_on(self, header: Mapping[str, object], step: int, *, begun: bool) -> None:
+        from edgeglass_diag.store import resuming
+
+        if not (self.folder / FILE).is_file():
+            raise UsageError(f"{self.folder} is not empty and has no run that could go on")
+        self._state = StateFile(self.folder, again=True)
+        try:
+            kept = resuming.header_to_go_on(self.folder)
+            self._record = replace(resuming.record_to_go_on(self.folder), taken=step)
+        except BaseException:
+            self._state.close()
+            raise
+        self._header = resuming.header_after(kept, header, step)
+        self.cuts = resuming.cuts_of(self._header)
+        if begun:
+            self.begin()
+
     @property
     def name(self) -> str:
         """The run's name."""
         return str(self._header["name"])
+
+    @property
+    def record(self) -> RecordState:
+        """How the record stands, as noted last."""
+        return self._record
 
     @property
     def has_ended(self) -> bool:
@@ -126,8 +169,8 @@ class RunWriter:
             self._db.execute("BEGIN IMMEDIATE")
             slices = self._begun(self._db)
             for each in (*earlier, window):
-                _write_window(self._db, slices, each)
-            _write_findings(self._db, findings)
+                write_window(self._db, slices, each)
+            write_findings(self._db, findings)
             slices.compact()
             self._db.execute("COMMIT")
         except BaseException:
@@ -261,37 +304,9 @@ def _after_fork() -> None:
     for writer in list(_WRITERS):
         _keep_for_ever(writer._db)
         writer._db = writer._slices = None
+        if hasattr(writer, "_state"):
+            writer._state.close()  # a copy that lives on is not to hold the lock
         writer._lock = threading.RLock()
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-def _write_window(db: sqlite3.Connection, slices: Slices, window: Window) -> None:
-    insert(db, "windows", [(window.step, time.time())])
-    slices.write(window.readings)
-    insert(
-        db,
-        "sites",
-        (
-            (s.path, str(s.kind), s.order, json.dumps(s.parents), str(s.coverage), s.detail, json.dumps(s.facts))
-            for s in window.sites
-        ),
-    )
-    insert(
-        db,
-        "origins",
-        (
-            (o.name, json.dumps(o.shape), float(o.std), json.dumps([asdict(w) for w in o.writes]))
-            for o in window.origins
-        ),
-    )
-
-
-def _write_findings(db: sqlite3.Connection, findings: Iterable[Finding]) -> None:
-    insert(
-        db,
-        "findings",
-        ((f.code, f.site, json.dumps(asdict(f), default=str)) for f in findings),
-        conflict="ON CONFLICT (code, site) DO UPDATE SET record = excluded.record, crc = excluded.crc",
-    )

@@ -10,13 +10,15 @@ import pytest
 from edgeglass_dashboards import app
 from edgeglass_dashboards.base_path import checked_base
 from edgeglass_dashboards.runs import RunIndex
+from edgeglass_dashboards.timeline import marks_words
+from edgeglass_diag.figures.lines import CUT
 from edgeglass_diag.figures.model_map import MOST_CELLS, State, lanes_of
 from edgeglass_diag.figures.sparklines import spark_svg
 from edgeglass_diag.figures.style import TEMPLATES
 from edgeglass_diag.figures.timeline import FindingMark, timeline_figure
 from edgeglass_diag.headline import headline
 from edgeglass_diag.marks import Mark
-from edgeglass_diag.records import Finding, Severity, UsageError
+from edgeglass_diag.records import Cut, Finding, Severity, UsageError
 from edgeglass_diag.sites import EmbeddingSite, ModuleSite, ParameterSite, Side
 from edgeglass_diag.verdict import judge
 from tests.helpers.browser import PLOT, eventually, has_text
@@ -265,3 +267,13 @@ def test_six_faults_are_answered_on_the_first_screen(serve, open_page, tmp_path)
     page.set_viewport_size(SCREEN)
     for name in ANSWERS:
         answers(page, name)
+
+
+def test_where_a_run_went_on_is_drawn_and_said():
+    import pandas as pd
+
+    loss = pd.DataFrame({"step": [0, 100], "value": [4.8, 4.8]})
+    figure = timeline_figure(loss, loss, TEMPLATES["light"], (), (41,))
+    assert [shape.x0 for shape in figure.layout.shapes if shape.name == CUT] == [41]
+    assert "resumed at step 41" in [note.text for note in figure.layout.annotations]
+    assert marks_words([], [Cut(41)]) == "Resumed at step 41."

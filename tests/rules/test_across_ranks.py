@@ -24,7 +24,7 @@ class Record:
     def signals(self):
         return [find(name.partition("|")[2]) for name in self.rows]
 
-    def readings(self, signal, *, site=None, after=0):
+    def readings(self, signal, *, site=None, after=0, thinned=False):
         if self.is_broken:
             raise UsageError("half a file")
         found = []

@@ -14,6 +14,7 @@ WITHOUT = {
     "EG214": "what the program has cleared before the step is gone",
     "EG215": "what writes the weights after the step lies in the program",
     "EG219": "targets are data",
+    "EG242": "the checkpoint that was not loaded is nowhere in the program",
     "EG313": "a second view, or a teacher of its own, is nowhere in the program",
     "EG314": "which of the pairings is right lies in the data; the diagonal of a batch with itself is trivial",
     "EG315": "no change takes candidates away",

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeglass_diag.rules.series import Series, Streak
+from edgeglass_diag.thinning import FIRST, MOST, NEWEST
 
 
 def slow(series, condition):
@@ -56,9 +57,29 @@ def test_a_condition_that_captures_another_series_is_its_own_question():
     assert beyond(third).windows == 4
 
 
+def test_a_long_series_takes_no_more_room_and_forgets_no_streak():
+    series = Series()
+    for step in range(5000):
+        series.append(10 * step, float(step >= 70))
+        state = series.streak(lambda _, value: value == 1)
+        assert len(series) < MOST
+        assert state == (Streak(700, step - 69, 10 * (step - 70)) if step >= 70 else None)
+    assert list(series.steps[:FIRST]) == list(range(0, 10 * FIRST, 10))
+    assert list(series.steps[-NEWEST:]) == list(range(50_000 - 10 * NEWEST, 50_000, 10))
+
+
+def test_what_was_found_last_is_kept_however_long_ago():
+    series = Series()
+    for step in range(3000):
+        series.append(step, float(step == 100))
+        newest = series.latest(lambda index: series.values[index] == 1)
+        assert (newest is None) == (step < 100)
+        assert newest is None or series.steps[newest] == 100
+
+
 def test_conditions_whose_limit_changes_all_the_time_are_not_kept_for_ever():
     series = Series()
-    for step in range(500):
+    for step in range(300):
         series.append(step, 0.0)
         assert series.streak(below(1 + step)).windows == step + 1
     assert len(series._streaks) <= 32

@@ -52,7 +52,7 @@ class Overview:
             "verdict": verdict_line(said.tone, said.text, verdict.record),
             "verdict-details": verdict_details(said, run.rules),
             "progress": progress(run),
-            "loss-words": f"{words[0].upper()}{words[1:]}. {marks_words(marks_of(findings, run.rules))}"
+            "loss-words": f"{words[0].upper()}{words[1:]}. {marks_words(marks_of(findings, run.rules), run.cuts)}"
             if losses
             else "",
             "map": model_map(lanes, _loss_state(said, losses, chance)),

@@ -24,6 +24,7 @@ def progress(run: Run) -> Any:
     words = "nothing recorded yet" if step < 0 else f"step {step}" + (f" of {total}" if total else "")
     if status == RunStatus.FAILED and run.header["status"] == RunStatus.RUNNING:
         words += "; the process ended without a word"
+    words += "".join(f"; resumed at step {cut.step}" for cut in run.cuts[-1:])
     children = [html.Span([icon(status), status], className=f"badge status-{status}"), html.Span(words)]
     if not total:
         return html.Div(children, className="progress")

@@ -29,6 +29,8 @@ def findings_text(run: Run) -> Iterator[str]:
     """Yield the findings of a run, causes first, what follows from them indented below."""
     found = run.findings
     yield f"{escape(str(run.folder))}: {run.status}, {_steps(run)}, {count_text(len(found), run.record)}"
+    for cut in run.cuts:
+        yield f"resumed at step {cut.step} (steps are counted on from those recorded): {escape(' '.join(cut.command))}"
     yield from nested_text(found)
 
 

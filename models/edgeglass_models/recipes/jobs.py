@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -130,10 +130,14 @@ class RecipeJob:
         fabric.barrier()
 
     def train(self, out: Path, log: Callable[[Mapping[str, float], int], None]) -> dict[str, Any]:
-        """Train into the folder ``out``; return losses and recalls."""
+        """Train into the folder ``out``, from its latest checkpoint on if it has one; return losses and recalls."""
+        from edgeglass_models.checkpoint import latest_checkpoint
         from edgeglass_models.train import train
 
-        return asdict(train(self.recipe, _splits(self.recipe.data, self.recipe.tower), out, log=log))
+        resume = None
+        with suppress(ValueError):  # no checkpoint: a new run, or one that ended before its first
+            resume = latest_checkpoint(out)
+        return asdict(train(self.recipe, _splits(self.recipe.data, self.recipe.tower), out, log=log, resume=resume))
 
 
 @dataclass(frozen=True)
