@@ -12,8 +12,8 @@ import plotly.graph_objects as go
 DEPTH = [[0.0, "#c6dbef"], [0.35, "#6baed6"], [0.7, "#2171b5"], [1.0, "#08306b"]]
 """How far a training that learns gets, from chance (light) to a loss of 0 (dark)."""
 
-_ROW, _TITLE = 34, 74
-"""Height of a row of cells, and of what stands around a panel, in pixels."""
+_ROW, _TITLE, _LEAST = 34, 74, 280
+"""Height of a row of cells, of what stands around a panel, and of the smallest figure, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def phase_figure(
     from plotly.subplots import make_subplots
 
     rows = -(-len(panels) // columns)
-    height = rows * (_ROW * len(y.values) + _TITLE) + 60
+    height = max(_LEAST, rows * (_ROW * len(y.values) + _TITLE) + 60)
     figure = make_subplots(
         rows, columns, shared_xaxes="all", shared_yaxes="all", horizontal_spacing=0.03,
         vertical_spacing=min(0.9 / rows, _TITLE / height), subplot_titles=[escape(panel.title) for panel in panels],
@@ -92,7 +92,7 @@ def phase_figure(
         coloraxis={
             "colorscale": DEPTH, "cmin": 0, "cmax": 1,
             "colorbar": {
-                "title": {"text": "learns:<br>loss below<br>chance by"}, "thickness": 14, "outlinewidth": 0,
+                "title": {"text": "learns: loss below chance", "side": "right"}, "thickness": 14, "outlinewidth": 0,
                 "tickformat": ".0%", "nticks": 5,
             },
         },

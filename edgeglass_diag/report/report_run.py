@@ -69,8 +69,8 @@ class Subject:
     @property
     def explained_in(self) -> Path | None:
         """Folder of the newest explanation of the run, or of the one whose replay it is; None without any."""
-        around = self.run.folder.resolve().parent
-        return self.run.explained.folder or (around if is_explanation(around) else None)
+        around = (place for place in self.run.folder.resolve().parents[:2] if is_explanation(place))
+        return self.run.explained.folder or next(around, None)
 
     @cached_property
     def _explained(self) -> tuple[KeptExplanation | None, str]:

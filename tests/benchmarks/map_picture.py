@@ -1,4 +1,4 @@
-"""The picture of a map: ``python tests/benchmarks/map_picture.py docs/maps/incident.json docs/pictures/incident-map.png``.
+"""The picture of a map: ``python -m tests.benchmarks.map_picture docs/maps/incident.json docs/pictures/map.png``.
 
 With ``--from OUT/explain.json --command '...'`` the first file is written before: the map that ``explain --map`` has
 left, its verdict, and the command that made it.
@@ -10,8 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from plotly.io import to_html
 from playwright.sync_api import sync_playwright
+from plotly.io import to_html
 
 from edgeglass_diag.explained.map_tiles import map_figure
 from edgeglass_diag.explained.map_words import effect_table, legend, line_table
