@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 from rich.console import Console
 
+import edgeglass_diag as eg
 from edgeglass_diag.commands.output import print_parts
 from edgeglass_diag.commands.render.explanation import explanation_tables
 from edgeglass_diag.explained.map_tiles import map_figure
@@ -157,6 +158,16 @@ def test_wrong_settings_of_a_recipe_are_one_error_before_anything_runs(tmp_path)
     assert "--map seed: each cell is replayed with several seeds" in refusal("seed=1,2")
     assert "expected a recipe of one run, and incident has 2" in refusal("optim.lr=1,2", recipe="incident")
     assert "unknown recipe 'nonsense'" in refusal("optim.lr=1,2", recipe="nonsense")
+
+
+def test_axes_in_python_are_asked_for_alone(tmp_path):
+    with pytest.raises(UsageError, match="expected axes= alone"):
+        eg.explain("perceiver", axes=["optim.lr=1,2"], suspects=["--lr=1"])
+    with pytest.raises(UsageError, match=r"did you mean 'optim\.lr'"):
+        eg.explain("perceiver", axes=["optim.l=1,2"], settings=SMALL, out=tmp_path / "out")
+    (tmp_path / "train.py").write_text(dedent(TRAIN))
+    with pytest.raises(UsageError, match="--map lr: expected an option"):
+        eg.explain(tmp_path / "train.py", axes=["lr=1,2"], out=tmp_path / "out")
 
 
 @pytest.mark.long
