@@ -1,6 +1,7 @@
 """The Explain page in a real browser: verdict, causes, marks, replays and their losses."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import axe_playwright_python
@@ -90,7 +91,7 @@ def test_a_map_is_drawn_with_a_colour_and_a_sign_for_each_cell(serve_once, open_
     has_text(page, "#explained", MAP_VERDICT)
     eventually(page, f"({PLOT.format('map')}?.data?.filter(trace => trace.type === 'heatmap').length ?? 0) === 4")
     drawn = page.locator("#map .heatmap-label").all_text_contents()
-    assert sorted(drawn) == ["● -30%", "● -30%", "● -30%", "● -80%", "● -80%", "▼ 0%", "▼ 0%", "✗"]
+    assert Counter(drawn) == {"● -30%": 3, "● -80%": 2, "▼ 0%": 2, "✗": 1}
     page.locator("#map-tables .effects-table").wait_for()
     assert not page.locator("#causes").is_visible()
     assert page.locator("#trials tbody tr").count() == 8
