@@ -3,6 +3,8 @@
 import io
 import json
 import math
+import shlex
+from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent
 
@@ -32,6 +34,7 @@ from tests.helpers import dying
 from tests.helpers.explanations import write_mapped
 
 SMALL = ("data.train=64", "data.val=32", "data.test=32", "train.batch_size=32", "model.layers=1", "model.latents=4")
+INCIDENT = Path(__file__).parents[2] / "docs" / "maps" / "incident.json"
 DIVERGED, COLLAPSED = Outcome(math.inf), Outcome(0.0, codes=("EG301",))
 
 
@@ -228,3 +231,16 @@ def test_wrong_use_with_a_program_is_one_line(command, tmp_path):
     assert "--map lr: expected an option (--lr), a variable ($NAME)" in refusal("--map", "lr=1,2")
     assert "--map optimizer.lr: expected a number, got 'x'" in refusal("--map", "optimizer.lr=1,x")
     assert "expected one of --map and --suspect" in refusal("--map", "--lr=1,2", "--suspect", "--lr=1")
+
+
+def test_the_map_of_the_incident_is_whole_and_of_the_command_that_it_names():
+    content = json.loads(INCIDENT.read_text(encoding="utf-8"))
+    found = KeptMap.model_validate(content["map"])
+    words = shlex.split(content["command"])
+    axes = parse_axes([word for option, word in pairwise(words) if option == "--map"])
+    assert [(axis.setting, axis.values) for axis in found.axes] == [(axis.name, axis.values) for axis in axes]
+    seeds = int(words[words.index("--seeds") + 1])
+    assert len(found.cells) >= 60
+    assert all(cell.of + cell.crashed == seeds for cell in found.cells)
+    facts = MapFacts(seeds, content["steps"], finished=True, seconds=0.0)
+    assert content["verdict"] == map_report(found, [], facts).verdict
