@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from edgeglass_diag.explained.phase_map import KeptMap
 from edgeglass_diag.marks import Mark
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.user_input.files import is_file, is_folder, parsing, read_text
@@ -82,7 +83,8 @@ class KeptExplanation(_Kept):
 
     ``run`` is the explained run's folder; ``border`` the loss relative to chance above which a replay counts as ill;
     ``noise`` the difference of a replay in which nothing was changed; ``guard`` what kept the replays from writing;
-    ``left_out`` what the replays began without, as the run had made it.
+    ``left_out`` what the replays began without, as the run had made it;
+    ``phase_map`` the map, where one was made.
     """
 
     verdict: str
@@ -98,6 +100,7 @@ class KeptExplanation(_Kept):
     guard: str = ""
     noise: float | None = None
     left_out: tuple[_Text, ...] = ()
+    phase_map: KeptMap | None = Field(default=None, alias="map")
 
     @property
     def control(self) -> str | None:

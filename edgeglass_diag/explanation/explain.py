@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
+from edgeglass_diag.explanation.axes import Axis, parse_axes
 from edgeglass_diag.explanation.of_programs import ProgramQuestion, explain_program
+from edgeglass_diag.explanation.of_recipe_maps import MapQuestion, map_recipe
 from edgeglass_diag.explanation.of_recipes import Question, explain_run
 from edgeglass_diag.explanation.recipe_trials import is_of_recipe
 from edgeglass_diag.explanation.report import ExplainReport
 from edgeglass_diag.explanation.subjects import Subject
 from edgeglass_diag.folders import default_folder, read_header
 from edgeglass_diag.intervention import Intervention
-from edgeglass_diag.programs.targets import find_program
+from edgeglass_diag.programs.targets import Recipe, find_program, resolve
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.store import Run
 
@@ -53,6 +55,21 @@ def explain(
 
 @overload
 def explain(
+    subject: str | Path | Run,
+    *,
+    axes: Sequence[str],
+    settings: Sequence[str] = (),
+    arguments: Sequence[str] = (),
+    writable: Sequence[str] = (),
+    out: str | Path | None = None,
+    seeds: int = 3,
+    steps: int | None = None,
+    budget: float | None = None,
+) -> ExplainReport: ...
+
+
+@overload
+def explain(
     subject: Build,
     *,
     failing: Mapping[str, Any],
@@ -75,6 +92,7 @@ def explain(  # noqa: PLR0913  the options of one question; all but the subject 
     against_rev: str | None = None,
     suspects: Sequence[str] = (),
     interventions: Sequence[str | Intervention] = (),
+    axes: Sequence[str] = (),
     writable: Sequence[str] = (),
     out: str | Path | None = None,
     seeds: int = 3,
@@ -98,10 +116,12 @@ def explain(  # noqa: PLR0913  the options of one question; all but the subject 
         suspects: options of the program with a value that may be healthy, as ``--lr=2e-4``.
         interventions: what is tried from outside in place of what the findings nominate, as
             ``initial.std=0.02@latents``.
+        axes: settings with their values, as ``optim.lr=1e-3,1e-2``, all combinations of which are replayed: a map, also
+            of a recipe by its name.
         writable: patterns of files that replays of a program may write.
         failing: settings with which the function's training fails. Of a function alone, like ``healthy``.
         healthy: settings with which it learns.
-        settings: ``section.key=value`` on the recipe ``against``.
+        settings: ``section.key=value`` on the recipe ``against``, or on the one that is mapped.
         out: folder of the replays, each of which is a run; below ``runs`` if None.
         seeds: replays of each change.
         steps: length of a replay in optimizer steps; if None until the fault has shown itself, at least 60, of a
@@ -120,6 +140,10 @@ def explain(  # noqa: PLR0913  the options of one question; all but the subject 
     if failing is not None or healthy is not None:
         raise UsageError("explain: failing= and healthy= are for a function; a run is compared by against=")
     folder = _folder(subject)
+    if axes:
+        if against is not None or against_rev is not None or suspects or interventions:
+            raise UsageError("explain: expected axes= alone, without against=, against_rev=, suspects=, interventions=")
+        return _map(folder, parse_axes(axes), arguments, settings, writable, out, _Numbers(seeds, steps, budget))
     if (program := _program(folder, arguments)) is not None:
         if settings:
             raise UsageError(f"explain: settings={settings[0]!r} is for recipes; of a program use suspects=")
@@ -135,6 +159,31 @@ def explain(  # noqa: PLR0913  the options of one question; all but the subject 
     place = Path(out) if out is not None else default_folder(f"explain-{folder.name}", Path("runs"))
     recipe = None if against is None else str(against.folder if isinstance(against, Run) else against)
     return explain_run(Question(folder, recipe, settings, place, seeds, steps, budget))
+
+
+class _Numbers(NamedTuple):
+    seeds: int
+    steps: int | None
+    budget: float | None
+
+
+def _map(
+    folder: Path,
+    axes: Sequence[Axis],
+    arguments: Sequence[str],
+    settings: Sequence[str],
+    writable: Sequence[str],
+    out: str | Path | None,
+    numbers: _Numbers,
+) -> ExplainReport:
+    place = Path(out) if out is not None else default_folder(f"explain-{folder.stem}", Path("runs"))
+    found = resolve([str(folder), *arguments], settings=settings)
+    if isinstance(found, Recipe):
+        return map_recipe(MapQuestion(found, axes, place, *numbers))
+    program = _program(folder, arguments)
+    if program is None:
+        return map_recipe(MapQuestion(folder, axes, place, *numbers))
+    return explain_program(ProgramQuestion(program, place, None, (), None, *numbers, writable=writable, axes=axes))
 
 
 def _program(place: Path, arguments: Sequence[str]) -> Subject | None:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from edgeglass_diag.explained.record import EXPLANATION
 from edgeglass_diag.explanation import program_report as reports
+from edgeglass_diag.explanation.axes import Axis
 from edgeglass_diag.explanation.engine import Explanation, OutOfBudgetError
 from edgeglass_diag.explanation.keeping import keep
 from edgeglass_diag.explanation.of_differences import Differences, differences, explain_differences, suspected
 from edgeglass_diag.explanation.of_interventions import explain_interventions
+from edgeglass_diag.explanation.of_program_maps import check_axes, map_program
 from edgeglass_diag.explanation.of_revisions import RevisionSearch, explain_revisions
 from edgeglass_diag.explanation.program_trials import ProgramRunner, ProgramTrial, over_seeds
 from edgeglass_diag.explanation.report import ExplainReport
@@ -49,6 +51,7 @@ class ProgramQuestion:
         budget: seconds after which no replay begins.
         workers: how many replays run side by side.
         writable: patterns of files that replays may write.
+        axes: settings with the values that are mapped; none where a cause is looked for.
     """
 
     subject: Subject
@@ -62,6 +65,7 @@ class ProgramQuestion:
     workers: int | None = None
     writable: Sequence[str] = ()
     wanted: Sequence[Intervention] = ()
+    axes: Sequence[Axis] = ()
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ def explain_program(question: ProgramQuestion, progress: Progress | None = None)
     asked = [question.against is not None, question.suspects, question.revision is not None, question.wanted]
     if sum(map(bool, asked)) > 1:
         raise UsageError("explain: expected one of --against, --suspect, --against-rev and --try")
+    check_axes(question.axes, question.subject)
     _check_out(question.out)
     question.out.mkdir(parents=True, exist_ok=True)
     deadline = None if question.budget is None else begun + question.budget
@@ -124,6 +129,9 @@ def _explain(session: _Session) -> ExplainReport:
     session = _begun(session, lambda plan: plan)
     _run_controls(session, session.plan)
     subject = question.subject
+    if question.axes:
+        mapped = map_program(session.plan, question.axes, seeds=session.seeds, runner=session.runner)
+        return reports.of_map(mapped, session.runner, session.facts, seeds=question.seeds)
     findings = None if subject.run is None else subject.findings
     tried = explain_interventions(
         session.plan, findings, seeds=session.seeds, runner=session.runner, wanted=question.wanted

@@ -31,7 +31,8 @@ from edgeglass_diag.settings import differing, flatten, nested
 from edgeglass_diag.user_input.files import is_folder
 from edgeglass_diag.workers import default_workers
 
-_STEPS = 60
+STEPS = 60
+"""Longest replay that is chosen, in optimizer steps."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,14 @@ def explain_run(question: Question, progress: Progress | None = None) -> Explain
     if question.overrides and question.against is None:
         raise UsageError(f"--set {question.overrides[0]}: is for the recipe --against, and there is none")
     recorded = settings_of(read_header(question.run))
-    steps = question.steps or min(_STEPS, int(recorded.get("total_steps") or _STEPS))
+    steps = question.steps or min(STEPS, int(recorded.get("total_steps") or STEPS))
     first = int(recorded.get("seed") or 0)
-    failing = _canonical(recorded, steps, first)
-    healthy = None if question.against is None else _canonical(_against(question), steps, first)
+    failing = canonical(recorded, steps, first)
+    healthy = None if question.against is None else canonical(_against(question), steps, first)
     values: dict[str, Sequence[Any]] = {} if healthy is None else {**differing([failing, healthy], ignore=("seed",))}
     if healthy is not None and not values:
         raise UsageError(f"{question.run} and {question.against} have the same settings: there is nothing to explain")
-    _check_replays(question.out)
+    check_replays(question.out)
     deadline = None if question.budget is None else begun + question.budget
     workers = question.workers or default_workers()
     seeds = range(first, first + question.seeds)
@@ -104,7 +105,7 @@ def explain_run(question: Question, progress: Progress | None = None) -> Explain
     return result
 
 
-def _check_replays(out: Path) -> None:
+def check_replays(out: Path) -> None:
     """Check that ``out`` can be used: new, empty, or the replays of an explanation that was cut off."""
     children = list(out.iterdir()) if is_folder(out) else []
     if not all(child.name == EXPLANATION or is_replay(child) for child in children):
@@ -128,7 +129,7 @@ def _against(question: Question) -> dict[str, Any]:
     return flatten({**jobs[0].settings, "total_steps": jobs[0].prepare()})
 
 
-def _canonical(settings: Mapping[str, Any], steps: int, seed: int) -> dict[str, Any]:
+def canonical(settings: Mapping[str, Any], steps: int, seed: int) -> dict[str, Any]:
     """Return the settings as a replay takes them: defaults filled in, lengths equal."""
     try:
         whole = flatten(provider().replay(nested(settings), steps=steps, seed=seed).settings)

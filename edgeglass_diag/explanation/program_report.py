@@ -6,8 +6,12 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from edgeglass_diag.explained.phase_map import KeptMap
 from edgeglass_diag.explanation.engine import Explanation
+from edgeglass_diag.explanation.map_report import MapFacts, map_report
+from edgeglass_diag.explanation.mapping import is_ill
 from edgeglass_diag.explanation.marking import mark_findings
 from edgeglass_diag.explanation.of_interventions import Tried
 from edgeglass_diag.explanation.of_revisions import RevisionSearch
@@ -107,6 +111,15 @@ def of_revisions(found: RevisionSearch, revision: str, runner: ProgramRunner, fa
         run=facts.run,
         guard=_guard(runner),
     )
+
+
+def of_map(found: KeptMap, runner: ProgramRunner, facts: Facts, *, seeds: int) -> ExplainReport:
+    """Return the report on a map."""
+    shared = MapFacts(
+        seeds, facts.steps, not runner.is_budget_spent, facts.seconds, None if facts.run is None else Path(facts.run),
+        _guard(runner), _left_out(facts),
+    )  # fmt: skip
+    return map_report(found, _trials(runner, is_ill), shared)
 
 
 def _guilty(found: RevisionSearch) -> list[Suspect]:

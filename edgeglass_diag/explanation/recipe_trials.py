@@ -37,7 +37,8 @@ class RecipeTrial:
         settings: all settings, ``section.key`` -> value.
         seed: seed of weights and batches.
         steps: optimizer steps.
-        kind: ``setting``, or ``control`` where nothing is changed.
+        kind: ``setting``, ``cell`` of a map, or ``control`` where nothing is changed.
+        windows: recorded windows, in addition to the first ones.
     """
 
     label: str
@@ -45,11 +46,12 @@ class RecipeTrial:
     seed: int
     steps: int
     kind: str = "setting"
+    windows: int = RECORDED_WINDOWS
 
     @property
     def key(self) -> str:
-        """Hash of settings, seed and steps; the label does not count."""
-        content = json.dumps([dict(self.settings), self.seed, self.steps], sort_keys=True, default=str)
+        """Hash of settings, seed, steps and windows; the label does not count."""
+        content = json.dumps([dict(self.settings), self.seed, self.steps, self.windows], sort_keys=True, default=str)
         return hashlib.sha256(content.encode()).hexdigest()
 
     @property
@@ -154,19 +156,18 @@ def replay(trial: RecipeTrial, out: Path) -> Outcome:
     from edgeglass_diag.provider_protocols import provider
     from edgeglass_diag.watching import StopTraining, Watch
 
+    if (known := _known(trial, out)) is not None:
+        return known
     folder = out / trial.folder
-    if is_run(folder):
-        with load(folder) as done:
-            if done.status in (RunStatus.FINISHED, RunStatus.STOPPED):
-                return measure(done)
     shutil.rmtree(folder, ignore_errors=True)  # interrupted
     try:
         job = provider().replay(nested(trial.settings), steps=trial.steps, seed=trial.seed)
         job.prepare()
     except ValueError as error:
         raise UsageError(str(error)) from error
-    header = {"settings": {**job.settings, "total_steps": trial.steps}, "replay": trial.label}
-    every = max(1, trial.steps // RECORDED_WINDOWS)
+    whole = {**job.settings, "total_steps": trial.steps}
+    header = {"settings": whole, "replay": trial.label, "replay_key": trial.key}
+    every = max(1, trial.steps // trial.windows)
     try:
         with Watch(folder, name=trial.folder, every=every, header=header, stop_on=STOP_CODES) as watch:
             watch.result |= job.train(folder, watch.log)
@@ -175,6 +176,16 @@ def replay(trial: RecipeTrial, out: Path) -> Outcome:
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # not needed after the outcome is known
     with load(folder) as run:
         return measure(run)
+
+
+def _known(trial: RecipeTrial, out: Path) -> Outcome | None:
+    """Return the outcome of a replay of the same key that ended in ``out``, whatever its label."""
+    for folder in sorted(out.glob(f"*-seed{trial.seed}-{trial.key[:6]}")):
+        if is_run(folder) and read_header(folder).get("replay_key") == trial.key:
+            with load(folder) as done:
+                if done.status in (RunStatus.FINISHED, RunStatus.STOPPED):
+                    return measure(done)
+    return None
 
 
 def is_replay(folder: Path) -> bool:

@@ -9,6 +9,7 @@ from edgeglass_diag.marks import FindingMark
 from edgeglass_diag.shown import Shown
 
 if TYPE_CHECKING:
+    from edgeglass_diag.explained.phase_map import KeptMap
     from edgeglass_diag.notebooks.document import Document
 
 
@@ -110,6 +111,7 @@ class ExplainReport(Shown):
         guard: what kept the replays from writing elsewhere; empty where they ran in this process.
         noise: by how much a replay differs from an equal one, relative to chance; None where it was not measured.
         left_out: paths that the replays began without, as the run had made them; relative to its working directory.
+        phase_map: how the training goes over a grid of settings, where that was asked.
     """
 
     verdict: str
@@ -127,10 +129,11 @@ class ExplainReport(Shown):
     guard: str = ""
     noise: float | None = None
     left_out: tuple[str, ...] = ()
+    phase_map: KeptMap | None = None
 
     def as_dict(self) -> dict[str, object]:
-        """Return what ``explain --json`` prints."""
-        return {
+        """Return what ``explain --json`` prints; ``map`` is there where one was asked for."""
+        told: dict[str, object] = {
             "verdict": self.verdict,
             "run": self.run,
             "causes": [each.as_dict() for each in self.causes],
@@ -147,6 +150,7 @@ class ExplainReport(Shown):
             "finished": self.finished,
             "seconds": self.seconds,
         }
+        return told if self.phase_map is None else told | {"map": self.phase_map.model_dump(mode="json")}
 
     def _document(self) -> Document:
         from edgeglass_diag.notebooks.of_explanation import explanation_document

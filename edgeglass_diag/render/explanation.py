@@ -18,7 +18,11 @@ MARK_COLUMNS = ("finding", "at", "mark", "because")
 def trial_cells(trial: KeptTrial, explanation: KeptExplanation) -> tuple[str, ...]:
     """Return the cells of ``TRIAL_COLUMNS``."""
     unchanged = trial.label == explanation.control
-    gone = "–" if unchanged or not trial.is_resolved else ", ".join(explanation.gone(trial)) or "none"
+    gone = (
+        "–"
+        if unchanged or explanation.control is None or not trial.is_resolved
+        else ", ".join(explanation.gone(trial)) or "none"
+    )
     learns = "no result" if not trial.is_resolved else "does not learn" if trial.ill else "learns"
     steps = str(trial.steps) if trial.steps else "–"
     return (

@@ -15,6 +15,7 @@ import pandas as pd
 from edgeglass_diag.evaluation.frames import recall_frame
 from edgeglass_diag.evaluation.pictures import pictures
 from edgeglass_diag.explained.curves import multiples
+from edgeglass_diag.explained.map_tiles import map_figure
 from edgeglass_diag.figures.lines import loss_figure
 from edgeglass_diag.figures.retrieval import recall_bars
 from edgeglass_diag.figures.style import TEMPLATES
@@ -29,6 +30,8 @@ CAPTIONS = {
     "loss": "Loss by optimizer step; dashed: the loss of a model that tells nothing apart.",
     "trials": "Loss by optimizer step, one line per seed: solid where it learns, dashed where it does not; grey: the "
     "replays in which nothing was changed.",
+    "map": "What becomes of the training for each combination of settings; blue: it learns, the darker the lower its "
+    "loss ends.",
     "mrl": "Recall against width, with other ways to save storage. Dotted: the knee; dashed: chance.",
     "pca": "Principal axes of both sides together, with a line from each image to its caption.",
     "tsne": "t-SNE of both sides. Neighbourhoods are kept, distances and sizes of clouds are not.",
@@ -88,7 +91,7 @@ def loss_of(subject: Subject, album: Album) -> Drawn | None:
 
 def trials_of(subject: Subject, album: Album) -> Drawn | None:
     """The losses of the replays that explain a run, side by side; None where none can be read."""
-    folder = subject.run.explained.folder
+    folder = subject.explained_in
     if subject.explanation is None or folder is None:
         return None
     drawn, relative = multiples(subject.explanation, folder)
@@ -96,6 +99,15 @@ def trials_of(subject: Subject, album: Album) -> Drawn | None:
         return None
     themes = {name: trials_figure(drawn, template, relative=relative) for name, template in TEMPLATES.items()}
     return album.add("trials", f"{subject.label}. {CAPTIONS['trials']}", themes)
+
+
+def map_of(subject: Subject, album: Album) -> Drawn | None:
+    """The phase diagram of a map; None where the explanation of the run is none."""
+    if subject.explanation is None or subject.explanation.phase_map is None:
+        return None
+    found = subject.explanation.phase_map
+    themes = {name: map_figure(found, template) for name, template in TEMPLATES.items()}
+    return album.add("map", f"{subject.label}. {CAPTIONS['map']}", themes)
 
 
 def recalls_of(subjects: Sequence[Subject], album: Album) -> Drawn | None:

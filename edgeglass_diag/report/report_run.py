@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeglass_diag.explained.record import KeptExplanation, read_explanation
+from edgeglass_diag.explained.record import KeptExplanation, is_explanation, read_explanation
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.run_verdict import run_verdict
 from edgeglass_diag.signals import Signal
@@ -65,13 +66,19 @@ class Subject:
         """Why an explanation that is kept of the run cannot be read; empty where it can or there is none."""
         return self._explained[1]
 
+    @property
+    def explained_in(self) -> Path | None:
+        """Folder of the newest explanation of the run, or of the one whose replay it is; None without any."""
+        around = (place for place in self.run.folder.resolve().parents[:2] if is_explanation(place))
+        return self.run.explained.folder or next(around, None)
+
     @cached_property
     def _explained(self) -> tuple[KeptExplanation | None, str]:
-        kept = self.run.explained
-        if kept.folder is None:
+        kept, folder = self.run.explained, self.explained_in
+        if folder is None:
             return None, kept.fault
         try:
-            return read_explanation(kept.folder), kept.fault
+            return read_explanation(folder), kept.fault
         except UsageError as error:
             return None, str(error)
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from edgeglass_diag.explained.map_words import effect_table, legend, line_table, panel_tables
 from edgeglass_diag.render import explanation as explained
-from edgeglass_diag.report.figures import Album, Drawn, embeddings_of, loss_of, recalls_of, trials_of
+from edgeglass_diag.report.figures import Album, Drawn, embeddings_of, loss_of, map_of, recalls_of, trials_of
 from edgeglass_diag.report.key_metrics import key_metrics
 from edgeglass_diag.report.render import (
     WAYS,
@@ -51,7 +52,9 @@ def sections(subjects: Sequence[Subject], comparison: Mapping[str, Any], album: 
         "losses": [figure for s in subjects if (figure := loss_of(s, album))],
         "recall_figure": recalls_of(subjects, album),
         "failures": [_failure(s, drawn[s.label]) for s in subjects],
-        "explained": [_explained(s, trials_of(s, album)) for s in subjects if s.explanation or s.unexplained],
+        "explained": [
+            _explained(s, map_of(s, album) or trials_of(s, album)) for s in subjects if s.explanation or s.unexplained
+        ],
         "mrl": [_mrl(name, result, _of_kind(drawn[name], "mrl")) for name, result in evaluated.items()],
     }
 
@@ -150,9 +153,12 @@ def _explained(subject: Subject, figure: Drawn | None) -> dict[str, Any]:
         ("All replays", explained.TRIAL_COLUMNS, [explained.trial_cells(each, found) for each in found.trials]),
         ("Tried, and no cause", explained.TRIED_COLUMNS, [explained.tried_cells(each) for each in found.not_causes]),
     ]
+    mapped = [] if found.phase_map is None else [effect_table(found.phase_map), line_table(found.phase_map)]
+    tables = [*(() if found.phase_map is None else panel_tables(found.phase_map)), *mapped, *tables]
+    said = [] if found.phase_map is None else [legend(found.phase_map)]
     return shown | {
         "verdict": found.verdict,
-        "notes": explained.notes(found),
+        "notes": [*said, *explained.notes(found)],
         "tables": [table for table in tables if table[2]],
     }
 

@@ -40,7 +40,7 @@ class ResampledImageHead(nn.Module):
         latents: int,
         layers: int,
         heads: int,
-        init: LatentInit,
+        init: LatentInit | float,
         norm: NormPlacement,
     ) -> None:
         super().__init__()

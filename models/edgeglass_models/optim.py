@@ -1,11 +1,11 @@
-"""AdamW and its schedule: linear warm-up, then cosine decay to zero."""
+"""The optimizer and its schedule: linear warm-up, then cosine decay to zero."""
 
 from __future__ import annotations
 
 import math
 
 from torch import nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from edgeglass_models.recipes.settings import OptimSettings
@@ -28,12 +28,17 @@ def lr_factor(step: int, warmup_steps: int, horizon: int) -> float:
 
 
 def make_optimizer(model: nn.Module, settings: OptimSettings, total_steps: int) -> tuple[Optimizer, LambdaLR]:
-    """Return AdamW over all trainable parameters, without decay of biases, norms and the scale, and its schedule."""
+    """Return the optimizer of all trainable parameters and its schedule; biases, norms and the scale do not decay."""
     trainable = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.dim() >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in trainable if p.dim() < 2], "weight_decay": 0.0},
     ]
-    optimizer = AdamW([g for g in groups if g["params"]], lr=settings.lr, betas=settings.betas)
+    held = [g for g in groups if g["params"]]
+    optimizer: Optimizer
+    if settings.name == "sgd":
+        optimizer = SGD(held, lr=settings.lr, momentum=settings.betas[0])
+    else:
+        optimizer = AdamW(held, lr=settings.lr, betas=settings.betas)
     horizon = settings.horizon or total_steps
     return optimizer, LambdaLR(optimizer, lambda step: lr_factor(step, settings.warmup_steps, horizon))

@@ -16,7 +16,7 @@ LatentInit = Literal["reported", "randn", "trunc_normal", "xavier", "orthogonal"
 NormPlacement = Literal["pre", "pre_shared", "none"]
 
 
-def _latents(count: int, width: int, init: LatentInit) -> nn.Parameter:
+def _latents(count: int, width: int, init: LatentInit | float) -> nn.Parameter:
     latents = nn.Parameter(torch.empty(count, width))
     match init:
         case "reported":
@@ -33,6 +33,8 @@ def _latents(count: int, width: int, init: LatentInit) -> nn.Parameter:
             nn.init.zeros_(latents)
         case "identical":
             nn.init.ones_(latents)
+        case float():
+            nn.init.normal_(latents, std=init)
     return latents
 
 
@@ -99,7 +101,8 @@ class PerceiverResampler(nn.Module):
         latents: number K of latents.
         layers: depth.
         heads: heads per attention.
-        init: initialisation of the latents; ``reported`` is that of the report, randn then normal_(std=0.02).
+        init: initialisation of the latents; ``reported`` is that of the report, randn then normal_(std=0.02); a number
+            is the standard deviation of a normal distribution.
         norm: placement of the LayerNorms, see ResamplerLayer.
 
     Shapes:
@@ -116,7 +119,7 @@ class PerceiverResampler(nn.Module):
         latents: int = 64,
         layers: int = 4,
         heads: int = 8,
-        init: LatentInit = "reported",
+        init: LatentInit | float = "reported",
         norm: NormPlacement = "pre_shared",
     ) -> None:
         super().__init__()

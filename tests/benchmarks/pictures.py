@@ -45,6 +45,12 @@ def shrunk(png):
     raise SystemExit(f"a picture of {image.size} does not fit {LARGEST} bytes")
 
 
+def chromium(playwright):
+    """The browser, which fetches nothing."""
+    quiet = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    return playwright.chromium.launch(executable_path=shutil.which("chromium"), args=quiet)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path)
@@ -53,11 +59,10 @@ def main():
     options.out.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "edgeglass_dashboards", str(options.runs), "--port", "8700"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    quiet = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
     try:
         url = server.stdout.readline().strip()
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=quiet)
+            browser = chromium(playwright)
             for name, (place, height) in PICTURES.items():
                 scheme = "dark" if name in ("signal", "embeddings-healthy") else "light"
                 page = browser.new_page(viewport={"width": 1000, "height": height}, color_scheme=scheme)

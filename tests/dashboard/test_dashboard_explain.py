@@ -1,6 +1,7 @@
 """The Explain page in a real browser: verdict, causes, marks, replays and their losses."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import axe_playwright_python
@@ -13,7 +14,7 @@ from edgeglass_dashboards.static import static_page
 from edgeglass_diag.marks import write_marks
 from tests.helpers.browser import PLOT, eventually, has_text
 from tests.helpers.dashboard_runs import write_healthy
-from tests.helpers.explanations import BY, CURE, VERDICT, write_explained
+from tests.helpers.explanations import BY, CURE, MAP_VERDICT, VERDICT, write_explained, write_mapped
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 PAGE = "/run/perceiver?page=explain"
@@ -81,6 +82,22 @@ def test_a_run_that_is_not_explained_has_the_tab_greyed_out_and_the_command(url,
     has_text(page, "#explained code", f"edgeglass-diag explain {explained / 'baseline'}")
     page.evaluate(AXE)
     assert [v["id"] for v in page.evaluate("axe.run()")["violations"]] == []
+
+
+@pytest.mark.browser
+def test_a_map_is_drawn_with_a_colour_and_a_sign_for_each_cell(serve_once, open_page, tmp_path):
+    write_mapped(tmp_path / "runs")
+    page = open_page(serve_once(tmp_path / "runs").url + PAGE)
+    has_text(page, "#explained", MAP_VERDICT)
+    eventually(page, f"({PLOT.format('map')}?.data?.filter(trace => trace.type === 'heatmap').length ?? 0) === 4")
+    drawn = page.locator("#map .heatmap-label").all_text_contents()
+    assert Counter(drawn) == {"● -30%": 3, "● -80%": 2, "▼ 0%": 2, "✗": 1}
+    page.locator("#map-tables .effects-table").wait_for()
+    assert not page.locator("#causes").is_visible()
+    assert page.locator("#trials tbody tr").count() == 8
+    page.evaluate(AXE)
+    violations = page.evaluate("axe.run()")["violations"]
+    assert [(v["id"], [n["html"][:200] for n in v["nodes"]]) for v in violations] == []
 
 
 def test_what_cannot_be_shown_is_said_and_the_run_stays(tmp_path):

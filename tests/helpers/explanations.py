@@ -5,6 +5,9 @@ import math
 import shutil
 from pathlib import Path
 
+from edgeglass_diag.explanation.axes import cells_of, label_of, parse_axes
+from edgeglass_diag.explanation.mapping import CellResult, phase_map
+from edgeglass_diag.explanation.outcome import Outcome
 from edgeglass_diag.marks import FindingMark, Mark, write_marks
 from edgeglass_diag.store import RunWriter
 from tests.helpers.dashboard_runs import CHANCE, CONSTANT, UPDATES, window, write_collapsed
@@ -75,3 +78,38 @@ def write_explained(root: Path, **facts: object) -> tuple[Path, Path]:
     (out / "explain.json").write_text(json.dumps(content | facts), encoding="utf-8")
     write_marks(run, marks, str(out))
     return run, out
+
+
+MAP_AXES = ("optim.lr=1e-3,0.1", "model.init=0.02,1.0", "model.norm=none,pre")
+MAP_VERDICT = "Of 8 cells (1 seed of 60 steps each): 5 learn, 2 collapsed, 1 crashed."
+
+
+def write_mapped(root: Path) -> tuple[Path, Path]:
+    """Write the run ``perceiver`` and a map of it, ``map``: without norms it collapses at the high rate."""
+    axes = parse_axes(MAP_AXES)
+    results = {cell: _cell_result(cell) for cell in cells_of(axes)}
+    found = phase_map(axes, results).model_dump(mode="json")
+    trials = []
+    for cell, result in results.items():
+        folder = root / "map" / "trials" / "-".join(cell)
+        row = {"label": label_of(axes, cell), "kind": "cell", "seed": 0, "steps": 60, "out": str(folder)}
+        if result.outcomes:
+            learns = cell[0] == "1e-3" or cell[2] == "pre"
+            add_trial(folder, root / "map", learns=learns)
+            trials.append(row | {"loss": result.outcomes[0].loss, "ill": not learns, "ending": "finished"})
+        else:
+            trials.append(row | {"ill": True, "ending": "crashed"})
+    facts = {"verdict": MAP_VERDICT, "causes": [], "not_causes": [], "findings": [], "noise": None, "guard": ""}
+    run, why = write_explained(root, **facts, trials=trials, map=found)
+    (why / "explain.json").rename(root / "map" / "explain.json")
+    write_marks(run, [], str(root / "map"))
+    return run, root / "map"
+
+
+def _cell_result(cell: tuple[str, ...]) -> CellResult:
+    rate, std, norm = cell
+    if cell == ("0.1", "1.0", "pre"):
+        return CellResult(crashed=1)
+    if (rate, norm) == ("0.1", "none"):
+        return CellResult([Outcome(0.0, 0.01, 60, ("EG301",), accuracy_bound=0.05)])
+    return CellResult([Outcome(-0.3 if std == "0.02" else -0.8, 0.5, 60)])

@@ -11,8 +11,10 @@ from torch.nn import functional as F
 from edgeglass_models.align import AlignmentModel, PooledImageHead
 from edgeglass_models.losses import clip_loss
 from edgeglass_models.mrl import MatryoshkaHead
+from edgeglass_models.optim import make_optimizer
 from edgeglass_models.perceiver import PerceiverResampler
 from edgeglass_models.pooling import AttentionPooling
+from edgeglass_models.recipes.settings import OptimSettings
 
 
 @given(
@@ -38,6 +40,22 @@ def test_identical_latents_stay_identical():
 def test_the_reported_latents_have_the_last_of_the_two_scales():
     torch.manual_seed(0)
     assert PerceiverResampler(512, latents=64, init="reported").latents.std().item() == pytest.approx(0.02, rel=0.05)
+
+
+@pytest.mark.parametrize("std", [0.02, 1.0])
+def test_a_number_is_the_std_of_the_latents(std):
+    torch.manual_seed(0)
+    assert PerceiverResampler(512, latents=64, init=std).latents.std().item() == pytest.approx(std, rel=0.05)
+
+
+def test_the_optimizer_is_the_one_that_is_named():
+    model = torch.nn.Linear(4, 2)
+    optimizer, _ = make_optimizer(model, OptimSettings(name="sgd", lr=0.5, betas=(0.8, 0.9)), 10)
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert [(g["lr"], g["momentum"], g["weight_decay"]) for g in optimizer.param_groups] == [
+        (0.5, 0.8, 0.01), (0.5, 0.8, 0.0),
+    ]  # fmt: skip
+    assert isinstance(make_optimizer(model, OptimSettings(lr=0.5), 10)[0], torch.optim.AdamW)
 
 
 def test_the_reported_norm_is_one_object():

@@ -28,12 +28,18 @@ def assert_equal(one, other):
 
 
 @pytest.mark.parametrize(
-    "precision", ["32-true", *(pytest.param(name, marks=pytest.mark.long) for name in ("bf16-mixed", "bf16-true"))]
+    ("precision", "optim"),
+    [
+        ("32-true", {}),
+        ("32-true", {"name": "sgd"}),
+        *(pytest.param(name, {}, marks=pytest.mark.long) for name in ("bf16-mixed", "bf16-true")),
+    ],
 )
-def test_a_resumed_run_ends_exactly_as_an_uninterrupted_one(splits, tmp_path, precision):
-    settings = recipe(train={"precision": precision})
+def test_a_resumed_run_ends_exactly_as_an_uninterrupted_one(splits, tmp_path, precision, optim):
+    settings = recipe(train={"precision": precision}, optim=optim)
     whole = train(settings, splits, tmp_path / "whole")
-    train(recipe(train={"precision": precision, "max_steps": 5}, optim={"horizon": 12}), splits, tmp_path / "part")
+    part = recipe(train={"precision": precision, "max_steps": 5}, optim={"horizon": 12, **optim})
+    train(part, splits, tmp_path / "part")
     checkpoint = tmp_path / "part" / "checkpoints" / "step-000005.safetensors"
     resumed = train(settings, splits, tmp_path / "resumed", resume=checkpoint)
     assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "resumed"))

@@ -15,8 +15,11 @@ from edgeglass_dashboards.compact_html import plain
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.explanations import Shown, explanation_of
 from edgeglass_dashboards.findings_view import icon
+from edgeglass_dashboards.pages.explain_map import map_tables, map_words
 from edgeglass_dashboards.panels import Panel, StillPanel, empty, slot
+from edgeglass_dashboards.tables import table
 from edgeglass_diag.explained.curves import multiples
+from edgeglass_diag.explained.map_tiles import map_figure
 from edgeglass_diag.explained.record import KeptExplanation, Marked, Tried
 from edgeglass_diag.explained.tree import Branch, search_trees
 from edgeglass_diag.figures.trials import MOST, trials_figure
@@ -34,7 +37,18 @@ from edgeglass_diag.signals import Signal
 
 _NO_CURVES = "No losses to draw: the runs of the replays are not in the folder of the explanation, or recorded none."
 _TONES = {Mark.CONFIRMED: "critical", Mark.REFUTED: "good", Mark.NOT_ASKED: "neutral"}
-_PARTS = ("begun-without", "causes", "marks", "curves-words", "search", "trials", "not-causes", "again")
+_PARTS = (
+    "map-words",
+    "map-tables",
+    "begun-without",
+    "causes",
+    "marks",
+    "curves-words",
+    "search",
+    "trials",
+    "not-causes",
+    "again",
+)
 
 
 class Explain:
@@ -58,6 +72,8 @@ class Explain:
             return {"explained": _none(context, shown), **dict.fromkeys(_PARTS)}
         return {
             "explained": html.Div([icon("info"), html.Div(explanation.verdict)], className="verdict tone-info"),
+            "map-words": map_words(explanation),
+            "map-tables": map_tables(explanation),
             "causes": _causes(explanation),
             "marks": _marks(explanation.findings),
             "begun-without": _left_out(explanation.left_out),
@@ -69,23 +85,32 @@ class Explain:
         }
 
     def panels(self, context: Context) -> Sequence[Panel]:
-        """The losses of the replays."""
-        return (self._curves(context),)
+        """The map, where there is one, and the losses of the replays."""
+        return (self._map(context), self._curves(context))
 
     def body(self, context: Context, content: dict[str, Any]) -> Any:
         """The verdict, then what it rests on; the command that explains where nothing is explained."""
         verdict = html.Section(content["explained"], id="explained", **{"aria-label": "Verdict"})
         if content["trials"] is None:
-            hidden = [html.Div(id=part, hidden=True) for part in (*_PARTS, "curves-panel")]
+            hidden = [html.Div(id=part, hidden=True) for part in (*_PARTS, "map-panel", "curves-panel")]
             return html.Div([verdict, *hidden], className="stack")
         scrolled = {"tabIndex": "0", "role": "region", "aria-label": "Losses of the replays"}
         curves = html.Div(slot(self._curves(context), content), id="curves-panel", className="wide-figure", **scrolled)
+        drawn = html.Div(slot(self._map(context), content), id="map-panel", className="wide-figure")
+        is_map = content["map-words"] is not None
         return html.Div(
             [
                 verdict,
                 html.Div(content["begun-without"], id="begun-without"),
-                _card("Causes", html.Div(content["causes"], id="causes")),
-                _card("Findings of the run", html.Div(content["marks"], id="marks")),
+                _card(
+                    "Map",
+                    html.Div(content["map-words"], id="map-words"),
+                    drawn,
+                    html.Div(content["map-tables"], id="map-tables"),
+                    hidden=not is_map,
+                ),
+                _card("Causes", html.Div(content["causes"], id="causes"), hidden=is_map),
+                _card("Findings of the run", html.Div(content["marks"], id="marks"), hidden=is_map),
                 _card("Losses side by side", html.Div(content["curves-words"], id="curves-words"), curves),
                 html.Div(content["search"], id="search"),
                 _card("All replays", html.Div(content["trials"], id="trials")),
@@ -94,6 +119,16 @@ class Explain:
             ],
             className="stack",
         )
+
+    @staticmethod
+    def _map(context: Context) -> StillPanel:
+        shown = explanation_of(context.run, context.root)
+        found = None if shown.explanation is None else shown.explanation.phase_map
+
+        def make(template: Any) -> Any:
+            return None if found is None else map_figure(found, template)
+
+        return StillPanel("map", [str(shown.folder), *shown.state], make, "No map was made.")
 
     @staticmethod
     def _curves(context: Context) -> StillPanel:
@@ -109,9 +144,10 @@ class Explain:
         return StillPanel("curves", [str(shown.folder), *shown.state, context.view.step], make, _NO_CURVES)
 
 
-def _card(title: str, *content: Any) -> Any:
+def _card(title: str, *content: Any, hidden: bool = False) -> Any:
     parts = [dmc.Title(title, order=2, size="h4"), *content]
-    return dmc.Paper(parts, withBorder=True, p="md", radius="md", className="figure-card")
+    card = dmc.Paper(parts, withBorder=True, p="md", radius="md", className="figure-card")
+    return html.Div(card, hidden=True) if hidden else card
 
 
 def _command(context: Context) -> str:
@@ -188,15 +224,15 @@ def _branch(branch: Branch) -> Any:
 def _causes(explanation: KeptExplanation) -> Any:
     if not explanation.causes:
         return empty("No change was shown to be the cause.")
-    return plain(_table(TRIED_COLUMNS, [tried_cells(each) for each in explanation.causes], "causes-table"))
+    return plain(table(TRIED_COLUMNS, [tried_cells(each) for each in explanation.causes], "causes-table"))
 
 
 def _not_causes(tried: Sequence[Tried]) -> Any:
     if not tried:
         return None
-    table = _table(TRIED_COLUMNS, [tried_cells(each) for each in tried], "not-causes-table")
+    rows = table(TRIED_COLUMNS, [tried_cells(each) for each in tried], "not-causes-table")
     count = "1 change tried that is no cause" if len(tried) == 1 else f"{len(tried)} changes tried that are no cause"
-    return plain(html.Details([html.Summary(count), table], **{"data-finding": "not causes"}))
+    return plain(html.Details([html.Summary(count), rows], **{"data-finding": "not causes"}))
 
 
 def _marks(findings: Sequence[Marked]) -> Any:
@@ -207,7 +243,7 @@ def _marks(findings: Sequence[Marked]) -> Any:
         for each in findings
         for code, place, _, by in [mark_cells(each)]
     ]
-    return plain(_table(MARK_COLUMNS, rows, "marks-table"))
+    return plain(table(MARK_COLUMNS, rows, "marks-table"))
 
 
 def mark_badge(mark: Mark) -> Any:
@@ -224,18 +260,7 @@ def _trials(explanation: KeptExplanation, shown: Shown) -> Any:
         cells[3] = html.Span([icon(tone), cells[3]], className=f"badge tone-{tone}")
         rows.append([label if path is None else html.A(label, href=run_address(path)), *cells])
     words = html.P(" ".join(notes(explanation.model_copy(update={"left_out": ()}))), className="caption")
-    return plain([words, _table(TRIAL_COLUMNS, rows, "trials-table")])
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]], name: str) -> Any:
-    """A table whose first column names the row; on a narrow screen each row is set as a block."""
-    head = html.Thead(html.Tr([html.Th(column, scope="col") for column in columns]))
-    body = []
-    for first, *cells in rows:
-        named = zip(columns[1:], cells, strict=True)
-        others = [html.Td(cell, **{"data-label": column}) for column, cell in named]
-        body.append(html.Tr([html.Th(first, scope="row"), *others]))
-    return html.Table([head, html.Tbody(body)], className=f"numbers blocks {name}")
+    return plain([words, table(TRIAL_COLUMNS, rows, "trials-table")])
 
 
 PAGE = Explain()

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich.console import RenderableType
+from rich.markup import escape
 from rich.table import Table
 
+from edgeglass_diag.explained.map_words import effect_table, legend, panel_tables
+from edgeglass_diag.explained.phase_map import KeptMap
 from edgeglass_diag.explanation.report import ExplainReport
 
 
 def explanation_tables(report: ExplainReport) -> Iterator[RenderableType]:
     """Yield the verdict, what each change does alone, and what that says of the findings."""
     yield report.verdict
+    if report.phase_map is not None:
+        yield from _map_tables(report.phase_map)
     rows = [("cause", row) for row in report.causes] + [("not a cause", row) for row in report.not_causes]
     if not rows:
         return
@@ -30,3 +35,13 @@ def explanation_tables(report: ExplainReport) -> Iterator[RenderableType]:
     for mark in report.marks:
         said = f": {mark.by}" if mark.by else ""
         yield f"{mark.code} {f'at {mark.site} ' if mark.site else ''}{mark.mark}{said}"
+
+
+def _map_tables(found: KeptMap) -> Iterator[RenderableType]:
+    """Yield the parts of a map, what its signs mean, and what each setting does."""
+    for title, columns, rows in [*panel_tables(found), effect_table(found)]:
+        table = Table(*map(escape, columns), title=escape(title) or None)
+        for row in rows:
+            table.add_row(*map(escape, row))
+        yield table
+    yield escape(legend(found))

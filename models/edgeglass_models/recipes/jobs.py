@@ -68,7 +68,8 @@ def replay(settings: Mapping[str, Any], *, steps: int, seed: int) -> RecipeJob:
     try:
         recipe = Recipe.model_validate({**content, "seed": seed})
     except ValidationError as error:
-        raise ValueError("; ".join(" ".join(each["msg"].split()) for each in error.errors())) from error
+        said = (" ".join(each["msg"].split()).removeprefix("Value error, ") for each in error.errors())
+        raise ValueError("; ".join(said)) from error
     whole = recipe.optim.horizon or settings.get("total_steps")
     optim = recipe.optim.model_copy(update={"horizon": whole})
     alone = {"devices": 1, "num_nodes": 1, "strategy": "auto"}

@@ -51,7 +51,10 @@ class DataSettings(_Section):
 
 
 class ModelSettings(_Section):
-    """The trainable heads. Widths: ``width`` of the embedding, ``latent_width`` inside the resampler."""
+    """The trainable heads. Widths: ``width`` of the embedding, ``latent_width`` inside the resampler.
+
+    ``init``: how the latents are drawn; a number is the standard deviation of a normal distribution.
+    """
 
     pooling: Literal["attention", "perceiver"]
     width: Width
@@ -60,7 +63,7 @@ class ModelSettings(_Section):
     latents: Count = 64
     layers: Count = 4
     heads: Count = 8
-    init: LatentInit = "reported"
+    init: LatentInit | PositiveFloat = "reported"
     norm: NormPlacement = "pre_shared"
     temperature: PositiveFloat = 0.07
     learned_scale: bool = False
@@ -88,8 +91,12 @@ class LossSettings(_Section):
 
 
 class OptimSettings(_Section):
-    """AdamW with linear warm-up and cosine decay to zero at ``horizon`` steps; None for the run's length."""
+    """An optimizer with linear warm-up and cosine decay to zero at ``horizon`` steps; None for the run's length.
 
+    ``name``: ``adamw``, or ``sgd`` with the first of ``betas`` as its momentum.
+    """
+
+    name: Literal["adamw", "sgd"] = "adamw"
     lr: PositiveFloat
     weight_decay: float = Field(default=0.01, ge=0)
     betas: tuple[Decay, Decay] = (0.9, 0.95)
