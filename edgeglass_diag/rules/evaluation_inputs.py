@@ -51,15 +51,18 @@ class EvaluationInputsDiffer(Rule):
     by pixels that are not divided by 255; recalls and losses are those of that fault.
 
     Formula: standard deviation and width from the least to the greatest value are both at least ``scale`` times those
-    of training or both at most one ``scale``-th of them; or mean and middle of that range are both at least ``shift``
-    standard deviations away, in the same direction. Of an evaluation it is the newest one, with at least ``samples``
-    pictures, that led to a loss, a recall or another answer: samples drawn by a model that runs the other way round do
-    not. Of training it is the median of the last ``windows`` recorded windows up to there. Other content moves mean
-    and deviation but not the ends, which nearly every batch reaches; so do masks and augmentation, which clamp to them.
-    Pictures of one value are none: a pass that takes the time.
+    of training or both at most one ``scale``-th of them; ``far`` in place of ``scale`` where values lie beyond
+    ``normalised``, which no pixel reaches behind a published normalisation, so that nothing bounds them. Or mean and
+    middle of that range are both at least ``shift`` standard deviations away, in the same direction. Of an evaluation
+    it is the newest one, with at least ``samples`` pictures, that led to a loss, a recall or another answer: samples
+    drawn by a model that runs the other way round do not. Of training it is the median of the last ``windows`` recorded
+    windows up to there. Other content moves mean and deviation but not the ends, which nearly every batch reaches; so
+    do masks and augmentation, which clamp to them. Pictures of one value are none: a pass that takes the time.
     """
 
     scale: float = 2.0
+    far: float = 3.0
+    normalised: float = 3.0
     shift: float = 1.0
     samples: int = 16
     windows: int = 8
@@ -71,7 +74,8 @@ class EvaluationInputsDiffer(Rule):
     page = "coverage"
     signals = (EVALUATION_STD, EVALUATION_MEAN, EVALUATION_MIN, EVALUATION_MAX)
     source = (
-        "derived: 0.5 / 0.5 in place of ImageNet's normalisation is a factor of 0.5 / 0.226 = 2.2, none a factor of 4, "
+        "derived: 0.5 / 0.5 in place of ImageNet's normalisation is a factor of 0.5 / 0.226 = 2.2, none a factor of 4 "
+        "(3.3 for the largest published deviation, 0.3); (1 - 0.406) / 0.225 = 2.64 is the largest value behind one; "
         "255 not divided by one of 255; a mean of two pictures has at least 1 / 2^(1/2) of their deviation, so that "
         "mixup (https://arxiv.org/abs/1710.09412) stays below 2; the mean of n independent pictures deviates by at "
         "most 1 / n^(1/2) of the standard deviation of all pixels (law of total variance), a quarter of the shift at 16"
@@ -107,8 +111,10 @@ class EvaluationInputsDiffer(Rule):
         return _Values(*(median(values[-windows:]) for values in until)) if all(until) else None
 
     def _is_scaled(self, trained: _Values, asked: _Values) -> bool:
-        larger = asked.std >= self.scale * trained.std > 0 and asked.width >= self.scale * trained.width
-        smaller = trained.std >= self.scale * asked.std > 0 and trained.width >= self.scale * asked.width
+        ends = max(map(abs, (trained.low, trained.high, asked.low, asked.high)))
+        scale = self.scale if ends <= self.normalised else self.far
+        larger = asked.std >= scale * trained.std > 0 and asked.width >= scale * trained.width
+        smaller = trained.std >= scale * asked.std > 0 and trained.width >= scale * asked.width
         return larger or smaller
 
     def _is_shifted(self, trained: _Values, asked: _Values) -> bool:

@@ -106,6 +106,12 @@ def test_another_range_of_values_is_told_and_other_content_is_not(evaluated, tol
     assert judged(evaluated) == told
 
 
+@pytest.mark.parametrize(("factor", "told"), [(2.4, False), (4.0, True), (1 / 2.4, False), (1 / 4.0, True)])
+def test_values_that_nothing_bounds_are_told_of_from_further_away(factor, told):
+    evaluated = (0.1, 1.7 * factor, -7.5 * factor, 7.7 * factor)
+    assert judged(evaluated, trained=(0.0, 1.7, -7.5, 7.7)) == told
+
+
 def test_a_few_pictures_tell_nothing():
     assert judged((0.45, 0.25, 0.0, 1.0), samples=16)
     assert not judged((0.45, 0.25, 0.0, 1.0), samples=15)
