@@ -5,6 +5,7 @@ SQLite has locks of its own, for all connections of a process. No torch.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 
@@ -62,3 +63,9 @@ def _in_child() -> None:
 
 
 os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
+
+
+def keep_for_ever(held: object) -> None:
+    """Let something never be closed, also not at the end of the process; None is nothing."""
+    if held is not None:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))

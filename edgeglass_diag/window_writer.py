@@ -249,13 +249,11 @@ class WindowWriter:
         self._compare_ranks()
 
     def _compare_ranks(self, *, last: bool = False) -> None:
-        fresh = self._ranks.look(last=last)
-        if fresh:
+        if fresh := self._ranks.look(last=last):
             self._tell(Window(max(self._engine.history.last_step, 0), ()), fresh)
 
     def _note(self) -> None:
-        fresh = self._backlog.note(self._engine.failures)
-        if fresh:
+        if fresh := self._backlog.note(self._engine.failures):
             self._tell(Window(max(self._engine.history.last_step, 0), ()), fresh)
             if self._on_window is None:
                 for finding in fresh:

@@ -143,3 +143,10 @@ def open_for_writing(folder: Path, *, new: bool = False) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def remove_journal(folder: Path) -> None:
+    """Remove the journal, which is empty unless a transaction was cut off: then it puts the store right."""
+    journal = folder / f"{FILE}-journal"
+    if journal.is_file() and not journal.stat().st_size:
+        journal.unlink()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import json
 import os
@@ -17,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeglass_diag.folders import FORMAT, VERSION, fixed
-from edgeglass_diag.forking import is_safe
+from edgeglass_diag.forking import is_safe, keep_for_ever
 from edgeglass_diag.liveness import ProcessIdentity
 from edgeglass_diag.records import Cut, Finding, RecordState, RunStatus, UsageError, Window
-from edgeglass_diag.store.schema import FILE, create, file_checksum, open_for_writing
+from edgeglass_diag.store.schema import FILE, create, file_checksum, open_for_writing, remove_journal
 from edgeglass_diag.store.state import StateFile
 from edgeglass_diag.store.window_rows import write_findings, write_window
 
@@ -161,7 +160,7 @@ class RunWriter:
             raise OSError(errno.EBADF, "the record has ended", str(self.folder))
         self._check_place()
         if not self._state.is_open:  # nor are the descriptors of the store its own any more: it is not to close them
-            _keep_for_ever(self._db)
+            keep_for_ever(self._db)
             self._db = self._slices = None
         try:
             if self._db is None:
@@ -253,7 +252,7 @@ class RunWriter:
             last.callback(self._write_header)
             last.callback(self._state.write, status, record)
             self._check_place()
-            self._remove_journal()
+            remove_journal(self.folder)
             self._header["store_crc32"] = file_checksum(self.folder / FILE)
 
     @contextmanager
@@ -281,28 +280,16 @@ class RunWriter:
             temporary.unlink(missing_ok=True)
             raise
 
-    def _remove_journal(self) -> None:
-        """Remove the journal, which is empty unless a transaction was cut off: then it puts the store right."""
-        journal = self.folder / f"{FILE}-journal"
-        if journal.is_file() and not journal.stat().st_size:
-            journal.unlink()
-
     def _close_store(self) -> None:
         db, self._db, self._slices = self._db, None, None
         if db is not None:
             db.close()
 
 
-def _keep_for_ever(db: sqlite3.Connection | None) -> None:
-    """Let a connection never be closed, also not at the end of the process."""
-    if db is not None:
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(db))
-
-
 def _after_fork() -> None:
     """Leave the stores of the forked process alone: closing them here would undo what is being written there."""
     for writer in list(_WRITERS):
-        _keep_for_ever(writer._db)
+        keep_for_ever(writer._db)
         writer._db = writer._slices = None
         if hasattr(writer, "_state"):
             writer._state.close()  # a copy that lives on is not to hold the lock
