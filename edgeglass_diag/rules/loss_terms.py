@@ -81,7 +81,8 @@ class DoubleSoftmax(Rule):
     B = 128 the loss is confined to [3.865, 4.865].
 
     Formula: every row of a cross-entropy's input is non-negative and sums to 1, in every recorded window over at least
-    ``windows`` windows. A log-softmax is left as it is by a second one and is silent.
+    ``windows`` windows. A log-softmax is left as it is by a second one and is silent. A warning while the model learns
+    all the same, and a fact (info) once nearly all answers are right.
     """
 
     windows: int = 2
@@ -95,6 +96,7 @@ class DoubleSoftmax(Rule):
     source = "derived: ln(1 + (B-1)/e) to ln(e + B - 1); SciCo #2; UMLAUT checks the same"
     fix = "Give cross_entropy the logits themselves."
     cures = (Intervention("loss.no_softmax"),)
+    hinders_learning = True
     faulty = "cross_entropy(logits.softmax(-1), labels)"
     healthy = "cross_entropy(logits, labels)"
 
