@@ -76,9 +76,15 @@ def _again(norms: Series) -> Iterable[Return]:
 
 
 def _all_back(norms: Iterable[Series], one: Return) -> bool:
-    """Return whether all parameters that were weighed at both steps have come back, and there are enough of them."""
+    """Return whether all parameters that were weighed at both steps have come back, and there are enough of them.
+
+    Not where all have the same norm then: they were set to it.
+    """
     known = [series for series in norms if not isnan(series.at(one.origin)) and not isnan(series.at(one.step))]
-    return len(known) >= FEWEST and all(_is_back(series, one) for series in known)
+    sizes = [series.at(one.step) for series in known]
+    if len(known) < FEWEST or max(sizes) - min(sizes) <= AWAY * max(sizes):
+        return False
+    return all(_is_back(series, one) for series in known)
 
 
 def _is_back(norms: Series, one: Return) -> bool:

@@ -13,6 +13,7 @@ import os
 import time
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ class StateFile:
         self._path = folder / NAME
         new = 0 if again else os.O_EXCL
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | new, 0o644)
-        self._made = os.fstat(self._descriptor)
+        self._made, self._owner = os.fstat(self._descriptor), os.getpid()
         _lock(self._descriptor)
 
     @property
@@ -94,9 +95,13 @@ class StateFile:
         os.pwrite(self._descriptor, _text(status, record).ljust(SIZE), 0)
 
     def close(self) -> None:
-        """Close the file."""
-        if self.is_open:
-            os.close(self._descriptor)
+        """Close the file; a copy of the process that has not closed it yet does not keep the lock."""
+        if not self.is_open:
+            return
+        if os.getpid() == self._owner:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        os.close(self._descriptor)
 
     def _open_again(self) -> None:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
