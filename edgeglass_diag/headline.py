@@ -122,7 +122,7 @@ def _happened(root: Branch, losses: Sequence[float], chance: float | None) -> tu
         return "Broken by NaN", root.finding.onset
     if root.rank == Severity.CRITICAL.rank:
         return "Learning, but ill" if learning else "Does not learn", root.finding.onset
-    words = {True: "Learning, with a warning", False: "Not learning yet", None: "Warning"}[learning]
+    words = {True: "Learning, with a warning", False: "Has not learned", None: "Warning"}[learning]
     return words, root.finding.onset
 
 

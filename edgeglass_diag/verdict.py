@@ -168,7 +168,7 @@ def _of_the_model(findings: Sequence[Finding], losses: Sequence[float], chance: 
     if losses and not math.isfinite(losses[-1]):
         return Verdict("critical", f"Does not learn: {words}")
     if worst == Severity.WARNING.rank:
-        start = {True: "Learning, with a warning", False: "Not learning yet", None: "Warning"}[learning]
+        start = {True: "Learning, with a warning", False: "Has not learned", None: "Warning"}[learning]
         return Verdict("warning", f"{start}: {headline}")
     return None
 
