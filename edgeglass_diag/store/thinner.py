@@ -93,11 +93,13 @@ def _write(db: sqlite3.Connection, signal: int, number: int, between: Sequence[_
 
 def _chosen(steps: Ints, lost: NDArray[Any], most: int) -> Ints:
     """Return the windows that are left, in the order of their writes: without the one whose neighbours are nearest,
-    time and again, and of those with NaN only where no other is left.
+    time and again, and of those with NaN only where no other is left. The first and the last one stay.
 
     >>> steps = np.array([0, 100, 200, 210, 220, 230, 240])
     >>> _chosen(steps, np.zeros(7), 4), _chosen(steps, np.eye(7)[3], 4)
     (array([0, 1, 2, 6]), array([0, 1, 3, 6]))
+    >>> _chosen(steps, np.array([0, 1, 1, 1, 1, 1, 0]), 3)
+    array([0, 1, 6])
     """
     order = np.argsort(steps, kind="stable")
     place = {int(window): number for number, window in enumerate(order)}
@@ -105,14 +107,15 @@ def _chosen(steps: Ints, lost: NDArray[Any], most: int) -> Ints:
     sorted_steps = steps[order].tolist()
     last = len(order) - 1
 
-    def gap(number: int) -> tuple[bool, float]:
-        ends = number in (0, last)
-        return bool(lost[order[number]]), np.inf if ends else sorted_steps[after[number]] - sorted_steps[before[number]]
+    def gap(number: int) -> tuple[int, int]:
+        if number in (0, last):
+            return 2, 0
+        return int(lost[order[number]] > 0), sorted_steps[after[number]] - sorted_steps[before[number]]
 
     heap = [(gap(number), number) for number in range(len(order))]
     heapify(heap)
     gone: set[int] = set()
-    while len(order) - len(gone) > most:
+    while len(order) - len(gone) > max(most, 2):
         found, number = heappop(heap)
         if number in gone or found != gap(number):
             continue

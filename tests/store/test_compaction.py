@@ -254,6 +254,15 @@ def test_a_long_run_keeps_its_beginning_its_end_and_some_between(tmp_path):
         assert run.windows == 2000
 
 
+@pytest.mark.parametrize("spoiled", [range(2000), range(1, 1999), [*range(0, 2000, 2)]], ids=["all", "most", "half"])
+def test_a_run_with_nan_nearly_everywhere_is_thinned_too(tmp_path, spoiled):
+    with long_run(tmp_path / "run", windows=2000, sites=3, spoiled=frozenset(spoiled)) as run:
+        steps = run.series(X, "layer.1").steps.tolist()
+        assert steps[:16] == list(range(16))
+        assert steps[-32:] == list(range(1968, 2000))
+        assert 4 * 16 <= len(steps) < 7 * 16
+
+
 def test_the_store_of_a_long_run_does_not_grow(tmp_path):
     sizes = []
     for windows in (1000, 4000):
