@@ -17,6 +17,9 @@ from edgeglass_diag.store.schema import Value, insert
 BYTES = 16 * 2**20
 """Size up to which every reading of a signal is kept."""
 
+STORE = 128 * 2**20
+"""Size of a store up to which every reading of all signals is kept: eight ranks have 1 GiB then."""
+
 FEWEST = 4
 """Stretches that are kept at least: the first and the newest two whole, and one of what lies between them."""
 
@@ -44,7 +47,7 @@ class _Kept:
 
 
 def thin(db: sqlite3.Connection, signal: int, number: int, layout: Layout) -> None:
-    """Make the stretches between the first and the newest ones one fewer, where a signal has too many.
+    """Make the stretches between the first and the newest ones one fewer, where the store and the signal are large.
 
     What is left is spread evenly over the steps, and what has NaN goes last. The transaction is the caller's.
 
@@ -58,13 +61,21 @@ def thin(db: sqlite3.Connection, signal: int, number: int, layout: Layout) -> No
         "SELECT id, LENGTH(steps) / 8 FROM stretches WHERE signal = ? AND layout = ? ORDER BY id", (signal, number)
     ).fetchall()
     size = _EACH * int(rows[-1][1]) * layout.values
-    if len(rows) <= max(FEWEST, BYTES // max(1, size)):
+    if _size(db) <= STORE or len(rows) <= max(FEWEST, BYTES // max(1, size)):
         return
     between = [_read(db, int(row[0])) for row in rows[1:-_WHOLE]]
     for kept in between:
         for table, column in (("stretches", "id"), ("blocks", "stretch"), ("summaries", "stretch")):
             db.execute(f"DELETE FROM {table} WHERE {column} = ?", (kept.id,))
     _write(db, signal, number, between, places=len(layout.sites))
+
+
+def _size(db: sqlite3.Connection) -> int:
+    """Return the bytes of a store that are in use."""
+    pages, free, each = (
+        int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "freelist_count", "page_size")
+    )
+    return (pages - free) * each
 
 
 def _write(db: sqlite3.Connection, signal: int, number: int, between: Sequence[_Kept], *, places: int) -> None:

@@ -227,6 +227,7 @@ def long_run(folder, *, windows, sites, spoiled=()):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compaction, "WINDOWS", 16)
         patch.setattr(thinner, "BYTES", 1)
+        patch.setattr(thinner, "STORE", 0)
         writer = RunWriter(folder, name="r", header={})
         for first in range(0, windows, 16):
             made = []
