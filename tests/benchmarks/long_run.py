@@ -34,7 +34,7 @@ from edgeglass_diag.signals.ranks import GRADIENTS_AVERAGED, STATE_HELD, WEIGHT_
 from edgeglass_diag.sites import ParameterSite
 from edgeglass_diag.store import RunWriter, load
 from edgeglass_diag.store.compaction import WINDOWS
-from edgeglass_diag.store.thinner import BYTES, FEWEST
+from edgeglass_diag.store.thinner import BYTES, FEWEST, STORE
 
 FULL = {"steps": 10**6, "sites": 2000, "ranks": 8}
 EARLY = 1000
@@ -47,7 +47,7 @@ LOOK = 100
 
 def recorded_steps(steps: int) -> Iterator[int]:
     """Yield the steps that the default schedule records."""
-    schedule = Schedule(every=10)
+    schedule = Schedule.of(None)
     candidates = (step for step in range(steps) if step < 128 or step % 10 == 0)
     return filter(schedule, candidates)
 
@@ -156,15 +156,17 @@ def report(
     all_windows = len(list(recorded_steps(FULL["steps"])))
     stretch = 12 * WINDOWS * FULL["sites"]
     most = min(all_windows, WINDOWS * (1 + max(FEWEST, BYTES // stretch)))
-    full = FULL["ranks"] * (FULL["sites"] * len(SIGNALS) * most + (len(WHOLE) + 1) * all_windows)
+    of_a_window = each * FULL["sites"] * len(SIGNALS)
+    wide_signals = min(of_a_window * all_windows, max(STORE, of_a_window * most))
+    full = FULL["ranks"] * (wide_signals + each * (len(WHOLE) + 1) * all_windows)
     grown = first["memory_late"] - first["memory_early"]
     rows = [
         ("size on disk", f"{size / 1e6:.0f} MB for {total / 1e6:.2f} million readings", ""),
         ("windows kept of a signal of all sites", f"{read_['kept']:.0f} of {windows:.0f}", ""),
         ("bytes for each reading that is kept", f"{each:.1f}", ""),
         (
-            f"size at 10^6 steps, 2000 sites, 8 ranks (arithmetic, {most} windows kept of {all_windows})",
-            f"{each * full / 1e9:.2f} GB",
+            f"size at 10^6 steps, 2000 sites, 8 ranks (arithmetic, {all_windows} windows)",
+            f"{full / 1e9:.2f} GB",
             "1 GB",
         ),
         (f"rank 0's memory from step {EARLY} to the end", f"+{grown:.1f} MB", "5 MB"),

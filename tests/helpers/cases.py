@@ -67,7 +67,7 @@ FAULTY = {
     "EG307": {**UNSEEN, "head|activation/sample_signal": lambda t: 0.3 if t < 9 else 1e-5},
     "EG308": {"image[:64]|embedding/norm_spread": always(0.2), "image[:64]|embedding/column_error": always(1e-7)},
     "EG404": {"cross_entropy|loss/candidates": always(1)},
-    "EG405": {"cross_entropy|loss/is_probability": always(1)},
+    "EG405": {**STUCK, "cross_entropy|loss/is_probability": always(1)},
     "EG406": {**GUESS, "cross_entropy|loss/labels_diagonal": always(0.01)},
     "EG407": {f"{PAIR}|embedding/scale": always(180.0), "image[:64]|embedding/norm_spread": always(1e-7),
               "text[:64]|embedding/norm_spread": always(1e-7)},
