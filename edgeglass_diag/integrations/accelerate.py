@@ -35,10 +35,10 @@ class Diagnose:
         accelerator: of the training.
         model: its modules are named by their paths below it; prepared or not.
         out: run folder, new or empty.
-        stop_on: codes of findings on which ``after_step`` returns true, on all processes together.
-        should_raise: raise StopTraining in ``after_step`` instead.
-        on_finding: called with each new or worse finding, in the thread that writes the record.
-        options: ``every``, ``exact_attention``, ``samples``, ``rules`` and ``name`` as of ``eg.watch``.
+        options: ``stop_on``, codes of findings on which ``after_step`` returns true, on all processes together;
+            ``should_raise``, raise StopTraining in ``after_step`` instead; ``on_finding``, called with each new or
+            worse finding, in the thread that writes the record; ``every``, ``exact_attention``, ``samples``,
+            ``rules`` and ``name`` as of ``eg.watch``.
 
     Raises:
         UsageError: as ``eg.watch``, when the block is entered.

@@ -27,10 +27,10 @@ class Diagnose:
 
     Args:
         out: run folder, new or empty.
-        stop_on: codes of findings that end the training by ``engine.terminate()``, on all ranks together.
-        should_raise: end it by raising StopTraining at the end of the iteration instead.
-        on_finding: called with each new or worse finding, in the thread that writes the record.
-        options: ``every``, ``exact_attention``, ``samples``, ``rules`` and ``name`` as of ``eg.watch``.
+        options: ``stop_on``, codes of findings that end the training by ``engine.terminate()``, on all ranks
+            together; ``should_raise``, end it by raising StopTraining at the end of the iteration instead;
+            ``on_finding``, called with each new or worse finding, in the thread that writes the record; ``every``,
+            ``exact_attention``, ``samples``, ``rules`` and ``name`` as of ``eg.watch``.
 
     Raises:
         UsageError: as ``eg.watch``, when the engine begins to run.
