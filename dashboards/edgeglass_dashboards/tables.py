@@ -8,7 +8,7 @@ from typing import Any
 from dash import html
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], name: str) -> Any:
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], name: str = "") -> Any:
     """A table whose first column names the row; on a narrow screen each row is set as a block."""
     head = html.Thead(html.Tr([html.Th(column, scope="col") for column in columns]))
     body = []
@@ -16,4 +16,4 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], name: str) -> A
         named = zip(columns[1:], cells, strict=True)
         others = [html.Td(cell, **{"data-label": column}) for column, cell in named]
         body.append(html.Tr([html.Th(first, scope="row"), *others]))
-    return html.Table([head, html.Tbody(body)], className=f"numbers blocks {name}")
+    return html.Table([head, html.Tbody(body)], className=f"numbers blocks {name}".rstrip())

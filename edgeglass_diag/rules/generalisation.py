@@ -32,13 +32,14 @@ class LearnedByHeart(Rule):
 
     Formula: the same loss has in training, over the last ``windows`` recorded windows, an accuracy of at least
     ``accuracy``, and in evaluation one that is at most ``share`` of the way from guessing to there, both among as many
-    candidates (chance levels within a tenth); in the newest two evaluations, or in the newest one of a training that
-    has ended.
+    candidates (chance levels within ``alike`` of each other); in the newest two evaluations, or in the newest one of a
+    training that has ended.
     """
 
     accuracy: float = 0.8
     share: float = 0.5
     windows: int = 4
+    alike: float = 0.1
 
     code = "EG614"
     name = "learned-by-heart"
@@ -70,7 +71,7 @@ class LearnedByHeart(Rule):
             newest = held_out.values[-2:]
             if len(trained) < self.windows or not len(candidates) or not len(level) or not len(chance):
                 continue
-            if fmean(trained) < self.accuracy or abs(chance.last / level.last - 1) > 0.1:
+            if fmean(trained) < self.accuracy or abs(chance.last / level.last - 1) > self.alike:
                 continue
             guess = 1 / candidates.last
             enough = guess + self.share * (fmean(trained) - guess)

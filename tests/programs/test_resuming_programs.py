@@ -39,8 +39,10 @@ TRAINING = """
         if (step + 1) % 25 == 0 and killed_at:
             torch.save({"step": step + 1, **{name: part.state_dict() for name, part in parts.items()}}, "kept.pt")
         if step + 1 == killed_at:
-            import time
-            time.sleep(1.2)  # what has been recorded until then is written half a second later at most
+            import json, pathlib, time
+            noted = pathlib.Path("run/state.json")  # what has been recorded until then is written within a moment
+            while json.loads(noted.read_text())["state"]["record"]["taken"] < step:
+                time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -82,7 +84,7 @@ def test_what_a_killed_program_forgets_is_named(killed):
 
 
 RANKS = """
-    import os, signal, sys, time
+    import json, os, pathlib, signal, sys, time
     import torch, torch.distributed as dist
     from torch import nn
     import torch.nn.functional as F
@@ -108,7 +110,10 @@ RANKS = """
             if rank == 0:
                 torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, "kept.pt")
             dist.barrier()
-            time.sleep(1.2 if rank else 2)
+            noted = [pathlib.Path("run/rank-%d/state.json" % one) for one in range(2)]
+            while min(json.loads(one.read_text())["state"]["record"]["taken"] for one in noted) < step:
+                time.sleep(0.01)
+            dist.barrier()
             os._exit(0)
     del wrapped
 """

@@ -16,6 +16,7 @@ from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.findings_view import icon
 from edgeglass_dashboards.panels import Panel, StillPanel, slot
 from edgeglass_dashboards.profiles import Profiled, key_of, profiled, traces_below
+from edgeglass_dashboards.tables import table
 from edgeglass_diag.figures.phases import phases_figure
 from edgeglass_diag.signals import Signal
 
@@ -129,7 +130,7 @@ def _phases(summary: dict[str, Any]) -> Any:
         (name, f"{1e3 * entry['seconds']:.2f}", f"{entry['share']:.1%}", _PHASES.get(name, ""))
         for name, entry in summary["phases"].items()
     ]
-    parts = [_table(("phase", "ms", "share", "what it is"), rows)]
+    parts = [table(("phase", "ms", "share", "what it is"), rows)]
     if not summary["data_seen"]:
         words = "No DataLoader was seen: time of other loaders is in other, or behind record_function('data_wait')."
         parts.append(html.P(words, className="caption"))
@@ -141,7 +142,7 @@ def _operators(summary: dict[str, Any]) -> Any:
         (html.Code(entry["name"]), f"{entry['calls']:g}", f"{1e3 * entry['seconds']:.2f}", f"{entry['share']:.1%}")
         for entry in summary["operators"]
     ]
-    return _table(("operator", "calls", "own ms", "of the step"), rows)
+    return table(("operator", "calls", "own ms", "of the step"), rows)
 
 
 def _traces(context: Context, found: Profiled) -> Any:
@@ -157,16 +158,6 @@ def _traces(context: Context, found: Profiled) -> Any:
 
 def _link(path: str, file: Path) -> Any:
     return html.A(file.name, href=trace_address(path, file.name), target="_self")
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:
-    head = html.Thead(html.Tr([html.Th(column, scope="col") for column in columns]))
-    body = []
-    for first, *cells in rows:
-        named = zip(columns[1:], cells, strict=True)
-        others = [html.Td(cell, **{"data-label": column}) for column, cell in named]
-        body.append(html.Tr([html.Th(first, scope="row"), *others]))
-    return html.Table([head, html.Tbody(body)], className="numbers blocks")
 
 
 def _card(title: str, *content: Any) -> Any:
