@@ -28,8 +28,8 @@ class Compactor:
     more for each 64 that are waiting.
     """
 
-    def __init__(self, db: sqlite3.Connection, layout: Callable[[int], Layout]) -> None:
-        self._db, self._layout = db, layout
+    def __init__(self, db: sqlite3.Connection, layout: Callable[[int], Layout], *, ranks: int = 1) -> None:
+        self._db, self._layout, self._ranks = db, layout, ranks
         self._windows: Counter[int] = Counter()
         self._values: Counter[int] = Counter()
         for signal, number in db.execute("SELECT signal, layout FROM slices"):
@@ -57,6 +57,6 @@ class Compactor:
         for layout, group in groupby(rows, key=lambda row: row[0]):
             _, seqs, steps, data = zip(*group, strict=True)
             store(self._db, signal, layout, Slices.of(self._layout(layout), seqs, steps, data))
-            thin(self._db, signal, layout, self._layout(layout))
+            thin(self._db, signal, layout, self._layout(layout), ranks=self._ranks)
         self._db.execute("DELETE FROM slices WHERE signal = ?", (signal,))
         self._windows[signal] = self._values[signal] = 0

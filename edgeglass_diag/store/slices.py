@@ -18,9 +18,10 @@ class Slices:
 
     Args:
         db: the open store; transactions are the caller's. After one that was rolled back, make another of these.
+        ranks: stores that the run has.
     """
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, *, ranks: int = 1) -> None:
         self._db = db
         self._ids: dict[str, dict[str, int]] = {
             table: {name: int(number) for number, name in db.execute(f"SELECT id, name FROM {table}")}
@@ -34,7 +35,7 @@ class Slices:
             int(db.execute(query).fetchone()[0])
             for query in ("SELECT COALESCE(MAX(seq), 0) FROM slices", "SELECT COALESCE(MAX(last), 0) FROM stretches")
         )
-        self._compactor = Compactor(db, self._layouts.__getitem__)
+        self._compactor = Compactor(db, self._layouts.__getitem__, ranks=ranks)
 
     def compact(self) -> None:
         """Turn round what is due, a little with each window."""

@@ -18,7 +18,11 @@ BYTES = 16 * 2**20
 """Size up to which every reading of a signal is kept."""
 
 STORE = 128 * 2**20
-"""Size of a store up to which every reading of all signals is kept: eight ranks have 1 GiB then."""
+"""Size of a store up to which every reading of all signals is kept."""
+
+RUN = 768 * 2**20
+"""Size of the stores of all ranks together up to which every reading is kept. What lies above it until the next
+stretches are thinned, and what is not thinned, keeps eight ranks below 1 GB."""
 
 FEWEST = 4
 """Stretches that are kept at least: the first and the newest two whole, and one of what lies between them."""
@@ -46,7 +50,16 @@ class _Kept:
         return np.frombuffer(self.summaries[kind], dtype).reshape(places, -1)
 
 
-def thin(db: sqlite3.Connection, signal: int, number: int, layout: Layout) -> None:
+def room(ranks: int) -> int:
+    """Return the bytes up to which each of so many stores keeps every reading.
+
+    >>> [room(ranks) // 2**20 for ranks in (1, 6, 8)]
+    [128, 128, 96]
+    """
+    return min(STORE, RUN // max(1, ranks))
+
+
+def thin(db: sqlite3.Connection, signal: int, number: int, layout: Layout, *, ranks: int = 1) -> None:
     """Make the stretches between the first and the newest ones one fewer, where the store and the signal are large.
 
     What is left is spread evenly over the steps, and what has NaN goes last. The transaction is the caller's.
@@ -56,12 +69,13 @@ def thin(db: sqlite3.Connection, signal: int, number: int, layout: Layout) -> No
         signal: its id.
         number: id of the layout; others have stretches of their own.
         layout: of that id.
+        ranks: stores that the run has.
     """
     rows = db.execute(
         "SELECT id, LENGTH(steps) / 8 FROM stretches WHERE signal = ? AND layout = ? ORDER BY id", (signal, number)
     ).fetchall()
     size = _EACH * int(rows[-1][1]) * layout.values
-    if _size(db) <= STORE or len(rows) <= max(FEWEST, BYTES // max(1, size)):
+    if _size(db) <= room(ranks) or len(rows) <= max(FEWEST, BYTES // max(1, size)):
         return
     between = [_read(db, int(row[0])) for row in rows[1:-_WHOLE]]
     for kept in between:

@@ -184,7 +184,7 @@ class RunWriter:
         """Made with the first window: a program decides itself when NumPy is imported, and in which environment."""
         from edgeglass_diag.store.slices import Slices
 
-        self._slices = self._slices or Slices(db)
+        self._slices = self._slices or Slices(db, ranks=int(str(self._header.get("world_size") or 1)))
         return self._slices
 
     def write_embeddings(self, step: int, image: Embeddings, text: Embeddings) -> None:

@@ -6,7 +6,7 @@ rank). A number at full size that was not measured is by arithmetic from what wa
 processor, as others may use the machine.
 
     python tests/benchmarks/long_run.py                                   # 10^6 steps of 20 sites on 2 ranks: minutes
-    python tests/benchmarks/long_run.py --sites 2000 --ranks 8 --steps 1000000   # in full: days, and the disk it tells
+    python tests/benchmarks/long_run.py --sites 2000 --ranks 8 --written 2       # two of eight ranks: four minutes
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from edgeglass_diag.signals.ranks import GRADIENTS_AVERAGED, STATE_HELD, WEIGHT_
 from edgeglass_diag.sites import ParameterSite
 from edgeglass_diag.store import RunWriter, load
 from edgeglass_diag.store.compaction import WINDOWS
-from edgeglass_diag.store.thinner import BYTES, FEWEST, STORE
+from edgeglass_diag.store.thinner import BYTES, FEWEST, room
 
 FULL = {"steps": 10**6, "sites": 2000, "ranks": 8}
 EARLY = 1000
@@ -152,16 +152,21 @@ def report(
     """Print the table."""
     windows = first["windows"]
     narrow, wide = (len(WHOLE) + 1) * windows, options.sites * len(SIGNALS) * read_["kept"]
-    each = size / (options.ranks * (narrow + wide))
+    each = size / (options.written * (narrow + wide))
     all_windows = len(list(recorded_steps(FULL["steps"])))
     stretch = 12 * WINDOWS * FULL["sites"]
     most = min(all_windows, WINDOWS * (1 + max(FEWEST, BYTES // stretch)))
     of_a_window = each * FULL["sites"] * len(SIGNALS)
-    wide_signals = min(of_a_window * all_windows, max(STORE, of_a_window * most))
+    wide_signals = min(of_a_window * all_windows, max(room(FULL["ranks"]), of_a_window * most))
     full = FULL["ranks"] * (wide_signals + each * (len(WHOLE) + 1) * all_windows)
     grown = first["memory_late"] - first["memory_early"]
     rows = [
-        ("size on disk", f"{size / 1e6:.0f} MB for {total / 1e6:.2f} million readings", ""),
+        (
+            "size on disk",
+            f"{size / 1e6:.0f} MB of {options.written} ranks for {total / 1e6:.2f} million readings",
+            "",
+        ),
+        (f"size of {options.ranks} such ranks", f"{size / 1e9 * options.ranks / options.written:.2f} GB", "1 GB"),
         ("windows kept of a signal of all sites", f"{read_['kept']:.0f} of {windows:.0f}", ""),
         ("bytes for each reading that is kept", f"{each:.1f}", ""),
         (
@@ -175,7 +180,9 @@ def report(
         (f"`findings` ({read_['number']:.0f} found)", f"{read_['findings']:.2f} s", "2 s"),
         ("first page of the dashboard, its data", f"{read_['page']:.2f} s", "1.5 s"),
     ]
-    print(f"{options.steps} steps ({windows:.0f} windows), {options.sites} sites, {options.ranks} ranks;")
+    print(
+        f"{options.steps} steps ({windows:.0f} windows), {options.sites} sites, {options.written} of {options.ranks} ranks;"
+    )
     print(f"seconds of the processor; load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
     print("| what | measured | aim |\n| --- | --- | --- |")
     for row in rows:
@@ -187,10 +194,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("steps", 10**6), ("sites", 20), ("ranks", 2)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--written", type=int, help="ranks that are written, of those of the run; all if left out")
     parser.add_argument("--write", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--read", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help="folder of the run, new; a temporary one if left out")
     options = parser.parse_args()
+    options.written = options.written or options.ranks
     if options.write is not None:
         print(json.dumps(write(options.out, options, options.write)))
         return
@@ -200,7 +209,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = options.out or Path(folder) / "runs" / "long"
         given = [f"--{name}={getattr(options, name)}" for name in ("steps", "sites", "ranks")]
-        places = [root, *(root / f"rank-{rank}" for rank in range(1, options.ranks))]
+        places = [root, *(root / f"rank-{rank}" for rank in range(1, options.written))]
         written = [apart(*given, "--write", str(rank), "--out", str(place)) for rank, place in enumerate(places)]
         total = sum(answer["readings"] for answer in written)
         report(options, written[0], total, size_of(root), apart("--read", "--out", str(root)))

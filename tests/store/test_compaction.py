@@ -222,13 +222,13 @@ def test_rows_of_a_matrix_are_in_order_of_execution_or_as_asked_for(tmp_path):
                 call()
 
 
-def long_run(folder, *, windows, sites, spoiled=()):
+def long_run(folder, *, windows, sites, spoiled=(), ranks=1, room=0):
     """A run whose wide signal is thinned: 16 windows make a stretch, and five stretches are kept."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compaction, "WINDOWS", 16)
         patch.setattr(thinner, "BYTES", 1)
-        patch.setattr(thinner, "STORE", 0)
-        writer = RunWriter(folder, name="r", header={})
+        patch.setattr(thinner, "RUN", room)
+        writer = RunWriter(folder, name="r", header={"world_size": ranks})
         for first in range(0, windows, 16):
             made = []
             for step in range(first, min(first + 16, windows)):
@@ -270,6 +270,15 @@ def test_the_store_of_a_long_run_does_not_grow(tmp_path):
         with long_run(tmp_path / str(windows), windows=windows, sites=40) as run:
             sizes.append((run.folder / "signals.sqlite").stat().st_size - 60 * windows)
     assert sizes[1] < 1.3 * sizes[0]
+
+
+def test_a_store_of_many_ranks_is_thinned_earlier_than_that_of_one(tmp_path):
+    kept = []
+    for ranks in (1, 8):
+        with long_run(tmp_path / f"{ranks}", windows=2000, sites=20, ranks=ranks, room=2**20) as run:
+            kept.append(len(run.series(X, "layer.1").steps))
+    assert kept[0] == 2000
+    assert kept[1] < 1000
 
 
 def test_what_was_not_a_number_is_thinned_out_last(tmp_path):
