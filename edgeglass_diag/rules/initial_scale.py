@@ -96,9 +96,9 @@ class TwoZeroLayers(Rule):
     Why: the gradient of each is multiplied by the other, so that neither moves, nor anything before them; what gets
     them going in the end is chance, decay or a bias. One layer of zeros gets its gradient at once.
 
-    Formula: the weights of two linear layers are exactly 0 before the first step, the second is given what comes of the
-    first alone, and the gradient of the first is exactly 0 in its first recorded window, as the product rule says. A
-    fact (info) once nearly all answers are right.
+    Formula: the weights of two layers that multiply (linear, convolutions of either kind, an embedding) are exactly 0
+    before the first step, the second is given what comes of the first alone, and the gradient of the first is exactly
+    0 in its first recorded window, as the product rule says. A fact (info) once nearly all answers are right.
     """
 
     code = "EG014"
@@ -116,7 +116,9 @@ class TwoZeroLayers(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per pair."""
-        zero = [s.path for s, norms in history.at(ParameterSite, WEIGHT_NORM) if s.is_linear and norms.values[0] == 0]
+        zero = [
+            s.path for s, norms in history.at(ParameterSite, WEIGHT_NORM) if _multiplies(s) and norms.values[0] == 0
+        ]
         layers = {parent(path): path for path in zero}
         for module, second in layers.items() if len(layers) > 1 else ():
             first = layers.get(_layer_before(history, module))
@@ -134,9 +136,14 @@ class TwoZeroLayers(Rule):
             )
 
 
+def _multiplies(site: ParameterSite) -> bool:
+    """Return whether a parameter multiplies what its layer is given; with zeros in it the layer's output is zero."""
+    return site.is_linear or (site.path.rpartition(".")[2] == "weight" and len(site.shape) > 1)
+
+
 def _layer_before(history: History, module: str) -> str:
     """Return the module with a matrix that alone feeds this one, through others without; empty if none does."""
-    matrices = {parent(site.path) for site in history.sites_of(ParameterSite) if site.is_linear}
+    matrices = {parent(site.path) for site in history.sites_of(ParameterSite) if _multiplies(site)}
     seen = {module}
     site = history.site(ModuleSite, module)
     while site is not None and len(site.parents) == 1 and (before := first_call(site.parents[0])) not in seen:

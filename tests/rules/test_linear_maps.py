@@ -136,6 +136,24 @@ def test_initial_values(tmp_path, name):
     assert {code: level for code, (level, _) in found.items()} == {code: one[0] for code, one in expected.items()}
 
 
+def decoder(*places):
+    """Two transposed convolutions with an activation between, as a decoder ends, those at ``places`` zeros."""
+    layers = (nn.ConvTranspose2d(4, 8, 2, stride=2), nn.GELU(), nn.ConvTranspose2d(8, 3, 2, stride=2), nn.Flatten())
+    model = nn.Sequential(*layers, nn.Linear(3 * 256, 10))
+    for place in places:
+        nn.init.zeros_(model[place].weight)
+        nn.init.zeros_(model[place].bias)
+    return model
+
+
+@pytest.mark.parametrize(("places", "expected"), [((0, 2), "2.weight"), ((2,), None), ((), None)])
+def test_transposed_convolutions_of_zeros(tmp_path, places, expected):
+    found = findings(
+        tmp_path / "run", lambda: decoder(*places), rules=[TwoZeroLayers], size=(8, 4, 4, 4), steps=3, loss=guess
+    )
+    assert found == ({"EG014": ("warning", expected)} if expected else {})
+
+
 class Layer(nn.Module):
     """A layer with its activation, as in Keras."""
 
