@@ -5,7 +5,6 @@ A site's ``path`` identifies it among those of its kind. Paths are made and take
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -27,6 +26,7 @@ class Kind(StrEnum):
     PAIR = "pairs"
     BATCH = "data"
     RESHAPE = "reshape"
+    SOFTMAX = "softmax"
     DROPOUT = "noise"
     RECORDER = "recorder"
     PROBE = "probe"
@@ -242,6 +242,18 @@ class ReshapeSite(Site):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SoftmaxSite(Site):
+    """A softmax over samples that weighs what lies along another dimension; its path is that of the module.
+
+    Attributes:
+        shape: of the logits, the samples first.
+    """
+
+    kind = Kind.SOFTMAX
+    shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DropoutSite(Site):
     """A module in which dropout acts where none belongs.
 
@@ -258,39 +270,3 @@ class RecorderSite(Site):
     """A part of the recorder, noted where it failed or left something out."""
 
     kind = Kind.RECORDER
-
-
-SITE_TYPES: Mapping[Kind, type[Site]] = {
-    kind.kind: kind
-    for kind in (
-        ModuleSite, ParameterSite, AttentionSite, LossSite, EmbeddingSite, PairSite, BatchSite, ReshapeSite,
-        DropoutSite, RecorderSite,
-    )
-}  # fmt: skip
-"""The type of the sites of each kind."""
-
-_ENUMS = {"compared": Compared, "side": Side, "function": LossFunction, "place": DropoutPlace, "task": Task}
-
-
-def restored(kind: Kind, facts: Mapping[str, Any], **common: Any) -> Site:
-    """Return the site whose ``facts`` were written as JSON.
-
-    Args:
-        kind: its kind.
-        facts: as the property of that name, with lists for tuples.
-        common: the fields that all sites have.
-
-    Raises:
-        ValueError: for a value that is not of the set it is from.
-        TypeError: for a fact that sites of this kind do not have.
-
-    Example:
-        >>> site = EmbeddingSite(path="head[:64]", module="head", width=64, side=Side.IMAGE)
-        >>> restored(site.kind, site.facts, path=site.path) == site
-        True
-    """
-    typed: dict[str, Any] = {
-        name: _ENUMS[name](value) if name in _ENUMS else tuple(value) if isinstance(value, list) else value
-        for name, value in facts.items()
-    }
-    return SITE_TYPES[kind](**typed, **common)

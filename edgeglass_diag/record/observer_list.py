@@ -48,6 +48,7 @@ from edgeglass_diag.record.samples import SampleObserver
 from edgeglass_diag.record.scaling import LossScaleObserver
 from edgeglass_diag.record.sigmoid_losses import SigmoidLossObserver
 from edgeglass_diag.record.snapshots import PendingEmbeddings, SnapshotObserver
+from edgeglass_diag.record.softmax_axes import SoftmaxAxisObserver
 from edgeglass_diag.record.steps_by_hand import StepsByHand
 from edgeglass_diag.record.written_losses import WrittenLossObserver
 
@@ -159,7 +160,7 @@ def _attention_observers(
     masks = MaskObserver(recording, layout)
     attention = AttentionObserver(recording, layout, modules, masks, inputs)
     first = () if inputs is None else (inputs,)
-    return (*first, masks, attention, ReshapeObserver(recording))
+    return (*first, masks, attention, ReshapeObserver(recording), SoftmaxAxisObserver(recording))
 
 
 def _parameter_observers(recording: Recording, scale: LossScaleObserver) -> tuple[Observer, ...]:

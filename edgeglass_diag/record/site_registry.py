@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
-from edgeglass_diag.sites import SITE_TYPES, Coverage, Kind, ModuleSite, Site
+from edgeglass_diag.site_types import SITE_TYPES
+from edgeglass_diag.sites import Coverage, Kind, ModuleSite, Site
 
 _MESSAGE = 300
 """Characters of an error's message that are kept."""

@@ -13,6 +13,7 @@ from edgeglass_diag.sites import (
     ParameterSite,
     ReshapeSite,
     Site,
+    SoftmaxSite,
 )
 
 _DROPOUT = {
@@ -45,6 +46,8 @@ def site_text(site: Site) -> str:
             return f"{shape_text(site.shape)} {site.dtype}"
         case ReshapeSite():
             return f"{shape_text(site.before)} to {shape_text(site.after)}"
+        case SoftmaxSite():
+            return shape_text(site.shape)
         case DropoutSite():
             return _DROPOUT[site.place]
     return ""

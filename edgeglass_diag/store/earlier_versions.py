@@ -14,7 +14,8 @@ from typing import Any
 
 from edgeglass_diag import site_paths
 from edgeglass_diag.records import Finding, Site, SourceLine
-from edgeglass_diag.sites import Coverage, DropoutPlace, Kind, LossFunction, Side, restored
+from edgeglass_diag.site_types import restored
+from edgeglass_diag.sites import Coverage, DropoutPlace, Kind, LossFunction, Side
 from edgeglass_diag.store import rows
 
 VERSIONS = (1, 2)

@@ -16,7 +16,8 @@ from edgeglass_diag.records import (
     Site,
     SourceLine,
 )
-from edgeglass_diag.sites import Coverage, Kind, restored
+from edgeglass_diag.site_types import restored
+from edgeglass_diag.sites import Coverage, Kind
 from edgeglass_diag.store.schema import COLUMNS
 
 SITES = COLUMNS["sites"]

@@ -181,7 +181,8 @@ def report(
         ("first page of the dashboard, its data", f"{read_['page']:.2f} s", "1.5 s"),
     ]
     print(
-        f"{options.steps} steps ({windows:.0f} windows), {options.sites} sites, {options.written} of {options.ranks} ranks;"
+        f"{options.steps} steps ({windows:.0f} windows), {options.sites} sites, "
+        f"{options.written} of {options.ranks} ranks;"
     )
     print(f"seconds of the processor; load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
     print("| what | measured | aim |\n| --- | --- | --- |")

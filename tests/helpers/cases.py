@@ -2,7 +2,7 @@
 
 import math
 
-from edgeglass_diag.sites import AttentionSite, Coverage, DropoutPlace, DropoutSite, ReshapeSite
+from edgeglass_diag.sites import AttentionSite, Coverage, DropoutPlace, DropoutSite, ReshapeSite, SoftmaxSite
 from tests.helpers.pieces import (
     CHANCE,
     CONTRAST,
@@ -29,6 +29,7 @@ from tests.helpers.windows import module, parameter
 
 FAULTY = {
     "EG107": dict(more_sites=[ReshapeSite(path="text.attn", before=(8, 16, 64), after=(8, 4, 16, 16))]),
+    "EG109": dict(more_sites=[SoftmaxSite(path="text.attn", shape=(8, 16, 16))]),
     "EG003": dict(more_sites=[parameter("head.weight", coverage=NOT_HELD)], **SIZES),
     "EG004": dict(more_sites=[module("head"), parameter("head.weight", coverage=Coverage.FROZEN)], **SIZES),
     "EG005": dict(more_sites=[*HEAD, parameter("head.weight", coverage=WITHOUT)], **SIZES),
@@ -113,6 +114,7 @@ FAULTY = {
 }  # fmt: skip
 HEALTHY = {
     "EG107": dict(more_sites=[AttentionSite(path="text.attn", module="text")]),
+    "EG109": dict(more_sites=[AttentionSite(path="text.attn", module="text")]),
     "EG003": dict(
         more_sites=[parameter("head.weight", coverage=Coverage.NOT_HELD)], **SIZES
     ),

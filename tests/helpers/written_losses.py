@@ -28,6 +28,8 @@ def other_losses(model, *batch):
         + F.pairwise_distance(image, text).mean()
         + F.triplet_margin_loss(image, text, text.flip(0))
         + F.cross_entropy(F.linear(image, model.query.weight), answers)
+        + (text.softmax(0).unsqueeze(-1).transpose(1, 2) * image[:, None]).sum(2).mean()
+        + torch.einsum("nc,nc->n", text.softmax(0), image).mean()
         + F.cross_entropy(text.repeat(22, 1)[:, :2], torch.arange(66) % 2)
     )
 

@@ -30,6 +30,7 @@ from edgeglass_diag.sites import (
     RecorderSite,
     ReshapeSite,
     Side,
+    SoftmaxSite,
 )
 from edgeglass_diag.store import RunWriter, find_runs, load
 
@@ -43,6 +44,7 @@ SITES = [
     PairSite(path="a[:64] x b[:64]", order=6, left="a[:64]", right="b[:64]"),
     BatchSite(path="input0", order=7, argument="input0", shape=(3, 16, 16), dtype="float32"),
     ReshapeSite(path="a", order=8, before=(8, 16, 64), after=(8, 4, 16, 16)),
+    SoftmaxSite(path="a", order=8, shape=(8, 16)),
     DropoutSite(path="", order=9, place=DropoutPlace.EVALUATION),
     RecorderSite(path="window", order=10, coverage=Coverage.RECORDER_FAILED, detail="ValueError: x"),
 ]

@@ -28,7 +28,7 @@ _OPTIMIZER = re.compile(r"(optimizer\d+\.?)?(group\d+)?")
 _KINDS = {
     Kind.LOSS: Place.LOSS, Kind.PAIR: Place.LOSS, Kind.EMBEDDING: Place.LOSS, Kind.BATCH: Place.DATA,
     Kind.PARAMETER: Place.MODEL, Kind.MODULE: Place.MODEL, Kind.ATTENTION: Place.MODEL, Kind.RESHAPE: Place.MODEL,
-    Kind.DROPOUT: Place.MODEL,
+    Kind.DROPOUT: Place.MODEL, Kind.SOFTMAX: Place.MODEL,
 }  # fmt: skip
 _IMAGE = ("image", "vision", "visual", "pixel", "picture", "img", "conv", "vit")
 _TEXT = ("text", "caption", "language", "token", "word", "input_ids", "attention_mask", "bert")
