@@ -44,6 +44,11 @@ class Context:
         return self.opened
 
     @property
+    def path(self) -> str:
+        """Where the run that is shown lies below the folder of all runs."""
+        return self.run.folder.resolve().relative_to(self.root.resolve()).as_posix()
+
+    @property
     def root(self) -> Path:
         """The folder of all runs."""
         return self.index.root

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from edgeglass_dashboards.context import Context
-from edgeglass_dashboards.pair_view import COLORS, KeptPairs, shown_pair
-from edgeglass_dashboards.snapshots import key_of, sample_at
+from edgeglass_dashboards.pair_pictures import base, picture_address
+from edgeglass_dashboards.pair_view import COLORS, KeptPairs, caption_of, shown_pair
+from edgeglass_dashboards.snapshots import key_of, sample_at, samples_at
 
 _LABEL = 160
 
@@ -23,9 +24,8 @@ def projected_pairs(context: Context, made: Any, kept: KeptPairs | None, templat
     from edgeglass_diag.figures.embedding_marks import gap_trace, pair_trace
     from edgeglass_diag.figures.embeddings import projection_figure
 
-    note = "\n".join([made.settings, *made.notes])
     shown = {} if kept is None else _shown(context, kept)
-    figure = projection_figure(made.points, template, axes=made.axes, note=note, empty=made.empty, **shown)
+    figure = projection_figure(made.points, template, axes=made.axes, empty=made.empty, **shown)
     if not made.points.empty:
         if made.method == "pca":
             figure.add_trace(gap_trace(made.points, template))
@@ -38,8 +38,16 @@ def projected_pairs(context: Context, made: Any, kept: KeptPairs | None, templat
     return figure
 
 
+def plane_words(made: Any | None) -> str:
+    """How a projection was made, and what is to be known of its pairs; empty while there is none."""
+    if made is None or made.points.empty:
+        return ""
+    said = [made.settings, *made.notes]
+    return " ".join(f"{each[0].upper()}{each[1:].rstrip('.')}." for each in said if each)
+
+
 def all_steps(context: Context) -> Any | None:
-    """Both sides at all kept steps on one plane, as a frame in a tuple; None while they are being computed."""
+    """Both sides at all kept steps on one plane, and the captions by step; None while they are being computed."""
     folder, steps = context.run.folder, context.run.embedding_steps()
 
     def make() -> Any:
@@ -48,7 +56,10 @@ def all_steps(context: Context) -> Any | None:
 
         with load(folder) as opened:
             samples = {step: sample for step in steps if (sample := sample_at(opened, step)) is not None}
-        return (common_plane(samples),)
+            told = {step: samples_at(opened, step) for step in samples}
+        labels = {step: [caption_of(kept.captions, pair)[:_LABEL] for pair in range(len(kept.captions))]
+                  for step, kept in told.items()}  # fmt: skip
+        return common_plane(samples), labels, {step for step, kept in told.items() if len(kept.pictures)}
 
     return context.index.jobs.get(_all_steps_key(context, steps), make) if steps else None
 
@@ -65,7 +76,14 @@ def training(context: Context, template: Any) -> Any:
         return None
     from edgeglass_diag.figures.embedding_steps import steps_figure
 
-    figure = steps_figure(made[0], template)
+    points, labels, pictured = made
+    path, created = context.path, float(context.run.header.get("created", 0.0))
+
+    def meta(step: int) -> dict[str, Any]:
+        pictures = base() + picture_address(path, step, created) if step in pictured else ""
+        return {"pairs": {"step": step, "pictures": pictures}}
+
+    figure = steps_figure(points, template, labels=labels, meta=meta)
     figure.layout.height = 520
     return figure
 

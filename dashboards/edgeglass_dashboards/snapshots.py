@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeglass_dashboards.context import Context
 from edgeglass_diag.extras import MissingExtraError
+from edgeglass_diag.pair_samples import NO_SAMPLES, PairSamples
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.signals import Signal
 from edgeglass_diag.store import Run
@@ -35,6 +36,14 @@ def sample_at(run: Run, step: int) -> PairSample | None:
         return sample_pairs(*run.embeddings(step))
     except (UsageError, ValueError):
         return None
+
+
+def samples_at(run: Run, step: int) -> PairSamples:
+    """Pictures and captions of the pairs that were kept at a step; of a file that cannot be read a note says so."""
+    try:
+        return run.samples(step).of_pairs(len(run.embeddings(step)[0]))
+    except UsageError as error:
+        return PairSamples(NO_SAMPLES.pictures, (), note=str(error))
 
 
 def projection(context: Context, step: int, method: str) -> Any | None:

@@ -79,7 +79,7 @@ class Explain:
             "begun-without": _left_out(explanation.left_out),
             "curves-words": _curves_words(context, len(explanation.groups())),
             "search": _search(explanation),
-            "again": command_line(_command(context), "command"),
+            "again": command_line(_again(context, shown), "command"),
             "trials": _trials(explanation, shown),
             "not-causes": _not_causes(explanation.not_causes),
         }
@@ -152,6 +152,17 @@ def _card(title: str, *content: Any, hidden: bool = False) -> Any:
 
 def _command(context: Context) -> str:
     return f"edgeglass-diag explain {shlex.quote(str(context.run.folder))}"
+
+
+def _again(context: Context, shown: Shown) -> str:
+    """The command that made the explanation; of its run the folder that is shown, wherever it has come to lie."""
+    explanation = shown.explanation
+    if explanation is None or not explanation.command:
+        return _command(context)
+    words = list(explanation.command)
+    if explanation.run is not None and context.run.explained.folder is not None:
+        words[0] = str(context.run.folder)
+    return f"edgeglass-diag explain {shlex.join(words)}"
 
 
 def _none(context: Context, shown: Shown) -> Any:
