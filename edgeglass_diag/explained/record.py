@@ -85,7 +85,7 @@ class KeptExplanation(_Kept):
     ``noise`` the difference of a replay in which nothing was changed; ``guard`` what kept the replays from writing;
     ``left_out`` what the replays began without, as the run had made it;
     ``phase_map`` the map, where one was made;
-    ``command`` the words behind ``edgeglass-diag explain`` that ask it again, the run's folder first where ``run`` is
+    ``again`` the words behind ``edgeglass-diag explain`` that ask it again, the run's folder first where ``run`` is
     one; none where they are not known.
     """
 
@@ -103,7 +103,7 @@ class KeptExplanation(_Kept):
     noise: float | None = None
     left_out: tuple[_Text, ...] = ()
     phase_map: KeptMap | None = Field(default=None, alias="map")
-    command: tuple[_Text, ...] = ()
+    again: tuple[_Text, ...] = ()
 
     @property
     def control(self) -> str | None:

@@ -116,12 +116,12 @@ def explain_program(question: ProgramQuestion, progress: Progress | None = None)
         result = _explain(session)
     except OutOfBudgetError:
         raise UsageError(f"--budget {question.budget}: did not suffice for a single replay of each") from None
-    result = replace(result, command=_command(question))
+    result = replace(result, again=_again(question))
     keep(result, question.out, question.subject.run)
     return result
 
 
-def _command(question: ProgramQuestion) -> tuple[str, ...]:
+def _again(question: ProgramQuestion) -> tuple[str, ...]:
     subject, against = question.subject, question.against
     asked = {
         "--against": None if against is None else against.run,

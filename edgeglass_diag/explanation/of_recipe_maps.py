@@ -83,12 +83,12 @@ def map_recipe(question: MapQuestion, progress: Progress | None = None) -> Expla
     ended = [each for of in trials.values() for each in of if each.key in pool.done or each.key in pool.failed]
     rows = [map_row(each, pool.done[each.key][1] if each.key in pool.done else None) for each in ended]
     facts = MapFacts(question.seeds, steps, finished, time.monotonic() - begun, run)
-    result = replace(map_report(phase_map(question.axes, results), rows, facts), command=_command(question))
+    result = replace(map_report(phase_map(question.axes, results), rows, facts), again=_again(question))
     keep(result, question.out, run)
     return result
 
 
-def _command(question: MapQuestion) -> tuple[str, ...]:
+def _again(question: MapQuestion) -> tuple[str, ...]:
     asked = numbers(seeds=question.seeds, steps=question.steps, budget=question.budget, workers=question.workers)
     return command(question.subject, {**map_options(question.axes), **asked})
 

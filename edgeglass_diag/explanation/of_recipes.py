@@ -102,12 +102,12 @@ def explain_run(question: Question, progress: Progress | None = None) -> Explain
         replays = sorted(pool.done.values(), key=lambda done: (done[0].label, done[0].seed))
         seconds = time.monotonic() - begun
         result = report(found, replays, values, steps=steps, seconds=seconds)
-        result = replace(result, command=_command(question))
+        result = replace(result, again=_again(question))
     keep(result, question.out, question.run)
     return result
 
 
-def _command(question: Question) -> tuple[str, ...]:
+def _again(question: Question) -> tuple[str, ...]:
     asked = numbers(seeds=question.seeds, steps=question.steps, budget=question.budget, workers=question.workers)
     return command(question.run, {"--against": question.against, "--set": list(question.overrides), **asked})
 

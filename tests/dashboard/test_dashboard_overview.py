@@ -82,6 +82,13 @@ def test_the_map_has_a_lane_for_each_side_in_few_cells_and_shows_the_worst_of_ea
     assert (ill_teacher.name, ill_teacher.cells[0].path) == ("other", "teacher")
 
 
+def test_cells_of_one_name_say_whose_they_are():
+    [lane] = lanes_of(
+        [module(f"layers.{number}.{part}") for number in range(2) for part in ("norm", "mlp")], {}, most=9
+    )
+    assert [cell.label for cell in lane.cells] == ["layers.0 norm", "layers.0 mlp", "layers.1 norm", "layers.1 mlp"]
+
+
 def test_a_model_without_sides_is_one_lane_and_many_layers_are_bundled():
     [lane] = lanes_of([module(f"layers.{number}") for number in range(200)], {"layers.7": State("warning", "lost")})
     assert lane.name == "model"

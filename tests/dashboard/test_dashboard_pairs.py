@@ -104,6 +104,15 @@ def test_the_training_goes_through_its_steps_on_one_plane(root, url, open_page):
     eventually(page, f"{of} !== {json.dumps(last)}")
     eventually(page, f"{of} === {json.dumps(last)}")  # it ends where it stood
     assert page.evaluate(bounds) == before
+    page.locator("#training .slider-rail-touch-rect").click(position={"x": 4, "y": 4})
+    eventually(page, f"{graph}._fullData[0].meta.pairs.step === 0")
+    x, y = page.evaluate(PLACE.replace("#projection", "#training"), 0)
+    page.mouse.move(x, y)
+    has_text(page, "#training .hoverlayer", "onerror")
+    eventually(page, "document.getElementById('pair-hover').naturalWidth === 32")
+    page.mouse.click(x, y)
+    has_text(page, "#pair .pair-head", EVIL)
+    assert page.url.endswith("&pair=0&step=0")
 
 
 def test_points_are_coloured_by_what_the_address_says(root):

@@ -157,9 +157,9 @@ def _command(context: Context) -> str:
 def _again(context: Context, shown: Shown) -> str:
     """The command that made the explanation; of its run the folder that is shown, wherever it has come to lie."""
     explanation = shown.explanation
-    if explanation is None or not explanation.command:
+    if explanation is None or not explanation.again:
         return _command(context)
-    words = list(explanation.command)
+    words = list(explanation.again)
     if explanation.run is not None and context.run.explained.folder is not None:
         words[0] = str(context.run.folder)
     return f"edgeglass-diag explain {shlex.join(words)}"
