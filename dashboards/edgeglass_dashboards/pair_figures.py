@@ -9,6 +9,8 @@ from edgeglass_dashboards.pair_pictures import base, picture_address
 from edgeglass_dashboards.pair_view import COLORS, KeptPairs, caption_of, shown_pair
 from edgeglass_dashboards.snapshots import key_of, sample_at, samples_at
 
+ALL_STEPS = "all steps"
+"""What is waited for while the plane of all steps is being computed."""
 _LABEL = 160
 
 
@@ -61,12 +63,10 @@ def all_steps(context: Context) -> Any | None:
                   for step, kept in told.items()}  # fmt: skip
         return common_plane(samples), labels, {step for step, kept in told.items() if len(kept.pictures)}
 
-    return context.index.jobs.get(_all_steps_key(context, steps), make) if steps else None
-
-
-def is_computing(context: Context) -> bool:
-    """Whether the plane of all steps is being computed."""
-    return context.index.jobs.is_pending(_all_steps_key(context, context.run.embedding_steps()))
+    made = context.index.jobs.get(_all_steps_key(context, steps), make) if steps else None
+    if steps and made is None:
+        context.waits.add(ALL_STEPS)
+    return made
 
 
 def training(context: Context, template: Any) -> Any:

@@ -60,7 +60,7 @@ def projection(context: Context, step: int, method: str) -> Any | None:
         with load(folder) as opened:
             sample = sample_at(opened, step)
         if sample is None:
-            return None
+            return (None,)
         try:
             return (project(sample, method),)
         except MissingExtraError as error:
@@ -68,12 +68,9 @@ def projection(context: Context, step: int, method: str) -> Any | None:
 
     jobs = context.index.jobs
     found = (jobs.once if method == "pca" else jobs.get)(key_of(context, step, method), make)
+    if found is None:
+        context.waits.add(method)
     return None if found is None else found[0]
-
-
-def is_pending(context: Context, step: int, method: str) -> bool:
-    """Whether a projection is being made."""
-    return context.index.jobs.is_pending(key_of(context, step, method))
 
 
 def key_of(context: Context, step: int, method: str) -> tuple[str, float, int, str]:

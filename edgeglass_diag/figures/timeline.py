@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 HEIGHT = 232
 _SYMBOLS = {"critical": "x", "warning": "triangle-up", "info": "circle"}
-_COLORS = {
+COLORS = {
     "light": {"critical": "#a8320a", "warning": "#7d5700", "info": "#0b5e99"},
     "dark": {"critical": "#ff9d76", "warning": "#f0c14b", "info": "#7cc4f8"},
 }
-_HALO = {scheme: ", ".join([f"0 0 2px {ground}"] * 4) for scheme, ground in (("light", "#fff"), ("dark", "#242424"))}
+HALO = {scheme: ", ".join([f"0 0 2px {ground}"] * 4) for scheme, ground in (("light", "#fff"), ("dark", "#242424"))}
 """Shadows in the colour of the ground, so that a code can be read over lines."""
 _TOP, _ROW, _ROWS = 0.95, 0.105, 7
 _LABEL = 0.1  # of the axis, for a mark with its code
@@ -93,7 +93,7 @@ def _rows(steps: Sequence[int], last_step: int) -> list[int]:
 
 
 def _add_marks(figure: go.Figure, marks: Sequence[FindingMark], last_step: int, scheme: str) -> None:
-    colors = _COLORS[scheme]
+    colors = COLORS[scheme]
     heights = [_TOP - _ROW * row for row in _rows([mark.step for mark in marks], last_step)]
     paint = [colors.get(mark.severity, colors["info"]) for mark in marks]
     first = {mark.step: color for mark, color in reversed(list(zip(marks, paint, strict=True)))}
@@ -108,7 +108,7 @@ def _add_marks(figure: go.Figure, marks: Sequence[FindingMark], last_step: int, 
         mode="markers+text",
         text=[mark.code for mark in marks],
         textposition=["middle left" if mark.step > _LATE * last_step else "middle right" for mark in marks],
-        textfont={"color": paint, "size": 11, "shadow": _HALO[scheme]},
+        textfont={"color": paint, "size": 11, "shadow": HALO[scheme]},
         marker={
             "symbol": [_SYMBOLS.get(mark.severity, "circle") for mark in marks],
             "color": paint,

@@ -11,7 +11,7 @@ from dash import html
 
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.page_summary import answer
-from edgeglass_dashboards.pair_figures import all_steps, is_computing, plane_words, projected_pairs, training
+from edgeglass_dashboards.pair_figures import ALL_STEPS, all_steps, plane_words, projected_pairs, training
 from edgeglass_dashboards.pair_view import (
     color_choices,
     kept_pairs,
@@ -20,7 +20,7 @@ from edgeglass_dashboards.pair_view import (
     what_was_kept,
 )
 from edgeglass_dashboards.panels import Panel, StillPanel, slot
-from edgeglass_dashboards.snapshots import METHODS, is_pending, key_of, projection, sample_at, side_frames, step_at
+from edgeglass_dashboards.snapshots import METHODS, key_of, projection, sample_at, side_frames, step_at
 from edgeglass_dashboards.stepper import stepper
 from edgeglass_diag.figures.ranks import sides_figure
 from edgeglass_diag.figures.scales import scale_of
@@ -66,7 +66,6 @@ class Embeddings:
         method = _method(context)
 
         def projected(template: Any) -> Any:
-            made = None if step is None else projection(context, step, method)
             return None if made is None else projected_pairs(context, made, kept_pairs(context, step), template)
 
         def of_sample(draw: Any) -> Any:
@@ -76,9 +75,9 @@ class Embeddings:
 
             return make
 
-        pending = step is not None and method != "pca" and projection(context, step, method) is None
-        waiting = pending and is_pending(context, step or 0, method)
-        computing = all_steps(context) is None and is_computing(context)
+        made = None if step is None else projection(context, step, method)
+        waiting = made is None and method in context.waits
+        computing = all_steps(context) is None and ALL_STEPS in context.waits
         view = [context.view.color, context.view.pair]
         return (
             StillPanel("projection", [step, method, waiting, *view], projected, _words_of(METHODS[method], waiting)),
@@ -92,9 +91,7 @@ class Embeddings:
 
     def pending(self, context: Context) -> bool:
         """Whether a picture is still being made."""
-        step = step_at(context.run, context.view.step)
-        is_asked = step is not None and context.view.signal in METHODS
-        return is_computing(context) or (is_asked and is_pending(context, step or 0, context.view.signal))
+        return bool(context.waits)
 
     def body(self, context: Context, content: dict[str, Any]) -> Any:
         """Answer, projection with its choices, the other three."""
