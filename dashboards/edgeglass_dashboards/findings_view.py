@@ -35,7 +35,10 @@ def _without_title(finding: Finding, rules: Rules) -> str:
     """Return the message without the name of the fault at its beginning, which the verdict above it has said."""
     title, separator, measured = finding.message.partition(": ")
     said = title_of(finding, rules)
-    return measured[:1].upper() + measured[1:] if separator and title == said else finding.message
+    if not separator or title != said:
+        return finding.message
+    is_word = measured.partition(" ")[0].isalpha()  # and no path of a module
+    return measured[:1].upper() + measured[1:] if is_word else measured
 
 
 def verdict_details(said: Headline, rules: Rules) -> Any:

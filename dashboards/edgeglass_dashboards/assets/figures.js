@@ -117,6 +117,8 @@
   window.addEventListener("beforeprint", () => {
     shown = document.documentElement.getAttribute(SCHEME);
     document.documentElement.setAttribute(SCHEME, "light"); /* its observer comes after the paper is drawn */
+    const line = document.getElementById("loss");
+    if (line) document.documentElement.style.setProperty("--loss-on-screen", `${line.clientHeight}px`);
     graphs().forEach((graph) => {
       repaint(graph, "light");
       window.Plotly.relayout(graph, { width: Math.min(graph.clientWidth, PAPER), autosize: false });
