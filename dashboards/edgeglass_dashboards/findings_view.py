@@ -50,7 +50,7 @@ def verdict_details(said: Headline, rules: Rules) -> Any:
     if said.site:
         words = where if finding.site else said.site
         link = html.A(html.Code(words), href=View(page="site", site=said.site).link())
-        where = link if finding.site else [f"{where}; look first at ", link]
+        where = link if finding.site else [f"{where}; look first at ", html.Br(), link]
     seen = html.A(_without_title(finding, rules), href=link_to(finding, rules), className="finding-message")
     pairs = [("What was measured", seen), ("Where", where)]
     if finding.fix:

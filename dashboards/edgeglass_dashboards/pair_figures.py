@@ -48,12 +48,19 @@ def plane_words(made: Any | None) -> str:
     return " ".join(f"{each[0].upper()}{each[1:].rstrip('.')}." for each in said if each)
 
 
-def all_steps(context: Context) -> Any | None:
-    """Both sides at all kept steps on one plane, and the captions by step; None while they are being computed."""
+def all_steps(context: Context, template: Any) -> Any | None:
+    """The training as an animation of both sides on one plane, in a tuple; None while it is being made.
+
+    It is made once, as it takes longer than all else on its page.
+    """
     folder, steps = context.run.folder, context.run.embedding_steps()
+    if not steps:
+        return None
+    path, created, before = context.path, float(context.run.header.get("created", 0.0)), base()
 
     def make() -> Any:
         from edgeglass_diag.evaluation.neighbours import common_plane
+        from edgeglass_diag.figures.embedding_steps import steps_figure
         from edgeglass_diag.store import load
 
         with load(folder) as opened:
@@ -61,35 +68,18 @@ def all_steps(context: Context) -> Any | None:
             told = {step: samples_at(opened, step) for step in samples}
         labels = {step: [caption_of(kept.captions, pair)[:_LABEL] for pair in range(len(kept.captions))]
                   for step, kept in told.items()}  # fmt: skip
-        return common_plane(samples), labels, {step for step, kept in told.items() if len(kept.pictures)}
 
-    made = context.index.jobs.get(_all_steps_key(context, steps), make) if steps else None
-    if steps and made is None:
+        def meta(step: int) -> dict[str, Any]:
+            pictures = before + picture_address(path, step, created) if len(told[step].pictures) else ""
+            return {"pairs": {"step": step, "pictures": pictures}}
+
+        return (steps_figure(common_plane(samples), template, labels=labels, meta=meta),)
+
+    name = f"{len(steps)} steps, {context.scheme}, {before}"
+    made = context.index.jobs.get(key_of(context, steps[-1], name), make)
+    if made is None:
         context.waits.add(ALL_STEPS)
     return made
-
-
-def training(context: Context, template: Any) -> Any:
-    """The training as an animation; None while there is nothing to draw."""
-    made = all_steps(context)
-    if made is None:
-        return None
-    from edgeglass_diag.figures.embedding_steps import steps_figure
-
-    points, labels, pictured = made
-    path, created = context.path, float(context.run.header.get("created", 0.0))
-
-    def meta(step: int) -> dict[str, Any]:
-        pictures = base() + picture_address(path, step, created) if step in pictured else ""
-        return {"pairs": {"step": step, "pictures": pictures}}
-
-    figure = steps_figure(points, template, labels=labels, meta=meta)
-    figure.layout.height = 520
-    return figure
-
-
-def _all_steps_key(context: Context, steps: list[int]) -> tuple[str, float, int, str]:
-    return key_of(context, max(steps, default=-1), f"{len(steps)} steps")
 
 
 def _shown(context: Context, kept: KeptPairs) -> dict[str, Any]:

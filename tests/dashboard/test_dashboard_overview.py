@@ -24,6 +24,7 @@ from edgeglass_diag.sites import EmbeddingSite, ModuleSite, ParameterSite, Side
 from edgeglass_diag.verdict import judge
 from tests.helpers.browser import PLOT, eventually, has_text
 from tests.helpers.dashboard_runs import CHANCE, COLLAPSED, CONSTANT, UPDATES, start, window, write_healthy
+from tests.helpers.path_proxy import path_proxy
 
 NAN = float("nan")
 
@@ -129,7 +130,7 @@ def test_behind_a_proxy_all_needs_the_token_and_redirects_stay_below_its_path(tm
     for path in ("/user/me/_runs", "/_runs"):  # a proxy may leave its own path out
         assert client.get(path, headers={"Host": "hub.example"}).status_code == 403
     told = client.get("/user/me/run/x?token=s3cret-token", headers={"Host": "hub.example"})
-    assert (told.status_code, told.headers["Location"]) == (303, "/user/me/run/x")
+    assert (told.status_code, told.headers["Location"]) == (303, "../run/x")  # whatever path the proxy strips
     assert client.get("/user/me/_runs", headers={"Host": "hub.example"}).json[0]["value"] == "/run/x"
 
 
@@ -223,6 +224,27 @@ def test_below_a_base_path_every_way_leads_below_it(serve, open_page, tmp_path, 
     has_text(page, "#verdict", "Learning")
     assert page.url.endswith("/user/me/proxy/run/x")
     page.context.clear_cookies()
+
+
+@pytest.mark.long
+@pytest.mark.browser
+@pytest.mark.parametrize("strips", [True, False])
+def test_a_proxy_may_strip_its_path_or_leave_it(serve, open_page, tmp_path, strips):
+    write_healthy(tmp_path / "a" / "x", steps=60)
+    dashboard = serve(tmp_path, "--base-path", "/user/me/proxy/1")
+    token = dashboard.url.partition("?")[2]
+    with path_proxy(dashboard.port, "/user/me/proxy/1", strips=strips) as url:
+        for place in ("/", "/run/a/x"):
+            page = open_page(f"{url}{place}?{token}")
+            has_text(page, "#verdict", "Learning")
+            assert page.url == f"{url}{place}"
+            eventually(page, f"({PLOT.format('loss')}?.data?.length ?? 0) > 0")
+            page.get_by_role("link", name="Runs", exact=True).click()
+            page.get_by_role("link", name="a/x", exact=True).click()
+            has_text(page, "#verdict", "Learning")
+            assert page.url == f"{url}/run/a/x"
+            page.context.clear_cookies()
+            page.goto("about:blank")
 
 
 WHEN = r"from the start|at step \d+|since step \d+"

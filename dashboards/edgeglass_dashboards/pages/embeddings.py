@@ -11,7 +11,7 @@ from dash import html
 
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.page_summary import answer
-from edgeglass_dashboards.pair_figures import ALL_STEPS, all_steps, plane_words, projected_pairs, training
+from edgeglass_dashboards.pair_figures import ALL_STEPS, all_steps, plane_words, projected_pairs
 from edgeglass_dashboards.pair_view import (
     color_choices,
     kept_pairs,
@@ -24,6 +24,7 @@ from edgeglass_dashboards.snapshots import METHODS, key_of, projection, sample_a
 from edgeglass_dashboards.stepper import stepper
 from edgeglass_diag.figures.ranks import sides_figure
 from edgeglass_diag.figures.scales import scale_of
+from edgeglass_diag.figures.style import TEMPLATES
 from edgeglass_diag.signals import Signal
 from edgeglass_diag.signals.embeddings import EMBEDDING_EFFECTIVE_RANK
 from edgeglass_diag.verdict import say
@@ -77,12 +78,13 @@ class Embeddings:
 
         made = None if step is None else projection(context, step, method)
         waiting = made is None and method in context.waits
-        computing = all_steps(context) is None and ALL_STEPS in context.waits
+        film = all_steps(context, TEMPLATES[context.scheme])
+        computing = film is None and ALL_STEPS in context.waits
         view = [context.view.color, context.view.pair]
         return (
             StillPanel("projection", [step, method, waiting, *view], projected, _words_of(METHODS[method], waiting)),
             StillPanel("training", [context.run.embedding_steps(), computing],
-                       lambda template: training(context, template), _words_of("The plane of all steps", computing)),
+                       lambda _: film and film[0], _words_of("The plane of all steps", computing), 520),
             StillPanel("density", step, of_sample(_density), _KEEPS),
             StillPanel("spectrum", step, of_sample(_spectrum), _KEEPS),
             StillPanel("rank", context.run.last_step, lambda template: _rank(context, template),
