@@ -61,7 +61,7 @@ def _table(step: int, side: str, own: NDArray[np.float32], other: NDArray[np.flo
             "step": pa.array(np.full(len(own), step)),
             "pair": pa.array(pairs),
             "side": pa.array([side] * len(own)),
-            "caption": pa.array(captions or [None] * len(own), pa.string()),
+            "caption": pa.array(captions, pa.string()) if captions else pa.nulls(len(own), pa.string()),
             "embedding": vectors,
             "cosine": pa.array(partner),
             "rank": pa.array((cosines >= partner[:, None]).sum(1) - 1, mask=~np.isfinite(partner)),

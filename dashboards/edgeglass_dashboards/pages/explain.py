@@ -77,7 +77,7 @@ class Explain:
             "causes": _causes(explanation),
             "marks": _marks(explanation.findings),
             "begun-without": _left_out(explanation.left_out),
-            "curves-words": _curves_words(context, len(explanation.groups())),
+            "curves-words": _curves_words(context, len(explanation.groups()), unchanged=bool(explanation.unchanged)),
             "search": _search(explanation),
             "again": command_line(_again(context, shown), "command"),
             "trials": _trials(explanation, shown),
@@ -179,10 +179,11 @@ def _first(context: Context, changes: int) -> int:
     return min(context.view.step or 0, max(0, changes - 1)) // MOST * MOST
 
 
-def _curves_words(context: Context, changes: int) -> Any:
+def _curves_words(context: Context, changes: int, *, unchanged: bool) -> Any:
     words = html.P(
-        "Loss by optimizer step, one thin line per seed: solid where it learns, dashed where it does not. Grey: the "
-        "replays in which nothing was changed, which are the first picture. Dotted: chance.",
+        "Loss by optimizer step, one thin line per seed: solid where it learns, dashed where it does not. "
+        + ("Grey: the replays in which nothing was changed, which are the first picture. " if unchanged else "")
+        + "Dotted: chance.",
         className="caption",
     )
     if changes <= MOST:
