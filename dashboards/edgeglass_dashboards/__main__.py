@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import secrets
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             threading.Thread(target=_watch_parent, args=(options.parent_pid,), daemon=True).start()
         address = address_of(access, port)
         print(json.dumps({"address": address, "token": access.token}) if options.json else address, flush=True)
-        threading.Thread(target=_warm_up, daemon=True).start()  # while the browser loads
+        threading.Thread(target=importlib.import_module, args=("pandas",), daemon=True).start()  # the browser loads
         if options.open:
             _open(address)
         server.run()
@@ -103,19 +104,6 @@ def _server(runs_dir: Path, access: Access, listener: socket.socket) -> Any:
 
     app: Any = create_app(runs_dir, access)
     return make_server(app.server, listener)
-
-
-def _warm_up() -> None:
-    """Draw a figure that nobody sees: what the first one imports and looks up takes longer than the figure."""
-    import pandas as pd
-    from plotly.io.json import to_json_plotly
-
-    from edgeglass_diag.figures.style import TEMPLATES
-    from edgeglass_diag.figures.timeline import FindingMark, timeline_figure
-
-    loss = pd.DataFrame({"step": [0, 1], "value": [1.0, 0.5]})
-    mark = FindingMark(0, "EG", "warning", "", "")
-    to_json_plotly(timeline_figure(loss, loss, TEMPLATES["light"], [mark]))
 
 
 def _open(address: str) -> None:

@@ -207,7 +207,7 @@ def test_the_scheme_is_switched_by_keyboard_and_remembered(serve, open_page, tmp
     eventually(page, f"{line} === '#ced4da #56B4E9'")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate(line) == "#343a40 #0072B2"  # paper is light, and drawn at once
-    assert page.evaluate(f"{PLOT.format('loss')}._fullLayout.width") <= 680
+    eventually(page, f"{PLOT.format('loss')}._fullLayout.width <= 680")
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     eventually(page, f"{line} === '#ced4da #56B4E9'")
     eventually(page, f"{PLOT.format('loss')}._fullLayout.width > 680")
