@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeglass_diag.process import error_text
+from edgeglass_diag.process import error_text, say
 from edgeglass_diag.records import Finding, Reading, UsageError
 from edgeglass_diag.signals import Signal
 from edgeglass_diag.sinks import About, Sink, Target, closing
@@ -141,9 +141,19 @@ def _write_embeddings(run: Run, target: Target, out: Path | None) -> list[Export
         steps = process.embedding_steps()
         with _opened(process, target, _folder(target, out, number, len(ranks))) as sink:
             for step in steps:
-                sink.embeddings(step, *process.embeddings(step))
+                image, text = process.embeddings(step)
+                sink.embeddings(step, image, text, _captions(process, step, len(image)))
         written.append(Exported(process.name, sink.place, embeddings=len(steps)))
     return written
+
+
+def _captions(process: Run, step: int, pairs: int) -> Sequence[str]:
+    """Return the captions of a step; none, and a message, where they cannot be read: the embeddings can."""
+    try:
+        return process.samples(step).of_pairs(pairs).captions
+    except UsageError as error:
+        say(str(error))
+        return ()
 
 
 def _of_rank(frame: pd.DataFrame, number: int) -> pd.DataFrame:

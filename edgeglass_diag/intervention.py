@@ -32,6 +32,16 @@ class Intervention:
         return f"{self.name}{value}" + (f" on {self.site}" if self.site else "")
 
     @property
+    def text(self) -> str:
+        """Return what ``parse`` reads.
+
+        >>> Intervention("initial.std", 0.02, "latents").text
+        'initial.std=0.02@latents'
+        """
+        value = "" if self.value is None else f"={self.value}"
+        return f"{self.name}{value}" + (f"@{self.site}" if self.site else "")
+
+    @property
     def words(self) -> str:
         """Return what an answer calls the change, such as ``learning rate x 0.1``.
 

@@ -27,6 +27,7 @@ from edgeglass_dashboards.runs import RunIndex, reading, state_of
 from edgeglass_dashboards.security import Access, protect
 from edgeglass_dashboards.view import View
 from edgeglass_diag.figures.style import TEMPLATES
+from edgeglass_diag.figures.timeline import COLORS, HALO
 from edgeglass_diag.records import UsageError
 
 _INDEX = """<!DOCTYPE html>
@@ -153,6 +154,7 @@ def _frame() -> Any:
             dcc.Location(id="url", refresh=False),
             dcc.Store(id="place"),
             dcc.Store(id="templates", data={k: v.to_plotly_json() for k, v in TEMPLATES.items()}),
+            dcc.Store(id="paints", data={scheme: _paints(scheme) for scheme in TEMPLATES}),
             dcc.Interval(id="watch", interval=2000),
             html.A("Skip to the content", href="#page", className="skip-link"),
             html.Div(bar, className="bar", role="banner"),
@@ -162,6 +164,12 @@ def _frame() -> Any:
         ],
         defaultColorScheme="auto",
     )
+
+
+def _paints(scheme: str) -> list[str]:
+    """The colours that figures give to their lines and marks in one scheme, in the same order in each."""
+    layout = TEMPLATES[scheme].layout
+    return [*layout.colorway, layout.font.color, *COLORS[scheme].values(), HALO[scheme]]
 
 
 def _add_callbacks(app: Any, index: RunIndex) -> None:
@@ -174,7 +182,12 @@ def _add_callbacks(app: Any, index: RunIndex) -> None:
         app.clientside_callback(ClientsideFunction("edgeglass", function), *arguments)
 
     client(
-        "place", Output("place", "data"), Input("url", "pathname"), Input("url", "search"), State("templates", "data")
+        "place",
+        Output("place", "data"),
+        Input("url", "pathname"),
+        Input("url", "search"),
+        State("templates", "data"),
+        State("paints", "data"),
     )
     client("poll", Input("live", "n_intervals"))
     client("follow", Input("following", "checked"))

@@ -22,7 +22,8 @@ class Context:
     """Everything that a page may look at.
 
     ``opened`` is None on pages about all runs. ``fresh`` and ``recent`` are the new and the last readings of the
-    page's own signals; ``hold`` leaves figures as they are, except where the view asks for another.
+    page's own signals; ``hold`` leaves figures as they are, except where the view asks for another. ``waits`` names
+    what was asked for and is still being made: a page that shows so has to ask again, also where it is there by now.
     """
 
     index: RunIndex
@@ -32,6 +33,7 @@ class Context:
     fresh: dict[str, list[Reading]] = field(default_factory=dict)
     recent: Recent = field(default_factory=dict)
     hold: bool = False
+    waits: set[str] = field(default_factory=set)
 
     def of(self, run: Run) -> Context:
         """The same about a run."""
@@ -42,6 +44,11 @@ class Context:
         """The run that is shown."""
         assert self.opened is not None, "this page is about all runs"
         return self.opened
+
+    @property
+    def path(self) -> str:
+        """Where the run that is shown lies below the folder of all runs."""
+        return self.run.folder.resolve().relative_to(self.root.resolve()).as_posix()
 
     @property
     def root(self) -> Path:

@@ -8,7 +8,8 @@ from dash import html
 
 from edgeglass_dashboards.finding_links import Rules, link_to
 from edgeglass_dashboards.view import View
-from edgeglass_diag.headline import Headline
+from edgeglass_diag.headline import Headline, title_of
+from edgeglass_diag.records import Finding
 from edgeglass_diag.render.findings import sites_text
 
 
@@ -30,6 +31,16 @@ def verdict_line(tone: str, words: str, record: str = "") -> Any:
     return html.Div([icon(tone), html.Div(parts)], className=f"verdict tone-{tone}")
 
 
+def _without_title(finding: Finding, rules: Rules) -> str:
+    """Return the message without the name of the fault at its beginning, which the verdict above it has said."""
+    title, separator, measured = finding.message.partition(": ")
+    said = title_of(finding, rules)
+    if not separator or title != said:
+        return finding.message
+    is_word = measured.partition(" ")[0].isalpha()  # and no path of a module
+    return measured[:1].upper() + measured[1:] if is_word else measured
+
+
 def verdict_details(said: Headline, rules: Rules) -> Any:
     """What was measured, where it lies and what to change; nothing where nothing is wrong."""
     if said.branch is None:
@@ -39,8 +50,8 @@ def verdict_details(said: Headline, rules: Rules) -> Any:
     if said.site:
         words = where if finding.site else said.site
         link = html.A(html.Code(words), href=View(page="site", site=said.site).link())
-        where = link if finding.site else [f"{where}; look first at ", link]
-    seen = html.A(finding.message, href=link_to(finding, rules), className="finding-message")
+        where = link if finding.site else [f"{where}; look first at ", html.Br(), link]
+    seen = html.A(_without_title(finding, rules), href=link_to(finding, rules), className="finding-message")
     pairs = [("What was measured", seen), ("Where", where)]
     if finding.fix:
         pairs.append(("What to change", html.Span(finding.fix, className="finding-fix")))

@@ -38,11 +38,6 @@ class Jobs:
             self._trim()
         return self._jobs[key].result()
 
-    def is_pending(self, key: Any) -> bool:
-        """Whether a result was asked for and is not there yet."""
-        job = self._jobs.get(key)
-        return job is not None and not job.done()
-
     def _trim(self) -> None:
         while len(self._jobs) > _KEPT:
             self._jobs.popitem(last=False)[1].cancel()

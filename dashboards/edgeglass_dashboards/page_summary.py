@@ -53,4 +53,4 @@ def _links(findings: Sequence[Finding], rules: Rules) -> list[Any]:
     seen: dict[str, Any] = {}
     for finding in findings:
         seen.setdefault(finding.code, html.A(f"{finding.code} {finding.name}", href=link_to(finding, rules)))
-    return [part for link in seen.values() for part in (link, " ")]
+    return [part for link in seen.values() for part in (", ", link)][1:]

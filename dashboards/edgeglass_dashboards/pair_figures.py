@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from edgeglass_dashboards.context import Context
-from edgeglass_dashboards.pair_view import COLORS, KeptPairs, shown_pair
-from edgeglass_dashboards.snapshots import key_of, sample_at
+from edgeglass_dashboards.pair_pictures import base, picture_address
+from edgeglass_dashboards.pair_view import COLORS, KeptPairs, caption_of, shown_pair
+from edgeglass_dashboards.snapshots import key_of, sample_at, samples_at
 
+ALL_STEPS = "all steps"
+"""What is waited for while the plane of all steps is being computed."""
 _LABEL = 160
 
 
@@ -23,9 +26,8 @@ def projected_pairs(context: Context, made: Any, kept: KeptPairs | None, templat
     from edgeglass_diag.figures.embedding_marks import gap_trace, pair_trace
     from edgeglass_diag.figures.embeddings import projection_figure
 
-    note = "\n".join([made.settings, *made.notes])
     shown = {} if kept is None else _shown(context, kept)
-    figure = projection_figure(made.points, template, axes=made.axes, note=note, empty=made.empty, **shown)
+    figure = projection_figure(made.points, template, axes=made.axes, empty=made.empty, **shown)
     if not made.points.empty:
         if made.method == "pca":
             figure.add_trace(gap_trace(made.points, template))
@@ -38,40 +40,46 @@ def projected_pairs(context: Context, made: Any, kept: KeptPairs | None, templat
     return figure
 
 
-def all_steps(context: Context) -> Any | None:
-    """Both sides at all kept steps on one plane, as a frame in a tuple; None while they are being computed."""
+def plane_words(made: Any | None) -> str:
+    """How a projection was made, and what is to be known of its pairs; empty while there is none."""
+    if made is None or made.points.empty:
+        return ""
+    said = [made.settings, *made.notes]
+    return " ".join(f"{each[0].upper()}{each[1:].rstrip('.')}." for each in said if each)
+
+
+def all_steps(context: Context, template: Any) -> Any | None:
+    """The training as an animation of both sides on one plane, in a tuple; None while it is being made.
+
+    It is made once, as it takes longer than all else on its page.
+    """
     folder, steps = context.run.folder, context.run.embedding_steps()
+    if not steps:
+        return None
+    path, created, before = context.path, float(context.run.header.get("created", 0.0)), base()
 
     def make() -> Any:
         from edgeglass_diag.evaluation.neighbours import common_plane
+        from edgeglass_diag.figures.embedding_steps import steps_figure
         from edgeglass_diag.store import load
 
         with load(folder) as opened:
             samples = {step: sample for step in steps if (sample := sample_at(opened, step)) is not None}
-        return (common_plane(samples),)
+            told = {step: samples_at(opened, step) for step in samples}
+        labels = {step: [caption_of(kept.captions, pair)[:_LABEL] for pair in range(len(kept.captions))]
+                  for step, kept in told.items()}  # fmt: skip
 
-    return context.index.jobs.get(_all_steps_key(context, steps), make) if steps else None
+        def meta(step: int) -> dict[str, Any]:
+            pictures = before + picture_address(path, step, created) if len(told[step].pictures) else ""
+            return {"pairs": {"step": step, "pictures": pictures}}
 
+        return (steps_figure(common_plane(samples), template, labels=labels, meta=meta),)
 
-def is_computing(context: Context) -> bool:
-    """Whether the plane of all steps is being computed."""
-    return context.index.jobs.is_pending(_all_steps_key(context, context.run.embedding_steps()))
-
-
-def training(context: Context, template: Any) -> Any:
-    """The training as an animation; None while there is nothing to draw."""
-    made = all_steps(context)
+    name = f"{len(steps)} steps, {context.scheme}, {before}"
+    made = context.index.jobs.get(key_of(context, steps[-1], name), make)
     if made is None:
-        return None
-    from edgeglass_diag.figures.embedding_steps import steps_figure
-
-    figure = steps_figure(made[0], template)
-    figure.layout.height = 520
-    return figure
-
-
-def _all_steps_key(context: Context, steps: list[int]) -> tuple[str, float, int, str]:
-    return key_of(context, max(steps, default=-1), f"{len(steps)} steps")
+        context.waits.add(ALL_STEPS)
+    return made
 
 
 def _shown(context: Context, kept: KeptPairs) -> dict[str, Any]:

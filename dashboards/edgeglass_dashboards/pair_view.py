@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,8 @@ from dash import html
 
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.pair_pictures import base, picture_address
-from edgeglass_dashboards.snapshots import key_of, sample_at
+from edgeglass_dashboards.snapshots import key_of, sample_at, samples_at
 from edgeglass_diag.pair_samples import NO_SAMPLES, PairSamples, Wording
-from edgeglass_diag.records import UsageError
 
 if TYPE_CHECKING:
     from edgeglass_diag.evaluation.neighbours import Neighbours
@@ -44,8 +44,7 @@ class KeptPairs:
 
     def label(self, pair: int) -> str:
         """Return the caption of a pair, or its number."""
-        captions = self.samples.captions
-        return (captions[pair] if pair < len(captions) else "") or f"pair {pair}"
+        return caption_of(self.samples.captions, pair)
 
     @property
     def pictures(self) -> str:
@@ -59,7 +58,12 @@ class KeptPairs:
         return self.found.rank[side] + 1 if name == "rank" else self.found.hubness[side]
 
 
-def kept_pairs(context: Context, step: int | None, path: str) -> KeptPairs | None:
+def caption_of(captions: Sequence[str], pair: int) -> str:
+    """Return the caption of a pair, or its number where there is none."""
+    return (captions[pair] if pair < len(captions) else "") or f"pair {pair}"
+
+
+def kept_pairs(context: Context, step: int | None) -> KeptPairs | None:
     """Return the pairs of a step, worked out once; None where there are none."""
     if step is None:
         return None
@@ -72,11 +76,9 @@ def kept_pairs(context: Context, step: int | None, path: str) -> KeptPairs | Non
         found = None if sample is None else neighbours(sample)
         if found is None:
             return None
-        try:
-            samples = run.samples(step).of_pairs(len(run.embeddings(step)[0]))
-        except UsageError as error:
-            samples = PairSamples(NO_SAMPLES.pictures, (), note=str(error).replace(f"{context.root}/", ""))
-        address = picture_address(path, step, float(run.header.get("created", 0.0)))
+        samples = samples_at(run, step)
+        samples = replace(samples, note=samples.note.replace(f"{context.root}/", ""))
+        address = picture_address(context.path, step, float(run.header.get("created", 0.0)))
         count = len(samples.pictures)
         texts = replace(samples, pictures=NO_SAMPLES.pictures)
         return KeptPairs(step, found, texts, count, samples.size, address if count else "")

@@ -53,9 +53,16 @@ def empty(words: str) -> Any:
     return dmc.Text(words, c="dimmed", className="empty")
 
 
-def whole(name: str, figure: Any, *, modebar: bool = True) -> Change:
-    """A figure drawn anew in its place; without ``modebar`` nothing covers its upper edge."""
-    height = figure.layout.height or _HEIGHT
+def whole(name: str, figure: Any, *, modebar: bool = True, height: int | None = None) -> Change:
+    """A figure drawn anew in its place; without ``modebar`` nothing covers its upper edge.
+
+    Args:
+        name: of the place.
+        figure: whose own height is taken away: its place has it.
+        modebar: whether there are buttons at the upper edge.
+        height: in pixels; the figure's own if None.
+    """
+    height = height or figure.layout.height or _HEIGHT
     figure.layout.height = None
     graph = dcc.Graph(
         id=name,
@@ -195,6 +202,7 @@ class StillPanel:
     key: Any
     make: Callable[[Any], Any]
     empty: str
+    height: int | None = None
 
     def update(self, context: Context, before: Cursor, after: Cursor) -> Updated:
         """The figure, if what it depends on has changed."""
@@ -205,7 +213,7 @@ class StillPanel:
         after = after.having(self.name, row=0, shows=shows, size=(0, 0))
         if figure is None:
             return [(f"{self.name}-panel", {"children": empty(self.empty)})], after
-        return [whole(self.name, figure)], after
+        return [whole(self.name, figure, height=self.height)], after
 
 
 def _numbers(row: Any) -> list[float | None]:

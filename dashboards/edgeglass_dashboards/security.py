@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import flask
 
-from edgeglass_dashboards.addresses import own_address
+from edgeglass_dashboards.addresses import own_address, seen_from
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _PARAMETER = "token"
@@ -98,11 +98,11 @@ def protect(server: flask.Flask, script_hashes: Sequence[str], access: Access) -
 
     server.before_request(refuse_foreign_hosts)
     if access.token is not None:
-        _ask_for_token(server, access.token, access.base or "")
+        _ask_for_token(server, access.token, access.base)
     server.after_request(harden)
 
 
-def _ask_for_token(server: flask.Flask, token: str, base: str) -> None:
+def _ask_for_token(server: flask.Flask, token: str, base: str | None) -> None:
     """The token comes once in the address and stays in a cookie that no script and no other site can use."""
 
     def is_token(given: str | None) -> bool:
@@ -114,9 +114,10 @@ def _ask_for_token(server: flask.Flask, token: str, base: str) -> None:
         if is_token(asked.get(_PARAMETER)):
             address = quote(flask.request.environ["PATH_INFO"].encode("latin-1"))
             place = own_address(address, flask.request.query_string.decode("utf-8", "replace"))
-            answer = flask.Response(status=303, headers={"Location": base + place})
+            location = place if base is None else seen_from(address, place)
+            answer = flask.Response(status=303, headers={"Location": location})
             answer.set_cookie(
-                name, token, path=f"{base}/", httponly=True, samesite="Strict", secure=_is_https(flask.request)
+                name, token, path=f"{base or ''}/", httponly=True, samesite="Strict", secure=_is_https(flask.request)
             )
             return answer
         if not is_token(flask.request.cookies.get(name)):

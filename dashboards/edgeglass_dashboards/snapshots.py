@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeglass_dashboards.context import Context
 from edgeglass_diag.extras import MissingExtraError
+from edgeglass_diag.pair_samples import NO_SAMPLES, PairSamples
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.signals import Signal
 from edgeglass_diag.store import Run
@@ -37,6 +38,14 @@ def sample_at(run: Run, step: int) -> PairSample | None:
         return None
 
 
+def samples_at(run: Run, step: int) -> PairSamples:
+    """Pictures and captions of the pairs that were kept at a step; of a file that cannot be read a note says so."""
+    try:
+        return run.samples(step).of_pairs(len(run.embeddings(step)[0]))
+    except UsageError as error:
+        return PairSamples(NO_SAMPLES.pictures, (), note=str(error))
+
+
 def projection(context: Context, step: int, method: str) -> Any | None:
     """The projection of a step's pairs; None while it is being made."""
     run = context.run
@@ -51,7 +60,7 @@ def projection(context: Context, step: int, method: str) -> Any | None:
         with load(folder) as opened:
             sample = sample_at(opened, step)
         if sample is None:
-            return None
+            return (None,)
         try:
             return (project(sample, method),)
         except MissingExtraError as error:
@@ -59,12 +68,9 @@ def projection(context: Context, step: int, method: str) -> Any | None:
 
     jobs = context.index.jobs
     found = (jobs.once if method == "pca" else jobs.get)(key_of(context, step, method), make)
+    if found is None:
+        context.waits.add(method)
     return None if found is None else found[0]
-
-
-def is_pending(context: Context, step: int, method: str) -> bool:
-    """Whether a projection is being made."""
-    return context.index.jobs.is_pending(key_of(context, step, method))
 
 
 def key_of(context: Context, step: int, method: str) -> tuple[str, float, int, str]:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from dash import html
 
 from edgeglass_dashboards.view import View
+from edgeglass_diag.figures.of_evaluation import read_losses, read_recalls
 from edgeglass_diag.figures.sparklines import as_mask, spark_svg
 from edgeglass_diag.signals import Signal, metric
 from edgeglass_diag.signals.embeddings import EMBEDDING_SCALE
+from edgeglass_diag.signals.evaluation import EVALUATION_LOSS, EVALUATION_RECALL
 from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
 from edgeglass_diag.signals.parameters import GRADIENT_NORM, OPTIMIZER_LR
 from edgeglass_diag.store import Run
 from edgeglass_diag.verdict import say
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _BINS = 60
 _VALIDATION = ("val/loss", "val_loss", "validation/loss", "validation_loss", "eval/loss", "eval_loss", "val/clip")
@@ -26,13 +32,14 @@ _WAITS = ("data_wait", "data_time", "train/data_time", "time/data")
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """A series in few columns; ``reference`` is a level to compare it with."""
+    """A series in few columns; ``reference`` is a level to compare it with, ``of`` what it was measured on."""
 
     steps: Sequence[int]
     low: Sequence[float]
     high: Sequence[float]
     newest: float
     reference: float | None = None
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +73,7 @@ def _of(
         for signal in names:
             if signal in recorded and (found := _course(run, signal, site)) is not None:
                 level = _course(run, reference, "") if reference in recorded and reference else None
-                return (
-                    found if level is None else Course(found.steps, found.low, found.high, found.newest, level.newest)
-                )
+                return found if level is None else replace(found, reference=level.newest)
         return None
 
     return course
@@ -100,12 +105,42 @@ def _course(run: Run, signal: Signal, site: str | None) -> Course | None:
     return Course(steps, matrix.low[0, places].tolist(), matrix.high[0, places].tolist(), newest_value)
 
 
+def _validation(run: Run) -> Course | None:
+    """The validation loss that the program logs, else that of the recorded evaluation passes."""
+    logged = _of([metric(name) for name in _VALIDATION])(run)
+    if logged is not None or EVALUATION_LOSS not in run.signals:
+        return logged
+    losses = read_losses(run)
+    return _drawn_of(losses[losses["phase"] == "validation"])
+
+
 def _recall(run: Run) -> Course | None:
+    """The recall that the program logs, else that within the batches of the recorded evaluation passes."""
     found = _of((metric("i2t/R@1"), metric("R@1"), metric("val/R@1")))(run)
+    if found is None:
+        return _recall_in_batch(run)
     queries = _of((metric("n"),))(run)
-    if found is None or queries is None or not queries.newest >= 1:
-        return found
-    return Course(found.steps, found.low, found.high, found.newest, 1 / queries.newest)
+    return found if queries is None or not queries.newest >= 1 else replace(found, reference=1 / queries.newest)
+
+
+def _recall_in_batch(run: Run) -> Course | None:
+    if EVALUATION_RECALL not in run.signals:
+        return None
+    recalls = read_recalls(run)
+    recalls = recalls[recalls["side"] == "image"]
+    widest = recalls[recalls["width"] == recalls["width"].max()]
+    course = _drawn_of(widest.drop_duplicates("step"))
+    return None if course is None else replace(course, reference=float(widest["chance"].iloc[-1]), of="in batch")
+
+
+def _drawn_of(rows: pd.DataFrame) -> Course | None:
+    """The course of values by step, sorted by step; of more than a tile has columns the newest of each column."""
+    if rows.empty:
+        return None
+    groups = [part for part in np.array_split(np.arange(len(rows)), _BINS) if len(part)]
+    steps, values = rows["step"].to_numpy(), rows["value"].to_numpy(float)
+    low, high = ([float(end(values[part])) for part in groups] for end in (np.min, np.max))
+    return Course([int(steps[part[0]]) for part in groups], low, high, float(values[-1]))
 
 
 def _throughput(run: Run) -> Course | None:
@@ -126,7 +161,7 @@ loss_course = _of((LOSS_TOTAL,), reference=LOSS_CHANCE)
 
 TILES = (
     Tile("loss", "Loss", "nats", "overview", loss_course),
-    Tile("val", "Validation loss", "nats", "retrieval", _of([metric(name) for name in _VALIDATION])),
+    Tile("val", "Validation loss", "nats", "retrieval", _validation),
     Tile("recall", "R@1 image to text", "", "retrieval", _recall),
     Tile("scale", "Logit scale", "x cosine", "embeddings", _of((EMBEDDING_SCALE,), None)),
     Tile("rate", "Learning rate", "", "gradients", _of((OPTIMIZER_LR,), None)),
@@ -140,7 +175,7 @@ def _drawn(tile: Tile, course: Course | None) -> Any:
     if course is None:
         return None
     value = "not finite" if not math.isfinite(course.newest) else say(float(f"{course.newest:.3g}"))
-    unit = tile.unit if math.isfinite(course.newest) else ""
+    unit = (course.of or tile.unit) if math.isfinite(course.newest) else ""
     return html.A(
         [
             html.Span(tile.label, className="tile-label"),

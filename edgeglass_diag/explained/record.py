@@ -84,7 +84,9 @@ class KeptExplanation(_Kept):
     ``run`` is the explained run's folder; ``border`` the loss relative to chance above which a replay counts as ill;
     ``noise`` the difference of a replay in which nothing was changed; ``guard`` what kept the replays from writing;
     ``left_out`` what the replays began without, as the run had made it;
-    ``phase_map`` the map, where one was made.
+    ``phase_map`` the map, where one was made;
+    ``again`` the words behind ``edgeglass-diag explain`` that ask it again, the run's folder first where ``run`` is
+    one; none where they are not known.
     """
 
     verdict: str
@@ -101,6 +103,7 @@ class KeptExplanation(_Kept):
     noise: float | None = None
     left_out: tuple[_Text, ...] = ()
     phase_map: KeptMap | None = Field(default=None, alias="map")
+    again: tuple[_Text, ...] = ()
 
     @property
     def control(self) -> str | None:

@@ -29,6 +29,11 @@ class Axis:
     name: str
     values: tuple[str, ...]
 
+    @property
+    def text(self) -> str:
+        """Return what ``parse`` reads."""
+        return f"{self.name}={','.join(self.values)}"
+
     @classmethod
     def parse(cls, text: str) -> Axis:
         """Return the axis of ``NAME=VALUE,VALUE,...``; a comma inside of brackets or quotes belongs to its value.

@@ -10,6 +10,7 @@ from pathlib import Path
 from edgeglass_diag.explained.record import EXPLANATION
 from edgeglass_diag.explanation import program_report as reports
 from edgeglass_diag.explanation.axes import Axis
+from edgeglass_diag.explanation.command import command, map_options, numbers
 from edgeglass_diag.explanation.engine import Explanation, OutOfBudgetError
 from edgeglass_diag.explanation.keeping import keep
 from edgeglass_diag.explanation.of_differences import Differences, differences, explain_differences, suspected
@@ -115,8 +116,23 @@ def explain_program(question: ProgramQuestion, progress: Progress | None = None)
         result = _explain(session)
     except OutOfBudgetError:
         raise UsageError(f"--budget {question.budget}: did not suffice for a single replay of each") from None
+    result = replace(result, again=_again(question))
     keep(result, question.out, question.subject.run)
     return result
+
+
+def _again(question: ProgramQuestion) -> tuple[str, ...]:
+    subject, against = question.subject, question.against
+    asked = {
+        "--against": None if against is None else against.run,
+        "--against-rev": question.revision,
+        "--suspect": list(question.suspects),
+        "--try": [each.text for each in question.wanted],
+        **map_options(question.axes),
+        "--allow-write": list(question.writable),
+    }
+    shared = numbers(seeds=question.seeds, steps=question.steps, budget=question.budget, workers=question.workers)
+    return command(subject.run or subject.program, asked | shared)
 
 
 def _explain(session: _Session) -> ExplainReport:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from edgeglass_diag.explanation.axes import Axis, Cell, cells_of, label_of
+from edgeglass_diag.explanation.command import command, map_options, numbers
 from edgeglass_diag.explanation.keeping import keep
 from edgeglass_diag.explanation.map_report import MapFacts, map_report, map_row
 from edgeglass_diag.explanation.mapping import CELL, WINDOWS, phase_map, run_cells
@@ -82,9 +83,14 @@ def map_recipe(question: MapQuestion, progress: Progress | None = None) -> Expla
     ended = [each for of in trials.values() for each in of if each.key in pool.done or each.key in pool.failed]
     rows = [map_row(each, pool.done[each.key][1] if each.key in pool.done else None) for each in ended]
     facts = MapFacts(question.seeds, steps, finished, time.monotonic() - begun, run)
-    result = map_report(phase_map(question.axes, results), rows, facts)
+    result = replace(map_report(phase_map(question.axes, results), rows, facts), again=_again(question))
     keep(result, question.out, run)
     return result
+
+
+def _again(question: MapQuestion) -> tuple[str, ...]:
+    asked = numbers(seeds=question.seeds, steps=question.steps, budget=question.budget, workers=question.workers)
+    return command(question.subject, {**map_options(question.axes), **asked})
 
 
 def _recorded(subject: Path | Recipe) -> tuple[dict[str, Any], Job | None]:

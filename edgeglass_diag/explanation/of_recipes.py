@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgeglass_diag.explained.record import EXPLANATION
+from edgeglass_diag.explanation.command import command, numbers
 from edgeglass_diag.explanation.engine import OutOfBudgetError, explain_alone
 from edgeglass_diag.explanation.keeping import keep
 from edgeglass_diag.explanation.pool import Pool, Progress
@@ -101,8 +102,14 @@ def explain_run(question: Question, progress: Progress | None = None) -> Explain
         replays = sorted(pool.done.values(), key=lambda done: (done[0].label, done[0].seed))
         seconds = time.monotonic() - begun
         result = report(found, replays, values, steps=steps, seconds=seconds)
+        result = replace(result, again=_again(question))
     keep(result, question.out, question.run)
     return result
+
+
+def _again(question: Question) -> tuple[str, ...]:
+    asked = numbers(seeds=question.seeds, steps=question.steps, budget=question.budget, workers=question.workers)
+    return command(question.run, {"--against": question.against, "--set": list(question.overrides), **asked})
 
 
 def check_replays(out: Path) -> None:

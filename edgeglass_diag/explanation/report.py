@@ -112,6 +112,7 @@ class ExplainReport(Shown):
         noise: by how much a replay differs from an equal one, relative to chance; None where it was not measured.
         left_out: paths that the replays began without, as the run had made them; relative to its working directory.
         phase_map: how the training goes over a grid of settings, where that was asked.
+        again: the words behind ``edgeglass-diag explain`` that ask it again, without ``--out``; none for a function.
     """
 
     verdict: str
@@ -130,6 +131,7 @@ class ExplainReport(Shown):
     noise: float | None = None
     left_out: tuple[str, ...] = ()
     phase_map: KeptMap | None = None
+    again: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """Return what ``explain --json`` prints; ``map`` is there where one was asked for."""
@@ -149,6 +151,7 @@ class ExplainReport(Shown):
             "trials": [each.as_dict() for each in self.trials],
             "finished": self.finished,
             "seconds": self.seconds,
+            "again": list(self.again),
         }
         return told if self.phase_map is None else told | {"map": self.phase_map.model_dump(mode="json")}
 

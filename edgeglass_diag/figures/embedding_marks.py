@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from html import escape
+from textwrap import wrap
+
 import pandas as pd
 import plotly.graph_objects as go
 
 SIDES = ("image", "text")
+
+
+def hover_text(text: object) -> str:
+    """Return a foreign text as plotly shows it when a point is hovered: escaped, in four lines at most.
+
+    >>> hover_text("<b>a red circle")
+    '&lt;b&gt;a red circle'
+    """
+    return "<br>".join(wrap(escape(str(text)), 60)[:4])
 
 
 def gap_trace(points: pd.DataFrame, template: go.layout.Template) -> go.Scatter:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from edgeglass_diag.figures.embedding_marks import SIDES, gap_trace
+from edgeglass_diag.figures.embedding_marks import SIDES, gap_trace, hover_text
 from edgeglass_diag.figures.style import empty_figure
 
 _MARKERS = {"image": (0, "circle"), "text": (2, "diamond-open")}
 """Place in the colours of the template and marker of each side."""
 
 
-def steps_figure(points: pd.DataFrame, template: go.layout.Template) -> go.Figure:
+def steps_figure(
+    points: pd.DataFrame,
+    template: go.layout.Template,
+    *,
+    labels: Mapping[int, Sequence[str]] | None = None,
+    meta: Callable[[int], Mapping[str, Any]] | None = None,
+) -> go.Figure:
     """Both sides at each step, all on the same plane; a slider and a button go through the steps.
 
     Points do not move from one step to the next: each step has the pairs of its own batch.
@@ -24,10 +30,16 @@ def steps_figure(points: pd.DataFrame, template: go.layout.Template) -> go.Figur
     Args:
         points: columns ``step``, ``side``, ``pair``, ``x``, ``y``, and ``attrs["shares"]``, as ``common_plane`` gives.
         template: one of ``TEMPLATES``, or any other plotly template.
+        labels: by step the text of each pair for hovering; its number where there is none.
+        meta: what the points of a step carry with them.
     """
+    told = labels or {}
     if points.empty:
         return empty_figure(template, "no pairs")
-    frames = {_number(step): _traces(rows, template) for step, rows in points.groupby("step")}
+    frames = {
+        step: _traces(rows, template, told.get(step, ()), {} if meta is None else meta(step))
+        for step, rows in ((_number(step), rows) for step, rows in points.groupby("step"))
+    }
     figure = go.Figure(
         data=frames[max(frames)],
         frames=[go.Frame(data=traces, name=str(step)) for step, traces in frames.items()],
@@ -47,16 +59,19 @@ def steps_figure(points: pd.DataFrame, template: go.layout.Template) -> go.Figur
     return figure
 
 
-def _traces(points: pd.DataFrame, template: go.layout.Template) -> list[go.Scatter]:
+def _traces(
+    points: pd.DataFrame, template: go.layout.Template, labels: Sequence[str], meta: Mapping[str, Any]
+) -> list[go.Scatter]:
     traces = []
     for side in SIDES:
         color, symbol = _MARKERS[side]
         mine = points[points["side"] == side]
         marker = {"size": 6, "symbol": symbol, "color": template.layout.colorway[color], "opacity": 0.8}
+        said = [hover_text(labels[pair]) if pair < len(labels) else f"pair {pair}" for pair in mine["pair"]]
         traces.append(
             go.Scatter(
                 x=mine["x"].to_numpy(), y=mine["y"].to_numpy(), customdata=mine["pair"].to_numpy(), mode="markers",
-                name=side, marker=marker, hovertemplate="pair %{customdata}<extra>" + side + "</extra>",
+                name=side, marker=marker, text=said, hovertemplate="%{text}<extra>" + side + "</extra>", meta=meta,
             )
         )  # fmt: skip
     return [*traces, gap_trace(points, template)]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from edgeglass_diag.figures.embedding_marks import hover_text
 from edgeglass_diag.figures.style import empty_figure
 
 SIDES = {"image": (0, "circle", "solid"), "text": (2, "diamond-open", "dash")}
@@ -44,7 +45,7 @@ def projection_figure(
         return empty_figure(template, empty or "no pairs")
     figure = _figure(template, note, ticks=False)
     _add_pair_lines(figure, points, template)
-    written = None if labels is None else labels.map(_label)
+    written = None if labels is None else labels.map(hover_text)
     for side, (color, symbol, _) in SIDES.items():
         mine = points[points["side"] == side]
         said = mine["pair"].map((lambda pair: f"pair {pair}") if written is None else written)
@@ -210,7 +211,3 @@ def _explain_colors(figure: go.Figure, title: str, template: go.layout.Template)
     for side, (_, symbol, _) in SIDES.items():
         marker = {"size": 7, "symbol": symbol, "color": template.layout.font.color}
         figure.add_scatter(x=[None], y=[None], name=side, legendgroup=side, mode="markers", marker=marker)
-
-
-def _label(text: object) -> str:
-    return "<br>".join(wrap(escape(str(text)), 60)[:4])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 
@@ -151,7 +152,7 @@ def _cells(
                 groups[at : at + 1] = parts if len(parts) <= free else _bundled(parts, free)
                 break
         else:
-            return tuple(_cell(group, states, modules) for group in groups)
+            return _told_apart([_cell(group, states, modules) for group in groups])
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +207,18 @@ def _cell(group: _Group, states: Mapping[str, State], modules: Mapping[str, Modu
         return Cell(at, _label(at), 1, worst, modules[at].class_name)
     path = at if worst.rank < UNKNOWN.rank else group.prefix or at
     return Cell(path, group.label or _label(group.prefix), len(known), worst)
+
+
+def _told_apart(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """Cells of one label have the numbered part of their paths in it, as ``layers.0 to_query``."""
+    count = Counter(cell.label for cell in cells)
+    return tuple(replace(cell, label=_whose(cell)) if count[cell.label] > 1 else cell for cell in cells)
+
+
+def _whose(cell: Cell) -> str:
+    names = site_paths.parts(cell.path)
+    at = next((place for place in range(len(names) - 2, -1, -1) if names[place].isdigit()), None)
+    return cell.label if at is None else f"{'.'.join(names[max(0, at - 1) : at + 1])} {cell.label}"
 
 
 def _label(path: str) -> str:

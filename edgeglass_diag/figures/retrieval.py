@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,10 @@ def mrl_figure(
             hovertemplate="%{y:.3f}, %{customdata[0]:.3g}x saved (i2t %{customdata[1]:.3f}, t2i %{customdata[2]:.3f})",
         )  # fmt: skip
     prefixes = curve[curve["way"] == "prefix"].sort_values("dims")
-    ticks = [f"{int(d)}<br>{s:.3g}x" for d, s in zip(prefixes["dims"], prefixes["saved"], strict=True)]
+    ticks = [
+        f"{int(dims)}<br>{saved:.3g}x" if math.log2(saved).is_integer() else ""
+        for dims, saved in zip(prefixes["dims"], prefixes["saved"], strict=True)
+    ]  # those between halvings are too near to have words on a phone
     span = np.log10([prefixes["dims"].min() / 1.25, prefixes["dims"].max() * 1.25])
     title = "dims, and storage saved"
     figure.update_xaxes(

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 HEIGHT = 232
 _SYMBOLS = {"critical": "x", "warning": "triangle-up", "info": "circle"}
-_COLORS = {
+COLORS = {
     "light": {"critical": "#a8320a", "warning": "#7d5700", "info": "#0b5e99"},
     "dark": {"critical": "#ff9d76", "warning": "#f0c14b", "info": "#7cc4f8"},
 }
+HALO = {scheme: ", ".join([f"0 0 2px {ground}"] * 4) for scheme, ground in (("light", "#fff"), ("dark", "#242424"))}
+"""Shadows in the colour of the ground, so that a code can be read over lines."""
 _TOP, _ROW, _ROWS = 0.95, 0.105, 7
 _LABEL = 0.1  # of the axis, for a mark with its code
 _LATE = 0.88  # of the axis: from here on the code stands in front of its mark
@@ -70,7 +72,7 @@ def timeline_figure(
     if marks:
         marks = sorted(marks, key=lambda mark: mark.step)
         last_step = 0 if loss.empty else int(loss["step"].iloc[-1])
-        _add_marks(figure, marks, last_step, _COLORS["dark" if template.layout.font.color == "#ced4da" else "light"])
+        _add_marks(figure, marks, last_step, "dark" if template.layout.font.color == "#ced4da" else "light")
     return figure
 
 
@@ -90,7 +92,8 @@ def _rows(steps: Sequence[int], last_step: int) -> list[int]:
     return places
 
 
-def _add_marks(figure: go.Figure, marks: Sequence[FindingMark], last_step: int, colors: dict[str, str]) -> None:
+def _add_marks(figure: go.Figure, marks: Sequence[FindingMark], last_step: int, scheme: str) -> None:
+    colors = COLORS[scheme]
     heights = [_TOP - _ROW * row for row in _rows([mark.step for mark in marks], last_step)]
     paint = [colors.get(mark.severity, colors["info"]) for mark in marks]
     first = {mark.step: color for mark, color in reversed(list(zip(marks, paint, strict=True)))}
@@ -105,7 +108,7 @@ def _add_marks(figure: go.Figure, marks: Sequence[FindingMark], last_step: int, 
         mode="markers+text",
         text=[mark.code for mark in marks],
         textposition=["middle left" if mark.step > _LATE * last_step else "middle right" for mark in marks],
-        textfont={"color": paint, "size": 11},
+        textfont={"color": paint, "size": 11, "shadow": HALO[scheme]},
         marker={
             "symbol": [_SYMBOLS.get(mark.severity, "circle") for mark in marks],
             "color": paint,

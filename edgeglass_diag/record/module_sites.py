@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from edgeglass_diag import site_paths
 from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.module_stack import Frame
 from edgeglass_diag.record.observer import ModuleCall, Observer
@@ -47,12 +48,13 @@ class ModuleSiteObserver(Observer):
         if isinstance(module, nn.Embedding) and call.made:
             self.lookups[path] = tuple(call.made[0].shape)
         recording.sites.register_site(_site(path, parents, type(module).__name__))
+        is_whole = call.is_outermost or not site_paths.first_call(path)  # what DDP wraps is the whole model, too
         for tensor in call.fresh:
             # The outputs of a whole model keep the sources they have inside, one side apart from the other. A part
             # that is called from outside, as `model.visual(images)`, is what its output comes from.
             alone = len(call.made) == 1 and sources.product(tensor) is None
             part = alone and not recording.naming.is_model(module)
-            if not call.is_outermost or part or not sources.sources([tensor]):
+            if not is_whole or part or not sources.sources([tensor]):
                 sources.set_output(tensor, path, call.given)
 
     def name_evaluated(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,9 @@ FILE = "embeddings.parquet"
 class Into(Sink):
     """Writes the embeddings of all steps at which a run has kept some.
 
-    Columns: ``step``; ``pair``, the place in the batch; ``side``, image or text; ``embedding``; ``cosine`` to the
-    partner; ``rank``, how many others of that side are at least as near as the partner, null where the cosine is NaN;
-    ``is_finite``, without which a row has no place in a projection.
+    Columns: ``step``; ``pair``, the place in the batch; ``side``, image or text; ``caption`` of the pair, null where
+    none was kept; ``embedding``; ``cosine`` to the partner; ``rank``, how many others of that side are at least as near
+    as the partner, null where the cosine is NaN; ``is_finite``, without which a row has no place in a projection.
 
     Args:
         about: the run.
@@ -33,9 +34,11 @@ class Into(Sink):
         self.place = f"{self._file} (embedding-atlas {self._file} --vector embedding)"
         self._tables: list[Any] = []
 
-    def embeddings(self, step: int, image: NDArray[np.float32], text: NDArray[np.float32]) -> None:
+    def embeddings(
+        self, step: int, image: NDArray[np.float32], text: NDArray[np.float32], captions: Sequence[str] = ()
+    ) -> None:
         """Keep the rows of both sides."""
-        self._tables += [_table(step, "image", image, text), _table(step, "text", text, image)]
+        self._tables += [_table(step, "image", image, text, captions), _table(step, "text", text, image, captions)]
 
     def close(self, status: RunStatus) -> None:
         """Write the file."""
@@ -45,7 +48,7 @@ class Into(Sink):
         parquet.write_table(pa.concat_tables(self._tables), self._file)
 
 
-def _table(step: int, side: str, own: NDArray[np.float32], other: NDArray[np.float32]) -> Any:
+def _table(step: int, side: str, own: NDArray[np.float32], other: NDArray[np.float32], captions: Sequence[str]) -> Any:
     import numpy as np
     import pyarrow as pa
 
@@ -58,6 +61,7 @@ def _table(step: int, side: str, own: NDArray[np.float32], other: NDArray[np.flo
             "step": pa.array(np.full(len(own), step)),
             "pair": pa.array(pairs),
             "side": pa.array([side] * len(own)),
+            "caption": pa.array(captions, pa.string()) if captions else pa.nulls(len(own), pa.string()),
             "embedding": vectors,
             "cosine": pa.array(partner),
             "rank": pa.array((cosines >= partner[:, None]).sum(1) - 1, mask=~np.isfinite(partner)),

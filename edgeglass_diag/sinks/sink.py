@@ -51,8 +51,10 @@ class Sink:
     def finding(self, finding: Finding) -> None:
         """Take a finding; one that got worse comes again."""
 
-    def embeddings(self, step: int, image: NDArray[np.float32], text: NDArray[np.float32]) -> None:
-        """Take the embeddings of the pairs of a step, (pairs, dims) each."""
+    def embeddings(
+        self, step: int, image: NDArray[np.float32], text: NDArray[np.float32], captions: Sequence[str] = ()
+    ) -> None:
+        """Take the embeddings of the pairs of a step, (pairs, dims) each, and a caption for each pair, if any."""
 
     def close(self, status: RunStatus) -> None:
         """Take note of how the run ended; nothing comes after it."""

@@ -34,11 +34,13 @@ PAGES = {
 SIZES = ("1440x900", "1280x720", "1000x800", "390x844")
 QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 DRAWN = """async () => {
-  const still = () => document.querySelector('[data-page]') &&
+  const waits = () => /appears? here by itself/.test(document.body.textContent);
+  const still = () => document.querySelector('[data-page]') && !waits() &&
     [...document.querySelectorAll('.dash-graph')].every((graph) => graph.querySelector('.main-svg'));
-  const end = Date.now() + 20000;
-  while (!still() && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 50));
-  await new Promise((resolve) => setTimeout(resolve, 250));
+  const end = Date.now() + 60000;
+  for (let times = 0; times < 10 && Date.now() < end; times = still() ? times + 1 : 0) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }"""
 
 

@@ -203,7 +203,14 @@ def test_the_scheme_is_switched_by_keyboard_and_remembered(serve, open_page, tmp
     page = open_page(serve(tmp_path).url, scheme="light")
     wait_for_points(page, 6)
     page.get_by_role("button", name="Switch between dark and light").press("Enter")
-    page.wait_for_function("document.querySelector('#loss .js-plotly-plot')._fullLayout.font.color === '#ced4da'")
+    line = f"[{PLOT.format('loss')}._fullLayout.font.color, {PLOT.format('loss')}._fullData[0].line.color].join(' ')"
+    eventually(page, f"{line} === '#ced4da #56B4E9'")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(line) == "#343a40 #0072B2"  # paper is light, and drawn at once
+    eventually(page, f"{PLOT.format('loss')}._fullLayout.width <= 680")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    eventually(page, f"{line} === '#ced4da #56B4E9'")
+    eventually(page, f"{PLOT.format('loss')}._fullLayout.width > 680")
     page.reload()
     wait_for_points(page, 6)
     assert page.evaluate("document.documentElement.dataset.mantineColorScheme") == "dark"

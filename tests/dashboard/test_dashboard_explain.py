@@ -100,6 +100,19 @@ def test_a_map_is_drawn_with_a_colour_and_a_sign_for_each_cell(serve_once, open_
     assert [(v["id"], [n["html"][:200] for n in v["nodes"]]) for v in violations] == []
 
 
+def test_it_is_asked_again_as_it_was_asked_of_the_run_wherever_it_lies_now(tmp_path):
+    write_mapped(
+        tmp_path / "before", again=["before/perceiver", "--map", "optim.lr=1e-3,0.1", "--set=-x", "--seeds", "1"]
+    )
+    (tmp_path / "before").rename(tmp_path / "my runs")
+    asked = "--map optim.lr=1e-3,0.1 --set=-x --seeds 1"
+    assert f"edgeglass-diag explain '{tmp_path / 'my runs' / 'perceiver'}' {asked}" in text(
+        tmp_path / "my runs", "/run/perceiver"
+    )
+    replay = text(tmp_path / "my runs", "/run/map/trials/1e-3-0.02-none")  # which is none to be explained
+    assert f"edgeglass-diag explain before/perceiver {asked}" in replay
+
+
 def test_what_cannot_be_shown_is_said_and_the_run_stays(tmp_path):
     root = tmp_path / "runs"
     run, out = write_explained(root)

@@ -144,7 +144,12 @@ def test_the_slider_looks_at_an_earlier_step(url, open_page):
     has_text(page, "#step-words", "Step 5.")
     drawn(page, "profile")
     thumb = page.get_by_role("slider").first
-    thumb.press("ArrowRight")
+    slider = "document.querySelector('main [role=slider]')"
+    eventually(page, f"Number({slider}.ariaValueMax) > 6")  # the end of the slider means the newest step
+    thumb.focus()
+    eventually(page, f"document.activeElement === {slider}")
+    page.keyboard.press("ArrowRight")
+    eventually(page, f"{slider}.ariaValueNow === '6'")
     has_text(page, "#step-words", "Step 6.")
     assert "step=6" in page.url
     page.get_by_role("link", name="Back to the newest").click()

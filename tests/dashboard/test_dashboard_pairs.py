@@ -9,15 +9,20 @@ from PIL import Image
 from plotly.io.json import to_json_plotly
 
 from edgeglass_dashboards.app import create_app, draw_page
+from edgeglass_dashboards.context import Context
+from edgeglass_dashboards.cursor import Cursor
+from edgeglass_dashboards.jobs import Jobs
+from edgeglass_dashboards.live import news
 from edgeglass_dashboards.pair_pictures import png
 from edgeglass_dashboards.runs import RunIndex
 from edgeglass_dashboards.static import static_page
+from edgeglass_dashboards.view import View
 from edgeglass_diag.evaluation.neighbours import neighbours
 from edgeglass_diag.evaluation.pairs import sample_pairs
 from edgeglass_diag.pair_samples import PairSamples, Wording
 from edgeglass_diag.store import load
 from tests.helpers.browser import PLOT, eventually, has_text
-from tests.helpers.dashboard_runs import start, window
+from tests.helpers.dashboard_runs import figure_in, start, window
 from tests.helpers.pictured_training import EVIL, PAIRS, train
 
 PAGE = "/run/pictured?page=embeddings"
@@ -104,6 +109,15 @@ def test_the_training_goes_through_its_steps_on_one_plane(root, url, open_page):
     eventually(page, f"{of} !== {json.dumps(last)}")
     eventually(page, f"{of} === {json.dumps(last)}")  # it ends where it stood
     assert page.evaluate(bounds) == before
+    page.locator("#training .slider-rail-touch-rect").click(position={"x": 4, "y": 4})
+    eventually(page, f"{graph}._fullData[0].meta.pairs.step === 0")
+    x, y = page.evaluate(PLACE.replace("#projection", "#training"), 0)
+    page.mouse.move(x, y)
+    has_text(page, "#training .hoverlayer", "onerror")
+    eventually(page, "document.getElementById('pair-hover').naturalWidth === 32")
+    page.mouse.click(x, y)
+    has_text(page, "#pair .pair-head", EVIL)
+    assert page.url.endswith("&pair=0&step=0")
 
 
 def test_points_are_coloured_by_what_the_address_says(root):
@@ -112,6 +126,28 @@ def test_points_are_coloured_by_what_the_address_says(root):
         drawn = text(index, f"?page=embeddings{NOW}&color={name}")
         assert f'"colorbar": {{"title": {{"text": "{title}"' in drawn, name
     assert '"coloraxis"' not in text(index, f"?page=embeddings{NOW}&color=else")
+
+
+class DoneBehind(Jobs):
+    """Each result is there as soon as a page has been told that it is being made."""
+
+    def get(self, key, make):
+        known = key in self._jobs
+        made = self.once(key, make)
+        return made if known else None
+
+
+def test_a_picture_that_is_done_while_its_page_is_drawn_appears_all_the_same(root):
+    index = RunIndex(root)
+    index.jobs = DoneBehind()
+    first = draw_page(index, {"address": "/run/pictured", "search": "?page=embeddings"})[0]
+    drawn = json.loads(to_json_plotly(first))
+    live = drawn["props"]["children"][0]["props"]
+    assert (live["id"], live["disabled"]) == ("live", False)
+    cursor = Cursor.parse(drawn["props"]["data-cursor"])
+    changes = dict(news(Context(index, View("embeddings")), cursor)["changes"])
+    assert figure_in(json.loads(to_json_plotly(changes["training-panel"])))["frames"]
+    assert changes["live"] == {"disabled": True}
 
 
 def test_pictures_are_served_as_they_were_kept(root):

@@ -14,6 +14,7 @@ from edgeglass_dashboards.cursor import Cursor
 from edgeglass_dashboards.live import news
 from edgeglass_dashboards.runs import RunIndex
 from edgeglass_dashboards.static import static_page
+from edgeglass_dashboards.tiles import tile_sections
 from edgeglass_dashboards.view import View
 from edgeglass_diag.figures.evaluated import evaluated_loss_figure, width_recall_figure
 from edgeglass_diag.figures.of_evaluation import read_losses, read_recalls, read_width_losses
@@ -95,6 +96,25 @@ def test_an_evaluation_is_drawn_with_interval_chance_and_every_width(runs):
     assert "95 %" in words(changes, "answer")
     assert changes["missing"]["children"] is None
     assert not {f"{name}-panel" for name in EVALUATED} & drawn(runs[0], "evaluated", cursor)[0].keys()
+
+
+def test_the_overview_has_tiles_of_recorded_evaluations_where_nothing_was_logged(runs):
+    folder, training = runs
+    with eg.load(folder / "evaluated") as run:
+        tiles, recalls = tile_sections(run), read_recalls(run)
+    loss = json.dumps(json.loads(to_json_plotly(tiles["tile-val"])))
+    newest = training.evaluated[-1] / 2
+    assert f'"children": "{float(f"{newest:.3g}"):.4g}"' in loss
+    assert f"Steps {recalls['step'].iloc[0]} to {recalls['step'].iloc[-1]}: from" in loss
+    recall = json.dumps(json.loads(to_json_plotly(tiles["tile-recall"])))
+    assert " in batch" in recall
+    assert "the dashed line is chance, 0.0625" in recall
+    assert "page=retrieval" in recall
+    with eg.load(folder / "blind") as run:
+        assert (tile_sections(run)["tile-val"], tile_sections(run)["tile-recall"]) == (None, None)
+    with eg.load(folder / "logged") as run:  # what the program says of all of its pairs comes first
+        logged = json.dumps(json.loads(to_json_plotly(tile_sections(run)["tile-recall"])))
+    assert " in batch" not in logged
 
 
 def test_a_run_without_evaluation_says_what_is_missing_and_what_to_do(runs):

@@ -101,6 +101,10 @@ def test_each_step_is_a_frame_within_the_same_bounds_and_the_gap_joins_the_means
     assert (gap.x[0], gap.y[0]) == pytest.approx((image["x"].mean(), image["y"].mean()))
     assert len(pair_trace(last, 3, TEMPLATES["dark"]).x) == 2
     assert len(pair_trace(last, 999, TEMPLATES["dark"]).x) == 0
+    told = steps_figure(plane, TEMPLATES["dark"], labels={10: ["<i>a"]}, meta=lambda step: {"pairs": {"step": step}})
+    first, second = (frame.data[0] for frame in told.frames[:2])
+    assert (first.text[0], second.text[0], second.text[1]) == ("pair 0", "&lt;i&gt;a", "pair 1")
+    assert second.meta == {"pairs": {"step": 10}}
     alone = steps_figure(plane[plane["step"] == 0], TEMPLATES["light"])
     assert not alone.layout.sliders
     assert "no pairs" in steps_figure(plane[:0], TEMPLATES["light"]).layout.annotations[0].text

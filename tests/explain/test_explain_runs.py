@@ -40,6 +40,8 @@ def test_a_run_against_a_recipe(failing_run, tmp_path, command):
     assert (cause["setting"], cause["ill"], cause["healthy"]) == ("model.temperature", 50, 0.07)
     assert (cause["cured"], cause["made_ill"]) == ("1/1", "1/1")
     assert [(row["setting"], row["cured"]) for row in result["not_causes"]] == [("optim.weight_decay", "0/1")]
+    assert result["again"][:5] == [str(failing_run), "--against", "baseline", "--set", QUICK[1]]
+    assert result["again"][-4:] == ["--seeds", "1", "--steps", "16"]
     assert result["verdict"].startswith("In 16 steps the failing settings end at")
     assert json.loads((place / "explain.json").read_text()) == result
     for trial in result["trials"]:

@@ -218,6 +218,8 @@ def test_a_program_is_mapped_by_options_and_interventions(command, tmp_path):
         (["0.5", "0.3"], "learns"), (["0.5", "0.2"], "learns"), (["x", "0.3"], "crashed"), (["x", "0.2"], "crashed"),
     ]  # fmt: skip
     assert sorted({trial["kind"] for trial in result["trials"]}) == ["cell", "control"]
+    asked = ["--map=--lr=0.5,x", "--map", "initial.std@0.weight=0.3,0.2", "--seeds", "1", "--steps", "12"]
+    assert result["again"] == ["train.py", *asked]
 
 
 def test_wrong_use_with_a_program_is_one_line(command, tmp_path):

@@ -84,8 +84,13 @@ MAP_AXES = ("optim.lr=1e-3,0.1", "model.init=0.02,1.0", "model.norm=none,pre")
 MAP_VERDICT = "Of 8 cells (1 seed of 60 steps each): 5 learn, 2 collapsed, 1 crashed."
 
 
-def write_mapped(root: Path) -> tuple[Path, Path]:
-    """Write the run ``perceiver`` and a map of it, ``map``: without norms it collapses at the high rate."""
+def write_mapped(root: Path, **more: object) -> tuple[Path, Path]:
+    """Write the run ``perceiver`` and a map of it, ``map``: without norms it collapses at the high rate.
+
+    Args:
+        root: folder of both.
+        more: facts of ``explain.json``.
+    """
     axes = parse_axes(MAP_AXES)
     results = {cell: _cell_result(cell) for cell in cells_of(axes)}
     found = phase_map(axes, results).model_dump(mode="json")
@@ -99,7 +104,7 @@ def write_mapped(root: Path) -> tuple[Path, Path]:
             trials.append(row | {"loss": result.outcomes[0].loss, "ill": not learns, "ending": "finished"})
         else:
             trials.append(row | {"ill": True, "ending": "crashed"})
-    facts = {"verdict": MAP_VERDICT, "causes": [], "not_causes": [], "findings": [], "noise": None, "guard": ""}
+    facts = {"verdict": MAP_VERDICT, "causes": [], "not_causes": [], "findings": [], "noise": None, "guard": "", **more}
     run, why = write_explained(root, **facts, trials=trials, map=found)
     (why / "explain.json").rename(root / "map" / "explain.json")
     write_marks(run, [], str(root / "map"))

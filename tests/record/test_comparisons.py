@@ -113,6 +113,27 @@ def test_each_way_to_compare_is_seen_with_the_module_that_made_the_embeddings(wa
     assert sites["left"].path in measured
 
 
+class Normalised(Two):
+    def forward(self, *given):
+        return tuple(F.normalize(side, dim=-1) for side in super().forward(*given))
+
+
+class Wrapper(nn.Module):
+    """As DistributedDataParallel holds a model."""
+
+    def __init__(self):
+        super().__init__()
+        self.module = Normalised()
+
+    def forward(self, *given):
+        return self.module(*given)
+
+
+def test_the_sides_of_a_model_in_a_wrapper_stay_apart():
+    sites, _ = sites_of(lambda a, b: F.cross_entropy(a @ b.T, torch.arange(4)), Wrapper())
+    assert set(sites) == {"left", "right"}
+
+
 HEAD = nn.Parameter(torch.ones(3, 8))
 
 

@@ -9,7 +9,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import edgeglass_diag as eg
 from edgeglass_diag.exporting import export_run
+from edgeglass_diag.pair_samples import NO_SAMPLES, PairSamples, Wording
 from edgeglass_diag.sinks import TARGETS
+from edgeglass_diag.store import RunWriter
 from tests.helpers.exported import FINDINGS, assert_same, numbers, pairs, recorded
 
 
@@ -73,6 +75,25 @@ def test_tensorboard_equals_the_record_in_its_precision(record, tmp_path):
     said = event.tensor_proto.string_val[0].decode()
     assert event.step == 5
     assert said == "**warning: EG101 uniform at image.attention#1**\n\nUniform attention: ü"
+
+
+def test_captions_stand_beside_both_sides_of_their_pairs(tmp_path, capsys):
+    folder = recorded(tmp_path / "run")
+    writer = RunWriter(tmp_path / "other", name="other", header={})
+    captions = tuple(f"a picture of {number} <b>things</b>" for number in range(12))
+    samples = PairSamples(NO_SAMPLES.pictures, captions, Wording.TEXTS)
+    for step in (0, 10):
+        writer.write_embeddings(step, *pairs(step))
+        writer.write_samples(step, samples)
+    writer.finish("finished", {})
+    exported(folder, "embedding-atlas", tmp_path / "none")
+    assert pd.read_parquet(tmp_path / "none" / "embeddings.parquet").caption.isna().all()
+    (tmp_path / "other" / "embeddings" / "samples-10.safetensors").write_bytes(b"broken")
+    exported(tmp_path / "other", "embedding-atlas", tmp_path / "out")
+    frame = pd.read_parquet(tmp_path / "out" / "embeddings.parquet")
+    assert frame[frame.step == 0].caption.tolist() == [*captions, *captions]
+    assert frame[frame.step == 10].caption.isna().all()
+    assert "samples-10.safetensors cannot be read" in capsys.readouterr().err
 
 
 def test_embeddings_are_in_a_table_with_the_rank_of_the_partner(record, tmp_path):

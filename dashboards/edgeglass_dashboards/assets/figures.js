@@ -89,21 +89,45 @@
     }
   }
 
-  /* The colours follow the page's. */
-  new MutationObserver(() => {
-    const template = (window.edgeglass.templates || {})[window.edgeglass.scheme()];
-    if (!template || !window.Plotly) return;
-    document.querySelectorAll(".js-plotly-plot").forEach((graph) => window.Plotly.relayout(graph, { template }));
-  }).observe(document.documentElement, { attributes: true, attributeFilter: ["data-mantine-color-scheme"] });
+  /* The colours follow the page's: those of the template, and those that lines and marks were given in the other scheme. */
+  const PAINTED = ["line.color", "marker.color", "marker.line.color", "textfont.color", "textfont.shadow"];
+  function repaint(graph, scheme) {
+    const { templates, paints } = window.edgeglass;
+    const from = paints[scheme === "dark" ? "light" : "dark"];
+    const turned = (color) => {
+      if (Array.isArray(color)) return color.map(turned);
+      return (typeof color === "string" && paints[scheme][from.indexOf(color)]) || color;
+    };
+    PAINTED.forEach((path) => {
+      const now = graph.data.map((trace) => path.split(".").reduce((part, key) => (part ?? {})[key], trace));
+      const next = now.map(turned);
+      const places = next.flatMap((color, place) => (color === undefined || String(color) === String(now[place]) ? [] : [place]));
+      if (places.length) window.Plotly.restyle(graph, { [path]: places.map((place) => next[place]) }, places);
+    });
+    const shapes = (graph.layout.shapes || []).map((shape) => ({ ...shape, line: { ...shape.line, color: turned((shape.line || {}).color) } }));
+    window.Plotly.relayout(graph, { template: templates[scheme], ...(shapes.length ? { shapes } : {}) });
+  }
+  const graphs = () => (window.Plotly && window.edgeglass.paints ? document.querySelectorAll(".js-plotly-plot") : []);
+  new MutationObserver(() => graphs().forEach((graph) => repaint(graph, window.edgeglass.scheme()))).observe(document.documentElement, { attributes: true, attributeFilter: ["data-mantine-color-scheme"] });
 
-  /* Paper is light. */
+  /* Paper is light, and narrower than most screens. */
   const SCHEME = "data-mantine-color-scheme";
+  const PAPER = 680;
   let shown = null;
   window.addEventListener("beforeprint", () => {
     shown = document.documentElement.getAttribute(SCHEME);
-    document.documentElement.setAttribute(SCHEME, "light");
+    document.documentElement.setAttribute(SCHEME, "light"); /* its observer comes after the paper is drawn */
+    const line = document.getElementById("loss");
+    if (line) document.documentElement.style.setProperty("--loss-on-screen", `${line.clientHeight}px`);
+    graphs().forEach((graph) => {
+      repaint(graph, "light");
+      window.Plotly.relayout(graph, { width: Math.min(graph.clientWidth, PAPER), autosize: false });
+    });
   });
-  window.addEventListener("afterprint", () => document.documentElement.setAttribute(SCHEME, shown));
+  window.addEventListener("afterprint", () => {
+    document.documentElement.setAttribute(SCHEME, shown);
+    graphs().forEach((graph) => window.Plotly.relayout(graph, { width: null, autosize: true }));
+  });
 
   window.edgeglass = Object.assign(window.edgeglass || {}, { setMarks, addColumns });
 })();

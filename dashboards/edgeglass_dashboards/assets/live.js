@@ -228,8 +228,8 @@
   window.dash_clientside = window.dash_clientside || {};
   Object.assign(window.dash_clientside, {
     edgeglass: {
-      place(path, search, known) {
-        window.edgeglass.templates = known;
+      place(path, search, templates, paints) {
+        Object.assign(window.edgeglass, { templates, paints });
         const address = bare(path);
         const page = shownPage();
         if (page && page.dataset.page === keyOf(address, search)) {

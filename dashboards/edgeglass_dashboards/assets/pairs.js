@@ -9,9 +9,9 @@
   };
   ["_dashprivate_pushstate", "popstate"].forEach((gone) => window.addEventListener(gone, hide));
 
-  /* The pair of a point and what its figure says of pairs, undefined where it is none (as a mean). */
+  /* The pair of a point and what its line or figure says of pairs, undefined where it is none (as a mean). */
   function found(graph, [point]) {
-    const of = graph.layout.meta && graph.layout.meta.pairs;
+    const of = [point && point.data.meta, graph.layout.meta].map((meta) => meta && meta.pairs).find(Boolean);
     return of && point && Number.isInteger(point.customdata) ? { ...of, pair: point.customdata } : undefined;
   }
 

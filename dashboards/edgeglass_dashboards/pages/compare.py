@@ -188,14 +188,15 @@ def _sides(rows: Sequence[dict[str, Any]], paths: Sequence[str], labels: dict[st
         ("findings", lambda r: str(len(r["findings"]))),
     )
     heads = [html.Th(html.A(labels[path], href=RunEntry(path, "").address), scope="col") for path in paths]
-    body = [html.Tr([html.Th(title, scope="row"), *(html.Td(value(row)) for row in rows)]) for title, value in facts]
+    told = [(title, [value(row) for row in rows]) for title, value in facts]
+    body = [html.Tr([html.Th(title, scope="row"), *map(html.Td, cells)]) for title, cells in told if any(cells)]
     return _scrolled(
         html.Table([html.Thead(html.Tr([html.Td(), *heads])), html.Tbody(body)], className="numbers"), "Results"
     )
 
 
 def _said(value: Any) -> str:
-    """A result in words; one that the run did not report is left empty."""
+    """A result in words; empty for one that the run did not report."""
     return "" if value is None else say(value)
 
 

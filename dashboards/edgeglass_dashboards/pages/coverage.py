@@ -24,13 +24,13 @@ from edgeglass_diag.sites import Kind
 from edgeglass_diag.verdict import say
 
 _KINDS = {
-    Kind.ATTENTION: ("attentions", "attention"),
-    Kind.MODULE: ("modules", "signal"),
-    Kind.PARAMETER: ("parameters", "gradients"),
-    Kind.EMBEDDING: ("embeddings", "embeddings"),
-    Kind.PAIR: ("pairs of embeddings", "embeddings"),
-    Kind.LOSS: ("losses", "overview"),
-    Kind.BATCH: ("inputs", ""),
+    Kind.ATTENTION: ("attention", "attentions", "attention"),
+    Kind.MODULE: ("module", "modules", "signal"),
+    Kind.PARAMETER: ("parameter", "parameters", "gradients"),
+    Kind.EMBEDDING: ("embedding", "embeddings", "embeddings"),
+    Kind.PAIR: ("pair of embeddings", "pairs of embeddings", "embeddings"),
+    Kind.LOSS: ("loss", "losses", "overview"),
+    Kind.BATCH: ("input", "inputs", ""),
 }
 _LINKED = {"attention", "gradients", "signal"}
 
@@ -111,7 +111,7 @@ def _observed(sites: Sequence[Site]) -> Any:
     lists = [
         html.Details(
             [
-                html.Summary(f"{len(kinds[kind])} {words}"),
+                html.Summary(_count(len(kinds[kind]), one, many)),
                 html.Ul(
                     [
                         html.Li([_place(site, page), " ", html.Span(site_text(site), className="dimmed")])
@@ -121,10 +121,14 @@ def _observed(sites: Sequence[Site]) -> Any:
             ],
             **{"data-finding": f"kind {kind}"},
         )
-        for kind, (words, page) in _KINDS.items()
+        for kind, (one, many, page) in _KINDS.items()
         if kinds[kind]
     ]
     return plain(lists) if lists else empty("Places appear with the first recorded step.")
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def _place(site: Site, page: str) -> Any:
@@ -150,13 +154,14 @@ def _origins(origins: Sequence[ParameterOrigin]) -> Any:
         for origin in origins
     ]
     table = html.Table(
-        [html.Caption(f"{len(origins)} parameters"), html.Thead(head), html.Tbody(rows)], className="numbers"
+        [html.Caption(_count(len(origins), *_KINDS[Kind.PARAMETER][:2])), html.Thead(head), html.Tbody(rows)],
+        className="numbers",
     )
     label = {"aria-label": "Initial values as a table"}
     return plain(
         html.Details(
             [
-                html.Summary(f"{len(origins)} parameters"),
+                html.Summary(_count(len(origins), *_KINDS[Kind.PARAMETER][:2])),
                 html.Div(table, className="scrolled", tabIndex="0", role="region", **label),
             ],
             **{"data-finding": "origins"},

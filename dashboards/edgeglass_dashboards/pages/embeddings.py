@@ -11,9 +11,8 @@ from dash import html
 
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.page_summary import answer
-from edgeglass_dashboards.pair_figures import all_steps, is_computing, projected_pairs, training
+from edgeglass_dashboards.pair_figures import ALL_STEPS, all_steps, plane_words, projected_pairs
 from edgeglass_dashboards.pair_view import (
-    KeptPairs,
     color_choices,
     kept_pairs,
     pair_details,
@@ -21,10 +20,11 @@ from edgeglass_dashboards.pair_view import (
     what_was_kept,
 )
 from edgeglass_dashboards.panels import Panel, StillPanel, slot
-from edgeglass_dashboards.snapshots import METHODS, is_pending, key_of, projection, sample_at, side_frames, step_at
+from edgeglass_dashboards.snapshots import METHODS, key_of, projection, sample_at, side_frames, step_at
 from edgeglass_dashboards.stepper import stepper
 from edgeglass_diag.figures.ranks import sides_figure
 from edgeglass_diag.figures.scales import scale_of
+from edgeglass_diag.figures.style import TEMPLATES
 from edgeglass_diag.signals import Signal
 from edgeglass_diag.signals.embeddings import EMBEDDING_EFFECTIVE_RANK
 from edgeglass_diag.verdict import say
@@ -48,7 +48,7 @@ class Embeddings:
     def sections(self, context: Context) -> dict[str, Any]:
         """The answer, the choice of method, the steps."""
         run, step = context.run, step_at(context.run, context.view.step)
-        kept = _kept(context, step)
+        kept = kept_pairs(context, step)
         return {
             "answer": answer(run, (self.name, "signal"), self._words(context, step), recorded=step is not None),
             "choices": _choices(context),
@@ -57,17 +57,17 @@ class Embeddings:
             "pair": pair_details(context, kept),
             "pairs": pair_lists(context, kept),
             "steps": stepper(context, run.embedding_steps(), step),
+            "plane-words": plane_words(None if step is None else projection(context, step, _method(context))),
             "density-words": _separation(context, step),
         }
 
     def panels(self, context: Context) -> Sequence[Panel]:
         """Projection, cosines, spectrum, rank."""
         step = step_at(context.run, context.view.step)
-        method = context.view.signal if context.view.signal in METHODS else "pca"
+        method = _method(context)
 
         def projected(template: Any) -> Any:
-            made = None if step is None else projection(context, step, method)
-            return None if made is None else projected_pairs(context, made, _kept(context, step), template)
+            return None if made is None else projected_pairs(context, made, kept_pairs(context, step), template)
 
         def of_sample(draw: Any) -> Any:
             def make(template: Any) -> Any:
@@ -76,14 +76,15 @@ class Embeddings:
 
             return make
 
-        pending = step is not None and method != "pca" and projection(context, step, method) is None
-        waiting = pending and is_pending(context, step or 0, method)
-        computing = all_steps(context) is None and is_computing(context)
+        made = None if step is None else projection(context, step, method)
+        waiting = made is None and method in context.waits
+        film = all_steps(context, TEMPLATES[context.scheme])
+        computing = film is None and ALL_STEPS in context.waits
         view = [context.view.color, context.view.pair]
         return (
             StillPanel("projection", [step, method, waiting, *view], projected, _words_of(METHODS[method], waiting)),
             StillPanel("training", [context.run.embedding_steps(), computing],
-                       lambda template: training(context, template), _words_of("The plane of all steps", computing)),
+                       lambda _: film and film[0], _words_of("The plane of all steps", computing), 520),
             StillPanel("density", step, of_sample(_density), _KEEPS),
             StillPanel("spectrum", step, of_sample(_spectrum), _KEEPS),
             StillPanel("rank", context.run.last_step, lambda template: _rank(context, template),
@@ -92,9 +93,7 @@ class Embeddings:
 
     def pending(self, context: Context) -> bool:
         """Whether a picture is still being made."""
-        step = step_at(context.run, context.view.step)
-        is_asked = step is not None and context.view.signal in METHODS
-        return is_computing(context) or (is_asked and is_pending(context, step or 0, context.view.signal))
+        return bool(context.waits)
 
     def body(self, context: Context, content: dict[str, Any]) -> Any:
         """Answer, projection with its choices, the other three."""
@@ -110,6 +109,7 @@ class Embeddings:
 
         steps = html.Div(content["steps"], id="steps")
         choices = html.Div(content["choices"], id="choices")
+        plane = html.P(content["plane-words"], id="plane-words", className="caption")
         words = html.P(content["density-words"], id="density-words", className="caption")
         parts = {name: html.Div(content[name], id=name) for name in ("colors", "pair", "pairs")}
         parts["kept"] = html.P(content["kept"], id="kept", className="caption")
@@ -119,7 +119,9 @@ class Embeddings:
                 html.Section(content["answer"], id="answer", **{"aria-label": "Answer"}),
                 html.Div(
                     [
-                        card("Both sides on a plane, pairs joined", "projection", steps, choices, parts["colors"]),
+                        card(
+                            "Both sides on a plane, pairs joined", "projection", steps, choices, parts["colors"], plane
+                        ),
                         _card("Pair", parts["pair"], id="pair-card"),
                     ],
                     className="beside",
@@ -146,13 +148,12 @@ def _card(title: str, *parts: Any, **named: str) -> Any:
     return dmc.Paper([dmc.Title(title, order=2, size="h4"), *parts], withBorder=True, p="md", radius="md", **named)
 
 
+def _method(context: Context) -> str:
+    return context.view.signal if context.view.signal in METHODS else "pca"
+
+
 def _words_of(name: str, computing: bool) -> str:
     return f"{name} is being computed; it appears here by itself." if computing else _KEEPS
-
-
-def _kept(context: Context, step: int | None) -> KeptPairs | None:
-    path = context.run.folder.resolve().relative_to(context.root.resolve()).as_posix()
-    return kept_pairs(context, step, path)
 
 
 def _choices(context: Context) -> Any:
@@ -194,7 +195,7 @@ def _separation(context: Context, step: int | None) -> str:
     if math.isnan(chance):
         return ""
     above = f"At step {step} a pair is above a non-pair with probability {chance:.3f}; 0.5 is chance."
-    kept = _kept(context, step)
+    kept = kept_pairs(context, step)
     return f"{above} The means of both sides are {kept.found.gap:.3f} apart: the modality gap." if kept else above
 
 

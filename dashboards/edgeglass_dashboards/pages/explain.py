@@ -77,9 +77,9 @@ class Explain:
             "causes": _causes(explanation),
             "marks": _marks(explanation.findings),
             "begun-without": _left_out(explanation.left_out),
-            "curves-words": _curves_words(context, len(explanation.groups())),
+            "curves-words": _curves_words(context, len(explanation.groups()), unchanged=bool(explanation.unchanged)),
             "search": _search(explanation),
-            "again": command_line(_command(context), "command"),
+            "again": command_line(_again(context, shown), "command"),
             "trials": _trials(explanation, shown),
             "not-causes": _not_causes(explanation.not_causes),
         }
@@ -154,6 +154,17 @@ def _command(context: Context) -> str:
     return f"edgeglass-diag explain {shlex.quote(str(context.run.folder))}"
 
 
+def _again(context: Context, shown: Shown) -> str:
+    """The command that made the explanation; of its run the folder that is shown, wherever it has come to lie."""
+    explanation = shown.explanation
+    if explanation is None or not explanation.again:
+        return _command(context)
+    words = list(explanation.again)
+    if explanation.run is not None and context.run.explained.folder is not None:
+        words[0] = str(context.run.folder)
+    return f"edgeglass-diag explain {shlex.join(words)}"
+
+
 def _none(context: Context, shown: Shown) -> Any:
     if shown.problem:
         words = f"{shown.problem}."
@@ -168,10 +179,11 @@ def _first(context: Context, changes: int) -> int:
     return min(context.view.step or 0, max(0, changes - 1)) // MOST * MOST
 
 
-def _curves_words(context: Context, changes: int) -> Any:
+def _curves_words(context: Context, changes: int, *, unchanged: bool) -> Any:
     words = html.P(
-        "Loss by optimizer step, one thin line per seed: solid where it learns, dashed where it does not. Grey: the "
-        "replays in which nothing was changed, which are the first picture. Dotted: chance.",
+        "Loss by optimizer step, one thin line per seed: solid where it learns, dashed where it does not. "
+        + ("Grey: the replays in which nothing was changed, which are the first picture. " if unchanged else "")
+        + "Dotted: chance.",
         className="caption",
     )
     if changes <= MOST:

@@ -60,7 +60,7 @@ class Retrieval:
         return *evaluation_panels(context), RECALL, kept
 
     def body(self, context: Context, content: dict[str, Any]) -> Any:
-        """Answer, what is missing, the figures that have something to show, the final table."""
+        """Answer, the figures that have something to show, what is missing, the final table."""
         *evaluation, recall, kept = self.panels(context)
         cards = [_card(title, html.P(words, className="caption"), panel, content)
                  for (title, words), panel in zip(CARDS.values(), evaluation, strict=True)]  # fmt: skip
@@ -74,8 +74,8 @@ class Retrieval:
         return html.Div(
             [
                 html.Section(content["answer"], id="answer", **{"aria-label": "Answer"}),
-                html.Div(content["missing"], id="missing"),
                 html.Div(cards, className="filled-figures"),
+                html.Div(content["missing"], id="missing"),
                 html.Section(content["result"], id="result"),
             ],
             className="stack",
