@@ -10,7 +10,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -28,8 +28,6 @@ MOST_FAILURES = 64
 
 _UNLOCK_S = 1.0
 """Seconds for which a call that must not be lost waits for another thread that is inside."""
-
-_NO_MODES = nullcontext()
 
 
 class Boundary:
@@ -223,9 +221,10 @@ def entry(
                             boundary.gradients = gradients
                             torch._C._set_grad_enabled(False)
                             # A FlopCounterMode counts the user's operations, not ours.
-                            stacked = torch._C._len_torch_dispatch_stack()
-                            with _disable_current_modes() if stacked else _NO_MODES:
-                                return method(self, *args, **kwargs)
+                            if torch._C._len_torch_dispatch_stack():
+                                with _disable_current_modes():
+                                    return method(self, *args, **kwargs)
+                            return method(self, *args, **kwargs)
                         finally:
                             torch._C._set_grad_enabled(gradients)
                             boundary.gradients = outer
