@@ -171,6 +171,11 @@ _Result = TypeVar("_Result")
 _Method = Callable[Concatenate[_Self, _Given], _Result]
 
 
+def _without_modes(method: Callable[..., _Result], /, *args: object, **kwargs: object) -> _Result:
+    with _disable_current_modes():
+        return method(*args, **kwargs)
+
+
 def unobservable(clock: WindowClock) -> bool:
     """Return whether nothing can be observed now."""
     return clock.cannot_observe_now
@@ -221,10 +226,9 @@ def entry(
                             boundary.gradients = gradients
                             torch._C._set_grad_enabled(False)
                             # A FlopCounterMode counts the user's operations, not ours.
-                            if torch._C._len_torch_dispatch_stack():
-                                with _disable_current_modes():
-                                    return method(self, *args, **kwargs)
-                            return method(self, *args, **kwargs)
+                            stacked = torch._C._len_torch_dispatch_stack()
+                            called = functools.partial(_without_modes, method) if stacked else method
+                            return called(self, *args, **kwargs)
                         finally:
                             torch._C._set_grad_enabled(gradients)
                             boundary.gradients = outer

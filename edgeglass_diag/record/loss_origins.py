@@ -71,7 +71,7 @@ class LossOriginObserver(Observer):
         self._learning, self._without, self._graded = set(), set(), set()
 
     def _holding(self, held: Iterable[Tensor]) -> set[str]:
-        return {site_paths.parent(self._recording.naming.parameter(parameter)) for parameter in held}
+        return set(map(site_paths.parent, self._recording.naming.paths_of(held)))
 
 
 def _sites(losses: Iterable[Origin]) -> set[str]:

@@ -6,7 +6,7 @@ import functools
 import gc
 import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from torch import Tensor, nn
@@ -84,6 +84,11 @@ class Naming:
                     self.adopt(root)
             known = self._parameters.get(parameter)
         return self.UNNAMED if known is None else known
+
+    def paths_of(self, parameters: Iterable[Tensor]) -> list[str]:
+        """Return the path of each parameter, as ``parameter`` does."""
+        known = self._parameters.get
+        return [self.parameter(p) if (path := known(p)) is None else path for p in parameters]
 
     def drop(self, parameter: Tensor) -> None:
         """Take the name from a parameter that its model has no more."""

@@ -48,22 +48,19 @@ class ParameterRoleObserver(Observer):
 
     def backward_ends(self) -> None:
         """Note which of the parameters held have a gradient now, whatever is left of it at the step."""
-        for parameter, _ in self._held.items():
-            if parameter.grad is not None:
-                self._given.set(parameter, True)
+        self._given.set_each([parameter for parameter, _ in self._held.items() if parameter.grad is not None], True)
 
     def before_step(self, step: OptimizerStep) -> None:
         """Note what an optimizer holds that has no gradient, and count what no model has."""
         orphans = 0
         moving = {id(parameter) for parameter in step.moving}
-        for parameter in step.held:
-            self._held.set(parameter, True)
-            if id(parameter) not in moving:
-                path = self._recording.naming.parameter(parameter)
-                if path == self._recording.naming.UNNAMED:
-                    orphans += 1
-                else:
-                    self._recording.sites.cannot_observe(ParameterSite(path=path), self._without_gradient(parameter))
+        self._held.set_each(self._held.unknown(step.held), True)
+        still = [parameter for parameter in step.held if id(parameter) not in moving]
+        for parameter, path in zip(still, self._recording.naming.paths_of(still), strict=True):
+            if path == self._recording.naming.UNNAMED:
+                orphans += 1
+            else:
+                self._recording.sites.cannot_observe(ParameterSite(path=path), self._without_gradient(parameter))
         self._recording.buffer.add("", OPTIMIZER_ORPHANS, float(orphans))
 
     def window_ends(self) -> None:

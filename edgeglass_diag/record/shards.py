@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import Parameter, is_lazy
 
+_TORCHS_OWN = frozenset({Tensor, Parameter})
 _MEASURED = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
 
@@ -40,13 +41,16 @@ def is_measurable(tensor: Tensor) -> bool:
 
 def is_sharded(tensor: Tensor) -> bool:
     """Whether other processes hold other parts of this tensor."""
+    if type(tensor) in _TORCHS_OWN:
+        return False
     return any(placement.is_shard() for placement in getattr(tensor, "placements", ()))
 
 
 def local_part(tensor: Tensor) -> Tensor:
     """The values in this process, detached: the shard of a DTensor, the stored values of a sparse tensor."""
-    if type(tensor) is Tensor and not (tensor.requires_grad or tensor.is_sparse or tensor.is_complex()):
-        return tensor  # as gradients are: nothing is to be done
+    if type(tensor) in _TORCHS_OWN and tensor.layout is torch.strided and not tensor.is_complex():
+        # As most are. Of gradients nothing is to be detached.
+        return tensor if type(tensor) is Tensor and not tensor.requires_grad else tensor.detach()
     if tensor.is_sparse:
         return tensor.detach().coalesce().values()
     to_local = getattr(tensor, "to_local", None)
