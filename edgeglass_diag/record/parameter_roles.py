@@ -36,6 +36,7 @@ class ParameterRoleObserver(Observer):
         self._tensors: dict[str, weakref.ref[Tensor]] = {}
         self._trainable: dict[str, bool] = {}
         self._ties: dict[str, str] = {}
+        self._changes = 0
 
     def backward_begins(self, tensors: Sequence[Tensor], factors: Sequence[Tensor | None]) -> None:
         """Note which gradients are left from before the watch, as those of a teacher's own training."""
@@ -66,21 +67,28 @@ class ParameterRoleObserver(Observer):
     def window_ends(self) -> None:
         """Note the roles of all parameters of the models known."""
         self._modules.name_evaluated()
+        current, changes = self._recording.naming.current(), self._recording.naming.changes
         ties: dict[str, str] = {}
         tensors: dict[str, Tensor] = {}
         first: dict[int, str] = {}
-        for path, held in self._recording.naming.current():
+        for path, held in current:
             known = first.setdefault(id(held), path)
             if known == path:
                 tensors[path] = held
             else:
                 ties[path] = known
-        self._note_replaced(tensors, first)
-        self._note_untied(ties, tensors)
+        if changes != self._changes:
+            self._note_replaced(tensors, first)
+            self._note_untied(ties, tensors)
+        strange = set(map(id, self._held.unknown(tensors.values())))
         for path, tensor in tensors.items():
+            if id(tensor) not in strange and tensor.requires_grad and self._trainable.get(path):
+                continue  # held and trained as before: nothing is to be noted
             self._note_trainable(path, tensor)
             self._note_coverage(path, tensor)
-        self._tensors = {path: weakref.ref(tensor) for path, tensor in tensors.items()}
+        if changes != self._changes:
+            self._tensors = {path: weakref.ref(tensor) for path, tensor in tensors.items()}
+            self._changes = changes
         self._ties = ties
 
     def forget(self) -> None:

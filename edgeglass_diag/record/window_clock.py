@@ -21,7 +21,7 @@ MAX_FORWARDS = 256
 
 _LONG_AGO = 2**31
 _FAKE = torch._C._TorchDispatchModeKey.FAKE
-_HAS_CUDA = torch.backends.cuda.is_built()
+_HAS_CUDA: bool = torch.backends.cuda.is_built()  # type: ignore[no-untyped-call]
 
 
 class WindowClock:
