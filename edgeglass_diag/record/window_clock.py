@@ -68,10 +68,6 @@ class WindowClock:
         """Whether the window is recorded."""
         return self._schedule(self.step) or self.opened == self.step
 
-    def open(self) -> None:
-        """Record the window that has begun."""
-        self.opened = self.step
-
     @property
     def is_whole(self) -> bool:
         """Whether the window has so few forward passes, of so few levels, that all of it is recorded."""
