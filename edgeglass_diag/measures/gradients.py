@@ -131,11 +131,17 @@ def update_ratios(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
 
 
 def _lengths_of_differences(after: Sequence[Tensor], before: Sequence[Tensor]) -> Tensor:
-    if isinstance(before, Samples) and isinstance(after, Samples) and before.sizes == after.sizes:
-        old, new = before.together, after.together
-        if old is not None and new is not None and old.dtype == new.dtype:
-            return _norms_within(new - old, before.sizes)
-    return norms(_differences(after, before))
+    both = _both_together(after, before)
+    if both is None or both[0].dtype != both[1].dtype or not isinstance(before, Samples):
+        return norms(_differences(after, before))
+    return _norms_within(both[0] - both[1], before.sizes)
+
+
+def _both_together(one: Sequence[Tensor], other: Sequence[Tensor]) -> tuple[Tensor, Tensor] | None:
+    """Return all entries of both in one tensor each, where they correspond and lie so; None where they do not."""
+    if not (isinstance(one, Samples) and isinstance(other, Samples)) or one.sizes != other.sizes:
+        return None
+    return None if one.together is None or other.together is None else (one.together, other.together)
 
 
 def _differences(after: Sequence[Tensor], before: Sequence[Tensor]) -> list[Tensor]:
@@ -196,12 +202,12 @@ def cosine(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
     Returns:
         0-d, in float32.
     """
-    products = []
-    for a, b in zip(one, other, strict=True):
+    products, both = [], _both_together(one, other)
+    for a, b in zip(one, other, strict=True) if both is None else [both]:
         left, right = a.float().flatten(), b.float().flatten()
         products.append(torch.stack([left @ right, left @ left, right @ right]).to(one[0].device, non_blocking=True))
-    both, left_square, right_square = torch.stack(products).sum(0).unbind()
-    return both / (left_square.sqrt() * right_square.sqrt())
+    product, left_square, right_square = torch.stack(products).sum(0).unbind()
+    return product / (left_square.sqrt() * right_square.sqrt())
 
 
 def reverted(before: Sequence[Tensor], after: Sequence[Tensor], later: Sequence[Tensor]) -> Tensor:
@@ -250,7 +256,7 @@ def row_signals(parameters: Sequence[Tensor]) -> Tensor:
 
 def _some_rows(parameter: Tensor) -> Tensor:
     """About 64 rows and 256 columns in float32."""
-    values = parameter.detach()
+    values = parameter.detach() if parameter.requires_grad else parameter
     if values.dim() == 2 and values.shape[0] <= 64 and values.shape[1] <= 256:  # all of them, without a view of each
         return values.float()
     while values.dim() > 2 and values.shape[0] == 1:

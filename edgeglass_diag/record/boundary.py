@@ -220,7 +220,10 @@ def entry(
                     held = boundary.lock.acquire(patience > 0, patience or -1)
                     if not held and not always:
                         return None
-                    with torch._C.DisableTorchFunction(), torch._C._DisableAutocast():
+                    # Without an autocast the guard of functions once more, which costs a third of that of autocast.
+                    mixed = torch._C._is_any_autocast_enabled()
+                    precision = torch._C._DisableAutocast() if mixed else torch._C.DisableTorchFunction()
+                    with torch._C.DisableTorchFunction(), precision:
                         gradients, outer = torch.is_grad_enabled(), boundary.gradients
                         try:
                             boundary.gradients = gradients

@@ -77,17 +77,16 @@ class WindowBuffer:
         """Add a statistic of one site: a number, or one number per component."""
         if not isinstance(value, Tensor):
             self._put((site,), signal, float(value))
-        elif value.dim() == 1 and not value.requires_grad:
-            self._put((site,), signal, value)
-        else:
-            self._put((site,), signal, value.detach().reshape(-1))
+            return
+        value = value.detach() if value.requires_grad else value
+        self._put((site,), signal, value if value.dim() < 2 else value.reshape(-1))
 
     def add_each(self, sites: Sequence[str], signal: Signal, values: Tensor) -> None:
         """Add one number for each of several sites: (len(sites),)."""
         if len(sites) != values.numel():
             raise ValueError(f"{signal}: {len(sites)} sites but {values.numel()} values")
         if sites:
-            self._put(tuple(sites), signal, values.detach())
+            self._put(tuple(sites), signal, values.detach() if values.requires_grad else values)
 
     def defer(self, site: str, signal: Signal, value: Tensor, finish: Deferred) -> None:
         """Add a small tensor from which the writing thread computes the statistic, where the device would wait."""
