@@ -32,7 +32,7 @@ def is_unmade(tensor: Tensor) -> bool:
 
 def is_measurable(tensor: Tensor) -> bool:
     """Whether a tensor has entries in memory as usual: not foreign, sparse, nested, empty or without shape."""
-    if is_foreign(tensor) or is_unmade(tensor):
+    if type(tensor) not in _TORCHS_OWN and (is_foreign(tensor) or is_unmade(tensor)):
         return False
     if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized:
         return False
