@@ -125,7 +125,7 @@ class WindowBuffer:
         groups: dict[tuple[torch.device, torch.dtype], list[tuple[_Entry, Tensor]]] = {}
         numbers: list[tuple[_Entry, float]] = []
         for entry in _apart(self._entries.values()):
-            value = _reduce(entry.signal, entry.values)
+            value = entry.values[0] if len(entry.values) == 1 else _reduce(entry.signal, entry.values)
             if isinstance(value, float):
                 numbers.append((entry, value))
             elif has_values(value):
@@ -154,7 +154,10 @@ def _apart(entries: Collection[_Entry]) -> list[_Entry]:
         places.setdefault(entry.signal, []).append(entry)
     found: dict[tuple[tuple[str, ...], Signal], _Entry] = {}
     for signal, same in places.items():
-        sites = [site for entry in same for site in entry.sites] if len(same) > 1 else same[0].sites
+        if len(same) == 1 and len(same[0].sites) == 1:
+            found[same[0].sites, signal] = same[0]
+            continue
+        sites = [site for entry in same for site in entry.sites]
         if len(sites) < 2 or len(set(sites)) == len(sites):
             found |= {(entry.sites, signal): entry for entry in same}
             continue
@@ -168,8 +171,6 @@ def _apart(entries: Collection[_Entry]) -> list[_Entry]:
 
 
 def _reduce(signal: Signal, occurrences: Sequence[Tensor | float]) -> Tensor | float:
-    if len(occurrences) == 1:
-        return occurrences[0]
     tensors = [_as_tensor(value) for value in occurrences]
     if len({value.shape for value in tensors}) > 1:
         tensors = [value.mean().reshape(1) for value in tensors]
@@ -195,7 +196,7 @@ def _on_one_device(parts: list[Tensor]) -> list[Tensor]:
 
 def has_values(tensor: Tensor) -> bool:
     """Whether a tensor is more than its shape."""
-    return tensor.device.type != "meta"
+    return not tensor.is_meta
 
 
 def to_host(parts: list[Tensor], ready: list[torch.Event]) -> Tensor:
