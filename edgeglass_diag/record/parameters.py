@@ -17,7 +17,7 @@ from edgeglass_diag.record.observer import Observer, OptimizerStep
 from edgeglass_diag.record.optimizer_state import write_state
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.scaling import LossScaleObserver
-from edgeglass_diag.record.shards import is_sharded, local_part
+from edgeglass_diag.record.shards import is_sharded, local_part, local_parts
 from edgeglass_diag.record.window_norms import WindowNorms
 from edgeglass_diag.signals import family
 from edgeglass_diag.signals.parameters import (
@@ -103,7 +103,7 @@ class ParameterObserver(Observer):
         for name, parameter in zip(names, moving, strict=True):
             recording.sites.register_site(self._site(name, parameter, step, groups.get(id(parameter))))
         with recording.measuring("optimizer", Kind.RECORDER):
-            weights = [local_part(p) for p in moving]
+            weights = local_parts(moving)
             self._weigh(names, weights, step.window)
             self._gradients(step, names)
             self._before[step.number] = _Held(names, moving, weights, step.samples(moving, weights))
@@ -115,7 +115,7 @@ class ParameterObserver(Observer):
             return
         add_each = self._recording.buffer.add_each
         with self._recording.measuring("optimizer", Kind.RECORDER):
-            now = [local_part(p) for p in held.parameters]  # a step may give them other memory
+            now = local_parts(held.parameters)  # a step may give them other memory
             after = samples(now)
             add_each(held.names, UPDATE_RATIO, update_ratios(held.samples, after))
             self._write_rounding(held, after)
@@ -154,7 +154,7 @@ class ParameterObserver(Observer):
         if not given:
             return
         names, gradients = [name for name, _ in given], [gradient for _, gradient in given]
-        lengths = norms([local_part(gradient) for gradient in gradients])
+        lengths = norms(local_parts(gradients))
         factor = getattr(step.optimizer, "grad_scale", None)  # a fused optimizer unscales within its kernel
         lengths = lengths if factor is None else lengths / factor.to(lengths)
         self._recording.buffer.add_each(names, GRADIENT_NORM, lengths)

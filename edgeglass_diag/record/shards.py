@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -56,3 +57,9 @@ def local_part(tensor: Tensor) -> Tensor:
     to_local = getattr(tensor, "to_local", None)
     part: Tensor = tensor.detach() if to_local is None else to_local().detach()
     return torch.view_as_real(part) if part.is_complex() else part
+
+
+def local_parts(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Return ``local_part`` of each, read where no gradients are recorded: what is whole and real is not detached."""
+    own, whole = _TORCHS_OWN, torch.strided
+    return [t if type(t) in own and t.layout is whole and not t.is_complex() else local_part(t) for t in tensors]
