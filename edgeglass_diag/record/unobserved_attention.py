@@ -34,7 +34,9 @@ def unobserved_attention(
             own = site_paths.child(path, "self_attn")
             reason = None if own in calls else Coverage.KERNEL_WITHOUT_GRADIENTS
         if reason is not None:
-            yield own, Coverage.COMPILED_ATTENTION if is_compiled(module) else reason
+            # By the path, which what was compiled shares with its wrapper.
+            is_in_compiled = any(other == path and is_compiled(one) for other, one in modules)
+            yield own, Coverage.COMPILED_ATTENTION if is_in_compiled else reason
 
 
 def attends(module: nn.Module) -> bool:
