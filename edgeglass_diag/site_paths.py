@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 _CALL = re.compile(r"#\d+")
 _WIDTH = re.compile(r"\[:\d+\]")
@@ -68,6 +69,7 @@ def call(path: str, number: int) -> str:
     return f"{path}#{number}" if number else path
 
 
+@lru_cache(maxsize=2**14)
 def first_call(path: str) -> str:
     """Return the path of the first call: without the number of a later one.
 

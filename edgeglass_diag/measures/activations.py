@@ -93,11 +93,17 @@ def activation_statistics(samples: Sequence[ActivationSample]) -> ActivationStat
     """
     part = torch.stack([sample.part for sample in samples])
     ends = [end for sample in samples for end in sample.ends or ()]
-    largest = torch.stack(ends).abs().view(-1, 2).amax(1) if ends else vector_norm(part, math.inf, (1, 2))
+    largest = torch.stack(ends).abs().view(-1, 2).amax(1) if ends else part.abs().amax((1, 2))
     absmax = largest.to(part.dtype)
     entries = part[0].numel()
-    zeros = 1 - vector_norm(part, 0, (1, 2)) / entries
-    broken = vector_norm(part * 0, 0, (1, 2)) / entries  # a zero times anything finite is zero; NaN counts
+    if not ends and part.is_cpu and bool(torch.isfinite(absmax).all()):
+        zeros = 1 - part.sign().abs_().sum((1, 2)) / entries  # sums are made with all lanes, norms of order 0 are not
+        nonfinite = torch.zeros_like(absmax)
+    else:
+        zeros = 1 - vector_norm(part, 0, (1, 2)) / entries
+        broken = vector_norm(part * 0, 0, (1, 2)) / entries  # a zero times anything finite is zero; NaN counts
+        count = (broken * samples[0].size).round().clamp(min=1)
+        nonfinite = torch.where(torch.isfinite(absmax), torch.zeros_like(count), count)
     # Divided by the largest, squares of large but finite activations do not overflow.
     unit = torch.where((absmax > 0) & torch.isfinite(absmax), absmax, torch.ones_like(absmax))
     part.div_(unit[:, None, None])  # in place: what lies around at a window's end is memory that training wants
@@ -109,12 +115,11 @@ def activation_statistics(samples: Sequence[ActivationSample]) -> ActivationStat
         signal = torch.where(energy == 0, energy, spread / energy)
     else:
         energy = vector_norm(part, 2, (1, 2)).square() / entries
-    count = (broken * samples[0].size).round().clamp(min=1)
     return ActivationStatistics(
         rms=energy.sqrt() * unit,
         absmax=absmax,
         zeros=zeros,
-        nonfinite=torch.where(torch.isfinite(absmax), torch.zeros_like(count), count),
+        nonfinite=nonfinite,
         sample_signal=signal,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -23,13 +23,15 @@ def norms(tensors: Sequence[Tensor]) -> Tensor:
     Sums of squares are taken in float32 at least: in float16 they overflow, in bfloat16 they are rough. Those of small
     tensors on a CPU are taken together in float64.
     """
+    if isinstance(tensors, Samples) and tensors.together is not None:
+        return _norms_within(tensors.together, tensors.sizes)
     found: dict[int, Tensor] = {}
     together, alone = _small_and_others(tensors)
     if len(together) == 1 and not alone:
-        return _norms_within(_flat(tensors), tensors)
+        return _norms_within(_flat(tensors), [tensor.numel() for tensor in tensors])
     for places in together:
         group = [tensors[place] for place in places]
-        found |= zip(places, _norms_within(_flat(group), group).unbind(), strict=True)
+        found |= zip(places, _norms_within(_flat(group), [t.numel() for t in group]).unbind(), strict=True)
     for dtype in dict.fromkeys([tensors[place].dtype for place in alone]):
         places = [place for place in alone if tensors[place].dtype == dtype]
         wider = torch.float32 if dtype in (torch.float16, torch.bfloat16) else None
@@ -43,7 +45,7 @@ def _small_and_others(tensors: Sequence[Tensor]) -> tuple[list[list[int]], list[
     small: dict[torch.dtype, list[int]] = {}
     others = []
     for place, tensor in enumerate(tensors):
-        if tensor.device.type == "cpu" and tensor.numel() <= SAMPLED and tensor.layout is torch.strided:
+        if tensor.is_cpu and tensor.numel() <= SAMPLED and tensor.layout is torch.strided:
             small.setdefault(tensor.dtype, []).append(place)
         else:
             others.append(place)
@@ -51,24 +53,14 @@ def _small_and_others(tensors: Sequence[Tensor]) -> tuple[list[list[int]], list[
 
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:
-    """All entries behind one another; no copy of one tensor, nor of what ``samples`` has copied together."""
-    base, end = tensors[0]._base, 0
-    if base is not None and base.dim() == 1:
-        for tensor in tensors:
-            if tensor._base is not base or tensor.dim() != 1 or tensor.storage_offset() != end:
-                break
-            end += tensor.numel()
-        else:
-            if end == base.numel() and base.is_contiguous():
-                return base
+    """All entries behind one another; no copy of a single tensor."""
     flat: Tensor = torch._C._nn.flatten_dense_tensors(list(tensors))
     return flat.detach() if flat.requires_grad else flat
 
 
-def _norms_within(flat: Tensor, like: Sequence[Tensor]) -> Tensor:
-    """L2 norms of the parts of a flat tensor that have the sizes of others: (len(like),) in float32."""
-    sizes = torch.tensor([tensor.numel() for tensor in like])
-    squares = torch.segment_reduce(flat.double().square(), "sum", lengths=sizes, unsafe=True)
+def _norms_within(flat: Tensor, sizes: Sequence[int]) -> Tensor:
+    """L2 norms of the parts of a flat tensor that have these sizes: (len(sizes),) in float32."""
+    squares = torch.segment_reduce(flat.double().square(), "sum", lengths=torch.tensor(sizes), unsafe=True)
     wide = squares if flat.dtype == torch.float64 else squares.float()  # too large for float32 is infinite, as ever
     return wide.sqrt().float()
 
@@ -89,6 +81,19 @@ def sample(parameter: Tensor) -> Tensor:
     return taken.clone() if stride == 1 else taken
 
 
+class Samples(list[Tensor]):
+    """Samples of several tensors.
+
+    Attributes:
+        together: all of them behind one another, where they are parts of one tensor; None where they are not.
+        sizes: number of entries of each part.
+    """
+
+    def __init__(self, samples: Iterable[Tensor], together: Tensor | None = None, sizes: Sequence[int] = ()) -> None:
+        super().__init__(samples)
+        self.together, self.sizes = together, sizes
+
+
 def samples(parameters: Sequence[Tensor]) -> list[Tensor]:
     """``sample`` of each parameter; the small ones are copied together, as one call for each would cost more.
 
@@ -100,7 +105,11 @@ def samples(parameters: Sequence[Tensor]) -> list[Tensor]:
     for places in together:
         group = [parameters[place] for place in places]
         flat = _flat(group).clone() if len(group) == 1 else _flat(group)
-        found |= zip(places, torch.split(flat, [parameter.numel() for parameter in group]), strict=True)
+        sizes = [parameter.numel() for parameter in group]
+        parts = torch.split(flat, sizes)
+        if len(group) == len(parameters):
+            return Samples(parts, flat, sizes)
+        found |= zip(places, parts, strict=True)
     found |= ((place, sample(parameters[place])) for place in alone)
     return [found[place] for place in range(len(parameters))]
 
@@ -117,8 +126,22 @@ def update_ratios(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
     Returns:
         (len(before),) in float32.
     """
-    moved = norms(_differences(after, before)) if before else torch.empty(0)
+    moved = _lengths_of_differences(after, before) if before else torch.empty(0)
     return torch.where(moved == 0, torch.zeros_like(moved), moved / norms(before))
+
+
+def _lengths_of_differences(after: Sequence[Tensor], before: Sequence[Tensor]) -> Tensor:
+    both = _both_together(after, before)
+    if both is None or both[0].dtype != both[1].dtype or not isinstance(before, Samples):
+        return norms(_differences(after, before))
+    return _norms_within(both[0] - both[1], before.sizes)
+
+
+def _both_together(one: Sequence[Tensor], other: Sequence[Tensor]) -> tuple[Tensor, Tensor] | None:
+    """Return all entries of both in one tensor each, where they correspond and lie so; None where they do not."""
+    if not (isinstance(one, Samples) and isinstance(other, Samples)) or one.sizes != other.sizes:
+        return None
+    return None if one.together is None or other.together is None else (one.together, other.together)
 
 
 def _differences(after: Sequence[Tensor], before: Sequence[Tensor]) -> list[Tensor]:
@@ -179,12 +202,12 @@ def cosine(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
     Returns:
         0-d, in float32.
     """
-    products = []
-    for a, b in zip(one, other, strict=True):
+    products, both = [], _both_together(one, other)
+    for a, b in zip(one, other, strict=True) if both is None else [both]:
         left, right = a.float().flatten(), b.float().flatten()
         products.append(torch.stack([left @ right, left @ left, right @ right]).to(one[0].device, non_blocking=True))
-    both, left_square, right_square = torch.stack(products).sum(0).unbind()
-    return both / (left_square.sqrt() * right_square.sqrt())
+    product, left_square, right_square = torch.stack(products).sum(0).unbind()
+    return product / (left_square.sqrt() * right_square.sqrt())
 
 
 def reverted(before: Sequence[Tensor], after: Sequence[Tensor], later: Sequence[Tensor]) -> Tensor:
@@ -233,7 +256,7 @@ def row_signals(parameters: Sequence[Tensor]) -> Tensor:
 
 def _some_rows(parameter: Tensor) -> Tensor:
     """About 64 rows and 256 columns in float32."""
-    values = parameter.detach()
+    values = parameter.detach() if parameter.requires_grad else parameter
     if values.dim() == 2 and values.shape[0] <= 64 and values.shape[1] <= 256:  # all of them, without a view of each
         return values.float()
     while values.dim() > 2 and values.shape[0] == 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -57,6 +58,7 @@ def pairing_statistics(similarities: Tensor, labelled: Tensor, *, without_self: 
     return PairingStatistics(own.mean(), excess[best].squeeze(), advantage, numbers[best].squeeze())
 
 
+@lru_cache(maxsize=4)
 def _pairings(rows: int, columns: int, *, without_self: bool, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the partner of each row by each pairing, (N, K) columns, and the numbers of the pairings, (K,)."""
     row = torch.arange(rows, device=device).unsqueeze(1)

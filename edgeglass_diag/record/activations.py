@@ -53,12 +53,11 @@ class ActivationObserver(Observer):
             return
         path, tensor = call.frame.path, call.fresh[0]
         with self._recording.measuring(path, Kind.MODULE):
-            values = tensor.detach()
-            if not is_measurable(values):
+            if not is_measurable(tensor):
                 return
-            self._is_half[values.dtype == torch.float16] += 1
-            axes = range(min(2, values.dim())) if self._samples > 1 else ()
-            self._keep(path, values, next((axis for axis in axes if values.shape[axis] == self._samples), None))
+            self._is_half[tensor.dtype == torch.float16] += 1
+            axes = range(min(2, tensor.dim())) if self._samples > 1 else ()
+            self._keep(path, tensor, next((axis for axis in axes if tensor.shape[axis] == self._samples), None))
 
     def window_ends(self) -> None:
         """Write the statistics; none of a window that was cut short, whose loss they would not belong to."""

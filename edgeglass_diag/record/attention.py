@@ -21,7 +21,7 @@ from edgeglass_diag.record.attention_layout import AttentionLayout, four_dims, f
 from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.masking import MaskObserver
 from edgeglass_diag.record.module_sites import ModuleSiteObserver
-from edgeglass_diag.record.nested import tensors_in
+from edgeglass_diag.record.nested import arguments_in
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.small_attentions import SmallAttention, SmallAttentions, joint_statistics
@@ -161,7 +161,7 @@ class AttentionObserver(Observer):
     def _carry(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         if not self._pending or not isinstance(result, Tensor):
             return
-        for tensor in tensors_in([args, kwargs]):
+        for tensor in arguments_in(args, kwargs):
             waiting = self._pending.get(tensor)
             if waiting is not None and result.numel() == tensor.numel():
                 self._pending.set(result, waiting)
@@ -169,7 +169,7 @@ class AttentionObserver(Observer):
     def _mix(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         if not self._pending or not isinstance(result, Tensor):
             return
-        operands = list(tensors_in([args, kwargs]))
+        operands = arguments_in(args, kwargs)
         for tensor in operands:
             waiting = self._pending.get(tensor)
             if waiting is None:

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from edgeglass_diag.measures.gradients import cosine, same_signs, sample
+from edgeglass_diag.measures.gradients import cosine, same_signs, samples
 from edgeglass_diag.record.batches import BatchObserver
 from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.nested import arguments_in
 from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer, OptimizerStep
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.record.shards import local_part
+from edgeglass_diag.record.shards import local_parts
 from edgeglass_diag.signals.parameters import (
     GRADIENT_CLEARED,
     GRADIENT_DROPPED,
@@ -104,7 +104,7 @@ class BackwardPassObserver(Observer):
         else:
             self._earlier, self._first = self._first, batch
         self._unused.clear()
-        weights = [sample(local_part(p)) for p in self._held()]
+        weights = samples(local_parts(self._held()))
         apart = self._apart(weights, batch) if self._passes else torch.tensor(True)
         self._passes.append(_Pass(self._largest(), apart))
         self._weights, self._batch, self._going = weights, batch, True
@@ -210,11 +210,11 @@ class BackwardPassObserver(Observer):
 
     def _gradients(self) -> list[Tensor]:
         """Return samples of the gradients that are there."""
-        return [sample(local_part(p.grad)) for p in self._held() if p.grad is not None]
+        return samples(local_parts(p.grad for p in self._held() if p.grad is not None))
 
     def _largest(self) -> Tensor:
         """Return the largest magnitude of the gradients, 0 without any: 0-d. Squares overflow under a loss scale."""
-        parts = [local_part(p.grad) for p in self._held() if p.grad is not None]
+        parts = local_parts(p.grad for p in self._held() if p.grad is not None)
         given = [part for part in parts if part.numel()]
         if not given:
             return torch.zeros(())

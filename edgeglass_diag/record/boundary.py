@@ -10,7 +10,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -28,8 +28,6 @@ MOST_FAILURES = 64
 
 _UNLOCK_S = 1.0
 """Seconds for which a call that must not be lost waits for another thread that is inside."""
-
-_NO_MODES = nullcontext()
 
 
 class Boundary:
@@ -173,6 +171,11 @@ _Result = TypeVar("_Result")
 _Method = Callable[Concatenate[_Self, _Given], _Result]
 
 
+def _without_modes(method: Callable[..., _Result], /, *args: object, **kwargs: object) -> _Result:
+    with _disable_current_modes():
+        return method(*args, **kwargs)
+
+
 def unobservable(clock: WindowClock) -> bool:
     """Return whether nothing can be observed now."""
     return clock.cannot_observe_now
@@ -217,15 +220,18 @@ def entry(
                     held = boundary.lock.acquire(patience > 0, patience or -1)
                     if not held and not always:
                         return None
-                    with torch._C.DisableTorchFunction(), torch._C._DisableAutocast():
+                    # Without an autocast the guard of functions once more, which costs a third of that of autocast.
+                    mixed = torch._C._is_any_autocast_enabled()
+                    precision = torch._C._DisableAutocast() if mixed else torch._C.DisableTorchFunction()
+                    with torch._C.DisableTorchFunction(), precision:
                         gradients, outer = torch.is_grad_enabled(), boundary.gradients
                         try:
                             boundary.gradients = gradients
                             torch._C._set_grad_enabled(False)
                             # A FlopCounterMode counts the user's operations, not ours.
                             stacked = torch._C._len_torch_dispatch_stack()
-                            with _disable_current_modes() if stacked else _NO_MODES:
-                                return method(self, *args, **kwargs)
+                            called = functools.partial(_without_modes, method) if stacked else method
+                            return called(self, *args, **kwargs)
                         finally:
                             torch._C._set_grad_enabled(gradients)
                             boundary.gradients = outer

@@ -77,17 +77,16 @@ class WindowBuffer:
         """Add a statistic of one site: a number, or one number per component."""
         if not isinstance(value, Tensor):
             self._put((site,), signal, float(value))
-        elif value.dim() == 1 and not value.requires_grad:
-            self._put((site,), signal, value)
-        else:
-            self._put((site,), signal, value.detach().reshape(-1))
+            return
+        value = value.detach() if value.requires_grad else value
+        self._put((site,), signal, value if value.dim() < 2 else value.reshape(-1))
 
     def add_each(self, sites: Sequence[str], signal: Signal, values: Tensor) -> None:
         """Add one number for each of several sites: (len(sites),)."""
         if len(sites) != values.numel():
             raise ValueError(f"{signal}: {len(sites)} sites but {values.numel()} values")
         if sites:
-            self._put(tuple(sites), signal, values.detach())
+            self._put(tuple(sites), signal, values.detach() if values.requires_grad else values)
 
     def defer(self, site: str, signal: Signal, value: Tensor, finish: Deferred) -> None:
         """Add a small tensor from which the writing thread computes the statistic, where the device would wait."""
@@ -126,7 +125,7 @@ class WindowBuffer:
         groups: dict[tuple[torch.device, torch.dtype], list[tuple[_Entry, Tensor]]] = {}
         numbers: list[tuple[_Entry, float]] = []
         for entry in _apart(self._entries.values()):
-            value = _reduce(entry.signal, entry.values)
+            value = entry.values[0] if len(entry.values) == 1 else _reduce(entry.signal, entry.values)
             if isinstance(value, float):
                 numbers.append((entry, value))
             elif has_values(value):
@@ -155,7 +154,10 @@ def _apart(entries: Collection[_Entry]) -> list[_Entry]:
         places.setdefault(entry.signal, []).append(entry)
     found: dict[tuple[tuple[str, ...], Signal], _Entry] = {}
     for signal, same in places.items():
-        sites = [site for entry in same for site in entry.sites] if len(same) > 1 else same[0].sites
+        if len(same) == 1 and len(same[0].sites) == 1:
+            found[same[0].sites, signal] = same[0]
+            continue
+        sites = [site for entry in same for site in entry.sites]
         if len(sites) < 2 or len(set(sites)) == len(sites):
             found |= {(entry.sites, signal): entry for entry in same}
             continue
@@ -169,8 +171,6 @@ def _apart(entries: Collection[_Entry]) -> list[_Entry]:
 
 
 def _reduce(signal: Signal, occurrences: Sequence[Tensor | float]) -> Tensor | float:
-    if len(occurrences) == 1:
-        return occurrences[0]
     tensors = [_as_tensor(value) for value in occurrences]
     if len({value.shape for value in tensors}) > 1:
         tensors = [value.mean().reshape(1) for value in tensors]
@@ -196,7 +196,7 @@ def _on_one_device(parts: list[Tensor]) -> list[Tensor]:
 
 def has_values(tensor: Tensor) -> bool:
     """Whether a tensor is more than its shape."""
-    return tensor.device.type != "meta"
+    return not tensor.is_meta
 
 
 def to_host(parts: list[Tensor], ready: list[torch.Event]) -> Tensor:

@@ -55,6 +55,8 @@ class ClippingObserver(Observer):
             gradients: as the parameters hold them.
             lengths: (len(gradients),) their norms now.
         """
+        if not self._clips:
+            return lengths.square().sum().sqrt()
         groups: dict[tuple[int, ...], list[int]] = {}
         for position, gradient in enumerate(gradients):
             clips = tuple(i for i, clip in enumerate(self._clips) if gradient in clip.gradients)

@@ -15,7 +15,7 @@ from edgeglass_diag.record.comparison import Comparison, OutputRange
 from edgeglass_diag.record.comparison_readings import ComparisonReadings
 from edgeglass_diag.record.comparison_rows import distributions_of, first_view, last_view, rows_of
 from edgeglass_diag.record.facts import Facts
-from edgeglass_diag.record.nested import tensors_in
+from edgeglass_diag.record.nested import arguments_in
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.torch_functions import (
@@ -203,7 +203,7 @@ class ComparisonObserver(Observer):
 
     def _stacked(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """Views of one batch, put together before they are compared."""
-        if all(self._is_log_probability(part) for part in tensors_in([args, kwargs])):
+        if all(self._is_log_probability(part) for part in arguments_in(args, kwargs)):
             self._log_probabilities.set(result, True)
 
     def _reduced(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:

@@ -16,13 +16,13 @@ from edgeglass_diag.measures.geometry import alignment, modality_gap
 from edgeglass_diag.pair_samples import MOST_PAIRS as PAIRS
 from edgeglass_diag.record import buffer
 from edgeglass_diag.record.comparison import Comparison
+from edgeglass_diag.record.derivations import Product
 from edgeglass_diag.record.embedding_sides import EmbeddingSides
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.pair_inputs import PairInputObserver
 from edgeglass_diag.record.pairing_readings import PairingReadings
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.side_readings import SideReadings
-from edgeglass_diag.record.tensor_sources import Product
 from edgeglass_diag.record.torch_functions import MATMULS, bind, einsum_operands
 from edgeglass_diag.signals.embeddings import EMBEDDING_ALIGNMENT, EMBEDDING_GAP, EMBEDDING_SCALE
 from edgeglass_diag.sites import EmbeddingSite, PairSite, Side

@@ -13,13 +13,13 @@ from torch import Tensor
 from edgeglass_diag.measures.contrast import accuracy
 from edgeglass_diag.measures.proportions import wilson_interval
 from edgeglass_diag.record.buffer import WindowBuffer
+from edgeglass_diag.record.derivations import Product
 from edgeglass_diag.record.embedding_sides import EmbeddingSides
 from edgeglass_diag.record.embeddings import EmbeddingObserver, comparison_of
 from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.nested import tensors_in
 from edgeglass_diag.record.observer import Function, FunctionHandler, ModuleCall
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.record.tensor_sources import Product
 from edgeglass_diag.record.torch_functions import CARRYING, DIAGONALS, EQUALITIES, LEAVING_AS_ARRAYS, RANKINGS, leading
 from edgeglass_diag.signals.evaluation import (
     EVALUATION_RECALL,

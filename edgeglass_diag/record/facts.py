@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 Thing = TypeVar("Thing")
@@ -42,6 +42,18 @@ class Facts(Generic[Thing, Fact]):
         if len(self._entries) > self._limit:
             self.prune()
             self._limit = max(_FEW, 2 * len(self._entries))
+
+    def set_each(self, things: Iterable[Thing], fact: Fact) -> None:
+        """Note the same fact of several things."""
+        self._entries |= {id(thing): (weakref.ref(thing), fact) for thing in things}
+        if len(self._entries) > self._limit:
+            self.prune()
+            self._limit = max(_FEW, 2 * len(self._entries))
+
+    def unknown(self, things: Iterable[Thing]) -> list[Thing]:
+        """Return the things of which there is no fact."""
+        entries = self._entries
+        return [t for t in things if (entry := entries.get(id(t))) is None or entry[0]() is not t]
 
     def items(self) -> Iterator[tuple[Thing, Fact]]:
         """Yield the things that are alive, in the order in which they were first noted, and their facts."""

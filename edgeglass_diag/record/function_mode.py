@@ -18,7 +18,7 @@ from edgeglass_diag.record.boundary import entry, question
 from edgeglass_diag.record.call_site import caller
 from edgeglass_diag.record.nested import WITHOUT_TENSORS, has_foreign, tensors_in
 from edgeglass_diag.record.observer import BY_EFFECT, EVERY_FUNCTION, Function, FunctionHandler, Observer
-from edgeglass_diag.record.profiler_ranges import RECORDER, span
+from edgeglass_diag.record.profiler_ranges import RECORDER, is_profiled, span
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.sites import Coverage, RecorderSite
 
@@ -190,7 +190,7 @@ class _Mode(TorchFunctionMode):
             with self:
                 return call(*args, **keywords)
         result = call(func, args, keywords)
-        handlers = self._after(known, result)
+        handlers = known.all if type(result) is Tensor else self._after(known, result)
         if handlers:
             self._observe(handlers, func, args, keywords, result)
         return result
@@ -203,14 +203,17 @@ class _Mode(TorchFunctionMode):
 
         Without the former the latter is called in its place; None where the function is not observed.
         """
-        if not self.is_attached or self.boundary.is_closed or self.boundary.clock.cannot_observe_now:
+        # Asked first: torch.compile follows these lines no further.
+        if torch.compiler.is_compiling() or not self.is_attached or self.boundary.is_closed:
+            return None
+        if func in _OF_GRADIENTS and type(args[0]) is Parameter:
+            return None
+        if self.boundary.clock.is_out_of_sight:
             return None
         if self.dozes and not self._stack.has_gradients and not self.concerns(args):
             return None
         if types and not all(issubclass(kind, Tensor) for kind in types):
             return None  # proxies of a tracer
-        if func in _OF_GRADIENTS and type(args[0]) is Parameter:
-            return None
         if isinstance(func, FunctionType) and func in _COMPOSITE and not any(map(_overrides, types)):
             return None, _unchecked(func)
         call = caller(sys._getframe(_USER))
@@ -232,6 +235,9 @@ class _Mode(TorchFunctionMode):
     ) -> None:
         if has_foreign((*args, *kwargs.values(), result)):
             self._sites.cannot_observe(RecorderSite(path="functions"), Coverage.FOREIGN_TENSOR)
+            return
+        if not is_profiled():  # no block around it where none is shown: this runs for each function of torch
+            self.boundary.each(handlers, None, func, args, kwargs, result)
             return
         with span(RECORDER):
             self.boundary.each(handlers, None, func, args, kwargs, result)

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable
 
 from torch import Tensor, nn
 
-from edgeglass_diag.record.tensor_sources import Origin, TensorSources, behind
+from edgeglass_diag.record.derivations import Origin, behind
+from edgeglass_diag.record.tensor_sources import TensorSources
 
 _MOST = 4096
 """About as many tensors as are followed in a window: generation makes millions."""

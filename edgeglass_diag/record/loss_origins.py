@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor
 
 from edgeglass_diag import site_paths
+from edgeglass_diag.record.derivations import Origin, behind
 from edgeglass_diag.record.module_sites import ModuleSiteObserver
 from edgeglass_diag.record.observer import ModuleCall, Observer, OptimizerStep
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.record.tensor_sources import Origin, behind
 from edgeglass_diag.signals.parameters import MODULE_GRADIENTS_OFF, MODULE_IN_LOSS
 
 
@@ -71,7 +71,7 @@ class LossOriginObserver(Observer):
         self._learning, self._without, self._graded = set(), set(), set()
 
     def _holding(self, held: Iterable[Tensor]) -> set[str]:
-        return {site_paths.parent(self._recording.naming.parameter(parameter)) for parameter in held}
+        return set(map(site_paths.parent, self._recording.naming.paths_of(held)))
 
 
 def _sites(losses: Iterable[Origin]) -> set[str]:

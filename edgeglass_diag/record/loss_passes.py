@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from edgeglass_diag.measures.gradients import sample
+from edgeglass_diag.measures.gradients import samples
 from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.nested import arguments_in, tensors_in
 from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer, OptimizerStep
@@ -145,7 +145,7 @@ class LossPasses(Observer):
 
     def _here(self) -> Tensor:
         """Return whether the weights are those of the first pass since an optimizer stepped: 0-d."""
-        weights = [sample(local_part(parameter)) for parameter in self._held()]
+        weights = samples([local_part(parameter) for parameter in self._held()])
         if not weights or [w.shape for w in weights] != [w.shape for w in self._weights]:
             self._weights = weights
             return torch.ones((), dtype=torch.bool)

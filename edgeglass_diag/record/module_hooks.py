@@ -270,7 +270,8 @@ class ModuleHooks:
 
     def _pop(self, module: nn.Module) -> Frame | None:
         """Take a module from the stack, and those that an exception has left above it."""
-        if not any(frame.module is module for frame in self._frames):
+        frames = self._frames
+        if not frames or (frames[-1].module is not module and all(frame.module is not module for frame in frames)):
             return None
         while True:
             frame = self._frames.pop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from edgeglass_diag import site_paths
 from edgeglass_diag.record.facts import Facts
@@ -42,19 +42,15 @@ class ModuleSiteObserver(Observer):
         """Register the call, and its outputs as what later modules are given."""
         recording, module = self._recording, call.frame.module
         path, sources = call.frame.path, recording.sources
-        inner = sources.sources(call.made)
-        parents = tuple(dict.fromkeys((*sources.sources(call.given), *inner)))
+        inner, parents = sources.sources(call.made), sources.sources(call.given)
+        parents = tuple(dict.fromkeys((*parents, *inner))) if inner else parents
         self.parents[path] = parents
         if isinstance(module, nn.Embedding) and call.made:
             self.lookups[path] = tuple(call.made[0].shape)
         recording.sites.register_site(_site(path, parents, type(module).__name__))
         is_whole = call.is_outermost or not site_paths.first_call(path)  # what DDP wraps is the whole model, too
         for tensor in call.fresh:
-            # The outputs of a whole model keep the sources they have inside, one side apart from the other. A part
-            # that is called from outside, as `model.visual(images)`, is what its output comes from.
-            alone = len(call.made) == 1 and sources.product(tensor) is None
-            part = alone and not recording.naming.is_model(module)
-            if not is_whole or part or not sources.sources([tensor]):
+            if not is_whole or not self._keeps_sources(call, tensor):
                 sources.set_output(tensor, path, call.given)
 
     def name_evaluated(self) -> None:
@@ -62,6 +58,17 @@ class ModuleSiteObserver(Observer):
         for module, _ in self.without_gradients.items():
             self._recording.naming.path(module)
         self.without_gradients.clear()
+
+    def _keeps_sources(self, call: ModuleCall, tensor: Tensor) -> bool:
+        """Return whether an output of a whole model has the sources that it has inside.
+
+        Those of a whole model have them, one side apart from the other. A part that is called from outside, as
+        `model.visual(images)`, is what its output comes from.
+        """
+        sources = self._recording.sources
+        alone = len(call.made) == 1 and sources.product(tensor) is None
+        is_part = alone and not self._recording.naming.is_model(call.frame.module)
+        return not is_part and bool(sources.sources([tensor]))
 
     def forget(self) -> None:
         """Release the parents."""

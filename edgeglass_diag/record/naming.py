@@ -6,7 +6,7 @@ import functools
 import gc
 import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from edgeglass_diag.record.module_tree import (
     own_parameters,
     parameters,
 )
+from edgeglass_diag.record.tree_snapshot import TreeSnapshot
 
 _WRAPPERS = {"_forward_module", "_original_module", "_orig_mod", "module"}
 _MAX_SCANS = 20
@@ -33,6 +34,9 @@ class Naming:
     A model is a module that no other module holds. Modules of the first model with parameters are named by
     their path alone, those of others behind the class name of their model. Wrappers such as DDP's ``module.``
     leave no trace in the names.
+
+    Attributes:
+        changes: how often ``current`` found other modules, parameters or places than before.
     """
 
     UNNAMED: Final = "unnamed"
@@ -44,6 +48,8 @@ class Naming:
         self._left: Facts[nn.Module, weakref.ref[nn.Module]] = Facts()  # modules of models that were left, and those
         self._classes: Counter[str] = Counter()
         self._scans = 0
+        self._tree: TreeSnapshot | None = None
+        self.changes = 0
 
     def path(self, module: nn.Module) -> str:
         """Return the path of a module; empty for the first model itself."""
@@ -85,17 +91,31 @@ class Naming:
             known = self._parameters.get(parameter)
         return self.UNNAMED if known is None else known
 
+    def paths_of(self, parameters: Iterable[Tensor]) -> list[str]:
+        """Return the path of each parameter, as ``parameter`` does."""
+        known = self._parameters.get
+        return [self.parameter(p) if (path := known(p)) is None else path for p in parameters]
+
     def drop(self, parameter: Tensor) -> None:
         """Take the name from a parameter that its model has no more."""
         self._parameters.set(parameter, self.UNNAMED)
 
-    def current(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Yield the parameters that lie in the models now, with the path of each place; a shared one several times.
+    def current(self) -> list[tuple[str, nn.Parameter]]:
+        """Return the parameters that lie in the models now, with the path of each place; a shared one several times.
 
         A parameter is named by the first of its places.
         """
+        roots = self._roots
+        known = None if self._tree is None else self._tree.current(roots)
+        if known is None:
+            known = list(self._named_anew(roots))
+            self._tree = TreeSnapshot(self._roots, known)
+            self.changes += 1
+        return known
+
+    def _named_anew(self, roots: Iterable[nn.Module]) -> Iterator[tuple[str, nn.Parameter]]:
         seen: set[int] = set()
-        for root in self._roots:
+        for root in roots:
             for module in modules(root):
                 if module not in self._paths:
                     self.adopt(root)

@@ -33,9 +33,9 @@ BY_EFFECT: Final[frozenset[Function]] = frozenset({Tensor.__setitem__, Tensor.to
 NO_FUNCTIONS: Final[Mapping[Function, FunctionHandler]] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # frozen, it would cost a small module's call as much again
 class ModuleCall:
-    """A call of a module that has ended.
+    """A call of a module that has ended; nobody changes it.
 
     Attributes:
         frame: the module and the path of the call.

@@ -36,6 +36,7 @@ class ParameterRoleObserver(Observer):
         self._tensors: dict[str, weakref.ref[Tensor]] = {}
         self._trainable: dict[str, bool] = {}
         self._ties: dict[str, str] = {}
+        self._changes = 0
 
     def backward_begins(self, tensors: Sequence[Tensor], factors: Sequence[Tensor | None]) -> None:
         """Note which gradients are left from before the watch, as those of a teacher's own training."""
@@ -48,42 +49,46 @@ class ParameterRoleObserver(Observer):
 
     def backward_ends(self) -> None:
         """Note which of the parameters held have a gradient now, whatever is left of it at the step."""
-        for parameter, _ in self._held.items():
-            if parameter.grad is not None:
-                self._given.set(parameter, True)
+        self._given.set_each([parameter for parameter, _ in self._held.items() if parameter.grad is not None], True)
 
     def before_step(self, step: OptimizerStep) -> None:
         """Note what an optimizer holds that has no gradient, and count what no model has."""
         orphans = 0
         moving = {id(parameter) for parameter in step.moving}
-        for parameter in step.held:
-            self._held.set(parameter, True)
-            if id(parameter) not in moving:
-                path = self._recording.naming.parameter(parameter)
-                if path == self._recording.naming.UNNAMED:
-                    orphans += 1
-                else:
-                    self._recording.sites.cannot_observe(ParameterSite(path=path), self._without_gradient(parameter))
+        self._held.set_each(self._held.unknown(step.held), True)
+        still = [parameter for parameter in step.held if id(parameter) not in moving]
+        for parameter, path in zip(still, self._recording.naming.paths_of(still), strict=True):
+            if path == self._recording.naming.UNNAMED:
+                orphans += 1
+            else:
+                self._recording.sites.cannot_observe(ParameterSite(path=path), self._without_gradient(parameter))
         self._recording.buffer.add("", OPTIMIZER_ORPHANS, float(orphans))
 
     def window_ends(self) -> None:
         """Note the roles of all parameters of the models known."""
         self._modules.name_evaluated()
+        current, changes = self._recording.naming.current(), self._recording.naming.changes
         ties: dict[str, str] = {}
         tensors: dict[str, Tensor] = {}
         first: dict[int, str] = {}
-        for path, held in self._recording.naming.current():
+        for path, held in current:
             known = first.setdefault(id(held), path)
             if known == path:
                 tensors[path] = held
             else:
                 ties[path] = known
-        self._note_replaced(tensors, first)
-        self._note_untied(ties, tensors)
+        if changes != self._changes:
+            self._note_replaced(tensors, first)
+            self._note_untied(ties, tensors)
+        strange = set(map(id, self._held.unknown(tensors.values())))
         for path, tensor in tensors.items():
+            if id(tensor) not in strange and tensor.requires_grad and self._trainable.get(path):
+                continue  # held and trained as before: nothing is to be noted
             self._note_trainable(path, tensor)
             self._note_coverage(path, tensor)
-        self._tensors = {path: weakref.ref(tensor) for path, tensor in tensors.items()}
+        if changes != self._changes:
+            self._tensors = {path: weakref.ref(tensor) for path, tensor in tensors.items()}
+            self._changes = changes
         self._ties = ties
 
     def forget(self) -> None:

@@ -17,7 +17,7 @@ from edgeglass_diag.record.observer import Observer, OptimizerStep
 from edgeglass_diag.record.optimizer_state import write_state
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.scaling import LossScaleObserver
-from edgeglass_diag.record.shards import is_sharded, local_part
+from edgeglass_diag.record.shards import is_sharded, local_part, local_parts
 from edgeglass_diag.record.window_norms import WindowNorms
 from edgeglass_diag.signals import family
 from edgeglass_diag.signals.parameters import (
@@ -98,14 +98,14 @@ class ParameterObserver(Observer):
         if not step.moving:
             return
         recording, moving = self._recording, step.moving
-        names = [recording.naming.parameter(p) for p in moving]
+        names = recording.naming.paths_of(moving)
         groups = {id(p): i for i, group in enumerate(step.groups) for p in group["params"]}
         for name, parameter in zip(names, moving, strict=True):
             recording.sites.register_site(self._site(name, parameter, step, groups.get(id(parameter))))
         with recording.measuring("optimizer", Kind.RECORDER):
-            weights = [local_part(p) for p in moving]
+            weights = local_parts(moving)
             self._weigh(names, weights, step.window)
-            self._gradients(step)
+            self._gradients(step, names)
             self._before[step.number] = _Held(names, moving, weights, step.samples(moving, weights))
 
     def after_step(self, step: OptimizerStep) -> None:
@@ -115,7 +115,7 @@ class ParameterObserver(Observer):
             return
         add_each = self._recording.buffer.add_each
         with self._recording.measuring("optimizer", Kind.RECORDER):
-            now = [local_part(p) for p in held.parameters]  # a step may give them other memory
+            now = local_parts(held.parameters)  # a step may give them other memory
             after = samples(now)
             add_each(held.names, UPDATE_RATIO, update_ratios(held.samples, after))
             self._write_rounding(held, after)
@@ -141,19 +141,20 @@ class ParameterObserver(Observer):
     def _site(self, name: str, parameter: Tensor, step: OptimizerStep, group: int | None) -> ParameterSite:
         """Return the site of a parameter: the same object as long as nothing of it has changed."""
         number = None if step.optimizer is None else step.number
-        facts = (parameter.shape, parameter.dtype, number, group, is_sharded(parameter))
+        sharded = is_sharded(parameter)
+        facts = (parameter.shape, parameter.dtype, number, group, sharded)
         known = self._sites.get(name)
-        if known is None or known[0] != facts or is_sharded(parameter):
+        if known is None or known[0] != facts or sharded:
             known = self._sites[name] = facts, _site_of(name, parameter, step, group)
         return known[1]
 
-    def _gradients(self, step: OptimizerStep) -> None:
+    def _gradients(self, step: OptimizerStep, moving: list[str]) -> None:
         """Record the gradients that are there."""
-        given = [(self._recording.naming.parameter(p), p.grad) for p in step.moving if p.grad is not None]
+        given = [(name, grad) for name, p in zip(moving, step.moving, strict=True) if (grad := p.grad) is not None]
         if not given:
             return
         names, gradients = [name for name, _ in given], [gradient for _, gradient in given]
-        lengths = norms([local_part(gradient) for gradient in gradients])
+        lengths = norms(local_parts(gradients))
         factor = getattr(step.optimizer, "grad_scale", None)  # a fused optimizer unscales within its kernel
         lengths = lengths if factor is None else lengths / factor.to(lengths)
         self._recording.buffer.add_each(names, GRADIENT_NORM, lengths)
@@ -224,6 +225,8 @@ def _few_matrices(window: int, held: _Held, after: list[Tensor]) -> _Step | None
 
 
 def _rows(weight: Tensor) -> int:
+    if weight.dim() < 2:  # as half of the parameters of most models
+        return 1
     sizes = [size for size in weight.shape if size > 1]
     return sizes[0] if len(sizes) > 1 else 1
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from edgeglass_diag.measures.reshapes import scrambles
 from edgeglass_diag.record.facts import Facts
-from edgeglass_diag.record.nested import tensors_in
+from edgeglass_diag.record.nested import arguments_in
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.torch_functions import CARRYING, FUSED_ATTENTION, PRODUCTS, RESHAPES, SCALING, SOFTMAX
@@ -70,7 +70,7 @@ class ReshapeObserver(Observer):
         self._mark(result, _Role.WEIGHTS)
 
     def _carry(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        others = [t for t in tensors_in([args[1:], kwargs]) if t.is_floating_point() and t.numel() > 1]
+        others = [t for t in arguments_in(args[1:], kwargs) if t.is_floating_point() and t.numel() > 1]
         if args and not others and isinstance(args[0], Tensor):
             self._mark(result, self._marks.get(args[0]))
 
@@ -86,7 +86,7 @@ class ReshapeObserver(Observer):
         self._mark(result, mark)
 
     def _product(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        marks = [self._marks.get(tensor) for tensor in tensors_in([args, kwargs])]
+        marks = [self._marks.get(tensor) for tensor in arguments_in(args, kwargs)]
         for mark in marks:
             if isinstance(mark, _Scrambled):
                 self._found(mark)

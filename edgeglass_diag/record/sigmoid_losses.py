@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from edgeglass_diag.measures.labels import binary_entropy
+from edgeglass_diag.record.derivations import Product
 from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.loss_readings import ChanceLevel, LossReadings
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.record.tensor_sources import Product
 from edgeglass_diag.record.torch_functions import (
     EXPONENTIALS,
     LOGARITHMS,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,84 +12,23 @@ from torch.autograd.function import BackwardCFunction
 from torch.nn.parameter import Parameter
 
 from edgeglass_diag.record.comparison import Comparison
+from edgeglass_diag.record.derivations import Derivation, Origin, Product
 from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.foreign_memory import is_foreign_memory, is_in_data_loader
 from edgeglass_diag.record.nested import OWN, arguments_in, tensors_in
 from edgeglass_diag.record.observer import EVERY_FUNCTION, Function, FunctionHandler, Observer
 from edgeglass_diag.record.shards import is_unmade
-from edgeglass_diag.record.torch_functions import DIFFERENCES, MIXING, SUMS
+from edgeglass_diag.record.torch_functions import MIXING
 
 _MAX_SOURCES = 8
 _MAX_COMPARISONS = 16
-_SHIFTING = frozenset({*SUMS, *DIFFERENCES, Tensor.__rsub__})
 _LEAVING = frozenset({Tensor.numpy, Tensor.tolist, Tensor.__array__})
 _COMING = frozenset({torch.tensor, torch.as_tensor, torch.asarray})
 """Functions by which values leave torch, and by which others come that may be made of them; of ``from_numpy`` torch
 does not tell."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Product:
-    """A matrix product of two sets of row vectors, as contrastive logits are: left (B, D), right (N, D).
-
-    ``logits`` is what was made of the product by numbers alone (scale, bias, transposition), before labels, masks
-    or margins came in: they are ``mixed`` then, and ``shifted`` where a tensor was added or taken away.
-    """
-
-    left: Tensor
-    right: Tensor
-    left_sources: tuple[str, ...]
-    right_sources: tuple[str, ...]
-    logits: Tensor
-    mixed: bool = False
-    shifted: bool = False
-
-    @property
-    def key(self) -> int:
-        """The same for all that was made of one product."""
-        return id(self.left)
-
-    def carried(self, func: Function, result: Tensor, others: Iterable[Tensor]) -> Product:
-        """The product behind ``result``, which a function made of these logits and of ``others``."""
-        if any(other.numel() > 1 for other in others):
-            return replace(self, mixed=True, shifted=self.shifted or func in _SHIFTING)
-        return self if self.mixed else replace(self, logits=result.detach())
-
-
-@dataclass(slots=True, eq=False)
-class Origin:
-    """What went into a tensor, function by function, with gradients or without.
-
-    Attributes:
-        site: the module whose output it is, empty where it is none.
-        made_of: what went in.
-    """
-
-    site: str
-    made_of: tuple[Origin, ...]
-
-
-def behind(origins: Iterable[Origin]) -> Iterator[Origin]:
-    """Yield all that something was made of, and itself."""
-    seen: set[int] = set()
-    waiting = list(origins)
-    while waiting:
-        origin = waiting.pop()
-        if id(origin) not in seen:
-            seen.add(id(origin))
-            waiting += origin.made_of
-            yield origin
-
-
-@dataclass(slots=True, eq=False)
-class _Derivation:
-    """Where a tensor comes from: the sites next to it, and the origin that leads to all before them."""
-
-    sources: tuple[str, ...] = ()
-    product: Product | None = None
-    is_output: bool = False
-    origin: Origin | None = None
-    comparisons: tuple[Comparison, ...] = ()
+_UNKNOWN = Derivation()
 
 
 class TensorSources(Observer):
@@ -101,7 +40,7 @@ class TensorSources(Observer):
 
     def __init__(self, *, without_gradients: bool = False) -> None:
         self._without_gradients = without_gradients
-        self._derivations: Facts[Tensor, _Derivation] = Facts()
+        self._derivations: Facts[Tensor, Derivation] = Facts()
         self._outside: dict[Origin, None] = {}  # what has left torch in this window
         self._there: set[int] = set()  # addresses of memory that is not torch's, before anything had left
 
@@ -118,7 +57,7 @@ class TensorSources(Observer):
 
     def sources(self, tensors: Iterable[Tensor]) -> tuple[str, ...]:
         """Return the sites that these tensors come from, oldest first, at most eight."""
-        return _sources(self._derivation(tensor) for tensor in tensors)
+        return _sources(map(self._derivation, tensors))
 
     def origin(self, tensor: Tensor) -> Origin | None:
         """Return what went into a tensor, None where nothing is known of it."""
@@ -145,15 +84,15 @@ class TensorSources(Observer):
 
         Numbers, as a loss gives, stay what they were made from.
         """
-        origin = self.origin(tensor)
-        made_of = self._origins(given) if origin is None else (origin,)
-        kept = self.comparisons(tensor) if tensor.dim() < 2 else ()
-        known = _Derivation((site,), is_output=True, origin=Origin(site, made_of), comparisons=kept)
+        before = self._derivation(tensor) or _UNKNOWN
+        made_of = self._origins(given) if before.origin is None else (before.origin,)
+        kept = before.comparisons if tensor.dim() < 2 else ()
+        known = Derivation((site,), is_output=True, origin=Origin(site, made_of), comparisons=kept)
         self._derivations.set(tensor, known)
 
     def mark(self, tensor: Tensor) -> Origin:
         """Return an origin of which all that is made of a tensor from now on can be told."""
-        known = self._derivation(tensor) or _Derivation()
+        known = self._derivation(tensor) or Derivation()
         origin = Origin("", () if known.origin is None else (known.origin,))
         self._derivations.set(tensor, replace(known, origin=origin))
         return origin
@@ -161,24 +100,24 @@ class TensorSources(Observer):
     def set_product(self, tensor: Tensor, product: Product, comparison: Comparison) -> None:
         """Declare a tensor the product of two sets of embeddings."""
         sources = (product.left_sources + product.right_sources)[-_MAX_SOURCES:]
-        known = _Derivation(sources, product, origin=self.origin(tensor), comparisons=(comparison,))
+        known = Derivation(sources, product, origin=self.origin(tensor), comparisons=(comparison,))
         self._derivations.set(tensor, known)
 
     def set_comparison(self, tensor: Tensor, comparison: Comparison) -> None:
         """Declare a tensor what came of a comparison."""
-        known = self._derivations.get(tensor) or _Derivation()
+        known = self._derivations.get(tensor) or Derivation()
         self._derivations.set(tensor, replace(known, comparisons=(comparison,)))
 
     def _follow(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         if func in _LEAVING:
             self._outside |= dict.fromkeys(self._origins(args))
         elif isinstance(result, (Tensor, tuple, list)):
-            arguments = [
-                argument for argument in arguments_in(args, kwargs) if type(argument) in OWN or not is_unmade(argument)
-            ]
+            arguments = arguments_in(args, kwargs)
+            if not OWN.issuperset(map(type, arguments)):
+                arguments = [argument for argument in arguments if not is_unmade(argument)]
             if self._outside and is_in_data_loader():
                 for tensor in tensors_in(result):
-                    self._derivations.set(tensor, _Derivation(origin=Origin("", ())))
+                    self._derivations.set(tensor, Derivation(origin=Origin("", ())))
                 return
             outside = tuple(self._outside) if func in _COMING else ()
             for tensor in tensors_in(result):
@@ -188,9 +127,9 @@ class TensorSources(Observer):
 
     def _origins(self, tensors: Iterable[object]) -> tuple[Origin, ...]:
         given = [tensor for tensor in tensors if isinstance(tensor, Tensor)]
-        return self._origins_of([(tensor, self._derivation(tensor)) for tensor in given])
+        return self._origins_of(zip(given, map(self._derivation, given), strict=True))
 
-    def _origins_of(self, derived: Iterable[tuple[Tensor, _Derivation | None]]) -> tuple[Origin, ...]:
+    def _origins_of(self, derived: Iterable[tuple[Tensor, Derivation | None]]) -> tuple[Origin, ...]:
         found: dict[Origin, None] = {}
         for tensor, derivation in derived:
             if derivation is not None and derivation.origin is not None:
@@ -216,7 +155,9 @@ class TensorSources(Observer):
         is made in the shape of the logits, as labels are, or picks pairs by them, and is not made of them. What is
         multiplied by a matrix is no comparison any more.
         """
-        derived = [(argument, self._derivation(argument)) for argument in arguments]
+        derived = list(zip(arguments, map(self._derivation, arguments), strict=True))
+        if not outside and self._is_handed_on(result, derived):
+            return
         known = [(argument, derivation) for argument, derivation in derived if derivation is not None]
         size, kept, compares, nearest = result.numel(), None, False, []
         logits: tuple[Tensor, Product] | None = None
@@ -234,31 +175,53 @@ class TensorSources(Observer):
         origins = (*self._origins_of(derived), *outside)
         origin = origins[0] if len(origins) == 1 else Origin("", origins)
         if sources or kept is not None or comparisons or origins:
-            self._derivations.set(result, _Derivation(sources, kept, origin=origin, comparisons=comparisons))
+            self._derivations.set(result, Derivation(sources, kept, origin=origin, comparisons=comparisons))
+
+    def _is_handed_on(self, result: Tensor, derived: Iterable[tuple[Tensor, Derivation | None]]) -> bool:
+        """Note what is known of a result that is made of weights and of one tensor which is nothing special.
+
+        That is so of most functions: nothing is to be joined. Return False, and note nothing, where it is not.
+        """
+        source: tuple[Tensor, Derivation] | None = None
+        for argument, derivation in derived:
+            if derivation is not None and source is None:
+                source = argument, derivation
+            elif derivation is not None or type(argument) is not Parameter:
+                return False
+        if source is None:
+            return False
+        argument, known = source
+        is_special = known.product is not None or known.comparisons or known.origin is None
+        if is_special or (result.numel() > 1 and argument.numel() <= 1):
+            return False
+        self._derivations.set(result, Derivation(known.sources, origin=known.origin) if known.is_output else known)
+        return True
 
     def _learns(self, result: Tensor, arguments: Sequence[Tensor]) -> bool:
         return self._without_gradients or result.requires_grad or not any(a.requires_grad for a in arguments)
 
-    def _derivation(self, tensor: Tensor) -> _Derivation | None:
+    def _derivation(self, tensor: Tensor) -> Derivation | None:
         """Return what is known of a tensor, also of what a user's own autograd function made, as a gather of ranks."""
         known = self._derivations.get(tensor)
-        node = None if known is not None else _node(tensor)
+        if known is not None or type(tensor) is Parameter:
+            return known
+        node = _node(tensor)
         if isinstance(node, BackwardCFunction):
             known = self._through(node)
             self._derivations.set(tensor, known)
         return known
 
-    def _through(self, node: BackwardCFunction) -> _Derivation:
+    def _through(self, node: BackwardCFunction) -> Derivation:
         """Return where the inputs of an autograd function come from, by the functions that made them."""
         given = [function for function, _ in node.next_functions if function is not None]
         known = [d for tensor, d in self._derivations.items() if any(_node(tensor) is made for made in given)]
         comparisons = dict.fromkeys(comparison for derivation in known for comparison in derivation.comparisons)
         origins = tuple(dict.fromkeys(derivation.origin for derivation in known if derivation.origin is not None))
         carried = tuple(comparisons)[-_MAX_COMPARISONS:]
-        return _Derivation(_sources(known), origin=Origin("", origins) if origins else None, comparisons=carried)
+        return Derivation(_sources(known), origin=Origin("", origins) if origins else None, comparisons=carried)
 
 
-def _compared(known: Sequence[tuple[Tensor, _Derivation]], result: Tensor) -> tuple[Comparison, ...]:
+def _compared(known: Sequence[tuple[Tensor, Derivation]], result: Tensor) -> tuple[Comparison, ...]:
     """Return the comparisons that a result was made from; of a gate, which scales what is wider than it, none."""
     size = max((argument.numel() for argument, derivation in known if derivation.comparisons), default=0)
     if any(size < a.numel() == result.numel() and d.sources and not d.comparisons for a, d in known):
@@ -277,8 +240,8 @@ def _node(tensor: Tensor) -> object:
         return None
 
 
-def _sources(derivations: Iterable[_Derivation | None]) -> tuple[str, ...]:
-    known = [derivation for derivation in derivations if derivation is not None]
+def _sources(derivations: Iterable[Derivation | None]) -> tuple[str, ...]:
+    known = list(filter(None, derivations))
     if len(known) == 1:  # as of most functions
         return known[0].sources
     return tuple(dict.fromkeys(source for derivation in known for source in derivation.sources))[-_MAX_SOURCES:]

@@ -32,10 +32,10 @@ class TrainedModels:
 
     def note(self, held: Iterable[Tensor]) -> None:
         """Note what an optimizer holds."""
-        for parameter in held:
-            if parameter not in self._held:
-                self._held.set(parameter, True)
-                self._known.clear()
+        new = self._held.unknown(held)
+        if new:
+            self._held.set_each(new, True)
+            self._known.clear()
 
     def forget(self) -> None:
         """Forget which models train: parameters are frozen and unfrozen from one window to the next."""

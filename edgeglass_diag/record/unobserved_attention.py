@@ -25,9 +25,7 @@ def unobserved_attention(
         ran: paths of calls of modules.
         seen: paths of calls of modules in which an attention was seen.
     """
-    compiled = {path for path, module in modules if is_compiled(module)}
-    calls = {site_paths.first_call(path) for path in ran}
-    observed = {site_paths.first_call(path) for path in seen}
+    calls, observed = set(map(site_paths.first_call, ran)), set(map(site_paths.first_call, seen))
     for path, module in modules:
         if path not in calls or path in observed or isinstance(module, GraphModule):  # compiled code, no user's module
             continue
@@ -36,7 +34,9 @@ def unobserved_attention(
             own = site_paths.child(path, "self_attn")
             reason = None if own in calls else Coverage.KERNEL_WITHOUT_GRADIENTS
         if reason is not None:
-            yield own, Coverage.COMPILED_ATTENTION if path in compiled else reason
+            # By the path, which what was compiled shares with its wrapper.
+            is_in_compiled = any(other == path and is_compiled(one) for other, one in modules)
+            yield own, Coverage.COMPILED_ATTENTION if is_in_compiled else reason
 
 
 def attends(module: nn.Module) -> bool:

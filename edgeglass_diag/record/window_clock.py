@@ -20,6 +20,8 @@ MAX_FORWARDS = 256
 """Outermost forward passes of one window that are recorded; a loop that never steps would fill the memory."""
 
 _LONG_AGO = 2**31
+_FAKE = torch._C._TorchDispatchModeKey.FAKE
+_HAS_CUDA: bool = torch.backends.cuda.is_built()  # type: ignore[no-untyped-call]
 
 
 class WindowClock:
@@ -66,10 +68,6 @@ class WindowClock:
         """Whether the window is recorded."""
         return self._schedule(self.step) or self.opened == self.step
 
-    def open(self) -> None:
-        """Record the window that has begun."""
-        self.opened = self.step
-
     @property
     def is_whole(self) -> bool:
         """Whether the window has so few forward passes, of so few levels, that all of it is recorded."""
@@ -93,11 +91,22 @@ class WindowClock:
         another thread than the one that trains, and inside a backward pass, where checkpointed modules run a second
         time.
         """
-        if _is_transforming():  # asked first: torch.compile follows these lines no further
-            return True
-        # Written out, as this is asked for each function of torch.
-        elsewhere = os.getpid() != self._process or self.thread.identity not in (None, threading.get_ident())
-        return elsewhere or torch._C._current_graph_task_id() != -1 or is_capturing()
+        # Asked first: torch.compile follows these lines no further.
+        return torch.compiler.is_compiling() or self.is_out_of_sight
+
+    @property
+    def is_out_of_sight(self) -> bool:
+        """Whether nothing can be observed where torch.compile does not trace; ask that first."""
+        watched, functions = self.thread.identity, torch._C
+        return (  # written out, as this is asked for each function of torch
+            functions._get_tracing_state() is not None
+            or functions._functorch.peek_interpreter_stack() is not None
+            or functions._get_dispatch_mode(_FAKE) is not None
+            or os.getpid() != self._process
+            or (watched is not None and watched != threading.get_ident())
+            or functions._current_graph_task_id() != -1
+            or (_HAS_CUDA and is_capturing())
+        )
 
     def steps_of(self, optimizer: Optimizer) -> int:
         """Return the number of steps that an optimizer has taken."""
@@ -148,13 +157,3 @@ class WindowClock:
 def is_capturing() -> bool:
     """Return whether what is launched becomes part of a CUDA graph: it does not run now, and runs at each replay."""
     return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()  # type: ignore[no-untyped-call]
-
-
-def _is_transforming() -> bool:
-    """Return whether torch traces or transforms a function, so that tensors are stand-ins without values."""
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._get_tracing_state() is not None
-        or torch._C._functorch.peek_interpreter_stack() is not None
-        or torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
-    )

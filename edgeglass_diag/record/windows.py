@@ -219,7 +219,7 @@ class Windows:
         A window that begins with an evaluation is recorded.
         """
         if self._awaited.opens(module, training=training):
-            self._clock.open()
+            self._clock.opened = self._clock.step
             self._records = True
             self._resume()
         if not self._clock.round.is_open:

@@ -72,9 +72,10 @@ class History:
         self.last_step = max(self.last_step, window.step)
         for reading in window.readings:
             sites = self._series[reading.signal]
-            if reading.site not in sites:
-                sites[reading.site] = Series()
-            sites[reading.site].add(reading)
+            series = sites.get(reading.site)
+            if series is None:
+                series = sites[reading.site] = Series()
+            series.add(reading)
         self._derive(window.step)
         for site in window.sites:
             self._sites[type(site)][site.path] = site

@@ -101,8 +101,8 @@ class TermAtChance(Rule):
         end = bisect_right(values.steps, step)
         recent = range(max(0, end - self.windows), end)
         steps = [values.steps[index] for index in recent]
-        value, level = (sum(series.at(one) for one in steps) for series in (values, levels))
-        return value >= level - self.tolerance * (level - sum(_floor(history, site, one) for one in steps))
+        value, level = sum(values.values[index] for index in recent), sum(map(levels.at, steps))
+        return value >= level - self.tolerance * (level - _floors(history, site, steps))
 
     def _guesses(self, history: History, site: str, since: int, until: int) -> bool:
         """Return whether its hits within the rest are those of always giving the most frequent label."""
@@ -169,10 +169,11 @@ def _share(history: History, site: str) -> float:
     return parts[site] / whole if whole > 0 else 0.0
 
 
-def _floor(history: History, site: str, step: int) -> float:
-    """Return the least value that targets leave: the entropy of soft ones; 0 of others."""
-    known = history.site(LossSite, site)
-    if known is None or known.is_sigmoid or history.series(LOSS_LABEL_SMOOTHING, site).at(step) > 0:
+def _floors(history: History, site: str, steps: Iterable[int]) -> float:
+    """Return the sum over steps of the least value that targets leave: the entropy of soft ones; 0 of others."""
+    known, entropies = history.site(LossSite, site), history.series(LOSS_TARGET_ENTROPY, site)
+    if known is None or known.is_sigmoid or not len(entropies):
         return 0.0
-    entropy = history.series(LOSS_TARGET_ENTROPY, site).at(step)
-    return entropy if entropy > 0 else 0.0
+    smoothing = history.series(LOSS_LABEL_SMOOTHING, site)
+    soft = (step for step in steps if not smoothing.at(step) > 0)
+    return sum(entropy for step in soft if (entropy := entropies.at(step)) > 0)

@@ -71,6 +71,9 @@ def checksum(values: Iterable[Value]) -> int:
     """Return the CRC32 of the values of a row, each with its type."""
     parts: list[bytes] = []
     for value in values:
+        if type(value) is bytes:  # as the values of a slice
+            parts += b"b%d" % len(value), value
+            continue
         if isinstance(value, float):
             value = None if value != value else value + 0.0  # SQLite keeps no NaN and no negative zero
         kind, text = _kind_and_text(value)

@@ -42,8 +42,9 @@ RUNS = (100, 1000, 10_000, 100_000, 1_000_000)
 PARTS = {
     "hooks, function mode, boundary": ("boundary", "function_mode", "module_hooks", "window_clock", "call_site",
                                        "profiler_ranges", "module_stack", "dispatch"),
-    "what tensors are made of, names and sites": ("tensor_sources", "facts", "nested", "naming", "module_tree",
-                                                  "module_sites", "site_registry", "site_paths", "shards"),
+    "what tensors are made of, names and sites": ("tensor_sources", "derivations", "facts", "nested", "naming",
+                                                  "module_tree", "tree_snapshot", "module_sites", "site_registry",
+                                                  "site_paths", "shards"),
     "statistics": ("/measures/",),
     "collecting and copying to the host": ("buffer",),
 }  # fmt: skip

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from edgeglass_diag.measures.batches import joint_fingerprints, repeated, row_fingerprints
-from edgeglass_diag.measures.gradients import cosine, row_signals
+from edgeglass_diag.measures.gradients import SAMPLED, cosine, norms, row_signals, sample, samples, update_ratios
 
 
 def test_the_cosine_is_that_of_all_tensors_together():
@@ -13,6 +13,30 @@ def test_the_cosine_is_that_of_all_tensors_together():
     assert cosine(one, [-2 * part for part in one]).item() == pytest.approx(-1)
     assert cosine(one, [part.to(torch.bfloat16) for part in one]).item() == pytest.approx(1)
     assert cosine(one, [0 * part for part in one]).isnan()
+
+
+def weights(*sizes):
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(size, generator=generator) for size in sizes]
+
+
+@pytest.mark.parametrize("sizes", [((4, 3), (5,), (2, 2)), ((4, 3),), ((4, 3), (SAMPLED + 1,), (5,))])
+def test_what_is_told_of_samples_is_that_of_each_tensor_alone(sizes):
+    before = weights(*sizes)
+    after = [old + 0.01 * move for old, move in zip(before, weights(*reversed(sizes))[::-1], strict=True)]
+    old, new = samples(before), samples(after)
+    alone = [sample(tensor) for tensor in before], [sample(tensor) for tensor in after]
+    assert all(torch.equal(a, b) for a, b in zip(old, alone[0], strict=True))
+    assert torch.equal(update_ratios(old, new), update_ratios(*alone))
+    assert torch.equal(norms(old), norms(alone[0]))
+    assert cosine(old, new).item() == pytest.approx(cosine(*alone).item(), rel=1e-6)
+
+
+def test_samples_of_parts_of_one_tensor_are_copies():
+    whole = torch.arange(6.0)
+    before = samples(list(whole.split(3)))
+    whole += 1
+    assert torch.cat(before).tolist() == list(range(6))
 
 
 def test_a_shard_without_rows_has_no_signal_and_ends_nothing():
