@@ -24,13 +24,15 @@ from edgeglass_diag.rules.ranks_state import (
     StateDiffers,
     WeightsDiffer,
 )
-from edgeglass_diag.signals.ranks import STATE_HELD
+from edgeglass_diag.rules.ranks_steps import StepsDiffer
+from edgeglass_diag.signals.ranks import COLLECTIVES, STATE_HELD
 from edgeglass_diag.signals.signal import Signal
 from edgeglass_diag.sites import ParameterSite
 
 RANK_RULES: tuple[type[RankRule], ...] = (
     WeightsDiffer, GradientsDiffer, StateDiffers, SettingsDiffer, BuffersDiffer, SameData, UnequalBatches,
     OneRankNotFinite, BatchNormLocal, LossWeightDiffers, GatherWithoutGradient, LabelsWithoutOffset, NegativesOfOneRank,
+    StepsDiffer,
 )  # fmt: skip
 
 _KEPT = 512
@@ -93,6 +95,7 @@ class RankJudge:
         if len(together) < 2:
             return list(self._kept.values())
         self._history.ranks = tuple(sorted(together))
+        self._history.align()
         for rule in self._rules:
             if rule.code not in self.failures:
                 self._ask(rule)
@@ -112,7 +115,7 @@ class RankJudge:
 
     def _read(self, rank: int, record: RankRecord) -> None:
         whole = {signal for rule in self._rules for signal in rule.read}
-        of_all = {signal for rule in self._rules for signal in rule.read_of_all} - whole
+        of_all = {COLLECTIVES, *(signal for rule in self._rules for signal in rule.read_of_all)} - whole
         known = set(record.signals)
         for signal in sorted(known & (whole | of_all)):
             after = self._rows.get((rank, signal), 0)
@@ -132,8 +135,11 @@ class RankJudge:
     def _read_step(self, signal: Signal, step: int) -> dict[str, ByRank]:
         found: dict[str, dict[int, float]] = {}
         for rank, record in self._records.items():
+            own = self._history.own_step(rank, step)
+            if own is None:
+                continue
             try:
-                readings = _at(record, signal, step, thinned=True) or _at(record, signal, step, thinned=False)
+                readings = _at(record, signal, own, thinned=True) or _at(record, signal, own, thinned=False)
             except (UsageError, OSError):
                 continue
             for reading in readings:

@@ -53,7 +53,7 @@ class WeightsDiffer(RankRule):
     )
     faulty = "loss = ddp.module(x).mean()   # the wrapper is bypassed: gradients are not averaged"
     healthy = "loss = ddp(x).mean()"
-    brought_by = ("EG822", "EG823", "EG821")
+    brought_by = ("EG833", "EG822", "EG823", "EG821")
     read_of_all = REPLICAS
 
     def compare(self, ranks: RankHistory) -> Iterator[Finding]:
@@ -97,7 +97,7 @@ class GradientsDiffer(RankRule):
     fix = "Use every parameter in the loss, or pass find_unused_parameters=True; call the wrapper, never its module."
     faulty = "DistributedDataParallel(model)   # of which a layer is never used"
     healthy = "DistributedDataParallel(model, find_unused_parameters=True)"
-    brought_by = ("EG823",)
+    brought_by = ("EG833", "EG823")
     read_of_all = (GRADIENT_NORM, GRADIENTS_AVERAGED)
 
     def compare(self, ranks: RankHistory) -> Iterator[Finding]:
@@ -139,7 +139,7 @@ class StateDiffers(RankRule):
     fix = "Load the optimizer's checkpoint on every rank."
     faulty = "if rank == 0: optimizer.load_state_dict(checkpoint['optimizer'])"
     healthy = "optimizer.load_state_dict(torch.load(path, map_location=device)['optimizer'])   # on every rank"
-    brought_by = ("EG821",)
+    brought_by = ("EG833", "EG821")
     read_of_all = (STATE_DIGEST, STATE_HELD, WEIGHT_DIGEST)
 
     def compare(self, ranks: RankHistory) -> Iterator[Finding]:
@@ -193,6 +193,7 @@ class SettingsDiffer(RankRule):
     fix = "Step the scheduler on every rank, and derive the settings from what all ranks know."
     faulty = "if rank == 0: scheduler.step()"
     healthy = "scheduler.step()"
+    brought_by = ("EG833",)
     read = (
         OPTIMIZER_LR, OPTIMIZER_WEIGHT_DECAY, OPTIMIZER_MOMENTUM, OPTIMIZER_EPS, OPTIMIZER_BETA1, OPTIMIZER_BETA2,
         OPTIMIZER_LOSS_SCALE,
@@ -235,7 +236,7 @@ class BuffersDiffer(RankRule):
     fix = "Leave broadcast_buffers=True, use SyncBatchNorm, or average the running statistics before each evaluation."
     faulty = "DistributedDataParallel(model, broadcast_buffers=False)   # with BatchNorm"
     healthy = "DistributedDataParallel(nn.SyncBatchNorm.convert_sync_batchnorm(model))"
-    brought_by = ("EG820",)
+    brought_by = ("EG833", "EG820")
     read_of_all = (BUFFER_DIGEST, *REPLICAS)
 
     def compare(self, ranks: RankHistory) -> Iterator[Finding]:
