@@ -111,7 +111,7 @@ def _about(subject: Subject) -> dict[str, str]:
     environment, git = header.get("environment") or {}, header.get("git") or {}
     ended = header.get("ended")
     known = {
-        "status": run.status + (f": {run.result['error']}" if "error" in run.result else ""),
+        "status": run.status + (f": {error}" if (error := run.failure or run.result.get("error")) else ""),
         "began": datetime.fromtimestamp(header["created"], UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "took": duration(ended - header["created"] if ended else None),
         "last recorded step": str(run.last_step) if run.last_step >= 0 else "none",

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from edgeglass_diag.records import ConfiguredRule, Finding, Reading, Site, UsageError
 from edgeglass_diag.rules.base import Rule
-from edgeglass_diag.rules.causality import nest
+from edgeglass_diag.rules.catalogue import own_rules
+from edgeglass_diag.rules.causality import nest, nest_below
 from edgeglass_diag.rules.ranks import RankRule
 from edgeglass_diag.rules.ranks_contrast import (
     GatherWithoutGradient,
@@ -165,3 +166,8 @@ def judge_by(configured: Mapping[str, ConfiguredRule]) -> RankJudge:
 def _as_configured(rule: type[RankRule], configured: ConfiguredRule) -> RankRule:
     kinds = {name: type(value) for name, value in rule().thresholds.items()}
     return rule(**{name: kinds[name](value) for name, value in configured.thresholds.items() if name in kinds})
+
+
+def nested_below(found: Iterable[Finding], across: Iterable[Finding]) -> list[Finding]:
+    """Return what single ranks have found, those without a cause below what all ranks together show."""
+    return nest_below(found, across, {rule.code: rule.brought_by for rule in own_rules()})

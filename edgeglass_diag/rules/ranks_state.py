@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgeglass_diag.records import Finding, Severity
@@ -32,10 +32,11 @@ class WeightsDiffer(RankRule):
     Why: gradients that are averaged over different models belong to none of them. What is saved is the model of one
     rank, and what is evaluated may be that of another.
 
-    Formula: hashes of the bits of all weights differ in each of the last ``windows`` steps that can be compared, and
-    the ranks are replicas: DistributedDataParallel averages their gradients, or weights or gradients were equal once.
-    Weights that were different and came together again, as those of ranks that average only now and then, are silent;
-    so are shards.
+    Formula: hashes of the bits of all weights differ in each of the last ``windows`` steps that can be compared, or in
+    the last two where gradients are the same on all ranks at each such step, as averaged ones are, and the ranks are
+    replicas: DistributedDataParallel averages their gradients, or weights or gradients were equal once. Weights that
+    were different and came together again, as those of ranks that average only now and then, are silent; so are
+    shards.
     """
 
     windows: int = 4
@@ -59,7 +60,7 @@ class WeightsDiffer(RankRule):
     def compare(self, ranks: RankHistory) -> Iterator[Finding]:
         """Return one finding for all parameters."""
         steps = ranks.at(WEIGHT_DIGEST)
-        state = lasting(steps, self.windows)
+        state = lasting(steps, self.windows if self._are_own(ranks, steps) else 2)
         if state is None or not are_replicas(ranks):
             return
         since, odd = state
@@ -71,6 +72,13 @@ class WeightsDiffer(RankRule):
             begin = "from the beginning" if since == min(steps) else f"since step {since}"
             detail = f"{_apart(odd, ranks)} {begin} in {_counted(sites)}"
             yield self.found(since, detail, ranks=odd, site=sites[0], sites=sites, parameters=len(sites))
+
+    @staticmethod
+    def _are_own(ranks: RankHistory, steps: Mapping[int, ByRank]) -> bool:
+        """Return whether gradients were not the same on all ranks at some step with different weights."""
+        norms = ranks.at(GRADIENT_NORM)
+        apart = (step for step, values in steps.items() if odd_ranks(values))
+        return any(step not in norms or odd_ranks(norms[step], tolerance=1e-6) for step in apart)
 
 
 @dataclass(frozen=True)

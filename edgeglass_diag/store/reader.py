@@ -129,22 +129,30 @@ class Run(StoredSignals, Shown):
         Each has the mark of the run's newest explanation.
         """
         ranks = self.ranks
-        found = merge_findings({rank: run._own_findings() for rank, run in ranks.items()}) + self._across(ranks)
+        found = self._with_across(merge_findings({rank: run._own_findings() for rank, run in ranks.items()}), ranks)
         missing = standing.missing_ranks([self.header, *(run.header for run in ranks.values())], ranks.keys())
         if missing and self.status != RunStatus.RUNNING:
             found += self._of_the_record(RecordState(missing_ranks=missing))
         marked = self._marked(found)
         return Findings(sorted(marked, key=lambda f: (-f.severity.rank, f.because_of is not None, f.step)))
 
-    def _across(self, ranks: dict[int, Run]) -> list[Finding]:
-        """Return what only the records of several ranks together show."""
+    def _with_across(self, found: list[Finding], ranks: dict[int, Run]) -> list[Finding]:
+        """Return what single ranks have found, below what only the records of several together show, and that."""
         if len(ranks) < 2:
-            return []
-        if self._judge is None:
-            from edgeglass_diag.rules.ranks_judge import judge_by
+            return found
+        from edgeglass_diag.rules.ranks_judge import judge_by, nested_below
 
+        if self._judge is None:
             self._judge = judge_by(self.rules)
-        return self._judge.judge(ranks)
+        across = self._judge.judge(ranks)
+        return nested_below(found, across) + across
+
+    @property
+    def failure(self) -> str:
+        """What ended a run that failed, empty where no error did: of several ranks that of the first to end, named."""
+        from edgeglass_diag.store.endings import failure_of
+
+        return failure_of(self) if self.status == RunStatus.FAILED else ""
 
     def _marked(self, found: list[Finding]) -> list[Finding]:
         marks = self.explained.marks
