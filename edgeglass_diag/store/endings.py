@@ -99,4 +99,5 @@ def _last_sign(folder: Path) -> float:
 
 def _said(ending: _Ending) -> str:
     words = ending.error if len(ending.error) <= _LONGEST else f"{ending.error[: _LONGEST - 3]}..."
-    return f"rank {ending.rank} ended after {ending.steps} steps: {words}"
+    least = "at least " if ending.kind is _Kind.WITHOUT_WORD else ""  # the last ones were not noted any more
+    return f"rank {ending.rank} ended after {least}{ending.steps} step{'' if ending.steps == 1 else 's'}: {words}"
