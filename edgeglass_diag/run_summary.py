@@ -23,8 +23,8 @@ def run_summary(run: Run) -> dict[str, Any]:
         **(_of_program(run) if "program" in header else _of_recipe(run)),
         "findings": [finding_summary(finding) for finding in run.findings],
     }
-    if "error" in run.result:
-        values["error"] = run.result["error"]
+    if error := run.failure or run.result.get("error"):
+        values["error"] = error
     return plain(values)  # type: ignore[no-any-return]
 
 

@@ -28,7 +28,20 @@ def run_verdict(run: Run, findings: Sequence[Finding] | None = None) -> Verdict:
     chances = [reading.values[0] for _, reading in run.readings(LOSS_CHANCE, site="")]
     chance = chances[-1] if chances else None
     status = RunStatus.RUNNING if stopped_as_asked(run) else run.status
-    return judge(counted, losses, chance, status, recorded=run.record.recorded, taken=run.record.taken)
+    return judge(
+        counted,
+        losses,
+        chance,
+        status,
+        recorded=run.record.recorded,
+        taken=run.record.taken,
+        failure=failure_of_ranks(run),
+    )
+
+
+def failure_of_ranks(run: Run) -> str:
+    """Return what ended a training of several ranks that failed; empty of one process, whose error its status tells."""
+    return run.failure if len(run.ranks) > 1 else ""
 
 
 def stopped_as_asked(run: Run) -> bool:

@@ -138,6 +138,7 @@ def judge(
     *,
     recorded: int,
     taken: int,
+    failure: str = "",
 ) -> Verdict:
     """Return the verdict on a run.
 
@@ -148,11 +149,17 @@ def judge(
         status: of the run, as ``finished``.
         recorded: steps of which there is a window.
         taken: steps of the training.
+        failure: what ended a training of several ranks that failed, with the rank that ended first.
     """
     model, record = about_the_record(findings)
     gaps = any(finding.severity.rank >= Severity.WARNING.rank for finding in record)
     none = none_found(recorded, taken, so_far=status == RunStatus.RUNNING)
-    verdict = _of_the_model(model, losses, chance) or _without_findings(losses, chance, status, none, gaps=gaps)
+    verdict = _of_the_model(model, losses, chance) or _without_findings(
+        losses, chance, status, none, gaps=gaps, is_told=bool(failure)
+    )
+    if failure and status == RunStatus.FAILED:
+        tone = min(verdict.tone, "warning", key=TONES.index)
+        verdict = Verdict(tone, f"The run failed: {failure}. {verdict.model}")
     tones = [verdict.tone, *(str(finding.severity) for finding in record if finding.severity != Severity.INFO)]
     return Verdict(min(tones, key=TONES.index), verdict.model, "; ".join(finding.message for finding in record))
 
@@ -174,7 +181,7 @@ def _of_the_model(findings: Sequence[Finding], losses: Sequence[float], chance: 
 
 
 def _without_findings(
-    losses: Sequence[float], chance: float | None, status: RunStatus, none: str, *, gaps: bool
+    losses: Sequence[float], chance: float | None, status: RunStatus, none: str, *, gaps: bool, is_told: bool
 ) -> Verdict:
     """Return what is said where no rule fired; of a training after a gap in its record nothing is claimed."""
     learning, words = compare_loss(losses, chance)
@@ -183,8 +190,11 @@ def _without_findings(
     if status == RunStatus.RUNNING:
         return Verdict("neutral", f"{none}: {words}")
     if status != RunStatus.FINISHED:
+        said = f"{words}; {none[0].lower()}{none[1:]}"
+        if is_told and status == RunStatus.FAILED:
+            return Verdict("warning", f"{said[0].upper()}{said[1:]}")
         how = "failed" if status == RunStatus.FAILED else "was stopped"
-        return Verdict("warning", f"The run {how}: {words}; {none[0].lower()}{none[1:]}")
+        return Verdict("warning", f"The run {how}: {said}")
     if learning is None or gaps:
         return Verdict("neutral", f"{none}: {words}")
     return Verdict("warning", f"Did not learn: {words}, and no rule tells why")

@@ -20,6 +20,7 @@ from edgeglass_diag.record.signal_handlers import is_failure
 from edgeglass_diag.record.snapshots import PendingEmbeddings
 from edgeglass_diag.records import Finding, RunStatus, Window
 from edgeglass_diag.rules import Engine
+from edgeglass_diag.rules.causality import nest_below
 from edgeglass_diag.store import RunWriter
 
 OnWindow = Callable[[Window, list[Finding]], None]
@@ -82,7 +83,9 @@ class WindowWriter:
     @property
     def findings(self) -> list[Finding]:
         """Return the findings so far, those across ranks and about the record behind the others."""
-        return [*self._engine.findings, *self._ranks.findings, *self._backlog.findings]
+        across = self._ranks.findings
+        brought_by = {rule.code: rule.brought_by for rule in self._engine.rules}
+        return [*nest_below(self._engine.findings, across, brought_by), *across, *self._backlog.findings]
 
     def open(self, store: RunWriter) -> None:
         """Write to a store from now on; what an earlier process has written is taken over with the first window."""

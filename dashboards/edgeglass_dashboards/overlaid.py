@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeglass_dashboards.by_rank import PARTS, Place, RankSpread, spread_of
+from edgeglass_dashboards.by_rank import RankSpread
 from edgeglass_dashboards.kept import Kept, state_of_run
 from edgeglass_dashboards.view import View
-from edgeglass_diag.figures.overlay import COLUMNS, Axis, Line, Whole, axis_of
+from edgeglass_diag.figures.overlay import COLUMNS, Axis, Line, axis_of, whole_of
+from edgeglass_diag.figures.rank_spread import PARTS, Place, spread_of
 from edgeglass_diag.figures.reduced import Floats, Ints, shown, smoothed
 from edgeglass_diag.signals import Signal, recorded
 from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
@@ -182,12 +183,5 @@ def _line(view: View, run: str, signal: Signal, site: str, style: tuple[int, int
     kept = shown(steps, values, columns=COLUMNS, span=view.span)
     return Line(
         run, signal, site, *style, steps[kept], values[kept], None if averaged is None else averaged[kept],
-        _whole(steps, values),
+        whole_of(steps, values),
     )  # fmt: skip
-
-
-def _whole(steps: Ints, values: Floats) -> Whole:
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (float("nan"), float("nan"))
-    nans = int(np.isnan(values).sum())
-    return Whole(len(values), int(steps[-1]), float(values[-1]), low, high, nans, len(values) - len(finite) - nans)

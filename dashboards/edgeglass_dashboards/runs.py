@@ -16,6 +16,7 @@ from edgeglass_diag.folders import find_unreadable
 from edgeglass_diag.headline import headline
 from edgeglass_diag.marks import EXPLAINED
 from edgeglass_diag.records import RunStatus, UsageError
+from edgeglass_diag.run_verdict import failure_of_ranks
 from edgeglass_diag.signals import metric
 from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
 from edgeglass_diag.store import Run, find_runs, load
@@ -178,7 +179,8 @@ def _summarise(entry: RunEntry, run: Run) -> RunSummary:
     created, ended = float(header.get("created", 0.0)), header.get("ended")
     tags = header.get("tags", [])
     record, findings = run.record, run.findings
-    verdict = judge(findings, losses, chance, status, recorded=record.recorded, taken=record.taken)
+    failure = failure_of_ranks(run)
+    verdict = judge(findings, losses, chance, status, recorded=record.recorded, taken=record.taken, failure=failure)
     said = headline(findings, verdict, losses, chance, run.rules)
     return RunSummary(
         entry,

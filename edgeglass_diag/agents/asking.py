@@ -14,11 +14,16 @@ from pydantic import Field
 from edgeglass_diag.agents.plan import Request, plan
 from edgeglass_diag.agents.reading import RunFolder
 from edgeglass_diag.agents.workers import Asked, State, Workers
+from edgeglass_diag.explained.map_words import cell_words
+from edgeglass_diag.explained.phase_map import KeptMap
 from edgeglass_diag.explained.record import KeptExplanation, Tried, is_explanation, read_explanation
 from edgeglass_diag.marks import read_explained
 from edgeglass_diag.programs.targets import Program, resolve
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.render.explanation import notes
+
+_MOST_CELLS = 60
+"""Most cells of a map in an answer."""
 
 ExplanationFolder = Annotated[str, Field(description="Folder of the explanation, as explain_start named it.")]
 
@@ -66,22 +71,27 @@ class Asking:
         against: Annotated[str | None, Field(description="A healthy run: which argument or variable is it?")] = None,
         suspects: Annotated[Sequence[str], Field(description="Options with a healthy value, as --lr=2e-4.")] = (),
         tries: Annotated[Sequence[str], Field(description="Changes to try, as optimizer.lr=0.1.")] = (),
+        axes: Annotated[
+            Sequence[str],
+            Field(description="For a map: settings with values, as optim.lr=1e-3,1e-2."),
+        ] = (),
         seeds: Annotated[int, Field(description="Replays of each change.", ge=1)] = 3,
         steps: Annotated[int | None, Field(description="Optimizer steps of a replay.", ge=4)] = None,
         budget: Annotated[float, Field(description="Seconds after which no replay begins.", gt=0)] = 900,
         out: Annotated[str, Field(description="Folder of the replays; a new one below runs if empty.")] = "",
     ) -> Any:
-        """Prove the cause of a failing run by short replays of its program that differ in one thing.
+        """Prove the cause of a failing run by short replays that differ in one thing, or map settings by axes.
 
         The first call says what would be run: program, steps, number of replays, where written. With confirm they
         begin in the background; ask explain_state how far they are.
         """
-        request = Request(run, out, against, tuple(suspects), tuple(tries), seeds, steps, budget)
+        request = Request(run, out, against, tuple(suspects), tuple(tries), seeds, steps, budget, tuple(axes))
         planned = plan(request)
         if not confirm:
             return {"would_run": planned, "begun": False, "next": "the same call with confirm=true begins it"}
         place = planned["written_to"]
         asked = {**asdict(replace(request, out=place)), "suspects": list(suspects), "tries": list(tries)}
+        asked["axes"] = list(axes)
         self._begun[_key(place)] = self._workers.begin("explain", **asked)
         return {"runs": planned, "begun": True, "explanation": place, "next": "explain_state"}
 
@@ -152,8 +162,20 @@ def _result(kept: KeptExplanation, folder: Path) -> dict[str, Any]:
         "causes": [_tried(each) for each in kept.causes],
         "findings": [{"code": m.code, "site": m.site, "mark": str(m.mark), "by": m.by} for m in kept.findings],
         "not_causes": [_tried(each) for each in kept.not_causes],
+        **({} if kept.phase_map is None else {"map": _map(kept.phase_map)}),
         "notes": notes(kept),
         "finished": kept.finished,
+    }
+
+
+def _map(found: KeptMap) -> dict[str, Any]:
+    """Return what a map shows, its cells in words; of many the first."""
+    return {
+        "axes": {axis.setting: list(axis.values) for axis in found.axes},
+        "outcomes": {str(outcome): count for outcome, count in found.counts().items()},
+        "decides": {effect.setting: f"on {effect.decides} of {effect.lines} lines" for effect in found.effects},
+        "cells": [cell_words(cell) for cell in found.cells[:_MOST_CELLS]],
+        "cells_left_out": max(0, len(found.cells) - _MOST_CELLS),
     }
 
 

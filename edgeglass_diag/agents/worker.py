@@ -72,7 +72,7 @@ def evaluate(_: Told, path: str, split: str | None, dims: list[int], curve: bool
     return bounded(evaluate_path(path, split=split, dims=dims, with_curve=curve).as_dict())
 
 
-def explain(tell: Told, run: str, out: str, tries: list[str], **asked: Any) -> str:
+def explain(tell: Told, run: str, out: str, **asked: Any) -> str:
     """Explain a run by replays; return the folder, which keeps the answer."""
     from edgeglass_diag.explanation.recipe_trials import is_of_recipe
     from edgeglass_diag.folders import read_header
@@ -80,26 +80,31 @@ def explain(tell: Told, run: str, out: str, tries: list[str], **asked: Any) -> s
     def progress(done: int, known: int, seconds: float) -> None:
         tell({"progress": {"replays_done": done, "replays_known": known, "seconds_each": round(seconds, 1)}})
 
-    if is_of_recipe(read_header(Path(run))):
+    if is_of_recipe(read_header(Path(run))) and asked["axes"]:
+        from edgeglass_diag.explanation.axes import parse_axes
+        from edgeglass_diag.explanation.of_recipe_maps import MapQuestion, map_recipe
+
+        map_recipe(MapQuestion(Path(run), parse_axes(asked["axes"]), Path(out), **_numbers(asked)), progress)
+    elif is_of_recipe(read_header(Path(run))):
         from edgeglass_diag.explanation.of_recipes import Question, explain_run
 
         explain_run(Question(Path(run), asked.pop("against"), (), Path(out), **_numbers(asked)), progress)
     else:
-        _explain_program(run, out, tries, asked, progress)
+        _explain_program(run, out, asked, progress)
     return str(Path(out) / EXPLANATION)
 
 
-def _explain_program(
-    run: str, out: str, tries: list[str], asked: Mapping[str, Any], progress: Callable[[int, int, float], None]
-) -> None:
+def _explain_program(run: str, out: str, asked: Mapping[str, Any], progress: Callable[[int, int, float], None]) -> None:
+    from edgeglass_diag.explanation.axes import parse_axes
     from edgeglass_diag.explanation.of_programs import ProgramQuestion, explain_program
     from edgeglass_diag.explanation.subjects import Subject
     from edgeglass_diag.intervention import Intervention
 
     healthy = None if asked["against"] is None else Subject.of_run(Path(asked["against"]))
-    wanted = [Intervention.parse(each) for each in tries]
-    subject, numbers = Subject.of_run(Path(run)), _numbers(asked)
-    explain_program(ProgramQuestion(subject, Path(out), healthy, asked["suspects"], wanted=wanted, **numbers), progress)
+    wanted = [Intervention.parse(each) for each in asked["tries"]]
+    subject, axes, numbers = Subject.of_run(Path(run)), parse_axes(asked["axes"]), _numbers(asked)
+    question = ProgramQuestion(subject, Path(out), healthy, asked["suspects"], wanted=wanted, axes=axes, **numbers)
+    explain_program(question, progress)
 
 
 def _numbers(asked: Mapping[str, Any]) -> dict[str, Any]:

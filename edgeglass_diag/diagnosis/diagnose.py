@@ -160,7 +160,7 @@ def _diagnosis(run: Run) -> Diagnosis:
         explanation=kept,
         unseen=tuple(unseen_sites(run)),
         idle_rules=tuple(idle_rules(run)),
-        error=str(run.result.get("error", "")) if run.status is RunStatus.FAILED else "",
+        error=run.failure,
         problem=problem,
         next=next_command(run, headline, kept, tone=verdict.tone, cut_short=cut_short),
     )

@@ -72,6 +72,14 @@ class Whole:
     infinities: int
 
 
+def whole_of(steps: Ints, values: Floats) -> Whole:
+    """Return what is told of all readings of a line, of which there is at least one."""
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (float("nan"), float("nan"))
+    nans = int(np.isnan(values).sum())
+    return Whole(len(values), int(steps[-1]), float(values[-1]), low, high, nans, len(values) - len(finite) - nans)
+
+
 @dataclass(frozen=True, slots=True)
 class Axis:
     """What lines of one panel share: ``title`` is the unit, ``of`` what is drawn with it where no unit is known."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.distributed
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
@@ -22,6 +23,7 @@ from edgeglass_diag.record.shards import is_measurable, is_sharded
 from edgeglass_diag.signals import Signal
 from edgeglass_diag.signals.ranks import (
     BUFFER_DIGEST,
+    COLLECTIVES,
     GRADIENTS_AVERAGED,
     NORM_SAMPLES,
     STATE_DIGEST,
@@ -59,6 +61,7 @@ class RankDigestObserver(Observer):
         self._digests: dict[Signal, dict[str, Tensor]] = {}
         self._averages: bool | None = None
         self._applies: bool | None = None
+        self._is_counted = False
 
     def module_begins(self, outermost: Frame, arguments: tuple[Any, ...]) -> None:
         """Take the buffers of the module that is called, and whether its gradients will be averaged."""
@@ -77,7 +80,10 @@ class RankDigestObserver(Observer):
 
     def before_step(self, step: OptimizerStep) -> None:
         """Take the weights and the state of an optimizer that is about to step, if they are due."""
-        if not self._applies_here() or _DENSE <= step.window < self._due:
+        if not self._applies_here():
+            return
+        self._count_collectives()
+        if _DENSE <= step.window < self._due:
             return
         weights, states = self._of(WEIGHT_DIGEST), self._of(STATE_DIGEST)
         with self._recording.measuring("ranks", Kind.RECORDER):
@@ -115,6 +121,14 @@ class RankDigestObserver(Observer):
         """Forget the window."""
         self._digests.clear()
         self._averages = self._applies = None
+        self._is_counted = False
+
+    def _count_collectives(self) -> None:
+        """Write how many collective operations there were, before the first step of the window."""
+        count = None if self._is_counted else _collectives()
+        self._is_counted = True
+        if count is not None:
+            self._recording.buffer.add("", COLLECTIVES, float(count))
 
     def _applies_here(self) -> bool:
         if self._applies is None:
@@ -123,6 +137,20 @@ class RankDigestObserver(Observer):
 
     def _of(self, signal: Signal) -> dict[str, Tensor]:
         return self._digests.setdefault(signal, {})
+
+
+def _collectives() -> int | None:
+    """Return how many collective operations the default process group has begun; None where it does not tell.
+
+    Each rank counts for itself what all ranks begin in the same order.
+    """
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return None
+    try:
+        count: int = getattr(torch.distributed.group.WORLD, "_get_sequence_number_for_group")()  # noqa: B009
+        return count
+    except (AttributeError, RuntimeError):  # a backend that does not count
+        return None
 
 
 def _is_replica(parameter: Tensor) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -17,17 +17,25 @@ from edgeglass_diag.evaluation.pictures import pictures
 from edgeglass_diag.explained.curves import multiples
 from edgeglass_diag.explained.map_tiles import map_figure
 from edgeglass_diag.figures.lines import loss_figure
+from edgeglass_diag.figures.overlay import COLORS, COLUMNS, DASHES, Line, overlay_figure, whole_of
+from edgeglass_diag.figures.rank_spread import lines_of_ranks
+from edgeglass_diag.figures.reduced import shown
 from edgeglass_diag.figures.retrieval import recall_bars
 from edgeglass_diag.figures.style import TEMPLATES
 from edgeglass_diag.figures.trials import trials_figure
 from edgeglass_diag.report.report_run import Subject
+from edgeglass_diag.signals import Signal, recorded
 from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
+from edgeglass_diag.signals.parameters import GRADIENT_NORM
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from edgeglass_diag.store import Run
+
 CAPTIONS = {
     "loss": "Loss by optimizer step; dashed: the loss of a model that tells nothing apart.",
+    "ranks": "The ranks beside each other, of more than eight the median, the highest and the lowest.",
     "trials": "Loss by optimizer step, one line per seed: solid where it learns, dashed where it does not; grey: the "
     "replays in which nothing was changed.",
     "map": "What becomes of the training for each combination of settings; blue: it learns, the darker the lower its "
@@ -40,6 +48,9 @@ CAPTIONS = {
     "spectrum": "Singular values of each side's unit rows; a steep fall says that few directions are used.",
     "hubness": "How often each candidate stands among the first ten of the queries; flat is even.",
 }
+
+_MOST_OF_RANKS = 6
+"""Most signals that are drawn by rank."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +98,42 @@ def loss_of(subject: Subject, album: Album) -> Drawn | None:
     cuts = [cut.step for cut in subject.run.cuts]
     themes = {name: loss_figure(loss, chance, template, cuts) for name, template in TEMPLATES.items()}
     return album.add("loss", f"{subject.label}. {CAPTIONS['loss']}", themes)
+
+
+def ranks_of(subject: Subject, album: Album) -> Drawn | None:
+    """The loss, the norm of the gradients, and what tells ranks apart that differ; None of a single process."""
+    run = subject.run
+    ranks = run.ranks
+    if len(ranks) < 2:
+        return None
+    apart = [finding for finding in run.findings if finding.evidence.get("ranks") and finding.code in run.rules]
+    told = [(signal, f.site) for f in apart for name in run.rules[f.code].signals if (signal := recorded(name))]
+    wanted = [(LOSS_TOTAL, ""), (GRADIENT_NORM, ""), *(place for place in told if not _is_hash(place[0]))]
+    lines = [line for place in list(dict.fromkeys(wanted))[:_MOST_OF_RANKS] for line in _by_rank(ranks, *place)]
+    if not lines:
+        return None
+    themes = {}
+    for name, template in TEMPLATES.items():
+        themes[name] = overlay_figure(lines, template).update_layout(showlegend=True)
+    differ = "".join(f" {finding.message}." for finding in apart[:3])
+    return album.add("ranks", f"{subject.label}. {CAPTIONS['ranks']}{differ}", themes)
+
+
+def _by_rank(ranks: Mapping[int, Run], signal: Signal, site: str) -> list[Line]:
+    having = {rank: run.series(signal, site) for rank, run in ranks.items() if signal in run.signals}
+    drawn = lines_of_ranks({rank: one for rank, one in having.items() if len(one.steps)})
+    found = []
+    for number, (words, steps, values) in enumerate(drawn):
+        kept = shown(steps, values, columns=COLUMNS)
+        place = f"{words}, {site}" if site else words
+        style = number % len(COLORS), number % len(DASHES)
+        found.append(Line("", signal, place, *style, steps[kept], values[kept], None, whole_of(steps, values)))
+    return found
+
+
+def _is_hash(signal: Signal) -> bool:
+    """Return whether a signal tells only whether two things are equal."""
+    return str(signal).endswith(("digest", "fingerprint"))
 
 
 def trials_of(subject: Subject, album: Album) -> Drawn | None:

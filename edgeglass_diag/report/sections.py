@@ -9,7 +9,7 @@ from typing import Any
 
 from edgeglass_diag.explained.map_words import effect_table, legend, line_table, panel_tables
 from edgeglass_diag.render import explanation as explained
-from edgeglass_diag.report.figures import Album, Drawn, embeddings_of, loss_of, map_of, recalls_of, trials_of
+from edgeglass_diag.report.figures import Album, Drawn, embeddings_of, loss_of, map_of, ranks_of, recalls_of, trials_of
 from edgeglass_diag.report.key_metrics import key_metrics
 from edgeglass_diag.report.render import (
     WAYS,
@@ -49,7 +49,7 @@ def sections(subjects: Sequence[Subject], comparison: Mapping[str, Any], album: 
         "not_finite": [said for name, result in evaluated.items() if (said := not_finite_sentence(name, result))],
         "missing": [(s.label, s.missing) for s in subjects if s.evaluation is None],
         "divergence": divergence_sentence(comparison.get("first_divergence"), len(subjects)),
-        "losses": [figure for s in subjects if (figure := loss_of(s, album))],
+        "losses": [figure for s in subjects for figure in (loss_of(s, album), ranks_of(s, album)) if figure],
         "recall_figure": recalls_of(subjects, album),
         "failures": [_failure(s, drawn[s.label]) for s in subjects],
         "explained": [
@@ -111,7 +111,7 @@ def _about(subject: Subject) -> dict[str, str]:
     environment, git = header.get("environment") or {}, header.get("git") or {}
     ended = header.get("ended")
     known = {
-        "status": run.status + (f": {run.result['error']}" if "error" in run.result else ""),
+        "status": run.status + (f": {error}" if (error := run.failure or run.result.get("error")) else ""),
         "began": datetime.fromtimestamp(header["created"], UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "took": duration(ended - header["created"] if ended else None),
         "last recorded step": str(run.last_step) if run.last_step >= 0 else "none",

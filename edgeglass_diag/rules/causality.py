@@ -53,6 +53,23 @@ def nest(findings: Iterable[Finding], brought_by: Mapping[str, tuple[str, ...]])
     return nested
 
 
+def nest_below(
+    findings: Iterable[Finding], causes: Iterable[Finding], brought_by: Mapping[str, tuple[str, ...]]
+) -> list[Finding]:
+    """Return what single ranks have found, those without a cause below what all ranks together show.
+
+    Args:
+        findings: of single ranks, nested among themselves.
+        causes: of the rules across ranks.
+        brought_by: for each code the codes that can bring it, the most direct first.
+    """
+    own, across = list(findings), list(causes)
+    known = {cause.code for cause in across}
+    possible = {code: tuple(c for c in codes if c in known) for code, codes in brought_by.items()}
+    nested = nest([*own, *across], possible)[: len(own)] if known else own
+    return [new if old.because_of is None else old for old, new in zip(own, nested, strict=True)]
+
+
 def _before(cause: str, finding: Finding, first: Mapping[str, int], brought_by: Mapping[str, tuple[str, ...]]) -> bool:
     """Return whether the cause came first; of two faults that can bring each other the earlier is the cause."""
     if finding.code in brought_by.get(cause, ()):

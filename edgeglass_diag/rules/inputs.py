@@ -259,6 +259,7 @@ class InputNotFinite(Rule):
     fix = "Find the sample: check files and augmentations (a division by a deviation of zero, a logarithm)."
     faulty = "(image - image.mean()) / image.std()  # a black image"
     healthy = "(image - mean) / std"
+    brought_by = ("EG827",)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per input."""

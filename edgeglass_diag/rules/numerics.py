@@ -42,7 +42,7 @@ class NonFinite(Rule):
     faulty = "loss nan from step 30 on"
     healthy = "one infinite gradient that the scaler skips"
     stages = (Stage.RUN, Stage.LOG)
-    brought_by = ("EG219", "EG807", *INPUTS, "EG407", "EG303", "EG104", "EG204", "EG202")
+    brought_by = ("EG827", "EG219", "EG807", *INPUTS, "EG407", "EG303", "EG104", "EG204", "EG202")
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding, at the first module whose output is not finite, unless a step broke the weights."""
@@ -103,7 +103,7 @@ class GradientsMadeFinite(Rule):
     )
     faulty = "p.grad.nan_to_num_(0)  # x / x.norm(), and some x are 0"
     healthy = "F.normalize(x, dim=-1)"
-    brought_by = INPUTS
+    brought_by = ("EG827", *INPUTS)
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return at most one finding, at the first module whose output is not finite in such a window."""

@@ -7,6 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from edgeglass_diag.records import Reading
+from edgeglass_diag.rules.ranks_clock import Clock, Partners, partners
+from edgeglass_diag.signals.ranks import COLLECTIVES
 from edgeglass_diag.signals.signal import Signal
 
 ByRank = Mapping[int, float]
@@ -18,7 +20,9 @@ Details = Callable[[Signal, int], Mapping[str, ByRank]]
 class RankHistory:
     """The readings that rules across ranks ask for, of each step that at least two ranks have recorded.
 
-    A rank that lags, or has died, is compared as far as its record goes.
+    A rank that lags, or has died, is compared as far as its record goes. Steps have the numbers of the lowest rank.
+    Where another one has taken more or fewer steps, those of its steps are compared that are the same by the collective
+    operations before them, and others are not.
 
     Args:
         details: reads what is looked at only where ranks differ.
@@ -29,11 +33,40 @@ class RankHistory:
         self.ranks: tuple[int, ...] = ()
         self.sharded = False
         self._values: defaultdict[tuple[Signal, str], dict[int, dict[int, float]]] = defaultdict(dict)
+        self._partners: dict[int, Partners] = {}
 
     def add(self, rank: int, readings: Iterable[Reading]) -> None:
         """Take readings of a rank."""
         for reading in readings:
             self._values[reading.signal, reading.site].setdefault(reading.step, {})[rank] = reading.values[0]
+
+    def align(self) -> None:
+        """Find which steps are the same, once all readings are taken."""
+        clocks = self.clocks
+        first = clocks[min(clocks)] if clocks else {}
+        found = {rank: partners(first, clock) for rank, clock in clocks.items() if clock is not first}
+        self._partners = {rank: partner for rank, partner in found.items() if partner}
+
+    @property
+    def clocks(self) -> dict[int, Clock]:
+        """The numbers of collective operations before the steps of each rank, by its own steps."""
+        found: dict[int, dict[int, float]] = {}
+        for step, values in self.alone(COLLECTIVES).items():
+            for rank, value in values.items():
+                found.setdefault(rank, {})[step] = value
+        return dict(sorted(found.items()))
+
+    def alone(self, signal: Signal, site: str = "") -> dict[int, ByRank]:
+        """Return the values by rank of all steps by the ranks' own numbers, in order."""
+        steps = self._values.get((signal, site), {})
+        return {step: steps[step] for step in sorted(steps)}
+
+    def own_step(self, rank: int, step: int) -> int | None:
+        """Return the number that a rank itself has given to a step; None where it is not known to have taken it."""
+        known = self._partners.get(rank)
+        if known is None or step < min(known):
+            return step
+        return next((own for own, partner in known.items() if partner == step), None)
 
     def of(self, signal: Signal) -> Iterator[tuple[str, dict[int, ByRank]]]:
         """Yield the sites of a signal, each with the values by rank of the steps that can be compared, in order."""
@@ -44,7 +77,19 @@ class RankHistory:
     def at(self, signal: Signal, site: str = "") -> dict[int, ByRank]:
         """Return the values by rank of the steps that can be compared, in order."""
         steps = self._values.get((signal, site), {})
+        if self._partners:
+            steps = self._aligned(steps)
         return {step: steps[step] for step in sorted(steps) if len(steps[step]) > 1}
+
+    def _aligned(self, steps: Mapping[int, ByRank]) -> dict[int, dict[int, float]]:
+        found: defaultdict[int, dict[int, float]] = defaultdict(dict)
+        for step, values in steps.items():
+            for rank, value in values.items():
+                known = self._partners.get(rank)
+                same = step if known is None or step < min(known) else known.get(step)
+                if same is not None:
+                    found[same][rank] = value
+        return found
 
     def of_rank(self, signal: Signal, site: str, rank: int) -> list[float]:
         """Return what a rank has recorded at the steps that can be compared."""

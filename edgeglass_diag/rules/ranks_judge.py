@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
+from edgeglass_diag.ranks import merge_findings
 from edgeglass_diag.records import ConfiguredRule, Finding, Reading, Site, UsageError
 from edgeglass_diag.rules.base import Rule
-from edgeglass_diag.rules.causality import nest
+from edgeglass_diag.rules.catalogue import own_rules
+from edgeglass_diag.rules.causality import nest, nest_below
 from edgeglass_diag.rules.ranks import RankRule
 from edgeglass_diag.rules.ranks_contrast import (
     GatherWithoutGradient,
@@ -17,6 +19,7 @@ from edgeglass_diag.rules.ranks_contrast import (
 )
 from edgeglass_diag.rules.ranks_data import BatchNormLocal, OneRankNotFinite, SameData, UnequalBatches
 from edgeglass_diag.rules.ranks_history import ByRank, RankHistory
+from edgeglass_diag.rules.ranks_shards import BY_NORMS, ShardRecord, findings_of_whole, is_sharded
 from edgeglass_diag.rules.ranks_state import (
     BuffersDiffer,
     GradientsDiffer,
@@ -24,14 +27,18 @@ from edgeglass_diag.rules.ranks_state import (
     StateDiffers,
     WeightsDiffer,
 )
-from edgeglass_diag.signals.ranks import STATE_HELD
+from edgeglass_diag.rules.ranks_steps import StepsDiffer
+from edgeglass_diag.signals.ranks import COLLECTIVES, STATE_HELD
 from edgeglass_diag.signals.signal import Signal
 from edgeglass_diag.sites import ParameterSite
 
 RANK_RULES: tuple[type[RankRule], ...] = (
     WeightsDiffer, GradientsDiffer, StateDiffers, SettingsDiffer, BuffersDiffer, SameData, UnequalBatches,
     OneRankNotFinite, BatchNormLocal, LossWeightDiffers, GatherWithoutGradient, LabelsWithoutOffset, NegativesOfOneRank,
+    StepsDiffer,
 )  # fmt: skip
+
+R = TypeVar("R", bound=Rule)
 
 _KEPT = 512
 """Steps that are kept of each series once they are judged."""
@@ -93,6 +100,7 @@ class RankJudge:
         if len(together) < 2:
             return list(self._kept.values())
         self._history.ranks = tuple(sorted(together))
+        self._history.align()
         for rule in self._rules:
             if rule.code not in self.failures:
                 self._ask(rule)
@@ -112,7 +120,7 @@ class RankJudge:
 
     def _read(self, rank: int, record: RankRecord) -> None:
         whole = {signal for rule in self._rules for signal in rule.read}
-        of_all = {signal for rule in self._rules for signal in rule.read_of_all} - whole
+        of_all = {COLLECTIVES, *(signal for rule in self._rules for signal in rule.read_of_all)} - whole
         known = set(record.signals)
         for signal in sorted(known & (whole | of_all)):
             after = self._rows.get((rank, signal), 0)
@@ -132,8 +140,11 @@ class RankJudge:
     def _read_step(self, signal: Signal, step: int) -> dict[str, ByRank]:
         found: dict[str, dict[int, float]] = {}
         for rank, record in self._records.items():
+            own = self._history.own_step(rank, step)
+            if own is None:
+                continue
             try:
-                readings = _at(record, signal, step, thinned=True) or _at(record, signal, step, thinned=False)
+                readings = _at(record, signal, own, thinned=True) or _at(record, signal, own, thinned=False)
             except (UsageError, OSError):
                 continue
             for reading in readings:
@@ -156,6 +167,51 @@ def judge_by(configured: Mapping[str, ConfiguredRule]) -> RankJudge:
     return RankJudge(_as_configured(rule, configured[rule.code]) for rule in RANK_RULES if rule.code in configured)
 
 
-def _as_configured(rule: type[RankRule], configured: ConfiguredRule) -> RankRule:
+def _as_configured(rule: type[R], configured: ConfiguredRule) -> R:
     kinds = {name: type(value) for name, value in rule().thresholds.items()}
     return rule(**{name: kinds[name](value) for name, value in configured.thresholds.items() if name in kinds})
+
+
+class WholeParameters:
+    """Judges norms of whole parameters where several ranks hold parts of them; it looks again once a run has grown.
+
+    Args:
+        configured: rules as they ran, by code.
+    """
+
+    def __init__(self, configured: Mapping[str, ConfiguredRule]) -> None:
+        self._configured = configured
+        self._findings: list[Finding] = []
+        self._judged: tuple[int, bool] = (0, False)
+        self.applies = False
+
+    def judge(self, records: Mapping[int, ShardRecord], *, windows: int, ended: bool) -> None:
+        """Judge the records of all ranks, unless that was done and they have grown by less than a tenth since.
+
+        Args:
+            records: by rank.
+            windows: how many the lowest rank has recorded.
+            ended: whether the training has come to its own end.
+        """
+        known, had_ended = self._judged
+        if windows < 1.1 * known and ended == had_ended:
+            return
+        self._judged, self.applies = (windows, ended), is_sharded(records)
+        if self.applies:
+            known_rules = [rule for rule in own_rules() if rule.code in self._configured]
+            rules = [_as_configured(rule, self._configured[rule.code]) for rule in known_rules]
+            self._findings = findings_of_whole(rules, records, ended=ended)
+
+    def in_place_of(self, found: Mapping[int, Sequence[Finding]]) -> list[Finding]:
+        """Return the findings of all ranks, merged, with those by norms of whole parameters in place of those by parts.
+
+        Args:
+            found: findings by rank.
+        """
+        others = {rank: [f for f in of_rank if f.code not in BY_NORMS] for rank, of_rank in found.items()}
+        return merge_findings(others) + self._findings
+
+
+def nested_below(found: Iterable[Finding], across: Iterable[Finding]) -> list[Finding]:
+    """Return what single ranks have found, those without a cause below what all ranks together show."""
+    return nest_below(found, across, {rule.code: rule.brought_by for rule in own_rules()})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgeglass_diag.records import Finding, Severity
@@ -32,10 +32,11 @@ class WeightsDiffer(RankRule):
     Why: gradients that are averaged over different models belong to none of them. What is saved is the model of one
     rank, and what is evaluated may be that of another.
 
-    Formula: hashes of the bits of all weights differ in each of the last ``windows`` steps that can be compared, and
-    the ranks are replicas: DistributedDataParallel averages their gradients, or weights or gradients were equal once.
-    Weights that were different and came together again, as those of ranks that average only now and then, are silent;
-    so are shards.
+    Formula: hashes of the bits of all weights differ in each of the last ``windows`` steps that can be compared, or in
+    the last two where gradients are the same on all ranks at each such step, as averaged ones are, and the ranks are
+    replicas: DistributedDataParallel averages their gradients, or weights or gradients were equal once. Weights that
+    were different and came together again, as those of ranks that average only now and then, are silent; so are
+    shards.
     """
 
     windows: int = 4
@@ -53,13 +54,13 @@ class WeightsDiffer(RankRule):
     )
     faulty = "loss = ddp.module(x).mean()   # the wrapper is bypassed: gradients are not averaged"
     healthy = "loss = ddp(x).mean()"
-    brought_by = ("EG822", "EG823", "EG821")
+    brought_by = ("EG833", "EG822", "EG823", "EG821")
     read_of_all = REPLICAS
 
     def compare(self, ranks: RankHistory) -> Iterator[Finding]:
         """Return one finding for all parameters."""
         steps = ranks.at(WEIGHT_DIGEST)
-        state = lasting(steps, self.windows)
+        state = lasting(steps, self.windows if self._are_own(ranks, steps) else 2)
         if state is None or not are_replicas(ranks):
             return
         since, odd = state
@@ -71,6 +72,13 @@ class WeightsDiffer(RankRule):
             begin = "from the beginning" if since == min(steps) else f"since step {since}"
             detail = f"{_apart(odd, ranks)} {begin} in {_counted(sites)}"
             yield self.found(since, detail, ranks=odd, site=sites[0], sites=sites, parameters=len(sites))
+
+    @staticmethod
+    def _are_own(ranks: RankHistory, steps: Mapping[int, ByRank]) -> bool:
+        """Return whether gradients were not the same on all ranks at some step with different weights."""
+        norms = ranks.at(GRADIENT_NORM)
+        apart = (step for step, values in steps.items() if odd_ranks(values))
+        return any(step not in norms or odd_ranks(norms[step], tolerance=1e-6) for step in apart)
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,7 @@ class GradientsDiffer(RankRule):
     fix = "Use every parameter in the loss, or pass find_unused_parameters=True; call the wrapper, never its module."
     faulty = "DistributedDataParallel(model)   # of which a layer is never used"
     healthy = "DistributedDataParallel(model, find_unused_parameters=True)"
-    brought_by = ("EG823",)
+    brought_by = ("EG833", "EG823")
     read_of_all = (GRADIENT_NORM, GRADIENTS_AVERAGED)
 
     def compare(self, ranks: RankHistory) -> Iterator[Finding]:
@@ -139,7 +147,7 @@ class StateDiffers(RankRule):
     fix = "Load the optimizer's checkpoint on every rank."
     faulty = "if rank == 0: optimizer.load_state_dict(checkpoint['optimizer'])"
     healthy = "optimizer.load_state_dict(torch.load(path, map_location=device)['optimizer'])   # on every rank"
-    brought_by = ("EG821",)
+    brought_by = ("EG833", "EG821")
     read_of_all = (STATE_DIGEST, STATE_HELD, WEIGHT_DIGEST)
 
     def compare(self, ranks: RankHistory) -> Iterator[Finding]:
@@ -193,6 +201,7 @@ class SettingsDiffer(RankRule):
     fix = "Step the scheduler on every rank, and derive the settings from what all ranks know."
     faulty = "if rank == 0: scheduler.step()"
     healthy = "scheduler.step()"
+    brought_by = ("EG833",)
     read = (
         OPTIMIZER_LR, OPTIMIZER_WEIGHT_DECAY, OPTIMIZER_MOMENTUM, OPTIMIZER_EPS, OPTIMIZER_BETA1, OPTIMIZER_BETA2,
         OPTIMIZER_LOSS_SCALE,
@@ -235,7 +244,7 @@ class BuffersDiffer(RankRule):
     fix = "Leave broadcast_buffers=True, use SyncBatchNorm, or average the running statistics before each evaluation."
     faulty = "DistributedDataParallel(model, broadcast_buffers=False)   # with BatchNorm"
     healthy = "DistributedDataParallel(nn.SyncBatchNorm.convert_sync_batchnorm(model))"
-    brought_by = ("EG820",)
+    brought_by = ("EG833", "EG820")
     read_of_all = (BUFFER_DIGEST, *REPLICAS)
 
     def compare(self, ranks: RankHistory) -> Iterator[Finding]:

@@ -62,6 +62,15 @@ GRADIENTS_AVERAGED = register(
         high=1,
     )
 )
+COLLECTIVES = register(
+    Signal(
+        "optimizer/collectives",
+        None,
+        "Collective operations of the default process group so far, before the step, where several processes train: "
+        "ranks that are at the same step have the same number.",
+        low=0,
+    )
+)
 CONTRAST_ROWS = register(
     Signal("contrast/rows", None, "Rows of the logits of a contrast, where several processes train.", low=0)
 )

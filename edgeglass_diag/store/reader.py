@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from edgeglass_diag.notebooks.document import Document
     from edgeglass_diag.pair_samples import PairSamples
-    from edgeglass_diag.rules.ranks_judge import RankJudge
+    from edgeglass_diag.rules.ranks_judge import RankJudge, WholeParameters
 
 UNSEALED = (1, 2, 3)
 """Versions whose rows have no checksums."""
@@ -65,6 +65,7 @@ class Run(StoredSignals, Shown):
         self._others: dict[int, Run] = {}
         self._sites: tuple[int, list[Site]] = (-1, [])
         self._judge: RankJudge | None = None
+        self._whole: WholeParameters | None = None
         launched = {} if "rank" in self.header else rank_folders(folder)
         self._place = next(iter(launched.values()), folder)
         own = read_header(self._place)
@@ -129,22 +130,41 @@ class Run(StoredSignals, Shown):
         Each has the mark of the run's newest explanation.
         """
         ranks = self.ranks
-        found = merge_findings({rank: run._own_findings() for rank, run in ranks.items()}) + self._across(ranks)
         missing = standing.missing_ranks([self.header, *(run.header for run in ranks.values())], ranks.keys())
+        each = {rank: run._own_findings() for rank, run in ranks.items()}
+        whole = None if missing or len(ranks) < 2 else self._of_whole_parameters(ranks)
+        found = self._with_across(merge_findings(each) if whole is None else whole.in_place_of(each), ranks)
         if missing and self.status != RunStatus.RUNNING:
             found += self._of_the_record(RecordState(missing_ranks=missing))
         marked = self._marked(found)
         return Findings(sorted(marked, key=lambda f: (-f.severity.rank, f.because_of is not None, f.step)))
 
-    def _across(self, ranks: dict[int, Run]) -> list[Finding]:
-        """Return what only the records of several ranks together show."""
-        if len(ranks) < 2:
-            return []
-        if self._judge is None:
-            from edgeglass_diag.rules.ranks_judge import judge_by
+    def _of_whole_parameters(self, ranks: dict[int, Run]) -> WholeParameters | None:
+        """Return what is found by the norms of whole parameters where they are sharded over the ranks."""
+        from edgeglass_diag.rules.ranks_judge import WholeParameters
 
+        if self._whole is None:
+            self._whole = WholeParameters(self.rules)
+        self._whole.judge(ranks, windows=self.windows, ended=self.status == RunStatus.FINISHED)
+        return self._whole if self._whole.applies else None
+
+    def _with_across(self, found: list[Finding], ranks: dict[int, Run]) -> list[Finding]:
+        """Return what single ranks have found, below what only the records of several together show, and that."""
+        if len(ranks) < 2:
+            return found
+        from edgeglass_diag.rules.ranks_judge import judge_by, nested_below
+
+        if self._judge is None:
             self._judge = judge_by(self.rules)
-        return self._judge.judge(ranks)
+        across = self._judge.judge(ranks)
+        return nested_below(found, across) + across
+
+    @property
+    def failure(self) -> str:
+        """What ended a run that failed, empty where no error did: of several ranks that of the first to end, named."""
+        from edgeglass_diag.store.endings import failure_of
+
+        return failure_of(self) if self.status == RunStatus.FAILED else ""
 
     def _marked(self, found: list[Finding]) -> list[Finding]:
         marks = self.explained.marks

@@ -242,3 +242,11 @@ def test_from_a_stuck_loss_to_a_proved_cause(tmp_path, command):
         assert "proved by replays:\n" in said
         assert "learning rate" in said
         assert BY not in said
+        mapped = {"run": run, "axes": ["--lr=0.01,60"], "seeds": 1, "steps": 12}
+        assert asked.ask("explain_start", **mapped)["would_run"]["replays"].startswith("2: 2 combinations")
+        begun = asked.ask("explain_start", **mapped, confirm=True)
+        state = asked.ask("explain_state", explanation=begun["explanation"], wait=500)
+        assert state["state"] == "finished", state
+        found = asked.ask("explain_result", explanation=begun["explanation"])["map"]
+        assert found["axes"] == {"--lr": ["0.01", "60"]}
+        assert [cell.partition(":")[0] for cell in found["cells"]] == ["--lr=0.01", "--lr=60"]

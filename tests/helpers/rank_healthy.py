@@ -63,6 +63,36 @@ def uneven_with_join(rank):
             step(optimizer, F.cross_entropy(wrapped(x[part]), y[part]))
 
 
+def far_apart_with_join(rank):
+    """One rank takes five steps fewer, and none of its steps is compared with another."""
+    model = Classifier()
+    wrapped, optimizer = DistributedDataParallel(model), adam(model)
+    with Join([wrapped]):
+        for x, y in batches(rank, steps=STEPS - 5 * rank):
+            step(optimizer, F.cross_entropy(wrapped(x), y))
+
+
+def scaler_skips_together(rank):
+    """A loss scaler that begins too large skips the first steps, on all ranks alike."""
+    model = Classifier()
+    wrapped, optimizer = DistributedDataParallel(model), adam(model)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
+    for x, y in batches(rank):
+        scaler.scale(F.cross_entropy(wrapped(x), y)).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+
+
+def two_models(rank):
+    """Two models of their own, of which the second steps every other time."""
+    first, second = Classifier(), Classifier()
+    both = [(DistributedDataParallel(model), adam(model)) for model in (first, second)]
+    for number, (x, y) in enumerate(batches(rank)):
+        for wrapped, optimizer in both[: 1 + number % 2]:
+            step(optimizer, F.cross_entropy(wrapped(x), y))
+
+
 def sync_batch_norm(rank):
     classify(rank, model=Classifier(SynchronisedNorm), data=batches(rank, batch=4))
 

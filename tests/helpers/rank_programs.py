@@ -1,11 +1,14 @@
 """Small trainings of two ranks on gloo, each healthy or with one fault that only both ranks together show."""
 
+import os
+import signal
 import warnings
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from torch import multiprocessing, nn
+from torch.distributed.fsdp import fully_shard
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
@@ -13,6 +16,8 @@ import edgeglass_diag as eg
 from tests.helpers import rank_healthy
 from tests.helpers.rank_models import (
     BATCH,
+    CLASSES,
+    WIDTH,
     Branches,
     Classifier,
     adam,
@@ -91,6 +96,42 @@ def scaler_differs(rank):
         optimizer.zero_grad()
 
 
+def step_left_out_on_rank_1(rank):
+    """Each rank decides by its own loss whether to step."""
+    model = Classifier()
+    wrapped, optimizer = DistributedDataParallel(model), adam(model)
+    for number, (x, y) in enumerate(batches(rank)):
+        F.cross_entropy(wrapped(x), y).backward()
+        if rank == 0 or number != 4:
+            optimizer.step()
+        optimizer.zero_grad()
+
+
+def scaler_skips_on_rank_1(rank):
+    """Gradients are averaged by hand, and a loss scaler meets an infinite one on one rank alone."""
+    model = Classifier()
+    optimizer, scaler = adam(model), torch.amp.GradScaler("cpu", init_scale=2.0**4)
+    for number, (x, y) in enumerate(batches(rank)):
+        scaler.scale(F.cross_entropy(model(x), y)).backward()
+        for parameter in model.parameters():
+            dist.all_reduce(parameter.grad)
+            parameter.grad /= 2
+        if rank == 1 and number == 4:
+            model.head.bias.grad[0] = float("inf")
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+
+
+def weights_restored_on_one_rank(rank):
+    def restore(number, model, optimizer):
+        if rank == 1 and number == 7:
+            with torch.no_grad():
+                model.head.weight.mul_(0.5)
+
+    classify(rank, each=restore)
+
+
 def buffers_apart(rank):
     classify(rank, model=Classifier(nn.BatchNorm1d), broadcast_buffers=False)
 
@@ -138,6 +179,8 @@ def local_negatives(rank):
 FAULTS = {
     "weights_never_averaged": ("EG820", {1}), "other_seeds": ("EG820", {1}), "unused_parameter": ("EG821", {1}),
     "state_on_rank_0": ("EG822", {1}), "scheduler_on_rank_0": ("EG823", {1}), "scaler_differs": ("EG823", {1}),
+    "step_left_out_on_rank_1": ("EG833", {1}), "scaler_skips_on_rank_1": ("EG833", {1}),
+    "weights_restored_on_one_rank": ("EG820", {1}),
     "buffers_apart": ("EG824", {1}), "same_data": ("EG825", {0, 1}), "unequal_batches": ("EG826", {1}),
     "nan_on_rank_1": ("EG827", {1}), "norm_local": ("EG828", {0, 1}), "loss_divided_on_rank_1": ("EG829", {1}),
     "gather_without_gradient": ("EG830", {0, 1}), "gather_own_part": ("EG830", {0, 1}),
@@ -167,12 +210,70 @@ HEALTHY = (
     "ddp", "fsdp2", "gathered_negatives", "accumulation", "uneven_with_join", "sync_batch_norm", "moving_average",
     "zero_redundancy", "dropout_per_rank", "augmented_per_rank",
 )  # fmt: skip
-ALSO_HEALTHY = ("large_batch_norm", "full_loss_own_part", "momentum_encoder", "now_and_then")
+ALSO_HEALTHY = (
+    "large_batch_norm", "full_loss_own_part", "momentum_encoder", "now_and_then", "far_apart_with_join",
+    "scaler_skips_together", "two_models",
+)  # fmt: skip
+
+
+class Masked(nn.Module):
+    """A layer of which the later units are masked, half of them or all."""
+
+    def __init__(self, share):
+        super().__init__()
+        self.layer, self.head = nn.Linear(WIDTH, 16), nn.Linear(16, CLASSES)
+        self.register_buffer("mask", (torch.arange(16) >= share * 16).flip(0).float())
+
+    def forward(self, x):
+        return self.head(self.mask * self.layer(x).relu())
+
+
+def half_without_gradient(rank):
+    model = Masked(0.5)
+    fully_shard(model)
+    classify(rank, model=model, wrap=False)
+
+
+def whole_without_gradient(rank):
+    model = Masked(1.0)
+    fully_shard(model)
+    classify(rank, model=model, wrap=False)
+
+
+def end_on_rank_1(how, folder):
+    """Train in two copies of this process until the second raises, or is killed."""
+    warnings.simplefilter("ignore")
+    started = multiprocessing.start_processes(
+        train_as_rank, (how, folder, {}), 2, start_method="fork", join=False, daemon=False
+    )
+    for process in started.processes:
+        process.join()
+
+
+def raises(rank):
+    def fatal():
+        raise ValueError("label 17 is out of bounds")
+
+    _end(rank, fatal=fatal)
+
+
+def is_killed(rank):
+    _end(rank, fatal=lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def _end(rank, *, fatal):
+    model = Classifier()
+    wrapped, optimizer = DistributedDataParallel(model), adam(model)
+    for number, (x, y) in enumerate(batches(rank)):
+        if rank == 1 and number == 5:
+            fatal()
+        step(optimizer, F.cross_entropy(wrapped(x), y))
 
 
 def train_together(name, folder, options=None):
     """Run a program in two copies of this process, which must have no threads."""
     warnings.simplefilter("ignore")
+    Path(folder).mkdir(exist_ok=True)
     multiprocessing.start_processes(train_as_rank, (name, folder, options or {}), 2, start_method="fork")
 
 
@@ -181,7 +282,7 @@ def train_as_rank(rank, name, folder, options):
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     torch.manual_seed(0)
     out = Path(folder) / "run"
-    watch = eg.watch(out=out, rank=rank, world_size=2, rules=["EG8"], should_raise=False, every=1, **options)
+    watch = eg.watch(out=out, rank=rank, world_size=2, should_raise=False, every=1, **{"rules": ["EG8"], **options})
     dist.barrier()  # the folder of the first rank holds those of the others
     with watch:
         if name == "until_stopped":

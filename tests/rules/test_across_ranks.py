@@ -65,6 +65,17 @@ GATHERED = {
     "|contrast/rows": steady(8), "|contrast/candidates": steady(16), "|contrast/digest": lambda t: 0.3 * t,
 }  # fmt: skip
 OWN = {"|contrast/rows": steady(8), "|contrast/candidates": steady(8)}
+
+
+def counted(steps):
+    """Return the record of a rank whose step t is really the step ``steps(t)``."""
+    return {
+        "|optimizer/collectives": lambda t: 2.0 * steps(t),
+        "|weight/digest": lambda t: 0.01 * steps(t),
+        "w|weight/digest": lambda t: 0.01 * steps(t),
+    }
+
+
 CASES = {
     "EG820": ({}, {"|weight/digest": apart, "w|weight/digest": apart}, {}),
     "EG821": (
@@ -99,6 +110,7 @@ CASES = {
     ),
     "EG831": tuple(GATHERED | {"|contrast/label_offset": steady(offset)} for offset in (0, 0, 16)),
     "EG832": tuple(OWN | {"|contrast/digest": steady(0.1 * rank)} for rank in range(3)),
+    "EG833": (counted(lambda t: t), counted(lambda t: t + (t > 1))),
 }
 NAMED = {"EG825": [0, 1], "EG832": [0, 1, 2]}
 HEALTHY = {
@@ -115,6 +127,7 @@ HEALTHY = {
     "EG830": ({"|contrast/learning": steady(1)}, {"|contrast/learning": steady(math.nan)}),
     "EG831": tuple(GATHERED | {"|contrast/label_offset": steady(8 * rank)} for rank in range(2)),
     "EG832": (GATHERED, GATHERED),
+    "EG833": tuple({"|optimizer/collectives": lambda t, own=own: own * t + 2} for own in (2, 3)),  # they send to others
 }
 
 
@@ -184,3 +197,27 @@ def test_rules_bring_one_another():
     rate = {"g|optimizer/lr": steady(1e-4), "|weight/digest": later, "w|weight/digest": later}
     found = judged({"g|optimizer/lr": steady(1e-3)}, rate)
     assert {code: finding.because_of for code, finding in found.items()} == {"EG823": None, "EG820": "EG823"}
+
+
+def test_steps_are_compared_that_are_the_same_step():
+    """The second rank leaves out the step 2, and its record is a step behind from then on."""
+
+    def at(steps):
+        return counted(steps) | {
+            "g|optimizer/lr": lambda t: 1e-3 * (1 + steps(t)),
+            "x|data/fingerprint": lambda t: 0.1 * steps(t),
+        }
+
+    found = judged(at(lambda t: t), at(lambda t: t + (t > 1)))
+    assert set(found) == {"EG825", "EG833"}  # schedules agree, and so do the data, as the steps are compared
+    assert found["EG833"].evidence == {"ranks": [1], "fewer": {1: 1}}
+    assert found["EG833"].since == 2
+
+
+def test_a_step_that_a_scaler_skips_on_one_rank_is_named():
+    took = {"|optimizer/state_held": lambda t: math.inf if t == 3 else 4.0}
+    skips = {"|optimizer/skipped": lambda t: 1.0 if t == 3 else math.inf}
+    found = judged({"|optimizer/state_held": steady(4.0)}, took | skips)
+    assert found["EG833"].evidence["ranks"] == [1]
+    assert found["EG833"].since == 3
+    assert judged(took | skips, took | skips) == {}

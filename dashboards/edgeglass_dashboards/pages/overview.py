@@ -21,6 +21,7 @@ from edgeglass_dashboards.timeline import Timeline, marks_of, marks_words
 from edgeglass_diag.figures.model_map import State, lanes_of
 from edgeglass_diag.figures.of_run import LOSSES
 from edgeglass_diag.headline import Headline, headline
+from edgeglass_diag.run_verdict import failure_of_ranks
 from edgeglass_diag.verdict import about_the_record, compare_loss, judge, nest
 
 TIMELINE = Timeline()
@@ -42,7 +43,10 @@ class Overview:
         losses, chances = ([value for _, value in context.recent[signal]] for signal in LOSSES)
         chance = chances[-1] if chances else None
         noted = run.record
-        verdict = judge(findings, losses, chance, run.status, recorded=noted.recorded, taken=noted.taken)
+        failure = failure_of_ranks(run)
+        verdict = judge(
+            findings, losses, chance, run.status, recorded=noted.recorded, taken=noted.taken, failure=failure
+        )
         said = headline(findings, verdict, losses, chance, run.rules)
         words = compare_loss(losses, chance)[1]
         sites = run.sites

@@ -9,7 +9,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
-from edgeglass_dashboards.by_rank import EACH, RankSpread
+from edgeglass_dashboards.by_rank import RankSpread
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.overlaid import Source
 from edgeglass_dashboards.overlay_view import (
@@ -22,6 +22,7 @@ from edgeglass_dashboards.overlay_view import (
 )
 from edgeglass_dashboards.panels import Panel, slot
 from edgeglass_dashboards.runs import RunEntry
+from edgeglass_diag.figures.rank_spread import EACH
 from edgeglass_diag.signals import Signal
 
 

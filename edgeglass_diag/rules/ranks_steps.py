@@ -1,0 +1,100 @@
+"""EG833: ranks of one training that do not take the same steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from edgeglass_diag.records import Finding, Severity
+from edgeglass_diag.rules.ranks import REPLICAS, RankRule, are_replicas
+from edgeglass_diag.rules.ranks_clock import Lag, lag
+from edgeglass_diag.rules.ranks_history import RankHistory, named
+from edgeglass_diag.signals.parameters import OPTIMIZER_SKIPPED
+from edgeglass_diag.signals.ranks import COLLECTIVES, STATE_HELD
+
+
+@dataclass(frozen=True)
+class StepsDiffer(RankRule):
+    """A rank leaves out a step that the others take.
+
+    Why: replicas that take different steps are different models from then on, and a schedule that counts steps runs
+    ahead on one of them. Of sharded weights a part of the model steps and the rest does not. It is so where each rank
+    decides by its own loss or its own gradients whether to step, as a loss scaler does that sees the gradients of one
+    rank alone.
+
+    Formula: a loss scaler skips a step on some ranks that the others take; or, in each of the last ``windows`` compared
+    steps, the number of collective operations of all ranks together before a rank's step is not that before the others'
+    step of the same number, by whole steps. Ranks that take no step at all any more, as in ``Join``, are silent, and so
+    are ranks that step without a collective operation in between, as in local SGD.
+    """
+
+    windows: int = 2
+
+    code = "EG833"
+    name = "ranks-steps-differ"
+    title = "Ranks do not take the same steps"
+    severity = Severity.CRITICAL
+    page = "gradients"
+    signals = (COLLECTIVES, OPTIMIZER_SKIPPED)
+    source = (
+        "definition: replicas of one model take the same steps; ShardedGradScaler of torch.distributed.fsdp reduces "
+        "found_inf over all ranks, so that they skip together"
+    )
+    fix = "Let all ranks decide alike: reduce what decides, as found_inf or the loss, over ranks before the step."
+    faulty = "if loss.item() < limit: optimizer.step()   # by the loss of this rank"
+    healthy = "dist.all_reduce(loss); if loss.item() < limit: optimizer.step()"
+    read_of_all = (OPTIMIZER_SKIPPED, STATE_HELD, *REPLICAS)
+
+    def compare(self, ranks: RankHistory) -> Iterator[Finding]:
+        """Return one finding, of the rank that leaves out steps."""
+        if not ranks.sharded and not are_replicas(ranks):
+            return
+        skipped = _skipped(ranks)
+        if skipped is not None:
+            step, odd = skipped
+            detail = f"a loss scaler skips step {step} on {named(odd)} alone"
+            yield self.found(step, detail, ranks=odd)
+            return
+        lags = {rank: state for rank, state in _lags(ranks).items() if state.windows >= self.windows}
+        if lags:
+            odd, behind = _odd(ranks, {rank: state.steps for rank, state in lags.items()})
+            since = min(state.since for state in lags.values())
+            words = ", ".join(f"rank {rank} {_said(steps)}" for rank, steps in sorted(behind.items()))
+            detail = f"since step {since} {words}, by the collective operations that all take part in"
+            yield self.found(since, detail, ranks=odd, fewer=behind)
+
+
+def _skipped(ranks: RankHistory) -> tuple[int, list[int]] | None:
+    """Return the first step that a scaler has skipped on some ranks while others took it, and on which."""
+    held = ranks.alone(STATE_HELD)
+    for step, values in ranks.alone(OPTIMIZER_SKIPPED).items():
+        took = [rank for rank in held.get(step, {}) if rank not in values]
+        if took:
+            return step, sorted(values)
+    return None
+
+
+def _lags(ranks: RankHistory) -> dict[int, Lag]:
+    clocks = ranks.clocks
+    first = clocks[min(clocks)] if clocks else {}
+    found = {rank: lag(first, clock) for rank, clock in clocks.items() if clock is not first}
+    return {rank: state for rank, state in found.items() if state is not None}
+
+
+def _odd(ranks: RankHistory, fewer: dict[int, int]) -> tuple[list[int], dict[int, int]]:
+    """Return the ranks that are not as most are, and how many steps fewer than those each of them has taken."""
+    counts = {rank: fewer.get(rank, 0) for rank in ranks.ranks}
+    usual = max(sorted(set(counts.values())), key=list(counts.values()).count)
+    if list(counts.values()).count(usual) == 1:
+        usual = min(counts.values())  # of two that which leaves out is named
+    behind = {rank: count - usual for rank, count in counts.items() if count != usual}
+    return sorted(behind), behind
+
+
+def _said(steps: int) -> str:
+    """Return a number of steps in words.
+
+    >>> _said(1), _said(-2)
+    ('has taken 1 step fewer', 'has taken 2 steps more')
+    """
+    return f"has taken {abs(steps)} step{'' if abs(steps) == 1 else 's'} {'fewer' if steps > 0 else 'more'}"
