@@ -43,6 +43,8 @@ SIGNALS = (GRADIENT_NORM, WEIGHT_NORM, UPDATE_RATIO, WEIGHT_DIGEST)
 WHOLE = (LOSS_TOTAL, LOSS_CHANCE, GRADIENT_NORM, STATE_HELD, GRADIENTS_AVERAGED)
 LOOK = 100
 """Windows over which judging is averaged."""
+LEAST = 8000
+"""Fewest steps: behind them there are windows to look at late."""
 
 
 def recorded_steps(steps: int) -> Iterator[int]:
@@ -198,6 +200,8 @@ def main() -> None:
     parser.add_argument("--read", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help="folder of the run, new; a temporary one if left out")
     options = parser.parse_args()
+    if options.steps < LEAST:
+        parser.error(f"--steps must be at least {LEAST}, got {options.steps}")
     options.written = options.written or options.ranks
     if options.write is not None:
         print(json.dumps(write(options.out, options, options.write)))
