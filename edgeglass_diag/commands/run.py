@@ -135,13 +135,19 @@ def _run_program(program: Program, request: _Request) -> None:
     from edgeglass_diag.programs.targets import source_of
 
     check_folder(request.folder, resume=request.options.resume)
-    found = source_of(program)
-    file = None if found is None else Path.cwd() / found  # the program may go elsewhere
+    source = source_of(program)
+    file = None if source is None else Path.cwd() / source  # the program may go elsewhere
     options = ProcessOptions.of(request.options, request.folder, announce=not request.as_json)
     console = terminal(stderr=True)
     with stdout_kept(request.as_json) as stdout, _dashboard(request, console) as address:
         outcome = run_program(program, options)
-        judged, incomplete = _judged(outcome, file)
+        judged: list[Judged] = []
+        incomplete = "what was recorded could not be judged"
+        try:
+            found, incomplete = _judged(outcome, file)
+            judged = [found]
+        except Exception as error:  # a full disk, no descriptor left: the program ends as it has ended
+            say("the findings could not be judged", error)
         try:
             _show(outcome, request, console, stdout)
         except Exception as error:  # a closed terminal, a full disk: the program ends as it has ended
@@ -149,7 +155,7 @@ def _run_program(program: Program, request: _Request) -> None:
         if address is not None and not isinstance(outcome.error, KeyboardInterrupt):
             _linger(address, console)
     status = exit_argument(outcome.error)
-    failed = request.gate.fails([judged], incomplete=incomplete)
+    failed = request.gate.fails(judged, incomplete=incomplete)
     if status or failed:
         raise SystemExit(status or 1)
 

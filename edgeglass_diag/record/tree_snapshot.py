@@ -46,12 +46,16 @@ class TreeSnapshot:
 
 
 def _content(walked: Iterable[nn.Module]) -> tuple[list[str], list[Any]]:
-    """Return what modules hold themselves, modules and parameters, and under which names."""
+    """Return what modules hold themselves, modules and parameters, and under which names, each part after its number.
+
+    Scripted modules hold theirs in what has the methods of a dictionary and is none.
+    """
     names: list[str] = []
     held: list[Any] = []
     for module in walked:
         own = object.__getattribute__(module, "__dict__")
         for content in (own.get("_modules") or {}, own.get("_parameters") or {}):
-            names += content
+            names.append(str(len(content)))
+            names += content.keys()
             held += content.values()
     return names, held

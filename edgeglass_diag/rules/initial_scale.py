@@ -97,8 +97,8 @@ class TwoZeroLayers(Rule):
     them going in the end is chance, decay or a bias. One layer of zeros gets its gradient at once.
 
     Formula: the weights of two layers that multiply (linear, convolutions of either kind, an embedding) are exactly 0
-    before the first step, the second is given what comes of the first alone, and the gradient of the first is exactly
-    0 in its first recorded window, as the product rule says. A fact (info) once nearly all answers are right.
+    before the first step, the second is given what comes of the first alone, and the gradients of both are exactly 0
+    in their first recorded window, as the product rule says. A fact (info) once nearly all answers are right.
     """
 
     code = "EG014"
@@ -123,6 +123,9 @@ class TwoZeroLayers(Rule):
         for module, second in layers.items() if len(layers) > 1 else ():
             first = layers.get(_layer_before(history, module))
             given = history.series(GRADIENT_NORM, first).values if first else []
+            other = history.series(GRADIENT_NORM, second).values
+            if not other or other[0]:
+                continue  # something else reaches it, from beside the first
             stuck = next((i for i, value in enumerate(given) if value), len(given))
             if first is None or not stuck:
                 continue

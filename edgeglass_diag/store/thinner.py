@@ -21,8 +21,9 @@ STORE = 128 * 2**20
 """Size of a store up to which every reading of all signals is kept."""
 
 RUN = 768 * 2**20
-"""Size of the stores of all ranks together up to which every reading is kept. What lies above it until the next
-stretches are thinned, and what is not thinned, keeps eight ranks below 1 GB."""
+"""Size of the stores of all ranks together up to which every reading is kept, whatever lies above it until the next
+stretches are thinned: eight ranks of 2000 sites with four signals stay below 1 GB. Of each signal ``FEWEST`` stretches
+are kept, however many signals there are."""
 
 FEWEST = 4
 """Stretches that are kept at least: the first and the newest two whole, and one of what lies between them."""
