@@ -19,9 +19,10 @@ class SoftmaxOverSamples(Rule):
     logits is left out. Shapes fit, nothing fails, and at another batch size the model answers otherwise. It is what
     ``softmax(x)`` without ``dim`` does to three dimensions, and ``dim=0`` to any.
 
-    Formula: the softmax is over the first dimension, as long as what the model is given has samples, and its result is
-    multiplied with values and summed over another dimension, or given to a loss over the last one. Logits of pairs,
-    with samples in both dimensions, are not meant.
+    Formula: the softmax is over the first dimension, as long as what the model is given has samples. Its result is
+    multiplied with values of the same samples and summed over another dimension, and not over the samples behind that,
+    or ``nll_loss`` picks of it by class. Silent are logits of pairs, weights that are divided by sums of their own,
+    and one weight for each sample.
     """
 
     code = "EG109"
@@ -40,8 +41,8 @@ class SoftmaxOverSamples(Rule):
             shape = "x".join(map(str, site.shape))
             yield self.finding(
                 history,
-                f"the softmax of {shape} in {site.path or 'the loss'} runs over dimension 0, the {site.shape[0]} "
-                "samples, and what it weighs is summed over another",
+                f"the softmax of {shape}{f' in {site.path}' if site.path else ''} runs over dimension 0, the "
+                f"{site.shape[0]} samples, and what it weighs is summed over another",
                 site=site.path,
                 evidence={"shape": shape, "samples": site.shape[0]},
             )

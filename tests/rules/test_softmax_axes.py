@@ -41,10 +41,10 @@ class Bag(nn.Module):
 
     def __init__(self, pool):
         super().__init__()
-        self.score, self.pool = nn.Linear(WIDTH, 1), pool
+        self.score, self.value, self.pool = nn.Linear(WIDTH, 1), nn.Linear(WIDTH, WIDTH), pool
 
     def forward(self, x):
-        return self.pool(self.score(x), x)
+        return self.pool(self.score(x), self.value(x))
 
 
 def slots(scores, values):
@@ -91,6 +91,13 @@ def test_pooling(tmp_path, pool, found):
     "pool",
     [
         lambda scores, x: (scores.softmax(0) * x).sum(0),
+        lambda scores, x: ((scores.softmax(0) * x) @ torch.ones(WIDTH, 3)).sum(0),
+        lambda scores, x: (scores.softmax(0).sum(1, keepdim=True) * x).sum(0),
+        lambda scores, x: (scores.detach().softmax(0) * (x - scores).square()).sum(-1).sum(),
+        lambda scores, x: x @ torch.randn(BATCH, WIDTH).softmax(0).T,
+        lambda scores, x: torch.einsum("bi,oi->bo", x, torch.randn(BATCH, WIDTH).softmax(0)),
+        lambda scores, x: (x.softmax(-1) @ x.softmax(0).T) @ x,
+        lambda scores, x: (x.softmax(0).sum(1) - 1).square(),
         lambda scores, x: scores.softmax(0).T @ x,
         lambda scores, x: torch.mm(torch.softmax(scores, 0).transpose(0, 1), x),
         lambda scores, x: torch.einsum("nk,nd->kd", scores.softmax(0), x),
@@ -104,12 +111,16 @@ def classified(out):
     return F.nll_loss(F.log_softmax(out, dim=0), torch.arange(BATCH))
 
 
-def distilled(out):
-    return F.kl_div(F.log_softmax(out, 0), F.softmax(torch.randn_like(out), 0), reduction="batchmean")
+def self_classified(out):
+    """Shares of each sample among those of its class, made into shares of the classes by a division."""
+    shares = out.softmax(0)
+    return -((shares / shares.sum(1, keepdim=True)).detach() * out.log_softmax(1)).sum(1).mean()
 
 
-def written(out):
-    return -(torch.randn_like(out).softmax(0) * out.log_softmax(0)).sum(-1).mean()
+def captioned(out):
+    """Images are told apart for each of several captions that they have."""
+    logits = F.normalize(out, dim=-1) @ F.normalize(torch.randn(4 * BATCH, 10), dim=-1).T
+    return -(logits.log_softmax(0) * torch.eye(BATCH).repeat_interleave(4, 1)).sum(1).mean()
 
 
 def contrast(out):
@@ -118,12 +129,34 @@ def contrast(out):
     return sum(F.nll_loss(each, torch.arange(BATCH)) for each in both) - (logits.softmax(0) * logits).sum(1).mean()
 
 
+def over_time(scores, x):
+    """Attention over the steps of sequences whose first dimension is time, each with a weight for each step."""
+    weights = scores.softmax(0)
+    entropy = -(weights * scores.log_softmax(0)).sum(1).mean()
+    heads = (weights[..., None] * x).sum(-1).sum(0)
+    return entropy + heads.square().mean() + torch.bmm(weights.T[:, None], x.transpose(0, 1)).mean()
+
+
+@pytest.mark.parametrize("lengths", [(BATCH, TOKENS), (TOKENS, BATCH)])
+def test_time_may_come_first(tmp_path, lengths):
+    assert not trained(tmp_path / "run", Pooling(over_time), torch.randn(*lengths, WIDTH))
+
+
+def test_heads_that_are_folded_into_samples_are_samples_where_no_dimension_is_named(tmp_path):
+    def mix(scores, values):
+        both, twice = (each.repeat(2, 1, 1) for each in (scores, values))
+        return torch.bmm(F.softmax(both), twice)
+
+    with pytest.warns(UserWarning, match="Implicit dimension choice"):
+        assert trained(tmp_path / "run", Attention(mix), torch.randn(BATCH, TOKENS, WIDTH))
+
+
 @pytest.mark.parametrize(
     ("loss", "found"),
     [
         (classified, True),
-        (distilled, True),
-        (written, True),
+        (self_classified, False),
+        (captioned, False),
         (contrast, False),
         (lambda out: F.nll_loss(F.log_softmax(out, dim=1), torch.arange(BATCH)), False),
         (lambda out: (F.softmax(out.mean(1, keepdim=True), 0) * out.square()).sum(), False),  # samples are weighed
