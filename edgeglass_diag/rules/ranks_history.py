@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from edgeglass_diag.records import Reading
 from edgeglass_diag.rules.ranks_clock import Clock, Partners, partners
-from edgeglass_diag.signals.ranks import COLLECTIVES
+from edgeglass_diag.signals.ranks import COLLECTIVES, WEIGHT_DIGEST
 from edgeglass_diag.signals.signal import Signal
 
 ByRank = Mapping[int, float]
@@ -22,7 +22,8 @@ class RankHistory:
 
     A rank that lags, or has died, is compared as far as its record goes. Steps have the numbers of the lowest rank.
     Where another one has taken more or fewer steps, those of its steps are compared that are the same by the collective
-    operations before them, and others are not.
+    operations before them, and others are not. Operations are also counted that not all ranks take part in, as what one
+    sends to another: steps keep their numbers where the weights are the same by these.
 
     Args:
         details: reads what is looked at only where ranks differ.
@@ -45,7 +46,41 @@ class RankHistory:
         clocks = self.clocks
         first = clocks[min(clocks)] if clocks else {}
         found = {rank: partners(first, clock) for rank, clock in clocks.items() if clock is not first}
-        self._partners = {rank: partner for rank, partner in found.items() if partner}
+        self._partners = {}
+        parted = {
+            rank for rank, partner in found.items() if partner and self.weights_agree(rank, min(partner)) is False
+        }
+        self._partners = {rank: found[rank] for rank in parted}
+
+    @property
+    def realigned(self) -> frozenset[int]:
+        """The ranks of which some step is another one than that of the same number."""
+        return frozenset(self._partners)
+
+    def weights_agree(self, rank: int, since: int) -> bool | None:
+        """Return whether a rank has the weights of the lowest one, at the newest step of those that can be compared.
+
+        Weights are those that both hold, so that a part which one rank alone trains does not matter.
+
+        Args:
+            rank: of the other one.
+            since: step from which on.
+
+        Returns:
+            None where no weights of both are known, as of shards.
+        """
+        lowest = min(self.ranks)
+        steps = [
+            step for step, values in self.at(WEIGHT_DIGEST).items() if step >= since and {lowest, rank} <= set(values)
+        ]
+        if not steps:
+            return None
+        whole = self.at(WEIGHT_DIGEST)[steps[-1]]
+        if whole[lowest] == whole[rank]:
+            return True
+        each = self.details(WEIGHT_DIGEST, steps[-1]).values()
+        both = [values for values in each if {lowest, rank} <= set(values)]
+        return all(values[lowest] == values[rank] for values in both) if both else None
 
     @property
     def clocks(self) -> dict[int, Clock]:

@@ -100,7 +100,9 @@ class RankJudge:
         if len(together) < 2:
             return list(self._kept.values())
         self._history.ranks = tuple(sorted(together))
+        self._known.clear()  # of steps that were paired otherwise
         self._history.align()
+        self._known.clear()
         for rule in self._rules:
             if rule.code not in self.failures:
                 self._ask(rule)

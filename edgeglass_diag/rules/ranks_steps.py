@@ -24,8 +24,9 @@ class StepsDiffer(RankRule):
 
     Formula: a loss scaler skips a step on some ranks that the others take; or, in each of the last ``windows`` compared
     steps, the number of collective operations of all ranks together before a rank's step is not that before the others'
-    step of the same number, by whole steps. Ranks that take no step at all any more, as in ``Join``, are silent, and so
-    are ranks that step without a collective operation in between, as in local SGD.
+    step of the same number, by whole steps, and the weights differ by either way to pair the steps. Ranks that take no
+    step at all any more are silent, those that have the same weights again, as behind ``Join``, ranks that step without
+    a collective operation in between, as in local SGD, and shards, of which only the loss scaler tells.
     """
 
     windows: int = 2
@@ -77,8 +78,12 @@ def _skipped(ranks: RankHistory) -> tuple[int, list[int]] | None:
 def _lags(ranks: RankHistory) -> dict[int, Lag]:
     clocks = ranks.clocks
     first = clocks[min(clocks)] if clocks else {}
-    found = {rank: lag(first, clock) for rank, clock in clocks.items() if clock is not first}
-    return {rank: state for rank, state in found.items() if state is not None}
+    found = {rank: lag(first, clocks[rank]) for rank in ranks.realigned}
+    return {
+        rank: state
+        for rank, state in found.items()
+        if state is not None and ranks.weights_agree(rank, state.since) is not True
+    }
 
 
 def _odd(ranks: RankHistory, fewer: dict[int, int]) -> tuple[list[int], dict[int, int]]:
