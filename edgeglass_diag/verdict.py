@@ -157,7 +157,7 @@ def judge(
     verdict = _of_the_model(model, losses, chance) or _without_findings(
         losses, chance, status, none, gaps=gaps, is_told=bool(failure)
     )
-    if failure and status == RunStatus.FAILED:
+    if failure and status in (RunStatus.FAILED, RunStatus.FINISHED):
         tone = min(verdict.tone, "warning", key=TONES.index)
         verdict = Verdict(tone, f"The run failed: {failure}. {verdict.model}")
     tones = [verdict.tone, *(str(finding.severity) for finding in record if finding.severity != Severity.INFO)]

@@ -20,7 +20,6 @@ from edgeglass_diag.record.signal_handlers import is_failure
 from edgeglass_diag.record.snapshots import PendingEmbeddings
 from edgeglass_diag.records import Finding, RunStatus, Window
 from edgeglass_diag.rules import Engine
-from edgeglass_diag.rules.causality import nest_below
 from edgeglass_diag.store import RunWriter
 
 OnWindow = Callable[[Window, list[Finding]], None]
@@ -84,8 +83,7 @@ class WindowWriter:
     def findings(self) -> list[Finding]:
         """Return the findings so far, those across ranks and about the record behind the others."""
         across = self._ranks.findings
-        brought_by = {rule.code: rule.brought_by for rule in self._engine.rules}
-        return [*nest_below(self._engine.findings, across, brought_by), *across, *self._backlog.findings]
+        return [*self._engine.findings_below(across), *across, *self._backlog.findings]
 
     def open(self, store: RunWriter) -> None:
         """Write to a store from now on; what an earlier process has written is taken over with the first window."""

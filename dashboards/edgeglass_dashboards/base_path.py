@@ -39,6 +39,11 @@ def below(application: Wsgi, base: str) -> Wsgi:
 
     def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
+        if path == decoded and base:  # below which a relative way would lead beside it
+            query = environ.get("QUERY_STRING", "")
+            location = f"{base.rpartition('/')[2]}/{f'?{query}' if query else ''}"
+            start_response("307 Temporary Redirect", [("Location", location), ("Content-Length", "0")])
+            return []
         if path == decoded or path.startswith(f"{decoded}/"):
             environ = environ | {"PATH_INFO": path[len(decoded) :] or "/", "SCRIPT_NAME": decoded}
         return application(environ, start_response)

@@ -16,8 +16,10 @@ def hover_text(text: object) -> str:
 
     >>> hover_text("<b>a red circle")
     '&lt;b&gt;a red circle'
+    >>> hover_text('a "red" circle')  # plotly shows &quot; as it is
+    'a "red" circle'
     """
-    return "<br>".join(wrap(escape(str(text)), 60)[:4])
+    return "<br>".join(escape(line, quote=False) for line in wrap(str(text), 60)[:4])
 
 
 def gap_trace(points: pd.DataFrame, template: go.layout.Template) -> go.Scatter:

@@ -8,7 +8,7 @@ from statistics import median
 
 from edgeglass_diag.records import Finding, Severity, Window
 from edgeglass_diag.rules.base import Rule
-from edgeglass_diag.rules.causality import nest
+from edgeglass_diag.rules.causality import nest, nest_below
 from edgeglass_diag.rules.folding import fold
 from edgeglass_diag.rules.history import History
 from edgeglass_diag.rules.patience import patience
@@ -57,6 +57,10 @@ class Engine:
     def findings(self) -> list[Finding]:
         """All findings so far, in the order they were made."""
         return list(self._findings)
+
+    def findings_below(self, causes: Iterable[Finding]) -> list[Finding]:
+        """Return all findings, those that others have brought below these."""
+        return nest_below(self._findings, causes, self._brought_by)
 
     def take_over(self, windows: Iterable[Window], findings: Iterable[Finding]) -> None:
         """Know what an earlier process of the same run has recorded and found; nothing of it is judged or told again.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from edgeglass_diag.store.reader import Run
 
 _OF_OTHERS = re.compile(
-    r"Connection (closed|reset|refused)|Broken pipe|gloo|NCCL|nccl|DistBackendError|DistNetworkError|DistStoreError|"
-    r"Watchdog|[Tt]imed out|[Tt]imeout|SignalException|ChildFailedError|SIGTERM"
+    r"^([\w.]*\.)?(Dist\w*Error|SignalException|ChildFailedError)\b|[/\\]gloo[/\\]|\bNCCL\b|Connection closed by peer|"
+    r"Watchdog caught collective"
 )
 """Errors that a rank has as others are gone: of a collective operation, its store, or the launcher that ends it."""
 
@@ -60,6 +61,9 @@ def failure_of(run: Run) -> str:
     found = sorted(ending for rank, each in ranks.items() if (ending := _ending(rank, each)) is not None)
     if not found:
         return own
+    behind = min((each.when for each in found if each.kind is _Kind.OF_OTHERS), default=math.inf)
+    # A rank that lived on when others had failed already was ended with them, as by a launcher.
+    found.sort(key=lambda each: each.kind is _Kind.WITHOUT_WORD and each.when > behind)
     if found[0].kind is _Kind.OF_OTHERS and missing:
         return f"rank {missing[0]} has left no record; then {_said(found[0])}"
     waiting = [str(each.rank) for each in found[1:] if each.kind is _Kind.OF_OTHERS]
@@ -75,7 +79,7 @@ def _ending(rank: int, run: Run) -> _Ending | None:
         return None
     error = " ".join(str(header.get("result", {}).get("error", "")).split())
     steps = run.record.taken
-    if "ended" not in header:
+    if not isinstance(header.get("ended"), (int, float)):
         said = "its process was killed, as by the system where memory runs out, and noted no error"
         return _Ending(_Kind.WITHOUT_WORD, _last_sign(run.folder), rank, steps, said)
     kind = _Kind.OF_OTHERS if _OF_OTHERS.search(error) else _Kind.ERROR

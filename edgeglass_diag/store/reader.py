@@ -164,7 +164,8 @@ class Run(StoredSignals, Shown):
         """What ended a run that failed, empty where no error did: of several ranks that of the first to end, named."""
         from edgeglass_diag.store.endings import failure_of
 
-        return failure_of(self) if self.status == RunStatus.FAILED else ""
+        failed = any(each.status == RunStatus.FAILED for each in (self, *self.ranks.values()))
+        return failure_of(self) if failed and self.status in (RunStatus.FAILED, RunStatus.FINISHED) else ""
 
     def _marked(self, found: list[Finding]) -> list[Finding]:
         marks = self.explained.marks
