@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from edgeglass_diag.explanation.engine import Explanation, TrialsOf, explain_alone, explain_together
 from edgeglass_diag.explanation.outcome import MIN_LOSS_GAP, Outcome
 from edgeglass_diag.explanation.program_trials import ProgramRunner, ProgramTrial, losses_of, over_seeds
@@ -101,7 +103,8 @@ def _noise(placebo: ProgramTrial, control: Outcome, runner: ProgramRunner) -> fl
     outcome = runner.run([placebo]).get(placebo.key)
     if outcome is None:
         return None
-    if list(losses_of(outcome.folder).items()) == list(losses_of(control.folder).items()):
+    one, other = (losses_of(each.folder) for each in (outcome, control))
+    if one.keys() == other.keys() and np.array_equal(list(one.values()), list(other.values()), equal_nan=True):
         return 0.0
     return abs(outcome.loss - control.loss) if math.isfinite(outcome.loss - control.loss) else None
 

