@@ -27,6 +27,7 @@ from edgeglass_diag.report.report_run import Subject
 from edgeglass_diag.signals import Signal, recorded
 from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
 from edgeglass_diag.signals.parameters import GRADIENT_NORM
+from edgeglass_diag.signals.ranks import COLLECTIVES
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -108,8 +109,14 @@ def ranks_of(subject: Subject, album: Album) -> Drawn | None:
         return None
     apart = [finding for finding in run.findings if finding.evidence.get("ranks") and finding.code in run.rules]
     told = [(signal, f.site) for f in apart for name in run.rules[f.code].signals if (signal := recorded(name))]
-    wanted = [(LOSS_TOTAL, ""), (GRADIENT_NORM, ""), *(place for place in told if not _is_hash(place[0]))]
-    lines = [line for place in list(dict.fromkeys(wanted))[:_MOST_OF_RANKS] for line in _by_rank(ranks, *place)]
+    wanted = [
+        (LOSS_TOTAL, ""),
+        (GRADIENT_NORM, ""),
+        *(place for place in told if not _is_hash(place[0]) and place[0] != COLLECTIVES),
+    ]
+    lines: list[Line] = []
+    for place in list(dict.fromkeys(wanted))[:_MOST_OF_RANKS]:
+        lines += _by_rank(ranks, *place, first=len(lines))
     if not lines:
         return None
     themes = {}
@@ -119,11 +126,11 @@ def ranks_of(subject: Subject, album: Album) -> Drawn | None:
     return album.add("ranks", f"{subject.label}. {CAPTIONS['ranks']}{differ}", themes)
 
 
-def _by_rank(ranks: Mapping[int, Run], signal: Signal, site: str) -> list[Line]:
+def _by_rank(ranks: Mapping[int, Run], signal: Signal, site: str, *, first: int) -> list[Line]:
     having = {rank: run.series(signal, site) for rank, run in ranks.items() if signal in run.signals}
     drawn = lines_of_ranks({rank: one for rank, one in having.items() if len(one.steps)})
     found = []
-    for number, (words, steps, values) in enumerate(drawn):
+    for number, (words, steps, values) in enumerate(drawn, start=first):
         kept = shown(steps, values, columns=COLUMNS)
         place = f"{words}, {site}" if site else words
         style = number % len(COLORS), number % len(DASHES)
