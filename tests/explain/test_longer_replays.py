@@ -1,5 +1,6 @@
 """Replays that do not tell two ends apart are made longer, where nobody has chosen their length."""
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,13 @@ from edgeglass_diag.explanation.outcome import OutcomeThreshold
 from edgeglass_diag.explanation.subjects import Subject
 from edgeglass_diag.programs.targets import Program
 from edgeglass_diag.replaying.replayed import Ending
+
+
+@dataclass(frozen=True)
+class Told:
+    """What stands for a report, of which only the words that ask again are set."""
+
+    again: object = None
 
 
 @pytest.fixture
@@ -28,7 +36,7 @@ def lengths(tmp_path, monkeypatch):
             return RevisionSearch([], [], OutcomeThreshold(-0.1) if plan.steps >= told_from else None)
 
         monkeypatch.setattr(of_programs, "explain_revisions", search)
-        monkeypatch.setattr(of_programs.reports, "of_revisions", lambda *told: told)
+        monkeypatch.setattr(of_programs.reports, "of_revisions", lambda *_: Told())
         monkeypatch.setattr(of_programs, "keep", lambda *kept: None)
         subject = Subject(Program("script", "train.py", ()), str(tmp_path))
         explain_program(ProgramQuestion(subject, tmp_path / "why", revision="HEAD~9", **asked))
