@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from textwrap import wrap
 
@@ -37,6 +38,25 @@ def gap_trace(points: pd.DataFrame, template: go.layout.Template) -> go.Scatter:
         line={"width": 3, "color": template.layout.font.color}, marker={"size": 11, "symbol": "x"},
         text=[f"mean of the {side} side" for side in SIDES], hovertemplate="%{text}<extra></extra>",
     )  # fmt: skip
+
+
+def frame_plane(
+    figure: go.Figure, titles: Sequence[str], ranges: Sequence[Sequence[float] | None] = (None, None)
+) -> None:
+    """Give a plane of embeddings its axes: without numbers, and with distances as long in both directions.
+
+    Their margins are known, as there are no numbers: plotly would draw all points once to measure them and again.
+
+    Args:
+        figure: of the points.
+        titles: of both axes.
+        ranges: of both axes; where None what the points take.
+    """
+    shared = {"showticklabels": False, "showgrid": True, "automargin": False}
+    for axis, title, span in zip("xy", titles, ranges, strict=True):
+        figure.update_layout({f"{axis}axis": {"title": {"text": title}, "range": span, **shared}})
+    figure.update_yaxes(scaleanchor="x")
+    figure.update_layout(margin={"l": 30 if titles[1] else 8, "r": 16, "t": 36, "b": 34 if titles[0] else 8})
 
 
 def pair_trace(points: pd.DataFrame, pair: int, template: go.layout.Template) -> go.Scatter:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from edgeglass_diag.figures.embedding_marks import SIDES, gap_trace, hover_text
+from edgeglass_diag.figures.embedding_marks import SIDES, frame_plane, gap_trace, hover_text
 from edgeglass_diag.figures.style import empty_figure
 
 _MARKERS = {"image": (0, "circle"), "text": (2, "diamond-open")}
@@ -43,20 +43,21 @@ def steps_figure(
     figure = go.Figure(
         data=frames[max(frames)],
         frames=[go.Frame(data=traces, name=str(step)) for step, traces in frames.items()],
-        layout={"template": template, "margin": {"l": 8, "r": 16, "t": 36, "b": 8}, "uirevision": "kept"},
+        layout={"template": template, "uirevision": "kept"},
     )
     figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
     shares = points.attrs.get("shares", [np.nan, np.nan])
-    for number, (axis, share) in enumerate(zip("xy", shares, strict=True)):
-        low, high = float(points[axis].min()), float(points[axis].max())
-        room = max(0.06 * (high - low), 0.06)  # embeddings that collapsed are a point, not their rounding
-        title = {"text": f"axis {number + 1}: {share:.0%} of the variance"}
-        bounds = {"title": title, "range": [low - room, high + room], "showticklabels": False}
-        figure.update_layout({f"{axis}axis": bounds})
-    figure.update_yaxes(scaleanchor="x")  # a distance is as long in both directions
+    titles = [f"axis {number}: {share:.0%} of the variance" for number, share in enumerate(shares, 1)]
+    frame_plane(figure, titles, [_span(points[axis]) for axis in "xy"])
     if len(frames) > 1:
         figure.update_layout(sliders=[_slider(list(frames))], updatemenus=[_buttons(template)])
     return figure
+
+
+def _span(values: pd.Series) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    room = max(0.06 * (high - low), 0.06)  # embeddings that collapsed are a point, not their rounding
+    return low - room, high + room
 
 
 def _traces(

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from edgeglass_diag.figures.embedding_marks import hover_text
+from edgeglass_diag.figures.embedding_marks import frame_plane, hover_text
 from edgeglass_diag.figures.style import empty_figure
 
 SIDES = {"image": (0, "circle", "solid"), "text": (2, "diamond-open", "dash")}
@@ -43,7 +43,7 @@ def projection_figure(
     """
     if points.empty:
         return empty_figure(template, empty or "no pairs")
-    figure = _figure(template, note, ticks=False)
+    figure = _figure(template)
     _add_pair_lines(figure, points, template)
     written = None if labels is None else labels.map(hover_text)
     for side, (color, symbol, _) in SIDES.items():
@@ -64,9 +64,9 @@ def projection_figure(
         )
     if colors is not None:
         _explain_colors(figure, colors[0], template)
-    bare = {"showticklabels": False, "showgrid": True}
-    figure.update_xaxes(title_text=axes[0], **bare)
-    figure.update_yaxes(title_text=axes[1], scaleanchor="x", **bare)  # a distance is as long in both directions
+    frame_plane(figure, axes)
+    if note:
+        _note_below(figure, note, 34)
     return figure
 
 
@@ -175,7 +175,7 @@ def _add_pair_lines(figure: go.Figure, points: pd.DataFrame, template: go.layout
     )  # fmt: skip
 
 
-def _figure(template: go.layout.Template, note: str = "", *, ticks: bool = True) -> go.Figure:
+def _figure(template: go.layout.Template, note: str = "") -> go.Figure:
     figure = go.Figure(
         layout={
             "template": template,
@@ -186,13 +186,13 @@ def _figure(template: go.layout.Template, note: str = "", *, ticks: bool = True)
         }
     )
     if note:
-        lines = [line for part in note.split("\n") for line in wrap(escape(part), 60)]
-        _note_below(figure, lines, 56 if ticks else 34)
+        _note_below(figure, note, 56)
     return figure
 
 
-def _note_below(figure: go.Figure, lines: list[str], below: int) -> None:
+def _note_below(figure: go.Figure, note: str, below: int) -> None:
     """Small print under the axis and its title; the margin makes room for it."""
+    lines = [line for part in note.split("\n") for line in wrap(escape(part), 60)]
     style: dict[str, Any] = {"xref": "paper", "yref": "paper", "showarrow": False, "align": "left"}
     figure.add_annotation(
         text="<br>".join(lines), x=0, y=0, xanchor="left", yanchor="top", yshift=-below, font={"size": 11}, **style
