@@ -7,7 +7,7 @@ from torch import nn
 from edgeglass_diag import site_paths
 from edgeglass_diag.record.attention import site_of
 from edgeglass_diag.record.module_sites import ModuleSiteObserver
-from edgeglass_diag.record.module_tree import is_compiled, own_parameters
+from edgeglass_diag.record.module_tree import forward_of, is_compiled, own_parameters
 from edgeglass_diag.record.observer import Observer
 from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.unobserved_attention import attends
@@ -73,4 +73,4 @@ class CoverageObserver(Observer):
 
 
 def _can_be_called(module: nn.Module) -> bool:
-    return type(module).forward is not nn.Module.forward
+    return forward_of(module) is not nn.Module.forward

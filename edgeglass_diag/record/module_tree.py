@@ -6,17 +6,26 @@ class may define them otherwise.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import nn
+from torch.jit import ScriptModule
 
 from edgeglass_diag import site_paths
 
 
 def own_content(module: nn.Module, name: str) -> Mapping[str, Any]:
-    """Return a module's own ``_modules`` or ``_parameters``; empty where its constructor has not made them."""
-    content: Mapping[str, Any] = object.__getattribute__(module, "__dict__").get(name) or {}
+    """Return a module's own ``_modules`` or ``_parameters``; empty where its constructor has not made them.
+
+    What ``torch.jit.trace`` makes of a module is a wrapper of the one that has them.
+    """
+    own = object.__getattribute__(module, "__dict__")
+    traced = own.get("_actual_script_module")
+    if traced is not None:
+        own = object.__getattribute__(traced, "__dict__")
+    content: Mapping[str, Any] = own.get(name) or {}
     return content
 
 
@@ -82,10 +91,17 @@ def has_parameters(module: nn.Module) -> bool:
     return next(parameters(module), None) is not None
 
 
+def forward_of(module: nn.Module) -> Any:
+    """Return the ``forward`` that a module's class has; that of a scripted one cannot be asked for by its name."""
+    return inspect.getattr_static(type(module), "forward")
+
+
 def is_compiled(module: nn.Module) -> bool:
-    """Return whether calls of this module run compiled code."""
+    """Return whether calls of this module run compiled or scripted code, which calls no module below it."""
+    if isinstance(module, ScriptModule):
+        return True
     own = object.__getattribute__(module, "__dict__")
     if "_orig_mod" in own_content(module, "_modules") or own.get("_compiled_call_impl") is not None:
         return True
-    forward = own.get("forward") or type(module).forward
+    forward = own.get("forward") or forward_of(module)
     return hasattr(forward, "_torchdynamo_orig_callable") and not getattr(forward, "_torchdynamo_disable", False)

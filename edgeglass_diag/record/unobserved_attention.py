@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from torch import nn
 from torch.fx import GraphModule
+from torch.jit import ScriptModule
 
 from edgeglass_diag import site_paths
-from edgeglass_diag.record.module_tree import is_compiled
+from edgeglass_diag.record.module_tree import forward_of, is_compiled
 from edgeglass_diag.sites import Coverage
 
 
@@ -45,11 +46,15 @@ def attends(module: nn.Module) -> bool:
 
 
 def _reason(module: nn.Module) -> Coverage | None:
-    if isinstance(module, nn.MultiheadAttention):
+    if isinstance(module, nn.MultiheadAttention) or _is_scripted_attention(module):
         return Coverage.KERNEL_WITHOUT_GRADIENTS
-    forward = type(module).forward
+    forward = forward_of(module)
     code = getattr(getattr(forward, "_torchdynamo_orig_callable", forward), "__code__", None)
     names = () if code is None else code.co_names + code.co_freevars
     if "flex_attention" in names:
         return Coverage.KERNEL_COMPILED
     return Coverage.KERNEL_WITHOUT_GRADIENTS if "scaled_dot_product_attention" in names else None
+
+
+def _is_scripted_attention(module: nn.Module) -> bool:
+    return isinstance(module, ScriptModule) and module.original_name == nn.MultiheadAttention.__name__

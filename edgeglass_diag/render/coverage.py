@@ -16,10 +16,10 @@ SENTENCES: Mapping[Coverage, str] = {
     Coverage.GRADIENT_TAKEN_AWAY: "held by an optimizer; the gradient that backward gave it was set to None before the "
     "step",
     Coverage.HELD_FROZEN: "held by an optimizer, but frozen, so without gradient",
-    Coverage.COMPILED: "inside a region compiled by torch.compile, which hooks cannot enter; of a module that "
-    "torch.compile(module) wraps, inputs and outputs are observed",
-    Coverage.COMPILED_ATTENTION: "its logits stay inside a region compiled by torch.compile: watch one run with "
-    "TORCHDYNAMO_DISABLE=1, or compile the modules around it and not this one",
+    Coverage.COMPILED: "inside a region compiled by torch.compile or torch.jit, which hooks cannot enter; of a module "
+    "that one of them wraps, inputs and outputs are observed",
+    Coverage.COMPILED_ATTENTION: "its logits stay inside a region compiled by torch.compile or torch.jit: watch one "
+    "run with TORCHDYNAMO_DISABLE=1 (torch.jit: PYTORCH_JIT=0), or compile the modules around it and not this one",
     Coverage.KERNEL_WITHOUT_GRADIENTS: "ran without gradients, where it is left to choose its own kernel",
     Coverage.KERNEL_COMPILED: "compiled: flex_attention keeps its logits inside",
     Coverage.NESTED_TENSOR: "nested tensors are not measured",
