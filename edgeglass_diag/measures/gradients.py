@@ -13,6 +13,10 @@ SAMPLED = 2**14
 large one. The relative standard error of a norm from n entries with Gaussian values is 1 / sqrt(2 n): 0.6 %, and 2.2 %
 if the neighbours of a run were no better than one."""
 
+_JOINED = 2**12
+"""Entries of a tensor on a CPU up to which it is laid out behind others, as a call for each would cost more. Copies of
+larger ones cost more than the calls: they go to fresh memory, which the system clears first."""
+
 _RUN = 16
 """Neighbours taken together: a cache line of float32, which is read whole for one entry as for sixteen."""
 
@@ -21,31 +25,39 @@ def norms(tensors: Sequence[Tensor]) -> Tensor:
     """L2 norm of each tensor, stacked in float32: (len(tensors),).
 
     Sums of squares are taken in float32 at least: in float16 they overflow, in bfloat16 they are rough. Those of small
-    tensors on a CPU are taken together in float64.
+    tensors on a CPU are taken in float64, of the smallest together.
     """
     if isinstance(tensors, Samples) and tensors.together is not None:
         return _norms_within(tensors.together, tensors.sizes)
     found: dict[int, Tensor] = {}
-    together, alone = _small_and_others(tensors)
+    together, alone = _small_and_others(tensors, _JOINED)
     if len(together) == 1 and not alone:
         return _norms_within(_flat(tensors), [tensor.numel() for tensor in tensors])
     for places in together:
         group = [tensors[place] for place in places]
         found |= zip(places, _norms_within(_flat(group), [t.numel() for t in group]).unbind(), strict=True)
-    for dtype in dict.fromkeys([tensors[place].dtype for place in alone]):
-        places = [place for place in alone if tensors[place].dtype == dtype]
-        wider = torch.float32 if dtype in (torch.float16, torch.bfloat16) else None
-        lengths = torch._foreach_norm([tensors[place] for place in places], 2, dtype=wider)
+    kinds: dict[tuple[torch.dtype, torch.dtype | None], list[int]] = {}
+    for place in alone:
+        kinds.setdefault((tensors[place].dtype, _width_of_sums(tensors[place])), []).append(place)
+    for (_, width), places in kinds.items():
+        lengths = torch._foreach_norm([tensors[place] for place in places], 2, dtype=width)
         found |= zip(places, (length.float() for length in lengths), strict=True)
     return torch.stack([found[place] for place in range(len(tensors))]) if tensors else torch.empty(0)
 
 
-def _small_and_others(tensors: Sequence[Tensor]) -> tuple[list[list[int]], list[int]]:
-    """Return the places of small tensors on a CPU, those of one dtype together, and the places of the others."""
+def _width_of_sums(tensor: Tensor) -> torch.dtype | None:
+    """Return in which dtype squares are summed, None where it is the tensor's own."""
+    if tensor.is_cpu and tensor.numel() <= SAMPLED and tensor.layout is torch.strided:
+        return torch.float64
+    return torch.float32 if tensor.dtype in (torch.float16, torch.bfloat16) else None
+
+
+def _small_and_others(tensors: Sequence[Tensor], limit: int) -> tuple[list[list[int]], list[int]]:
+    """Return the places of tensors on a CPU of at most ``limit`` entries by dtype, and the places of the others."""
     small: dict[torch.dtype, list[int]] = {}
     others = []
     for place, tensor in enumerate(tensors):
-        if tensor.is_cpu and tensor.numel() <= SAMPLED and tensor.layout is torch.strided:
+        if tensor.is_cpu and tensor.numel() <= limit and tensor.layout is torch.strided:
             small.setdefault(tensor.dtype, []).append(place)
         else:
             others.append(place)
@@ -101,7 +113,7 @@ def samples(parameters: Sequence[Tensor]) -> list[Tensor]:
         parameters: strided tensors on any devices.
     """
     found: dict[int, Tensor] = {}
-    together, alone = _small_and_others(parameters)
+    together, alone = _small_and_others(parameters, SAMPLED)
     for places in together:
         group = [parameters[place] for place in places]
         flat = _flat(group).clone() if len(group) == 1 else _flat(group)
@@ -147,7 +159,7 @@ def _both_together(one: Sequence[Tensor], other: Sequence[Tensor]) -> tuple[Tens
 def _differences(after: Sequence[Tensor], before: Sequence[Tensor]) -> list[Tensor]:
     """after - before of each; the small ones in one dimension, if they are alike."""
     found: dict[int, Tensor] = {}
-    together, alone = _small_and_others(before)
+    together, alone = _small_and_others(before, _JOINED)
     for places in together:
         old, new = [before[place] for place in places], [after[place] for place in places]
         if any(a.shape != b.shape or a.dtype != b.dtype or a.device != b.device for a, b in zip(old, new, strict=True)):

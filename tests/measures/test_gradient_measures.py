@@ -32,6 +32,18 @@ def test_what_is_told_of_samples_is_that_of_each_tensor_alone(sizes):
     assert cosine(old, new).item() == pytest.approx(cosine(*alone).item(), rel=1e-6)
 
 
+@pytest.mark.parametrize("size", [4, 4096, 4097, SAMPLED, SAMPLED + 1])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_norms_and_ratios_are_those_in_double_precision_at_each_size(size, dtype):
+    before = [weight.to(dtype) for weight in weights((size,), (3, 3), (size,))]
+    after = [(weight + 0.1 * weight.flip(0)).to(dtype) for weight in before]
+    lengths = [weight.double().norm() for weight in before]
+    torch.testing.assert_close(norms(before).double(), torch.stack(lengths), rtol=1e-5, atol=0)
+    moved = [(new - old).double().norm() for old, new in zip(before, after, strict=True)]
+    expected = torch.stack([move / length for move, length in zip(moved, lengths, strict=True)])
+    torch.testing.assert_close(update_ratios(before, after).double(), expected, rtol=1e-5, atol=0)
+
+
 def test_samples_of_parts_of_one_tensor_are_copies():
     whole = torch.arange(6.0)
     before = samples(list(whole.split(3)))
