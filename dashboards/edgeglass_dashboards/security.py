@@ -11,7 +11,8 @@ from urllib.parse import quote
 
 import flask
 
-from edgeglass_dashboards.addresses import own_address, seen_from
+from edgeglass_dashboards.addresses import own_address
+from edgeglass_dashboards.view import View
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _PARAMETER = "token"
@@ -112,9 +113,9 @@ def _ask_for_token(server: flask.Flask, token: str, base: str | None) -> None:
         name = f"edgeglass-{flask.request.environ['SERVER_PORT']}"  # cookies do not tell ports apart
         asked = flask.request.args
         if is_token(asked.get(_PARAMETER)):
+            query = flask.request.query_string.decode("utf-8", "replace")
             address = quote(flask.request.environ["PATH_INFO"].encode("latin-1"))
-            place = own_address(address, flask.request.query_string.decode("utf-8", "replace"))
-            location = place if base is None else seen_from(address, place)
+            location = own_address(address, query) if base is None else View.parse(query).link()
             answer = flask.Response(status=303, headers={"Location": location})
             answer.set_cookie(
                 name, token, path=f"{base or ''}/", httponly=True, samesite="Strict", secure=_is_https(flask.request)
