@@ -70,3 +70,14 @@ def own_address(address: str, query: str) -> str:
     else:
         place = address if address in (RUNS, COMPARE) else "/"
     return place + View.parse(query).link().removesuffix("?")
+
+
+def seen_from(address: str, place: str) -> str:
+    """Return the way from one address to another: the same for each path that a proxy puts in front of both.
+
+    A proxy that strips its path puts it in front of an absolute way, whether that has it already or not.
+
+    >>> seen_from("/run/a/b", "/run/a/b?page=signal"), seen_from("/", "/")
+    ('../../run/a/b?page=signal', './')
+    """
+    return ("../" * (address.count("/") - 1) or "./") + place.removeprefix("/")

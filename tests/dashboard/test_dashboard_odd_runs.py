@@ -96,7 +96,7 @@ def test_a_base_path_without_its_last_slash_leads_to_the_one_with_it(tmp_path):
     server = create_app(tmp_path, Access(token="secret", base="/proxy/8050")).server
     answer = server.test_client().get("/proxy/8050?token=secret")
     assert (answer.status_code, answer.headers["Location"]) == (307, "8050/?token=secret")
-    assert server.test_client().get("/proxy/8050/?token=secret").headers["Location"] == "?"
+    assert server.test_client().get("/proxy/8050/?token=secret").headers["Location"] == "./"
 
 
 def test_the_token_is_kept_for_the_own_path_alone(tmp_path):
