@@ -11,6 +11,7 @@ from edgeglass_dashboards.runs import RunIndex
 from edgeglass_dashboards.timeline import marks_words
 from edgeglass_diag.figures.lines import CUT
 from edgeglass_diag.figures.model_map import MOST_CELLS, State, lanes_of
+from edgeglass_diag.figures.of_run import side_name, widest_sides
 from edgeglass_diag.figures.sparklines import spark_svg
 from edgeglass_diag.figures.style import TEMPLATES
 from edgeglass_diag.figures.timeline import FindingMark, timeline_figure
@@ -79,6 +80,16 @@ def test_the_map_has_a_lane_for_each_side_in_few_cells_and_shows_the_worst_of_ea
     assert (ill.path, ill.state.words) == ("visual.blocks.2.mlp", "signal lost")
     ill_teacher = lanes_of(MODEL, {"teacher": State("critical", "NaN")})[-1]
     assert (ill_teacher.name, ill_teacher.cells[0].path) == ("other", "teacher")
+
+
+def test_the_fault_of_a_module_that_holds_others_is_shown_at_the_last_of_them():
+    image, *_ = lanes_of(MODEL, {"visual.blocks.5": State("critical", "constant")}, most=99)
+    assert [cell.path for cell in image.cells if cell.state.tone == "critical"] == ["visual.blocks.5.mlp"]
+
+
+def test_both_outputs_of_one_module_are_two_sides():
+    outputs = [EmbeddingSite(path=f"{name}[:{width}]", width=width) for name in ("left", "right") for width in (8, 4)]
+    assert [(side_name(side), side.width) for side in widest_sides(outputs)] == [("left", 8), ("right", 8)]
 
 
 def test_cells_of_one_name_say_whose_they_are():
