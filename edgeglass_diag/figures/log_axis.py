@@ -23,5 +23,5 @@ def log_ticks(values: Any) -> str | None:
     """
     known = np.asarray(values, float)
     known = known[np.isfinite(known) & (known > 0)]
-    decades = float(np.log10(known.max() / known.min())) if len(known) else 0.0
+    decades = float(np.log10(known.max()) - np.log10(known.min())) if len(known) else 0.0
     return None if decades < _DECADE or decades > _MANY else "D2"
