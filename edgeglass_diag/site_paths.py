@@ -116,6 +116,15 @@ def embedding(module: str, width: int) -> str:
     return f"{module}[:{width}]"
 
 
+def without_width(path: str) -> str:
+    """Return the path of what an embedding is the first dimensions of.
+
+    >>> without_width("head[:64]"), without_width("head")
+    ('head', 'head')
+    """
+    return _WIDTH.sub("", path)
+
+
 def pair(left: str, right: str) -> str:
     """Return the path of the product of two embeddings.
 

@@ -9,10 +9,9 @@ from dash import html
 
 from edgeglass_dashboards.findings_view import icon
 from edgeglass_dashboards.pages.heat import summary_words
-from edgeglass_dashboards.pages.signal import profile_words
+from edgeglass_dashboards.pages.signal import keeps_the_sample, profile_words
 from edgeglass_dashboards.view import View
 from edgeglass_diag.figures.of_run import profile_at, read_newest
-from edgeglass_diag.figures.profile import first_that_loses
 from edgeglass_diag.figures.scales import scale_of
 from edgeglass_diag.headline import Headline
 from edgeglass_diag.records import Finding, RunStatus
@@ -50,7 +49,7 @@ def _lines(run: Run, said: Headline, loss: str, findings: Sequence[Finding]) -> 
     yield said.tone == "good", f"{loss[0].upper()}{loss[1:]}.", "retrieval"
     step, stages = profile_at(run, None)
     if stages:
-        yield first_that_loses(stages) is None, profile_words(step, stages), "signal"
+        yield keeps_the_sample(stages), profile_words(step, stages), "signal"
     for signal, page in _SIGNALS:
         scale = scale_of(signal, run.rules)
         matrix = read_newest(run, signal, component=scale.component)

@@ -49,7 +49,7 @@ def _item(branch: Branch, rules: Rules) -> Any:
 
 
 def _since(finding: Finding) -> str:
-    return f"since step {finding.onset}" if finding.onset != finding.step else f"step {finding.step}"
+    return f"found at step {finding.step}" if finding.since is None else f"since step {finding.onset}"
 
 
 def _places(finding: Finding) -> Any:

@@ -37,7 +37,8 @@ def _without_title(finding: Finding, rules: Rules) -> str:
     said = title_of(finding, rules)
     if not separator or title != said:
         return finding.message
-    is_word = measured.partition(" ")[0].isalpha()  # and no path of a module
+    first = measured.partition(" ")[0]
+    is_word = first.isalpha() and first not in (finding.site, finding.focus)  # a path stays as it is written
     return measured[:1].upper() + measured[1:] if is_word else measured
 
 

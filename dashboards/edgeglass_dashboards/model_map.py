@@ -39,7 +39,8 @@ def map_words(lanes: Sequence[Lane]) -> str:
     start = f"{modules} module{'s' if modules != 1 else ''} in order of execution: "
     if bad:
         first = f"{bad[0].path}, {bad[0].state.words.lower()}"
-        return f"{start}{len(bad)} of {len(cells)} groups ill, the first is {first}."
+        groups = f" of {len(cells)} groups" if len(cells) != modules else ""
+        return f"{start}{len(bad)}{groups} ill, the first is {first}."
     more = f"; {noted} outside of usual bounds" if noted else ""
     return f"{start}no fault is known of any{more}."
 
@@ -55,7 +56,7 @@ def _lane(lane: Lane) -> Any:
 def _cell(cell: Cell) -> Any:
     count = f", {cell.size} modules" if cell.size > 1 else ""
     said = f"{cell.path}{count}: {cell.state.words}"
-    words = cell.state.words if cell.state.tone != "good" else cell.kind
+    words = cell.state.words if cell.state.tone != "good" else cell.kind or f"{cell.size} modules"
     name = html.Span(cell.label, className="map-name")
     return html.A(
         [

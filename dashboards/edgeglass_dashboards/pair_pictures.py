@@ -21,7 +21,7 @@ def picture_address(path: str, step: int, created: float) -> str:
     >>> picture_address("a b", 20, 1.5)
     '/_picture/run/a%20b?step=20&of=1.5&pair='
     """
-    return f"{_PICTURE}{run_address(path)}?step={step}&of={created:g}&pair="
+    return f"{_PICTURE}{run_address(path)}?step={step}&of={created!r}&pair="
 
 
 def base() -> str:

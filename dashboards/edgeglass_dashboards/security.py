@@ -114,7 +114,7 @@ def _ask_for_token(server: flask.Flask, token: str, base: str | None) -> None:
         if is_token(asked.get(_PARAMETER)):
             address = quote(flask.request.environ["PATH_INFO"].encode("latin-1"))
             place = own_address(address, flask.request.query_string.decode("utf-8", "replace"))
-            location = place if base is None else seen_from(address, place)
+            location = place if base is None else seen_from(_below(base, address), place)
             answer = flask.Response(status=303, headers={"Location": location})
             answer.set_cookie(
                 name, token, path=f"{base or ''}/", httponly=True, samesite="Strict", secure=_is_https(flask.request)
@@ -125,6 +125,14 @@ def _ask_for_token(server: flask.Flask, token: str, base: str | None) -> None:
         return None
 
     server.before_request(refuse_strangers)
+
+
+def _below(base: str, address: str) -> str:
+    """The address of the request as the browser has it below the base: an encoded slash there is no slash."""
+    raw = str(flask.request.environ.get("REQUEST_URI", "")).partition("?")[0]
+    if not raw.startswith("/"):
+        return address
+    return "/" * (raw.count("/") - (base.count("/") if flask.request.script_root else 0))
 
 
 def _is_https(request: flask.Request) -> bool:

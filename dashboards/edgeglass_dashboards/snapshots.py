@@ -94,10 +94,10 @@ def side_frames(run: Run, signal: Signal) -> dict[str, pd.DataFrame]:
     """Return a signal by step of the widest embedding of each side, by the word for the side."""
     if signal not in run.signals:
         return {}
-    from edgeglass_diag.figures.of_run import widest_sides
+    from edgeglass_diag.figures.of_run import side_name, widest_sides
 
     frame = run.frame(signal)
     measured = set(frame["site"])
     sides = widest_sides(site for site in run.sites if site.path in measured)
-    found = {side.side: frame[frame["site"] == side.path] for side in sorted(sides, key=lambda side: side.width)}
+    found = {side_name(side): frame[frame["site"] == side.path] for side in sorted(sides, key=lambda side: side.width)}
     return dict(sorted(found.items()))

@@ -41,17 +41,24 @@ def command(subject: Path | Program | Recipe, options: Mapping[str, Value]) -> t
     ('runs/x', '--map=--lr=1,2', '--seeds', '2')
     >>> command(Program("module", "pkg.train", ("--lr", "1")), {})
     ('-m', 'pkg.train', '--', '--lr', '1')
+    >>> command(Path("-x"), {})
+    ('./-x',)
     """
     words = [word for name, value in options.items() for each in _each(value) for word in _option(name, each)]
     if isinstance(subject, Path):
-        return (str(subject), *words)
+        return (_place(str(subject)), *words)
     if isinstance(subject, Recipe):
         settings = [word for setting in subject.settings for word in _option("--set", setting)]
-        return (subject.target, *words, *settings)
+        return (_place(subject.target), *words, *settings)
     arguments = ("--", *subject.arguments) if subject.arguments else ()
     if subject.kind == "module":
         return (*words, "-m", subject.target, *arguments)
-    return (subject.target, *words, *arguments)
+    return (_place(subject.target), *words, *arguments)
+
+
+def _place(target: str) -> str:
+    """A name that begins with a dash is no option once a folder stands before it."""
+    return f"./{target}" if target.startswith("-") else target
 
 
 def _each(value: Value) -> Sequence[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 from edgeglass_diag.figures.lines import Points, add_line, line_figure, thin
+from edgeglass_diag.figures.log_axis import log_ticks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +31,8 @@ def clipping_figure(before: pd.DataFrame, after: pd.DataFrame, template: go.layo
               {"name": "after clipping", "line": {"width": 2.4, "color": "#D55E00"}})  # fmt: skip
     for index, style in enumerate(styles):
         add_line(figure, points, index, mode="lines+markers" if len(before) < 50 else "lines", **style)
-    figure.update_layout(yaxis={"type": "log", "exponentformat": "power", "dtick": 2}, showlegend=True)
+    drawn = [value for values in points["y"] for value in values if value is not None]
+    figure.update_layout(yaxis={"type": "log", "exponentformat": "power", "dtick": log_ticks(drawn)}, showlegend=True)
     return figure
 
 

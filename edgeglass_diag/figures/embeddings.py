@@ -12,6 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from edgeglass_diag.figures.embedding_marks import frame_plane, hover_text
+from edgeglass_diag.figures.log_axis import log_ticks
 from edgeglass_diag.figures.style import empty_figure
 
 SIDES = {"image": (0, "circle", "solid"), "text": (2, "diamond-open", "dash")}
@@ -123,7 +124,7 @@ def spectrum_figure(spectrum: pd.DataFrame, template: go.layout.Template) -> go.
             line={"color": template.layout.colorway[color], "dash": dash},
             hovertemplate=f"value %{{x}}: %{{y:.2e}} of the largest<extra>{side}</extra>",
         )  # fmt: skip
-    figure.update_xaxes(title_text="singular value", type="log", tickformat="d", dtick=1)
+    figure.update_xaxes(title_text="singular value", type="log", tickformat="d", dtick=log_ticks(spectrum["index"]))
     figure.update_yaxes(title_text="relative to the largest", type="log", exponentformat="power", dtick=1)
     if spectrum["index"].max() == 1:
         figure.update_xaxes(range=[-0.3, 1.0])

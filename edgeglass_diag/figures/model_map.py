@@ -73,6 +73,7 @@ def lanes_of(sites: Sequence[Site], states: Mapping[str, State], most: int = MOS
     """
     modules = {site.path: site for site in sites if isinstance(site, ModuleSite) and site.path}
     leaves = _drawn(modules, sites)
+    states = _carried(states, leaves)
     held_by = _held_by(modules)
     sides: dict[str, set[str]] = {}
     for number, side in enumerate(widest_sides(sites)):
@@ -108,6 +109,19 @@ def _drawn(modules: Mapping[str, ModuleSite], sites: Iterable[Site]) -> list[str
         path for path in modules
         if (path not in holders or path in owners) and site_paths.first_call(path) == path
     ]  # fmt: skip
+
+
+def _carried(states: Mapping[str, State], leaves: Sequence[str]) -> Mapping[str, State]:
+    """The states with the faults of modules that are not drawn, as one that holds others, at the last one within."""
+    known = dict(states)
+    drawn = set(leaves)
+    for path, state in states.items():
+        if path in drawn or state.rank >= State("info", "").rank:
+            continue
+        last = next((leaf for leaf in reversed(leaves) if site_paths.is_within(leaf, path)), None)
+        if last is not None and state.rank < known.get(last, UNKNOWN).rank:
+            known[last] = state
+    return known
 
 
 def _around(path: str) -> Iterable[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
+from edgeglass_diag import site_paths
 from edgeglass_diag.figures.clipping import clipping_figure
 from edgeglass_diag.figures.heads import heads_figure
 from edgeglass_diag.figures.heatmaps import site_heatmap
@@ -20,7 +21,7 @@ from edgeglass_diag.signals.attention import ATTENTION_ENTROPY
 from edgeglass_diag.signals.embeddings import EMBEDDING_SAMPLE_SIGNAL
 from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
 from edgeglass_diag.signals.parameters import GRADIENT_NORM, GRADIENT_NORM_CLIPPED, UPDATE_RATIO
-from edgeglass_diag.sites import EmbeddingSite, ModuleSite, Site
+from edgeglass_diag.sites import EmbeddingSite, ModuleSite, Side, Site
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,7 +165,7 @@ def profile_at(run: Run, step: int | None) -> tuple[int | None, list[Stage]]:
     ]
     _, embeddings = _column(run, EMBEDDING_SAMPLE_SIGNAL, at) or (at, {})
     return at, stages + [
-        Stage(side.path, embeddings[side.path], side.parents, side.side, limit)
+        Stage(side.path, embeddings[side.path], side.parents, side_name(side), limit)
         for side in widest_sides(site for site in run.sites if site.path in embeddings)
     ]
 
@@ -183,6 +184,18 @@ def _column(run: Run, signal: Signal, step: int | None) -> tuple[int, dict[str, 
 
 
 def widest_sides(sites: Iterable[Site]) -> list[EmbeddingSite]:
-    """Return, of each module whose output is compared, the widest embedding among these sites."""
-    embeddings = (site for site in sites if isinstance(site, EmbeddingSite))
-    return list({side.module: side for side in sorted(embeddings, key=lambda side: side.width)}.values())
+    """Return, of each output that is compared, the widest embedding among these sites.
+
+    Both outputs of one module, as of a compiled model, are two.
+    """
+    embeddings = sorted((site for site in sites if isinstance(site, EmbeddingSite)), key=lambda side: side.width)
+    return list({site_paths.without_width(side.path): side for side in embeddings}.values())
+
+
+def side_name(side: EmbeddingSite) -> str:
+    """Return the word for a side; where it is neither image nor text what it is called in its path.
+
+    >>> side_name(EmbeddingSite(path="head[:64]", side=Side.TEXT)), side_name(EmbeddingSite(path="left[:64]"))
+    ('text', 'left')
+    """
+    return site_paths.without_width(side.path) if side.side is Side.UNKNOWN else str(side.side)

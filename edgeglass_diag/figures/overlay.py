@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from edgeglass_diag.figures.log_axis import log_ticks
 from edgeglass_diag.figures.reduced import Floats, Ints
 from edgeglass_diag.signals import METRIC, Signal
 
@@ -247,7 +248,10 @@ def _place(figure: go.Figure, axes: Sequence[Axis], lines: Sequence[Line], *, lo
         domain = [max(0.0, top - _PANEL / whole), top]
         name = "yaxis" if index == 0 else f"yaxis{index + 1}"
         overlaid = "y" if index == 0 else f"y{index + 1}"
-        kind = _logarithmic([line for line in lines if axis_of(line.signal) == axis]) if log else {}
+        kind: dict[str, Any] = {}
+        if log:
+            drawn = [line.values for line in lines if axis_of(line.signal) == axis]
+            kind = {"type": "log", "exponentformat": "power", "dtick": log_ticks(np.concatenate(drawn))}
         figure.update_layout({
             name: {"domain": domain, "fixedrange": True, "anchor": "x", "nticks": 6, **kind},
             f"yaxis{_hidden(index)}": {
@@ -258,16 +262,3 @@ def _place(figure: go.Figure, axes: Sequence[Axis], lines: Sequence[Line], *, lo
             text=f"<b>{escape(axis.of + ', ' if axis.of else '')}{escape(axis.title)}</b>", x=0, xref="paper",
             xanchor="left", y=top, yref="paper", yanchor="bottom", yshift=4, showarrow=False, font={"size": 12},
         )  # fmt: skip
-
-
-def _logarithmic(lines: Sequence[Line]) -> dict[str, Any]:
-    """A logarithmic axis whose labels do not touch: digits within a decade, 2 and 5 over a few, powers over many."""
-    positive = [line.values[np.isfinite(line.values) & (line.values > 0)] for line in lines]
-    known = np.concatenate(positive)
-    decades = float(np.log10(known.max() / known.min())) if len(known) else 0.0
-    ticks = None if decades < _DECADE or decades > _MANY else "D2"
-    return {"type": "log", "exponentformat": "power", "dtick": ticks}
-
-
-_DECADE, _MANY = 0.5, 3.0
-"""Decades below which plotly labels single values, and above which it labels powers."""

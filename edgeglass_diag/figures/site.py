@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from edgeglass_diag.figures.heads import draw_bounds, heads_points
 from edgeglass_diag.figures.lines import Points
+from edgeglass_diag.figures.log_axis import log_ticks
 from edgeglass_diag.figures.scales import Scale
 
 if TYPE_CHECKING:
@@ -61,16 +62,17 @@ def site_figure(lines: Sequence[Line], scale: Scale, template: go.layout.Templat
             hovertemplate="%{y:.4g}",
         )
     if scale.logarithmic:
-        figure.update_yaxes(_decades(points["y"]))
+        bounds = [bound for bound in (scale.low, scale.high) if bound is not None]
+        figure.update_yaxes(_decades([*points["y"], bounds]))
     draw_bounds(figure, scale)
     return figure
 
 
-def _decades(lines: Sequence[Sequence[float | None]]) -> dict[str, int]:
-    """Some five labels at whole powers of ten; as plotly sets them where the values span hardly one."""
-    powers = [math.log10(value) for line in lines for value in line if value is not None and value > 0]
-    span = max(powers) - min(powers) if powers else 0
-    return {"dtick": math.ceil(span / 5)} if span > _SPAN else {}
+def _decades(lines: Sequence[Sequence[float | None]]) -> dict[str, object]:
+    """Some five labels at whole powers of ten; at 2 and 5 as well where what is drawn spans hardly two."""
+    drawn = [value for line in lines for value in line if value is not None and value > 0]
+    span = math.log10(max(drawn)) - math.log10(min(drawn)) if drawn else 0
+    return {"dtick": math.ceil(span / 5) if span > _SPAN else log_ticks(drawn)}
 
 
 def site_points(lines: Sequence[Line], scale: Scale) -> Points:

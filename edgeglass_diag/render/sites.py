@@ -12,6 +12,7 @@ from edgeglass_diag.sites import (
     ModuleSite,
     ParameterSite,
     ReshapeSite,
+    Side,
     Site,
     SoftmaxSite,
 )
@@ -41,7 +42,7 @@ def site_text(site: Site) -> str:
         case LossSite():
             return "sigmoid" if site.is_sigmoid else site.reduction
         case EmbeddingSite():
-            return site.side
+            return "" if site.side is Side.UNKNOWN else site.side
         case BatchSite():
             return f"{shape_text(site.shape)} {site.dtype}"
         case ReshapeSite():

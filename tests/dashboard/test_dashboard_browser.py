@@ -227,3 +227,17 @@ def test_markup_is_shown_as_text(serve, open_page, tmp_path):
     wait_for_points(page, 1)
     assert page.locator("img[src='x']").count() == 0
     assert page.evaluate("window.injected") is None
+
+
+@pytest.mark.browser
+def test_the_keyboard_arrives_at_the_content_of_a_page_and_its_tab_is_in_sight(serve, open_page, tmp_path):
+    write_collapsed(tmp_path / "x")
+    page = open_page(f"{serve(tmp_path).url}/run/x", width=390)
+    page.locator(".finding-way").first.wait_for()
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    eventually(page, "document.activeElement.id === 'page' && scrollY === 0")
+    page.keyboard.press("g")
+    page.keyboard.press("p")
+    eventually(page, "document.querySelector('.tabs [aria-current]').textContent === 'Profile'")
+    eventually(page, "document.querySelector('.tabs [aria-current]').getBoundingClientRect().right <= innerWidth")

@@ -11,6 +11,7 @@ from edgeglass_dashboards.runs import RunIndex
 from edgeglass_dashboards.timeline import marks_words
 from edgeglass_diag.figures.lines import CUT
 from edgeglass_diag.figures.model_map import MOST_CELLS, State, lanes_of
+from edgeglass_diag.figures.of_run import side_name, widest_sides
 from edgeglass_diag.figures.sparklines import spark_svg
 from edgeglass_diag.figures.style import TEMPLATES
 from edgeglass_diag.figures.timeline import FindingMark, timeline_figure
@@ -81,6 +82,16 @@ def test_the_map_has_a_lane_for_each_side_in_few_cells_and_shows_the_worst_of_ea
     assert (ill_teacher.name, ill_teacher.cells[0].path) == ("other", "teacher")
 
 
+def test_the_fault_of_a_module_that_holds_others_is_shown_at_the_last_of_them():
+    image, *_ = lanes_of(MODEL, {"visual.blocks.5": State("critical", "constant")}, most=99)
+    assert [cell.path for cell in image.cells if cell.state.tone == "critical"] == ["visual.blocks.5.mlp"]
+
+
+def test_both_outputs_of_one_module_are_two_sides():
+    outputs = [EmbeddingSite(path=f"{name}[:{width}]", width=width) for name in ("left", "right") for width in (8, 4)]
+    assert [(side_name(side), side.width) for side in widest_sides(outputs)] == [("left", 8), ("right", 8)]
+
+
 def test_cells_of_one_name_say_whose_they_are():
     [lane] = lanes_of(
         [module(f"layers.{number}.{part}") for number in range(2) for part in ("norm", "mlp")], {}, most=9
@@ -128,6 +139,9 @@ def test_behind_a_proxy_all_needs_the_token_and_redirects_stay_below_its_path(tm
         assert client.get(path, headers={"Host": "hub.example"}).status_code == 403
     told = client.get("/user/me/run/x?token=s3cret-token", headers={"Host": "hub.example"})
     assert (told.status_code, told.headers["Location"]) == (303, "../run/x")  # whatever path the proxy strips
+    for path in ("/user/me/run%2Fx", "/run%2Fx"):  # an encoded slash is none to the browser
+        told = client.get(f"{path}?token=s3cret-token", headers={"Host": "hub.example"})
+        assert told.headers["Location"] == "./run/x", path
     assert client.get("/user/me/_runs", headers={"Host": "hub.example"}).json[0]["value"] == "/run/x"
 
 
@@ -231,10 +245,10 @@ def test_a_proxy_may_strip_its_path_or_leave_it(serve, open_page, tmp_path, stri
     dashboard = serve(tmp_path, "--base-path", "/user/me/proxy/1")
     token = dashboard.url.partition("?")[2]
     with path_proxy(dashboard.port, "/user/me/proxy/1", strips=strips) as url:
-        for place in ("/", "/run/a/x"):
+        for place in ("/", "/run/a/x", "/run%2Fa%2Fx"):
             page = open_page(f"{url}{place}?{token}")
             has_text(page, "#verdict", "Learning")
-            assert page.url == f"{url}{place}"
+            assert page.url == f"{url}{place}".replace("%2F", "/")
             eventually(page, f"({PLOT.format('loss')}?.data?.length ?? 0) > 0")
             page.get_by_role("link", name="Runs", exact=True).click()
             page.get_by_role("link", name="a/x", exact=True).click()

@@ -13,7 +13,7 @@ from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.cursor import Cursor
 from edgeglass_dashboards.jobs import Jobs
 from edgeglass_dashboards.live import news
-from edgeglass_dashboards.pair_pictures import png
+from edgeglass_dashboards.pair_pictures import picture_address, png
 from edgeglass_dashboards.runs import RunIndex
 from edgeglass_dashboards.static import static_page
 from edgeglass_dashboards.view import View
@@ -148,6 +148,10 @@ def test_a_picture_that_is_done_while_its_page_is_drawn_appears_all_the_same(roo
     changes = dict(news(Context(index, View("embeddings")), cursor)["changes"])
     assert figure_in(json.loads(to_json_plotly(changes["training-panel"])))["frames"]
     assert changes["live"] == {"disabled": True}
+
+
+def test_runs_that_begin_within_a_second_have_pictures_of_their_own():
+    assert picture_address("a", 1, 1764341234.25) != picture_address("a", 1, 1764341234.5)
 
 
 def test_pictures_are_served_as_they_were_kept(root):

@@ -1,5 +1,7 @@
 """The command that an explanation keeps, read by the command line that it is for."""
 
+from pathlib import Path
+
 import pytest
 import typer
 
@@ -38,6 +40,13 @@ def test_a_subject_is_found_again_with_all_of_its_options(subject):
         assert resolve(told["words"], told["module"], told["settings"]) == subject
     else:
         assert (told["module"], told["words"] or []) == (subject.target, list(subject.arguments))
+
+
+@pytest.mark.parametrize("subject", [Path("-run"), Program("script", "-train.py", ("-x",)), Recipe("-mine.yaml")])
+def test_a_name_that_begins_with_a_dash_is_no_option(subject):
+    told = parsed(command(subject, {"--seeds": 2}))
+    name = str(subject) if isinstance(subject, Path) else subject.target
+    assert (told["words"][0], told["seeds"]) == (f"./{name}", 2)
 
 
 def test_a_run_and_what_was_tried_is_asked_again_and_nothing_else(tmp_path):

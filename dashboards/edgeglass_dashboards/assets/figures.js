@@ -80,7 +80,8 @@
     }
     if (!meta || !meta.pick || meta.narrow || graph.clientWidth > 520) return;
     meta.narrow = true;
-    const names = graph.layout.yaxis.ticktext.map((name) => (name.length > 15 ? `…${name.slice(-14)}` : name));
+    const end = (name) => `…${name.slice(name.indexOf(".", name.length - 17) + 1 || -16)}`; /* whole names where they fit */
+    const names = graph.layout.yaxis.ticktext.map((name) => (name.length > 17 ? end(name) : name));
     const scale = graph.data[0].colorbar;
     const left = 12 + 6 * Math.max(0, ...names.map((name) => name.length));
     window.Plotly.relayout(graph, { "yaxis.ticktext": names, "yaxis.tickfont.size": 10, "margin.l": left, "margin.r": scale ? 64 : 8 });

@@ -109,7 +109,7 @@ class Compare:
 def _tables(runs: Mapping[str, Run], labels: dict[str, str]) -> dict[str, Any]:
     """What is read of the runs as a whole, whichever signals are drawn."""
     opened_runs, paths = list(runs.values()), list(runs)
-    compared = compare_runs(opened_runs)
+    compared = compare_runs(opened_runs, list(labels.values()))
     return {
         "parting": _parting(compared["first_divergence"], labels),
         "sides": _sides(compared["runs"], paths, labels),
@@ -208,7 +208,7 @@ def _findings(runs: Sequence[Run], paths: Sequence[str], labels: dict[str, str])
         for finding in run.findings:
             worst.setdefault(finding.code, finding)
             href = RunEntry(path, "").address + link_to(finding, run.rules)
-            cells.setdefault((finding.code, path), html.A(f"step {finding.step}", href=href))
+            cells.setdefault((finding.code, path), html.A(f"step {finding.onset}", href=href))
     if not worst:
         return empty("No rule fired in any of them.")
     heads = [html.Th("finding", scope="col"), *(html.Th(labels[path], scope="col") for path in paths)]

@@ -24,6 +24,7 @@ from edgeglass_diag.explained.record import KeptExplanation, Marked, Tried
 from edgeglass_diag.explained.tree import Branch, search_trees
 from edgeglass_diag.figures.trials import MOST, trials_figure
 from edgeglass_diag.marks import Mark
+from edgeglass_diag.records import Severity
 from edgeglass_diag.render.explanation import (
     MARK_COLUMNS,
     TRIAL_COLUMNS,
@@ -169,7 +170,9 @@ def _none(context: Context, shown: Shown) -> Any:
     if shown.problem:
         words = f"{shown.problem}."
         return html.Div([icon("warning"), html.Div(words)], className="answer tone-warning")
-    words = "This run is not explained yet. Replays of its program tell which change cures it: "
+    ill = any(finding.severity.rank >= Severity.WARNING.rank for finding in context.run.findings)
+    more = "Replays of its program tell which change cures it: " if ill else "No fault was found in it; for later: "
+    words = f"This run is not explained yet. {more}"
     way = [words, command_line(_command(context), "command")]
     return html.Div([icon("neutral"), html.Div(way)], className="answer tone-neutral")
 

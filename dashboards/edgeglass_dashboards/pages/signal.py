@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,8 +36,9 @@ class SignalPage:
         """The answer, the words of the step, the words of the scale."""
         run = context.run
         step, stages = profile_at(run, context.view.step)
+        words, healthy = profile_words(step, stages), keeps_the_sample(stages)
         return {
-            "answer": answer(run, (self.name, "embeddings"), profile_words(step, stages), recorded=bool(stages)),
+            "answer": answer(run, (self.name, "embeddings"), words, recorded=bool(stages), healthy=healthy),
             "step-words": _step_words(context, step),
             "scale-words": scale_words(scale_of(ACTIVATION_SAMPLE_SIGNAL, run.rules)),
             "picked": picked_words(context, ACTIVATION_SAMPLE_SIGNAL, "History of"),
@@ -83,7 +85,8 @@ def profile_words(step: int | None, stages: Sequence[Stage]) -> str:
     if lost is None:
         lowest = min((stage for stage in stages if not stage.is_dead), key=lambda s: s.signal, default=None)
         if lowest is None:
-            return f"At step {step} no output depends on the sample."
+            finite = any(math.isfinite(stage.signal) for stage in stages)
+            return f"At step {step} no output {'depends on the sample' if finite else 'is a finite number'}."
         place = lowest.site or "(model)"
         return f"At step {step} no module loses the sample; the least is {say(lowest.signal)} at {place}."
     fed = max(stage.signal for stage in stages if stage.site in lost.parents and not stage.is_dead)
@@ -91,6 +94,15 @@ def profile_words(step: int | None, stages: Sequence[Stage]) -> str:
         f"At step {step} the first module that loses the sample is {lost.site}: {say(lost.signal)} of its energy "
         f"depends on it, of its inputs {say(fed)}."
     )
+
+
+def keeps_the_sample(stages: Sequence[Stage]) -> bool:
+    """Return whether an output depends on the sample and no module loses it.
+
+    >>> keeps_the_sample([Stage("a", 0.5)]), keeps_the_sample([Stage("a", math.nan)])
+    (True, False)
+    """
+    return first_that_loses(stages) is None and not all(stage.is_dead for stage in stages)
 
 
 def _profile(context: Context) -> StillPanel:

@@ -21,7 +21,8 @@ def progress(run: Run) -> Any:
     """The status in words, and how far the run is when it told its number of steps."""
     status, step = run.status, run.last_step
     total = _total_steps(run)
-    words = "nothing recorded yet" if step < 0 else f"step {step}" + (f" of {total}" if total else "")
+    taken = f" ({step + 1} of {total})" if total and step < total else f" of {total}" if total else ""
+    words = "nothing recorded yet" if step < 0 else f"step {step}{taken}"
     if status == RunStatus.FAILED and run.header["status"] == RunStatus.RUNNING:
         words += "; the process ended without a word"
     words += "".join(f"; resumed at step {cut.step}" for cut in run.cuts[-1:])
@@ -67,7 +68,7 @@ def result_table(result: dict[str, Any]) -> Any:
     measures = list(dict.fromkeys(name for _, values in ways[:2] for name in values))
     if not losses and not measures:
         return None
-    children: list[Any] = [dmc.Title("At the end", order=2, size="h6")]
+    children: list[Any] = [dmc.Title("At the end, as the program reported it", order=2, size="h6")]
     if losses:
         children.append(html.P("; ".join(losses), className="caption"))
     if measures:
