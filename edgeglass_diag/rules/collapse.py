@@ -182,7 +182,7 @@ class AssignmentsCollapsed(Rule):
             used = _last(history.series(EMBEDDING_PROTOTYPES, pair.right))
             yield self.finding(
                 history,
-                f"what they tell of the sample is {series[-1].last:.1e} nats since step {since}, with {used:.3g} "
+                f"what they tell of the sample is {series[-1].last:.2g} nats since step {since}, with {used:.3g} "
                 "prototypes in use",
                 site=pair.path,
                 since=since,

@@ -84,8 +84,8 @@ class ConstantEmbeddings(Rule):
             name = side if widest.side is Side.UNKNOWN else f"the {widest.side} side ({side})"
             yield self.finding(
                 history,
-                f"{name} gives the same for every sample since step {constant.since}: sample signal {signal.last:.1e}, "
-                f"{scale * scale * signal.last / 2:.1e} nats at scale {scale:.3g}{_place(history, side, dead)}",
+                f"{name} gives the same for every sample since step {constant.since}: sample signal {signal.last:.2g}, "
+                f"{scale * scale * signal.last / 2:.2g} nats at scale {scale:.3g}{_place(history, side, dead)}",
                 site=side,
                 since=constant.since,
                 focus=dead or "",
@@ -227,11 +227,11 @@ def _place(history: History, side: str, dead: str | None) -> str:
     raw = history.series(ACTIVATION_SAMPLE_SIGNAL, side)
     if dead is not None:
         lost = history.series(ACTIVATION_SAMPLE_SIGNAL, dead).last
-        return f"; the first module that loses it is {dead} (sample signal {lost:.1e})"
+        return f"; the first module that loses it is {dead} (sample signal {lost:.2g})"
     if not len(raw):
         return ""
     size = history.series(ACTIVATION_RMS, side).last
-    return f"; before normalisation it still varies, at rms {size:.1e} (sample signal {raw.last:.1e})"
+    return f"; before normalisation it still varies, at rms {size:.1e} (sample signal {raw.last:.2g})"
 
 
 def _scale(history: History, embedding: str) -> float:

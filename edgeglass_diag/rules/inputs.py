@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite, isnan
 
 from edgeglass_diag.intervention import Intervention
 from edgeglass_diag.records import Finding, Severity
@@ -265,10 +265,11 @@ class InputNotFinite(Rule):
         """Return one finding per input."""
         for site, series in history.of(DATA_MAX):
             low = history.series(DATA_MIN, site)
-            if series.last != series.last or series.last == float("inf") or low.last != low.last:
+            broken = isnan(series.last) or isnan(low.last)
+            if broken or series.last == inf:
                 yield self.finding(
                     history,
-                    f"{site} has values from {low.last:.3g} to {series.last:.3g} at step {series.steps[-1]}",
+                    f"{site} has {'NaN' if broken else 'infinite values'} at step {series.steps[-1]}",
                     site=site,
                     evidence={"max": series.last, "min": low.last},
                 )

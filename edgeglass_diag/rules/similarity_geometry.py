@@ -98,8 +98,8 @@ class OutputConstant(Rule):
             if low is not None and low.lasting(steps=self.steps, windows=self.windows):
                 yield self.finding(
                     history,
-                    f"{site or 'the model'} has a sample signal of {series.last:.1e} since step {low.since}, at first "
-                    f"{series.values[0]:.1e}",
+                    f"{site or 'the model'} has a sample signal of {series.last:.2g} since step {low.since}, at first "
+                    f"{series.values[0]:.2g}",
                     site=site,
                     since=low.since,
                     evidence={"sample_signal": series.last, "first": series.values[0]},

@@ -65,7 +65,7 @@ class PredictionsConstant(Rule):
             if history.cumulated_update(low.since) >= MOVED:
                 yield self.finding(
                     history,
-                    f"in {pair.path} outputs have {ratio.last:.1e} of the variance of their targets since step "
+                    f"in {pair.path} outputs have {ratio.last:.2g} of the variance of their targets since step "
                     f"{low.since}",
                     site=sides[0].module,
                     since=low.since,
@@ -162,7 +162,7 @@ class ComparedWithItself(Rule):
                 side = history.site(EmbeddingSite, pair.left)
                 yield self.finding(
                     history,
-                    f"{pair.path} differ by {ratio.last:.1e} of what strangers differ by, since step {same.since}",
+                    f"{pair.path} differ by {ratio.last:.2g} of what strangers differ by, since step {same.since}",
                     site=pair.path if side is None else side.module,
                     since=same.since,
                     evidence={"partners_over_strangers": ratio.last},
