@@ -9,7 +9,17 @@ from math import hypot, inf, prod, sqrt
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
-from edgeglass_diag.signals.batches import DATA_MAX, DATA_MEAN, DATA_MIN, DATA_SHARED_FAR, DATA_SHARED_NEAR, DATA_STD
+from edgeglass_diag.rules.progress import answers_right
+from edgeglass_diag.signals.batches import (
+    DATA_DRAWN,
+    DATA_MAX,
+    DATA_MEAN,
+    DATA_MIN,
+    DATA_NEW,
+    DATA_SHARED_FAR,
+    DATA_SHARED_NEAR,
+    DATA_STD,
+)
 from edgeglass_diag.sites import BatchSite
 
 _DRAWN = {"randn": (0.0, 1.0, inf), "rand": (0.5, sqrt(1 / 12), 0.5)}
@@ -34,7 +44,10 @@ class PicturesOfNoise(Rule):
     are those of noise that was resized. In natural pictures neighbours share more than 0.9; of a batch with mixed
     levels of noise, as diffusion has them, one picture in ten has more. Dots on an even ground are no noise. Pixels
     with the mean and the deviation of ``torch.randn`` or ``torch.rand``, and none where ``torch.rand`` draws none, are
-    drawn on purpose, for a trial or as what a generator starts from: a fact (info).
+    drawn on purpose, for a trial or as what a generator starts from: a fact (info). So is it where nearly all
+    answers to samples that no recorded window before has had are right: pixels without neighbours in common may show
+    what is to be learned all the same, as patterns that are drawn at random for each class do. Samples that come again
+    may be learned by heart, noise or not.
     """
 
     far: float = 0.1
@@ -65,15 +78,21 @@ class PicturesOfNoise(Rule):
             least = self.far + _WHITE / sqrt(prod(min(size, _SIDE) for size in site.shape))
             if len(far) < self.windows or not (largest[0] <= least and largest[1] <= self.near):
                 continue
-            meant = self._is_drawn(history, site.path)
+            meant, told = self._is_drawn(history, site.path), answers_right(history) and self._is_new(history)
             yield self.finding(
                 history,
                 f"pixels of {site.path} have {max(0.0, far.last):.0%} of their energy in common with those 4 to 8 "
-                f"apart, neighbours {near.last:.0%}" + (f"; they look drawn by torch.{meant}" if meant else ""),
+                f"apart, neighbours {near.last:.0%}"
+                + (f"; they look drawn by torch.{meant}" if meant else "")
+                + ("; the model learns from them all the same" if told and not meant else ""),
                 site=site.path,
-                severity=Severity.INFO if meant else Severity.WARNING,
+                severity=Severity.INFO if meant or told else Severity.WARNING,
                 evidence={"far": far.last, "near": near.last},
             )
+
+    def _is_new(self, history: History) -> bool:
+        new, drawn = (sum(history.series(signal).values[-self.windows :]) for signal in (DATA_NEW, DATA_DRAWN))
+        return drawn > 0 and new == drawn
 
     def _is_drawn(self, history: History, path: str) -> str:
         """Return by which function of torch the pixels may be drawn, empty where they have other moments."""

@@ -127,3 +127,19 @@ def test_pictures_that_are_none(tmp_path, change):
 
 def test_what_torch_draws_is_a_fact(tmp_path):
     assert found(tmp_path, scenes(torch.randn_like))["EG512"].severity == "info"
+
+
+def test_patterns_drawn_for_each_class_that_are_learned_are_a_fact(tmp_path):
+    torch.manual_seed(0)
+    patterns = torch.randn(20, 3, 12, 12)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(432, 20))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    with eg.watch(model, optimizer, out=tmp_path, every=1, rules=[PicturesOfNoise()]):
+        for _ in range(40):
+            labels = torch.randint(20, (64,))
+            F.cross_entropy(model(patterns[labels] + 0.3 * torch.randn(64, 3, 12, 12)), labels).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    (finding,) = eg.load(tmp_path).findings
+    assert (finding.code, finding.severity) == ("EG512", "info")
+    assert finding.message.endswith("the model learns from them all the same")
