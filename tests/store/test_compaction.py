@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeglass_diag.records import Reading, UsageError, Window
+from edgeglass_diag.render.findings import thinned_text
 from edgeglass_diag.signals import metric
 from edgeglass_diag.sites import AttentionSite
 from edgeglass_diag.store import RunWriter, compaction, load, thinner
@@ -262,6 +263,40 @@ def test_a_run_with_nan_nearly_everywhere_is_thinned_too(tmp_path, spoiled):
         assert steps[:16] == list(range(16))
         assert steps[-32:] == list(range(1968, 2000))
         assert 4 * 16 <= len(steps) < 7 * 16
+
+
+def test_a_long_run_says_what_is_left_out_and_what_is_whole(tmp_path):
+    with long_run(tmp_path / "run", windows=2000, sites=3) as run:
+        steps = set(run.series(X, "layer.1").steps.tolist())
+        [said] = run.thinned
+        assert (said.signal, said.kept, said.recorded) == (X, len(steps), 2000)
+        assert steps.issuperset(range(said.whole_until + 1))
+        assert steps.issuperset(range(said.whole_since, 2000))
+        assert said.whole_until == 15
+        assert 2000 - said.whole_since >= 2 * 16
+        assert f"of {X} {len(steps)} of 2000 are kept" in thinned_text(run.thinned)
+
+
+def test_a_run_that_fits_is_whole(tmp_path):
+    with long_run(tmp_path / "run", windows=200, sites=3, room=2**30) as run:
+        assert (run.thinned, thinned_text(run.thinned)) == ([], "")
+
+
+def test_many_signals_share_the_room(tmp_path):
+    """Of six wide signals each has the windows that fit, and the one of a single site has all."""
+    signals, room = [metric(f"wide/{number}") for number in range(6)], 3 * 2**19
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(thinner, "RUN", room)
+        writer = RunWriter(tmp_path / "run", name="r", header={"world_size": 1})
+        for step in range(400):
+            readings = [Reading(step, f"{site}", signal, (1.0,)) for signal in signals for site in range(100)]
+            writer.write(Window(step, (*readings, Reading(step, "", X, (float(step),)))))
+        writer.finish("finished", {})
+    with load(tmp_path / "run") as run:
+        assert (run.folder / "signals.sqlite").stat().st_size < 1.4 * room
+        assert {one.signal for one in run.thinned} == set(signals)
+        assert all(one.recorded == 400 and one.whole_until >= 16 for one in run.thinned)
+        assert len(run.series(X, "").steps) == 400
 
 
 def test_the_store_of_a_long_run_does_not_grow(tmp_path):
