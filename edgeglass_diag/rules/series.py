@@ -128,7 +128,7 @@ class Series:
     def value(self, index: int) -> float:
         """Return the value at an index; raise ``IndexError`` where there is none."""
         if not 0 <= index < self._count:
-            raise IndexError(f"a series of {self._count} readings has none at {index}")
+            raise IndexError("array index out of range")
         return self._rows.at(self._row, index)
 
     def streak(self, condition: Callable[[int, float], bool]) -> Streak | None:
