@@ -1,9 +1,12 @@
-"""Which readings of a long series are kept in memory."""
+"""Which readings of a long series are kept, in memory and in a store, and what is told of it."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgeglass_diag.signals.signal import Signal
 
 FIRST, BETWEEN, NEWEST = 64, 64, 128
 """Readings that are kept: how it began, and how it stands, whole; of what lies between them some, evenly by step."""
@@ -31,3 +34,22 @@ def kept_indices(steps: Sequence[int]) -> list[int]:
     marks = (first + (last - first) * number // BETWEEN for number in range(BETWEEN))
     between = dict.fromkeys(bisect_left(steps, mark, begin, end) for mark in marks)
     return [*range(begin), *between, *range(end, count)]
+
+
+@dataclass(frozen=True, slots=True)
+class ThinnedSignal:
+    """A signal of which old windows are left out. Those that are kept have all their readings, as they were measured.
+
+    Attributes:
+        signal: its path.
+        kept: windows that are in the store.
+        recorded: windows that were recorded.
+        whole_until: step up to which each recorded window is kept.
+        whole_since: step from which on each recorded window is kept.
+    """
+
+    signal: Signal
+    kept: int
+    recorded: int
+    whole_until: int
+    whole_since: int

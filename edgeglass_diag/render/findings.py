@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from edgeglass_diag import site_paths
 from edgeglass_diag.marks import Mark
 from edgeglass_diag.records import Finding, RecordState, Severity
+from edgeglass_diag.thinning import ThinnedSignal
 from edgeglass_diag.verdict import none_found, say
 
 WHOLE_MODEL = "whole model"
@@ -24,6 +25,25 @@ def count_text(number: int, record: RecordState) -> str:
         return f"{number} findings"
     said = none_found(record.recorded, record.taken)
     return said[0].lower() + said[1:]
+
+
+def thinned_text(thinned: Sequence[ThinnedSignal]) -> str:
+    """Return which windows of a long run are left out and which are all there, in words; empty where none is left out.
+
+    >>> from edgeglass_diag.signals.parameters import GRADIENT_NORM
+    >>> from edgeglass_diag.thinning import ThinnedSignal
+    >>> print(thinned_text([ThinnedSignal(GRADIENT_NORM, 1019, 6475, 2400, 960_160)]))
+    old windows of 1 signal are left out: of gradient/norm 1019 of 6475 are kept, all up to step 2400 and from 960160 on
+    """
+    if not thinned:
+        return ""
+    least = min(thinned, key=lambda one: one.kept / one.recorded)
+    until, since = min(one.whole_until for one in thinned), max(one.whole_since for one in thinned)
+    number = f"{len(thinned)} signal{'s' if len(thinned) > 1 else ''}"
+    return (
+        f"old windows of {number} are left out: of {least.signal} {least.kept} of {least.recorded} are kept, all up to "
+        f"step {until} and from {since} on"
+    )
 
 
 def sites_text(finding: Finding) -> str:

@@ -136,8 +136,8 @@ class AttentionLogitsExplode(AttentionRule):
                 yield self.finding(
                     history,
                     f"{site} has logits of up to {series.last:.3g} since step {state.since}, at first up to "
-                    f"{series.values[0]:.3g}",
+                    f"{series.first:.3g}",
                     site=site,
                     since=state.since,
-                    evidence={"logit_max": series.last, "first": series.values[0]},
+                    evidence={"logit_max": series.last, "first": series.first},
                 )

@@ -45,7 +45,7 @@ def _was_finite(history: History, site: str, step: int) -> bool:
     weights = history.series(WEIGHT_NORM, site)
     index = bisect_right(weights.steps, step) - 1
     given = history.series(GRADIENT_NONFINITE, site).at(step) == 0
-    return given and index >= 0 and math.isfinite(weights.values[index]) and weights.values[index] > 0
+    return given and index >= 0 and 0 < weights.value(index) < math.inf
 
 
 def _eps_lost(history: History) -> list[ParameterSite]:

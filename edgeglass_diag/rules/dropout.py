@@ -162,5 +162,5 @@ class DropoutWhereNoneBelongs(Rule):
             shares = history.series(NOISE_UNREPEATED, site.path)
             return max(shares.values, default=1.0) > self.evaluated
         weights = history.series(NOISE_WEIGHTS, site.path)
-        state = weights.streak(lambda _, value: value == weights.values[0])
+        state = weights.streak(lambda _, value: value == weights.first)
         return state is not None and state.lasting(steps=self.steps, windows=self.windows)

@@ -52,7 +52,7 @@ class GradientsPileUp(Rule):
         uncleared = history.series(GRADIENT_UNCLEARED)
         state = uncleared.streak(lambda _, value: value > 0)
         if state is not None and state.windows >= self.windows:
-            first, last = history.series(GRADIENT_NORM).values[0], history.series(GRADIENT_NORM).last
+            first, last = history.series(GRADIENT_NORM).first, history.series(GRADIENT_NORM).last
             yield self.finding(
                 history,
                 f"those of earlier steps are still there when backward begins, since step {state.since}, and the norm "

@@ -10,6 +10,7 @@ from statistics import median
 from typing import TypeVar, cast
 
 from edgeglass_diag.records import Cut, ParameterOrigin, Site, Window
+from edgeglass_diag.rules.packed import Rows, Steps
 from edgeglass_diag.rules.series import EMPTY, Series
 from edgeglass_diag.signals.attention import OPERAND_KEYS
 from edgeglass_diag.signals.losses import (
@@ -57,6 +58,7 @@ class History:
         self.relative_loss, self.updates, self.logit_spread = Series(), Series(), Series()
         self._cumulated = Series()
         self._series: defaultdict[Signal, dict[str, Series]] = defaultdict(dict)
+        self._rows: defaultdict[Signal, Rows] = defaultdict(Rows)
         self._sites: defaultdict[type[Site], dict[str, Site]] = defaultdict(dict)
         self._answered: list[int] = []
         self._sums: list[tuple[float, float, float]] = []
@@ -70,11 +72,12 @@ class History:
     def add(self, window: Window) -> None:
         """Append a window."""
         self.last_step = max(self.last_step, window.step)
+        begun: defaultdict[Signal, Steps] = defaultdict(Steps)
         for reading in window.readings:
             sites = self._series[reading.signal]
             series = sites.get(reading.site)
             if series is None:
-                series = sites[reading.site] = Series()
+                series = sites[reading.site] = Series(self._rows[reading.signal], begun[reading.signal])
             series.add(reading)
         self._derive(window.step)
         for site in window.sites:
@@ -147,10 +150,10 @@ class History:
         if first == len(self.updates):
             return 0.0
         place = bisect_left(self._cumulated.steps, since)
-        before = self._cumulated.values[place - 1] if place else 0.0
+        before = self._cumulated.value(place - 1) if place else 0.0
         reach = self._cumulated.steps[place - 1] if place else -1
         # The first window's value stands for the steps since the one before it, of which some are before `since`.
-        surplus = max(0, since - 1 - reach) * self.updates.values[first]
+        surplus = max(0, since - 1 - reach) * self.updates.value(first)
         return self._cumulated.last - before - surplus
 
     def answers(self, since: int) -> tuple[float, float, float]:
@@ -171,7 +174,7 @@ class History:
         sizes = self.series(WEIGHT_NORM, site)
         if not len(sizes):
             return False
-        return sizes.values[0] > min(0.02 * sizes.last, 1e-3 * self.roots.get(site, math.inf))
+        return sizes.first > min(0.02 * sizes.last, 1e-3 * self.roots.get(site, math.inf))
 
     def _derive(self, step: int) -> None:
         now = (self._at(signal, step) for signal in (LOSS_TOTAL, LOSS_CHANCE, LOSS_EXPLAINED))
@@ -214,4 +217,4 @@ class History:
 
     def _at(self, signal: Signal, step: int) -> dict[str, float]:
         """Return the values of a signal by site, where its newest reading is of this step."""
-        return {site: series.last for site, series in self._series.get(signal, {}).items() if series.steps[-1] == step}
+        return {site: series.last for site, series in self._series.get(signal, {}).items() if series.last_step == step}

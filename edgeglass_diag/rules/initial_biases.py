@@ -57,7 +57,7 @@ class BiasesFarFromZero(Rule):
         begun: defaultdict[int, dict[str, float]] = defaultdict(dict)
         for site, norms in history.at(ParameterSite, WEIGHT_NORM):
             if site.path.endswith(".bias") and len(site.shape) == 1:
-                begun[norms.steps[0]][site.path] = norms.values[0] / math.sqrt(site.shape[0])
+                begun[norms.steps[0]][site.path] = norms.first / math.sqrt(site.shape[0])
         for since, biases in begun.items():
             one_value = {parent(path): size for path, size in biases.items() if path in filled}
             spreads = {path: _spread(history, parent(path), one_value) for path in biases}
@@ -94,17 +94,17 @@ def _spread(history: History, module: str, one_value: Mapping[str, float]) -> fl
     if site is None or not len(norms) or not site.shape:
         return 0.0
     if len(site.shape) == 1:
-        return norms.values[0] / math.sqrt(site.shape[0])
+        return norms.first / math.sqrt(site.shape[0])
     if not site.is_linear:
         return 0.0
     own = history.site(ModuleSite, module)
     given = {path: history.series(ACTIVATION_RMS, path) for path in own.parents} if own is not None else {}
     sizes = [
-        _without(rms.values[0], one_value.get(first_call(path), 0.0))
+        _without(rms.first, one_value.get(first_call(path), 0.0))
         for path, rms in given.items()
-        if len(rms) and math.isfinite(rms.values[0])
+        if len(rms) and math.isfinite(rms.first)
     ]
-    return norms.values[0] / math.sqrt(site.shape[0]) * (max(sizes, default=0.0) or 1.0)
+    return norms.first / math.sqrt(site.shape[0]) * (max(sizes, default=0.0) or 1.0)
 
 
 def _without(size: float, constant: float) -> float:

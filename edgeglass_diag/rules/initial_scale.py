@@ -84,8 +84,8 @@ def _gains(history: History, loaded: set[str]) -> dict[int, dict[str, float]]:
     """Return rms(w) sqrt(fan-in) of the layers that are trained, before it begins, by its first step."""
     found: defaultdict[int, dict[str, float]] = defaultdict(dict)
     for site, norms in history.at(ParameterSite, WEIGHT_NORM):
-        if site.is_linear and not site.is_sharded and norms.values[0] > 0 and site.path not in loaded:
-            found[norms.steps[0]][site.path] = norms.values[0] / math.sqrt(site.shape[0])
+        if site.is_linear and not site.is_sharded and norms.first > 0 and site.path not in loaded:
+            found[norms.steps[0]][site.path] = norms.first / math.sqrt(site.shape[0])
     return found
 
 
@@ -116,9 +116,7 @@ class TwoZeroLayers(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per pair."""
-        zero = [
-            s.path for s, norms in history.at(ParameterSite, WEIGHT_NORM) if _multiplies(s) and norms.values[0] == 0
-        ]
+        zero = [s.path for s, norms in history.at(ParameterSite, WEIGHT_NORM) if _multiplies(s) and norms.first == 0]
         layers = {parent(path): path for path in zero}
         for module, second in layers.items() if len(layers) > 1 else ():
             first = layers.get(_layer_before(history, module))
@@ -207,7 +205,7 @@ class DeadFromTheStart(Rule):
         if not history.ended and not state.lasting(steps=self.steps, windows=self.windows):
             return False
         given = [history.series(ACTIVATION_RMS, path) for path in site.parents]
-        if any(not len(rms) or not rms.values[0] > 0 for rms in given):
+        if any(not len(rms) or not rms.first > 0 for rms in given):
             return False
         own = [std for name, std in sizes.items() if _holds(history, first_call(site.path), name)]
         return bool(own) and all(std > 0 for std in own)
@@ -259,11 +257,11 @@ class FirstLossFarAboveChance(Rule):
             levels = history.series(LOSS_LEVEL, site.path)
             if history.has(EMBEDDING_SCALE) or not len(levels) or not is_softmax(history, site.path):
                 continue
-            first, level = values.values[0], levels.values[0]
+            first, level = values.first, levels.first
             if not (level > 0 and math.isfinite(first) and first >= self.factor * level):
                 continue
             spread = history.series(LOSS_LOGIT_STD, site.path)
-            said = f", with logits of std {spread.values[0]:.3g}" if len(spread) else ""
+            said = f", with logits of std {spread.first:.3g}" if len(spread) else ""
             yield self.finding(
                 history,
                 f"{first:.4g} at step {values.steps[0]} against a chance level of {level:.4g}{said}",

@@ -76,7 +76,7 @@ class LabelsConstant(Rule):
         for site, _ in history.of(LOSS_LABEL_GREATEST):
             alike[round(history.series(LOSS_CANDIDATES, site).last)].append(site)
         for classes, sites in alike.items():
-            label = history.series(LOSS_LABEL_GREATEST, sites[0]).values[0]
+            label = history.series(LOSS_LABEL_GREATEST, sites[0]).first
             if classes < 2 or not all(self._is_constant(history, site, label) for site in sites):
                 continue
             for site in sites:

@@ -49,15 +49,15 @@ class WarmupTooLong(Rule):
             if self._only_rose(series):
                 yield self.finding(
                     history,
-                    f"the learning rate of {group} was still rising at the end, from {series.values[0]:.2g} to "
+                    f"the learning rate of {group} was still rising at the end, from {series.first:.2g} to "
                     f"{series.last:.2g} at step {series.steps[-1]}",
-                    evidence={"first": series.values[0], "last": series.last, "group": group},
+                    evidence={"first": series.first, "last": series.last, "group": group},
                 )
                 return
 
     def _only_rose(self, series: Series) -> bool:
         rising = all(later > earlier for earlier, later in pairwise(series.values))
-        return len(series) > 4 and rising and series.values[0] <= 0.1 * series.last
+        return len(series) > 4 and rising and series.first <= 0.1 * series.last
 
 
 @dataclass(frozen=True)

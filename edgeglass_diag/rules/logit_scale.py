@@ -58,11 +58,11 @@ class ScaleRunaway(Rule):
             if not learns_by_products(history, pair):
                 yield self.finding(
                     history,
-                    f"{series.last:.4g}, at first {series.values[0]:.4g}, above {self.scale:.0f} since step "
+                    f"{series.last:.4g}, at first {series.first:.4g}, above {self.scale:.0f} since step "
                     f"{large.since} at {pair.path}",
                     site=pair.path,
                     since=large.since,
-                    evidence={"scale": series.last, "first": series.values[0]},
+                    evidence={"scale": series.last, "first": series.first},
                 )
 
 
@@ -96,12 +96,12 @@ class ScaleDecayed(Rule):
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding per pair of sides."""
         for pair, series in history.of(EMBEDDING_SCALE):
-            if 0 < series.last <= self.left * series.values[0] and at_chance(history):
+            if 0 < series.last <= self.left * series.first and at_chance(history):
                 yield self.finding(
                     history,
-                    f"from {series.values[0]:.3g} to {series.last:.3g} at {pair}, while the loss stays at chance",
+                    f"from {series.first:.3g} to {series.last:.3g} at {pair}, while the loss stays at chance",
                     site=pair,
-                    evidence={"first": series.values[0], "scale": series.last},
+                    evidence={"first": series.first, "scale": series.last},
                 )
 
 

@@ -235,7 +235,7 @@ class TemperatureMissing(Rule):
                 site=pair,
                 since=bound.since,
                 evidence={"scale": series.last, "floor": floor, "chance": chance},
-                fix=_FELL if known.floor(series.values[0]) < self.share * chance else "",
+                fix=_FELL if known.floor(series.first) < self.share * chance else "",
             )
 
     def bound(self, history: History, pair: str) -> Streak | None:

@@ -27,7 +27,7 @@ def _switched(history: History, to: float, steps: int, windows: int) -> Iterator
     """Yield what began in the other mode and has lastingly run in this one: 1 for training, 0 for evaluation."""
     for site, modes in history.of(MODE_TRAINING):
         state = modes.streak(lambda _, value: value == 1) if to else modes.streak(lambda _, value: value == 0)
-        if modes.values[0] == 1 - to and state is not None and state.lasting(steps=steps, windows=windows):
+        if modes.first == 1 - to and state is not None and state.lasting(steps=steps, windows=windows):
             yield site, state
 
 

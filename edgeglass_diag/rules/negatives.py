@@ -92,7 +92,7 @@ class NegativesNeverChange(Rule):
         series = history.series(signal, path)
         if not len(series):
             return False
-        first = series.values[0]
+        first = series.first
         same = series.streak(lambda _, value: value == first)
         return same is not None and same.windows == len(series) and same.lasting(steps=self.steps, windows=self.windows)
 

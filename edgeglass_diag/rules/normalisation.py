@@ -83,7 +83,7 @@ class NormalisationMissing(Rule):
 
     def _has_shrunk(self, history: History, pair: PairSite, series: Series) -> bool:
         small = history.rule(TemperatureMissing).bound(history, pair.path) is not None
-        shrunk = small and series.last <= self.shrunk * series.values[0]
+        shrunk = small and series.last <= self.shrunk * series.first
         if not shrunk or not lengths_differ(history, pair.path, self.spread):
             return False
         return (history.ended or history.last_step >= patience(history)) and at_chance(history, tolerance=0.2)
@@ -94,9 +94,9 @@ class NormalisationMissing(Rule):
         return self.finding(
             history,
             f"lengths of {side} are {size.last:.3g} and differ by {spread.last:.0%}; logits have shrunk from "
-            f"{series.values[0]:.3g} to {series.last:.3g} x cosine, and the softmax over them is nearly even",
+            f"{series.first:.3g} to {series.last:.3g} x cosine, and the softmax over them is nearly even",
             site=pair.path,
-            evidence={"norm": size.last, "norm_spread": spread.last, "scale": series.last, "first": series.values[0]},
+            evidence={"norm": size.last, "norm_spread": spread.last, "scale": series.last, "first": series.first},
         )
 
 

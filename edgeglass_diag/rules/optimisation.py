@@ -61,7 +61,7 @@ class UpdateTooLarge(Rule):
         known = len(history.relative_loss) > 0
         if newest is None or (known and not self._harmed(history, history.updates.steps[newest])):
             return
-        step, value = history.updates.steps[newest], history.updates.values[newest]
+        step, value = history.updates.steps[newest], history.updates.value(newest)
         sites = weight_matrices(history) or matrices(history)  # weights that are NaN by now do not tell how they began
         worst = max(sites, key=lambda site: history.series(UPDATE_RATIO, site).at(step))
         rate = max((s.at(step) for _, s in history.of(OPTIMIZER_LR)), default=float("nan"))
@@ -139,7 +139,7 @@ class ScheduleOverrun(Rule):
             seen.add(shape)
             if lowest is None or _moves_momentum(history, group, since=series.steps[lowest]):
                 continue
-            step, rate = series.steps[lowest], series.values[lowest]
+            step, rate = series.steps[lowest], series.value(lowest)
             yield self.finding(
                 history,
                 f"that of {group} fell to {rate:.2g} at step {step}, about the cosine's last step, and rises again to "

@@ -92,17 +92,17 @@ class OutputConstant(Rule):
             return
         fed = {parent for site in history.sites_of(ModuleSite) for parent in site.parents}
         for site, series in history.of(ACTIVATION_SAMPLE_SIGNAL):
-            if site in fed or series.values[0] < 100 * series.last:
+            if site in fed or series.first < 100 * series.last:
                 continue
             low = series.streak(lambda _, value: value <= self.signal)
             if low is not None and low.lasting(steps=self.steps, windows=self.windows):
                 yield self.finding(
                     history,
                     f"{site or 'the model'} has a sample signal of {series.last:.2g} since step {low.since}, at first "
-                    f"{series.values[0]:.2g}",
+                    f"{series.first:.2g}",
                     site=site,
                     since=low.since,
-                    evidence={"sample_signal": series.last, "first": series.values[0]},
+                    evidence={"sample_signal": series.last, "first": series.first},
                     fix=output_remedy(history),
                 )
                 return

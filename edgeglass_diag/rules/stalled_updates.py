@@ -104,7 +104,7 @@ class NothingMoves(Rule):
 
     def _is_still(self, history: History, site: str) -> bool:
         ratios = history.series(UPDATE_RATIO, site)
-        if not len(ratios) or ratios.last != 0 or ratios.values[0] != 0:
+        if not len(ratios) or ratios.last != 0 or ratios.first != 0:
             return False
         state = ratios.streak(lambda _, value: value == 0)
         if state is None or state.windows < len(ratios):

@@ -101,7 +101,7 @@ class TermAtChance(Rule):
         end = bisect_right(values.steps, step)
         recent = range(max(0, end - self.windows), end)
         steps = [values.steps[index] for index in recent]
-        value, level = sum(values.values[index] for index in recent), sum(map(levels.at, steps))
+        value, level = sum(map(values.value, recent)), sum(map(levels.at, steps))
         return value >= level - self.tolerance * (level - _floors(history, site, steps))
 
     def _guesses(self, history: History, site: str, since: int, until: int) -> bool:

@@ -150,6 +150,6 @@ class ConstantTerm(Rule):
 
     def _constant_since(self, series: Series) -> Streak | None:
         """Return the streak of all values, where they are all that of the first."""
-        first = series.values[0] if len(series) else 0.0
+        first = series.first if len(series) else 0.0
         state = series.streak(lambda _, value: abs(value - first) <= self.tolerance * abs(first))
         return state if state is not None and state.windows == len(series) else None

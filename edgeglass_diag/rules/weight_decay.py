@@ -68,9 +68,9 @@ class DecayOnScale(Rule):
             if group is None or prod(site.shape) > 1:
                 continue
             decay, rate = history.series(OPTIMIZER_WEIGHT_DECAY, group), history.series(OPTIMIZER_LR, group)
-            if not len(decay) or not len(rate) or size.values[0] < 1 or decay.last * size.values[0] < self.pull:
+            if not len(decay) or not len(rate) or size.first < 1 or decay.last * size.first < self.pull:
                 continue
-            taken = _sum_over_steps(rate) * decay.last * size.values[0]
+            taken = _sum_over_steps(rate) * decay.last * size.first
             if taken < self.taken:
                 continue
             peak = max(rate.values)

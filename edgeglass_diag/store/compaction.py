@@ -9,11 +9,12 @@ from itertools import groupby
 
 from edgeglass_diag.store.layouts import Layout
 from edgeglass_diag.store.parts import Slices, store
-from edgeglass_diag.store.thinner import thin
+from edgeglass_diag.store.thinner import thin, windows_of_a_stretch
 
 WINDOWS = 248
-"""Windows of a stretch, where a signal has few values; with many they are fewer. Two blocks of so many numbers (8 bytes
-each, and some 30 of the row) lie on a page of SQLite's 4096 bytes; of 256 it is one, and half of the store is empty."""
+"""Windows of a stretch at most; with many values in a signal, or in all signals, they are fewer. Two blocks of so many
+numbers (8 bytes each, and some 30 of the row) lie on a page of SQLite's 4096 bytes; of 256 it is one, and half of the
+store is empty."""
 
 VALUES = 2**20
 """About so many values are turned round at once, which bounds the pause: some 0.05 s."""
@@ -30,6 +31,7 @@ class Compactor:
 
     def __init__(self, db: sqlite3.Connection, layout: Callable[[int], Layout], *, ranks: int = 1) -> None:
         self._db, self._layout, self._ranks = db, layout, ranks
+        self._each: dict[int, int] = {}
         self._windows: Counter[int] = Counter()
         self._values: Counter[int] = Counter()
         for signal, number in db.execute("SELECT signal, layout FROM slices"):
@@ -37,18 +39,21 @@ class Compactor:
 
     def add(self, signal: int, values: int) -> None:
         """A slice of so many values was written."""
+        self._each[signal] = values
         self._windows[signal] += 1
         self._values[signal] += values
 
     def work(self) -> None:
         """Turn what is due, inside of the caller's transaction."""
-        due = sorted((s for s in self._windows if self._overdue(s) >= 1), key=self._overdue, reverse=True)
+        most = min(WINDOWS, max(FEWEST, windows_of_a_stretch(sum(self._each.values()), self._ranks)))
+        overdue = {signal: self._overdue(signal, most) for signal in self._windows}
+        due = sorted((signal for signal in overdue if overdue[signal] >= 1), key=overdue.__getitem__, reverse=True)
         for signal in due[: 1 + len(due) // 64]:
             self._compact(signal)
 
-    def _overdue(self, signal: int) -> float:
+    def _overdue(self, signal: int, most: int) -> float:
         windows = self._windows[signal]
-        return max(windows / WINDOWS, min(self._values[signal] / VALUES, windows / FEWEST))
+        return max(windows / most, min(self._values[signal] / VALUES, windows / FEWEST))
 
     def _compact(self, signal: int) -> None:
         rows = self._db.execute(
@@ -57,6 +62,7 @@ class Compactor:
         for layout, group in groupby(rows, key=lambda row: row[0]):
             _, seqs, steps, data = zip(*group, strict=True)
             store(self._db, signal, layout, Slices.of(self._layout(layout), seqs, steps, data))
-            thin(self._db, signal, layout, self._layout(layout), ranks=self._ranks)
+            as_wide = sum(values >= self._each[signal] for values in self._each.values())
+            thin(self._db, signal, layout, self._layout(layout), ranks=self._ranks, signals=as_wide)
         self._db.execute("DELETE FROM slices WHERE signal = ?", (signal,))
         self._windows[signal] = self._values[signal] = 0

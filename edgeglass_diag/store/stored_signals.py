@@ -11,9 +11,11 @@ from edgeglass_diag.signals import Signal, find
 from edgeglass_diag.store import frames
 from edgeglass_diag.store.database import Database
 from edgeglass_diag.store.gather import parts_of, signals_of, site_ids, site_names
+from edgeglass_diag.store.left_out import thinned_signals
 from edgeglass_diag.store.matrix import Component, Matrix, Span, check_bins, check_component, over_heads, over_sites
 from edgeglass_diag.store.parts import Part
 from edgeglass_diag.store.series import Series, series_of
+from edgeglass_diag.thinning import ThinnedSignal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +53,12 @@ class StoredSignals:
         """All recorded signals by their paths of today; names that no signal of this version has are left out."""
         with self._db.readable():
             return signals_of(self._db)
+
+    @property
+    def thinned(self) -> list[ThinnedSignal]:
+        """The signals of which old windows are left out, as the store is large; all others are kept whole."""
+        with self._db.snapshot():
+            return thinned_signals(self._db)
 
     def readings(
         self, signal: str, *, site: str | None = None, after: int = 0, thinned: bool = False

@@ -22,15 +22,21 @@ STORE = 128 * 2**20
 
 RUN = 768 * 2**20
 """Size of the stores of all ranks together up to which every reading is kept, whatever lies above it until the next
-stretches are thinned: eight ranks of 2000 sites with four signals stay below 1 GB. Of each signal ``FEWEST`` stretches
-are kept, however many signals there are."""
+stretches are thinned: eight ranks of 2000 sites stay below 1 GB. Of each signal ``FEWEST`` stretches are kept, however
+many signals there are: of many signals they have fewer windows (``windows_of_a_stretch``)."""
 
 FEWEST = 4
 """Stretches that are kept at least: the first and the newest two whole, and one of what lies between them."""
 
+THINNED = "thinned"
+"""Kind of the summary that says how many windows are left out of the stretch, as one integer of 8 bytes."""
+
 _WHOLE = 2
 _EACH = 12
 """Bytes of a value: 8, and 4 in the summary."""
+
+_ROW = 64
+"""Bytes that a block takes besides its values, about: its row and its place in the index."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,11 @@ class _Kept:
     steps: Ints
     blocks: Sequence[bytes]
     summaries: dict[str, bytes]
+
+    @property
+    def left_out(self) -> int:
+        """Windows that lay between those of the stretch."""
+        return int.from_bytes(self.summaries.get(THINNED, b""), "little")
 
     def summary(self, kind: str, places: int) -> NDArray[Any]:
         """Return a summary, (places, windows); zeros where it has none, as without NaN."""
@@ -60,7 +71,20 @@ def room(ranks: int) -> int:
     return min(STORE, RUN // max(1, ranks))
 
 
-def thin(db: sqlite3.Connection, signal: int, number: int, layout: Layout, *, ranks: int = 1) -> None:
+def windows_of_a_stretch(values: int, ranks: int) -> int:
+    """Return how many windows of each signal make a stretch, so that ``FEWEST`` of all signals fit into the room.
+
+    Args:
+        values: of all signals in a window.
+        ranks: stores that the run has.
+
+    >>> [windows_of_a_stretch(2000 * signals, ranks=8) for signals in (1, 4, 10, 20)]
+    [1043, 256, 99, 47]
+    """
+    return (room(ranks) // (FEWEST * max(1, values)) - _ROW) // _EACH
+
+
+def thin(db: sqlite3.Connection, signal: int, number: int, layout: Layout, *, ranks: int = 1, signals: int = 1) -> None:
     """Make the stretches between the first and the newest ones one fewer, where the store and the signal are large.
 
     What is left is spread evenly over the steps, and what has NaN goes last. The transaction is the caller's.
@@ -71,12 +95,14 @@ def thin(db: sqlite3.Connection, signal: int, number: int, layout: Layout, *, ra
         number: id of the layout; others have stretches of their own.
         layout: of that id.
         ranks: stores that the run has.
+        signals: how many have as many values as this one, or more: the room is shared by them.
     """
     rows = db.execute(
         "SELECT id, LENGTH(steps) / 8 FROM stretches WHERE signal = ? AND layout = ? ORDER BY id", (signal, number)
     ).fetchall()
     size = _EACH * int(rows[-1][1]) * layout.values
-    if _size(db) <= room(ranks) or len(rows) <= max(FEWEST, BYTES // max(1, size)):
+    share = min(BYTES, room(ranks) // max(1, signals))
+    if _size(db) <= room(ranks) or len(rows) <= max(FEWEST, share // max(1, size)):
         return
     between = [_read(db, int(row[0])) for row in rows[1:-_WHOLE]]
     for kept in between:
@@ -96,7 +122,7 @@ def _size(db: sqlite3.Connection) -> int:
 def _write(db: sqlite3.Connection, signal: int, number: int, between: Sequence[_Kept], *, places: int) -> None:
     """Write what is left of some stretches as one fewer, under the ids of the first ones."""
     steps, seqs = (np.concatenate([getattr(kept, name) for kept in between]) for name in ("steps", "seqs"))
-    kinds = dict.fromkeys(kind for kept in between for kind in kept.summaries)
+    kinds = dict.fromkeys(kind for kept in between for kind in kept.summaries if kind != THINNED)
     summaries = {kind: np.concatenate([kept.summary(kind, places) for kept in between], axis=1) for kind in kinds}
     nans = summaries.get("nans")
     lost = np.zeros(len(steps)) if nans is None else nans.sum(axis=0)
@@ -106,6 +132,7 @@ def _write(db: sqlite3.Connection, signal: int, number: int, between: Sequence[_
         for place in range(places)
     ]
     parts = [part for part in np.array_split(left, len(between) - 1) if len(part)]
+    left_out = sum(kept.left_out for kept in between) + len(steps) - len(left)
     for kept, part in zip(between, parts, strict=False):
         insert(
             db, "stretches", [(kept.id, signal, int(seqs[part][-1]), number, _packed(seqs[part]), _packed(steps[part]))]
@@ -114,7 +141,9 @@ def _write(db: sqlite3.Connection, signal: int, number: int, between: Sequence[_
         made: list[tuple[Value, ...]] = [
             (kept.id, kind, np.ascontiguousarray(values[:, part]).tobytes()) for kind, values in summaries.items()
         ]
+        made.append((kept.id, THINNED, left_out.to_bytes(8, "little")))
         insert(db, "summaries", made)
+        left_out = 0  # the first of them says it for all
 
 
 def _chosen(steps: Ints, lost: NDArray[Any], most: int) -> Ints:

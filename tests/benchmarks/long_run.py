@@ -7,6 +7,7 @@ processor, as others may use the machine.
 
     python tests/benchmarks/long_run.py                                   # 10^6 steps of 20 sites on 2 ranks: minutes
     python tests/benchmarks/long_run.py --sites 2000 --ranks 8 --written 2       # two of eight ranks: four minutes
+    python tests/benchmarks/long_run.py --sites 2000 --ranks 8 --written 1 --signals 20 --steps 100000
 """
 
 from __future__ import annotations
@@ -28,18 +29,20 @@ import numpy as np
 from edgeglass_diag.records import Reading, Window
 from edgeglass_diag.rules import CATALOGUE, Engine
 from edgeglass_diag.schedule import Schedule
+from edgeglass_diag.signals import metric
 from edgeglass_diag.signals.losses import LOSS_CHANCE, LOSS_TOTAL
 from edgeglass_diag.signals.parameters import GRADIENT_NORM, OPTIMIZER_LR, UPDATE_RATIO, WEIGHT_NORM
 from edgeglass_diag.signals.ranks import GRADIENTS_AVERAGED, STATE_HELD, WEIGHT_DIGEST
 from edgeglass_diag.sites import ParameterSite
 from edgeglass_diag.store import RunWriter, load
 from edgeglass_diag.store.compaction import WINDOWS
-from edgeglass_diag.store.thinner import BYTES, FEWEST, room
+from edgeglass_diag.store.thinner import FEWEST, room, windows_of_a_stretch
 
 FULL = {"steps": 10**6, "sites": 2000, "ranks": 8}
 EARLY = 1000
 """Step of the first look at memory and judging; the second is at the end."""
 SIGNALS = (GRADIENT_NORM, WEIGHT_NORM, UPDATE_RATIO, WEIGHT_DIGEST)
+"""Of each site; what ``--signals`` asks for beyond them is made up of metrics, which no rule reads."""
 WHOLE = (LOSS_TOTAL, LOSS_CHANCE, GRADIENT_NORM, STATE_HELD, GRADIENTS_AVERAGED)
 LOOK = 100
 """Windows over which judging is averaged."""
@@ -54,8 +57,9 @@ def recorded_steps(steps: int) -> Iterator[int]:
     return filter(schedule, candidates)
 
 
-def windows_of(sites: int, rank: int, steps: int) -> Iterator[Window]:
+def windows_of(sites: int, rank: int, steps: int, signals: int = len(SIGNALS)) -> Iterator[Window]:
     """Yield the windows of a rank: weights and their digests are those of all, gradients are its own."""
+    more = [metric(f"wide/{number}") for number in range(signals - len(SIGNALS))]
     shared, own = np.random.default_rng(0), np.random.default_rng(1 + rank)
     names = [f"encoder.layers.{number}.weight" for number in range(sites)]
     described = tuple(ParameterSite(path=name, shape=(64, 64), optimizer=0, group=0) for name in names)
@@ -66,6 +70,7 @@ def windows_of(sites: int, rank: int, steps: int) -> Iterator[Window]:
             WEIGHT_NORM: shared.random(sites, np.float32) * 0.01 + 5 + step / 1e6,
             UPDATE_RATIO: own.random(sites, np.float32) * 1e-3 + 5e-4,
             WEIGHT_DIGEST: shared.integers(2**53, size=sites).astype(float),
+            **{signal: own.random(sites, np.float32) for signal in more},
         }
         readings = [
             Reading(step, name, signal, (value,))
@@ -99,7 +104,7 @@ def write(folder: Path, options: argparse.Namespace, rank: int) -> dict[str, flo
     found: dict[str, float] = {}
     spent = {"judged": 0.0, "written": 0.0}
     count, readings = 0, 0
-    made = windows_of(options.sites, rank, options.steps)
+    made = windows_of(options.sites, rank, options.steps, options.signals)
     for window in made:
         begun = time.process_time()
         if engine is not None:
@@ -131,9 +136,14 @@ def read(folder: Path) -> dict[str, float]:
     with load(folder) as run:
         number = len(run.findings)
         kept = len(run.series(GRADIENT_NORM, "encoder.layers.0.weight").steps)
+        thinned = run.thinned
     found = time.process_time()
     draw_page(RunIndex(folder.parent), {"address": "/", "search": ""})
-    return {"findings": found - begun, "page": time.process_time() - found, "number": number, "kept": kept}
+    return {
+        "findings": found - begun, "page": time.process_time() - found, "number": number, "kept": kept,
+        "until": min((one.whole_until for one in thinned), default=-1),
+        "since": max((one.whole_since for one in thinned), default=0),
+    }  # fmt: skip
 
 
 def apart(*words: str) -> dict[str, float]:
@@ -153,14 +163,13 @@ def report(
 ) -> None:
     """Print the table."""
     windows = first["windows"]
-    narrow, wide = (len(WHOLE) + 1) * windows, options.sites * len(SIGNALS) * read_["kept"]
+    narrow, wide = (len(WHOLE) + 1) * windows, options.sites * options.signals * read_["kept"]
     each = size / (options.written * (narrow + wide))
     all_windows = len(list(recorded_steps(FULL["steps"])))
-    stretch = 12 * WINDOWS * FULL["sites"]
-    most = min(all_windows, WINDOWS * (1 + max(FEWEST, BYTES // stretch)))
-    of_a_window = each * FULL["sites"] * len(SIGNALS)
-    wide_signals = min(of_a_window * all_windows, max(room(FULL["ranks"]), of_a_window * most))
-    full = FULL["ranks"] * (wide_signals + each * (len(WHOLE) + 1) * all_windows)
+    wide_values = FULL["sites"] * options.signals
+    most = min(WINDOWS, windows_of_a_stretch(wide_values, FULL["ranks"])) * (1 + FEWEST)
+    wide_each = min(each * wide_values * all_windows, max(room(FULL["ranks"]), each * wide_values * most))
+    full = FULL["ranks"] * (wide_each + each * (len(WHOLE) + 1) * all_windows)
     grown = first["memory_late"] - first["memory_early"]
     rows = [
         (
@@ -170,6 +179,7 @@ def report(
         ),
         (f"size of {options.ranks} such ranks", f"{size / 1e9 * options.ranks / options.written:.2f} GB", "1 GB"),
         ("windows kept of a signal of all sites", f"{read_['kept']:.0f} of {windows:.0f}", ""),
+        ("of these all", f"up to step {read_['until']:.0f} and from {read_['since']:.0f} on", ""),
         ("bytes for each reading that is kept", f"{each:.1f}", ""),
         (f"rank 0's memory from step {EARLY} to the end", f"+{grown:.1f} MB", "5 MB"),
         ("judging a window, early and late", f"{first['judged_early']:.1f}, {first['judged_late']:.1f} ms", "flat"),
@@ -178,7 +188,7 @@ def report(
         ("first page of the dashboard, its data", f"{read_['page']:.2f} s", "1.5 s"),
     ]
     print(
-        f"{options.steps} steps ({windows:.0f} windows), {options.sites} sites, "
+        f"{options.steps} steps ({windows:.0f} windows), {options.signals} signals of {options.sites} sites, "
         f"{options.written} of {options.ranks} ranks;"
     )
     if any(getattr(options, name) != number for name, number in FULL.items()):
@@ -195,6 +205,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("steps", 10**6), ("sites", 20), ("ranks", 2)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--signals", type=int, default=len(SIGNALS), help="of each site, four at least")
     parser.add_argument("--written", type=int, help="ranks that are written, of those of the run; all if left out")
     parser.add_argument("--write", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--read", action="store_true", help=argparse.SUPPRESS)
@@ -211,7 +222,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         root = options.out or Path(folder) / "runs" / "long"
-        given = [f"--{name}={getattr(options, name)}" for name in ("steps", "sites", "ranks")]
+        given = [f"--{name}={getattr(options, name)}" for name in ("steps", "sites", "ranks", "signals")]
         places = [root, *(root / f"rank-{rank}" for rank in range(1, options.written))]
         written = [apart(*given, "--write", str(rank), "--out", str(place)) for rank, place in enumerate(places)]
         total = sum(answer["readings"] for answer in written)

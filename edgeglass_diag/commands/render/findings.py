@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from edgeglass_diag.records import Finding, Severity
-from edgeglass_diag.render.findings import count_text, mark_text, sites_text
+from edgeglass_diag.render.findings import count_text, mark_text, sites_text, thinned_text
 
 if TYPE_CHECKING:
     from edgeglass_diag.store import Run
@@ -31,6 +31,8 @@ def findings_text(run: Run) -> Iterator[str]:
     yield f"{escape(str(run.folder))}: {run.status}, {_steps(run)}, {count_text(len(found), run.record)}"
     for cut in run.cuts:
         yield f"resumed at step {cut.step} (steps are counted on from those recorded): {escape(' '.join(cut.command))}"
+    if said := thinned_text(run.thinned):
+        yield said
     yield from nested_text(found)
 
 
