@@ -69,8 +69,8 @@ def trials_figure(multiples: Sequence[Multiple], template: go.layout.Template, *
     _axes(figure, len(shown), columns, relative=relative)
     figure.update_annotations(font_size=12)
     figure.update_layout(
-        template=template, showlegend=False, hovermode="x unified", height=_ROW * rows + 70, uirevision="kept",
-        margin={"l": 8, "r": 8, "t": 44, "b": 8},
+        template=template, showlegend=False, hovermode="x unified", height=_ROW * rows + 86, uirevision="kept",
+        margin={"l": 8, "r": 8, "t": 60, "b": 8},
     )  # fmt: skip
     return whole_steps(figure)
 
