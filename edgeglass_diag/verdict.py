@@ -160,6 +160,8 @@ def judge(
     if failure and status in (RunStatus.FAILED, RunStatus.FINISHED):
         tone = min(verdict.tone, "warning", key=TONES.index)
         verdict = Verdict(tone, f"The run failed: {failure}. {verdict.model}")
+    if status == RunStatus.FAILED:
+        verdict = Verdict("critical", verdict.model)
     tones = [verdict.tone, *(str(finding.severity) for finding in record if finding.severity != Severity.INFO)]
     return Verdict(min(tones, key=TONES.index), verdict.model, "; ".join(finding.message for finding in record))
 
@@ -186,7 +188,8 @@ def _without_findings(
     """Return what is said where no rule fired; of a training after a gap in its record nothing is claimed."""
     learning, words = compare_loss(losses, chance)
     if learning:
-        return Verdict("good", f"Learning{' as far as it was recorded' if gaps else ''}: {words}")
+        failed = "The run failed. " if status == RunStatus.FAILED and not is_told else ""
+        return Verdict("good", f"{failed}Learning{' as far as it was recorded' if gaps else ''}: {words}")
     if status == RunStatus.RUNNING:
         return Verdict("neutral", f"{none}: {words}")
     if status != RunStatus.FINISHED:

@@ -44,8 +44,10 @@ def _lines(run: Run, said: Headline, loss: str, findings: Sequence[Finding]) -> 
     record = run.record
     none = none_found(record.recorded, record.taken, so_far=run.status == RunStatus.RUNNING)
     if not findings:
-        words = f"{none}; {len(run.rules)} rules judge each recorded step."
-        yield said.tone != "warning" and bool(record.recorded), words, "coverage"
+        count = len(run.rules)
+        judged = f"{count} rule{'s judge' if count != 1 else ' judges'}" if count else "no rule judges"
+        words = f"{none}; {judged} each recorded step."
+        yield said.tone not in ("warning", "critical") and bool(record.recorded and count), words, "coverage"
     yield said.tone == "good", f"{loss[0].upper()}{loss[1:]}.", "retrieval"
     step, stages = profile_at(run, None)
     if stages:

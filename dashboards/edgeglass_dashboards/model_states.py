@@ -17,7 +17,8 @@ from edgeglass_diag.records import Finding
 from edgeglass_diag.signals import Signal
 from edgeglass_diag.signals.attention import ATTENTION_ENTROPY, ATTENTION_LOGIT_MAX
 from edgeglass_diag.signals.parameters import GRADIENT_NORM
-from edgeglass_diag.sites import AttentionSite, ModuleSite, Site
+from edgeglass_diag.site_coverage import Coverage
+from edgeglass_diag.sites import AttentionSite, ModuleSite, ParameterSite, Site
 from edgeglass_diag.store import Run
 
 Known = Iterator[tuple[str, State]]
@@ -35,7 +36,14 @@ def states_of(run: Run, sites: Sequence[Site], findings: Sequence[Finding]) -> d
     modules = {site.path for site in sites if isinstance(site, ModuleSite) and site.path}
     attentions = {site.path: site.module for site in sites if isinstance(site, AttentionSite)}
     known: dict[str, State] = {}
-    for known_of in (_findings(run, findings), _signal(run), _gradients(run), _attention(run), _coverage(sites)):
+    for known_of in (
+        _findings(run, findings),
+        _signal(run),
+        _gradients(run),
+        _without(sites),
+        _attention(run),
+        _coverage(sites),
+    ):
         for path, state in known_of:
             module = _module_of(attentions.get(path, path), modules)
             if module and (module not in known or state.rank < known[module].rank):
@@ -89,6 +97,15 @@ def _gradients(run: Run) -> Known:
         else:
             small = scale.low is not None and value < scale.low
             yield module, State("info", f"gradient {'vanishes' if small else 'explodes'}")
+
+
+def _without(sites: Sequence[Site]) -> Known:
+    """Modules none of whose own parameters gets a gradient, although an optimizer holds them: no norm is recorded."""
+    parameters = [site for site in sites if isinstance(site, ParameterSite)]
+    trained = {site_paths.parent(site.path) for site in parameters if site.is_observed}
+    for site in parameters:
+        if site.coverage is Coverage.HELD_WITHOUT_GRADIENT and site_paths.parent(site.path) not in trained:
+            yield site_paths.parent(site.path), State("info", "no gradient")
 
 
 def _attention(run: Run) -> Known:

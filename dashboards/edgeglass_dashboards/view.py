@@ -24,7 +24,8 @@ class View:
     list of runs, ``runs`` are those compared (addresses' paths below the runs folder). ``show`` and ``sites`` are the
     signals that are overlaid and where; ``smooth`` is the weight of their moving average in percent, ``span`` the first
     and the last step that are looked at. ``ranks`` sets the processes of the run beside each other. ``pair`` is one of
-    kept embeddings, ``color`` what their points are coloured by.
+    kept embeddings, ``color`` what their points are coloured by. ``explanation`` is the folder of one of the run's
+    explanations, by its path from the run's; empty shows the newest.
     """
 
     page: str = "overview"
@@ -43,6 +44,7 @@ class View:
     span: tuple[int, int] | None = None
     pair: int | None = None
     color: str = ""
+    explanation: str = ""
 
     @classmethod
     def parse(cls, search: str) -> View:
@@ -79,6 +81,7 @@ class View:
             span=_span(values.get("span", "")),
             pair=_number(values.get("pair", "")),
             color=values.get("color", ""),
+            explanation=values.get("explanation", ""),
         )
 
     def link(self, **changes: Any) -> str:

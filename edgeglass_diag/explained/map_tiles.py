@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 COLORS = {
     CellOutcome.LEARNS: "#9ecae1",
     CellOutcome.DISAGREE: "#f0e442",
-    CellOutcome.FAILS: "#9aa0a6",
+    CellOutcome.FAILS: "#b4bac0",
     CellOutcome.COLLAPSED: "#d55e00",
     CellOutcome.DIVERGED: "#a8468c",
     CellOutcome.CRASHED: "#343a40",

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from edgeglass_diag.figures.lines import Points, add_line, line_figure, thin
 from edgeglass_diag.figures.log_axis import log_ticks
+from edgeglass_diag.figures.step_axis import whole_steps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,7 @@ def clipping_figure(before: pd.DataFrame, after: pd.DataFrame, template: go.layo
         add_line(figure, points, index, mode="lines+markers" if len(before) < 50 else "lines", **style)
     drawn = [value for values in points["y"] for value in values if value is not None]
     figure.update_layout(yaxis={"type": "log", "exponentformat": "power", "dtick": log_ticks(drawn)}, showlegend=True)
-    return figure
+    return whole_steps(figure)
 
 
 def clipping_points(before: pd.DataFrame, after: pd.DataFrame) -> Points:

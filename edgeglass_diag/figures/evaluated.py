@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from edgeglass_diag.figures.lines import line_figure
+from edgeglass_diag.figures.step_axis import whole_steps
 from edgeglass_diag.figures.style import TEMPLATES
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def evaluated_loss_figure(losses: pd.DataFrame, template: go.layout.Template) ->
         )  # fmt: skip
     chance = losses[losses["phase"] == "chance"]
     _dashed(figure, chance["step"].tolist(), chance["value"].tolist(), template)
-    return figure.update_yaxes(rangemode="tozero").update_layout(showlegend=True)
+    return whole_steps(figure.update_yaxes(rangemode="tozero").update_layout(showlegend=True))
 
 
 def width_recall_figure(recalls: pd.DataFrame, template: go.layout.Template) -> go.Figure:
@@ -99,7 +100,7 @@ def width_loss_figure(losses: pd.DataFrame, template: go.layout.Template) -> go.
                 legendgroup=str(width), showlegend=phase == present[-1], marker={"size": 6},
                 line={"color": shade, "width": thickness, "dash": dash}, hovertemplate=f"%{{y:.4g}} {phase}",
             )  # fmt: skip
-    return figure.update_yaxes(rangemode="tozero")
+    return whole_steps(figure.update_yaxes(rangemode="tozero"))
 
 
 def _figure(template: go.layout.Template, title: str) -> go.Figure:
@@ -129,7 +130,7 @@ def _recalls(
 def _with_chance(figure: go.Figure, recalls: pd.DataFrame, template: go.layout.Template) -> go.Figure:
     chance = recalls.groupby("step")["chance"].mean()
     _dashed(figure, chance.index.tolist(), chance.tolist(), template)
-    return figure.update_yaxes(range=[0, 1.03])
+    return whole_steps(figure.update_yaxes(range=[0, 1.03]))
 
 
 def _band(figure: go.Figure, x: Sequence[int], low: Sequence[float], high: Sequence[float], shade: str) -> None:

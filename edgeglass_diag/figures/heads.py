@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from edgeglass_diag.figures.lines import Points
 from edgeglass_diag.figures.scales import Scale
+from edgeglass_diag.figures.step_axis import TITLE, whole_steps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,7 @@ def heads_figure(frame: pd.DataFrame, scale: Scale, template: go.layout.Template
             hovertemplate="%{y:.4g}",
         )
     draw_bounds(figure, scale)
-    return figure
+    return whole_steps(figure)
 
 
 def heads_points(frame: pd.DataFrame, scale: Scale) -> Points:
@@ -69,7 +70,7 @@ def _layout(scale: Scale, template: go.layout.Template) -> dict[str, Any]:
         "hovermode": "x unified",
         "showlegend": True,
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-        "xaxis": {"title": {"text": "optimizer step"}},
+        "xaxis": {"title": {"text": TITLE}},
         "yaxis": axis,
     }
 

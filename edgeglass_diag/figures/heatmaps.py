@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from edgeglass_diag import site_paths
 from edgeglass_diag.figures.scales import Scale
+from edgeglass_diag.figures.step_axis import TITLE, whole_steps
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,7 +83,7 @@ def site_heatmap(matrix: SiteSteps, scale: Scale, template: go.layout.Template) 
         line={"width": max(2, min(7, 400 // max(1, len(matrix.sites)))), "color": "#D55E00", "simplify": False},
         hovertemplate="<b>%{y}</b><br>step %{customdata}<br>not a finite number<extra></extra>",
     )  # fmt: skip
-    return figure
+    return whole_steps(figure)
 
 
 def color_values(values: NDArray[np.float32], scale: Scale) -> NDArray[np.float32]:
@@ -212,7 +213,7 @@ def _layout(sites: Sequence[str], template: go.layout.Template) -> dict[str, Any
         "meta": {"pick": {"site": "y", "step": "x"}},
         "margin": {"l": 16 + 7 * max(map(len, names), default=0), "r": 116, "t": 8, "b": 58, "autoexpand": False},
         "height": height_of(len(sites)),
-        "xaxis": {"title": {"text": "optimizer step"}, "showgrid": False},
+        "xaxis": {"title": {"text": TITLE}, "showgrid": False},
         "yaxis": {
             "range": [len(sites) - 0.5, -0.5], "type": "category", "tickmode": "array",
             "tickvals": list(sites)[::every],

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
+from edgeglass_diag.figures.step_axis import TITLE, whole_steps
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -61,7 +63,7 @@ def loss_figure(
             x=step, y=0, yref="y domain", text=f"resumed at step {step}", textangle=-90, showarrow=False,
             xanchor="right", yanchor="bottom", font={"size": 11},
         )  # fmt: skip
-    return figure
+    return whole_steps(figure)
 
 
 def loss_points(loss: pd.DataFrame, chance: pd.DataFrame) -> Points:
@@ -97,7 +99,7 @@ def recall_figure(
     figure.update_yaxes(type="log", dtick=1, tickformat="~g", range=span)
     chance = queries.assign(value=1 / queries["value"])
     _label_chance(figure, chance, logarithmic=True)
-    return figure
+    return whole_steps(figure)
 
 
 def recall_points(image_to_text: pd.DataFrame, text_to_image: pd.DataFrame, queries: pd.DataFrame) -> Points:
@@ -142,7 +144,7 @@ def line_figure(template: go.layout.Template, title: str) -> go.Figure:
             "margin": {"l": 8, "r": 60, "t": 36, "b": 8},
             "hovermode": "x unified",
             "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-            "xaxis": {"title": {"text": "optimizer step"}},
+            "xaxis": {"title": {"text": TITLE}},
             "yaxis": {"title": {"text": title}},
         }
     )

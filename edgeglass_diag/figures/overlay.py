@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 
 from edgeglass_diag.figures.log_axis import log_ticks
 from edgeglass_diag.figures.reduced import Floats, Ints
+from edgeglass_diag.figures.step_axis import TITLE, whole_steps
 from edgeglass_diag.signals import METRIC, Signal
 
 COLORS = ("#2a86c9", "#d1600f", "#119871", "#b8579c", "#94780a", "#7a6fd0", "#c8434f", "#6f7d87")
@@ -133,7 +134,7 @@ def overlay_figure(
             figure.add_trace(trace)
     _place(figure, axes, lines, log=log)
     figure.update_xaxes(
-        title={"text": "optimizer step"}, anchor="y" if len(axes) == 1 else f"y{len(axes)}",
+        title={"text": TITLE}, anchor="y" if len(axes) == 1 else f"y{len(axes)}",
         showspikes=True, spikemode="across", spikesnap="cursor", spikethickness=1, spikedash="dot",
         spikecolor="#888888", range=list(span) if span else None,
     )  # fmt: skip
@@ -149,7 +150,7 @@ def overlay_figure(
             text=mark[1], x=mark[0], xanchor="left", xshift=4, y=1, yref="y domain", yanchor="top", showarrow=False,
             font={"size": 12},
         )  # fmt: skip
-    return figure
+    return whole_steps(figure)
 
 
 def tail(lines: Sequence[Line], after: Callable[[Line], int], *, log: bool) -> dict[str, list[list[Any]]]:

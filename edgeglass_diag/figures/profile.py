@@ -96,7 +96,7 @@ def signal_profile(stages: Sequence[Stage], template: go.layout.Template) -> go.
     if lost is not None:
         figure.add_annotation(
             x=math.log10(_place(lost.signal)), y=lost.site, text="<b>lost here</b>", showarrow=True, arrowhead=2,
-            ax=60, ay=0, xanchor="left",
+            ax=60, ay=0, xanchor="left", arrowcolor=template.layout.font.color,
         )  # fmt: skip
     return figure
 
@@ -118,7 +118,8 @@ def _layout(stages: Sequence[Stage], template: go.layout.Template) -> dict[str, 
         "height": max(220, min(1100, 110 + 17 * len(sites))),
         "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
         "xaxis": {
-            "type": "log", "range": [math.log10(_FLOOR) - 0.2, 0.15], "tickformat": ".0e", "dtick": 2,
+            "type": "log", "range": [math.log10(_FLOOR) - 0.2, 0.4], "tickformat": ".0e", "dtick": 2, "tickangle": 0,
+            "ticklabeloverflow": "allow",
             "title": {"text": "sample signal"},
         },
         "yaxis": {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 from edgeglass_diag.figures.lines import line_figure, thin
+from edgeglass_diag.figures.step_axis import whole_steps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,4 +46,4 @@ def sides_figure(
             showarrow=False, font={"size": 11},
         )  # fmt: skip
     figure.update_layout(showlegend=True, yaxis_rangemode="tozero")
-    return figure
+    return whole_steps(figure)

@@ -13,6 +13,7 @@ from edgeglass_diag.figures.heads import draw_bounds, heads_points
 from edgeglass_diag.figures.lines import Points
 from edgeglass_diag.figures.log_axis import log_ticks
 from edgeglass_diag.figures.scales import Scale
+from edgeglass_diag.figures.step_axis import TITLE, whole_steps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +66,7 @@ def site_figure(lines: Sequence[Line], scale: Scale, template: go.layout.Templat
         bounds = [bound for bound in (scale.low, scale.high) if bound is not None]
         figure.update_yaxes(_decades([*points["y"], bounds]))
     draw_bounds(figure, scale)
-    return figure
+    return whole_steps(figure)
 
 
 def _decades(lines: Sequence[Sequence[float | None]]) -> dict[str, object]:
@@ -104,6 +105,6 @@ def _layout(scale: Scale, template: go.layout.Template) -> dict[str, object]:
         "height": HEIGHT,
         "hovermode": "x unified",
         "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "font": {"size": 11}},
-        "xaxis": {"title": {"text": "optimizer step", "font": {"size": 11}, "standoff": 2}, "tickfont": {"size": 11}},
+        "xaxis": {"title": {"text": TITLE, "font": {"size": 11}, "standoff": 2}, "tickfont": {"size": 11}},
         "yaxis": axis,
     }

@@ -11,6 +11,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from edgeglass_diag.figures.step_axis import TITLE, whole_steps
+
 _COLUMNS = 3
 _ROW = 230
 """Height of a row of pictures in pixels."""
@@ -67,10 +69,10 @@ def trials_figure(multiples: Sequence[Multiple], template: go.layout.Template, *
     _axes(figure, len(shown), columns, relative=relative)
     figure.update_annotations(font_size=12)
     figure.update_layout(
-        template=template, showlegend=False, hovermode="x unified", height=_ROW * rows + 70, uirevision="kept",
-        margin={"l": 8, "r": 8, "t": 44, "b": 8},
+        template=template, showlegend=False, hovermode="x unified", height=_ROW * rows + 86, uirevision="kept",
+        margin={"l": 8, "r": 8, "t": 60, "b": 8},
     )  # fmt: skip
-    return figure
+    return whole_steps(figure)
 
 
 def _axes(figure: go.Figure, number: int, columns: int, *, relative: bool) -> None:
@@ -79,7 +81,7 @@ def _axes(figure: go.Figure, number: int, columns: int, *, relative: bool) -> No
         figure.update_yaxes(title_text="loss / chance" if relative else "loss", row=row, col=1)
     for column in range(1, columns + 1):
         lowest = (number - column) // columns + 1
-        figure.update_xaxes(title_text="optimizer step", showticklabels=True, row=lowest, col=column)
+        figure.update_xaxes(title_text=TITLE, showticklabels=True, row=lowest, col=column)
     figure.update_yaxes(rangemode="tozero")
     if relative:
         chance = {"dash": "dot", "width": 1.2, "color": "#888888"}

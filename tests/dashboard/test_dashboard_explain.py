@@ -113,6 +113,29 @@ def test_it_is_asked_again_as_it_was_asked_of_the_run_wherever_it_lies_now(tmp_p
     assert f"edgeglass-diag explain before/perceiver {asked}" in replay
 
 
+def test_a_map_hides_no_earlier_explanation(tmp_path):
+    root, before = tmp_path / "runs", tmp_path / "before"
+    _, why = write_explained(before)
+    earlier = (why / "explain.json").read_text(encoding="utf-8").replace(str(before), str(root))
+    write_mapped(root)
+    (root / "why" / "explain.json").write_text(earlier, encoding="utf-8")
+    foreign = root / "foreign"
+    foreign.mkdir()
+    (foreign / "explain.json").write_text(earlier.replace("perceiver", "baseline"), encoding="utf-8")
+    newest, chosen, unknown = (
+        text(root, "/run/perceiver", page)
+        for page in ("explain", "explain&explanation=..%2Fwhy", "explain&explanation=..%2Fforeign")
+    )
+    for shown in (newest, unknown):
+        assert MAP_VERDICT in shown
+        assert VERDICT not in shown
+        assert "?page=explain&explanation=..%2Fwhy" in shown
+        assert "..%2Fforeign" not in shown.replace("explanation=..%2Fforeign", "")
+    assert VERDICT in chosen
+    assert MAP_VERDICT not in chosen
+    assert "Explanations, newest first" not in text(before, "/run/perceiver")
+
+
 def test_what_cannot_be_shown_is_said_and_the_run_stays(tmp_path):
     root = tmp_path / "runs"
     run, out = write_explained(root)

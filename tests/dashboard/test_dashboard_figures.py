@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from edgeglass_diag.figures.clipping import clipping_figure
 from edgeglass_diag.figures.lines import loss_figure, loss_points, recall_figure, recall_points, thin
+from edgeglass_diag.figures.ranks import sides_figure
 from edgeglass_diag.figures.style import TEMPLATES
 
 
@@ -66,6 +68,19 @@ def test_figures_without_readings_are_drawn():
 def test_a_single_chance_reading_is_still_seen():
     figure = loss_figure(LOSS.head(1), CHANCE.head(1), TEMPLATES["light"])
     assert figure.data[1].mode == "markers"
+
+
+@pytest.mark.parametrize(("last", "apart"), [(0, 1), (1, 1), (7, 1), (8, None), (500, None)])
+def test_steps_are_labelled_at_whole_numbers_where_there_are_few(last, apart):
+    steps = frame([0, last], [4.8, 2.0])
+    recalls = frame([0, last], [0.1, 0.2])
+    figures = [
+        loss_figure(steps, steps, TEMPLATES["light"]),
+        recall_figure(recalls, recalls, frame([0, last], [64, 64]), TEMPLATES["light"]),
+        sides_figure({"image": steps}, "effective rank", TEMPLATES["light"]),
+        clipping_figure(steps, steps, TEMPLATES["light"]),
+    ]
+    assert [figure.layout.xaxis.dtick for figure in figures] == [apart] * 4
 
 
 def test_thinning_keeps_ends_peaks_and_nan():

@@ -7,7 +7,8 @@ import pytest
 
 from edgeglass_dashboards import app
 from edgeglass_dashboards.base_path import checked_base
-from edgeglass_dashboards.runs import RunIndex
+from edgeglass_dashboards.model_states import states_of
+from edgeglass_dashboards.runs import RunIndex, reading
 from edgeglass_dashboards.timeline import marks_words
 from edgeglass_diag.figures.lines import CUT
 from edgeglass_diag.figures.model_map import MOST_CELLS, State, lanes_of
@@ -18,6 +19,7 @@ from edgeglass_diag.figures.timeline import FindingMark, timeline_figure
 from edgeglass_diag.headline import headline
 from edgeglass_diag.marks import Mark
 from edgeglass_diag.records import Cut, Finding, Severity, UsageError
+from edgeglass_diag.site_coverage import Coverage
 from edgeglass_diag.sites import EmbeddingSite, ModuleSite, ParameterSite, Side
 from edgeglass_diag.verdict import judge
 from tests.helpers.browser import PLOT, eventually, has_text
@@ -97,6 +99,22 @@ def test_cells_of_one_name_say_whose_they_are():
         [module(f"layers.{number}.{part}") for number in range(2) for part in ("norm", "mlp")], {}, most=9
     )
     assert [cell.label for cell in lane.cells] == ["layers.0 norm", "layers.0 mlp", "layers.1 norm", "layers.1 mlp"]
+
+
+def test_modules_whose_parameters_get_no_gradient_are_not_healthy_on_the_map(tmp_path):
+    writer = start(tmp_path / "x")
+    writer.write(window(0))
+    writer.finish("finished", {})
+    cut = Coverage.HELD_WITHOUT_GRADIENT
+    sites = [
+        *(ModuleSite(path=path) for path in ("visual", "visual.mlp", "visual.norm", "visual.act", "textual")),
+        ParameterSite(path="visual.mlp.weight", coverage=cut),
+        ParameterSite(path="visual.norm.weight"),
+        ParameterSite(path="visual.norm.bias", coverage=cut),
+        ParameterSite(path="textual.weight", coverage=Coverage.HELD_FROZEN),
+    ]
+    with reading(tmp_path, "x") as run:
+        assert states_of(run, sites, []) == {"visual.mlp": State("info", "no gradient")}
 
 
 def test_a_model_without_sides_is_one_lane_and_many_layers_are_bundled():

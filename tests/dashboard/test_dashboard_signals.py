@@ -73,6 +73,13 @@ def test_the_address_holds_what_is_chosen_smoothed_and_zoomed(url, open_page):
     eventually(again, "!location.search.includes('span=')")
 
 
+def test_a_few_steps_are_labelled_at_whole_numbers_and_many_as_plotly_does(url, open_page):
+    page = open_page(f"{url}/run/one?{SEARCH}&span=10:13")
+    eventually(page, f"{OVERLAY}?._fullLayout?.xaxis?.range?.[1] <= 14 && {OVERLAY}._fullLayout.xaxis.dtick === 1")
+    page.evaluate(f"Plotly.relayout({OVERLAY}, {{'xaxis.range': [0, 90]}})")
+    eventually(page, f"{OVERLAY}._fullLayout.xaxis.tickmode === 'auto' && {OVERLAY}._fullLayout.xaxis.dtick > 1")
+
+
 def test_runs_lie_over_one_another_and_the_csv_has_what_is_drawn(url, open_page):
     page = open_page(f"{url}/run/one?{SEARCH}&runs=other&sites=a")
     drawn(page, 4)

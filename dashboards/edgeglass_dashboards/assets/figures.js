@@ -38,9 +38,10 @@
   function listen(graph) {
     if (listening.has(graph) || !graph.on || !graph.layout) return;
     listening.add(graph);
-    graph.on("plotly_afterplot", () => narrow(graph));
+    graph.on("plotly_afterplot", () => (narrow(graph), wholeSteps(graph)));
     graph.on("plotly_relayout", (moved) => keepSpan(graph, moved));
     narrow(graph);
+    wholeSteps(graph);
     window.edgeglass.listenPairs(graph);
     graph.on("plotly_click", ({ points }) => {
       const [way] = points.map(({ data, pointIndex }) => data.meta && data.meta.ways && data.meta.ways[pointIndex]).filter(Boolean);
@@ -69,6 +70,21 @@
       const from = Math.max(0, Math.floor(first));
       window.edgeglass.change({ span: `${from}:${Math.max(from + 1, Math.ceil(last))}` }, { replace: true });
     }
+  }
+
+  /* Steps are whole numbers, also where one has zoomed into a few; an axis that has grown chooses its labels itself. */
+  function wholeSteps(graph) {
+    const axes = Object.keys(graph._fullLayout || {}).filter((key) => /^xaxis\d*$/.test(key));
+    const changes = {};
+    for (const key of axes) {
+      const { title, range, tickmode, dtick } = graph._fullLayout[key];
+      if (!title || title.text !== "optimizer step" || !range) continue;
+      const few = Math.abs(range[1] - range[0]) < 9;
+      const isFixed = tickmode === "linear";
+      if (few && !(isFixed && dtick === 1)) Object.assign(changes, { [`${key}.tickmode`]: "linear", [`${key}.dtick`]: 1, [`${key}.tick0`]: 0 });
+      else if (!few && isFixed) Object.assign(changes, { [`${key}.tickmode`]: "auto", [`${key}.dtick`]: null });
+    }
+    if (Object.keys(changes).length) window.Plotly.relayout(graph, changes);
   }
 
   /* On a phone the names of places keep their ends, and the scale of colours is narrow. */

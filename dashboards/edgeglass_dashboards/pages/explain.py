@@ -15,6 +15,7 @@ from edgeglass_dashboards.compact_html import plain
 from edgeglass_dashboards.context import Context
 from edgeglass_dashboards.explanations import Shown, explanation_of
 from edgeglass_dashboards.findings_view import icon
+from edgeglass_dashboards.pages.explain_choices import explanation_choices
 from edgeglass_dashboards.pages.explain_map import map_tables, map_words
 from edgeglass_dashboards.panels import Panel, StillPanel, empty, slot
 from edgeglass_dashboards.tables import table
@@ -39,6 +40,7 @@ from edgeglass_diag.signals import Signal
 _NO_CURVES = "No losses to draw: the runs of the replays are not in the folder of the explanation, or recorded none."
 _TONES = {Mark.CONFIRMED: "critical", Mark.REFUTED: "good", Mark.NOT_ASKED: "neutral"}
 _PARTS = (
+    "explanations",
     "map-words",
     "map-tables",
     "begun-without",
@@ -62,17 +64,18 @@ class Explain:
 
     def unavailable(self, context: Context) -> str:
         """What the tab says where there is no explanation; empty where there is one."""
-        shown = explanation_of(context.run, context.root)
+        shown = explanation_of(context.run, context.root, context.view.explanation)
         return "" if shown.explanation or shown.problem else f"Not explained yet: {_command(context)}"
 
     def sections(self, context: Context) -> dict[str, Any]:
         """All words of the page."""
-        shown = explanation_of(context.run, context.root)
+        shown = explanation_of(context.run, context.root, context.view.explanation)
         explanation = shown.explanation
         if explanation is None:
             return {"explained": _none(context, shown), **dict.fromkeys(_PARTS)}
         return {
             "explained": html.Div([icon("info"), html.Div(explanation.verdict)], className="verdict tone-info"),
+            "explanations": explanation_choices(context),
             "map-words": map_words(explanation),
             "map-tables": map_tables(explanation),
             "causes": _causes(explanation),
@@ -97,10 +100,16 @@ class Explain:
             return html.Div([verdict, *hidden], className="stack")
         scrolled = {"tabIndex": "0", "role": "region", "aria-label": "Losses of the replays"}
         curves = html.Div(slot(self._curves(context), content), id="curves-panel", className="wide-figure", **scrolled)
-        drawn = html.Div(slot(self._map(context), content), id="map-panel", className="wide-figure")
+        drawn = html.Div(
+            slot(self._map(context), content),
+            id="map-panel",
+            className="wide-figure",
+            **scrolled | {"aria-label": "Map"},
+        )
         is_map = content["map-words"] is not None
         return html.Div(
             [
+                html.Div(content["explanations"], id="explanations"),
                 verdict,
                 html.Div(content["begun-without"], id="begun-without"),
                 _card(
@@ -123,7 +132,7 @@ class Explain:
 
     @staticmethod
     def _map(context: Context) -> StillPanel:
-        shown = explanation_of(context.run, context.root)
+        shown = explanation_of(context.run, context.root, context.view.explanation)
         found = None if shown.explanation is None else shown.explanation.phase_map
 
         def make(template: Any) -> Any:
@@ -133,7 +142,7 @@ class Explain:
 
     @staticmethod
     def _curves(context: Context) -> StillPanel:
-        shown = explanation_of(context.run, context.root)
+        shown = explanation_of(context.run, context.root, context.view.explanation)
 
         def make(template: Any) -> Any:
             if shown.explanation is None or shown.folder is None:

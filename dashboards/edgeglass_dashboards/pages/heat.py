@@ -170,7 +170,8 @@ def summary_words(matrix: Any | None, scale: Scale) -> tuple[bool, str]:
     start = f"{scale.label} at step {matrix.last_step}: "
     if not scale.is_bounded and not outside:
         values = sorted(value for _, value in known)
-        return True, f"{start}{say(values[0])} to {say(values[-1])} at {_places(len(known))}."
+        ends = dict.fromkeys(say(value) for value in (values[0], values[-1]))
+        return True, f"{start}{' to '.join(ends)} at {_places(len(known))}."
     if not outside:
         return True, f"{start}within its bounds at {'all ' if len(known) > 1 else ''}{_places(len(known))}."
     more = f" and {len(outside) - 1} more" if len(outside) > 1 else ""

@@ -17,6 +17,7 @@ from edgeglass_dashboards.model_map import map_words, model_map
 from edgeglass_dashboards.model_states import states_of
 from edgeglass_dashboards.panels import Panel, slot
 from edgeglass_dashboards.site_panels import SitePanel, panels_of, related
+from edgeglass_dashboards.tables import table
 from edgeglass_dashboards.view import View
 from edgeglass_diag import site_paths
 from edgeglass_diag.figures.model_map import State, lanes_of
@@ -162,23 +163,19 @@ def _none_here(known: bool) -> Any:
 def _origins(origins: Sequence[ParameterOrigin]) -> Any:
     if not origins:
         return html.P("No parameter of this place was seen to be written before the first step.", className="caption")
-    head = html.Tr([html.Th(text, scope="col") for text in ("parameter", "shape", "std", "written by")])
     rows = [
-        html.Tr(
-            [
-                html.Th(
-                    html.A(html.Code(origin.name.rpartition(".")[2]), href=View(page="site", site=origin.name).link()),
-                    scope="row",
-                ),
-                html.Td(" x ".join(map(str, origin.shape))),
-                html.Td(say(origin.std)),
-                html.Td([html.Div(_write(write)) for write in origin.writes] or "unknown"),
-            ]
+        (
+            html.A(html.Code(origin.name.rpartition(".")[2]), href=View(page="site", site=origin.name).link()),
+            " x ".join(map(str, origin.shape)),
+            say(origin.std),
+            html.Div([html.Div(_write(write)) for write in origin.writes] or "unknown"),
         )
         for origin in origins
     ]
-    table = html.Table([html.Thead(head), html.Tbody(rows)], className="numbers")
-    return html.Div(plain(table), className="scrolled", tabIndex="0", role="region", **{"aria-label": "Initial values"})
+    written = table(("parameter", "shape", "std", "written by"), rows)
+    return html.Div(
+        plain(written), className="scrolled", tabIndex="0", role="region", **{"aria-label": "Initial values"}
+    )
 
 
 def _write(write: ParameterWrite) -> list[Any]:
