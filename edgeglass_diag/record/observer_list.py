@@ -25,6 +25,7 @@ from edgeglass_diag.record.embeddings import EmbeddingObserver
 from edgeglass_diag.record.evaluation_observers import EvaluationObservers, make_evaluation_observers
 from edgeglass_diag.record.evaluation_passes import EvaluationObserver
 from edgeglass_diag.record.frozen_weight_updates import FrozenWeightObserver
+from edgeglass_diag.record.given_batches import GivenBatches
 from edgeglass_diag.record.linear_maps import LinearMapObserver
 from edgeglass_diag.record.log_probabilities import LogProbabilityObserver
 from edgeglass_diag.record.loss_origins import LossOriginObserver
@@ -46,6 +47,7 @@ from edgeglass_diag.record.recording import Recording
 from edgeglass_diag.record.reshape_check import ReshapeObserver
 from edgeglass_diag.record.samples import SampleObserver
 from edgeglass_diag.record.scaling import LossScaleObserver
+from edgeglass_diag.record.sequence_axes import SequenceAxisObserver
 from edgeglass_diag.record.sigmoid_losses import SigmoidLossObserver
 from edgeglass_diag.record.snapshots import PendingEmbeddings, SnapshotObserver
 from edgeglass_diag.record.softmax_axes import SoftmaxAxisObserver
@@ -160,7 +162,9 @@ def _attention_observers(
     masks = MaskObserver(recording, layout)
     attention = AttentionObserver(recording, layout, modules, masks, inputs)
     first = () if inputs is None else (inputs,)
-    return (*first, masks, attention, ReshapeObserver(recording), SoftmaxAxisObserver(recording))
+    batches = GivenBatches(recording)
+    axes = batches, SoftmaxAxisObserver(recording, batches), SequenceAxisObserver(recording, batches)
+    return (*first, masks, attention, ReshapeObserver(recording), *axes)
 
 
 def _parameter_observers(recording: Recording, scale: LossScaleObserver) -> tuple[Observer, ...]:

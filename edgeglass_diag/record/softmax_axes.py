@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from edgeglass_diag.record.facts import Facts
-from edgeglass_diag.record.module_stack import Frame
+from edgeglass_diag.record.given_batches import GivenBatches
 from edgeglass_diag.record.nested import arguments_in, tensors_in
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
 from edgeglass_diag.record.recording import Recording
@@ -58,13 +58,13 @@ class SoftmaxAxisObserver(Observer):
 
     Args:
         recording: state of the watch.
+        batches: what the model is given.
     """
 
-    def __init__(self, recording: Recording) -> None:
-        self._recording = recording
+    def __init__(self, recording: Recording, batches: GivenBatches) -> None:
+        self._recording, self._batches = recording, batches
         self._axes: Facts[Tensor, _Axis] = Facts()
         self._summed: list[_Axis] = []
-        self._batches: set[int] = set()
 
     @property
     def functions(self) -> Mapping[Function, FunctionHandler]:
@@ -76,11 +76,6 @@ class SoftmaxAxisObserver(Observer):
         table |= dict.fromkeys(TOTALS, self._sum)
         return table | {functional.nll_loss: self._picked}
 
-    def module_begins(self, outermost: Frame, arguments: tuple[Any, ...]) -> None:
-        """Note how many samples a model is given."""
-        if len(self._recording.stack.frames) == 1 and outermost.is_training:
-            self._batches |= {len(given) for given in tensors_in(arguments) if _has_samples(given)}
-
     def window_ends(self) -> None:
         """Register what was summed over another dimension, and not over the samples behind that."""
         for axis in self._summed:
@@ -91,7 +86,6 @@ class SoftmaxAxisObserver(Observer):
         """Forget the tensors of the window."""
         self._axes.clear()
         self._summed.clear()
-        self._batches.clear()
 
     def _softmax(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = bind(func, args, kwargs)
@@ -108,10 +102,12 @@ class SoftmaxAxisObserver(Observer):
 
     def _are_samples(self, size: int, *, folded: bool) -> bool:
         """Return whether a dimension is that of the samples, or of samples and heads where none was named."""
-        return size in self._batches or (folded and any(size % batch == 0 for batch in self._batches))
+        return size in self._batches.sizes or (folded and any(size % batch == 0 for batch in self._batches.sizes))
 
     def _are_pairs(self, logits: Tensor) -> bool:
-        known = self._recording.sources.product(logits) is not None or not self._batches.isdisjoint(logits.shape[1:])
+        known = self._recording.sources.product(logits) is not None or not self._batches.sizes.isdisjoint(
+            logits.shape[1:]
+        )
         return logits.dim() == 2 and known
 
     def _carry(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
@@ -178,12 +174,6 @@ _PERMUTING: frozenset[Function] = frozenset(
         _transposed.mT.__get__, _transposed.T.__get__, Tensor.unsqueeze, torch.unsqueeze, Tensor.squeeze, torch.squeeze,
     }
 )  # fmt: skip
-
-
-def _has_samples(given: Tensor) -> bool:
-    """Return whether a tensor may have samples; of numbers of two rows each is an end, as of the edges of a graph."""
-    least = 1 if given.is_floating_point() else 2
-    return not given.is_nested and given.dim() > 0 and len(given) > least
 
 
 def _moved(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], dim: int) -> int | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from edgeglass_diag.records import Finding, Severity
 
-INPUTS = ("EG509", "EG507", "EG105", "EG106", "EG107", "EG108", "EG504", "EG505")
+INPUTS = ("EG509", "EG507", "EG105", "EG106", "EG107", "EG108", "EG109", "EG110", "EG504", "EG505")
 """Input and masks: what is wrong before the first weight."""
 STEPS = (
     "EG801", "EG806", "EG227", "EG224", "EG802", "EG804", "EG214", "EG215", "EG211", "EG205", "EG208", "EG216",
