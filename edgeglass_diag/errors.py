@@ -22,9 +22,18 @@ def one_line(text: str) -> str:
     >>> one_line("a\n b\x1b[31m")
     'a b\\x1b[31m'
     """
-    line = " ".join(text.split())
-    if not line.isprintable():
-        line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
+    line = printable(" ".join(text.split()))
     if len(line) <= LONGEST:
         return line
     return f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 + 5 :]}"
+
+
+def printable(text: str) -> str:
+    r"""Return a text in which what is not printable, as control characters, stands by its escape sequence.
+
+    >>> printable("a\x00\x1b[31m\ud800")
+    'a\\x00\\x1b[31m\\ud800'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import ParamSpec
 
+from edgeglass_diag.errors import printable
 from edgeglass_diag.records import Finding, RunStatus
 
 P = ParamSpec("P")
@@ -73,14 +74,14 @@ def ending(error: BaseException | None) -> tuple[RunStatus, str | None]:
 
 
 def error_text(error: BaseException, *, most: int = 300) -> str:
-    """Return an error in one line of at most ``most`` characters.
+    r"""Return an error in one printable line of at most ``most`` characters, whatever text it repeats.
 
-    >>> error_text(ValueError("no")), error_text(KeyError())
-    ('ValueError: no', 'KeyError')
+    >>> error_text(ValueError("no")), error_text(KeyError()), error_text(ValueError("\x00"))
+    ('ValueError: no', 'KeyError', 'ValueError: \\x00')
     """
     name = type(error).__name__
     try:
-        return f"{name}: {' '.join(str(error).split())}".removesuffix(": ")[:most]
+        return printable(f"{name}: {' '.join(str(error).split())}".removesuffix(": "))[:most]
     except Exception:  # the __str__ of an exception of the user's
         return name
 

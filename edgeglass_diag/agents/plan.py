@@ -11,6 +11,7 @@ from typing import Any
 from edgeglass_diag.explanation.axes import Axis, cells_of, parse_axes
 from edgeglass_diag.explanation.of_interventions import MOST_NOMINATED
 from edgeglass_diag.explanation.of_program_maps import check_axes
+from edgeglass_diag.explanation.of_recipe_maps import check_recipe_axes
 from edgeglass_diag.explanation.recipe_trials import is_of_recipe, settings_of
 from edgeglass_diag.explanation.subjects import Subject
 from edgeglass_diag.folders import check_folder, default_folder, read_header
@@ -114,11 +115,11 @@ def _of_recipe(request: Request) -> dict[str, Any]:
     if request.suspects or request.tries:
         raise UsageError(f"suspects and tries are for programs, and {request.run} is the run of a recipe")
     settings_of(read_header(Path(request.run)))
-    replays = (
-        _of_map(parse_axes(request.axes), request.seeds)
-        if request.axes
-        else f"at least {2 * request.seeds}: unchanged and changed, each with {request.seeds} seeds"
-    )
+    replays = f"at least {2 * request.seeds}: unchanged and changed, each with {request.seeds} seeds"
+    if request.axes:
+        axes = parse_axes(request.axes)
+        check_recipe_axes(Path(request.run), axes, request.steps)
+        replays = _of_map(axes, request.seeds)
     return {
         "program": f"the recipe of {request.run}",
         "steps_of_a_replay": request.steps or "those of the run, at most 60",

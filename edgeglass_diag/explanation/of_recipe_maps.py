@@ -54,6 +54,21 @@ class MapQuestion:
     workers: int | None = None
 
 
+def check_recipe_axes(run: Path, axes: Sequence[Axis], steps: int | None) -> None:
+    """Check that the axes are settings of a recorded recipe run with values that they take; nothing is run.
+
+    Args:
+        run: folder of the run.
+        axes: settings with their values.
+        steps: length of a replay; if None the run's own, at most 60.
+
+    Raises:
+        UsageError: if a setting does not exist, has no effect on a replay, or has a value that it cannot take.
+    """
+    recorded = settings_of(read_header(run))
+    _settings(recorded, axes, _length(recorded, steps), int(recorded.get("seed") or 0))
+
+
 def map_recipe(question: MapQuestion, progress: Progress | None = None) -> ExplainReport:
     """Replay each combination of the settings, and return the map, which is also written to ``OUT/explain.json``.
 
@@ -67,7 +82,7 @@ def map_recipe(question: MapQuestion, progress: Progress | None = None) -> Expla
     begun = time.monotonic()
     run = question.subject if isinstance(question.subject, Path) else None
     recorded, job = _recorded(question.subject)
-    steps = question.steps or min(STEPS, int(recorded.get("total_steps") or STEPS))
+    steps = _length(recorded, question.steps)
     seeds = [int(recorded.get("seed") or 0) + number for number in range(question.seeds)]
     _settings(recorded, question.axes, steps, seeds[0])
     check_replays(question.out)
@@ -86,6 +101,10 @@ def map_recipe(question: MapQuestion, progress: Progress | None = None) -> Expla
     result = replace(map_report(phase_map(question.axes, results), rows, facts), again=_again(question))
     keep(result, question.out, run)
     return result
+
+
+def _length(recorded: Mapping[str, Any], steps: int | None) -> int:
+    return steps or min(STEPS, int(recorded.get("total_steps") or STEPS))
 
 
 def _again(question: MapQuestion) -> tuple[str, ...]:

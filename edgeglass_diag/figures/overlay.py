@@ -84,14 +84,14 @@ def whole_of(steps: Ints, values: Floats) -> Whole:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """What lines of one panel share: ``title`` is the unit, ``of`` what is drawn with it where no unit is known."""
+    """What lines of one panel share: ``title`` is the unit, ``of`` the quantity where the unit does not tell it."""
 
     title: str
     of: str = ""
 
 
 def axis_of(signal: Signal) -> Axis:
-    """Return the axis that a signal is drawn with: metrics, whose unit nobody knows, have one each.
+    """Return the axis that a signal is drawn with: those without a unit, or with one that nobody knows, have one each.
 
     >>> from edgeglass_diag.signals.losses import LOSS_TOTAL, LOSS_ACCURACY
     >>> axis_of(LOSS_TOTAL), axis_of(LOSS_ACCURACY)
@@ -100,7 +100,7 @@ def axis_of(signal: Signal) -> Axis:
     if signal.family == METRIC:
         return Axis("as logged", str(signal))
     if signal.unit == "1":
-        return Axis("share" if (signal.low, signal.high) == (0, 1) else "no unit")
+        return Axis("share") if (signal.low, signal.high) == (0, 1) else Axis("no unit", str(signal))
     return Axis(signal.unit)
 
 

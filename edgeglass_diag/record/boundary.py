@@ -17,9 +17,10 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
+from edgeglass_diag.process import error_text
 from edgeglass_diag.record.profiler_ranges import RECORDER, is_profiled, span
 from edgeglass_diag.record.signal_handlers import is_failure, is_of_a_signal_handler
-from edgeglass_diag.record.site_registry import SiteRegistry, error_text
+from edgeglass_diag.record.site_registry import SiteRegistry
 from edgeglass_diag.record.window_clock import WindowClock, is_capturing
 from edgeglass_diag.sites import Coverage, Kind, RecorderSite, Site
 

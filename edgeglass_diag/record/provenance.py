@@ -9,8 +9,9 @@ from types import FrameType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, UntypedStorage
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.nn.parameter import Parameter
 
 from edgeglass_diag.record.facts import Facts
 from edgeglass_diag.record.observer import Function, FunctionHandler, Observer
@@ -28,13 +29,15 @@ from edgeglass_diag.records import LOADING, ParameterOrigin, ParameterWrite
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _HERE = os.path.dirname(__file__) + os.sep
+_SHARDING = os.path.join(_TORCH, "distributed", "fsdp") + os.sep
 _MAX_ELEMENTS = 2**24
 
 
 class ProvenanceObserver(Observer):
     """Follows storages from the call that made them to the parameters they become, until the first step.
 
-    Of a model that is built later it does so again, until the step after that.
+    Of a model that is built later it does so again, until the step after that. The shard of a parameter that FSDP2 cuts
+    has the history of the whole.
 
     Args:
         recording: state of the watch.
@@ -91,11 +94,11 @@ class ProvenanceObserver(Observer):
         return not self._recording.stack.frames
 
     def _history(self, tensor: Tensor) -> list[ParameterWrite] | None:
-        entry = self._histories.get(tensor.untyped_storage()._cdata)
+        entry = self._histories.get(_storage(tensor)._cdata)
         return None if entry is None or entry[0].expired() else entry[1]
 
     def _begin(self, tensor: Tensor, writes: list[ParameterWrite]) -> None:
-        storage = tensor.untyped_storage()
+        storage = _storage(tensor)
         if len(self._histories) > 4096:
             self._histories = {k: v for k, v in self._histories.items() if not v[0].expired()}
         self._histories[storage._cdata] = (StorageWeakRef(storage), writes)
@@ -106,14 +109,16 @@ class ProvenanceObserver(Observer):
 
     def _written(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         given = bind(func, args, kwargs)
-        target = given["tensor"]
+        target, copied = given["tensor"], given.get("source")
+        source = self._history(copied) if isinstance(copied, Tensor) else None
+        if source and _is_sharding():
+            self._begin(target, source)
+            return
         history = self._history(target) if target.is_floating_point() else None
         if history is None:
             if target.is_floating_point() and func in RANDOM_FILLS and self._building():
                 self._begin(target, [_write(func, target, random=True)])
             return
-        copied = given.get("source")
-        source = self._history(copied) if isinstance(copied, Tensor) else None
         random = func in RANDOM_FILLS or bool(source and source[-1].random)
         write = _write(func, target, random=random)
         last = history[-1]
@@ -157,6 +162,22 @@ def _write(func: Function, tensor: Tensor, *, random: bool) -> ParameterWrite:
     place = (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("unknown", 0)
     partial = tensor.numel() * tensor.element_size() < tensor.untyped_storage().nbytes()
     return ParameterWrite(op, *place, _std(tensor), random, default, partial)
+
+
+def _storage(tensor: Tensor) -> UntypedStorage:
+    """Return the memory that holds the values of a tensor here; of a DTensor that of its local part."""
+    is_local = type(tensor) in (Tensor, Parameter) or is_foreign(tensor)
+    return (tensor if is_local else local_part(tensor)).untyped_storage()
+
+
+def _is_sharding() -> bool:
+    """Return whether the call that is observed is one of torch's, which cuts a parameter into shards."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith((_TORCH, _HERE, "<")):
+        if frame.f_code.co_filename.startswith(_SHARDING):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _std(tensor: Tensor) -> float:

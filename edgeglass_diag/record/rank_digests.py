@@ -25,6 +25,7 @@ from edgeglass_diag.signals.ranks import (
     BUFFER_DIGEST,
     COLLECTIVES,
     GRADIENTS_AVERAGED,
+    GRADIENTS_JOINED,
     NORM_SAMPLES,
     STATE_DIGEST,
     STATE_HELD,
@@ -60,6 +61,7 @@ class RankDigestObserver(Observer):
         self._due = 0
         self._digests: dict[Signal, dict[str, Tensor]] = {}
         self._averages: bool | None = None
+        self._joins = False
         self._applies: bool | None = None
         self._is_counted = False
 
@@ -71,6 +73,7 @@ class RankDigestObserver(Observer):
         module = frame.module
         if isinstance(module, DistributedDataParallel):
             self._averages = bool(module.require_backward_grad_sync)
+            self._joins = bool(getattr(getattr(module, "_join_config", None), "enable", False))
         known, path = self._of(BUFFER_DIGEST), site_paths.first_call(frame.path)
         held = [] if path in known else _buffers(module)
         if held:
@@ -107,6 +110,8 @@ class RankDigestObserver(Observer):
         add, add_each = self._recording.buffer.add, self._recording.buffer.add_each
         if self._averages is not None:
             add("", GRADIENTS_AVERAGED, float(self._averages))
+            if self._joins:
+                add("", GRADIENTS_JOINED, 1.0)
         for signal, digests in self._digests.items():
             if not digests:
                 continue

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
+from edgeglass_diag.process import error_text
 from edgeglass_diag.site_types import SITE_TYPES
 from edgeglass_diag.sites import Coverage, Kind, ModuleSite, Site
-
-_MESSAGE = 300
-"""Characters of an error's message that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +16,6 @@ class _Entry:
 
     given: Site | None
     known: Site
-
-
-def error_text(error: Exception) -> str:
-    """Return an error in one line of at most 300 characters."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:_MESSAGE]
 
 
 class SiteRegistry:

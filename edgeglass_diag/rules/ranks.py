@@ -10,7 +10,7 @@ from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule, Stage
 from edgeglass_diag.rules.ranks_history import ByRank, RankHistory, odd_ranks
 from edgeglass_diag.signals.parameters import GRADIENT_NORM
-from edgeglass_diag.signals.ranks import GRADIENTS_AVERAGED, WEIGHT_DIGEST
+from edgeglass_diag.signals.ranks import GRADIENTS_AVERAGED, GRADIENTS_JOINED, WEIGHT_DIGEST
 from edgeglass_diag.signals.signal import Signal
 
 
@@ -92,5 +92,5 @@ def are_replicas(ranks: RankHistory) -> bool:
     return any(min(values.values()) > 0 and not odd_ranks(values, tolerance=1e-6) for values in norms)
 
 
-REPLICAS = (WEIGHT_DIGEST, GRADIENT_NORM, GRADIENTS_AVERAGED)
-"""What ``are_replicas`` reads without site."""
+REPLICAS = (WEIGHT_DIGEST, GRADIENT_NORM, GRADIENTS_AVERAGED, GRADIENTS_JOINED)
+"""What ``are_replicas`` and ``joins`` read without site."""

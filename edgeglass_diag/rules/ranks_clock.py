@@ -34,6 +34,8 @@ def lag(first: Clock, other: Clock) -> Lag | None:
     A rank that has skipped a step has seen more operations at the same number of steps. Ranks that do not share each
     operation, as those of a pipeline that send to each other, count differently with each step: that is no clock.
 
+    Steps are counted by those of both ranks that are the same, and by the operations of a step where none are known.
+
     Args:
         first: of the lowest rank.
         other: of the other one.
@@ -48,10 +50,23 @@ def lag(first: Clock, other: Clock) -> Lag | None:
     ahead = [other[step] - first[step] for step in steps]
     if not ahead or not ahead[-1] or not _is_common(steps, ahead):
         return None
-    rise = _rise(steps, first)
     count = next((n for n, value in enumerate(reversed(ahead)) if not value), len(ahead))
-    behind = round(ahead[-1] / rise) if rise >= 1 else 0
-    return Lag(steps[-count], behind, count) if behind else None
+    since = steps[-count]
+    behind = _counted(first, other, since)
+    if behind is None:
+        rise = _rise(steps, first)
+        behind = round(ahead[-1] / rise) if rise >= 1 else 0
+    return Lag(since, behind, count) if behind else None
+
+
+def _counted(first: Clock, other: Clock, since: int) -> int | None:
+    """Return by how many steps the newest step that is known to be the same one has another number; None without one.
+
+    Operations of no step, as the broadcast of weights at the end of a Join, do not count as steps then.
+    """
+    known = _by_part(first)
+    exact = [known[place] - step for place, step in _by_part(other).items() if place in known and step >= since]
+    return exact[-1] if exact else None
 
 
 def partners(first: Clock, other: Clock) -> Partners:

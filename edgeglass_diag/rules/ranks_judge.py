@@ -19,7 +19,14 @@ from edgeglass_diag.rules.ranks_contrast import (
 )
 from edgeglass_diag.rules.ranks_data import BatchNormLocal, OneRankNotFinite, SameData, UnequalBatches
 from edgeglass_diag.rules.ranks_history import ByRank, RankHistory
-from edgeglass_diag.rules.ranks_shards import BY_NORMS, ShardRecord, findings_of_whole, is_sharded
+from edgeglass_diag.rules.ranks_shards import (
+    BY_NORMS,
+    ShardRecord,
+    by_parts,
+    findings_of_whole,
+    is_sharded,
+    last_common_step,
+)
 from edgeglass_diag.rules.ranks_state import (
     BuffersDiffer,
     GradientsDiffer,
@@ -177,6 +184,8 @@ def _as_configured(rule: type[R], configured: ConfiguredRule) -> R:
 class WholeParameters:
     """Judges norms of whole parameters where several ranks hold parts of them; it looks again once a run has grown.
 
+    What a rank has found behind the last step of all ranks, as where another was killed, stands by its part alone.
+
     Args:
         configured: rules as they ran, by code.
     """
@@ -185,33 +194,44 @@ class WholeParameters:
         self._configured = configured
         self._findings: list[Finding] = []
         self._judged: tuple[int, bool] = (0, False)
-        self.applies = False
+        self._common = -1
+        self._applies = False
 
-    def judge(self, records: Mapping[int, ShardRecord], *, windows: int, ended: bool) -> None:
-        """Judge the records of all ranks, unless that was done and they have grown by less than a tenth since.
+    def findings(
+        self, records: Mapping[int, ShardRecord], found: Mapping[int, Sequence[Finding]], *, windows: int, ended: bool
+    ) -> list[Finding]:
+        """Return the findings of all ranks, merged, with those by norms of whole parameters in place of those by parts.
+
+        Norms are not judged again while records have grown by less than a tenth, unless a finding by parts waits for
+        it.
 
         Args:
             records: by rank.
+            found: findings by rank.
             windows: how many the lowest rank has recorded.
             ended: whether the training has come to its own end.
         """
         known, had_ended = self._judged
-        if windows < 1.1 * known and ended == had_ended:
-            return
-        self._judged, self.applies = (windows, ended), is_sharded(records)
-        if self.applies:
+        common = last_common_step(records)
+        waits = any(f.code in BY_NORMS and self._common < f.step <= common for of in found.values() for f in of)
+        if windows >= 1.1 * known or ended != had_ended or waits:
+            self._judged, self._common = (windows, ended), common
+            self._judge(records, ended=ended)
+        if not self._applies:
+            return merge_findings(found)
+        told, alone = {finding.code for finding in self._findings}, by_parts(found, records)
+        others = {
+            rank: [f for f in of_rank if f.code not in BY_NORMS] + [f for f in alone[rank] if f.code not in told]
+            for rank, of_rank in found.items()
+        }
+        return merge_findings(others) + self._findings
+
+    def _judge(self, records: Mapping[int, ShardRecord], *, ended: bool) -> None:
+        self._applies = is_sharded(records)
+        if self._applies:
             known_rules = [rule for rule in own_rules() if rule.code in self._configured]
             rules = [_as_configured(rule, self._configured[rule.code]) for rule in known_rules]
             self._findings = findings_of_whole(rules, records, ended=ended)
-
-    def in_place_of(self, found: Mapping[int, Sequence[Finding]]) -> list[Finding]:
-        """Return the findings of all ranks, merged, with those by norms of whole parameters in place of those by parts.
-
-        Args:
-            found: findings by rank.
-        """
-        others = {rank: [f for f in of_rank if f.code not in BY_NORMS] for rank, of_rank in found.items()}
-        return merge_findings(others) + self._findings
 
 
 def nested_below(found: Iterable[Finding], across: Iterable[Finding]) -> list[Finding]:

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from edgeglass_diag.records import Cut, Finding, Reading, Site, Window
+from edgeglass_diag.records import Cut, Finding, Reading, Severity, Site, Window
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.engine import Engine
+from edgeglass_diag.rules.ranks_history import named
 from edgeglass_diag.signals.parameters import GRADIENT_NORM, GRADIENT_NORM_CLIPPED, UPDATE_RATIO, WEIGHT_NORM
 from edgeglass_diag.signals.signal import Signal
 from edgeglass_diag.sites import ParameterSite
@@ -34,6 +35,10 @@ class ShardRecord(Protocol):
         """All sites."""
 
     @property
+    def last_step(self) -> int:
+        """The last recorded step, -1 when there is none."""
+
+    @property
     def cuts(self) -> Sequence[Cut]:
         """Where the run went on."""
 
@@ -51,10 +56,42 @@ def is_sharded(records: Mapping[int, ShardRecord]) -> bool:
     return any(site.is_sharded for record in records.values() for site in _parameters(record))
 
 
+def last_common_step(records: Mapping[int, ShardRecord]) -> int:
+    """Return the last step that all ranks have recorded, behind which no norm of a whole parameter is known."""
+    return min(record.last_step for record in records.values())
+
+
+def by_parts(found: Mapping[int, Sequence[Finding]], records: Mapping[int, ShardRecord]) -> dict[int, list[Finding]]:
+    """Return the findings of ``BY_NORMS`` that single ranks have made behind the last step of all, and say so.
+
+    They are of the part that the rank holds, whose norm bounds that of the whole from below alone: warnings at most.
+
+    Args:
+        found: all findings, by rank.
+        records: by rank.
+    """
+    common = last_common_step(records)
+    short = named(rank for rank, record in records.items() if record.last_step == common)
+    said = f"record of {short} has no step" if common < 0 else f"record of {short} ends at step {common}"
+    late = {rank: [f for f in of if f.code in BY_NORMS and f.step > common] for rank, of in found.items()}
+    return {
+        rank: [
+            replace(f, message=f"{f.message}; by the part that the rank holds, as the {said}", severity=_at_most(f))
+            for f in of_rank
+        ]
+        for rank, of_rank in late.items()
+    }
+
+
+def _at_most(finding: Finding) -> Severity:
+    return min(finding.severity, Severity.WARNING, key=lambda severity: severity.rank)
+
+
 def findings_of_whole(rules: Iterable[Rule], records: Mapping[int, ShardRecord], *, ended: bool) -> list[Finding]:
     """Return what the rules of ``BY_NORMS`` find in the norms of whole parameters.
 
-    The record that they judge is that of the lowest rank, with these norms in place of those of its shards.
+    The record that they judge is that of the lowest rank, with these norms in place of those of its shards, up to the
+    last step that all ranks have recorded.
 
     Args:
         rules: as they ran.
@@ -64,9 +101,11 @@ def findings_of_whole(rules: Iterable[Rule], records: Mapping[int, ShardRecord],
     engine = Engine(list(rules))
     first = records[min(records)]
     engine.history.cuts = tuple(first.cuts)
+    common = last_common_step(records)
     for window in whole_windows(records):
-        engine.feed(window)
-    if ended:
+        if window.step <= common:
+            engine.feed(window)
+    if ended and common == first.last_step:
         engine.end()
     return [finding for finding in engine.findings if finding.code in BY_NORMS]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.ranks import REPLICAS, RankRule, are_replicas, lasting
 from edgeglass_diag.rules.ranks_history import ByRank, RankHistory, named, odd_ranks, said
+from edgeglass_diag.rules.ranks_join import behind_join, joins
 from edgeglass_diag.signals.parameters import (
     GRADIENT_NORM,
     OPTIMIZER_BETA1,
@@ -19,7 +20,14 @@ from edgeglass_diag.signals.parameters import (
     OPTIMIZER_MOMENTUM,
     OPTIMIZER_WEIGHT_DECAY,
 )
-from edgeglass_diag.signals.ranks import BUFFER_DIGEST, GRADIENTS_AVERAGED, STATE_DIGEST, STATE_HELD, WEIGHT_DIGEST
+from edgeglass_diag.signals.ranks import (
+    BUFFER_DIGEST,
+    GRADIENTS_AVERAGED,
+    GRADIENTS_JOINED,
+    STATE_DIGEST,
+    STATE_HELD,
+    WEIGHT_DIGEST,
+)
 from edgeglass_diag.signals.signal import Signal
 
 _DEFINITION = "definition: replicas of one model take the same steps"
@@ -36,7 +44,8 @@ class WeightsDiffer(RankRule):
     the last two where gradients are the same on all ranks at each such step, as averaged ones are, and the ranks are
     replicas: DistributedDataParallel averages their gradients, or weights or gradients were equal once. Weights that
     were different and came together again, as those of ranks that average only now and then, are silent; so are
-    shards.
+    shards. A warning of ranks that have taken another number of steps inside of torch's ``Join``, which broadcasts
+    the weights at its end.
     """
 
     windows: int = 4
@@ -71,7 +80,12 @@ class WeightsDiffer(RankRule):
         if sites:
             begin = "from the beginning" if since == min(steps) else f"since step {since}"
             detail = f"{_apart(odd, ranks)} {begin} in {_counted(sites)}"
-            yield self.found(since, detail, ranks=odd, site=sites[0], sites=sites, parameters=len(sites))
+            severity = Severity.WARNING if joins(ranks) and set(odd) <= ranks.realigned | {min(ranks.ranks)} else None
+            if severity:
+                detail += ", until Join brings them together"
+            yield self.found(
+                since, detail, ranks=odd, site=sites[0], sites=sites, severity=severity, parameters=len(sites)
+            )
 
     @staticmethod
     def _are_own(ranks: RankHistory, steps: Mapping[int, ByRank]) -> bool:
@@ -134,7 +148,9 @@ class StateDiffers(RankRule):
     Formula: at the first compared step the optimizers of some ranks keep something of their parameters and those of
     others nothing, and do so later; or hashes of the state of a parameter that two ranks keep differ at a step until
     which the hashes of all weights agree. Ranks that keep the state of different parameters
-    (ZeroRedundancyOptimizer) are silent.
+    (ZeroRedundancyOptimizer) are silent. Inside of torch's ``Join``, a warning: a rank goes on that has taken fewer
+    steps than another, and its optimizer keeps something. ``Join`` broadcasts the weights at its end, and not what
+    optimizers keep: the moments of that rank lack these steps, and its weights are others until the next end.
     """
 
     code = "EG822"
@@ -148,23 +164,24 @@ class StateDiffers(RankRule):
     faulty = "if rank == 0: optimizer.load_state_dict(checkpoint['optimizer'])"
     healthy = "optimizer.load_state_dict(torch.load(path, map_location=device)['optimizer'])   # on every rank"
     brought_by = ("EG833", "EG821")
-    read_of_all = (STATE_DIGEST, STATE_HELD, WEIGHT_DIGEST)
+    read_of_all = (STATE_DIGEST, STATE_HELD, WEIGHT_DIGEST, GRADIENTS_JOINED)
 
     def compare(self, ranks: RankHistory) -> Iterator[Finding]:
         """Return one finding."""
-        held = ranks.at(STATE_HELD)
-        first = next(iter(held.items()), None)
-        if first is not None:
-            step, values = first
-            without = [rank for rank, number in values.items() if not number]
-            later = (
-                max((max(v.get(rank, 0.0) for rank in without) for v in held.values()), default=0.0) if without else 0
+        behind = behind_join(ranks)
+        if behind is not None:
+            found = self.found(
+                behind.since, behind.words, ranks=behind.odd, severity=Severity.WARNING, fewer=behind.fewer
             )
-            if without and len(without) < len(values) and later:
-                word = "begins" if len(without) == 1 else "begin"
-                detail = f"{named(without)} {word} without any at step {step} ({said(values, 'g')} parameters)"
-                yield self.found(step, detail, ranks=without, held=dict(values))
-                return
+            yield replace(found, fix=behind.fix)
+            return
+        begun = _without_state(ranks)
+        if begun is not None:
+            step, without, values = begun
+            word = "begins" if len(without) == 1 else "begin"
+            detail = f"{named(without)} {word} without any at step {step} ({said(values, 'g')} parameters)"
+            yield self.found(step, detail, ranks=without, held=dict(values))
+            return
         weights = ranks.at(WEIGHT_DIGEST)
         apart = next((step for step, values in weights.items() if odd_ranks(values)), math.inf)
         for step, values in ranks.at(STATE_DIGEST).items():

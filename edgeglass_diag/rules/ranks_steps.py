@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.ranks import REPLICAS, RankRule, are_replicas
-from edgeglass_diag.rules.ranks_clock import Lag, lag
 from edgeglass_diag.rules.ranks_history import RankHistory, named
+from edgeglass_diag.rules.ranks_join import joins
+from edgeglass_diag.rules.ranks_lags import lags_of, odd_by_steps, said_of_steps
 from edgeglass_diag.signals.parameters import OPTIMIZER_SKIPPED
 from edgeglass_diag.signals.ranks import COLLECTIVES, STATE_HELD
 
@@ -25,8 +26,9 @@ class StepsDiffer(RankRule):
     Formula: a loss scaler skips a step on some ranks that the others take; or, in each of the last ``windows`` compared
     steps, the number of collective operations of all ranks together before a rank's step is not that before the others'
     step of the same number, by whole steps, and the weights differ by either way to pair the steps. Ranks that take no
-    step at all any more are silent, those that have the same weights again, as behind ``Join``, ranks that step without
-    a collective operation in between, as in local SGD, and shards, of which only the loss scaler tells.
+    step at all any more are silent, those inside of torch's ``Join``, of which EG822 tells, those that have the same
+    weights again, ranks that step without a collective operation in between, as in local SGD, and shards, of which only
+    the loss scaler tells.
     """
 
     windows: int = 2
@@ -56,12 +58,16 @@ class StepsDiffer(RankRule):
             detail = f"a loss scaler skips step {step} on {named(odd)} alone"
             yield self.found(step, detail, ranks=odd)
             return
-        lags = {rank: state for rank, state in _lags(ranks).items() if state.windows >= self.windows}
+        apart = lags_of(ranks) if not joins(ranks) else {}
+        lags = {
+            rank: state
+            for rank, state in apart.items()
+            if state.windows >= self.windows and ranks.weights_agree(rank, state.since) is not True
+        }
         if lags:
-            odd, behind = _odd(ranks, {rank: state.steps for rank, state in lags.items()})
+            odd, behind = odd_by_steps(ranks, lags)
             since = min(state.since for state in lags.values())
-            words = ", ".join(f"rank {rank} {_said(steps)}" for rank, steps in sorted(behind.items()))
-            detail = f"since step {since} {words}, by the collective operations that all take part in"
+            detail = f"since step {since} {said_of_steps(behind)}, by the collective operations that all take part in"
             yield self.found(since, detail, ranks=odd, fewer=behind)
 
 
@@ -73,33 +79,3 @@ def _skipped(ranks: RankHistory) -> tuple[int, list[int]] | None:
         if took:
             return step, sorted(values)
     return None
-
-
-def _lags(ranks: RankHistory) -> dict[int, Lag]:
-    clocks = ranks.clocks
-    first = clocks[min(clocks)] if clocks else {}
-    found = {rank: lag(first, clocks[rank]) for rank in ranks.realigned}
-    return {
-        rank: state
-        for rank, state in found.items()
-        if state is not None and ranks.weights_agree(rank, state.since) is not True
-    }
-
-
-def _odd(ranks: RankHistory, fewer: dict[int, int]) -> tuple[list[int], dict[int, int]]:
-    """Return the ranks that are not as most are, and how many steps fewer than those each of them has taken."""
-    counts = {rank: fewer.get(rank, 0) for rank in ranks.ranks}
-    usual = max(sorted(set(counts.values())), key=list(counts.values()).count)
-    if list(counts.values()).count(usual) == 1:
-        usual = min(counts.values())  # of two that which leaves out is named
-    behind = {rank: count - usual for rank, count in counts.items() if count != usual}
-    return sorted(behind), behind
-
-
-def _said(steps: int) -> str:
-    """Return a number of steps in words.
-
-    >>> _said(1), _said(-2)
-    ('has taken 1 step fewer', 'has taken 2 steps more')
-    """
-    return f"has taken {abs(steps)} step{'' if abs(steps) == 1 else 's'} {'fewer' if steps > 0 else 'more'}"

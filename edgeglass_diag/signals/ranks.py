@@ -62,6 +62,16 @@ GRADIENTS_AVERAGED = register(
         high=1,
     )
 )
+GRADIENTS_JOINED = register(
+    Signal(
+        "gradient/joined",
+        None,
+        "1 where the last forward pass of the step went through DistributedDataParallel inside of torch's Join, under "
+        "which a rank whose data have ended takes no further steps.",
+        low=0,
+        high=1,
+    )
+)
 COLLECTIVES = register(
     Signal(
         "optimizer/collectives",

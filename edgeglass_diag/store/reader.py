@@ -132,21 +132,20 @@ class Run(StoredSignals, Shown):
         ranks = self.ranks
         missing = standing.missing_ranks([self.header, *(run.header for run in ranks.values())], ranks.keys())
         each = {rank: run._own_findings() for rank, run in ranks.items()}
-        whole = None if missing or len(ranks) < 2 else self._of_whole_parameters(ranks)
-        found = self._with_across(merge_findings(each) if whole is None else whole.in_place_of(each), ranks)
+        whole = merge_findings(each) if missing or len(ranks) < 2 else self._of_whole_parameters(ranks, each)
+        found = self._with_across(whole, ranks)
         if missing and self.status != RunStatus.RUNNING:
             found += self._of_the_record(RecordState(missing_ranks=missing))
         marked = self._marked(found)
         return Findings(sorted(marked, key=lambda f: (-f.severity.rank, f.because_of is not None, f.step)))
 
-    def _of_whole_parameters(self, ranks: dict[int, Run]) -> WholeParameters | None:
-        """Return what is found by the norms of whole parameters where they are sharded over the ranks."""
+    def _of_whole_parameters(self, ranks: dict[int, Run], each: dict[int, list[Finding]]) -> list[Finding]:
+        """Return what is found, by the norms of whole parameters where they are sharded over the ranks."""
         from edgeglass_diag.rules.ranks_judge import WholeParameters
 
         if self._whole is None:
             self._whole = WholeParameters(self.rules)
-        self._whole.judge(ranks, windows=self.windows, ended=self.status == RunStatus.FINISHED)
-        return self._whole if self._whole.applies else None
+        return self._whole.findings(ranks, each, windows=self.windows, ended=self.status == RunStatus.FINISHED)
 
     def _with_across(self, found: list[Finding], ranks: dict[int, Run]) -> list[Finding]:
         """Return what single ranks have found, below what only the records of several together show, and that."""

@@ -92,7 +92,7 @@ def runs(tmp_path):
     other.close()
 
 
-def test_signals_of_one_unit_share_a_panel_and_metrics_have_one_each(runs):
+def test_signals_of_one_unit_share_a_panel_and_those_without_have_one_each(runs):
     search = "?show=loss/total&show=loss/accuracy&show=metric/val&show=metric/x&show=gradient/norm"
     found = lines({"one": runs["one"]}, search)
     assert [line.name for line in found] == [
@@ -101,7 +101,8 @@ def test_signals_of_one_unit_share_a_panel_and_metrics_have_one_each(runs):
     ]  # fmt: skip
     figure = overlay_figure(found, TEMPLATES["light"])
     assert [note.text for note in figure.layout.annotations] == [
-        "<b>nats</b>", "<b>share</b>", "<b>metric/val, as logged</b>", "<b>metric/x, as logged</b>", "<b>no unit</b>",
+        "<b>nats</b>", "<b>share</b>", "<b>metric/val, as logged</b>", "<b>metric/x, as logged</b>",
+        "<b>gradient/norm, no unit</b>",
     ]  # fmt: skip
     assert {trace.xaxis for trace in figure.data} == {None}
     assert all(axis.fixedrange for axis in figure.select_yaxes())

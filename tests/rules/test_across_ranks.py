@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from edgeglass_diag.records import Reading, UsageError
+from edgeglass_diag.records import Reading, Severity, UsageError
 from edgeglass_diag.rules.ranks_judge import RANK_RULES, RankJudge
 from edgeglass_diag.signals import find
 from edgeglass_diag.sites import ParameterSite
@@ -236,6 +236,31 @@ def test_ranks_with_the_same_weights_again_have_left_out_nothing():
         }
 
     assert judged(joined(lambda t: t), joined(lambda t: t + (t > 1))) == {}
+
+
+def joined(steps, own=()):
+    """Return the record of a rank in a Join: its step t is the step ``steps(t)`` of the first."""
+    return counted(steps) | {
+        "|optimizer/collectives": lambda t: 2.0 * steps(t) + 9 * (steps(t) > 3),  # of which the end has some
+        "|optimizer/state_held": steady(4),
+        "|gradient/joined": steady(1),
+        **dict(own),
+    }
+
+
+def test_behind_a_join_the_state_lacks_the_steps_and_no_step_is_left_out():
+    """The second rank has two batches in the first epoch, and the first four; all go on together."""
+    found = judged(joined(lambda t: t), joined(lambda t: t + 2 * (t > 1)))
+    assert {code for code, finding in found.items() if finding.because_of is None} == {"EG822"}
+    assert found["EG822"].severity is Severity.WARNING
+    assert found["EG822"].evidence == {"ranks": [1], "fewer": {1: 2}}
+    assert "Join" in found["EG822"].fix
+    assert all(finding.severity is Severity.WARNING for finding in found.values())
+
+
+def test_behind_a_join_an_optimizer_without_state_lacks_nothing():
+    without = {"|optimizer/state_held": steady(0)}
+    assert "EG822" not in judged(joined(lambda t: t, without), joined(lambda t: t + 2 * (t > 1), without))
 
 
 def test_a_step_that_a_scaler_skips_on_one_rank_is_named():
