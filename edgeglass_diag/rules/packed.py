@@ -6,8 +6,6 @@ from array import array
 from collections.abc import Sequence
 from weakref import WeakValueDictionary
 
-import numpy as np
-
 from edgeglass_diag.thinning import MOST, kept_indices
 
 SHORT = 64
@@ -63,6 +61,8 @@ class Rows:
 
     def keep(self, row: int, indices: array[int]) -> None:
         """Move the values of a row at these indices, rising, to its beginning."""
+        import numpy as np  # rules are loaded before a program, which may set up numpy first
+
         begin = row * self.width * self.values.itemsize
         values = np.frombuffer(self.values, self.values.typecode, self.width, begin)
         values[: len(indices)] = values[np.frombuffer(indices, "q")]
