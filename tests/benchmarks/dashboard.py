@@ -176,7 +176,7 @@ def measure(url: str, options: argparse.Namespace) -> Measured:
             page.goto(url, wait_until="commit")
             token = settle(page, "")
             found.first.append(1e3 * (time.perf_counter() - begun))
-            found.words.append(page.wait_for_function("window.wordsAt", timeout=60_000).json_value())
+            found.words.append(page.wait_for_function("() => window.wordsAt", timeout=60_000).json_value())
             watch_polls(page, found, current)
             page.evaluate(PROGRESS)
             page.wait_for_timeout(1000 * options.polls)
