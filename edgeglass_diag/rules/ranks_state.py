@@ -40,12 +40,12 @@ class WeightsDiffer(RankRule):
     Why: gradients that are averaged over different models belong to none of them. What is saved is the model of one
     rank, and what is evaluated may be that of another.
 
-    Formula: hashes of the bits of all weights differ in each of the last ``windows`` steps that can be compared, or in
-    the last two where gradients are the same on all ranks at each such step, as averaged ones are, and the ranks are
-    replicas: DistributedDataParallel averages their gradients, or weights or gradients were equal once. Weights that
-    were different and came together again, as those of ranks that average only now and then, are silent; so are
-    shards. A warning of ranks that have taken another number of steps inside of torch's ``Join``, which broadcasts
-    the weights at its end.
+    Formula: hashes of the bits of all weights, of frozen ones those in DistributedDataParallel, differ in each of the
+    last ``windows`` steps that can be compared, or in the last two where gradients are the same on all ranks at each
+    such step, as averaged ones are, and the ranks are replicas: DistributedDataParallel averages their gradients, or
+    weights or gradients were equal once. Weights that were different and came together again, as those of ranks that
+    average only now and then, are silent; so are shards. A warning of ranks that have taken another number of steps
+    inside of torch's ``Join``, which broadcasts the weights at its end.
     """
 
     windows: int = 4
@@ -170,15 +170,13 @@ class StateDiffers(RankRule):
         """Return one finding."""
         behind = behind_join(ranks)
         if behind is not None:
-            found = self.found(
-                behind.since, behind.words, ranks=behind.odd, severity=Severity.WARNING, fewer=behind.fewer
-            )
-            yield replace(found, fix=behind.fix)
+            found = self.found(behind.since, behind.words, ranks=behind.odd, fewer=behind.fewer)
+            yield replace(found, severity=Severity.WARNING, fix=behind.fix)
             return
         begun = _without_state(ranks)
         if begun is not None:
             step, without, values = begun
-            word = "begins" if len(without) == 1 else "begin"
+            word = f"begin{'s' * (len(without) == 1)}"
             detail = f"{named(without)} {word} without any at step {step} ({said(values, 'g')} parameters)"
             yield self.found(step, detail, ranks=without, held=dict(values))
             return
