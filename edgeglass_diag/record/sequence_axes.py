@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from edgeglass_diag.record.given_batches import GivenBatches
 from edgeglass_diag.record.observer import ModuleCall, Observer
 from edgeglass_diag.record.recording import Recording
-from edgeglass_diag.signals.sequences import MODULE_ALONG_SAMPLES
+from edgeglass_diag.signals.batches import MODULE_ALONG_SAMPLES
 
 _READERS = (nn.RNNBase, nn.MultiheadAttention)
 

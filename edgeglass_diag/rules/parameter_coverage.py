@@ -57,7 +57,10 @@ class NotInOptimizer(Rule):
     page = "coverage"
     signals = (STANDING_OPTIMIZER, STANDING_GRADIENT)
     source = "derived: a parameter in no group is never stepped; torchtest and TrainCheck check that parameters change"
-    fix = "Give the optimizer all of model.parameters(), after the last module is made; freeze what is meant to stay."
+    fix = (
+        "Give the optimizer all of model.parameters(), after the last module is made; those of modules in a plain list "
+        "or dict are not among them (nn.ModuleList, nn.ModuleDict). Freeze what is meant to stay."
+    )
     cures = INCLUDED
     faulty = "AdamW(model.visual.parameters()); loss uses model.text_proj"
     healthy = "AdamW(model.parameters())"

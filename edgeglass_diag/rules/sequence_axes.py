@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from edgeglass_diag.records import Finding, Severity
 from edgeglass_diag.rules.base import Rule
 from edgeglass_diag.rules.history import History
+from edgeglass_diag.signals.batches import MODULE_ALONG_SAMPLES
 from edgeglass_diag.signals.losses import LOSS_ROWS
-from edgeglass_diag.signals.sequences import MODULE_ALONG_SAMPLES
 
 
 @dataclass(frozen=True)

@@ -94,3 +94,12 @@ DATA_MASK_BORROWED = register(
 DATA_LAYER_ABSMAX = register(
     Signal("data/layer_absmax", Kind.MODULE, "Largest magnitude of the pixels that a layer is given.", low=0)
 )
+MODULE_ALONG_SAMPLES = register(
+    Signal(
+        "module/along_samples",
+        Kind.MODULE,
+        "Length of the sequence that a recurrent or attention module without batch_first reads, where it is that of "
+        "the model's batch and its second dimension is not; 0 elsewhere.",
+        low=0,
+    )
+)
