@@ -73,16 +73,14 @@ class WeightsDiffer(RankRule):
         if state is None or not are_replicas(ranks):
             return
         since, odd = state
-        apart = [step for step, values in steps.items() if odd_ranks(values)]
-        if apart[0] < since:
+        if next(step for step, values in steps.items() if odd_ranks(values)) < since:
             return
         sites = _differing(ranks, WEIGHT_DIGEST, since)
         if sites:
             begin = "from the beginning" if since == min(steps) else f"since step {since}"
             detail = f"{_apart(odd, ranks)} {begin} in {_counted(sites)}"
             severity = Severity.WARNING if joins(ranks) and set(odd) <= ranks.realigned | {min(ranks.ranks)} else None
-            if severity:
-                detail += ", until Join brings them together"
+            detail += ", until Join brings them together" if severity else ""
             yield self.found(
                 since, detail, ranks=odd, site=sites[0], sites=sites, severity=severity, parameters=len(sites)
             )
@@ -170,13 +168,15 @@ class StateDiffers(RankRule):
         """Return one finding."""
         behind = behind_join(ranks)
         if behind is not None:
-            found = self.found(behind.since, behind.words, ranks=behind.odd, fewer=behind.fewer)
-            yield replace(found, severity=Severity.WARNING, fix=behind.fix)
+            yield replace(
+                self.found(behind.since, behind.words, ranks=behind.odd, severity=Severity.WARNING, fewer=behind.fewer),
+                fix=behind.fix,
+            )
             return
         begun = _without_state(ranks)
         if begun is not None:
             step, without, values = begun
-            word = f"begin{'s' * (len(without) == 1)}"
+            word = "begins" if len(without) == 1 else "begin"
             detail = f"{named(without)} {word} without any at step {step} ({said(values, 'g')} parameters)"
             yield self.found(step, detail, ranks=without, held=dict(values))
             return
