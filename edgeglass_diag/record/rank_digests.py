@@ -50,7 +50,8 @@ class RankDigestObserver(Observer):
 
     Nothing is sent to another process. Weights and state are those before the step, where ranks that hold the same
     model agree whatever the step does in between. Buffers are those that the first forward pass of the window meets,
-    behind the broadcast of DistributedDataParallel. Shards are left out: ranks hold different ones.
+    behind the broadcast of DistributedDataParallel. Of what that wraps frozen weights are taken too, of large ones a
+    sample: it broadcasts them once. Shards are left out: ranks hold different ones.
 
     Args:
         recording: state of the watch.
@@ -62,6 +63,7 @@ class RankDigestObserver(Observer):
         self._digests: dict[Signal, dict[str, Tensor]] = {}
         self._averages: bool | None = None
         self._joins = False
+        self._frozen: list[Tensor] = []
         self._applies: bool | None = None
         self._is_counted = False
 
@@ -73,6 +75,7 @@ class RankDigestObserver(Observer):
         module = frame.module
         if isinstance(module, DistributedDataParallel):
             self._averages = bool(module.require_backward_grad_sync)
+            self._frozen = [p for p in module.parameters() if not p.requires_grad and _is_replica(p)]
             self._joins = bool(getattr(getattr(module, "_join_config", None), "enable", False))
         known, path = self._of(BUFFER_DIGEST), site_paths.first_call(frame.path)
         held = [] if path in known else _buffers(module)
@@ -102,6 +105,10 @@ class RankDigestObserver(Observer):
                     states[name] = digest(torch.stack([digest(values) for values in kept]))
                 held += bool(kept)
             self._recording.buffer.add("", STATE_HELD, float(held))
+            for parameter in self._frozen:
+                name = self._recording.naming.parameter(parameter)
+                if name not in weights:
+                    weights[name] = digest(_bounded(parameter))
 
     def window_ends(self) -> None:
         """Write what was taken."""
@@ -126,6 +133,7 @@ class RankDigestObserver(Observer):
         """Forget the window."""
         self._digests.clear()
         self._averages = self._applies = None
+        self._frozen.clear()
         self._is_counted = False
 
     def _count_collectives(self) -> None:

@@ -40,12 +40,12 @@ class WeightsDiffer(RankRule):
     Why: gradients that are averaged over different models belong to none of them. What is saved is the model of one
     rank, and what is evaluated may be that of another.
 
-    Formula: hashes of the bits of all weights differ in each of the last ``windows`` steps that can be compared, or in
-    the last two where gradients are the same on all ranks at each such step, as averaged ones are, and the ranks are
-    replicas: DistributedDataParallel averages their gradients, or weights or gradients were equal once. Weights that
-    were different and came together again, as those of ranks that average only now and then, are silent; so are
-    shards. A warning of ranks that have taken another number of steps inside of torch's ``Join``, which broadcasts
-    the weights at its end.
+    Formula: hashes of the bits of all weights, of frozen ones those in DistributedDataParallel, differ in each of the
+    last ``windows`` steps that can be compared, or in the last two where gradients are the same on all ranks at each
+    such step, as averaged ones are, and the ranks are replicas: DistributedDataParallel averages their gradients, or
+    weights or gradients were equal once. Weights that were different and came together again, as those of ranks that
+    average only now and then, are silent; so are shards. A warning of ranks that have taken another number of steps
+    inside of torch's ``Join``, which broadcasts the weights at its end.
     """
 
     windows: int = 4

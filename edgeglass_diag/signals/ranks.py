@@ -11,7 +11,7 @@ WEIGHT_DIGEST = register(
         "weight/digest",
         Kind.PARAMETER,
         "Hash of the parameter's bits before the step, where several processes train; without site over all that an "
-        "optimizer holds.",
+        "optimizer holds, or DistributedDataParallel without training it.",
         low=-1,
         high=1,
     )

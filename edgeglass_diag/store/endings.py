@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeglass_diag.folders import read_header
+from edgeglass_diag.liveness import BEAT
 from edgeglass_diag.records import RunStatus, UsageError
 from edgeglass_diag.store import standing
 from edgeglass_diag.store.state import read_state
@@ -23,6 +24,9 @@ _OF_OTHERS = re.compile(
     r"Watchdog caught collective"
 )
 """Errors that a rank has as others are gone: of a collective operation, its store, or the launcher that ends it."""
+
+_TOGETHER = 2 * BEAT
+"""Most seconds between the last signs of life of processes that were ended together."""
 
 _LONGEST = 300
 """Most characters of an error that are repeated."""
@@ -61,6 +65,11 @@ def failure_of(run: Run) -> str:
     found = sorted(ending for rank, each in ranks.items() if (ending := _ending(rank, each)) is not None)
     if not found:
         return own
+    if len(found) == len(ranks) and _are_ended_together(found):
+        return (
+            f"all {len(found)} ranks were ended together after at least {min(each.steps for each in found)} steps and "
+            "noted no error, as a training that hangs is ended, or all processes where memory runs out"
+        )
     behind = min((each.when for each in found if each.kind is _Kind.OF_OTHERS), default=math.inf)
     # A rank that lived on when others had failed already was ended with them, as by a launcher.
     found.sort(key=lambda each: each.kind is _Kind.WITHOUT_WORD and each.when > behind)
@@ -71,6 +80,12 @@ def failure_of(run: Run) -> str:
         return _said(found[0])
     shown = f"rank{'' if len(waiting) == 1 else 's'} {', '.join(waiting[:8])}{' and more' if len(waiting) > 8 else ''}"
     return f"{_said(found[0])} ({shown} failed behind it, in what all ranks do together)"
+
+
+def _are_ended_together(found: Sequence[_Ending]) -> bool:
+    """Return whether all were killed without a word at about the same time, so that no rank is the one that ended."""
+    times = [each.when for each in found]
+    return all(each.kind is _Kind.WITHOUT_WORD for each in found) and max(times) - min(times) <= _TOGETHER
 
 
 def _ending(rank: int, run: Run) -> _Ending | None:

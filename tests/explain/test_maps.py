@@ -4,6 +4,7 @@ import io
 import json
 import math
 import shlex
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 import edgeglass_diag as eg
+from edgeglass_diag.agents import plan
 from edgeglass_diag.commands.output import print_parts
 from edgeglass_diag.commands.render.explanation import explanation_tables
 from edgeglass_diag.explained.map_tiles import map_figure
@@ -27,8 +29,10 @@ from edgeglass_diag.explanation.outcome import Outcome
 from edgeglass_diag.explanation.recipe_trials import RecipeTrial
 from edgeglass_diag.figures.style import TEMPLATES
 from edgeglass_diag.programs.targets import Recipe
+from edgeglass_diag.provider_protocols import provider
 from edgeglass_diag.records import UsageError
 from edgeglass_diag.reporting import make_html, open_runs
+from edgeglass_diag.store import RunWriter
 from tests.explain.test_programs import TRAIN
 from tests.helpers import dying
 from tests.helpers.explanations import write_mapped
@@ -155,6 +159,13 @@ def test_wrong_settings_of_a_recipe_are_one_error_before_anything_runs(tmp_path)
         assert not (tmp_path / "out").exists()
         return str(error.value)
 
+    kept = tmp_path / "kept"
+    (job,) = provider().plan("perceiver", SMALL)
+    RunWriter(kept, name="kept", header={"settings": dict(job.settings)}).finish("finished", {})
+    asked = plan.Request(str(kept), "", None, (), (), 1, 12, 60.0, ("optim.lrr=1,2",))
+    with pytest.raises(UsageError, match=r"--map optim\.lrr: no such setting; did you mean 'optim\.lr'\?"):
+        plan.plan(asked)
+    assert plan.plan(replace(asked, axes=("optim.lr=1,2",)))["replays"].startswith("2: 2 combinations")
     assert "--map optim.lrr: no such setting; did you mean 'optim.lr'?" in refusal("optim.lrr=1,2")
     assert "--map optim.lr=x: " in refusal("optim.lr=1,x")
     assert "--map train.epochs: 1 and 2 are the same training in a replay" in refusal("train.epochs=1,2")

@@ -33,6 +33,17 @@ def test_a_finding_is_reported_in_the_writing_thread(tmp_path):
     assert "on_finding" not in run.result
 
 
+def test_an_error_is_noted_in_printable_characters(tmp_path):
+    def ends():
+        train(steps=2)
+        raise ValueError("bad \x00 record\n\x1b[31m \ud800")
+
+    with pytest.raises(ValueError, match="bad"), eg.watch(out=tmp_path / "run"):
+        ends()
+    with eg.load(tmp_path / "run") as run:
+        assert run.failure == "ValueError: bad \\x00 record \\x1b[31m \\ud800"
+
+
 def test_an_error_of_on_finding_is_noted_and_the_training_goes_on(tmp_path, capfd):
     calls = []
 

@@ -79,6 +79,14 @@ def test_the_rank_that_ended_first_is_named_with_its_error(command_server, tmp_p
 
 
 @pytest.mark.long
+def test_of_ranks_that_are_killed_together_none_is_named(command_server, tmp_path):
+    command_server.call(rank_programs.end_on_rank_1, "are_killed", str(tmp_path))
+    with load(tmp_path / "run") as run:
+        assert run.status is RunStatus.FAILED
+        assert run.failure.startswith("all 2 ranks were ended together after at least ")
+
+
+@pytest.mark.long
 def test_norms_of_shards_are_judged_as_those_of_whole_parameters(command_server, tmp_path):
     """Half of a weight, the part of one rank, has no gradient; and one that has none at all is named."""
     for name in ("half_without_gradient", "whole_without_gradient"):
