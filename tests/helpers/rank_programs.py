@@ -243,9 +243,8 @@ def whole_without_gradient(rank):
 def end_on_rank_1(how, folder):
     """Train in two copies of this process until the second raises, or is killed."""
     warnings.simplefilter("ignore")
-    started = multiprocessing.start_processes(
-        train_as_rank, (how, folder, {}), 2, start_method="fork", join=False, daemon=False
-    )
+    asked = (how, folder, {})
+    started = multiprocessing.start_processes(train_as_rank, asked, 2, join=False, daemon=False, start_method="fork")
     for process in started.processes:
         process.join()
 
