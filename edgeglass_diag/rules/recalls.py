@@ -193,7 +193,8 @@ class MetricNotFinite(Rule):
 
     def check(self, history: History) -> Iterable[Finding]:
         """Return one finding for all metrics."""
-        broken = [signal for signal in history.signals(METRIC) if not isfinite(history.series(signal).last)]
+        logged = [(signal, history.series(signal)) for signal in history.signals(METRIC)]
+        broken = [signal for signal, series in logged if len(series) and not isfinite(series.last)]
         if broken:
             names = [signal.quantity for signal in broken]
             yield self.finding(history, ", ".join(names[:5]), site=names[0], evidence={"metrics": names})
