@@ -25,9 +25,21 @@ class Reader(nn.Module):
         return self.head(self.pool(read[0] if isinstance(read, tuple) else read))
 
 
-class SelfAttention(nn.MultiheadAttention):
+class SelfAttention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(WIDTH, 2)
+
     def forward(self, x):
-        return super().forward(query=x, key=x, value=x, need_weights=False)
+        return self.attention(query=x, key=x, value=x, need_weights=False)
+
+
+class TurningAttention(nn.MultiheadAttention):
+    """Takes (B, T, D) by a ``forward`` of its own, which turns it for torch's."""
+
+    def forward(self, x):
+        x = x.transpose(0, 1)
+        return super().forward(x, x, x, need_weights=False)[0].transpose(0, 1)
 
 
 def encoder(**options):
@@ -46,13 +58,14 @@ ILL = {
     "lstm": lambda: Reader(nn.LSTM(WIDTH, WIDTH), last),
     "gru": lambda: Reader(nn.GRU(WIDTH, WIDTH), lambda read: read.mean(1)),
     "encoder": lambda: Reader(encoder(), last),
-    "attention by keywords": lambda: Reader(SelfAttention(WIDTH, 2), last),
+    "attention by keywords": lambda: Reader(SelfAttention(), last),
 }
 HEALTHY = {
     "batch first": lambda: Reader(nn.LSTM(WIDTH, WIDTH, batch_first=True), last),
     "encoder, batch first": lambda: Reader(encoder(batch_first=True), last),
     "turned before": lambda: Reader(nn.LSTM(WIDTH, WIDTH), lambda read: read[-1], turned),
     "encoder, turned before": lambda: Reader(encoder(), lambda read: read[-1], turned),
+    "turned in a forward of its own": lambda: Reader(TurningAttention(WIDTH, 2), last),
     "a batch of vectors": lambda: Reader(encoder(), lambda read: read[:, 0], lambda x: x.mean(1, keepdim=True)),
     "two views in one batch": lambda: Reader(
         encoder(), lambda read: read[0, :BATCH], lambda x: turned(torch.cat([x, x])[:, :1].expand(-1, BATCH, -1))
