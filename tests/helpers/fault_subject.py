@@ -34,7 +34,7 @@ class Model(nn.Module):
     def __init__(self):
         super().__init__()
         self.image, self.text, self.query = nn.Linear(6, 8), nn.Embedding(20, 8), nn.Linear(8, 8)
-        self.tower, self.mix = nn.Linear(6, 6).requires_grad_(False), nn.MultiheadAttention(8, 2, batch_first=True)
+        self.tower, self.mix = nn.Linear(6, 6).requires_grad_(False), nn.MultiheadAttention(8, 2)
         self.latents = nn.Parameter(torch.randn(2, 8))
         self.drop = nn.Dropout(0.1)
 
@@ -45,7 +45,7 @@ class Model(nn.Module):
         tokens = tokens + F.scaled_dot_product_attention(tokens, tokens, tokens)
         logits = (self.query(self.latents) @ tokens.mT).masked_fill(images[:, None, :, 0] > 1, -1e9)
         image = (logits.softmax(-1) @ tokens).mean(1)
-        text = self.mix(*3 * [self.text(texts)], need_weights=False)[0].mean(1)
+        text = self.mix(*3 * [self.text(texts).transpose(0, 1)], need_weights=False)[0].mean(0)
         return F.normalize(image, dim=-1), F.normalize(text, dim=-1)
 
 
